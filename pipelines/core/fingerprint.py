@@ -1,0 +1,33 @@
+"""Names derived from content: equal inputs give equal names on any machine, at any time."""
+
+import hashlib
+import json
+from typing import Any
+
+
+def sha256_hex(data: bytes | memoryview) -> str:
+    """The sha256 of `data` as 64 lower-case hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """UTF-8 JSON with sorted keys and no spaces: one byte string per value.
+
+    Raises:
+        ValueError: the value holds NaN or infinity.
+        TypeError: the value holds something that JSON has no form for.
+    """
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode("utf-8")
+
+
+def fingerprint(value: Any, digits: int = 20) -> str:
+    """The first `digits` hex digits of the sha256 of the value's canonical JSON."""
+    return sha256_hex(canonical_json(value))[:digits]
+
+
+def content_hash(title: str, text: str) -> str:
+    """128 bits in hex over a document's title and text; a NUL keeps the two apart."""
+    return sha256_hex(f"{title}\0{text}".encode())[:32]

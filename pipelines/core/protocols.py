@@ -1,0 +1,131 @@
+"""What the floors ask of each other. Siblings on floor 1 meet only through these."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.core.units import FileRef
+
+Float32 = npt.NDArray[np.float32]
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A listed file. `version` changes when the content does (ETag, or mtime in ns and size)."""
+
+    key: str
+    bytes: int
+    version: str
+
+
+class Storage(Protocol):
+    """One root (a folder, or s3://bucket/prefix) under which keys are relative POSIX paths.
+
+    Instances are picklable and cheap: they travel to the workers. Files are written whole, so a
+    reader never sees half of one.
+    """
+
+    @property
+    def root(self) -> str: ...
+
+    def read(self, key: str) -> bytes:
+        """The whole file. Raises InputError where it does not exist."""
+
+    def read_checked(self, ref: FileRef) -> bytes:
+        """The whole file, after its length and sha256 were checked. Raises IntegrityError."""
+
+    def write(self, key: str, data: bytes, rows: int = 0) -> FileRef:
+        """Write or replace the whole file atomically and durably; returns what vouches for it."""
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write the file only if it does not exist. Raises CommitConflict where it does."""
+
+    def exists(self, key: str) -> bool: ...
+
+    def list(self, prefix: str) -> list[Entry]:
+        """All files below the folder `prefix`, recursively, sorted by key; [] where none."""
+
+    def delete(self, key: str) -> None:
+        """Remove a file; removing what is not there is no error."""
+
+    def lock(self, key: str) -> AbstractContextManager[None]:
+        """Hold `key` exclusively while the context lasts; dies with the process.
+
+        Raises CommitConflict where another process holds it.
+        """
+
+
+@dataclass(frozen=True)
+class TokenSpans:
+    """A text's tokens without special tokens: ids, character spans and word numbers, all int32[n].
+
+    `words[i]` numbers the word that token i belongs to, so that a cut need not split a word.
+    """
+
+    ids: Int32
+    starts: Int32
+    ends: Int32
+    words: Int32
+
+
+class Tokeniser(Protocol):
+    """Turns text into ids; the special tokens are added where a model's input is put together."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two tokenisers exactly when they give equal ids."""
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    @property
+    def specials(self) -> int:
+        """How many special tokens the model adds around one text."""
+
+    def encode(self, texts: Sequence[str]) -> list[TokenSpans]: ...
+
+
+class Encoder(Protocol):
+    """Texts or ids → float32[n, dim] vectors (normalised where the model asks for it)."""
+
+    @property
+    def dim(self) -> int: ...
+
+    def encode_ids(self, ids: Sequence[Int32]) -> Float32:
+        """One vector per token list (no special tokens in it), in the order given."""
+
+    def encode_queries(self, texts: Sequence[str]) -> Float32:
+        """One vector per query, with the model's query prompt."""
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """float32[n] raw logits of n pairs, and whether each pair had to be cut to fit the model."""
+
+    logits: Float32
+    truncated: Bool
+
+
+class Reranker(Protocol):
+    """Scores (query, passage) pairs. Queries and passages are tokenised once, then paired."""
+
+    @property
+    def tokeniser(self) -> Tokeniser: ...
+
+    def score(
+        self, queries: Sequence[Int32], passages: Sequence[Int32], left: Int32, right: Int32
+    ) -> PairScores:
+        """Pair i is (queries[left[i]], passages[right[i]]), both without special tokens."""
+
+
+class SourceOpener(Protocol):
+    """Opens a source file for reading bytes (decompression is the reader's business)."""
+
+    def __call__(self, uri: str) -> BinaryIO: ...

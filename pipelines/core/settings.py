@@ -1,0 +1,207 @@
+"""Every setting, its default and its meaning. One frozen object a table of the TOML.
+
+Fields marked `resize` do not change results (pool and batch sizes): they stay out of every
+fingerprint, so that resizing a cluster never throws work away.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.core.errors import SettingsError
+
+Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+Pooling = Literal["auto", "mean", "cls", "last"]
+
+
+def resize(default: Any, description: str, **limits: Any) -> Any:
+    """A field that changes speed or memory, never results."""
+    return Field(default, description=description, json_schema_extra={"resize": True}, **limits)
+
+
+class Table(BaseModel):
+    """Base of the settings tables: frozen, and unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def deciding(self) -> dict[str, Any]:
+        """The fields that change results, as JSON: what a fingerprint takes in."""
+        names = [n for n, f in type(self).model_fields.items() if not _resizes(f.json_schema_extra)]
+        return self.model_dump(mode="json", include=set(names))
+
+
+def _resizes(extra: Any) -> bool:
+    return isinstance(extra, dict) and extra.get("resize") is True
+
+
+class CorpusSettings(Table):
+    """[corpus]: how the source files of documents and queries are read."""
+
+    id: str = Field("_id", description="column of the document's or query's id")
+    title: str = Field("title", description="column of the title; it may be absent")
+    text: str = Field("text", description="column of the text")
+    max_document_bytes: int = Field(
+        16 << 20, ge=1, description="a document over this many bytes of UTF-8 is rejected"
+    )
+    max_id_bytes: int = Field(512, ge=1, description="an id over this many bytes is rejected")
+    slice_bytes: int = Field(
+        64 << 20, ge=1, description="source bytes in one unit of reading, where files can be cut"
+    )
+
+
+class PassageSettings(Table):
+    """[passages]: how documents become passages and parts."""
+
+    split: bool = Field(True, description="split long documents; false keeps one passage each")
+    max_tokens: int | None = Field(
+        None, ge=16, description="tokens in a passage, title included; none: the encoder's limit"
+    )
+    overlap: int = Field(32, ge=0, description="tokens that two neighbouring passages share")
+    part_size: int | None = Field(
+        None, ge=1, description="passages in a part; none: by the corpus's size, 512 to 16384"
+    )
+
+
+class EncoderSettings(Table):
+    """[encoder]: the bi-encoder. Fields left at "auto" or none come from the model's own files."""
+
+    model: str = Field("embedded", description="a folder, a hub name, or embedded")
+    revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")
+    pooling: Pooling = Field("auto", description="mean, cls, last, or auto")
+    normalise: bool | None = Field(None, description="divide by the L2 norm; none: as the model")
+    query_prompt: str | None = Field(None, description="put before queries; none: as the model")
+    document_prompt: str | None = Field(None, description="put before texts; none: as the model")
+    max_tokens: int | None = Field(
+        None, ge=8, description="the longest input in tokens, special ones included"
+    )
+    dim: int | None = Field(
+        None, ge=1, description="keep the first components only (Matryoshka), then normalise"
+    )
+    dtype: Dtype = Field("auto", description="of the forward pass; auto: as the model's files")
+    stored: Literal["fp16", "fp32"] = Field("fp16", description="type of the stored vectors")
+    trust_remote_code: bool = Field(False, description="run code that comes with the model")
+    batch_tokens: int = resize(4096, "padded tokens in one forward pass", ge=1)
+
+
+class IndexSettings(Table):
+    """[index]: the shards. Sizes left at none come from arithmetic (pipelines/core/sizing.py)."""
+
+    kind: Literal["auto", "exact", "ivfpq"] = Field(
+        "auto", description="auto: exact up to exact_below passages, else IVF-PQ"
+    )
+    exact_below: int = Field(50_000, ge=0, description="passages up to which auto means exact")
+    bytes_per_vector: int = Field(48, ge=1, description="budget of the PQ code in bytes")
+    nlist: int | None = Field(None, ge=1, description="coarse centroids; none: by arithmetic")
+    pq_m: int | None = Field(None, ge=1, description="sub-quantisers; none: by the byte budget")
+    pq_bits: int = Field(8, ge=4, le=8, description="bits of one sub-quantiser's code")
+    opq: bool | None = Field(None, description="rotate before PQ; none: where it helps")
+    train_rows: int | None = Field(None, ge=1, description="training sample; none: by arithmetic")
+    shard_passages: int = Field(1_000_000, ge=1, description="passages in a shard, at most")
+    seed: int = Field(0, ge=0, description="of the sample, the training and the audit")
+    device: Literal["auto", "cpu", "gpu"] = resize("auto", "where shards are built")
+
+
+class AuditSettings(Table):
+    """[audit]: what an index must show before it is published."""
+
+    target: float = Field(0.95, ge=0, le=1, description="Recall@k against exact search")
+    k: int = Field(100, ge=1, description="depth at which recall is audited")
+    queries: int = Field(256, ge=1, description="held-out passages used as queries")
+    query_file: str | None = Field(None, description="real queries, instead of held-out passages")
+    max_depth: int = Field(2000, ge=1, description="deepest refinement that is considered")
+
+
+class SearchSettings(Table):
+    """[search]: retrieval of a query batch."""
+
+    k: int = Field(100, ge=1, description="documents kept for each query")
+    nprobe: int | None = Field(None, ge=1, description="lists probed; none: as audited")
+    depth: int | None = Field(None, ge=1, description="hits refined; none: as audited")
+    block_queries: int = Field(4096, ge=1, description="queries in one block of the batch")
+
+
+class RerankerSettings(Table):
+    """[reranker]: the cross-encoder."""
+
+    model: str = Field("embedded", description="a folder, a hub name, embedded, or none")
+    revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")
+    depth: int = Field(50, ge=1, description="documents of each query that are reranked")
+    interpolation: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="a in a·logit + (1-a)·retrieval score; none: as the model says, else 1",
+    )
+    max_tokens: int | None = Field(None, ge=8, description="the longest pair in tokens")
+    dtype: Dtype = Field("auto", description="of the forward pass; auto: as the model's files")
+    trust_remote_code: bool = Field(False, description="run code that comes with the model")
+    batch_tokens: int = resize(4096, "padded tokens in one forward pass", ge=1)
+
+
+class ClusterSettings(Table):
+    """[cluster]: where it runs. Nothing here changes results."""
+
+    address: str | None = resize(None, "a Ray cluster's address; none: a local Ray")
+    cpus: int | None = resize(None, "logical CPUs of the local Ray; none: the machine's", ge=1)
+    actors: int | None = resize(None, "actors in a model's pool; none: by the resources", ge=1)
+    gpu: Literal["auto", "never"] = resize("auto", "whether model actors take a GPU each")
+    object_store_mb: int = resize(512, "object store of the local Ray in MB", ge=80)
+    retries: int = resize(3, "times a lost worker is replaced before its unit fails", ge=0)
+
+
+class Settings(Table):
+    """All tables together; one object is made at the command line and handed to every stage."""
+
+    corpus: CorpusSettings = CorpusSettings()
+    passages: PassageSettings = PassageSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    index: IndexSettings = IndexSettings()
+    audit: AuditSettings = AuditSettings()
+    search: SearchSettings = SearchSettings()
+    reranker: RerankerSettings = RerankerSettings()
+    cluster: ClusterSettings = ClusterSettings()
+
+
+def parse_settings(tables: dict[str, Any], overrides: list[str]) -> Settings:
+    """Settings from the tables of a TOML file and `table.key=value` overrides, which win.
+
+    Raises:
+        SettingsError: an unknown table or key, or a value of the wrong type or range.
+    """
+    merged = {name: dict(_as_table(name, value)) for name, value in tables.items()}
+    for override in overrides:
+        table, key, value = _split_override(override)
+        merged.setdefault(table, {})[key] = value
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise SettingsError(*_explain(error)) from None
+
+
+def _as_table(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise SettingsError(
+            f"The setting {name!r} is outside any table.",
+            "Put it under one, as in [search] k = 10.",
+        )
+    return value
+
+
+def _split_override(override: str) -> tuple[str, str, Any]:
+    name, equals, text = override.partition("=")
+    table, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
+        raise SettingsError(f"--set {override!r} is not table.key=value.", "Try --set search.k=10.")
+    return table, key, None if text.strip().lower() in ("none", "null") else text.strip()
+
+
+def _explain(error: ValidationError) -> tuple[str, str]:
+    """The first problem of a pydantic error in our words: what was found, and what is known."""
+    first = error.errors()[0]
+    where = ".".join(str(piece) for piece in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"Setting {where} = {first['input']!r}: {first['msg']}.", ""
+    table = Settings.model_fields.get(str(first["loc"][0]))
+    known = Settings if len(first["loc"]) == 1 or table is None else table.annotation
+    names = ", ".join(known.model_fields) if known is not None else ""
+    return f"There is no setting {where}.", f"Known here: {names}."
