@@ -71,7 +71,7 @@ class CommitStateUnknown(ShardrankError):
 
 
 def summarise_failures(failures: Sequence[tuple[str, str]], limit: int = 5) -> str:
-    """One line per failed unit (name, reason), the first `limit` of them and a count of the rest."""
+    """One line per failed unit (name, reason): the first `limit`, then a count of the rest."""
     lines = [f"  {name}: {reason}" for name, reason in failures[:limit]]
     rest = len(failures) - limit
     return "\n".join([*lines, f"  … and {rest} more"] if rest > 0 else lines)

@@ -58,7 +58,10 @@ class PassageSettings(Table):
     )
     overlap: int = Field(32, ge=0, description="tokens that two neighbouring passages share")
     part_size: int | None = Field(
-        None, ge=1, description="passages in a part; none: by the corpus's size, 512 to 16384"
+        None,
+        ge=1,
+        le=1 << 20,
+        description="passages in a part; none: by the corpus's size, 512 to 16384",
     )
 
 
@@ -117,13 +120,15 @@ class SearchSettings(Table):
     k: int = Field(100, ge=1, description="documents kept for each query")
     nprobe: int | None = Field(None, ge=1, description="lists probed; none: as audited")
     depth: int | None = Field(None, ge=1, description="hits refined; none: as audited")
-    block_queries: int = Field(4096, ge=1, description="queries in one block of the batch")
+    block_queries: int = Field(
+        4096, ge=1, le=1 << 20, description="queries in one block of the batch"
+    )
 
 
 class RerankerSettings(Table):
     """[reranker]: the cross-encoder."""
 
-    model: str = Field("embedded", description="a folder, a hub name, embedded, or none")
+    model: str = Field("embedded", description="a folder, a hub name, embedded, or off")
     revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")
     depth: int = Field(50, ge=1, description="documents of each query that are reranked")
     interpolation: float | None = Field(
@@ -182,7 +187,7 @@ def _as_table(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SettingsError(
             f"The setting {name!r} is outside any table.",
-            "Put it under one, as in [search] k = 10.",
+            "Put it under one: [search] k = 10.",
         )
     return value
 

@@ -1,0 +1,46 @@
+# shardrank. `make help` lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long check bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# torch comes first and by version: with none installed, a range would take the newest build.
+$(VENV)/.torch:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "shardrank needs Python 3.11 or newer"'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) -e '.[cpu,demo]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) -e '.[cpu,demo,test]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo ## The whole line on a built-in corpus: index, rank, rerank, report (demo/)
+	$(BIN)/shardrank demo --out demo
+
+test: $(VENV)/.test ## The tests, in under 10 minutes on 2 cores
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-long: $(VENV)/.test ## The long tests: kill -9 at random moments, real collections
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.test ## Lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.test ## Benchmarks against named peers, in one run
+	$(BIN)/python -m tests.bench
+
+clean: ## Remove what make made
+	rm -rf $(VENV) demo build *.egg-info

@@ -1,0 +1,138 @@
+"""The command line: `shardrank`. One command a job; Ray and torch load only where a job runs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.console import error_console
+from pipelines.core.errors import ShardrankError
+
+app = typer.Typer(
+    name="shardrank",
+    help="Batch indexing and reranking of large document stores on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+plan_app = typer.Typer(no_args_is_help=True, help="Say what a job would do; run nothing.")
+app.add_typer(plan_app, name="plan")
+
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="A TOML file of settings.", metavar="FILE")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="One setting; wins over the file.", metavar="TABLE.KEY=VALUE"),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own messages.")]
+Corpus = Annotated[str, typer.Argument(help="File, folder or glob; local or s3://.")]
+IndexPath = Annotated[str, typer.Argument(metavar="INDEX", help="Folder or s3:// of the index.")]
+Queries = Annotated[str, typer.Argument(help="File, folder or glob of queries.")]
+Out = Annotated[str, typer.Argument(metavar="OUT", help="Folder or s3:// of the rankings.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where to put the demo's files.")] = Path("demo"),
+    config: Config = None,
+    overrides: Overrides = None,
+    verbose: Verbose = False,
+) -> None:
+    """The whole line on Python's own documentation: index, rank, rerank, report."""
+    from jobs.demo import run
+    from jobs.settings import load_settings
+
+    run(out, load_settings(config, overrides), verbose)
+
+
+@app.command()
+def index(
+    corpus: Corpus,
+    index: IndexPath,
+    config: Config = None,
+    overrides: Overrides = None,
+    verbose: Verbose = False,
+) -> None:
+    """Build or update an index; a new version only if the audit passes."""
+    from jobs.index import run
+    from jobs.settings import load_settings
+
+    run(corpus, index, load_settings(config, overrides), verbose)
+
+
+@app.command()
+def rank(
+    index: IndexPath,
+    queries: Queries,
+    out: Out,
+    qrels: Annotated[str | None, typer.Option(help="Judgements: BEIR TSV or TREC.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another run's output in OUT.")
+    ] = False,
+    config: Config = None,
+    overrides: Overrides = None,
+    verbose: Verbose = False,
+) -> None:
+    """Search and rerank a batch of queries; writes ranked Parquet and a report."""
+    from jobs.rank import RankJob, run
+    from jobs.settings import load_settings
+
+    run(RankJob(index, queries, out, qrels, overwrite), load_settings(config, overrides), verbose)
+
+
+@app.command()
+def evaluate(
+    out: Out, qrels: Annotated[str, typer.Argument(help="Judgements: BEIR TSV or TREC.")]
+) -> None:
+    """nDCG@10, MRR@10 and Recall@100 of the rankings in OUT."""
+    from jobs.evaluate import run
+
+    run(out, qrels)
+
+
+@app.command()
+def status(path: Annotated[str, typer.Argument(help="An INDEX or an OUT.")]) -> None:
+    """What is done and what is left, from the files alone; needs no cluster."""
+    from jobs.status import run
+
+    run(path)
+
+
+@plan_app.command("index")
+def plan_index_job(
+    corpus: Corpus, index: IndexPath, config: Config = None, overrides: Overrides = None
+) -> None:
+    """Units, memory, disk and refusals of `shardrank index`."""
+    from jobs.plan import explain_index
+    from jobs.settings import load_settings
+
+    explain_index(corpus, index, load_settings(config, overrides))
+
+
+@plan_app.command("rank")
+def plan_rank_job(
+    index: IndexPath,
+    queries: Queries,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Units, pools and refusals of `shardrank rank`."""
+    from jobs.plan import explain_rank
+    from jobs.settings import load_settings
+
+    explain_rank(index, queries, load_settings(config, overrides))
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done; 1 failed, retry is safe; 2 bad input or settings;
+    3 the audit refused; 4 commit state unknown."""
+    try:
+        app()
+    except ShardrankError as error:
+        error_console().print("[bold red]error:[/]", end=" ")
+        error_console().print(error.message, markup=False, highlight=False)
+        if error.hint:
+            error_console().print(error.hint, markup=False, highlight=False)
+        sys.exit(error.exit_code)

@@ -1,0 +1,56 @@
+"""shardrank index: build or update an index."""
+
+from jobs.console import ConsoleReporter, console
+from pipelines.core.settings import Settings
+from pipelines.indexing import index, index_lock, plan_indexing
+from pipelines.stages.cluster import connect
+from pipelines.stages.publish import Published
+from pipelines.stages.runner import Context
+from pipelines.stages.workspace import Workspace
+from pipelines.storage import open_storage
+
+
+def run(corpus: str, path: str, settings: Settings, verbose: bool) -> Published:
+    """Index CORPUS into INDEX and print what came of it."""
+    plan = plan_indexing(corpus, settings)
+    workspace = Workspace(open_storage(path))
+    with (
+        index_lock(workspace.storage),
+        connect(settings.cluster, verbose) as resources,
+        ConsoleReporter() as reporter,
+    ):
+        context = Context(workspace, plan.run, settings, resources, reporter)
+        context.refuse_impossible()
+        published = index(context, plan)
+    for line in summary(path, published):
+        console().print(line)
+    return published
+
+
+def summary(path: str, published: Published) -> list[str]:
+    """What a version holds, in a few lines."""
+    version, counts = published.version, published.version.counts
+    state = "published" if published.new else "is already the latest; nothing changed"
+    audit = version.audit
+    found = (
+        "exact search"
+        if audit["kind"] == "exact"
+        else f"Recall@{audit['k']} {audit['recall']:.3f} (target {audit['target']:g}) "
+        f"at nprobe {audit['nprobe']}, depth {audit['depth']}"
+    )
+    return [
+        f"Version {published.number:06d} of {path} {state}.",
+        f"  rows       {counts['rows']:,} = {counts['documents']:,} documents"
+        f" + {counts['rejected']:,} rejected",
+        f"  passages   {counts['passages']:,} in {len(version.parts):,} parts,"
+        f" {len(version.shards):,} shards; {counts['truncated']:,} truncated",
+        f"  index      {version.index['kind']}; {found}",
+        *_rejected_line(published, path),
+    ]
+
+
+def _rejected_line(published: Published, path: str) -> list[str]:
+    if not published.version.counts["rejected"]:
+        return []
+    run = published.version.made["run"]
+    return [f"  rejected   reasons in {path}/runs/{run}/rejected/"]

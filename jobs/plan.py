@@ -1,0 +1,101 @@
+"""shardrank plan: what a job would do, as arithmetic; nothing runs and nothing is written."""
+
+import os
+
+from rich.table import Table
+
+from jobs.console import console
+from pipelines.core.pools import Pool, Resources, plan_pool
+from pipelines.core.settings import ClusterSettings, Settings
+from pipelines.core.sizing import estimate, plan_index
+from pipelines.indexing import IndexPlan, plan_indexing
+from pipelines.ranking import plan_ranking
+from pipelines.stages.workspace import Workspace
+from pipelines.storage import open_storage
+
+#: Rules of thumb, used only to say sizes before the text is read.
+TEXT_PER_COMPRESSED_BYTE = 3.0
+BYTES_PER_TOKEN = 4.3
+
+
+def explain_index(corpus: str, path: str, settings: Settings) -> None:
+    """Print the plan of an index run. Raises what the run itself would refuse with."""
+    pool = plan_pool(_resources(settings.cluster), settings.cluster)
+    plan = plan_indexing(corpus, settings)
+    passages = _estimate_passages(plan, settings)
+    sizes = plan_index(settings.index, passages, plan.card.dim)
+    component = 2 if settings.encoder.stored == "fp16" else 4
+    bytes_ = estimate(sizes, passages, plan.card.dim, settings.index.shard_passages, component)
+    table = _table(f"shardrank index {corpus} {path}")
+    table.add_row("source", f"{plan.bytes / 1e6:,.1f} MB in {len(plan.slices):,} slices")
+    table.add_row("passages", f"about {passages:,} (by bytes), in parts of {plan.part_size:,}")
+    table.add_row("encoder", f"{plan.card.name}: {plan.card.dim} components, {plan.card.dtype}")
+    table.add_row("embed pool", pool.explain())
+    table.add_row("index", _index_line(sizes.kind, sizes.nlist, sizes.code_bytes, sizes.opq))
+    table.add_row(
+        "disk",
+        f"vectors {bytes_.vectors / 1e6:,.1f} MB, shards "
+        f"{bytes_.shards} × {bytes_.shard / 1e6:,.1f} MB",
+    )
+    table.add_row(
+        "memory",
+        f"training {bytes_.training / 1e6:,.1f} MB, building a shard {bytes_.build / 1e6:,.1f} MB",
+    )
+    console().print(table)
+
+
+def explain_rank(path: str, queries: str, settings: Settings) -> None:
+    """Print the plan of a rank run. Raises what the run itself would refuse with."""
+    pool: Pool = plan_pool(_resources(settings.cluster), settings.cluster)
+    plan = plan_ranking(Workspace(open_storage(path)), queries, None, settings)
+    version, count = plan.published.version, plan.queries.table.num_rows
+    depth = settings.reranker.depth if plan.reranker else 0
+    table = _table(f"shardrank rank {path} {queries}")
+    table.add_row(
+        "version",
+        f"{plan.published.number:06d}: {len(version.shards):,} shards, "
+        f"{len(version.parts):,} parts, {version.counts['passages']:,} passages",
+    )
+    table.add_row("queries", f"{count:,} ({plan.queries.rejected.num_rows:,} rejected)")
+    table.add_row(
+        "search",
+        f"k {plan.how.k}, nprobe {plan.how.nprobe}, depth {plan.how.depth}"
+        if version.codec
+        else f"k {plan.how.k}, exact",
+    )
+    table.add_row(
+        "rerank",
+        f"{plan.reranker.name}: at most {count * depth:,} pairs" if plan.reranker else "none",
+    )
+    table.add_row("model pool", pool.explain())
+    console().print(table)
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    table.add_column(style="bold")
+    table.add_column()
+    return table
+
+
+def _resources(settings: ClusterSettings) -> Resources:
+    """Of the cluster that would be used; a local Ray is not started to count CPUs."""
+    if settings.address is None:
+        return Resources(settings.cpus or os.cpu_count() or 1)
+    from pipelines.stages.cluster import connect
+
+    with connect(settings) as resources:
+        return resources
+
+
+def _estimate_passages(plan: IndexPlan, settings: Settings) -> int:
+    compressed = any(piece.compression or piece.format == "parquet" for piece in plan.slices)
+    text = plan.bytes * (TEXT_PER_COMPRESSED_BYTE if compressed else 1.0)
+    window = min(settings.passages.max_tokens or plan.card.max_tokens, plan.card.max_tokens)
+    return max(1, int(text / BYTES_PER_TOKEN / window))
+
+
+def _index_line(kind: str, nlist: int, code_bytes: int, opq: bool) -> str:
+    if kind == "exact":
+        return "exact search over the stored vectors"
+    return f"IVF-PQ: {nlist:,} lists, {code_bytes} bytes a vector{', OPQ' if opq else ''}"

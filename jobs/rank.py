@@ -1,0 +1,84 @@
+"""shardrank rank: search and rerank a batch of queries."""
+
+import sys
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from jobs.console import ConsoleReporter, console
+from pipelines.core.settings import Settings
+from pipelines.ranking import RankPlan, plan_ranking, rank
+from pipelines.reporting import Finished, write_report
+from pipelines.stages.cluster import connect
+from pipelines.stages.deliver import claim, deliver
+from pipelines.stages.runner import Context
+from pipelines.stages.workspace import Workspace
+from pipelines.storage import open_storage
+
+
+@dataclass(frozen=True)
+class RankJob:
+    """The command's arguments."""
+
+    index: str
+    queries: str
+    out: str
+    qrels: str | None = None
+    overwrite: bool = False
+
+
+def run(job: RankJob, settings: Settings, verbose: bool) -> None:
+    """Rank QUERIES over INDEX into OUT and print what came of it."""
+    plan = plan_ranking(Workspace(open_storage(job.index)), job.queries, job.qrels, settings)
+    workspace = Workspace(open_storage(job.out))
+    with (
+        workspace.storage.lock("lock"),
+        connect(settings.cluster, verbose) as resources,
+        ConsoleReporter() as reporter,
+    ):
+        context = Context(workspace, plan.run, settings, resources, reporter)
+        context.refuse_impossible()
+        claim(workspace, plan.run, job.overwrite)
+        metrics = _run(context, plan)
+    _print(job, plan, metrics)
+
+
+def _run(context: Context, plan: RankPlan) -> dict[str, dict[str, float]] | None:
+    ranked = rank(context, plan)
+    metrics = deliver(context, ranked.collated, plan.judgements, about(plan))
+    command = " ".join(["shardrank", *sys.argv[1:]])
+    write_report(context.workspace, Finished(plan, ranked, metrics, context.settings, command))
+    return metrics
+
+
+def about(plan: RankPlan) -> dict[str, object]:
+    """What OUT/manifest.json says of the run, beside its files."""
+    return {
+        "index_version": plan.published.number,
+        "encoder": plan.card.fingerprint,
+        "reranker": plan.reranker.fingerprint if plan.reranker else None,
+        "queries": plan.queries.table.num_rows,
+        "queries_rejected": plan.queries.rejected.num_rows,
+    }
+
+
+def _print(job: RankJob, plan: RankPlan, metrics: dict[str, dict[str, float]] | None) -> None:
+    rejected = plan.queries.rejected
+    console().print(f"{plan.queries.table.num_rows:,} queries ranked into {job.out}/rankings.")
+    if rejected.num_rows:
+        first = rejected.slice(0, 1).to_pylist()[0]
+        console().print(
+            f"{rejected.num_rows:,} queries rejected, the first at row {first['row']} of "
+            f"{first['source']}: {first['reason']}."
+        )
+    if metrics:
+        console().print(metrics_table(metrics))
+    console().print(f"Report: {job.out}/report.html")
+
+
+def metrics_table(metrics: dict[str, dict[str, float]]) -> Table:
+    """Metrics before and after reranking, side by side."""
+    table = Table("", *metrics, box=None)
+    for name in metrics["retrieved"]:
+        table.add_row(name, *(f"{values[name]:.4f}" for values in metrics.values()))
+    return table

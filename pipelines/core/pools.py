@@ -1,0 +1,72 @@
+"""How many workers a cluster can hold: arithmetic, so that a plan is refused before it hangs.
+
+Ray waits for ever, in silence, when actors hold every CPU and nothing is left to read for them.
+So a pool is sized from the cluster's real resources and always leaves room for one task.
+"""
+
+from dataclasses import dataclass
+
+from pipelines.core.errors import PlanRefused
+from pipelines.core.settings import ClusterSettings
+
+#: CPUs held by one reading or writing task, and by one model actor (it computes on one thread).
+TASK_CPUS = 0.25
+ACTOR_CPUS = 0.75
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a cluster has: logical CPUs and GPUs."""
+
+    cpus: float
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool of equal actors; each holds `cpus` and `gpus` and computes on `device`."""
+
+    actors: int
+    cpus: float
+    gpus: float
+    device: str
+
+    def explain(self) -> str:
+        """The pool as arithmetic, for `shardrank plan`."""
+        gpus = f" + {self.gpus:g} GPU" if self.gpus else ""
+        return f"{self.actors} actors × ({self.cpus:g} CPU{gpus}) on {self.device}"
+
+
+def plan_pool(resources: Resources, cluster: ClusterSettings, units: int | None = None) -> Pool:
+    """The pool for a model stage: one actor a GPU where there are GPUs, else one a CPU.
+
+    Args:
+        resources: of the cluster.
+        cluster: settings; `actors` overrides the count.
+        units: pieces of work, where known: more actors than that would only idle.
+
+    Raises:
+        PlanRefused: the pool and one task do not fit; the message shows the sum.
+    """
+    on_gpu = cluster.gpu == "auto" and resources.gpus >= 1
+    gpus = 1.0 if on_gpu else 0.0
+    wanted = cluster.actors or int(resources.gpus if on_gpu else max(1, resources.cpus))
+    _refuse_impossible(wanted, gpus, resources)
+    actors = max(1, min(wanted, units)) if units is not None else wanted
+    return Pool(actors, ACTOR_CPUS, gpus, "cuda" if on_gpu else "cpu")
+
+
+def _refuse_impossible(actors: int, gpus_each: float, resources: Resources) -> None:
+    needed = actors * ACTOR_CPUS + TASK_CPUS
+    if needed > resources.cpus:
+        most = int((resources.cpus - TASK_CPUS) / ACTOR_CPUS)
+        raise PlanRefused(
+            f"{actors} actors × {ACTOR_CPUS:g} CPU + {TASK_CPUS:g} CPU for reading = {needed:g} "
+            f"CPUs, but the cluster has {resources.cpus:g}.",
+            f"Set cluster.actors to {most} or fewer." if most else "Give the cluster a CPU more.",
+        )
+    if actors * gpus_each > resources.gpus:
+        raise PlanRefused(
+            f"{actors} actors × 1 GPU = {actors} GPUs, but the cluster has {resources.gpus:g}.",
+            f"Set cluster.actors to {int(resources.gpus)} or fewer, or cluster.gpu to never.",
+        )

@@ -1,0 +1,197 @@
+"""How large an index's pieces are: arithmetic that holds for any corpus, with nothing run.
+
+The rules follow faiss's guidelines (https://github.com/facebookresearch/faiss/wiki/
+Guidelines-to-choose-an-index): 4·sqrt(N) lists, and 39 training vectors for each centroid.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pipelines.core.errors import SettingsError
+from pipelines.core.settings import IndexSettings
+
+#: Training vectors for each centroid: the fewest that faiss trains on without a warning, and
+#: what we take where the corpus has them.
+FEWEST_PER_CENTROID = 39
+WANTED_PER_LIST = 64
+WANTED_PER_PQ_CENTROID = 256
+
+#: OPQ is worth its training where a code has fewer bits than this for each component. Measured on
+#: 14,000 vectors of all-MiniLM-L6-v2 (128 lists, 32 probed), share of the 100 nearest among 200
+#: candidates: .80 to .84 at half a bit, .896 to .905 and .883 to .903 at one. At two bits, with
+#: codes of residuals, .934 to .935.
+OPQ_BELOW_BITS = 2
+
+#: Bytes of one vector's position in a shard.
+ID_BYTES = 8
+
+
+@dataclass(frozen=True)
+class IndexPlan:
+    """What decides a codec. `nlist` to `train_rows` are 0 where `kind` is "exact"."""
+
+    kind: Literal["exact", "ivfpq"]
+    nlist: int
+    pq_m: int
+    pq_bits: int
+    opq: bool
+    train_rows: int
+    seed: int
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of one vector's PQ code."""
+        return -(-self.pq_m * self.pq_bits // 8)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Estimates in bytes, and the number of shards.
+
+    `vectors` is what the parts store; `shard` one full shard file; `training` and `build` the
+    memory that one process needs at most for either.
+    """
+
+    vectors: int
+    codec: int
+    shards: int
+    shard: int
+    training: int
+    build: int
+
+
+def plan_index(settings: IndexSettings, passages: int, dim: int) -> IndexPlan:
+    """The index that suits a corpus of so many passages of `dim` components.
+
+    Lists are counted for one shard, not for the corpus: shards are searched one by one, so each
+    shard has all `nlist` lists, and more of them than sqrt(shard) asks for only cost time.
+
+    Raises:
+        SettingsError: pq_m does not divide dim, or the passages are too few for the lists or
+            for the training.
+    """
+    small = settings.kind == "auto" and passages <= settings.exact_below
+    if settings.kind == "exact" or small:
+        return IndexPlan("exact", 0, 0, 0, False, 0, settings.seed)
+    pq_m = _pq_m(settings, dim)
+    nlist = settings.nlist or _nlist(passages, settings.shard_passages)
+    rows = settings.train_rows or max(
+        WANTED_PER_LIST * nlist, WANTED_PER_PQ_CENTROID << settings.pq_bits
+    )
+    rows = min(passages, rows)
+    _refuse_few(settings, passages, nlist, rows)
+    helps = pq_m * settings.pq_bits < OPQ_BELOW_BITS * dim
+    opq = helps if settings.opq is None else settings.opq
+    return IndexPlan("ivfpq", nlist, pq_m, settings.pq_bits, opq, rows, settings.seed)
+
+
+def _nlist(passages: int, shard_passages: int) -> int:
+    """The power of two nearest to 4·sqrt(shard) that leaves 39 training vectors a list."""
+    wanted = 4 * math.sqrt(max(1, min(passages, shard_passages)))
+    most = max(1, passages // FEWEST_PER_CENTROID)
+    return 1 << min(round(math.log2(wanted)), most.bit_length() - 1)
+
+
+def _pq_m(settings: IndexSettings, dim: int) -> int:
+    """The largest divisor of dim within the byte budget, or the setting where it divides dim."""
+    divisors = [m for m in range(1, dim + 1) if dim % m == 0]
+    if settings.pq_m is not None:
+        if settings.pq_m not in divisors:
+            raise SettingsError(
+                f"index.pq_m = {settings.pq_m} does not divide the vectors' {dim} components.",
+                f"Choose one of {', '.join(map(str, divisors))}.",
+            )
+        return settings.pq_m
+    budget = settings.bytes_per_vector * 8 // settings.pq_bits
+    fitting = [m for m in divisors if m <= budget]
+    if not fitting:
+        raise SettingsError(
+            f"index.bytes_per_vector = {settings.bytes_per_vector} holds no "
+            f"{settings.pq_bits}-bit code.",
+            "Raise it.",
+        )
+    return fitting[-1]
+
+
+def _refuse_few(settings: IndexSettings, passages: int, nlist: int, rows: int) -> None:
+    if nlist > passages:
+        raise SettingsError(
+            f"index.nlist = {nlist} is more than the corpus's {passages} passages.",
+            "Lower index.nlist, or set index.kind = exact.",
+        )
+    centroids = max(nlist, 1 << settings.pq_bits)
+    if rows < FEWEST_PER_CENTROID * centroids:
+        raise SettingsError(
+            f"IVF-PQ with {nlist} lists and {settings.pq_bits}-bit codes trains on at least "
+            f"{FEWEST_PER_CENTROID * centroids} vectors ({FEWEST_PER_CENTROID} for each of "
+            f"{centroids} centroids); the plan has {rows}, of {passages} passages.",
+            "Set index.kind = exact, or lower index.nlist or index.pq_bits.",
+        )
+
+
+def estimate(
+    plan: IndexPlan, passages: int, dim: int, shard_passages: int, component_bytes: int = 2
+) -> Sizes:
+    """Sizes of the index that `plan` gives.
+
+    Args:
+        plan: from `plan_index`.
+        passages: vectors in all.
+        dim: components of a vector.
+        shard_passages: vectors in a shard, at most.
+        component_bytes: 2 where vectors are stored as fp16, 4 as fp32.
+    """
+    vectors = passages * dim * component_bytes
+    if plan.kind == "exact":
+        return Sizes(vectors, codec=0, shards=0, shard=0, training=0, build=0)
+    rotation = dim * dim * 4 if plan.opq else 0
+    codec = rotation + (plan.nlist + (1 << plan.pq_bits)) * dim * 4
+    shard = codec + min(passages, shard_passages) * (plan.code_bytes + ID_BYTES)
+    # The sample, its rotated copy and the k-means sample of it; the shard while it grows, and serialised.
+    training = codec + plan.train_rows * dim * 4 * (3 if plan.opq else 2)
+    shards = -(-passages // shard_passages)
+    return Sizes(vectors, codec, shards, shard, training, build=3 * shard)
+
+
+def plan_shards(part_rows: Sequence[int], shard_passages: int) -> list[list[int]]:
+    """Consecutive parts grouped into as few shards as the limit allows, the largest minimal.
+
+    Args:
+        part_rows: rows of each part, in the version's order.
+        shard_passages: rows in a shard, at most.
+
+    Returns:
+        The parts' indices, one list a shard; every part once, in order.
+
+    Raises:
+        SettingsError: a part alone is over the limit.
+    """
+    if not part_rows:
+        return []
+    largest = max(part_rows)
+    if largest > shard_passages:
+        raise SettingsError(
+            f"index.shard_passages = {shard_passages}, but one part has {largest} passages.",
+            "Raise index.shard_passages, or lower passages.part_size.",
+        )
+    fewest = len(_fill(part_rows, shard_passages))
+    limits = range(largest, shard_passages + 1)
+    # A higher limit never needs more shards, so the lowest that needs no more is found by halving.
+    place = bisect_left(limits, True, key=lambda limit: len(_fill(part_rows, limit)) <= fewest)
+    return _fill(part_rows, limits[place])
+
+
+def _fill(part_rows: Sequence[int], limit: int) -> list[list[int]]:
+    """Shards filled one after another, each as far as the limit allows."""
+    shards: list[list[int]] = [[]]
+    rows = 0
+    for part, size in enumerate(part_rows):
+        if rows + size > limit and shards[-1]:
+            shards.append([])
+            rows = 0
+        shards[-1].append(part)
+        rows += size
+    return shards

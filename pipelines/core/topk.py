@@ -1,0 +1,138 @@
+"""The one order of hits, and how hits of several parts or shards become one ranking.
+
+Total order: query ascending, score descending, doc_id ascending by its UTF-8 bytes, passage
+ascending. A document counts once for each query, by its best passage. `fold_and_cut` is
+associative: cutting pieces first and their concatenation afterwards gives the same table as
+cutting everything at once, so hits can be merged in any grouping. It also holds for any order of
+the pieces where (query, doc_id, passage) names one hit, as in a version it does.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.core.errors import InputError
+from pipelines.core.protocols import Float32, Int32, Int64
+from pipelines.core.schemas import HITS
+
+UInt64 = npt.NDArray[np.uint64]
+
+
+def merge(tables: Sequence[pa.Table], k: int) -> pa.Table:
+    """The k best documents of each query over all tables (schema HITS); see `fold_and_cut`."""
+    return fold_and_cut(pa.concat_tables([HITS.empty_table(), *tables]), k)
+
+
+def fold_and_cut(hits: pa.Table, k: int) -> pa.Table:
+    """Each document's best passage, in the total order, the first k documents of each query.
+
+    Args:
+        hits: schema HITS, in any order; `query` is not negative.
+        k: documents kept for each query, at least 1.
+
+    Raises:
+        InputError: a score is NaN.
+    """
+    query, passage, score, part, row = (
+        hits[name].to_numpy() for name in ("query", "passage", "score", "part", "row")
+    )
+    codes, ids = _encode_ids(hits["doc_id"])
+    kept = top_order(query, _byte_ranks(ids)[codes], passage, score, k)
+    numbers = [column[kept] for column in (passage, score, part, row)]
+    return pa.Table.from_arrays(
+        [pa.array(query[kept]), ids.take(pa.array(codes[kept])), *map(pa.array, numbers)],
+        schema=HITS,
+    )
+
+
+def top_order(query: Int32, doc: Int32, passage: Int32, score: Float32, k: int) -> Int64:
+    """Which of n hits stay, and in which order: indices int64[≤ n].
+
+    Args:
+        query: int32[n], not negative.
+        doc: int32[n], not negative; numbers compare as the documents' ids do.
+        passage: int32[n].
+        score: float32[n].
+        k: documents kept for each query.
+
+    Raises:
+        InputError: a score is NaN.
+    """
+    down = _descending(score)
+    document = _pack(query, doc)
+    order = np.lexsort((_pack(down, passage.view(np.uint32) ^ np.uint32(1 << 31)), document))
+    best = order[_run_starts(document[order])]
+    # `best` is in document order within a query, and the sort is stable: ties stay in that order.
+    best = best[np.argsort(_pack(query, down)[best], kind="stable")]
+    return best[_ranks(query[best]) <= k]
+
+
+def ranks(hits: pa.Table) -> Int32:
+    """int32[n]: each hit's rank in its query, from 1, for hits that are in the total order."""
+    return _ranks(hits["query"].to_numpy())
+
+
+def floors(hits: pa.Table, queries: int, k: int) -> Float32:
+    """float32[queries]: the score that a new hit must at least have to enter each top k.
+
+    Args:
+        hits: what `fold_and_cut(…, k)` returned.
+        queries: how many queries there are; one with fewer than k hits has the floor -inf.
+        k: documents kept for each query.
+    """
+    last = np.flatnonzero(ranks(hits) == k)
+    result = np.full(queries, -np.inf, dtype=np.float32)
+    result[hits["query"].to_numpy()[last]] = hits["score"].to_numpy()[last]
+    return result
+
+
+def _encode_ids(doc_ids: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:
+    """int32[n] codes, and the distinct ids that they index."""
+    encoded = doc_ids.dictionary_encode().unify_dictionaries()
+    if encoded.num_chunks == 0:
+        return np.empty(0, np.int32), pa.array([], pa.string())
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
+    return codes, encoded.chunk(0).dictionary
+
+
+def _byte_ranks(ids: pa.StringArray) -> Int32:
+    """int32[n]: the place of each of n distinct ids in their order by bytes (Arrow's order)."""
+    result = np.empty(len(ids), dtype=np.int32)
+    result[pc.sort_indices(ids).to_numpy()] = np.arange(len(ids), dtype=np.int32)
+    return result
+
+
+def _descending(score: Float32) -> npt.NDArray[np.uint32]:
+    """uint32[n] that ascend as the scores descend; 0.0 and -0.0 are equal.
+
+    Flips an IEEE 754 float's bits so that they compare as integers do.
+    """
+    wrong = np.flatnonzero(np.isnan(score))
+    if len(wrong):
+        raise InputError(
+            f"{len(wrong)} of {len(score)} scores are NaN, first in row {wrong[0]}.",
+            "Look for non-finite vectors or logits in the model's output.",
+        )
+    bits = (score + np.float32(0)).view(np.uint32)
+    negative = bits >> np.uint32(31) == 1
+    return np.where(negative, bits, ~bits & np.uint32(0x7FFFFFFF))
+
+
+def _pack(high: npt.NDArray[np.integer], low: npt.NDArray[np.integer]) -> UInt64:
+    """uint64[n] that compare as the pairs (high, low) of 32-bit numbers, none negative, do."""
+    return (high.astype(np.uint64) << np.uint64(32)) | low.astype(np.uint64)
+
+
+def _run_starts(values: npt.NDArray[np.integer]) -> Int64:
+    """Where a run of equal values begins."""
+    return np.flatnonzero(np.r_[True, values[1:] != values[:-1]][: len(values)])
+
+
+def _ranks(query: Int32) -> Int32:
+    """int32[n]: place in the run of equal values, from 1."""
+    starts = _run_starts(query)
+    lengths = np.diff(np.append(starts, len(query)))
+    return (np.arange(len(query)) - np.repeat(starts, lengths) + 1).astype(np.int32)

@@ -1,0 +1,127 @@
+"""Rows of a JSON Lines slice. https://jsonlines.org"""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+
+from pipelines.core.errors import InputError
+from pipelines.core.protocols import SourceOpener
+from pipelines.core.settings import CorpusSettings
+from pipelines.corpus.failures import readable
+from pipelines.corpus.rows import SourceRow
+from pipelines.corpus.slices import Slice
+
+_BUFFER = 1 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+#: JSON may spell one byte as six (\u0041); what is longer than that cannot fit the limit.
+_JSON_INFLATION = 6
+_LINE_SLACK = 1 << 16
+#: Rows at the head of a file among which a column must occur once.
+_HEAD = 100
+
+Line = tuple[int, bytes | None]
+Parsed = tuple[int, dict[str, Any], str]
+
+
+def read_lines(piece: Slice, opener: SourceOpener, columns: CorpusSettings) -> Iterator[SourceRow]:
+    """See `pipelines.corpus.reader.read_slice`. Blank lines are no rows."""
+    limit = columns.max_document_bytes * _JSON_INFLATION + _LINE_SLACK
+    names = (columns.id, columns.title, columns.text)
+    with readable(piece.uri), opener(piece.uri) as stream:
+        rows = (_parse(at, line) for at, line in _lines(piece, stream, limit))
+        head = list(islice(rows, _HEAD))
+        if piece.start == 0:
+            _check_head(piece.uri, head, columns)
+        for row, values, problem in chain(head, rows):
+            doc_id, title, text = (values.get(name) for name in names)
+            yield SourceRow(row, doc_id, title, text, problem)
+
+
+def _lines(piece: Slice, stream: BinaryIO, limit: int) -> Iterator[Line]:
+    """(offset, line) of the lines that begin in the slice; None for one over `limit` bytes."""
+    with _buffered(stream, piece.compression) as buffered:
+        at = _first_line(piece, buffered)
+        while piece.compression or at < piece.end:
+            size, line = _line(buffered, limit)
+            if size == 0:
+                _check_end(piece, at)
+                return
+            if at == 0 and line is not None:
+                line = line.removeprefix(_BYTE_ORDER_MARK)
+                _refuse_array(piece.uri, line)
+            if line is None or not (line.isspace() or line == b""):
+                yield at, line
+            at += size
+
+
+def _first_line(piece: Slice, stream: io.BufferedReader) -> int:
+    """Moves to the first line of the slice; its offset."""
+    if piece.start == 0:
+        return 0
+    # The line that holds the byte before the slice belongs to the slice before.
+    stream.seek(piece.start - 1)
+    return piece.start - 1 + _line(stream, 0)[0]
+
+
+def _buffered(stream: BinaryIO, compression: str) -> io.BufferedReader:
+    raw = cast(io.RawIOBase, stream)
+    if compression:
+        # Arrow's decompression notices a stream that ends too early; zstandard's does not.
+        native = pa.PythonFile(cast(io.IOBase, stream), mode="r")
+        raw = cast(io.RawIOBase, pa.CompressedInputStream(native, compression))
+    return io.BufferedReader(raw, _BUFFER)
+
+
+def _line(stream: io.BufferedReader, limit: int) -> tuple[int, bytes | None]:
+    """Bytes read, and the line, or None where it is longer than `limit` (then it is skipped)."""
+    line = stream.readline(limit + 1)
+    if len(line) <= limit or line.endswith(b"\n"):
+        return len(line), line
+    size, piece = len(line), line
+    while piece and not piece.endswith(b"\n"):
+        piece = stream.readline(_BUFFER)
+        size += len(piece)
+    return size, None
+
+
+def _parse(at: int, line: bytes | None) -> Parsed:
+    if line is None:
+        return at, {}, "document_too_large"
+    try:
+        value = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        return at, {}, "invalid_utf8"
+    except (ValueError, RecursionError):
+        return at, {}, "malformed_json"
+    return (at, value, "") if isinstance(value, dict) else (at, {}, "malformed_json")
+
+
+def _check_head(uri: str, head: Sequence[Parsed], columns: CorpusSettings) -> None:
+    """Refuses a file whose first rows all lack a column: that is a setting, not the rows."""
+    found = {name: None for _, values, problem in head if not problem for name in values}
+    if all(problem for _, _, problem in head):
+        return
+    for setting, name in (("id", columns.id), ("text", columns.text)):
+        if name not in found:
+            raise InputError(
+                f"{uri} has no column {name!r}; its rows hold {', '.join(found) or 'nothing'}.",
+                f"Name the right one: --set corpus.{setting}=NAME.",
+            )
+
+
+def _check_end(piece: Slice, size: int) -> None:
+    if not piece.compression and size < piece.end:
+        hint = "Do not change sources during a run; run again."
+        raise InputError(f"{piece.uri} has {size} bytes, fewer than when it was listed.", hint)
+
+
+def _refuse_array(uri: str, line: bytes) -> None:
+    if line.lstrip().startswith(b"["):
+        raise InputError(
+            f"{uri} begins with a JSON array, not with an object.",
+            "Write one object a line: jq -c '.[]' FILE > FILE.jsonl",
+        )

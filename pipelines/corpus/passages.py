@@ -1,0 +1,152 @@
+"""Splitting a document into passages that an encoder sees whole. Pure arithmetic on tokens."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.core.errors import SettingsError
+from pipelines.core.protocols import Int32, TokenSpans
+from pipelines.core.text import passage_text
+from pipelines.corpus.validate import Document
+
+
+@dataclass(frozen=True)
+class CutRule:
+    """How documents are cut.
+
+    Attributes:
+        max_tokens: the encoder's longest input, its special tokens included.
+        overlap: tokens that two neighbouring passages share, about.
+        split: false keeps one passage for each document, cut at `max_tokens`.
+        prompt: put before the title (or the text) of every passage.
+        specials: special tokens that the encoder adds.
+
+    Raises:
+        SettingsError: no two tokens fit beside the special ones.
+    """
+
+    max_tokens: int
+    overlap: int
+    split: bool
+    prompt: str
+    specials: int
+
+    def __post_init__(self) -> None:
+        if self.room < 2:
+            raise SettingsError(
+                f"{self.max_tokens} tokens with {self.specials} special ones leave no passage.",
+                "Raise passages.max_tokens.",
+            )
+
+    @property
+    def room(self) -> int:
+        """Tokens of prompt, title and text that fit into one input."""
+        return self.max_tokens - self.specials
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Characters of a document's text, and the encoder's ids of prompt, title and these.
+
+    `tokens` is int32[n], n ≤ the rule's room, without special tokens.
+    `truncated`: the encoder sees less than prompt, title and text.
+    """
+
+    text: str
+    tokens: Int32
+    truncated: bool
+
+
+def full_text(document: Document, rule: CutRule) -> str:
+    """The string whose tokens `cut_document` needs: prompt, title and text in one."""
+    return rule.prompt + passage_text(document.title, document.text)
+
+
+def cut_document(document: Document, spans: TokenSpans, rule: CutRule) -> list[Passage]:
+    """The document's passages in order; [] where its text has no token.
+
+    A document that fits has exactly the ids of `full_text`. A window of a longer one has the ids
+    of prompt and title (at most half the room, however long the title) and then its own.
+
+    Args:
+        document: what to cut.
+        spans: tokens of `full_text(document, rule)`.
+        rule: how to cut.
+    """
+    head_characters = len(full_text(document, rule)) - len(document.text)
+    # A token that begins with the space before the text belongs to the text.
+    head = int(np.searchsorted(spans.ends, head_characters, side="right"))
+    total = len(spans.ids)
+    if head == total:
+        return []
+    if total <= rule.room or not rule.split:
+        return [Passage(document.text, spans.ids[: rule.room], total > rule.room)]
+    kept = spans.ids[: min(head, rule.room // 2)]
+    pieces = windows(spans.words[head:], rule.room - len(kept), rule.overlap)
+    starts, ends = spans.starts[head:] - head_characters, spans.ends[head:] - head_characters
+    return [
+        Passage(
+            text=document.text[max(int(starts[first]), 0) : int(ends[last - 1])],
+            tokens=np.concatenate([kept, spans.ids[head + first : head + last]]),
+            truncated=len(kept) < head,
+        )
+        for first, last in pieces
+    ]
+
+
+def windows(words: Int32, room: int, overlap: int) -> list[tuple[int, int]]:
+    """Token ranges [first, last) of at most `room` tokens that together hold every token.
+
+    Ranges begin and end between words, unless a word is longer than `room`; neighbours share
+    about `overlap` tokens (more or fewer to keep words whole, never planned for more than half
+    the room). The last range is filled up backwards, so that none is a tiny tail.
+
+    Args:
+        words: int32[n], the number of the word that each token belongs to.
+        room: the longest range, at least 1.
+        overlap: tokens shared by neighbours.
+    """
+    size = len(words)
+    if size <= room:
+        return [(0, size)] if size else []
+    edges = _Edges(words)
+    shared = min(overlap, room // 2)
+    ranges: list[tuple[int, int]] = []
+    start = end = 0
+    while start + room < size:
+        cut = edges.before(start + room)
+        end = cut if cut > end else start + room
+        ranges.append((start, end))
+        start = _next_start(edges, start, end, room, shared)
+    last = edges.after(size - room)
+    return [*ranges, (last if last <= end else size - room, size)]
+
+
+class _Edges:
+    """The positions between words: 0, n, and wherever the word number changes."""
+
+    def __init__(self, words: Int32) -> None:
+        inner = np.flatnonzero(np.diff(words)) + 1
+        self._at = np.concatenate([[0], inner, [len(words)]])
+
+    def before(self, position: int) -> int:
+        """The last edge ≤ position."""
+        return int(self._at[np.searchsorted(self._at, position, side="right") - 1])
+
+    def after(self, position: int) -> int:
+        """The first edge ≥ position."""
+        return int(self._at[np.searchsorted(self._at, position, side="left")])
+
+
+def _next_start(edges: _Edges, start: int, end: int, room: int, overlap: int) -> int:
+    if edges.before(end) != end:  # inside a word longer than the room: only it is shared
+        return max(end - overlap, edges.before(end))
+    shared = max(end - overlap, start + 1)
+    wanted = edges.before(shared)
+    if wanted <= start:
+        wanted = edges.after(shared)
+    following = edges.after(end + 1)
+    if wanted + room >= following:
+        return wanted
+    # The next word fits whole only into a window that begins later, or into none.
+    return edges.after(following - room if following - room <= end else shared)

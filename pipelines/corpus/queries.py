@@ -1,0 +1,51 @@
+"""Reading the queries of a batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipelines.core.protocols import Entry, SourceOpener
+from pipelines.core.schemas import QUERIES
+from pipelines.core.settings import CorpusSettings
+from pipelines.corpus.reader import SourceRow, read_slice
+from pipelines.corpus.slices import plan_slices
+from pipelines.corpus.validate import Reason, Rejected, check, rejected_table, shown_id
+
+
+@dataclass(frozen=True)
+class QueryBatch:
+    """Queries (QUERIES) in the order of their files, and the rows set aside (REJECTED)."""
+
+    table: pa.Table
+    rejected: pa.Table
+
+
+def read_queries(
+    entries: Sequence[Entry], opener: SourceOpener, settings: CorpusSettings
+) -> QueryBatch:
+    """All queries; of an id that occurs again, the first occurrence counts.
+
+    The same files and rules as for documents, without titles. Raises what `read_slice` raises.
+    """
+    queries: dict[str, str] = {}
+    rejected = []
+    for entry in entries:
+        aside: list[Rejected] = []
+        for row in _rows(entry, opener, settings):
+            found = check(row, settings)
+            if not isinstance(found, Reason) and found.doc_id in queries:
+                found = Reason.DUPLICATE_ID
+            if isinstance(found, Reason):
+                aside.append(Rejected(row.row, shown_id(row.doc_id), found))
+            else:
+                queries[found.doc_id] = found.text
+        rejected.append(rejected_table(entry.key, "encode", aside))
+    table = pa.table([list(queries), list(queries.values())], schema=QUERIES)
+    return QueryBatch(table, pa.concat_tables([rejected_table("", "", []), *rejected]))
+
+
+def _rows(entry: Entry, opener: SourceOpener, settings: CorpusSettings) -> Iterator[SourceRow]:
+    for piece in plan_slices([entry], opener, settings.slice_bytes):
+        for row in read_slice(piece, opener, settings):
+            yield row._replace(title=None)

@@ -1,0 +1,17 @@
+"""One row of a source file, before anything is judged."""
+
+from typing import Any, NamedTuple
+
+
+class SourceRow(NamedTuple):
+    """A row's number (see Slice) and three values of any type, None where absent.
+
+    `problem` is a reason of `pipelines.corpus.validate.Reason` where the row could not be read,
+    else empty.
+    """
+
+    row: int
+    doc_id: Any
+    title: Any
+    text: Any
+    problem: str = ""

@@ -1,0 +1,129 @@
+"""What makes a row a document, and the reasons for which it is none."""
+
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from pipelines.core.schemas import REJECTED
+from pipelines.core.settings import CorpusSettings
+from pipelines.corpus.rows import SourceRow
+
+_SPACE = re.compile(r"\s")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SHOWN_ID = 200
+
+
+class Reason(StrEnum):
+    """Why a row is set aside: the `reason` of the rejected table."""
+
+    MALFORMED_JSON = "malformed_json"
+    INVALID_UTF8 = "invalid_utf8"
+    MISSING_ID = "missing_id"
+    ID_NOT_TEXT = "id_not_text"
+    ID_TOO_LONG = "id_too_long"
+    ID_HAS_WHITESPACE = "id_has_whitespace"  # run files separate their columns by it
+    ID_NOT_PRINTABLE = "id_not_printable"
+    TITLE_NOT_TEXT = "title_not_text"
+    MISSING_TEXT = "missing_text"
+    TEXT_NOT_TEXT = "text_not_text"
+    EMPTY_TEXT = "empty_text"
+    DOCUMENT_TOO_LARGE = "document_too_large"
+    DUPLICATE_ID = "duplicate_id"
+    NO_TOKENS = "no_tokens"
+
+
+class Document(NamedTuple):
+    """A row that can be indexed; `title` may be empty, `text` is not blank."""
+
+    row: int
+    doc_id: str
+    title: str
+    text: str
+
+
+class Rejected(NamedTuple):
+    """A row set aside; `doc_id` as far as it can be shown."""
+
+    row: int
+    doc_id: str | None
+    reason: Reason
+
+
+def check(row: SourceRow, settings: CorpusSettings) -> Document | Reason:
+    """The document that a row holds, or why it holds none.
+
+    Integer ids become decimal strings, a null title becomes "". Sizes are bytes of UTF-8; a
+    document's are its title's and its text's.
+    """
+    if row.problem:
+        return Reason(row.problem)
+    doc_id = _check_id(row.doc_id, settings.max_id_bytes)
+    if isinstance(doc_id, Reason):
+        return doc_id
+    reason = _check_content(row.title, row.text, settings.max_document_bytes)
+    return reason or Document(row.row, doc_id, row.title or "", row.text)
+
+
+def rejected_table(source: str, stage: str, rows: Iterable[Rejected]) -> pa.Table:
+    """A table of schema REJECTED: rows of one source, set aside by one stage."""
+    values = [
+        {
+            "source": source,
+            "row": r.row,
+            "doc_id": r.doc_id,
+            "stage": stage,
+            "reason": str(r.reason),
+        }
+        for r in rows
+    ]
+    return pa.Table.from_pylist(values, REJECTED)
+
+
+def shown_id(value: Any) -> str | None:
+    """An id of any kind as valid, short text for the rejected table; None where there is none."""
+    if value is None:
+        return None
+    return str(value)[:_SHOWN_ID].encode("utf-8", "replace").decode("utf-8")
+
+
+def _check_id(value: Any, limit: int) -> str | Reason:
+    if value is None or value == "":
+        return Reason.MISSING_ID
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        return Reason.ID_NOT_TEXT
+    size = _utf8_size(value)
+    if size is None:
+        return Reason.INVALID_UTF8
+    if size > limit:
+        return Reason.ID_TOO_LONG
+    if _SPACE.search(value):
+        return Reason.ID_HAS_WHITESPACE
+    return Reason.ID_NOT_PRINTABLE if _CONTROL.search(value) else value
+
+
+def _check_content(title: Any, text: Any, limit: int) -> Reason | None:
+    if text is None:
+        return Reason.MISSING_TEXT
+    if not isinstance(text, str):
+        return Reason.TEXT_NOT_TEXT
+    if title is not None and not isinstance(title, str):
+        return Reason.TITLE_NOT_TEXT
+    sizes = _utf8_size(text), _utf8_size(title or "")
+    if sizes[0] is None or sizes[1] is None:
+        return Reason.INVALID_UTF8
+    if sizes[0] + sizes[1] > limit:
+        return Reason.DOCUMENT_TOO_LARGE
+    return None if text.strip() else Reason.EMPTY_TEXT
+
+
+def _utf8_size(text: str) -> int | None:
+    """Bytes of UTF-8; None where there is a lone surrogate, which UTF-8 cannot hold."""
+    try:
+        return len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        return None

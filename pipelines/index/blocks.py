@@ -1,0 +1,120 @@
+"""A part in memory: its documents, its vectors, and how hits in it become tables."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.core.errors import IntegrityError
+from pipelines.core.protocols import Bool, Float32, Int32, Int64
+from pipelines.core.schemas import HITS
+from pipelines.core.topk import top_order
+
+
+@dataclass(frozen=True, eq=False)
+class PartBlock:
+    """One part's rows. A document's passages are consecutive rows.
+
+    Attributes:
+        ordinal: the part's number in its version, which hits carry.
+        doc_ids: string[n].
+        passages: int32[n].
+        vectors: float32[n, d].
+        ok: bool[n]; rows that are not are never found.
+    """
+
+    ordinal: int
+    doc_ids: pa.StringArray
+    passages: Int32
+    vectors: Float32
+    ok: Bool
+
+    @classmethod
+    def from_tables(cls, ordinal: int, passages: pa.Table, vectors: pa.Table) -> "PartBlock":
+        """The block of two row-aligned tables, of schemas PASSAGES and `vectors_schema`.
+
+        Only the columns doc_id, passage, vector and ok are touched.
+
+        Raises:
+            IntegrityError: the tables differ in rows, or an ok vector is not finite.
+        """
+        if passages.num_rows != vectors.num_rows:
+            raise IntegrityError(
+                f"Part {ordinal} has {passages.num_rows} passages and {vectors.num_rows} vectors.",
+                "Its files do not belong together: embed the part again.",
+            )
+        matrix, ok = _matrix(vectors["vector"]), vectors["ok"].to_numpy()
+        if not np.isfinite(matrix).all(axis=1, where=ok[:, None]).all():
+            raise IntegrityError(
+                f"Part {ordinal} has vectors that are not finite though marked ok.",
+                "Embed the part again.",
+            )
+        ids = pa.concat_arrays([pa.array([], pa.string()), *passages["doc_id"].chunks])
+        return cls(ordinal, ids, passages["passage"].to_numpy(), matrix, ok)
+
+    @property
+    def rows(self) -> int:
+        return len(self.passages)
+
+    @cached_property
+    def starts(self) -> Int64:
+        """int64[documents]: the first row of each document."""
+        if not self.rows:
+            return np.empty(0, np.int64)
+        changes = pc.not_equal(self.doc_ids[1:], self.doc_ids[:-1]).to_numpy(zero_copy_only=False)
+        return np.flatnonzero(np.concatenate([[True], changes]))
+
+    @cached_property
+    def documents(self) -> Int32:
+        """int32[n]: each row's document, numbered as the ids of the part sort by their bytes.
+
+        Raises:
+            IntegrityError: a document's passages are not consecutive rows.
+        """
+        first = self.doc_ids.take(pa.array(self.starts))
+        if pc.count_distinct(first).as_py() != len(first):
+            raise IntegrityError(
+                f"Part {self.ordinal} has a document whose passages are not consecutive rows.",
+                "The part was not written by shardrank; ingest again.",
+            )
+        numbers = np.empty(len(first), dtype=np.int32)
+        numbers[pc.sort_indices(first).to_numpy()] = np.arange(len(first), dtype=np.int32)
+        return np.repeat(numbers, np.diff(np.append(self.starts, self.rows)))
+
+    @cached_property
+    def longest(self) -> float:
+        """The largest L2 norm of a vector that is ok."""
+        norms = np.sqrt(np.einsum("ij,ij->i", self.vectors, self.vectors))
+        return float(norms.max(where=self.ok, initial=0.0))
+
+    def hits(self, query: Int64, rows: Int64, scores: Float32, k: int) -> pa.Table:
+        """Scored pairs as HITS: folded by document, in the total order, k documents a query.
+
+        Args:
+            query: int64[m], the query of each pair.
+            rows: int64[m], its row in this part.
+            scores: float32[m].
+            k: documents kept for each query.
+        """
+        number = query.astype(np.int32)
+        kept = top_order(number, self.documents[rows], self.passages[rows], scores, k)
+        row = rows[kept].astype(np.int32)
+        columns = [
+            pa.array(number[kept]),
+            self.doc_ids.take(pa.array(row)),
+            pa.array(self.passages[row]),
+            pa.array(scores[kept]),
+            pa.array(np.full(len(kept), self.ordinal, dtype=np.int32)),
+            pa.array(row),
+        ]
+        return pa.Table.from_arrays(columns, schema=HITS)
+
+
+def _matrix(column: pa.ChunkedArray) -> Float32:
+    """float32[n, dim] of a FixedSizeList column of fp16 or fp32."""
+    width = column.type.list_size
+    chunks = [chunk.flatten().to_numpy() for chunk in column.chunks]
+    flat = np.concatenate(chunks) if chunks else np.empty(0, np.float32)
+    return np.ascontiguousarray(flat.reshape(-1, width), dtype=np.float32)

@@ -1,0 +1,96 @@
+"""The codec: the trained, empty quantiser that all shards of a version share.
+
+OPQ rotation (Ge et al., Optimized Product Quantization, CVPR 2013) where the plan says so, then
+IVF with PQ codes (Jégou et al., Product Quantization for Nearest Neighbor Search, 2011), for the
+inner product. The codes are of the vectors, not of their residuals: the centroids are normalised
+as the inner product asks, so residuals are no smaller. Measured on 14,000 vectors of
+all-MiniLM-L6-v2 with 24 bytes, the share of the 100 nearest among 200 candidates (32 of 128 lists)
+is .839 that way and .808 with residuals. The bytes are those of `faiss.serialize_index`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import faiss
+import numpy as np
+
+from pipelines.core.errors import InputError, SettingsError
+from pipelines.core.protocols import Float32
+from pipelines.core.sizing import FEWEST_PER_CENTROID, IndexPlan
+
+#: Rounds of OPQ, each of which learns a PQ and then a rotation, and the k-means steps of the
+#: first and the later ones. Far below faiss's 50, 40 and 4, whose training takes ten minutes.
+_OPQ_ROUNDS, _FIRST_STEPS, _STEPS = 8, 10, 2
+
+
+def train_codec(sample: Float32, plan: IndexPlan) -> bytes:
+    """A trained, empty index; the same sample and plan give the same bytes.
+
+    Args:
+        sample: float32[n, d], drawn at random from the whole corpus.
+        plan: of kind "ivfpq".
+
+    Raises:
+        InputError: the sample is not finite, or has too few rows.
+        SettingsError: the plan is of an exact index, which has no codec.
+    """
+    _check(sample, plan)
+    ivf = _ivfpq(sample.shape[1], plan)
+    index = faiss.IndexPreTransform(_opq(sample.shape[1], plan), ivf) if plan.opq else ivf
+    with _threads(1 if plan.opq else faiss.omp_get_max_threads()):
+        index.train(np.ascontiguousarray(sample))
+    return bytes(faiss.serialize_index(index))
+
+
+def _check(sample: Float32, plan: IndexPlan) -> None:
+    if plan.kind != "ivfpq":
+        raise SettingsError("An exact index has no codec to train.", "Set index.kind = ivfpq.")
+    fewest = FEWEST_PER_CENTROID * max(plan.nlist, 1 << plan.pq_bits)
+    if len(sample) < fewest:
+        raise InputError(
+            f"The training sample has {len(sample)} vectors; {plan.nlist} lists and "
+            f"{plan.pq_bits}-bit codes need {fewest}.",
+            "Set index.kind = exact, or lower index.nlist or index.pq_bits.",
+        )
+    wrong = np.flatnonzero(~np.isfinite(sample).all(axis=1))
+    if len(wrong):
+        raise InputError(
+            f"{len(wrong)} of {len(sample)} training vectors are not finite, first {wrong[0]}.",
+            "Sample only rows whose vectors are ok.",
+        )
+
+
+def _ivfpq(dim: int, plan: IndexPlan) -> faiss.IndexIVFPQ:
+    ivf = faiss.IndexIVFPQ(
+        faiss.IndexFlatIP(dim), dim, plan.nlist, plan.pq_m, plan.pq_bits, faiss.METRIC_INNER_PRODUCT
+    )
+    ivf.by_residual = False
+    ivf.cp.seed = ivf.pq.cp.seed = _seed(plan)
+    return ivf
+
+
+def _opq(dim: int, plan: IndexPlan) -> Any:
+    """An untrained rotation. Its first guess has a fixed seed inside faiss; its PQ has ours."""
+    rotation: Any = faiss.OPQMatrix(dim, plan.pq_m)
+    rotation.niter, rotation.niter_pq_0, rotation.niter_pq = _OPQ_ROUNDS, _FIRST_STEPS, _STEPS
+    quantiser = faiss.ProductQuantizer(dim, plan.pq_m, plan.pq_bits)
+    quantiser.cp.seed = _seed(plan)
+    rotation.pq = quantiser
+    rotation.referenced_objects = [quantiser]  # faiss holds a bare pointer
+    return rotation
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Uses `count` threads for a while: the bits of an OPQ depend on how many there are."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def _seed(plan: IndexPlan) -> int:
+    return plan.seed % (1 << 31)

@@ -1,0 +1,52 @@
+"""Exact search: the k best documents of a part, and of a sweep over parts."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.core.protocols import Float32
+from pipelines.core.topk import floors, merge
+from pipelines.index.blocks import PartBlock
+from pipelines.index.pairs import candidates, check_queries, pair_scores
+
+
+def part_topk(queries: Float32, part: PartBlock, k: int, floor: Float32 | None = None) -> pa.Table:
+    """The k best documents of one part for each query, by their best passage; ties included.
+
+    A matrix product only selects; scores are those of `pair_scores`, and so is the order.
+
+    Args:
+        queries: float32[Q, d].
+        part: the part.
+        k: documents wanted for each query.
+        floor: float32[Q], scores under which a document is not wanted (it is then not looked
+            for, but may still be returned); see `pipelines.core.topk.floors`.
+
+    Returns:
+        HITS in the total order.
+
+    Raises:
+        InputError: a query vector is not finite.
+    """
+    check_queries(queries)
+    least = np.full(len(queries), -np.inf, dtype=np.float32) if floor is None else floor
+    query, row = candidates(queries, part, part.starts, k, least)
+    return part.hits(query, row, pair_scores(queries, query, part.vectors, row), k)
+
+
+def sweep_topk(queries: Float32, parts: Iterable[PartBlock], k: int) -> pa.Table:
+    """The k best documents over all parts, loaded one at a time: HITS in the total order.
+
+    Raises:
+        InputError: a query vector is not finite.
+    """
+    best, waiting = merge([], k), []
+    floor = floors(best, len(queries), k)
+    for part in parts:
+        waiting.append(part_topk(queries, part, k, floor))
+        # The floor soon lets few hits through, so merging again for each part would be waste.
+        if sum(table.num_rows for table in waiting) >= best.num_rows:
+            best, waiting = merge([best, *waiting], k), []
+            floor = floors(best, len(queries), k)
+    return merge([best, *waiting], k)

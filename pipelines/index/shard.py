@@ -1,0 +1,116 @@
+"""A shard: the codec filled with the vectors of its parts, and searching it.
+
+Positions count the shard's rows over its parts in order. Scores never leave a shard: those of PQ
+codes only choose candidates, which `refine` scores.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import faiss
+import numpy as np
+
+from pipelines.core.errors import InputError, SettingsError
+from pipelines.core.protocols import Float32, Int64
+
+#: Sub-quantisers that faiss's GPU kernels are compiled for (wiki: Faiss on the GPU), 8 bits each.
+_GPU_PQ_M = frozenset({1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96})
+
+
+def use_threads(count: int) -> None:
+    """How many threads faiss uses in this process, from now on."""
+    faiss.omp_set_num_threads(count)
+
+
+def build_shard(codec: bytes, blocks: Iterable[tuple[Int64, Float32]], device: str) -> bytes:
+    """The codec with vectors added; the same codec and blocks give the same bytes on one device.
+
+    Args:
+        codec: from `train_codec`, checked against its sha256 by the caller.
+        blocks: (positions int64[n], vectors float32[n, d]), only of rows that are ok.
+        device: "cpu", "gpu", or "auto": a GPU where faiss has one that this codec fits.
+
+    Raises:
+        InputError: a vector is not finite; faiss would count it and never find it.
+        SettingsError: "gpu" where there is none, or where the codec does not fit it.
+    """
+    index = _load(codec)
+    target = _to_gpu(index) if _wants_gpu(index, device) else index
+    for positions, vectors in blocks:
+        if not np.isfinite(vectors).all():
+            raise InputError(
+                f"Vectors at positions {positions[0]} to {positions[-1]} are not all finite.",
+                "Add only rows whose vectors are ok.",
+            )
+        target.add_with_ids(np.ascontiguousarray(vectors), positions)
+    filled = index if target is index else faiss.index_gpu_to_cpu(target)
+    return bytes(faiss.serialize_index(filled))
+
+
+class Shard:
+    """A loaded shard (or codec, which is an empty one)."""
+
+    def __init__(self, index: faiss.Index) -> None:
+        self._index = index
+        self._ivf = faiss.extract_index_ivf(index)
+
+    @classmethod
+    def load(cls, data: bytes) -> "Shard":
+        """From the bytes of `build_shard`. faiss finds no corruption: check the sha256 first."""
+        return cls(_load(data))
+
+    @property
+    def size(self) -> int:
+        """Vectors in it."""
+        return int(self._index.ntotal)
+
+    @property
+    def nlist(self) -> int:
+        """Lists in it."""
+        return int(self._ivf.nlist)
+
+    def search(self, queries: Float32, nprobe: int, depth: int) -> Int64:
+        """Positions int64[Q, depth] of candidates, best first by their codes, padded with -1.
+
+        Args:
+            queries: float32[Q, d].
+            nprobe: lists scanned for each query; more than `nlist` means all.
+            depth: candidates for each query, at least 1.
+        """
+        parameters: Any = faiss.SearchParametersIVF()
+        parameters.nprobe = min(nprobe, self.nlist)
+        if isinstance(self._index, faiss.IndexPreTransform):
+            inner, parameters = parameters, faiss.SearchParametersPreTransform()
+            parameters.index_params = inner  # a bare pointer: `inner` must outlive the search
+        _, found = self._index.search(np.ascontiguousarray(queries), depth, params=parameters)
+        positions: Int64 = found
+        return positions
+
+
+def _load(data: bytes) -> faiss.Index:
+    return faiss.deserialize_index(np.frombuffer(data, dtype=np.uint8))
+
+
+def _wants_gpu(index: faiss.Index, device: str) -> bool:
+    if device == "cpu":
+        return False
+    ivf: Any = faiss.downcast_index(faiss.extract_index_ivf(index))
+    pq = ivf.pq
+    fits = pq.nbits == 8 and pq.M in _GPU_PQ_M
+    if device == "gpu" and faiss.get_num_gpus() == 0:
+        raise SettingsError(
+            "index.device = gpu, but faiss finds no GPU.",
+            "Install shardrank[gpu] on a machine with one, or set index.device = auto.",
+        )
+    if device == "gpu" and not fits:
+        raise SettingsError(
+            f"index.device = gpu, but faiss has no GPU kernel for {pq.M} codes of {pq.nbits} bits.",
+            f"Set index.pq_bits = 8 and index.pq_m to one of {sorted(_GPU_PQ_M)}.",
+        )
+    return fits and faiss.get_num_gpus() > 0
+
+
+def _to_gpu(index: faiss.Index) -> faiss.Index:
+    options: Any = faiss.GpuClonerOptions()
+    options.useFloat16LookupTables = True  # without them the tables of 64 codes or more do not fit
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index, options)

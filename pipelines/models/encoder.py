@@ -1,0 +1,89 @@
+"""A bi-encoder on one device: texts or stored ids → vectors (Reimers & Gurevych 2019)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModel, PreTrainedModel
+
+from pipelines.core.protocols import Float32, Int32
+from pipelines.core.settings import EncoderSettings
+from pipelines.models.card import EncoderCard, read_encoder_card
+from pipelines.models.forward import Batch, Inputs, Runner, padding_id
+from pipelines.models.layout import read_layout
+from pipelines.models.loading import check_fingerprint, load_weights, move
+from pipelines.models.pooling import POOLS
+from pipelines.models.resolve import resolve_model
+from pipelines.models.tokens import FastTokeniser, load_tokeniser
+
+
+class TransformerEncoder:
+    """A transformer, a pooling, perhaps a cut and a norm (protocol: Encoder).
+
+    Equal input lists give equal bytes on one machine and thread count. The vector of one text may
+    differ in the last bits between two lists, since padding changes the order of sums.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokeniser: FastTokeniser, card: EncoderCard, runner: Runner
+    ) -> None:
+        self.card = card
+        self.tokeniser = tokeniser
+        self._model = model
+        self._runner = runner
+        self._pool = POOLS[card.pooling]
+        self._prefix, self._suffix = tokeniser.single_template()
+
+    @property
+    def dim(self) -> int:
+        return self.card.dim
+
+    def encode_ids(self, ids: Sequence[Int32]) -> Float32:
+        """float32[n, dim]: one vector per token list, which is cut where it is too long.
+
+        The lists hold no special tokens; a prompt, where there is one, is in them already.
+        """
+        room = self.card.max_tokens - self.tokeniser.specials
+        lengths = np.array([min(len(row), room) for row in ids], np.int32) + self.tokeniser.specials
+
+        def row(i: int) -> Int32:
+            return np.concatenate([self._prefix, ids[i][:room], self._suffix])
+
+        inputs = Inputs(lengths.astype(np.int32), row)
+        return self._runner.run(inputs, self._vectors, self.dim)
+
+    def encode_queries(self, texts: Sequence[str]) -> Float32:
+        """float32[n, dim]: one vector per query, tokenised together with the query prompt."""
+        prompted = [self.card.query_prompt + text for text in texts]
+        return self.encode_ids([spans.ids for spans in self.tokeniser.encode(prompted)])
+
+    def _vectors(self, batch: Batch) -> Tensor:
+        hidden = self._model(input_ids=batch.ids, attention_mask=batch.mask)[0]  # [b, t, width]
+        vectors = self._pool(hidden, batch.lengths)[:, : self.dim]  # float32[b, dim]
+        return torch.nn.functional.normalize(vectors, dim=1) if self.card.normalise else vectors
+
+
+def load_encoder(
+    settings: EncoderSettings, device: str, fingerprint: str | None = None
+) -> TransformerEncoder:
+    """Load the encoder that the settings name.
+
+    Args:
+        settings: the [encoder] table.
+        device: torch's name of a device, such as "cpu" or "cuda".
+        fingerprint: that of the card whose vectors are stored; none where there are none yet.
+
+    Raises:
+        InputError: the model is absent, incomplete or unsupported.
+        IntegrityError: the model here is not the one with that fingerprint.
+        SettingsError: a setting asks for more than the model has.
+    """
+    card = read_encoder_card(settings)
+    check_fingerprint(settings.model, fingerprint, card.fingerprint)
+    folder = resolve_model(settings.model, settings.revision)
+    transformer = read_layout(folder).transformer
+    model = load_weights(AutoModel, transformer, card.dtype, settings.trust_remote_code)
+    model.config.use_cache = False  # a causal model would keep keys and values for nothing
+    runner = Runner(settings.batch_tokens, padding_id(model.config), move(model, device))
+    return TransformerEncoder(model, load_tokeniser(folder), card, runner)

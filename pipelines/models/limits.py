@@ -1,0 +1,95 @@
+"""How long a model's input may be, how wide its vectors are, in which type it runs: config.json."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.errors import InputError, SettingsError
+from pipelines.models.layout import Layout, read_json
+
+#: These number positions from pad_token_id + 1, so that many position embeddings are never used
+#: (transformers, RobertaEmbeddings.create_position_ids_from_input_ids).
+_OFFSET_POSITIONS = frozenset(
+    {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet",
+     "longformer", "data2vec-text", "xmod", "luke", "mluke", "ibert"}
+)  # fmt: skip
+_WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")
+_DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp32"}
+
+#: config.json's keys that say where a model came from or how it is trained, not what it computes.
+_NOISE = frozenset({"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache"})
+
+
+def positions(config: Mapping[str, Any]) -> int | None:
+    """The most tokens that the model has positions for; none where positions have no end."""
+    most = config.get("max_position_embeddings", config.get("n_positions"))
+    if most is None or int(most) <= 0:
+        return None
+    offset = config.get("model_type") in _OFFSET_POSITIONS
+    return int(most) - (int(config.get("pad_token_id", 1)) + 1 if offset else 0)
+
+
+def max_tokens(layout: Layout, setting: int | None, table: str) -> int:
+    """The longest input in tokens, special ones included: the setting, else the model's own.
+
+    Args:
+        layout: the model's folder.
+        setting: what the user asked for, if anything.
+        table: the settings table, for the message.
+
+    Raises:
+        SettingsError: the setting is above the model's positions, or there is no limit at all.
+    """
+    most = positions(layout.config)
+    if setting is not None:
+        if most is not None and setting > most:
+            raise SettingsError(
+                f"{table}.max_tokens = {setting}, but the model has {most} positions.",
+                f"Set {table}.max_tokens to {most} or less.",
+            )
+        return setting
+    own = layout.max_seq_length or _tokeniser_limit(layout.transformer)
+    known = [limit for limit in (most, own) if limit is not None]
+    if not known:
+        raise SettingsError("The model names no longest input.", f"Set {table}.max_tokens.")
+    return min(known)
+
+
+def width(config: Mapping[str, Any]) -> int:
+    """Components of the model's hidden states.
+
+    Raises:
+        InputError: config.json names none.
+    """
+    for name in _WIDTHS:
+        if isinstance(config.get(name), int):
+            return int(config[name])
+    raise InputError(
+        f"config.json names no width under {', '.join(_WIDTHS)}.", "Use a text encoder's folder."
+    )
+
+
+def dtype(config: Mapping[str, Any], setting: str) -> str:
+    """The type of the forward pass: "fp32", "bf16" or "fp16".
+
+    "auto" takes the type of the files, except that fp16 files run in fp32, which holds their
+    weights exactly: fp16 overflows in some models and is slow on CPUs, and a fingerprint must
+    not depend on the device.
+    """
+    if setting != "auto":
+        return setting
+    found = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    return _DTYPES.get(found, "fp32")
+
+
+def deciding_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """config.json without what cannot change a vector; JSON only, so that it can be hashed."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(config)))
+    return {name: value for name, value in plain.items() if name not in _NOISE}
+
+
+def _tokeniser_limit(transformer: Path) -> int | None:
+    """model_max_length; transformers writes 1e30 where there is none."""
+    limit = read_json(transformer / "tokenizer_config.json", {}).get("model_max_length")
+    return int(limit) if limit is not None and limit < 1 << 30 else None

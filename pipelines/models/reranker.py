@@ -1,0 +1,148 @@
+"""A cross-encoder on one device: (query, passage) → a logit (Nogueira & Cho 2019, 1901.04085)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+
+from pipelines.core.errors import InputError
+from pipelines.core.protocols import Bool, Int32, PairScores
+from pipelines.core.settings import RerankerSettings
+from pipelines.models.adapter import load_adapter
+from pipelines.models.card import (
+    RerankerCard,
+    RerankerFolders,
+    read_reranker_card,
+    reranker_folders,
+)
+from pipelines.models.forward import Batch, Inputs, Runner, padding_id
+from pipelines.models.layout import read_layout
+from pipelines.models.loading import cast, check_fingerprint, load_weights, move
+from pipelines.models.tokens import FastTokeniser, load_tokeniser
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """How much of each pair fits: int32[n] query tokens, int32[n] passage tokens, bool[n] cut."""
+
+    queries: Int32
+    passages: Int32
+    truncated: Bool
+
+
+class CrossEncoderReranker:
+    """A sequence classifier with one label (protocol: Reranker). Logits are raw: no sigmoid."""
+
+    def __init__(
+        self, model: PreTrainedModel, tokeniser: FastTokeniser, card: RerankerCard, runner: Runner
+    ) -> None:
+        self.card = card
+        self._tokeniser = tokeniser
+        self._model = model
+        self._runner = runner
+        self._template = tokeniser.pair_template()
+        # RoBERTa has one token type and DistilBERT none, so they are told nothing.
+        self._typed = 0 < max(self._template.types) < getattr(model.config, "type_vocab_size", 0)
+
+    @property
+    def tokeniser(self) -> FastTokeniser:
+        return self._tokeniser
+
+    def score(
+        self, queries: Sequence[Int32], passages: Sequence[Int32], left: Int32, right: Int32
+    ) -> PairScores:
+        """Score pair i, (queries[left[i]], passages[right[i]]), for all i: int32[n] each.
+
+        Ids hold no special tokens. A pair that is too long loses the end of its passage; only a
+        query that fills the input alone is cut too, to leave the passage one token.
+        """
+        template, room = self._template, self.card.max_tokens - self._template.specials
+        cuts = cut_pairs(_lengths(queries)[left], _lengths(passages)[right], room)
+
+        def row(i: int) -> Int32:
+            query = queries[left[i]][: cuts.queries[i]]
+            passage = passages[right[i]][: cuts.passages[i]]
+            parts = [template.prefix, query, template.middle, passage, template.suffix]
+            return np.concatenate(parts)
+
+        second = len(template.prefix) + cuts.queries + len(template.middle)  # where it begins
+
+        def step(batch: Batch) -> Tensor:
+            return self._logits(batch, second[batch.rows])
+
+        lengths = (template.specials + cuts.queries + cuts.passages).astype(np.int32)
+        logits = self._runner.run(Inputs(lengths, row), step, dim=1)  # float32[n, 1]
+        return PairScores(logits[:, 0], cuts.truncated)
+
+    def _logits(self, batch: Batch, second: Int32) -> Tensor:
+        types = {"token_type_ids": self._types(batch, second)} if self._typed else {}
+        output = self._model(input_ids=batch.ids, attention_mask=batch.mask, **types)
+        return output.logits.float()  # type: ignore[no-any-return]
+
+    def _types(self, batch: Batch, second: Int32) -> Tensor:
+        """int64[b, t] token types: the query's half, the passage's half, and 0 at padding."""
+        first, other = self._template.types
+        starts = self._runner.send(second.astype(np.int64))  # int64[b]
+        places = torch.arange(batch.ids.shape[1], device=batch.ids.device)  # int64[t]
+        halves = torch.where(places < starts[:, None], first, other)
+        return halves * batch.mask
+
+
+def cut_pairs(queries: Int32, passages: Int32, room: int) -> Cuts:
+    """Cut passages, then queries, so that a pair has at most `room` tokens without special ones.
+
+    Args:
+        queries: int32[n], tokens of each pair's query.
+        passages: int32[n], tokens of each pair's passage.
+        room: tokens that fit, at least 2.
+    """
+    kept_queries = np.minimum(queries, room - 1)
+    kept_passages = np.minimum(passages, room - kept_queries)
+    truncated = (kept_queries < queries) | (kept_passages < passages)
+    return Cuts(kept_queries, kept_passages, truncated)
+
+
+def load_reranker(
+    settings: RerankerSettings, device: str, fingerprint: str | None = None
+) -> CrossEncoderReranker:
+    """Load the reranker that the settings name: an adapter on its base, or a whole model.
+
+    Args:
+        settings: the [reranker] table.
+        device: torch's name of a device, such as "cpu" or "cuda".
+        fingerprint: that of the card whose scores are stored; none where there are none yet.
+
+    Raises:
+        InputError: the model is absent, incomplete, or no classifier with one label.
+        IntegrityError: the model here is not the one with that fingerprint.
+        SettingsError: a setting asks for more than the model has.
+    """
+    card = read_reranker_card(settings)
+    check_fingerprint(settings.model, fingerprint, card.fingerprint)
+    folders = reranker_folders(settings)
+    model = _load_model(folders, card.dtype, settings.trust_remote_code)
+    runner = Runner(settings.batch_tokens, padding_id(model.config), move(model, device))
+    return CrossEncoderReranker(model, load_tokeniser(folders.base), card, runner)
+
+
+def _load_model(folders: RerankerFolders, dtype: str, trust_remote_code: bool) -> PreTrainedModel:
+    if folders.adapter is not None:
+        return cast(load_adapter(folders.adapter, folders.base), dtype)
+    folder = read_layout(folders.base).transformer
+    config = AutoConfig.from_pretrained(
+        folder, trust_remote_code=trust_remote_code, local_files_only=True
+    )
+    if config.num_labels != 1:
+        raise InputError(
+            f"{folder} has {config.num_labels} labels; a reranker has one, its relevance.",
+            "Name a cross-encoder that was trained with num_labels = 1.",
+        )
+    kind = AutoModelForSequenceClassification
+    return load_weights(kind, folder, dtype, trust_remote_code)
+
+
+def _lengths(rows: Sequence[Int32]) -> Int32:
+    return np.array([len(row) for row in rows], np.int32)

@@ -1,0 +1,142 @@
+"""The rank flow: queries → encode → search → merge → rerank → collate → ranked Parquet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.core.errors import InputError, SettingsError
+from pipelines.core.evaluation import Judgement
+from pipelines.core.fingerprint import fingerprint
+from pipelines.core.settings import EncoderSettings, Settings
+from pipelines.core.units import Done
+from pipelines.corpus.qrels import read_qrels
+from pipelines.corpus.queries import QueryBatch, read_queries
+from pipelines.models.card import (
+    EncoderCard,
+    RerankerCard,
+    read_encoder_card,
+    read_reranker_card,
+)
+from pipelines.stages.collate import collate
+from pipelines.stages.encode import encode, write_blocks
+from pipelines.stages.merge import merge
+from pipelines.stages.publish import Published, open_version
+from pipelines.stages.rerank import Candidates, rerank
+from pipelines.stages.runner import Context
+from pipelines.stages.search import Effort, search
+from pipelines.stages.workspace import Workspace
+from pipelines.storage import list_sources, open_source
+
+
+@dataclass(frozen=True)
+class RankPlan:
+    """What a rank run will read, with which models; known before any work, without Ray."""
+
+    index: Workspace
+    published: Published
+    queries: QueryBatch
+    judgements: Sequence[Judgement]
+    encoder: EncoderSettings
+    card: EncoderCard
+    reranker: RerankerCard | None
+    how: Effort
+    run: str
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What a rank run leaves: the markers of its last stages."""
+
+    merged: Sequence[Done]
+    reranked: Sequence[Done]
+    collated: Sequence[Done]
+
+
+def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Settings) -> RankPlan:
+    """Pin the latest version, read the queries and judgements, check that the models match.
+
+    Raises:
+        InputError: no version, no usable queries, bad qrels, or a model that is not the index's.
+    """
+    published = open_version(index)
+    batch = read_queries(list_sources(queries), open_source, settings.corpus)
+    if not batch.table.num_rows:
+        raise InputError(f"{queries} holds no usable query.", "Queries need an id and a text.")
+    judgements = _read_judgements(qrels)
+    encoder = _index_encoder(published, settings.encoder)
+    card = read_encoder_card(encoder)
+    _require_match(published, card)
+    reranker = read_reranker_card(settings.reranker) if settings.reranker.model != "off" else None
+    how = _effort(published, settings)
+    decided = {
+        "version": fingerprint(published.version.content()),
+        "queries": fingerprint(batch.table.to_pylist()),
+        "search": settings.search.deciding(),
+        "how": [how.k, how.nprobe, how.depth],
+        "reranker": [reranker.fingerprint, reranker.interpolation] if reranker else None,
+        "depth": settings.reranker.depth,
+    }
+    run = fingerprint(decided)
+    return RankPlan(index, published, batch, judgements, encoder, card, reranker, how, run)
+
+
+def rank(context: Context, plan: RankPlan) -> Ranked:
+    """Run the flow; what an earlier run finished is not done again."""
+    version, depth = plan.published.version, context.settings.reranker.depth
+    texts = write_blocks(
+        context.workspace, plan.queries.table, context.settings.search.block_queries
+    )
+    blocks = encode(context, texts, plan.encoder, plan.card)
+    searched = search(context, plan.index, version, blocks, plan.how)
+    merged = merge(context, searched, len(blocks), depth if plan.reranker else 0)
+    reranked: list[Done] = []
+    if plan.reranker:
+        candidates = Candidates(blocks, merged, version, plan.index)
+        reranked = rerank(context, candidates, plan.reranker)
+    interpolation = plan.reranker.interpolation if plan.reranker else 0.0
+    collated = collate(context, blocks, merged, reranked, interpolation)
+    return Ranked(merged, reranked, collated)
+
+
+def _read_judgements(qrels: str | None) -> list[Judgement]:
+    if qrels is None:
+        return []
+    with open_source(qrels) as file:
+        return read_qrels(file.read(), qrels)
+
+
+def _index_encoder(published: Published, wanted: EncoderSettings) -> EncoderSettings:
+    """The index's own encoder settings. Settings left at their defaults ask for nothing else;
+    others must agree with the index."""
+    built = EncoderSettings(**published.version.encoder["settings"])
+    asked = wanted.model_dump(exclude_defaults=True, exclude={"batch_tokens"})
+    differing = [name for name, value in asked.items() if getattr(built, name) != value]
+    if differing:
+        pairs = ", ".join(
+            f"encoder.{n} is {getattr(built, n)!r} there and {asked[n]!r} here" for n in differing
+        )
+        raise SettingsError(
+            f"The index was built with another encoder: {pairs}.",
+            "Leave [encoder] out when ranking, or index again with this model.",
+        )
+    return built.model_copy(update={"batch_tokens": wanted.batch_tokens})
+
+
+def _require_match(published: Published, card: EncoderCard) -> None:
+    built = published.version.encoder
+    if built["fingerprint"] != card.fingerprint:
+        raise InputError(
+            f"The model {card.name!r} is not the one the index was built with: its weights' sha256 "
+            f"is {card.weights_sha256[:12]}…, there it is {built['weights_sha256'][:12]}….",
+            "Give the original model, or index again.",
+        )
+
+
+def _effort(published: Published, settings: Settings) -> Effort:
+    """The audited effort, unless the settings say otherwise."""
+    audit: dict[str, Any] = dict(published.version.audit)
+    if published.version.codec is None:
+        return Effort(settings.search.k, 0, 0)
+    nprobe = settings.search.nprobe or audit["nprobe"]
+    depth = max(settings.search.depth or audit["depth"], settings.search.k)
+    return Effort(settings.search.k, nprobe, depth)

@@ -1,0 +1,89 @@
+"""What the page says in words: one sentence a fact, and one where a section has no data."""
+
+from pipelines.core.audit import AuditPoint
+from pipelines.report import formats
+from pipelines.report.data import AuditCurve, Counts, ReportData
+
+
+def headline(data: ReportData) -> str:
+    """What ran, on how much."""
+    counts = data.counts
+    ranked = f"{_many(counts.queries, 'query', 'queries')} ranked against" if counts.queries else ""
+    reranked = f", {_many(counts.pairs, 'pair')} reranked" if counts.pairs else ""
+    documents = _many(counts.documents, "document")
+    passages = _many(counts.passages, "passage")
+    end = "" if counts.queries else " indexed"
+    return f"{ranked} {documents} in {passages}{end}{reranked}.".strip()
+
+
+def audit(data: ReportData) -> str:
+    """What the audit found, and what was chosen because of it."""
+    curve = data.audit
+    if curve is None:
+        return "This run recorded no audit of the index."
+    if curve.kind == "exact":
+        return (
+            "The index is exact: every query is compared with every passage, so that nothing is"
+            " approximated and there is no setting to choose."
+        )
+    if not curve.points:
+        return "The audit measured no search setting."
+    return _tuned(curve)
+
+
+def _tuned(curve: AuditCurve) -> str:
+    best = max(curve.points, key=lambda point: point.recall)
+    chosen = [p for p in curve.points if (p.nprobe, p.depth) == curve.chosen]
+    if not chosen:
+        return (
+            f"No setting reached a Recall@{curve.k} of {curve.target:g} against exact search; the"
+            f" best was {best.recall:.3f}, with {_setting(best)}."
+        )
+    point = chosen[0]
+    dearest = max(p.cost for p in curve.points)
+    return (
+        f"Queries search with {_setting(point)}: of the {curve.k} passages that exact search finds"
+        f" first, this finds {100 * point.recall:.1f} % (target {100 * curve.target:g} %). Each"
+        f" query reads {formats.size(point.cost)},"
+        f" {formats.share(point.cost, dearest)} of what the dearest setting tried reads."
+    )
+
+
+def _setting(point: AuditPoint) -> str:
+    return f"nprobe {point.nprobe} and refine depth {formats.count(point.depth)}"
+
+
+def reconciles(counts: Counts) -> bool:
+    """Whether each row that was read is accounted for."""
+    return counts.rows == counts.documents + counts.rejected
+
+
+def truncated(counts: Counts) -> str:
+    """How many passages a model sees only the beginning of."""
+    if not counts.truncated:
+        return "Every passage fits the model whole."
+    return (
+        f"{_many(counts.truncated, 'passage')} ({formats.share(counts.truncated, counts.passages)})"
+        " exceed the model's longest input: the model sees their beginning only."
+    )
+
+
+def metrics(data: ReportData) -> str:
+    """Which queries the metrics are about, or why there are none."""
+    if not data.metrics:
+        return "No judgements were given, so nothing can be said about quality."
+    covered = data.coverage
+    text = "Means over all judged queries, by ir-measures."
+    if covered and covered.unranked_queries:
+        some = _many(covered.unranked_queries, "judged query", "judged queries")
+        text += f" {some} without a ranking: counted as 0."
+    if covered and covered.unjudged_queries:
+        some = _many(covered.unjudged_queries, "ranked query", "ranked queries")
+        text += f" {some} without judgements: left out."
+    if "reranked" not in data.metrics:
+        text += " Nothing was reranked."
+    return text
+
+
+def _many(number: int, one: str, more: str = "") -> str:
+    return f"{formats.count(number)} {one if number == 1 else more or one + 's'}"

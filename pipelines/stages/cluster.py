@@ -1,0 +1,71 @@
+"""The Ray that a flow runs on: a local one, or a cluster by address; quiet unless asked."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# Read when Ray is imported or started, so it is set before both.
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+
+import ray
+import ray.data
+
+from pipelines.core.errors import RunFailed
+from pipelines.core.pools import Resources
+from pipelines.core.settings import ClusterSettings
+
+
+@contextmanager
+def connect(settings: ClusterSettings, verbose: bool = False) -> Iterator[Resources]:
+    """Start or join Ray; yields what it has. Ray is left running only if it was joined.
+
+    Raises:
+        RunFailed: no Ray could be started or reached.
+    """
+    if ray.is_initialized():
+        yield resources()
+        return
+    _quieten(verbose)
+    _start(settings, verbose)
+    try:
+        yield resources()
+    finally:
+        ray.shutdown()
+
+
+def resources() -> Resources:
+    """The connected cluster's logical CPUs and GPUs."""
+    have = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return Resources(have.get("CPU", 0.0), have.get("GPU", 0.0))
+
+
+def _quieten(verbose: bool) -> None:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = verbose
+    level = logging.INFO if verbose else logging.CRITICAL
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(level)
+
+
+def _start(settings: ClusterSettings, verbose: bool) -> None:
+    local: dict[str, Any] = {
+        "num_cpus": settings.cpus,
+        "include_dashboard": False,
+        "object_store_memory": settings.object_store_mb << 20,
+    }
+    try:
+        ray.init(
+            # "local" never joins a cluster that a stale file or a variable speaks of.
+            address=settings.address or "local",
+            logging_level=logging.INFO if verbose else logging.CRITICAL,
+            log_to_driver=verbose,
+            **({} if settings.address else local),
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = settings.address or "on this machine"
+        raise RunFailed(
+            f"Ray could not be reached or started {where}: {error}", "Check cluster.address."
+        ) from error

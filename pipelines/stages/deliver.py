@@ -1,0 +1,78 @@
+"""deliver: what a rank run leaves beside the rankings: run.trec, metrics.json, manifest.json."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.core.errors import InputError
+from pipelines.core.evaluation import Judgement, evaluate
+from pipelines.core.units import Done
+from pipelines.stages.runner import Context
+from pipelines.stages.workspace import Workspace
+
+TAG = "shardrank"
+
+
+def claim(workspace: Workspace, run: str, overwrite: bool) -> None:
+    """Make OUT this run's. Raises InputError where it holds another run's output."""
+    if workspace.storage.exists("run.json"):
+        held = workspace.read_json("run.json")["run"]
+        if held != run and not overwrite:
+            raise InputError(
+                f"{workspace.storage.root} holds the output of another run ({held}): other "
+                "queries, settings or version of the index.",
+                "Choose another OUT, or pass --overwrite.",
+            )
+        if held != run:
+            _clear(workspace)
+    workspace.write_json("run.json", {"run": run})
+
+
+def _clear(workspace: Workspace) -> None:
+    """Remove what readers would take for this run's; finished units stay, they may be shared."""
+    for entry in workspace.storage.list("rankings"):
+        workspace.storage.delete(entry.key)
+    for key in ("run.trec", "metrics.json", "manifest.json", "report.html"):
+        workspace.storage.delete(key)
+
+
+def deliver(
+    context: Context,
+    collated: Sequence[Done],
+    judgements: Sequence[Judgement],
+    about: Mapping[str, Any],
+) -> dict[str, dict[str, float]] | None:
+    """Write run.trec, metrics.json where there are judgements, and last the manifest.
+
+    Returns:
+        The metrics, or None without judgements.
+    """
+    workspace = context.workspace
+    refs = [done.outputs["rankings"] for done in collated]
+    table = pa.concat_tables([workspace.read_table(ref) for ref in refs])
+    files = {"run.trec": workspace.storage.write("run.trec", to_trec(table), table.num_rows)}
+    metrics = evaluate(table, judgements) if judgements else None
+    if metrics is not None:
+        files["metrics.json"] = workspace.write_json("metrics.json", metrics)
+    manifest = {
+        "run": context.run,
+        **about,
+        "rankings": [ref.json() for ref in refs],
+        "files": {name: ref.json() for name, ref in files.items()},
+    }
+    workspace.write_json("manifest.json", manifest)
+    return metrics
+
+
+def to_trec(rankings: pa.Table) -> bytes:
+    """`query_id Q0 doc_id rank score tag`, one line a row; scores print so that they read back.
+
+    The format: https://trec.nist.gov (trec_eval's results file).
+    """
+    columns = (rankings[name].to_pylist() for name in ("query_id", "doc_id", "rank", "score"))
+    lines = (
+        f"{query} Q0 {doc} {rank} {score:.9g} {TAG}\n"
+        for query, doc, rank, score in zip(*columns, strict=True)
+    )
+    return "".join(lines).encode()

@@ -1,0 +1,127 @@
+"""embed: every part's passages become vectors, on a pool of encoders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.core.protocols import Bool, Float32, Int32
+from pipelines.core.schemas import REJECTED, vectors_schema
+from pipelines.core.settings import EncoderSettings
+from pipelines.core.units import Done, FileRef, Unit
+from pipelines.models.card import EncoderCard
+from pipelines.models.encoder import load_encoder
+from pipelines.stages.runner import Context, run_stage
+from pipelines.stages.sweep import Step, Tables
+from pipelines.stages.workspace import Result, Workspace
+
+
+def embed(context: Context, parts: Sequence[FileRef], card: EncoderCard) -> list[Done]:
+    """The vectors of every part, in the order of `parts`; output "vectors" is row-aligned."""
+    settings = context.settings.encoder
+    units = plan_embed(parts, card, settings.stored)
+    pool = context.pool(len(units))
+    steps = [
+        Step(partial(ReadTokens, context.workspace)),
+        Step(partial(Embed, settings, card.fingerprint, pool.device), pool),
+        Step(partial(WriteVectors, context.workspace)),
+    ]
+    return run_stage(context, "embed", units, steps)
+
+
+def plan_embed(parts: Sequence[FileRef], card: EncoderCard, stored: str) -> list[Unit]:
+    """One unit a part; it is named from the passages, the encoder and the stored type."""
+    common = {"encoder": card.fingerprint, "dim": card.dim, "stored": stored}
+    return [Unit("embed", {"passages": ref.json(), **common}) for ref in parts]
+
+
+@dataclass(frozen=True)
+class ReadTokens:
+    """A part → its tokens and ids."""
+
+    workspace: Workspace
+
+    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+        ref = FileRef.parse(unit.spec["passages"])
+        return {"passages": self.workspace.read_table(ref, ["doc_id", "tokens"])}
+
+
+class Embed:
+    """Token ids → vectors, the whole part at once, so that batches are as even as can be."""
+
+    def __init__(self, settings: EncoderSettings, fingerprint: str, device: str) -> None:
+        self._encoder = load_encoder(settings, device, fingerprint)
+
+    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+        passages = tables["passages"]
+        vectors = self._encoder.encode_ids(token_lists(passages["tokens"]))
+        kept = narrow(vectors, unit.spec["stored"])
+        ok = finite_documents(kept, passages["doc_id"])
+        kept[~ok] = 0
+        schema = vectors_schema(unit.spec["dim"], unit.spec["stored"])
+        column = pa.FixedSizeListArray.from_arrays(pa.array(kept.ravel()), kept.shape[1])
+        table = pa.Table.from_arrays([column, pa.array(ok)], schema=schema)
+        return {"vectors": table, "doc_id": passages.select(["doc_id"])}
+
+
+@dataclass(frozen=True)
+class WriteVectors:
+    """Vectors → a file beside the part's passages."""
+
+    workspace: Workspace
+
+    def __call__(self, unit: Unit, tables: Tables) -> Result:
+        passages = FileRef.parse(unit.spec["passages"])
+        vectors = tables["vectors"]
+        key = f"{passages.key.rpartition('/')[0]}/vectors-{unit.id}.parquet"
+        rejected = _rejected(passages.key, tables["doc_id"]["doc_id"], vectors["ok"])
+        scratch = self.workspace.scratch(unit, "rejected.parquet")
+        outputs = {
+            "vectors": self.workspace.write_table(key, vectors),
+            "rejected": self.workspace.write_table(scratch, rejected),
+        }
+        searchable = int(pc.sum(vectors["ok"]).as_py() or 0)
+        counts = {"rows": vectors.num_rows, "searchable": searchable}
+        return Result(outputs, counts | {"rejected": rejected.num_rows}, {})
+
+
+def token_lists(column: pa.ChunkedArray) -> list[Int32]:
+    """A list<uint> column as int32 arrays, one a row."""
+    array = column.combine_chunks()
+    values = array.values.to_numpy(zero_copy_only=False).astype(np.int32)
+    offsets = array.offsets.to_numpy()
+    return [values[start:end] for start, end in pairwise(offsets)]
+
+
+def narrow(vectors: Float32, stored: str) -> npt.NDArray[np.floating]:
+    """Vectors in the stored type; what overflows becomes infinite, and is set aside as such."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return vectors.astype(np.float16) if stored == "fp16" else vectors.astype(np.float32)
+
+
+def finite_documents(vectors: npt.NDArray[np.floating], doc_ids: pa.ChunkedArray) -> Bool:
+    """bool[n]: false for every passage of a document that has a non-finite vector.
+
+    A document is in the index whole or not at all, so that the counts of documents add up.
+    """
+    bad = ~np.isfinite(vectors).all(axis=1)
+    broken = pc.unique(doc_ids.filter(pa.array(bad)))
+    whole: Bool = ~pc.is_in(doc_ids, value_set=broken).to_numpy()
+    return whole
+
+
+def _rejected(source: str, doc_ids: pa.ChunkedArray, ok: pa.ChunkedArray) -> pa.Table:
+    """One row a document; `row` is that of its first passage in the part."""
+    first: dict[str, int] = {}
+    for row in np.flatnonzero(~ok.to_numpy()):
+        first.setdefault(doc_ids[row].as_py(), int(row))
+    rows = [
+        {"source": source, "row": row, "doc_id": doc_id, "stage": "embed", "reason": "not_finite"}
+        for doc_id, row in first.items()
+    ]
+    return pa.Table.from_pylist(rows, REJECTED)

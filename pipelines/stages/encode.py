@@ -1,0 +1,65 @@
+"""encode: the batch of queries, in blocks, becomes vectors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+
+from pipelines.core.settings import EncoderSettings
+from pipelines.core.units import FileRef, Unit
+from pipelines.models.card import EncoderCard
+from pipelines.models.encoder import load_encoder
+from pipelines.stages.runner import Context, run_stage
+from pipelines.stages.sweep import Step, Tables
+from pipelines.stages.workspace import Result, Workspace
+
+
+@dataclass(frozen=True)
+class QueryBlock:
+    """A block of the query batch: its ids and texts, and its vectors, row by row."""
+
+    queries: FileRef
+    vectors: FileRef
+
+
+def write_blocks(workspace: Workspace, queries: pa.Table, block_queries: int) -> list[FileRef]:
+    """The query batch as files of at most `block_queries` rows, in the order given."""
+    starts = range(0, queries.num_rows, block_queries)
+    return [
+        workspace.write_content(
+            "units/queries", "queries.parquet", queries.slice(at, block_queries)
+        )
+        for at in starts
+    ]
+
+
+def encode(
+    context: Context, blocks: Sequence[FileRef], settings: EncoderSettings, card: EncoderCard
+) -> list[QueryBlock]:
+    """The vectors of every block of queries, with the model's query prompt."""
+    spec = {"encoder": card.fingerprint}
+    units = [Unit("encode", {"queries": ref.json(), **spec}) for ref in blocks]
+    pool = context.pool(len(units))
+    make = partial(Encode, context.workspace, settings, card.fingerprint, pool.device)
+    dones = run_stage(context, "encode", units, [Step(make, pool)])
+    outputs = [done.outputs["vectors"] for done in dones]
+    return [QueryBlock(q, v) for q, v in zip(blocks, outputs, strict=True)]
+
+
+class Encode:
+    """A block of queries → float32 vectors."""
+
+    def __init__(
+        self, workspace: Workspace, settings: EncoderSettings, fingerprint: str, device: str
+    ) -> None:
+        self._workspace = workspace
+        self._encoder = load_encoder(settings, device, fingerprint)
+
+    def __call__(self, unit: Unit, tables: Tables) -> Result:
+        queries = self._workspace.read_table(FileRef.parse(unit.spec["queries"]), ["text"])
+        vectors = self._encoder.encode_queries(queries["text"].to_pylist())
+        column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+        key = self._workspace.scratch(unit, "vectors.parquet")
+        ref = self._workspace.write_table(key, pa.table({"vector": column}))
+        return Result({"vectors": ref}, {"rows": len(vectors)}, {})

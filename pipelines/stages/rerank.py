@@ -1,0 +1,207 @@
+"""rerank: score (query, passage) pairs, sweeping over the parts, never over the queries.
+
+Pairs are grouped by part, so that each passage is read and tokenised once, however many queries
+retrieved it; a unit is a run of neighbouring parts with about `PAIRS_PER_UNIT` pairs.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.core.protocols import Int32, Int64, Tokeniser
+from pipelines.core.settings import RerankerSettings
+from pipelines.core.text import passage_text
+from pipelines.core.topk import ranks
+from pipelines.core.units import Done, FileRef, Unit
+from pipelines.core.version import Version
+from pipelines.models.card import RerankerCard
+from pipelines.models.reranker import load_reranker
+from pipelines.stages.embed import token_lists
+from pipelines.stages.encode import QueryBlock
+from pipelines.stages.runner import Context, run_stage
+from pipelines.stages.sweep import Step, Tables
+from pipelines.stages.workspace import Result, Workspace
+
+#: Pairs in a unit, about: enough for even batches, few enough to lose little to a kill.
+PAIRS_PER_UNIT = 1024
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What is reranked: query blocks, the merge marker of each, and the version they came from."""
+
+    blocks: Sequence[QueryBlock]
+    merged: Sequence[Done]
+    version: Version
+    index: Workspace
+
+
+def rerank(context: Context, candidates: Candidates, card: RerankerCard) -> list[Done]:
+    """One marker a run of parts: output "scores" has block, query, part, row, logit, truncated."""
+    settings = context.settings.reranker
+    units = plan_rerank(candidates, card, settings.depth)
+    pool = context.pool(len(units))
+    steps = [
+        Step(partial(ReadPairs, context.workspace, candidates.index)),
+        Step(partial(ScorePairs, settings, card.fingerprint, pool.device), pool),
+        Step(partial(WriteScores, context.workspace)),
+    ]
+    return run_stage(context, "rerank", units, steps)
+
+
+def plan_rerank(candidates: Candidates, card: RerankerCard, depth: int) -> list[Unit]:
+    """One unit a run of parts; it is named from the hits, the reranker and the depth."""
+    pairs: Counter[int] = Counter()
+    for done in candidates.merged:
+        pairs.update({int(part): count for part, count in done.facts["pairs"].items()})
+    same = card.tokeniser_fingerprint == candidates.version.encoder["tokeniser_fingerprint"]
+    common = {
+        "blocks": [
+            {"queries": block.queries.json(), "hits": done.outputs["hits"].json()}
+            for block, done in zip(candidates.blocks, candidates.merged, strict=True)
+        ],
+        "depth": depth,
+        "reranker": card.fingerprint,
+        # The stored ids hold the document prompt, so they are the reranker's only without one.
+        "stored_tokens": same and not candidates.version.encoder["document_prompt"],
+    }
+    parts = candidates.version.parts
+    return [
+        Unit("rerank", {"parts": {str(n): parts[n].passages.json() for n in group}, **common})
+        for group in group_parts(pairs)
+    ]
+
+
+def group_parts(pairs: Mapping[int, int]) -> list[list[int]]:
+    """Parts in order, cut into runs as soon as a run holds PAIRS_PER_UNIT pairs."""
+    groups: list[list[int]] = []
+    held = PAIRS_PER_UNIT
+    for part in sorted(pairs):
+        if held >= PAIRS_PER_UNIT:
+            groups.append([])
+            held = 0
+        groups[-1].append(part)
+        held += pairs[part]
+    return groups
+
+
+@dataclass(frozen=True)
+class ReadPairs:
+    """A run of parts → its pairs, the queries in them, and each passage in them once."""
+
+    workspace: Workspace
+    index: Workspace
+
+    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+        pairs = self._pairs(unit.spec)
+        queries = self._queries(unit.spec, pairs)
+        passages = self._passages(unit.spec, pairs)
+        left = _positions(pairs, queries, ["block", "query"])
+        right = _positions(pairs, passages, ["part", "row"])
+        pairs = pairs.append_column("left", pa.array(left)).append_column("right", pa.array(right))
+        return {"pairs": pairs, "queries": queries, "passages": passages}
+
+    def _pairs(self, spec: Mapping[str, Any]) -> pa.Table:
+        parts = pa.array([int(part) for part in spec["parts"]], pa.int32())
+        found = []
+        for number, block in enumerate(spec["blocks"]):
+            hits = self.workspace.read_table(FileRef.parse(block["hits"]))
+            near = pc.less_equal(ranks(hits), spec["depth"])
+            mine = hits.filter(pc.and_(near, pc.is_in(hits["part"], value_set=parts)))
+            ordinal = pa.array(np.full(mine.num_rows, number, dtype=np.int32))
+            found.append(mine.select(["query", "part", "row"]).append_column("block", ordinal))
+        order = [(name, "ascending") for name in ("part", "row", "block", "query")]
+        return pa.concat_tables(found).sort_by(order)
+
+    def _queries(self, spec: Mapping[str, Any], pairs: pa.Table) -> pa.Table:
+        wanted = _distinct(pairs, ["block", "query"])
+        texts = []
+        for number, block in enumerate(spec["blocks"]):
+            rows = wanted["query"].filter(pc.equal(wanted["block"], number))
+            if len(rows):
+                ref = FileRef.parse(block["queries"])
+                texts.extend(self.workspace.read_table(ref, ["text"])["text"].take(rows).chunks)
+        return wanted.append_column("text", pa.chunked_array(texts, pa.string()))
+
+    def _passages(self, spec: Mapping[str, Any], pairs: pa.Table) -> pa.Table:
+        wanted = _distinct(pairs, ["part", "row"])
+        columns = ["tokens"] if spec["stored_tokens"] else ["title", "text"]
+        pieces = []
+        for part, ref in sorted((int(n), ref) for n, ref in spec["parts"].items()):
+            rows = wanted.filter(pc.equal(wanted["part"], part))
+            table = self.index.read_table(FileRef.parse(ref), columns).take(rows["row"])
+            for name in columns:
+                rows = rows.append_column(name, table[name])
+            pieces.append(rows)
+        return pa.concat_tables(pieces)
+
+
+class ScorePairs:
+    """Pairs → raw float32 logits, and whether a pair had to be cut."""
+
+    def __init__(self, settings: RerankerSettings, fingerprint: str, device: str) -> None:
+        self._reranker = load_reranker(settings, device, fingerprint)
+
+    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+        pairs, tokeniser = tables["pairs"], self._reranker.tokeniser
+        scores = self._reranker.score(
+            _tokens(tokeniser, tables["queries"]["text"].to_pylist()),
+            _passage_tokens(tokeniser, tables["passages"]),
+            pairs["left"].to_numpy(),
+            pairs["right"].to_numpy(),
+        )
+        kept = pairs.select(["block", "query", "part", "row"])
+        kept = kept.append_column("logit", pa.array(scores.logits))
+        return {"scores": kept.append_column("truncated", pa.array(scores.truncated))}
+
+
+@dataclass(frozen=True)
+class WriteScores:
+    """Scores → a file. A logit that is not finite is counted, and its pair stays unreranked."""
+
+    workspace: Workspace
+
+    def __call__(self, unit: Unit, tables: Tables) -> Result:
+        scores = tables["scores"]
+        key = self.workspace.scratch(unit, "scores.parquet")
+        outputs = {"scores": self.workspace.write_table(key, scores)}
+        truncated = int(pc.sum(scores["truncated"]).as_py() or 0)
+        bad = int(pc.sum(pc.invert(pc.is_finite(scores["logit"]))).as_py() or 0)
+        counts = {"rows": scores.num_rows, "truncated": truncated, "not_finite": bad}
+        return Result(outputs, counts, {})
+
+
+def _distinct(table: pa.Table, columns: list[str]) -> pa.Table:
+    found = table.select(columns).group_by(columns).aggregate([])
+    return found.sort_by([(name, "ascending") for name in columns])
+
+
+def _positions(table: pa.Table, among: pa.Table, columns: list[str]) -> Int32:
+    """int32[n]: where each row's key stands in `among`, which is sorted by it."""
+    keys = _joint(among, columns)
+    return np.searchsorted(keys, _joint(table, columns)).astype(np.int32)
+
+
+def _joint(table: pa.Table, columns: list[str]) -> Int64:
+    """int64[n]: two int32 columns as one number that sorts as they do."""
+    high, low = (table[name].to_numpy().astype(np.int64) for name in columns)
+    joint: Int64 = (high << 32) | low
+    return joint
+
+
+def _tokens(tokeniser: Tokeniser, texts: list[str]) -> list[Int32]:
+    return [spans.ids for spans in tokeniser.encode(texts)]
+
+
+def _passage_tokens(tokeniser: Tokeniser, passages: pa.Table) -> list[Int32]:
+    if "tokens" in passages.column_names:
+        return token_lists(passages["tokens"])
+    titles, texts = passages["title"].to_pylist(), passages["text"].to_pylist()
+    joined = [passage_text(title, text) for title, text in zip(titles, texts, strict=True)]
+    return _tokens(tokeniser, joined)

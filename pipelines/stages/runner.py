@@ -1,0 +1,148 @@
+"""What every stage shares: plan minus done → sweep → markers; all failures raised at once."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import ray
+
+from pipelines.core import errors
+from pipelines.core.errors import RunFailed, ShardrankError, summarise_failures
+from pipelines.core.pools import Pool, Resources, plan_pool
+from pipelines.core.settings import Settings
+from pipelines.core.units import Done, Unit
+from pipelines.stages.sweep import Failure, Step, sweep
+from pipelines.stages.workspace import Workspace
+
+
+class Reporter(Protocol):
+    """Who watches a run: the command line's progress bars, or nobody."""
+
+    def started(self, stage: str, units: int, resumed: int) -> None: ...
+
+    def advanced(self, stage: str, done: Done) -> None: ...
+
+    def finished(self, stage: str, seconds: float) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a flow hands to its stages."""
+
+    workspace: Workspace
+    run: str
+    settings: Settings
+    resources: Resources
+    reporter: Reporter
+
+    def refuse_impossible(self) -> None:
+        """Raise PlanRefused before any work where a model's pool could never be scheduled."""
+        plan_pool(self.resources, self.settings.cluster)
+
+    def pool(self, units: int) -> Pool:
+        """The actors for a model stage of so many units."""
+        return plan_pool(self.resources, self.settings.cluster, units)
+
+
+def run_stage(
+    context: Context, stage: str, units: Sequence[Unit], steps: Sequence[Step]
+) -> list[Done]:
+    """Finish every unit of a stage; those finished earlier, in any run, are not run again.
+
+    Returns:
+        The markers, in the order of `units`.
+
+    Raises:
+        ShardrankError: of the first failure that is bad input, else RunFailed naming all.
+    """
+    started = time.time()
+    done = context.workspace.find(units)
+    todo = list({u.id: u for u in units if u.id not in done}.values())
+    record = StageRecord(context, stage, units, resumed=len(done))
+    record.open()
+    failures: list[Failure] = []
+    for outcome in _outcomes(context, todo, steps):
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+        else:
+            done[outcome.unit] = outcome
+            context.reporter.advanced(stage, outcome)
+    seconds = time.time() - started
+    record.close(seconds, sum(_rows(done[unit.id]) for unit in todo if unit.id in done))
+    _raise(stage, failures)
+    return [done[unit.id] for unit in units]
+
+
+def _outcomes(
+    context: Context, todo: Sequence[Unit], steps: Sequence[Step]
+) -> Iterator[Done | Failure]:
+    if not todo:
+        return
+    try:
+        yield from sweep(context.workspace, todo, steps, context.settings.cluster.retries)
+    except ray.exceptions.RayError as error:
+        first = str(error).strip().splitlines()[0]
+        raise RunFailed(
+            f"Ray lost workers for good: {first}", "Finished units are kept; run it again."
+        ) from error
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """runs/RUN/stages/STAGE.json: what `status` and the report read."""
+
+    context: Context
+    stage: str
+    units: Sequence[Unit]
+    resumed: int
+
+    @property
+    def key(self) -> str:
+        return f"runs/{self.context.run}/stages/{self.stage}.json"
+
+    def open(self) -> None:
+        self.context.reporter.started(self.stage, len(self.units), self.resumed)
+        if not self._kept():
+            self._write(seconds=None, rows=0)
+
+    def close(self, seconds: float, rows: int) -> None:
+        self.context.reporter.finished(self.stage, seconds)
+        if not self._kept():
+            self._write(round(seconds, 3), rows)
+
+    def _kept(self) -> bool:
+        """A stage with nothing left to do keeps the record of the attempt that did it."""
+        nothing_left = self.resumed == len({unit.id for unit in self.units})
+        return nothing_left and self.context.workspace.storage.exists(self.key)
+
+    def _write(self, seconds: float | None, rows: int) -> None:
+        value = {
+            "stage": self.stage,
+            "units": [unit.id for unit in self.units],
+            "resumed": self.resumed,
+            "rows": rows,
+            "seconds": seconds,
+            "began": time.time(),
+        }
+        self.context.workspace.write_json(self.key, value)
+
+
+def _rows(done: Done) -> int:
+    return done.counts.get("rows", 0)
+
+
+def _raise(stage: str, failures: Sequence[Failure]) -> None:
+    if not failures:
+        return
+    for failure in failures:
+        kind = getattr(errors, failure.kind, None)
+        if isinstance(kind, type) and issubclass(kind, ShardrankError) and kind.exit_code == 2:
+            raise kind(failure.message, failure.hint)
+    lines = summarise_failures([(f.unit, f.message) for f in failures])
+    raise RunFailed(
+        f"{len(failures)} units of {stage} failed:\n{lines}\n\n{failures[0].trace}",
+        "Finished units are kept; mend the cause and run the same command again.",
+    )

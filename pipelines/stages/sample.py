@@ -1,0 +1,92 @@
+"""sample: a uniform draw of stored vectors over all parts, for training and for the audit."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.core.protocols import Float32
+from pipelines.core.sampling import allocate, draw
+from pipelines.core.units import FileRef, Unit
+from pipelines.core.version import Part
+from pipelines.stages.blocks import load_block, part_spec
+from pipelines.stages.runner import Context, run_stage
+from pipelines.stages.sweep import Step, Tables
+from pipelines.stages.workspace import Result, Workspace
+
+#: Parts read by one unit of sampling.
+PARTS_PER_UNIT = 32
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a sample is for (it names the stage), how many rows, and the seed."""
+
+    stage: str
+    rows: int
+    seed: int
+
+
+def sample(context: Context, parts: Sequence[Part], wanted: Draw) -> list[FileRef]:
+    """Files of part, row and vector of the drawn rows; rows that may not be found are left out."""
+    units = plan_sample(parts, wanted)
+    dones = run_stage(context, wanted.stage, units, [Step(partial(Sample, context.workspace))])
+    return [done.outputs["sample"] for done in dones]
+
+
+def plan_sample(parts: Sequence[Part], wanted: Draw) -> list[Unit]:
+    """One unit for every PARTS_PER_UNIT parts that give rows to the sample."""
+    counts = allocate([part.rows for part in parts], wanted.rows, wanted.seed)
+    drawn = [
+        {**part_spec(n, part), "count": count}
+        for n, (part, count) in enumerate(zip(parts, counts, strict=True))
+        if count
+    ]
+    groups = math.ceil(len(drawn) / PARTS_PER_UNIT)
+    return [
+        Unit(wanted.stage, {"parts": drawn[i::groups], "seed": wanted.seed}) for i in range(groups)
+    ]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Parts → their share of the sample."""
+
+    workspace: Workspace
+
+    def __call__(self, unit: Unit, tables: Tables) -> Result:
+        pieces = [self._draw(spec, unit.spec["seed"]) for spec in unit.spec["parts"]]
+        table = pa.concat_tables(pieces)
+        key = self.workspace.scratch(unit, "sample.parquet")
+        outputs = {"sample": self.workspace.write_table(key, table)}
+        return Result(outputs, {"rows": table.num_rows}, {})
+
+    def _draw(self, spec: dict[str, Any], seed: int) -> pa.Table:
+        block = load_block(self.workspace, spec)
+        rows = draw(spec["id"], len(block.ok), spec["count"], seed)
+        rows = rows[block.ok[rows]]
+        vectors = np.ascontiguousarray(block.vectors[rows], dtype=np.float32)
+        return pa.table(
+            {
+                "part": pa.array(np.full(len(rows), spec["ordinal"], dtype=np.int32)),
+                "row": pa.array(rows.astype(np.int32)),
+                "vector": pa.FixedSizeListArray.from_arrays(vectors.ravel(), vectors.shape[1]),
+            }
+        )
+
+
+def read_sample(workspace: Workspace, refs: Sequence[FileRef]) -> pa.Table:
+    """All drawn rows, by part and row, so that their order does not depend on the units."""
+    table = pa.concat_tables([workspace.read_table(ref) for ref in refs])
+    return table.sort_by([("part", "ascending"), ("row", "ascending")]).combine_chunks()
+
+
+def matrix(column: pa.ChunkedArray) -> Float32:
+    """float32[n, d] of a fixed-size-list column."""
+    array = column.combine_chunks()
+    values: Float32 = array.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    return values.reshape(len(array), array.type.list_size)

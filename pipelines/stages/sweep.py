@@ -1,0 +1,182 @@
+"""Units through Ray Data: one unit is one row of one block, from the first step to the last.
+
+A block of one row cannot be split, fused or reordered within, so what a unit computes does not
+depend on Ray's block sizes, on the number of workers or on which of them gets it.
+"""
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray.data
+from ray.data import ActorPoolStrategy, Dataset
+
+from pipelines.core.errors import ShardrankError
+from pipelines.core.pools import TASK_CPUS, Pool
+from pipelines.core.units import Done, Unit
+from pipelines.stages.workspace import Result, Workspace
+
+Tables = Mapping[str, pa.Table]
+#: A step's worker: (unit, tables of the step before) → tables for the next, or the result.
+Worker = Callable[[Unit, Tables], Tables | Result]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a stage. `make` builds the worker where it runs: once an actor, or once a task.
+
+    With a pool the step runs on actors; without, on CPU tasks.
+    """
+
+    make: Callable[[], Worker]
+    pool: Pool | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a unit failed: the error's class, words and traceback."""
+
+    unit: str
+    kind: str
+    message: str
+    hint: str
+    trace: str
+
+
+def sweep(
+    workspace: Workspace, units: Sequence[Unit], steps: Sequence[Step], retries: int
+) -> Iterator[Done | Failure]:
+    """Run the steps on every unit; yields outcomes as they come. One failure stops no other."""
+    rows = [_row(unit.json(), started=0.0) for unit in units]
+    dataset: Dataset = ray.data.from_arrow([pa.Table.from_pylist([row], _ROW) for row in rows])
+    for number, step in enumerate(steps):
+        last = number == len(steps) - 1
+        dataset = _apply(dataset, step, workspace if last else None, retries)
+    batches: Any = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    for batch in batches:
+        yield from (_outcome(row) for row in batch.to_pylist())
+
+
+def _apply(dataset: Dataset, step: Step, finish_in: Workspace | None, retries: int) -> Dataset:
+    common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
+    if step.pool is None:
+        return dataset.map_batches(_Task(step.make, finish_in), num_cpus=TASK_CPUS, **common)
+    return dataset.map_batches(
+        _host_class(step.make, finish_in),
+        compute=ActorPoolStrategy(size=step.pool.actors),
+        num_cpus=step.pool.cpus,
+        num_gpus=step.pool.gpus,
+        ray_remote_args_fn=lambda: {"max_restarts": retries, "max_task_retries": retries},
+        **common,
+    )
+
+
+class _Host:
+    """An actor: builds its worker once. A worker that cannot be built fails its units, in words,
+    rather than the whole dataset."""
+
+    def __init__(self, make: Callable[[], Worker], finish_in: Workspace | None) -> None:
+        self._finish_in = finish_in
+        self._broken: Exception | None = None
+        try:
+            self._worker = make()
+        except Exception as error:
+            self._broken = error
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        rows = [self._one(row) for row in batch.to_pylist()]
+        return pa.Table.from_pylist(rows, _ROW)
+
+    def _one(self, row: dict[str, Any]) -> dict[str, Any]:
+        if row["failure"] is not None:
+            return row
+        unit = Unit(**json.loads(row["unit"]))
+        try:
+            return self._work(unit, row)
+        except Exception as error:
+            return _row(unit.json(), failure=_describe(unit, error))
+
+    def _work(self, unit: Unit, row: dict[str, Any]) -> dict[str, Any]:
+        if self._broken is not None:
+            raise self._broken
+        started = row["started"] or time.time()
+        made = self._worker(unit, _unpack(row))
+        if not isinstance(made, Result):
+            return _row(unit.json(), started=started, **_pack(made))
+        if self._finish_in is None:
+            raise TypeError(f"{unit.stage}: only the last step may return a Result")
+        done = self._finish_in.finish(unit, made, started)
+        return _row(unit.json(), done=done.to_bytes().decode())
+
+
+def _host_class(make: Callable[[], Worker], finish_in: Workspace | None) -> type[_Host]:
+    """A host that takes no arguments: Ray keeps an actor's arguments in the object store, and an
+    actor that lost them cannot be restarted (ray issue 53727)."""
+
+    class Host(_Host):
+        def __init__(self) -> None:
+            super().__init__(make, finish_in)
+
+    return Host
+
+
+class _Task:
+    """A CPU task: the same, with a worker built for each call."""
+
+    def __init__(self, make: Callable[[], Worker], finish_in: Workspace | None) -> None:
+        self._make = make
+        self._finish_in = finish_in
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        return _Host(self._make, self._finish_in)(batch)
+
+
+_ROW = pa.schema(
+    [
+        pa.field("unit", pa.string()),
+        pa.field("started", pa.float64()),
+        pa.field("names", pa.list_(pa.string())),
+        pa.field("tables", pa.list_(pa.large_binary())),
+        pa.field("done", pa.string()),
+        pa.field("failure", pa.string()),
+    ]
+)
+
+
+def _row(unit: dict[str, Any], **cells: Any) -> dict[str, Any]:
+    return dict.fromkeys(_ROW.names) | {"unit": json.dumps(unit)} | cells
+
+
+def _pack(tables: Tables) -> dict[str, Any]:
+    """Tables as Arrow IPC streams, so that a unit of any shape is one row."""
+    return {"names": list(tables), "tables": [_to_ipc(table) for table in tables.values()]}
+
+
+def _to_ipc(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def _unpack(row: dict[str, Any]) -> Tables:
+    cells = zip(row["names"] or [], row["tables"] or [], strict=True)
+    return {name: pa.ipc.open_stream(data).read_all() for name, data in cells}
+
+
+def _describe(unit: Unit, error: Exception) -> str:
+    message, hint = f"{type(error).__name__}: {error}", ""
+    if isinstance(error, ShardrankError):
+        message, hint = error.message, error.hint
+    failure = Failure(unit.id, type(error).__name__, message, hint, traceback.format_exc())
+    return json.dumps(failure.__dict__)
+
+
+def _outcome(row: dict[str, Any]) -> Done | Failure:
+    if row["failure"] is not None:
+        return Failure(**json.loads(row["failure"]))
+    return Done.parse(json.loads(row["done"]))

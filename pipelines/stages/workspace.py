@@ -1,0 +1,82 @@
+"""Where a flow keeps its units' markers: data first, marker last, found again after a crash."""
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.core.fingerprint import canonical_json, sha256_hex
+from pipelines.core.protocols import Storage
+from pipelines.core.units import Done, FileRef, Unit
+from pipelines.corpus.parts import decode_table, encode_table
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """An INDEX or an OUT: its storage, and the tables and markers in it. Travels to workers."""
+
+    storage: Storage
+
+    def read_table(self, ref: FileRef, columns: list[str] | None = None) -> pa.Table:
+        """A checked table. Raises IntegrityError where the file is not what `ref` vouches for."""
+        return decode_table(self.storage.read_checked(ref), columns)
+
+    def write_table(self, key: str, table: pa.Table) -> FileRef:
+        return self.storage.write(key, encode_table(table), rows=table.num_rows)
+
+    def write_content(self, folder: str, name: str, table: pa.Table) -> FileRef:
+        """A table under a key made from its content: FOLDER/SHA256/NAME."""
+        data = encode_table(table)
+        key = f"{folder}/{sha256_hex(data)[:20]}/{name}"
+        return self.storage.write(key, data, rows=table.num_rows)
+
+    def scratch(self, unit: Unit, name: str) -> str:
+        """The key of a file that only this unit's successors read."""
+        return f"units/{unit.stage}/{unit.id}.{name}"
+
+    def find(self, units: Iterable[Unit]) -> dict[str, Done]:
+        """The finished ones, by unit id: their marker is there, and so is every output."""
+        units = list(units)
+        stages = {unit.stage for unit in units}
+        marked = {e.key for stage in stages for e in self.storage.list(f"units/{stage}")}
+        found = (self._marker(unit) for unit in units if _marker_key(unit) in marked)
+        return {done.unit: done for done in found if self._whole(done)}
+
+    def finish(self, unit: Unit, result: "Result", started: float) -> Done:
+        """Write the marker: from now on the unit is done."""
+        seconds = round(time.time() - started, 3)
+        done = Done(unit.id, result.outputs, result.counts, result.facts, seconds)
+        self.storage.write(_marker_key(unit), done.to_bytes())
+        return done
+
+    def read_json(self, key: str) -> Any:
+        return json.loads(self.storage.read(key))
+
+    def read_unchecked(self, key: str) -> pa.Table:
+        """A table that nothing vouches for (people read it, no stage does)."""
+        return decode_table(self.storage.read(key))
+
+    def write_json(self, key: str, value: Any) -> FileRef:
+        return self.storage.write(key, canonical_json(value))
+
+    def _marker(self, unit: Unit) -> Done:
+        return Done.parse(self.read_json(_marker_key(unit)))
+
+    def _whole(self, done: Done) -> bool:
+        return all(self.storage.exists(ref.key) for ref in done.outputs.values())
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a unit's last step hands over: files written, counts that reconcile, other facts."""
+
+    outputs: Mapping[str, FileRef]
+    counts: Mapping[str, int]
+    facts: Mapping[str, Any]
+
+
+def _marker_key(unit: Unit) -> str:
+    return f"units/{unit.stage}/{unit.id}.json"

@@ -1,0 +1,122 @@
+"""Finding and opening what the user gave: a file, a folder or a glob, on disk or in S3."""
+
+import glob
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from pipelines.core.errors import InputError
+from pipelines.core.protocols import Entry
+from pipelines.storage.local import local_entry
+from pipelines.storage.s3 import explained, filesystem, s3_entry, s3_files
+
+_SUPPORTED = re.compile(r"\.(parquet|(jsonl|json|ndjson)(\.gz|\.zst)?)$", re.IGNORECASE)
+_SUFFIXES = ".parquet, .jsonl, .json, .ndjson, and these three with .gz or .zst"
+
+
+def list_sources(uri: str) -> list[Entry]:
+    """The source files that `uri` stands for, sorted by address.
+
+    A folder means all files below it. Files and folders below it whose names start with "." or
+    "_" are skipped (markers, temporary files), and so is what is neither Parquet nor JSON Lines.
+
+    Args:
+        uri: a file, folder or glob (`*`, `?`, `[…]`, `**`); a local path or s3://bucket/….
+
+    Returns:
+        Entries whose key is the whole address (local ones absolute, so that every worker of a
+        cluster means the same file).
+
+    Raises:
+        InputError: nothing is there, or nothing of it is a supported file.
+    """
+    found = _s3_sources(uri) if is_s3(uri) else _local_sources(uri)
+    if not found:
+        raise InputError(f"There is no file, folder or match for {uri!r}.", "Check the path.")
+    supported = [entry for entry in found if _SUPPORTED.search(entry.key)]
+    if not supported:
+        raise InputError(f"{uri!r} holds {_names(found)}.", f"Supported are {_SUFFIXES}.")
+    return sorted(supported, key=lambda entry: entry.key)
+
+
+def open_source(uri: str) -> BinaryIO:
+    """A seekable stream of the file's bytes. Raises InputError where it cannot be opened."""
+    if is_s3(uri):
+        with explained(uri, "opened"):
+            return cast(BinaryIO, filesystem().open(uri, "rb"))
+    try:
+        return Path(uri).open("rb")
+    except OSError as error:
+        raise InputError(f"{uri} could not be opened: {error.strerror}.", "") from error
+
+
+def is_s3(uri: str) -> bool:
+    """Whether the address is one in S3. Raises InputError for schemes that nothing here reads."""
+    scheme, separator, _ = uri.partition("://")
+    if separator and scheme != "s3":
+        raise InputError(
+            f"{uri!r} has the scheme {scheme}://, which is not supported.",
+            "Use a local path or s3://bucket/….",
+        )
+    return bool(separator)
+
+
+def _local_sources(uri: str) -> list[Entry]:
+    path = os.path.abspath(uri)
+    try:
+        if os.path.isfile(path):
+            return [local_entry(Path(path), path)]
+        base = path if os.path.isdir(path) else _fixed_part(path)
+        found = _below(path) if os.path.isdir(path) else _matches(path)
+        return [local_entry(Path(p), p) for p in found if _visible(p, base)]
+    except OSError as error:
+        raise InputError(
+            f"{error.filename} could not be listed: {error.strerror}.", "Check the path."
+        ) from error
+
+
+def _below(folder: str) -> list[str]:
+    walk = os.walk(folder, onerror=_raise)
+    return [os.path.join(parent, name) for parent, _, names in walk for name in names]
+
+
+def _matches(pattern: str) -> list[str]:
+    return [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
+
+
+def _raise(error: OSError) -> None:
+    """Nothing is left out silently: os.walk would pass over what it may not read."""
+    raise error
+
+
+def _s3_sources(uri: str) -> list[Entry]:
+    address = uri.rstrip("/")
+    with explained(uri, "listed"):
+        if "/" in address.removeprefix("s3://") and filesystem().isfile(address):
+            return [s3_entry(filesystem().info(address))]
+        found, base = s3_files(address), address
+        if not found and glob.has_magic(address):
+            matches = filesystem().glob(address, detail=True).values()
+            found, base = [s3_entry(m) for m in matches if m["type"] == "file"], address
+            base = _fixed_part(address)
+    return [entry for entry in found if _visible(entry.key, base)]
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folders of a glob before the first one that holds a wildcard."""
+    segments = pattern.split("/")
+    first = next(i for i, s in enumerate([*segments, "*"]) if glob.has_magic(s))
+    return "/".join(segments[:first])
+
+
+def _visible(address: str, base: str) -> bool:
+    """Names the user wrote himself are not judged: only what was found below them is."""
+    return not any(s.startswith((".", "_")) for s in address[len(base) :].strip("/").split("/"))
+
+
+def _names(found: Sequence[Entry], limit: int = 5) -> str:
+    names = [entry.key.rsplit("/", 1)[-1] for entry in found]
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest + ", and no Parquet or JSON Lines file"

@@ -1,0 +1,406 @@
+"""What every storage promises, over local disk, an S3 double, and a real S3 where one is given."""
+
+import gzip
+import hashlib
+import json
+import multiprocessing
+import os
+import pickle
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import s3fs
+
+from pipelines.core.errors import CommitConflict, InputError, IntegrityError, RunFailed
+from pipelines.core.protocols import Entry, Storage
+from pipelines.core.settings import CorpusSettings
+from pipelines.core.units import FileRef
+from pipelines.corpus.parts import encode_table
+from pipelines.corpus.reader import read_slice
+from pipelines.corpus.slices import plan_slices
+from pipelines.storage import (
+    LocalStorage,
+    S3Storage,
+    list_sources,
+    open_source,
+    open_storage,
+)
+
+REAL_S3 = "SHARDRANK_TEST_S3_ENDPOINT"
+
+
+@pytest.fixture(scope="session")
+def moto_endpoint() -> Iterator[str]:
+    """A moto server whose requests run one at a time: its own check-and-put is not atomic."""
+    server_module = pytest.importorskip("moto.server")
+    server = server_module.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    app, lock = server._server.app, threading.Lock()
+
+    def one_at_a_time(environ: dict[str, object], start_response: Callable[..., object]) -> object:
+        with lock:
+            return app(environ, start_response)
+
+    server._server.app = one_at_a_time
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["local", "moto", "ceph"])
+def storage(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Storage:
+    if request.param == "local":
+        return LocalStorage(str(tmp_path / "root"))
+    if request.param == "moto":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("moto_endpoint"))
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    elif REAL_S3 in os.environ:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", os.environ[REAL_S3])
+    else:
+        pytest.skip(f"{REAL_S3} is not set, so there is no real S3 to test against")
+    s3fs.S3FileSystem.clear_instance_cache()
+    bucket = f"shardrank-{uuid.uuid4().hex}"
+    s3fs.S3FileSystem().mkdir(bucket)
+    return S3Storage(f"s3://{bucket}/some/prefix")
+
+
+def keys(storage: Storage, prefix: str = "") -> list[str]:
+    return [entry.key for entry in storage.list(prefix)]
+
+
+def test_reads_what_it_wrote(storage: Storage) -> None:
+    ref = storage.write("a/b.bin", b"one", rows=7)
+    assert ref == FileRef("a/b.bin", 3, hashlib.sha256(b"one").hexdigest(), 7)
+    assert storage.read("a/b.bin") == storage.read_checked(ref) == b"one"
+
+
+def test_an_empty_file_is_a_file(storage: Storage) -> None:
+    assert storage.read_checked(storage.write("empty", b"")) == b""
+    assert storage.exists("empty")
+
+
+def test_write_replaces_and_changes_the_version(storage: Storage) -> None:
+    storage.write("a", b"one")
+    [before] = storage.list("")
+    storage.write("a", b"two!")
+    [after] = storage.list("")
+    assert storage.read("a") == b"two!"
+    assert (after.bytes, after.version != before.version) == (4, True)
+
+
+def test_what_does_not_exist(storage: Storage) -> None:
+    assert not storage.exists("a")
+    assert storage.list("") == storage.list("a/b") == []
+    with pytest.raises(InputError, match="a/b could not be read"):
+        storage.read("a/b")
+
+
+def test_a_folder_is_no_file(storage: Storage) -> None:
+    storage.write("a/b", b"1")
+    assert not storage.exists("a")
+    with pytest.raises(InputError):
+        storage.read("a")
+
+
+def test_create_refuses_the_second(storage: Storage) -> None:
+    storage.create("m/1.json", b"first")
+    with pytest.raises(CommitConflict, match=r"1\.json"):
+        storage.create("m/1.json", b"second")
+    assert storage.read("m/1.json") == b"first"
+    assert keys(storage) == ["m/1.json"]
+
+
+def test_concurrent_creates_have_one_winner(storage: Storage) -> None:
+    def attempt(number: int) -> int | None:
+        try:
+            storage.create("m/1.json", b"run %d" % number)
+        except CommitConflict:
+            return None
+        return number
+
+    with ThreadPoolExecutor(8) as pool:
+        winners = [n for n in pool.map(attempt, range(16)) if n is not None]
+    assert len(winners) == 1
+    assert storage.read("m/1.json") == b"run %d" % winners[0]
+
+
+def test_list_is_recursive_sorted_and_bound_to_its_folder(storage: Storage) -> None:
+    for key in ["b/2", "a/10", "a/2/x", "ab/1", "a/é"]:
+        storage.write(key, key.encode())
+    assert keys(storage) == ["a/10", "a/2/x", "a/é", "ab/1", "b/2"]
+    assert keys(storage, "a") == keys(storage, "a/") == ["a/10", "a/2/x", "a/é"]
+    assert keys(storage, "b/2") == [], "a file is no folder"
+    assert [entry.bytes for entry in storage.list("ab")] == [4]
+
+
+def test_list_sees_another_writers_file_at_once(storage: Storage) -> None:
+    other = pickle.loads(pickle.dumps(storage))
+    assert keys(storage) == []
+    assert not storage.exists("a")
+    other.write("a", b"1")
+    assert keys(storage) == ["a"]
+    assert storage.exists("a")
+
+
+@pytest.mark.parametrize(
+    ("stored", "complaint"),
+    [(b"flipqed", "sha256"), (b"trunc", "7 bytes, found 5"), (b"", "found 0")],
+)
+def test_checked_read_refuses_other_bytes(storage: Storage, stored: bytes, complaint: str) -> None:
+    ref = storage.write("a", b"flipped")
+    storage.write("a", stored)
+    with pytest.raises(IntegrityError, match=complaint):
+        storage.read_checked(ref)
+
+
+def test_checked_read_of_a_lost_file(storage: Storage) -> None:
+    with pytest.raises(IntegrityError, match="missing"):
+        storage.read_checked(FileRef("gone", 1, "0" * 64))
+
+
+def test_delete_twice(storage: Storage) -> None:
+    storage.write("a/b", b"1")
+    storage.delete("a/b")
+    storage.delete("a/b")
+    assert not storage.exists("a/b")
+
+
+def test_travels_by_pickle(storage: Storage) -> None:
+    ref = storage.write("a", b"1")
+    assert pickle.loads(pickle.dumps(storage)).read_checked(ref) == b"1"
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/a", "../a", "a/../../b", "a//b", "a/.", "a\\b", "a/\0", "a/"]
+)
+def test_keys_that_escape_are_refused(storage: Storage, key: str) -> None:
+    for attempt in (storage.read, storage.exists, storage.delete):
+        with pytest.raises(InputError):
+            attempt(key)
+    with pytest.raises(InputError):
+        storage.write(key, b"")
+    with pytest.raises(InputError):
+        storage.create(key, b"")
+
+
+def test_sources_of_a_storage(storage: Storage) -> None:
+    for key in [
+        "b.jsonl",
+        "sub/a.parquet",
+        "c.JSON.gz",
+        "d.txt",
+        "_x.jsonl",
+        ".y.jsonl",
+        "_z/q.json",
+    ]:
+        storage.write(key, key.encode())
+    found = list_sources(storage.root)
+    base = storage.root + "/"
+    assert [e.key for e in found] == [base + k for k in ["b.jsonl", "c.JSON.gz", "sub/a.parquet"]]
+    assert [e.key for e in list_sources(base + "*.jsonl")] == [base + "b.jsonl"]
+    assert [e.key for e in list_sources(base + "**/*.parquet")] == [base + "sub/a.parquet"]
+    assert [e.key for e in list_sources(base + "_x.jsonl")] == [base + "_x.jsonl"]
+    with open_source(found[0].key) as stream:
+        stream.seek(2)
+        assert stream.read() == b"jsonl"
+
+
+def test_slices_of_sources(storage: Storage) -> None:
+    documents = [{"_id": f"d{n}", "text": f"漢 {n}"} for n in range(500)]
+    lines = "".join(json.dumps(d, ensure_ascii=False) + "\n" for d in documents).encode()
+    storage.write("in/a.jsonl", lines)
+    storage.write("in/b.jsonl.gz", gzip.compress(lines))
+    storage.write("in/c.parquet", encode_table(pa.Table.from_pylist(documents)))
+    pieces = plan_slices(list_sources(f"{storage.root}/in"), open_source, 5000)
+    assert len(pieces) > 5
+    rows = [row for p in pieces for row in read_slice(p, open_source, CorpusSettings())]
+    assert [row.doc_id for row in rows] == [d["_id"] for d in documents] * 3
+    assert [row.text for row in rows] == [d["text"] for d in documents] * 3
+
+
+def test_sources_that_are_not_there(storage: Storage) -> None:
+    storage.write("d.txt", b"")
+    with pytest.raises(InputError, match=r"d\.txt.*Supported"):
+        list_sources(storage.root)
+    for missing in ["nothing.jsonl", "*.parquet"]:
+        with pytest.raises(InputError, match="no file, folder or match"):
+            list_sources(f"{storage.root}/{missing}")
+    with pytest.raises(InputError):
+        open_source(f"{storage.root}/nothing.jsonl")
+
+
+def test_other_schemes_are_refused() -> None:
+    with pytest.raises(InputError, match="ftp://"):
+        open_storage("ftp://host/x")
+
+
+def test_a_relative_path_means_the_same_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jsonl").write_bytes(b"{}")
+    assert open_storage("x").root == str(tmp_path / "x")
+    assert list_sources("a.jsonl")[0].key == str(tmp_path / "a.jsonl")
+
+
+def test_a_dangling_link_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"{}")
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"b\.jsonl could not be listed"):
+        list_sources(str(tmp_path))
+
+
+# Local disk only: temporary files, locks, full disks.
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(str(tmp_path))
+
+
+@pytest.mark.parametrize("call", ["os.replace", "os.link", "os.fsync"])
+def test_a_failure_midway_leaves_nothing(
+    local: LocalStorage, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    local.write("a", b"before")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(call, full)
+    with pytest.raises(RunFailed, match="No space left"):
+        local.create("b", b"data") if call == "os.link" else local.write("a", b"after")
+    assert local.read("a") == b"before"
+    assert os.listdir(local.root) == ["a"]
+
+
+def test_what_a_kill_leaves_is_not_listed(local: LocalStorage) -> None:
+    local.write("a/b", b"")
+    Path(local.root, "a", ".0123456789abcdef.tmp").write_bytes(b"half")
+    assert keys(local) == ["a/b"]
+    with pytest.raises(InputError, match="temporary"):
+        local.read("a/.0123456789abcdef.tmp")
+
+
+def test_a_file_where_a_folder_should_be(local: LocalStorage) -> None:
+    local.write("a", b"")
+    with pytest.raises(InputError, match="a/b could not be written"):
+        local.write("a/b", b"")
+
+
+def test_lock_names_its_holder_and_is_released(local: LocalStorage) -> None:
+    with (
+        local.lock("LOCK"),
+        pytest.raises(CommitConflict, match=f"process {os.getpid()} on"),
+        local.lock("LOCK"),
+    ):
+        pass
+    with local.lock("LOCK"):
+        pass
+
+
+def _hold_for_ever(root: str, held: "multiprocessing.synchronize.Event") -> None:
+    with LocalStorage(root).lock("LOCK"):
+        held.set()
+        threading.Event().wait()
+
+
+def test_lock_dies_with_its_process(local: LocalStorage) -> None:
+    context = multiprocessing.get_context("spawn")
+    held = context.Event()
+    holder = context.Process(target=_hold_for_ever, args=(local.root, held))
+    holder.start()
+    try:
+        assert held.wait(20)
+        with pytest.raises(CommitConflict, match=str(holder.pid)), local.lock("LOCK"):
+            pass
+    finally:
+        holder.kill()
+        holder.join()
+    with local.lock("LOCK"):
+        pass
+
+
+def test_versions_of_sources_follow_their_content(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"{}")
+    before: list[Entry] = list_sources(str(path))
+    path.write_bytes(b"{ }")
+    assert list_sources(str(path))[0].version != before[0].version
+
+
+# S3 only: answers that get lost.
+
+
+class FlakyFileSystem:
+    """Stands before s3fs: the first create succeeds (or not), and its answer is lost."""
+
+    def __init__(self, stored: bytes | None) -> None:
+        self.stored, self.creates = stored, 0
+
+    def pipe_file(self, path: str, data: bytes, mode: str) -> None:
+        self.creates += 1
+        if self.stored is not None:
+            raise OSError(22, "At least one of the pre-conditions you specified did not hold")
+        if self.creates < 3:
+            raise OSError(16, "Please reduce your request rate")
+        self.stored = data
+
+    def cat_file(self, path: str) -> bytes:
+        if self.stored is None:
+            raise FileNotFoundError(path)
+        return self.stored
+
+
+@pytest.fixture
+def flaky(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes | None], FlakyFileSystem]:
+    def install(stored: bytes | None) -> FlakyFileSystem:
+        double = FlakyFileSystem(stored)
+        monkeypatch.setattr("pipelines.storage.s3.filesystem", lambda: double)
+        monkeypatch.setattr("pipelines.storage.s3.time.sleep", lambda _: None)
+        return double
+
+    return install
+
+
+def test_our_own_success_is_no_conflict(flaky: Callable[[bytes | None], FlakyFileSystem]) -> None:
+    flaky(b"ours")
+    S3Storage("s3://b/p").create("k", b"ours")
+
+
+def test_anothers_success_is_a_conflict(flaky: Callable[[bytes | None], FlakyFileSystem]) -> None:
+    flaky(b"theirs")
+    with pytest.raises(CommitConflict):
+        S3Storage("s3://b/p").create("k", b"ours")
+
+
+def test_transient_errors_are_tried_again(
+    flaky: Callable[[bytes | None], FlakyFileSystem],
+) -> None:
+    double = flaky(None)
+    S3Storage("s3://b/p").create("k", b"ours")
+    assert (double.creates, double.stored) == (3, b"ours")
+
+
+def test_create_that_cannot_be_looked_at_is_unknown(
+    flaky: Callable[[bytes | None], FlakyFileSystem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.core.errors import CommitStateUnknown
+
+    double = flaky(b"ours")
+
+    def unreachable(path: str) -> bytes:
+        raise OSError(5, "Connection lost")
+
+    monkeypatch.setattr(double, "cat_file", unreachable)
+    with pytest.raises(CommitStateUnknown, match="Connection lost"):
+        S3Storage("s3://b/p").create("k", b"ours")

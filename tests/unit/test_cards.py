@@ -1,0 +1,222 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+
+from pipelines.core.errors import InputError, SettingsError
+from pipelines.core.settings import EncoderSettings, RerankerSettings
+from pipelines.models.card import EncoderCard, read_encoder_card, read_reranker_card
+from pipelines.models.resolve import resolve_model
+from tests.tiny_models import (
+    DOCUMENT_PROMPT,
+    MAX_TOKENS,
+    QUERY_PROMPT,
+    edit_json,
+    tiny_encoder,
+    tiny_reranker,
+    write_json,
+    write_modules,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny_encoder(tmp_path / "model", "bert-st")
+
+
+def card(folder: Path, **settings: object) -> EncoderCard:
+    return read_encoder_card(EncoderSettings(model=str(folder), **settings))
+
+
+def test_sentence_transformers_layout(folder: Path) -> None:
+    found = card(folder)
+    assert (found.dim, found.max_tokens, found.dtype) == (32, 48, "fp32")
+    assert (found.pooling, found.normalise) == ("mean", True)
+    assert (found.query_prompt, found.document_prompt) == (QUERY_PROMPT, DOCUMENT_PROMPT)
+
+
+@pytest.mark.parametrize(
+    ("family", "pooling", "limit"),
+    [("bert", "mean", MAX_TOKENS), ("roberta-cls", "cls", 48), ("qwen2-last", "last", 48)],
+)
+def test_other_families(tmp_path: Path, family: str, pooling: str, limit: int) -> None:
+    found = card(tiny_encoder(tmp_path, family))
+    assert (found.pooling, found.max_tokens, found.normalise) == (pooling, limit, True)
+    assert (found.query_prompt, found.document_prompt) == ("", "")
+
+
+def test_roberta_loses_two_positions(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path, "roberta-cls")
+    (folder / "sentence_bert_config.json").unlink()
+    edit_json(folder / "tokenizer_config.json", model_max_length=10**30)
+    assert card(folder).max_tokens == MAX_TOKENS
+    with pytest.raises(SettingsError, match=f"{MAX_TOKENS} positions"):
+        card(folder, max_tokens=MAX_TOKENS + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pooling", "cls"),
+        ("normalise", False),
+        ("query_prompt", "q "),
+        ("document_prompt", ""),
+        ("max_tokens", 20),
+        ("dim", 8),
+        ("dtype", "bf16"),
+    ],
+)
+def test_settings_win_and_change_the_fingerprint(folder: Path, name: str, value: object) -> None:
+    found = card(folder, **{name: value})
+    assert getattr(found, name) == value
+    assert found.fingerprint != card(folder).fingerprint
+
+
+def test_pools_and_storage_stay_out_of_the_fingerprint(folder: Path, tmp_path: Path) -> None:
+    moved = folder.rename(tmp_path / "elsewhere")
+    expected = card(moved).fingerprint
+    assert card(moved, batch_tokens=7, stored="fp32").fingerprint == expected
+    again = tiny_encoder(tmp_path / "again", "bert-st")
+    assert card(again).fingerprint == expected
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_changed_files_change_the_fingerprint(folder: Path, file: str) -> None:
+    before = card(folder).fingerprint
+    path = folder / file
+    if file == "model.safetensors":
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+    elif file == "config.json":
+        edit_json(path, layer_norm_eps=1e-3)
+    else:
+        path.write_text(path.read_text().replace("##", "++"))
+    assert card(folder).fingerprint != before
+
+
+def test_default_prompt_and_passage_prompt(folder: Path) -> None:
+    prompts = {"passage": "p: ", "any": "x: "}
+    path = folder / "config_sentence_transformers.json"
+    write_json(path, {"prompts": prompts, "default_prompt_name": "any"})
+    assert (card(folder).query_prompt, card(folder).document_prompt) == ("x: ", "p: ")
+
+
+def test_dot_product_models_are_not_normalised(folder: Path) -> None:
+    write_modules(folder, ["Transformer", "Pooling"])
+    assert card(folder).normalise  # compared by cosine, sentence-transformers' default
+    edit_json(folder / "config_sentence_transformers.json", similarity_fn_name="dot")
+    assert not card(folder).normalise
+
+
+def test_unsupported_modules_and_poolings(folder: Path) -> None:
+    edit_json(folder / "1_Pooling" / "config.json", pooling_mode_max_tokens=True)
+    with pytest.raises(InputError, match="mean\\+pooling_mode_max_tokens"):
+        card(folder)
+    assert card(folder, pooling="cls").pooling == "cls"
+    write_modules(folder, ["Transformer", "Pooling", "Dense"])
+    with pytest.raises(InputError, match="Dense"):
+        card(folder)
+
+
+def test_prompt_left_out_of_pooling_is_refused(folder: Path) -> None:
+    edit_json(folder / "1_Pooling" / "config.json", include_prompt=False)
+    with pytest.raises(InputError, match="include_prompt"):
+        card(folder)
+    assert card(folder, query_prompt="", document_prompt="").dim == 32
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [("float32", "fp32"), ("bfloat16", "bf16"), ("float16", "fp32"), (None, "fp32")],
+)
+def test_dtype_auto(folder: Path, files: str | None, expected: str) -> None:
+    values = json.loads((folder / "config.json").read_text())
+    values.pop("dtype", None)
+    write_json(folder / "config.json", {**values, "torch_dtype": files})
+    assert card(folder).dtype == expected
+    assert card(folder, dtype="fp16").dtype == "fp16"
+
+
+def test_dim_above_the_width(folder: Path) -> None:
+    with pytest.raises(SettingsError, match="32 components"):
+        card(folder, dim=33)
+
+
+def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "config.json", {})
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(InputError, match=r"pytorch_model\.bin") as caught:
+        card(tmp_path)
+    assert "save_pretrained" in caught.value.hint
+
+
+def test_what_is_no_folder() -> None:
+    with pytest.raises(InputError, match="no model folder"):
+        resolve_model("./nowhere", None)
+
+
+def test_a_revision_is_for_hubs(folder: Path) -> None:
+    with pytest.raises(SettingsError, match="local folder"):
+        resolve_model(str(folder), "v1")
+
+
+def test_unreachable_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str, **options: object) -> str:
+        raise huggingface_hub.errors.LocalEntryNotFoundError("offline\nand more")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(InputError, match="No model 'acme/none'") as caught:
+        resolve_model("acme/none", None)
+    assert caught.value.message.endswith("LocalEntryNotFoundError: offline")
+
+
+def test_hub_gets_no_pickles(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    asked: dict[str, object] = {}
+
+    def give(name: str, **options: object) -> str:
+        asked.update(options, name=name)
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", give)
+    assert resolve_model("acme/tiny", "v1") == folder
+    assert (asked["name"], asked["revision"]) == ("acme/tiny", "v1")
+    assert not any("bin" in pattern or "pt" in pattern for pattern in asked["allow_patterns"])
+
+
+def test_absent_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.models.resolve.EMBEDDED_PACKAGE", "gt_absent")
+    with pytest.raises(InputError, match="gt_absent") as caught:
+        resolve_model("embedded", None)
+    assert "pip install" in caught.value.hint
+
+
+def test_reranker_card(tmp_path: Path) -> None:
+    folder = tiny_reranker(tmp_path, "bert")
+    found = read_reranker_card(RerankerSettings(model=str(folder)))
+    assert (found.max_tokens, found.interpolation, found.dtype) == (MAX_TOKENS, 1.0, "fp32")
+    edit_json(folder / "config.json", shardrank={"interpolation": 0.25})
+    own = read_reranker_card(RerankerSettings(model=str(folder)))
+    assert own.interpolation == 0.25
+    set_ = read_reranker_card(RerankerSettings(model=str(folder), interpolation=0, max_tokens=9))
+    assert (set_.interpolation, set_.max_tokens) == (0.0, 9)
+    assert set_.fingerprint != own.fingerprint
+
+
+def test_interpolation_is_not_in_the_fingerprint(tmp_path: Path) -> None:
+    folder = str(tiny_reranker(tmp_path, "bert"))
+    plain = read_reranker_card(RerankerSettings(model=folder))
+    mixed = read_reranker_card(RerankerSettings(model=folder, interpolation=0.5))
+    assert plain.fingerprint == mixed.fingerprint
+
+
+def test_cards_import_no_torch() -> None:
+    code = (
+        "import sys, pipelines.models.card\n"
+        "print(sorted({'torch', 'transformers'} & {*sys.modules}))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,157 @@
+from dataclasses import replace
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+
+from pipelines.core.audit import CostModel, Probe, choose, depth_grid, probe_grid, recall_curve
+from pipelines.core.errors import InputError, SettingsError
+from pipelines.core.settings import IndexSettings
+from pipelines.core.sizing import IndexPlan, estimate, plan_index
+from pipelines.index.codec import train_codec
+from pipelines.index.probe import probe_ranks
+from pipelines.index.shard import Shard, build_shard, use_threads
+
+DIM, ROWS = 16, 3000
+PLAN = IndexPlan("ivfpq", nlist=16, pq_m=8, pq_bits=4, opq=True, train_rows=ROWS, seed=3)
+NONE = np.full(20, -1)
+
+
+def clustered(rows: Any) -> Any:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(40, DIM))
+    vectors = centres[rng.integers(0, 40, rows)] + rng.normal(size=(rows, DIM)) * 0.4
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+VECTORS = clustered(ROWS)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    use_threads(1)
+    yield
+    use_threads(1)
+
+
+@pytest.fixture(scope="module")
+def codec() -> Any:
+    use_threads(1)
+    return train_codec(VECTORS, PLAN)
+
+
+@pytest.fixture(scope="module")
+def shard_bytes(codec: bytes) -> Any:
+    return build_shard(codec, blocks(), "cpu")
+
+
+def blocks() -> Any:
+    for begin in range(0, ROWS, 1000):
+        rows = np.arange(begin, begin + 1000)
+        yield rows * 2, VECTORS[rows]  # positions have gaps where rows are not ok
+
+
+@pytest.mark.parametrize("opq", [True, False])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_training_gives_the_same_bytes_on_any_threads(opq: bool, threads: int) -> None:
+    plan = replace(PLAN, opq=opq)
+    expected = train_codec(VECTORS, plan)
+    use_threads(threads)
+    assert train_codec(VECTORS, plan) == expected
+    assert faiss.omp_get_max_threads() == threads
+
+
+def test_the_seed_decides(codec: bytes) -> None:
+    assert train_codec(VECTORS, replace(PLAN, seed=4)) != codec
+
+
+def test_building_gives_the_same_bytes_on_any_threads(codec: bytes, shard_bytes: bytes) -> None:
+    use_threads(2)
+    assert build_shard(codec, blocks(), "cpu") == shard_bytes
+    assert build_shard(codec, blocks(), "auto") == shard_bytes
+
+
+def test_sizes_are_as_estimated(codec: bytes, shard_bytes: bytes) -> None:
+    sizes = estimate(PLAN, ROWS, DIM, 10**6)
+    assert abs(len(codec) - sizes.codec) < 1000
+    assert abs(len(shard_bytes) - sizes.shard) < 1000
+
+
+def test_bad_samples_are_refused() -> None:
+    with pytest.raises(InputError, match=r"623.*624"):
+        train_codec(VECTORS[:623], PLAN)
+    broken = VECTORS.copy()
+    broken[7, 0] = np.nan
+    with pytest.raises(InputError, match=r"1 of 3000 .* first 7"):
+        train_codec(broken, PLAN)
+    with pytest.raises(SettingsError, match="exact"):
+        train_codec(VECTORS, plan_index(IndexSettings(), 100, DIM))
+
+
+def test_bad_blocks_are_refused(codec: bytes) -> None:
+    with pytest.raises(InputError, match="4 to 5"):
+        build_shard(codec, [(np.array([4, 5]), np.full((2, DIM), np.inf, np.float32))], "cpu")
+
+
+@pytest.mark.skipif(faiss.get_num_gpus() > 0, reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(codec: bytes) -> None:
+    with pytest.raises(SettingsError, match="no GPU"):
+        build_shard(codec, [], "gpu")
+
+
+def test_a_codec_is_an_empty_shard(codec: bytes) -> None:
+    shard = Shard.load(build_shard(codec, [], "cpu"))
+    assert (shard.size, shard.nlist) == (0, 16)
+    assert (shard.search(VECTORS[:3], 4, 5) == -1).all()
+    assert (probe_ranks(shard, VECTORS[:3], NONE[:3, None], [1, 16], 50) == 0).all()
+
+
+@pytest.mark.parametrize("opq", [True, False])
+def test_searching_all_lists_finds_most_neighbours(opq: bool) -> None:
+    plan = replace(PLAN, opq=opq)
+    shard = Shard.load(build_shard(train_codec(VECTORS, plan), blocks(), "cpu"))
+    assert shard.size == ROWS
+    wanted = np.argsort(-(VECTORS[:20] @ VECTORS.T), axis=1)[:, :10] * 2
+    few, all_lists, beyond = (shard.search(VECTORS[:20], n, 200) for n in (1, 16, 99))
+    assert np.array_equal(all_lists, beyond)
+    found = np.mean([np.isin(w, f).mean() for w, f in zip(wanted, all_lists, strict=True)])
+    assert found > 0.9
+    assert np.mean([np.isin(w, f).mean() for w, f in zip(wanted, few, strict=True)]) < found
+    assert shard.search(VECTORS[:0], 4, 5).shape == (0, 5)
+
+
+def test_too_few_candidates_are_padded(shard_bytes: bytes) -> None:
+    found = Shard.load(shard_bytes).search(VECTORS[:5], 1, ROWS)
+    assert (found[:, 0] >= 0).all()
+    assert (found[:, -1] == -1).all()
+
+
+def test_probed_ranks_are_places_in_the_search(shard_bytes: bytes) -> None:
+    shard = Shard.load(shard_bytes)
+    wanted = np.argsort(-(VECTORS[:20] @ VECTORS.T), axis=1)[:, :6] * 2
+    wanted[3, 4:] = -1
+    ranks = probe_ranks(shard, VECTORS[:20], wanted, [1, 4, 16], 100)
+    assert ranks.shape == (20, 6, 3)
+    for column, nprobe in enumerate([1, 4, 16]):
+        found = shard.search(VECTORS[:20], nprobe, 100).tolist()
+        for query in range(20):
+            for i, position in enumerate(wanted[query].tolist()):
+                there = position >= 0 and position in found[query]
+                place = found[query].index(position) + 1 if there else 0
+                assert ranks[query, i, column] == place
+
+
+def test_the_audit_chooses_settings_that_reach_the_target(shard_bytes: bytes) -> None:
+    shard = Shard.load(shard_bytes)
+    scores = -np.sort(-(VECTORS[:50] @ VECTORS.T), axis=1)[:, :10]
+    wanted = np.argsort(-(VECTORS[:50] @ VECTORS.T), axis=1)[:, :10] * 2
+    grid, depths = probe_grid(16), depth_grid(10, 300)
+    probe = Probe(scores, probe_ranks(shard, VECTORS[:50], wanted, grid, 300))
+    curve = recall_curve(probe, grid, depths, CostModel(ROWS, 1, 16, PLAN.code_bytes, DIM * 2))
+    chosen = choose(curve, 0.9)
+    found = shard.search(VECTORS[:50], chosen.nprobe, chosen.depth)
+    recall = np.mean([np.isin(w, f).mean() for w, f in zip(wanted, found, strict=True)])
+    assert recall == pytest.approx(chosen.recall)
+    assert chosen.recall >= 0.9
+    assert chosen.cost < max(point.cost for point in curve)

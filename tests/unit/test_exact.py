@@ -1,0 +1,188 @@
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.core.errors import InputError, IntegrityError
+from pipelines.core.schemas import HITS, passages_schema, vectors_schema
+from pipelines.core.topk import floors
+from pipelines.index import pairs
+from pipelines.index.blocks import PartBlock
+from pipelines.index.exact import part_topk, sweep_topk
+from pipelines.index.pairs import pair_scores
+
+
+def block(
+    rng: np.random.Generator,
+    documents: int,
+    dim: int = 8,
+    ordinal: int = 0,
+    coarse: bool = False,
+    bad: float = 0.1,
+) -> Any:
+    """A part of documents with 1 to 3 passages; coarse vectors tie often."""
+    counts = rng.integers(1, 4, documents)
+    names = rng.permutation(documents)
+    ids = [f"{ordinal}-{names[i]}" for i, n in enumerate(counts) for _ in range(n)]
+    passages = np.concatenate([[], *(np.arange(n) for n in counts)]).astype(np.int32)
+    shape = (len(ids), dim)
+    vectors = rng.integers(-1, 2, shape) if coarse else rng.normal(size=shape)
+    ok = rng.random(len(ids)) >= bad
+    vectors = np.where(ok[:, None], vectors, 0).astype(np.float32)
+    return PartBlock(ordinal, pa.array(ids, pa.string()), passages, vectors, ok)
+
+
+def oracle(queries: Any, parts: Any, k: int) -> Any:
+    """(query, doc_id, passage, score) by going through everything, one pair at a time."""
+    result = []
+    for number, query in enumerate(queries):
+        best = {}
+        for part in parts:
+            for row in np.flatnonzero(part.ok):
+                score = pair_scores(query[None], np.array([0]), part.vectors, np.array([row]))[0]
+                hit = (-float(score), part.doc_ids[row].as_py(), int(part.passages[row]))
+                best[hit[1]] = min(hit, best.get(hit[1], hit))
+        result += [(number, d, p, -s) for s, d, p in sorted(best.values())[:k]]
+    return result
+
+
+def rows(hits: Any) -> Any:
+    return [tuple(row.values())[:4] for row in hits.to_pylist()]
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 2**31),
+    st.lists(st.integers(0, 20), max_size=3),
+    st.integers(0, 4),
+    st.integers(1, 8),
+    st.booleans(),
+)
+def test_a_sweep_finds_what_brute_force_finds(
+    seed: int, sizes: Any, count: int, k: int, coarse: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    parts = [block(rng, n, ordinal=i, coarse=coarse) for i, n in enumerate(sizes)]
+    queries = np.round(rng.normal(size=(count, 8))).astype(np.float32)
+    hits = sweep_topk(queries, iter(parts), k)
+    assert hits.schema == HITS
+    assert rows(hits) == oracle(queries, parts, k)
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+def test_a_large_part_against_brute_force_in_numpy(
+    coarse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs, "_BLOCK_BYTES", 1 << 16)  # several blocks of queries
+    rng = np.random.default_rng(5)
+    part = block(rng, 1500, dim=24, coarse=coarse)
+    queries = rng.normal(size=(30, 24)).astype(np.float32)
+    scores = queries @ part.vectors.T
+    scores[:, ~part.ok] = -np.inf
+    found = part_topk(queries, part, 10)
+    by_document = np.maximum.reduceat(scores, part.starts, axis=1)
+    expected = -np.sort(-by_document, axis=1)[:, :10]
+    got = found["score"].to_numpy().reshape(30, 10)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_floor_changes_nothing_that_can_enter() -> None:
+    rng = np.random.default_rng(1)
+    part = block(rng, 400, coarse=True)
+    queries = rng.normal(size=(20, 8)).astype(np.float32)
+    found = part_topk(queries, part, 9)
+    assert part_topk(queries, part, 9, floors(found, 20, 9)).equals(found)
+
+
+def test_identical_vectors_tie_by_the_bytes_of_the_id() -> None:
+    ids = ["b", "\U0001f600", "a", "\uffff", "aa"]
+    part = PartBlock(
+        0, pa.array(ids), np.zeros(5, np.int32), np.ones((5, 4), np.float32), np.ones(5, bool)
+    )
+    found = part_topk(np.ones((1, 4), np.float32), part, 4)
+    assert found["doc_id"].to_pylist() == ["a", "aa", "b", "\uffff"]
+
+
+@given(st.integers(0, 2**31), st.integers(1, 400))
+def test_a_pair_scores_the_same_in_any_batch(seed: int, dim: int) -> None:
+    rng = np.random.default_rng(seed)
+    queries = rng.normal(size=(5, dim)).astype(np.float32)
+    vectors = rng.normal(size=(7, dim)).astype(np.float32)
+    query, row = (grid.ravel() for grid in np.mgrid[:5, :7])
+    together = pair_scores(queries, query, vectors, row)
+    pair = rng.integers(35)
+    alone = pair_scores(queries, query[[pair]], vectors, row[[pair]])
+    shuffled = rng.permutation(35)
+    assert alone[0] == together[pair]
+    assert np.array_equal(
+        pair_scores(queries, query[shuffled], vectors, row[shuffled]), together[shuffled]
+    )
+    exact = (queries.astype(np.float64) @ vectors.T.astype(np.float64)).ravel()
+    np.testing.assert_allclose(together, exact, rtol=1e-4, atol=1e-4)
+
+
+def test_no_margin_would_miss_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly equal scores, where a matrix product and the formula disagree about the order."""
+    rng = np.random.default_rng(2)
+    base = rng.normal(size=256)
+    vectors = (base + rng.normal(size=(3000, 256)) * 1e-7).astype(np.float32)
+    ids = pa.array([f"{i:04}" for i in range(3000)])
+    part = PartBlock(0, ids, np.zeros(3000, np.int32), vectors, np.ones(3000, bool))
+    queries = (base + rng.normal(size=(20, 256))).astype(np.float32)
+    query, row = (grid.ravel() for grid in np.mgrid[:20, :3000])
+    expected = part.hits(query, row, pair_scores(queries, query, vectors, row), 5)
+    assert part_topk(queries, part, 5).equals(expected)
+    monkeypatch.setattr(pairs, "_margin", lambda queries, part: np.zeros(20, np.float32))
+    assert not part_topk(queries, part, 5).equals(expected)
+
+
+def test_queries_that_are_not_finite_are_refused() -> None:
+    part = block(np.random.default_rng(0), 3)
+    queries = np.ones((3, 8), np.float32)
+    queries[1, 2] = np.nan
+    with pytest.raises(InputError, match="1 of 3 query vectors are not finite, first 1"):
+        part_topk(queries, part, 2)
+
+
+def tables(ids: Any, vectors: Any, ok: Any, dtype: str = "fp16") -> Any:
+    n = len(ids)
+    columns = [ids, [0] * n, [""] * n, [""] * n, [""] * n, [[]] * n, [False] * n]
+    schema = passages_schema(100)
+    passages = pa.Table.from_arrays(
+        [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
+    )
+    kind = vectors_schema(2, dtype)
+    arrays = [pa.array(list(vectors), kind.field(0).type), pa.array(ok)]
+    return passages, pa.Table.from_arrays(arrays, schema=kind)
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "fp32"])
+def test_a_block_of_stored_tables(dtype: str) -> None:
+    vectors = np.array([[1, 2], [3, 4], [5, 0.1]], np.float16 if dtype == "fp16" else np.float32)
+    passages, stored = tables(["b", "b", "a"], vectors, [True, False, True], dtype)
+    part = PartBlock.from_tables(3, pa.concat_tables([passages[:1], passages[1:]]), stored[:])
+    assert part.vectors.dtype == np.float32
+    assert np.array_equal(part.vectors, vectors.astype(np.float32))
+    assert (part.ordinal, part.rows, part.starts.tolist()) == (3, 3, [0, 2])
+    assert part.documents.tolist() == [1, 1, 0]
+    tail = PartBlock.from_tables(3, passages[1:], stored[1:])
+    assert np.array_equal(tail.vectors, part.vectors[1:])
+
+
+def test_an_empty_part() -> None:
+    part = PartBlock.from_tables(0, *tables([], np.empty((0, 2), np.float16), []))
+    assert part_topk(np.ones((2, 2), np.float32), part, 3).equals(HITS.empty_table())
+
+
+def test_blocks_that_cannot_be_are_refused() -> None:
+    passages, stored = tables(["a", "b", "a"], np.ones((3, 2), np.float16), [True] * 3)
+    with pytest.raises(IntegrityError, match="2 passages and 3 vectors"):
+        PartBlock.from_tables(0, passages[:2], stored)
+    with pytest.raises(IntegrityError, match="not consecutive"):
+        _ = PartBlock.from_tables(0, passages, stored).documents
+    _, infinite = tables(["a"], np.full((1, 2), np.inf, np.float16), [True])
+    with pytest.raises(IntegrityError, match="not finite"):
+        PartBlock.from_tables(0, passages[:1], infinite)

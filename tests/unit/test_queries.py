@@ -1,0 +1,40 @@
+import io
+from typing import BinaryIO
+
+from pipelines.core.protocols import Entry
+from pipelines.core.schemas import QUERIES, REJECTED
+from pipelines.core.settings import CorpusSettings
+from pipelines.corpus.queries import QueryBatch, read_queries
+
+
+def read(**files: bytes) -> QueryBatch:
+    entries = [Entry(f"{name}.jsonl", len(data), "v") for name, data in files.items()]
+
+    def opener(uri: str) -> BinaryIO:
+        return io.BytesIO(files[uri.removesuffix(".jsonl")])
+
+    return read_queries(entries, opener, CorpusSettings(slice_bytes=30))
+
+
+def test_order_duplicates_and_rejects() -> None:
+    batch = read(
+        a=b'{"_id": "z", "text": "one"}\n{"_id": "a", "text": " "}\n{"_id": 3, "text": "two"}\n',
+        b=b'{"_id": "3", "text": "again"}\n{"_id": "b", "text": "three", "title": 5}',
+    )
+    assert batch.table.schema == QUERIES
+    assert batch.rejected.schema == REJECTED
+    assert [tuple(row.values()) for row in batch.table.to_pylist()] == [
+        ("z", "one"),
+        ("3", "two"),
+        ("b", "three"),
+    ]
+    assert [tuple(row.values()) for row in batch.rejected.to_pylist()] == [
+        ("a.jsonl", 28, "a", "encode", "empty_text"),
+        ("b.jsonl", 0, "3", "encode", "duplicate_id"),
+    ]
+
+
+def test_no_queries() -> None:
+    batch = read(a=b"")
+    assert (batch.table.num_rows, batch.rejected.num_rows) == (0, 0)
+    assert batch.table.schema == QUERIES

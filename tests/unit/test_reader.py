@@ -1,0 +1,255 @@
+import gzip
+import io
+import json
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.core.errors import InputError, RunFailed
+from pipelines.core.protocols import Entry, SourceOpener
+from pipelines.core.settings import CorpusSettings
+from pipelines.corpus.reader import SourceRow, read_slice
+from pipelines.corpus.slices import Slice, plan_slices
+
+
+def opener(data: bytes) -> SourceOpener:
+    def open_it(uri: str) -> BinaryIO:
+        return io.BytesIO(data)
+
+    return open_it
+
+
+def read(data: bytes, name: str, settings: CorpusSettings | None = None) -> list[SourceRow]:
+    settings = settings or CorpusSettings()
+    pieces = plan_slices([Entry(name, len(data), "v")], opener(data), settings.slice_bytes)
+    return [row for piece in pieces for row in read_slice(piece, opener(data), settings)]
+
+
+def parquet(columns: dict[str, Any]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue()
+
+
+def lines(*values: Any) -> bytes:
+    return b"".join(json.dumps(value).encode() + b"\n" for value in values)
+
+
+DOCUMENT = {"_id": "d", "title": "T", "text": "x"}
+
+
+def test_lines() -> None:
+    data = lines(DOCUMENT, {"_id": 7, "text": "y", "other": [1]})
+    assert read(data, "a.jsonl") == [
+        SourceRow(0, "d", "T", "x"),
+        SourceRow(len(lines(DOCUMENT)), 7, None, "y"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b"{", "malformed_json"),
+        (b"[1]", "malformed_json"),
+        (b"null", "malformed_json"),
+        (b"[" * 100_000, "malformed_json"),
+        (b'{"_id": "\xff", "text": "x"}', "invalid_utf8"),
+        (b'{"_id": "\xed\xa0\x80", "text": "x"}', "invalid_utf8"),
+    ],
+)
+def test_a_broken_line_is_one_row(line: bytes, problem: str) -> None:
+    found = read(lines(DOCUMENT) + line + b"\n" + lines(DOCUMENT), "a.jsonl")
+    assert [row.problem for row in found] == ["", problem, ""]
+    assert found[2][1:] == found[0][1:]
+
+
+def test_a_line_over_the_limit_is_not_held() -> None:
+    settings = CorpusSettings(max_document_bytes=1)
+    long = {"_id": "l", "text": "x" * 3_000_000}
+    found = read(lines(DOCUMENT, long, DOCUMENT), "a.jsonl", settings)
+    assert [row.problem for row in found] == ["", "document_too_large", ""]
+
+
+def test_byte_order_mark() -> None:
+    assert read(b"\xef\xbb\xbf" + lines(DOCUMENT), "a.jsonl")[0].doc_id == "d"
+
+
+def test_an_array_is_refused() -> None:
+    with pytest.raises(InputError, match="JSON array"):
+        read(json.dumps([DOCUMENT], indent=1).encode(), "a.json")
+
+
+@pytest.mark.parametrize("column", ["_id", "text"])
+def test_a_column_missing_in_all_lines(column: str) -> None:
+    data = lines(*[{k: v for k, v in DOCUMENT.items() if k != column}] * 3)
+    with pytest.raises(InputError, match=f"no column '{column}'.*hold.*title"):
+        read(data, "a.jsonl")
+
+
+def test_a_column_missing_in_some_lines() -> None:
+    found = read(lines({"_id": "a"}, DOCUMENT), "a.jsonl")
+    assert [row.text for row in found] == [None, "x"]
+
+
+def test_renamed_columns() -> None:
+    settings = CorpusSettings(id="docno", text="body", title="head")
+    data = {"docno": "1", "body": "b", "head": "h"}
+    expected = [SourceRow(0, "1", "h", "b")]
+    assert read(lines(data), "a.jsonl", settings) == expected
+    columns = {name: [value] for name, value in data.items()}
+    assert read(parquet(columns), "a.parquet", settings) == expected
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
+
+
+@pytest.mark.parametrize(("suffix", "compress"), [("gz", gzip.compress), ("zst", zstd)])
+def test_compressed_lines(suffix: str, compress: Any) -> None:
+    data = lines(*[{"_id": str(n), "text": "x" * 99} for n in range(5000)])
+    plain = read(data, "a.jsonl")
+    assert len(plain) == 5000
+    assert read(compress(data), f"a.jsonl.{suffix}") == plain
+    half = len(data) // 2
+    assert read(compress(data[:half]) + compress(data[half:]), f"a.jsonl.{suffix}") == plain
+    assert read(compress(b""), f"a.jsonl.{suffix}") == []
+
+
+@pytest.mark.parametrize(("suffix", "compress"), [("gz", gzip.compress), ("zst", zstd)])
+@pytest.mark.parametrize("keep", [0.5, 0.9, 0.999])
+def test_truncated_compression(suffix: str, compress: Any, keep: float) -> None:
+    data = compress(lines(*[{"_id": str(n), "text": hex(hash(n**9))} for n in range(5000)]))
+    with pytest.raises(InputError, match=rf"a\.jsonl\.{suffix} is damaged or cut short"):
+        read(data[: int(len(data) * keep)], f"a.jsonl.{suffix}")
+
+
+def test_a_wrong_suffix_is_named() -> None:
+    with pytest.raises(InputError, match=r"a\.jsonl\.gz is damaged"):
+        read(lines(DOCUMENT), "a.jsonl.gz")
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.int64(), pa.uint8()]
+)
+def test_parquet_id_types(kind: pa.DataType) -> None:
+    value = 7 if pa.types.is_integer(kind) else "7"
+    data = parquet({"_id": pa.array([value], kind), "text": ["x"]})
+    assert read(data, "a.parquet") == [SourceRow(0, value, None, "x")]
+
+
+def test_parquet_dictionaries_and_nulls() -> None:
+    ids = pa.array(["a", None, "a"]).dictionary_encode()
+    data = parquet({"_id": ids, "text": ["x", "y", None], "title": pa.nulls(3)})
+    assert [row[1:4] for row in read(data, "a.parquet")] == [
+        ("a", None, "x"),
+        (None, None, "y"),
+        ("a", None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("_id", [1.5]), ("_id", [True]), ("_id", [["a"]]), ("text", [1]), ("title", [{"a": "b"}])],
+)
+def test_parquet_types_that_cannot_hold_it(column: str, values: list[Any]) -> None:
+    data = parquet({"_id": ["a"], "text": ["x"], column: values})
+    with pytest.raises(InputError, match=rf"a\.parquet: column '{column}' holds"):
+        read(data, "a.parquet")
+
+
+def test_parquet_column_missing() -> None:
+    with pytest.raises(InputError, match="no column '_id'; it has doc, text") as caught:
+        read(parquet({"doc": ["a"], "text": ["x"]}), "a.parquet")
+    assert "corpus.id=" in caught.value.hint
+
+
+def test_parquet_invalid_utf8_is_one_row() -> None:
+    bad = pa.Array.from_buffers(
+        pa.string(), 3, pa.array([b"ok", b"\xff\xfe", b"fine"], pa.binary()).buffers()
+    )
+    found = read(parquet({"_id": ["a", "b", "c"], "text": bad}), "a.parquet")
+    assert [(row.doc_id, row.text, row.problem) for row in found] == [
+        ("a", "ok", ""),
+        ("b", None, "invalid_utf8"),
+        ("c", "fine", ""),
+    ]
+
+
+class Pickled(pa.ExtensionType):  # type: ignore[misc]
+    """Like Ray's: its values run code when they become Python objects."""
+
+    touched = False
+
+    def __init__(self) -> None:
+        super().__init__(pa.binary(), "shardrank.test.pickled")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage: pa.DataType, serialized: bytes) -> "Pickled":
+        return cls()
+
+    def __arrow_ext_scalar_class__(self) -> type:
+        return PickledScalar
+
+
+class PickledScalar(pa.ExtensionScalar):  # type: ignore[misc]
+    def as_py(self, **_: Any) -> None:
+        Pickled.touched = True
+
+
+@pytest.fixture
+def pickled() -> Any:
+    pa.register_extension_type(Pickled())
+    yield pa.ExtensionArray.from_storage(Pickled(), pa.array([b"payload"]))
+    pa.unregister_extension_type("shardrank.test.pickled")
+
+
+def test_pickled_columns_are_refused_untouched(pickled: pa.Array) -> None:
+    with pytest.raises(InputError, match="column 'text' holds extension"):
+        read(parquet({"_id": ["a"], "text": pickled}), "a.parquet")
+    assert read(parquet({"_id": ["a"], "text": ["x"], "other": pickled}), "a.parquet")
+    assert not Pickled.touched
+
+
+def test_a_file_that_shrank() -> None:
+    data = lines(DOCUMENT)
+    piece = Slice("a.jsonl", "v", "jsonl", "", 0, len(data) + 1)
+    with pytest.raises(InputError, match="fewer than when it was listed"):
+        list(read_slice(piece, opener(data), CorpusSettings()))
+    table = parquet({"_id": ["a"], "text": ["x"]})
+    piece = Slice("a.parquet", "v", "parquet", "", 0, 2)
+    with pytest.raises(InputError, match="fewer than when it was listed"):
+        list(read_slice(piece, opener(table), CorpusSettings()))
+
+
+class LostConnection(io.BytesIO):
+    def readinto(self, buffer: Any) -> int:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_lost_connection_may_be_tried_again(kind: Any) -> None:
+    piece = Slice(f"a.{kind}", "v", kind, "", 0, 10)
+    with pytest.raises(RunFailed, match="Connection reset"):
+        list(read_slice(piece, lambda uri: LostConnection(b"x" * 99), CorpusSettings()))
+
+
+def test_large_parquet_rows_come_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    iterate = pq.ParquetFile.iter_batches
+
+    def spy(self: Any, batch_size: int, **options: Any) -> Any:
+        sizes.append(batch_size)
+        return iterate(self, batch_size, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", spy)
+    texts = [str(n) * 1_000_000 for n in range(10)]
+    assert len(read(parquet({"_id": list("abcdefghij"), "text": texts}), "a.parquet")) == 10
+    assert sizes == [8]

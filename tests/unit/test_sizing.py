@@ -1,0 +1,93 @@
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.core.errors import SettingsError
+from pipelines.core.settings import IndexSettings
+from pipelines.core.sizing import estimate, plan_index, plan_shards
+
+
+def test_auto_is_exact_up_to_the_limit_and_ivfpq_above() -> None:
+    settings = IndexSettings(exact_below=20_000)
+    assert plan_index(settings, 20_000, 384).kind == "exact"
+    assert plan_index(settings, 20_001, 384).kind == "ivfpq"
+    assert plan_index(IndexSettings(kind="exact"), 10**9, 384).kind == "exact"
+
+
+def test_a_million_passages_of_384() -> None:
+    plan = plan_index(IndexSettings(), 1_000_000, 384)
+    assert (plan.nlist, plan.pq_m, plan.code_bytes, plan.train_rows) == (4096, 48, 48, 262_144)
+    assert plan.opq
+    assert not plan_index(IndexSettings(bytes_per_vector=96), 1_000_000, 384).opq
+    assert plan_index(IndexSettings(), 10**9, 384) == plan  # lists are counted for one shard
+
+
+@pytest.mark.parametrize(
+    ("settings", "passages", "words"),
+    [
+        ({"pq_m": 50}, 100_000, ("50", "384")),
+        ({"nlist": 200_000}, 100_000, ("200000", "100000")),
+        ({}, 9_983, ("9984", "9983")),
+        ({"train_rows": 5_000, "nlist": 64}, 100_000, ("9984", "5000")),
+        ({"bytes_per_vector": 1, "pq_bits": 8, "pq_m": 7}, 100_000, ("7", "384")),
+    ],
+)
+def test_refusals_name_the_numbers(settings: Any, passages: int, words: Any) -> None:
+    with pytest.raises(SettingsError) as refused:
+        plan_index(IndexSettings(kind="ivfpq", **settings), passages, 384)
+    assert all(word in refused.value.message for word in words)
+
+
+@given(
+    passages=st.integers(9_984, 10**10),
+    dim=st.integers(1, 1024),
+    shard=st.integers(1, 10**7),
+    budget=st.integers(1, 128),
+)
+def test_what_is_planned_can_be_trained(passages: int, dim: int, shard: int, budget: int) -> None:
+    settings = IndexSettings(kind="ivfpq", bytes_per_vector=budget, shard_passages=shard)
+    plan = plan_index(settings, passages, dim)
+    assert dim % plan.pq_m == 0
+    assert plan.code_bytes <= budget
+    assert plan.nlist & (plan.nlist - 1) == 0
+    assert 39 * max(plan.nlist, 256) <= plan.train_rows <= passages
+
+
+def test_estimates_of_a_small_plan() -> None:
+    settings = IndexSettings(kind="ivfpq", nlist=64, pq_m=16, opq=True)
+    sizes = estimate(plan_index(settings, 12_000, 64), 12_000, 64, 10_000)
+    assert sizes.vectors == 12_000 * 64 * 2
+    assert sizes.codec == (64 + 64 + 256) * 64 * 4
+    assert sizes.shard == sizes.codec + 10_000 * (16 + 8)
+    assert sizes.shards == 2
+    exact = estimate(plan_index(IndexSettings(), 12_000, 64), 12_000, 64, 10_000, 4)
+    assert (exact.vectors, exact.shard) == (12_000 * 64 * 4, 0)
+
+
+@given(st.lists(st.integers(0, 50), max_size=9), st.integers(50, 150))
+def test_shards_are_consecutive_few_and_balanced(rows: Any, limit: int) -> None:
+    shards = plan_shards(rows, limit)
+    assert list(itertools.chain(*shards)) == list(range(len(rows)))
+    assert all(shards)
+    sizes = [sum(rows[part] for part in shard) for shard in shards]
+    feasible = [split for split in _splits(rows) if max(split, default=0) <= limit]
+    best = min(feasible, key=lambda s: (len(s), max(s, default=0)))
+    assert (len(sizes), max(sizes, default=0)) == (len(best), max(best, default=0))
+
+
+def _splits(rows: Any) -> Any:
+    """The shard sizes of every way to cut the list."""
+    if not rows:
+        return [[]]
+    inner = range(1, len(rows))
+    cuts = (c for n in range(len(rows)) for c in itertools.combinations(inner, n))
+    edges = ([0, *cut, len(rows)] for cut in cuts)
+    return [[sum(rows[a:b]) for a, b in itertools.pairwise(edge)] for edge in edges]
+
+
+def test_a_part_over_the_limit_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"10.*11"):
+        plan_shards([3, 11], 10)

@@ -1,0 +1,130 @@
+import io
+import json
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.core.errors import InputError
+from pipelines.core.protocols import Entry, SourceOpener
+from pipelines.core.settings import CorpusSettings
+from pipelines.corpus.reader import SourceRow, read_slice
+from pipelines.corpus.slices import Slice, plan_slices, source_format
+
+
+def opener(data: bytes) -> SourceOpener:
+    def open_it(uri: str) -> BinaryIO:
+        return io.BytesIO(data)
+
+    return open_it
+
+
+def plan(data: bytes, name: str, slice_bytes: int) -> list[Slice]:
+    return plan_slices([Entry(name, len(data), "v1")], opener(data), slice_bytes)
+
+
+def rows(data: bytes, name: str, slice_bytes: int) -> list[SourceRow]:
+    pieces = plan(data, name, slice_bytes)
+    return [row for piece in pieces for row in read_slice(piece, opener(data), CorpusSettings())]
+
+
+def parquet(table: pa.Table, group_rows: int) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, row_group_size=group_rows)
+    return sink.getvalue()
+
+
+LINE = st.one_of(
+    st.just(b""),
+    st.just(b"  "),
+    st.just(b"{broken"),
+    st.text(st.sampled_from("aé漢😀\u2028\x85 "), max_size=8).map(
+        lambda text: json.dumps({"_id": "x", "text": text}, ensure_ascii=False).encode()
+    ),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lines=st.lists(LINE, max_size=12),
+    newline=st.sampled_from([b"\n", b"\r\n"]),
+    trailing=st.booleans(),
+    slice_bytes=st.integers(1, 120),
+)
+def test_slices_of_lines_hold_each_line_once(
+    lines: list[bytes], newline: bytes, trailing: bool, slice_bytes: int
+) -> None:
+    lines = [b'{"_id": "0", "text": ""}', *lines]
+    data = newline.join(lines) + (newline if trailing else b"")
+    offsets = [sum(len(line) + len(newline) for line in lines[:n]) for n in range(len(lines))]
+    expected = [at for at, line in zip(offsets, lines, strict=True) if line.strip()]
+    found = rows(data, "a.jsonl", slice_bytes)
+    assert [row.row for row in found] == expected
+    assert found == rows(data, "a.jsonl", 1 << 30)
+
+
+@settings(max_examples=100, deadline=None)
+@given(count=st.integers(0, 40), group_rows=st.integers(1, 15), slice_bytes=st.integers(1, 3000))
+def test_slices_of_columns_hold_each_row_once(
+    count: int, group_rows: int, slice_bytes: int
+) -> None:
+    table = pa.table({"_id": [f"d{n}" for n in range(count)], "text": ["t"] * count})
+    found = rows(parquet(table, group_rows), "a.parquet", slice_bytes)
+    assert [(row.row, row.doc_id) for row in found] == [(n, f"d{n}") for n in range(count)]
+
+
+def test_row_groups_stay_whole_where_they_are_small() -> None:
+    table = pa.table({"_id": [f"{n:02}" for n in range(100)], "text": ["x" * 50] * 100})
+    data = parquet(table, 10)
+    size = pq.read_metadata(io.BytesIO(data)).row_group(0).total_byte_size
+    cuts = [(piece.start, piece.end) for piece in plan(data, "a.parquet", 3 * size + 20)]
+    assert cuts == [(0, 30), (30, 60), (60, 90), (90, 100)]
+
+
+def test_a_large_row_group_is_cut() -> None:
+    table = pa.table(
+        {"_id": [str(n) for n in range(100)], "text": [str(n) * 50 for n in range(100)]}
+    )
+    data = parquet(table, 100)
+    assert len(plan(data, "a.parquet", 1000)) > 5
+
+
+def test_compressed_lines_are_not_cut() -> None:
+    assert [(p.start, p.end, p.compression) for p in plan(b"12345", "a.JSON.gz", 1)] == [
+        (0, 5, "gzip")
+    ]
+
+
+def test_an_empty_file_has_no_slices() -> None:
+    assert plan(b"", "a.jsonl", 10) == plan(b"", "a.jsonl.zst", 10) == []
+
+
+def test_json_round_trip() -> None:
+    [piece] = plan(b"{}", "a.jsonl", 10)
+    assert Slice.parse(json.loads(json.dumps(piece.json()))) == piece
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.parquet", ("parquet", "")),
+        ("s3://b/a.NDJSON", ("jsonl", "")),
+        ("a.jsonl.zst", ("jsonl", "zstd")),
+    ],
+)
+def test_formats(name: str, expected: tuple[str, str]) -> None:
+    assert source_format(name) == expected
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet.gz", "jsonl", "a.jsonl.bz2"])
+def test_unknown_formats(name: str) -> None:
+    with pytest.raises(InputError, match="by its name"):
+        source_format(name)
+
+
+def test_what_is_no_parquet_is_named() -> None:
+    with pytest.raises(InputError, match=r"a\.parquet is damaged"):
+        plan(b"PAR1 but no more than that", "a.parquet", 10)

@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
+
+from pipelines.core.errors import InputError
+from pipelines.models.tokens import FastTokeniser, load_tokeniser
+from tests.tiny_models import edit_json, tiny_encoder, write_json
+
+FAMILIES = ("bert-st", "roberta-cls", "qwen2-last")
+TEXTS = [
+    "Heat transfer, in a supersonic boundary layer!",
+    "wing",
+    "  Überschall  Strömung … 流れ\n\ttab",
+    "flow [SEP] </s> text",
+    " ".join(["shock wave"] * 60),
+]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_encoder(tmp_path_factory.mktemp("model"), request.param)
+
+
+@pytest.fixture(scope="module")
+def tokeniser(folder: Path) -> FastTokeniser:
+    return load_tokeniser(folder)
+
+
+def test_ids_and_template_give_what_transformers_gives(
+    folder: Path, tokeniser: FastTokeniser
+) -> None:
+    theirs = AutoTokenizer.from_pretrained(folder)
+    prefix, suffix = tokeniser.single_template()
+    for text, spans in zip(TEXTS, tokeniser.encode(TEXTS), strict=True):
+        ours = np.concatenate([prefix, spans.ids, suffix])
+        assert ours.tolist() == theirs(text, truncation=False, padding=False)["input_ids"]
+    assert tokeniser.specials == len(prefix) + len(suffix)
+
+
+def test_pairs_equal_what_transformers_gives(folder: Path, tokeniser: FastTokeniser) -> None:
+    theirs = AutoTokenizer.from_pretrained(folder)
+    template = tokeniser.pair_template()
+    spans = tokeniser.encode(TEXTS)
+    for query, passage, a, b in zip(TEXTS, TEXTS[1:], spans, spans[1:], strict=False):
+        first = [*template.prefix, *a.ids, *template.middle]
+        second = [*b.ids, *template.suffix]
+        types = [template.types[0]] * len(first) + [template.types[1]] * len(second)
+        expected = theirs(
+            query, passage, return_token_type_ids=True, truncation=False, padding=False
+        )
+        assert first + second == expected["input_ids"]
+        assert types == expected["token_type_ids"]
+
+
+def test_spans_point_into_the_text(tokeniser: FastTokeniser) -> None:
+    text = "boundary layer"
+    spans = tokeniser.encode([text])[0]
+    pieces = [text[a:b].strip() for a, b in zip(spans.starts, spans.ends, strict=True)]
+    assert "".join(pieces) == "boundarylayer"
+    assert spans.ids.dtype == spans.starts.dtype == spans.words.dtype == np.int32
+    assert spans.words[0] == 0
+    assert spans.words[-1] == 1
+    assert (np.diff(spans.words) >= 0).all()
+
+
+def test_a_text_without_tokens(tokeniser: FastTokeniser) -> None:
+    spans = tokeniser.encode([""])[0]
+    assert [len(x) for x in (spans.ids, spans.starts, spans.ends, spans.words)] == [0, 0, 0, 0]
+    assert tokeniser.encode([]) == []
+
+
+def test_all_ids_are_below_the_vocabulary_size(tokeniser: FastTokeniser) -> None:
+    assert max(int(spans.ids.max()) for spans in tokeniser.encode(TEXTS)) < tokeniser.vocab_size
+
+
+def test_fingerprint_ignores_baked_limits_and_sees_rules(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path, "bert-st")
+    before = load_tokeniser(folder).fingerprint
+    path = folder / "tokenizer.json"
+    backend = Tokenizer.from_file(str(path))
+    backend.enable_truncation(5)
+    backend.save(str(path))
+    assert load_tokeniser(folder).fingerprint == before
+    backend.add_tokens(["supersonic flow"])
+    backend.save(str(path))
+    assert load_tokeniser(folder).fingerprint != before
+
+
+def test_lower_casing_of_sentence_transformers(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path, "roberta-cls")
+    edit_json(folder / "sentence_bert_config.json", do_lower_case=True)
+    upper, lower = load_tokeniser(folder).encode(["WING", "wing"])
+    assert upper.ids.tolist() == lower.ids.tolist()
+
+
+def test_without_tokenizer_json_transformers_builds_one(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path, "bert")
+    expected = load_tokeniser(folder).encode(TEXTS[:2])
+    vocab = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab()
+    words = sorted(vocab, key=lambda word: vocab[word])
+    (folder / "vocab.txt").write_text("\n".join(words))
+    (folder / "tokenizer.json").unlink()
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer"})
+    found = load_tokeniser(folder)
+    assert [s.ids.tolist() for s in found.encode(TEXTS[:2])] == [s.ids.tolist() for s in expected]
+    assert [ids.tolist() for ids in found.single_template()] == [[2], [3]]
+
+
+def test_no_tokeniser_at_all(tmp_path: Path) -> None:
+    write_json(tmp_path / "config.json", {"model_type": "unheard-of"})
+    with pytest.raises(InputError, match=r"no tokenizer\.json"):
+        load_tokeniser(tmp_path)
