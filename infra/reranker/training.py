@@ -59,7 +59,8 @@ def train(
     """Train ``model`` in place and return the loss of every step. ``checkpoint`` is called every 25
     steps. Rates warm up, then fall to zero in a line.
     """
-    model.eval()  # no dropout: one pass over the data overfits little, and dropout takes time
+    # No dropout: one pass over the data overfits little, and dropout takes time.
+    model.eval()  # type: ignore[no-untyped-call]
     optimizer = torch.optim.AdamW(_groups(model, recipe), weight_decay=0.01)
     rates = [group["lr"] for group in optimizer.param_groups]
     log = _Log(recipe)

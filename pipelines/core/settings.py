@@ -83,7 +83,9 @@ class EncoderSettings(Table):
     dtype: Dtype = Field("auto", description="of the forward pass; auto: as the model's files")
     stored: Literal["fp16", "fp32"] = Field("fp16", description="type of the stored vectors")
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
-    batch_tokens: int = resize(4096, "padded tokens in one forward pass", ge=1)
+    batch_tokens: int | None = resize(
+        None, "padded tokens in one forward pass; none: 1024 on a CPU, 65536 on a GPU", ge=1
+    )
 
 
 class IndexSettings(Table):
@@ -140,7 +142,9 @@ class RerankerSettings(Table):
     max_tokens: int | None = Field(None, ge=8, description="the longest pair in tokens")
     dtype: Dtype = Field("auto", description="of the forward pass; auto: as the model's files")
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
-    batch_tokens: int = resize(4096, "padded tokens in one forward pass", ge=1)
+    batch_tokens: int | None = resize(
+        None, "padded tokens in one forward pass; none: 1024 on a CPU, 65536 on a GPU", ge=1
+    )
 
 
 class ClusterSettings(Table):

@@ -150,7 +150,8 @@ def estimate(
     rotation = dim * dim * 4 if plan.opq else 0
     codec = rotation + (plan.nlist + (1 << plan.pq_bits)) * dim * 4
     shard = codec + min(passages, shard_passages) * (plan.code_bytes + ID_BYTES)
-    # The sample, its rotated copy and the k-means sample of it; the shard while it grows, and serialised.
+    # Training: the sample, its rotated copy, what k-means draws. Building: the shard while it
+    # grows, and serialised.
     training = codec + plan.train_rows * dim * 4 * (3 if plan.opq else 2)
     shards = -(-passages // shard_passages)
     return Sizes(vectors, codec, shards, shard, training, build=3 * shard)

@@ -84,7 +84,8 @@ def load_adapter(folder: Path, base: Path) -> BertForSequenceClassification:
     _verify(folder / WEIGHTS, config.adapter_sha256, "Restore the file, or reinstall shardrank.")
     model = classifier(base)
     merge(model, load_file(folder / WEIGHTS), config.scale)
-    return model.eval()
+    model.eval()  # type: ignore[no-untyped-call]
+    return model
 
 
 def classifier(base: Path) -> BertForSequenceClassification:

@@ -10,7 +10,7 @@ from transformers import AutoModel, PreTrainedModel
 from pipelines.core.protocols import Float32, Int32
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.card import EncoderCard, read_encoder_card
-from pipelines.models.forward import Batch, Inputs, Runner, padding_id
+from pipelines.models.forward import Batch, Inputs, Runner, batch_tokens, padding_id
 from pipelines.models.layout import read_layout
 from pipelines.models.loading import check_fingerprint, load_weights, move
 from pipelines.models.pooling import POOLS
@@ -85,5 +85,7 @@ def load_encoder(
     transformer = read_layout(folder).transformer
     model = load_weights(AutoModel, transformer, card.dtype, settings.trust_remote_code)
     model.config.use_cache = False  # a causal model would keep keys and values for nothing
-    runner = Runner(settings.batch_tokens, padding_id(model.config), move(model, device))
+    runner = Runner(
+        batch_tokens(settings.batch_tokens, device), padding_id(model.config), move(model, device)
+    )
     return TransformerEncoder(model, load_tokeniser(folder), card, runner)

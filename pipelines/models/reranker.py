@@ -18,7 +18,7 @@ from pipelines.models.card import (
     read_reranker_card,
     reranker_folders,
 )
-from pipelines.models.forward import Batch, Inputs, Runner, padding_id
+from pipelines.models.forward import Batch, Inputs, Runner, batch_tokens, padding_id
 from pipelines.models.layout import read_layout
 from pipelines.models.loading import cast, check_fingerprint, load_weights, move
 from pipelines.models.tokens import FastTokeniser, load_tokeniser
@@ -124,7 +124,9 @@ def load_reranker(
     check_fingerprint(settings.model, fingerprint, card.fingerprint)
     folders = reranker_folders(settings)
     model = _load_model(folders, card.dtype, settings.trust_remote_code)
-    runner = Runner(settings.batch_tokens, padding_id(model.config), move(model, device))
+    runner = Runner(
+        batch_tokens(settings.batch_tokens, device), padding_id(model.config), move(model, device)
+    )
     return CrossEncoderReranker(model, load_tokeniser(folders.base), card, runner)
 
 

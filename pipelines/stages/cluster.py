@@ -4,9 +4,11 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryFile
 from typing import Any
 
-# Read when Ray is imported or started, so it is set before both.
+# Read when Ray is imported or started, so set before both.
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
 
@@ -57,15 +59,37 @@ def _start(settings: ClusterSettings, verbose: bool) -> None:
         "object_store_memory": settings.object_store_mb << 20,
     }
     try:
-        ray.init(
+        with _hushed(verbose):
             # "local" never joins a cluster that a stale file or a variable speaks of.
-            address=settings.address or "local",
-            logging_level=logging.INFO if verbose else logging.CRITICAL,
-            log_to_driver=verbose,
-            **({} if settings.address else local),
-        )
+            ray.init(
+                address=settings.address or "local",
+                log_to_driver=verbose,
+                logging_level=logging.INFO if verbose else logging.CRITICAL,
+                **({} if settings.address else local),
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = settings.address or "on this machine"
         raise RunFailed(
             f"Ray could not be reached or started {where}: {error}", "Check cluster.address."
         ) from error
+
+
+@contextmanager
+def _hushed(verbose: bool) -> Iterator[None]:
+    """Keep what Ray's native code says while it starts from standard error: it greets there,
+    whatever its log level. Its words are shown where starting fails."""
+    if verbose:
+        yield
+        return
+    kept = os.dup(2)
+    with TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -16,6 +16,7 @@ from pipelines.core.settings import EncoderSettings
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.models.card import EncoderCard
 from pipelines.models.encoder import load_encoder
+from pipelines.models.loading import use_threads
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
@@ -55,6 +56,7 @@ class Embed:
     """Token ids → vectors, the whole part at once, so that batches are as even as can be."""
 
     def __init__(self, settings: EncoderSettings, fingerprint: str, device: str) -> None:
+        use_threads(1)
         self._encoder = load_encoder(settings, device, fingerprint)
 
     def __call__(self, unit: Unit, tables: Tables) -> Tables:

@@ -10,6 +10,7 @@ from pipelines.core.settings import EncoderSettings
 from pipelines.core.units import FileRef, Unit
 from pipelines.models.card import EncoderCard
 from pipelines.models.encoder import load_encoder
+from pipelines.models.loading import use_threads
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
@@ -54,6 +55,7 @@ class Encode:
         self, workspace: Workspace, settings: EncoderSettings, fingerprint: str, device: str
     ) -> None:
         self._workspace = workspace
+        use_threads(1)
         self._encoder = load_encoder(settings, device, fingerprint)
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:

@@ -21,6 +21,7 @@ from pipelines.core.topk import ranks
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.core.version import Version
 from pipelines.models.card import RerankerCard
+from pipelines.models.loading import use_threads
 from pipelines.models.reranker import load_reranker
 from pipelines.stages.embed import token_lists
 from pipelines.stages.encode import QueryBlock
@@ -146,6 +147,7 @@ class ScorePairs:
     """Pairs → raw float32 logits, and whether a pair had to be cut."""
 
     def __init__(self, settings: RerankerSettings, fingerprint: str, device: str) -> None:
+        use_threads(1)
         self._reranker = load_reranker(settings, device, fingerprint)
 
     def __call__(self, unit: Unit, tables: Tables) -> Tables:

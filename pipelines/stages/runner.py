@@ -61,8 +61,10 @@ def run_stage(
     started = time.time()
     done = context.workspace.find(units)
     todo = list({u.id: u for u in units if u.id not in done}.values())
-    record = StageRecord(context, stage, units, resumed=len(done))
-    record.open()
+    record = StageRecord(context, stage, [unit.id for unit in units], resumed=len(done))
+    context.reporter.started(stage, len(units), len(done))
+    if todo or not record.exists():
+        record.write(seconds=None, rows=0)
     failures: list[Failure] = []
     for outcome in _outcomes(context, todo, steps):
         if isinstance(outcome, Failure):
@@ -71,7 +73,9 @@ def run_stage(
             done[outcome.unit] = outcome
             context.reporter.advanced(stage, outcome)
     seconds = time.time() - started
-    record.close(seconds, sum(_rows(done[unit.id]) for unit in todo if unit.id in done))
+    if todo or not record.finished():
+        record.write(round(seconds, 3), sum(_rows(done[u.id]) for u in todo if u.id in done))
+    context.reporter.finished(stage, seconds)
     _raise(stage, failures)
     return [done[unit.id] for unit in units]
 
@@ -92,36 +96,30 @@ def _outcomes(
 
 @dataclass(frozen=True)
 class StageRecord:
-    """runs/RUN/stages/STAGE.json: what `status` and the report read."""
+    """runs/RUN/stages/STAGE.json: what `status` and the report read.
+
+    A stage with nothing left to do keeps the record of the attempt that did the work.
+    """
 
     context: Context
     stage: str
-    units: Sequence[Unit]
+    units: Sequence[str]
     resumed: int
 
     @property
     def key(self) -> str:
         return f"runs/{self.context.run}/stages/{self.stage}.json"
 
-    def open(self) -> None:
-        self.context.reporter.started(self.stage, len(self.units), self.resumed)
-        if not self._kept():
-            self._write(seconds=None, rows=0)
+    def exists(self) -> bool:
+        return self.context.workspace.storage.exists(self.key)
 
-    def close(self, seconds: float, rows: int) -> None:
-        self.context.reporter.finished(self.stage, seconds)
-        if not self._kept():
-            self._write(round(seconds, 3), rows)
+    def finished(self) -> bool:
+        return self.context.workspace.read_json(self.key)["seconds"] is not None
 
-    def _kept(self) -> bool:
-        """A stage with nothing left to do keeps the record of the attempt that did it."""
-        nothing_left = self.resumed == len({unit.id for unit in self.units})
-        return nothing_left and self.context.workspace.storage.exists(self.key)
-
-    def _write(self, seconds: float | None, rows: int) -> None:
+    def write(self, seconds: float | None, rows: int) -> None:
         value = {
             "stage": self.stage,
-            "units": [unit.id for unit in self.units],
+            "units": self.units,
             "resumed": self.resumed,
             "rows": rows,
             "seconds": seconds,

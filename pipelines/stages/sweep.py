@@ -7,6 +7,7 @@ depend on Ray's block sizes, on the number of workers or on which of them gets i
 import json
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,14 +66,19 @@ def _apply(dataset: Dataset, step: Step, finish_in: Workspace | None, retries: i
     common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
     if step.pool is None:
         return dataset.map_batches(_Task(step.make, finish_in), num_cpus=TASK_CPUS, **common)
-    return dataset.map_batches(
-        _host_class(step.make, finish_in),
-        compute=ActorPoolStrategy(size=step.pool.actors),
-        num_cpus=step.pool.cpus,
-        num_gpus=step.pool.gpus,
-        ray_remote_args_fn=lambda: {"max_restarts": retries, "max_task_retries": retries},
-        **common,
-    )
+    with warnings.catch_warnings():
+        # Ray Data restarts actors for ever by default, which loops on a unit that kills them. The
+        # two limits are only to be had through an argument that Ray drops in 2.64.
+        warnings.filterwarnings("ignore", message=".*ray_remote_args")
+        return dataset.map_batches(
+            _host_class(step.make, finish_in),
+            compute=ActorPoolStrategy(size=step.pool.actors),
+            num_cpus=step.pool.cpus,
+            num_gpus=step.pool.gpus,
+            max_restarts=retries,
+            max_task_retries=retries,
+            **common,
+        )
 
 
 class _Host:
