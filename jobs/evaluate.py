@@ -12,12 +12,11 @@ from pipelines.storage import open_source, open_storage
 
 
 def run(out: str, qrels: str) -> None:
-    """Print the metrics and write OUT/metrics.json."""
+    """Print the metrics; nothing in OUT changes."""
     workspace = Workspace(open_storage(out))
     manifest = workspace.read_json("manifest.json")
     with open_source(qrels) as file:
         judgements = read_qrels(file.read(), qrels)
     refs = [FileRef.parse(ref) for ref in manifest["rankings"]]
     metrics = evaluate(pa.concat_tables([workspace.read_table(ref) for ref in refs]), judgements)
-    workspace.write_json("metrics.json", metrics)
     console().print(metrics_table(metrics))

@@ -1,10 +1,12 @@
 """The index flow: corpus → scan → ingest → embed → train → build → audit → publish."""
 
 import getpass
+import os
 import platform
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -152,11 +154,19 @@ def _made(context: Context, plan: IndexPlan) -> dict[str, Any]:
         "corpus": plan.corpus,
         "attempt": uuid.uuid4().hex,
         "time": time.time(),
-        "by": f"{getpass.getuser()}@{platform.node()}",
+        "by": f"{_user()}@{platform.node()}",
         "shardrank": __version__,
     }
 
 
-def index_lock(storage: Storage) -> Any:
+def _user() -> str:
+    """Who runs this; containers often run as a number without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def index_lock(storage: Storage) -> AbstractContextManager[None]:
     """Only one index run at a time on one INDEX. Raises CommitConflict where one is under way."""
     return storage.lock("runs/lock")

@@ -1,5 +1,6 @@
 """The rank flow: queries → encode → search → merge → rerank → collate → ranked Parquet."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,11 @@ from pipelines.stages.runner import Context
 from pipelines.stages.search import Effort, search
 from pipelines.stages.workspace import Workspace
 from pipelines.storage import list_sources, open_source
+
+
+#: Taken from the run and never from the index: who ranks decides about speed, and whether code
+#: that came with a stranger's model may run.
+_ASKED_ANEW = ("batch_tokens", "trust_remote_code")
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ def _index_encoder(published: Published, wanted: EncoderSettings) -> EncoderSett
     """The index's own encoder settings. Settings left at their defaults ask for nothing else;
     others must agree with the index."""
     built = EncoderSettings(**published.version.encoder["settings"])
-    asked = wanted.model_dump(exclude_defaults=True, exclude={"batch_tokens"})
+    asked = wanted.model_dump(exclude_defaults=True, exclude=set(_ASKED_ANEW))
     differing = [name for name, value in asked.items() if getattr(built, name) != value]
     if differing:
         pairs = ", ".join(
@@ -119,7 +125,7 @@ def _index_encoder(published: Published, wanted: EncoderSettings) -> EncoderSett
             f"The index was built with another encoder: {pairs}.",
             "Leave [encoder] out when ranking, or index again with this model.",
         )
-    return built.model_copy(update={"batch_tokens": wanted.batch_tokens})
+    return built.model_copy(update={name: getattr(wanted, name) for name in _ASKED_ANEW})
 
 
 def _require_match(published: Published, card: EncoderCard) -> None:
@@ -137,6 +143,9 @@ def _effort(published: Published, settings: Settings) -> Effort:
     audit: dict[str, Any] = dict(published.version.audit)
     if published.version.codec is None:
         return Effort(settings.search.k, 0, 0)
+    counts = published.version.counts
+    # Hits are passages and k counts documents, so as many more as a document has on average.
+    fewest = math.ceil(settings.search.k * counts["passages"] / counts["documents"])
     nprobe = settings.search.nprobe or audit["nprobe"]
-    depth = max(settings.search.depth or audit["depth"], settings.search.k)
+    depth = max(settings.search.depth or audit["depth"], fewest)
     return Effort(settings.search.k, nprobe, depth)

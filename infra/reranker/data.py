@@ -56,9 +56,7 @@ class Question:
 
 
 def dev_module(module: str) -> bool:
-    """Whether a training module is kept for choosing settings: about one in seven, by the length
-    and first letter.
-    """
+    """Whether a training module is kept for choosing settings; a twelfth of the queries are."""
     top = module.partition(".")[0].lstrip("_")
     return not held_out(module) and (len(top) + ord(top[0])) % 7 == 0
 

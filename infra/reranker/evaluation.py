@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,13 @@ def read_beir(folder: Path, name: str, split: str = "test") -> Benchmark:
 def _lines(path: Path) -> list[dict[str, str]]:
     with open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def sample(benchmark: Benchmark, queries: int) -> Benchmark:
+    """Keep the queries with the lowest hashes: the same ones on every machine."""
+    lowest = sorted(benchmark.queries, key=lambda q: hashlib.sha256(q.encode()).digest())[:queries]
+    kept = {query: benchmark.queries[query] for query in sorted(lowest)}
+    return replace(benchmark, queries=kept, qrels={q: benchmark.qrels[q] for q in kept})
 
 
 def score(

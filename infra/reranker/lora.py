@@ -55,6 +55,13 @@ def adapter_tensors(model: BertForSequenceClassification) -> dict[str, torch.Ten
     return {key: value.detach().half().contiguous().clone() for key, value in _trained(model)}
 
 
+def restore(model: BertForSequenceClassification, tensors: dict[str, torch.Tensor]) -> None:
+    """Set what is trained to what ``adapter_tensors`` saved of it."""
+    with torch.no_grad():
+        for key, value in _trained(model):
+            value.copy_(tensors[key])
+
+
 def _trained(model: BertForSequenceClassification) -> Iterator[tuple[str, torch.Tensor]]:
     for name, parameter in model.named_parameters():
         head, _, last = name.rpartition(".")

@@ -55,6 +55,7 @@ def train(
     collections: list[Collection],
     recipe: Recipe,
     checkpoint: Callable[[int], None],
+    start: int = 0,
 ) -> list[float]:
     """Train ``model`` in place and return the loss of every step. ``checkpoint`` is called every 25
     steps. Rates warm up, then fall to zero in a line.
@@ -63,12 +64,14 @@ def train(
     model.eval()  # type: ignore[no-untyped-call]
     optimizer = torch.optim.AdamW(_groups(model, recipe), weight_decay=0.01)
     rates = [group["lr"] for group in optimizer.param_groups]
-    log = _Log(recipe)
+    log = _Log(recipe, start)
     for step, batch in enumerate(batches(collections, recipe), 1):
+        if step <= start:
+            continue  # a resumed run meets the queries that come next
         if log.progress(step) >= 1:
             break
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * min(step / recipe.warmup, 1 - log.progress(step))
+            group["lr"] = rate * min((step - start) / recipe.warmup, 1 - log.progress(step))
         logits = _logits(model, tokenizer, batch, recipe)
         loss = _loss(logits, batch.cosines, recipe)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -84,15 +87,15 @@ def train(
 class _Log:
     """Losses so far, and how much of the recipe is done."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe, self.started = recipe, time.monotonic()
+    def __init__(self, recipe: Recipe, start: int) -> None:
+        self.recipe, self.started, self.before = recipe, time.monotonic(), start / recipe.steps
         self.losses: list[float] = []
         self.gains: list[float] = []  # over a constant logit: batches differ more than steps do
 
     def progress(self, step: int) -> float:
         """Share of the steps or, where that is more, of the minutes that have passed."""
-        minutes = (time.monotonic() - self.started) / 60
-        return max((step - 1) / self.recipe.steps, minutes / self.recipe.minutes)
+        spent = (time.monotonic() - self.started) / 60 / self.recipe.minutes
+        return max((step - 1) / self.recipe.steps, self.before + (1 - self.before) * spent)
 
     def add(self, step: int, logits: torch.Tensor, cosines: torch.Tensor) -> None:
         """Record a step: logits and cosines are float32[queries, candidates]."""
@@ -137,7 +140,7 @@ def _logits(
 ) -> torch.Tensor:
     """Return float32[queries, candidates]; pairs of like length go through the model together."""
     queries, passages = map(list, zip(*batch.pairs, strict=True))
-    encoded = tokenizer(queries, passages, truncation="only_second", max_length=recipe.max_length)
+    encoded = tokenizer(queries, passages, truncation=True, max_length=recipe.max_length)
     groups = length_batches([len(row) for row in encoded["input_ids"]], TOKENS_PER_FORWARD)
     pieces = []
     for rows in groups:

@@ -28,6 +28,7 @@ _NOT_EVERYWHERE = {"idlelib", "lib2to3", "distutils", "turtledemo"}  # gone, or 
 SKIPPED_FOLDERS = frozenset(_TESTS | _OTHERS | _NOT_EVERYWHERE)
 HELD_OUT_BELOW = 51  # of 256: about a fifth of the modules
 MIN_QUERY_WORDS = 3
+MAX_QUERY_WORDS = 40  # what is longer is a table or a paragraph without a full stop
 MIN_REST_WORDS = 5
 DEMO_QUERIES = 360
 
@@ -202,4 +203,6 @@ def _one_line(text: str) -> str:
 def _is_query(passage: StdlibPassage) -> bool:
     """Whether a summary can be asked: long enough, and a sentence rather than a signature."""
     words = passage.summary.split()
-    return len(words) >= MIN_QUERY_WORDS and not _SIGNATURE.match(passage.summary)
+    return MIN_QUERY_WORDS <= len(words) <= MAX_QUERY_WORDS and not _SIGNATURE.match(
+        passage.summary
+    )

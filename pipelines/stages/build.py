@@ -15,6 +15,9 @@ from pipelines.stages.sample import Draw, matrix, read_sample, sample
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
 
+#: Passages of a shard that has no file: small, so that exact search spreads over the workers.
+EXACT_SHARD_PASSAGES = 16_384
+
 
 def train(context: Context, parts: Sequence[Part], plan: IndexPlan) -> FileRef | None:
     """The trained, empty codec; None where the plan is exact search, which needs none."""
@@ -29,9 +32,11 @@ def train(context: Context, parts: Sequence[Part], plan: IndexPlan) -> FileRef |
 def build(context: Context, parts: Sequence[Part], codec: FileRef | None) -> list[Shard]:
     """The version's shards, in the order of its parts."""
     settings = context.settings.index
-    groups = plan_shards([part.rows for part in parts], settings.shard_passages)
+    rows = [part.rows for part in parts]
     if codec is None:
-        return [Shard(tuple(group), None) for group in groups]
+        most = max(EXACT_SHARD_PASSAGES, *rows)
+        return [Shard(tuple(group), None) for group in plan_shards(rows, most)]
+    groups = plan_shards(rows, settings.shard_passages)
     units = plan_build(parts, groups, codec)
     make = partial(Build, context.workspace, settings.device)
     dones = run_stage(context, "build", units, [Step(make)])

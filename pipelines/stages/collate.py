@@ -68,7 +68,8 @@ class Collate:
         return Result({"rankings": ref}, {"rows": table.num_rows, "reranked": reranked}, {})
 
     def _logits(self, spec: Mapping[str, Any], hits: pa.Table) -> Float32:
-        """float32[n], row-aligned with the hits; NaN where a hit was not reranked."""
+        """float32[n], row-aligned with the hits; NaN where a hit was not reranked, or where its
+        logit is not finite."""
         logits = np.full(hits.num_rows, np.nan, dtype=np.float32)
         keys = _keys(hits)
         order = np.argsort(keys)
@@ -77,6 +78,7 @@ class Collate:
             table = table.filter(pc.equal(table["block"], spec["block"]))
             at = order[np.searchsorted(keys, _keys(table), sorter=order)]
             logits[at] = table["logit"].to_numpy()
+        logits[~np.isfinite(logits)] = np.nan
         return logits
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.protocols import Bool, Float32, Int32
+from pipelines.core.pools import TASK_CPUS
 from pipelines.core.schemas import REJECTED, vectors_schema
 from pipelines.core.settings import EncoderSettings
 from pipelines.core.units import Done, FileRef, Unit
@@ -26,11 +27,11 @@ def embed(context: Context, parts: Sequence[FileRef], card: EncoderCard) -> list
     """The vectors of every part, in the order of `parts`; output "vectors" is row-aligned."""
     settings = context.settings.encoder
     units = plan_embed(parts, card, settings.stored)
-    pool = context.pool(len(units))
+    pool = context.model_pool(len(units))
     steps = [
-        Step(partial(ReadTokens, context.workspace)),
+        Step(partial(ReadTokens, context.workspace), cpus=TASK_CPUS),
         Step(partial(Embed, settings, card.fingerprint, pool.device), pool),
-        Step(partial(WriteVectors, context.workspace)),
+        Step(partial(WriteVectors, context.workspace), cpus=TASK_CPUS),
     ]
     return run_stage(context, "embed", units, steps)
 

@@ -41,7 +41,7 @@ def encode(
     """The vectors of every block of queries, with the model's query prompt."""
     spec = {"encoder": card.fingerprint}
     units = [Unit("encode", {"queries": ref.json(), **spec}) for ref in blocks]
-    pool = context.pool(len(units))
+    pool = context.model_pool(len(units))
     make = partial(Encode, context.workspace, settings, card.fingerprint, pool.device)
     dones = run_stage(context, "encode", units, [Step(make, pool)])
     outputs = [done.outputs["vectors"] for done in dones]

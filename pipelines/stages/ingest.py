@@ -16,6 +16,7 @@ from pipelines.core.units import Done, FileRef, Unit
 from pipelines.corpus.cut import Part as CutPart
 from pipelines.corpus.cut import cut_slice
 from pipelines.corpus.passages import CutRule
+from pipelines.corpus.scan import DUPLICATES
 from pipelines.corpus.slices import Slice
 from pipelines.models.card import EncoderCard
 from pipelines.models.resolve import resolve_model
@@ -123,8 +124,7 @@ class Ingest:
         refs = [FileRef.parse(ref) for ref in spec.get("files", [])]
         tables = [self.workspace.read_table(ref) for ref in refs]
         mine = [t.filter(pc.equal(t["slice"], spec["slice"])) for t in tables]
-        empty = pa.schema([("row", pa.int64()), ("doc_id", pa.string())]).empty_table()
-        return pa.concat_tables([empty, *(table.select(["row", "doc_id"]) for table in mine)])
+        return pa.concat_tables([DUPLICATES.empty_table(), *mine]).select(["row", "doc_id"])
 
 
 def parts_of(dones: Sequence[Done]) -> Iterator[FileRef]:

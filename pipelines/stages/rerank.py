@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.core.pools import TASK_CPUS
 from pipelines.core.protocols import Int32, Int64, Tokeniser
 from pipelines.core.settings import RerankerSettings
 from pipelines.core.text import passage_text
@@ -47,11 +48,11 @@ def rerank(context: Context, candidates: Candidates, card: RerankerCard) -> list
     """One marker a run of parts: output "scores" has block, query, part, row, logit, truncated."""
     settings = context.settings.reranker
     units = plan_rerank(candidates, card, settings.depth)
-    pool = context.pool(len(units))
+    pool = context.model_pool(len(units))
     steps = [
-        Step(partial(ReadPairs, context.workspace, candidates.index)),
+        Step(partial(ReadPairs, context.workspace, candidates.index), cpus=TASK_CPUS),
         Step(partial(ScorePairs, settings, card.fingerprint, pool.device), pool),
-        Step(partial(WriteScores, context.workspace)),
+        Step(partial(WriteScores, context.workspace), cpus=TASK_CPUS),
     ]
     return run_stage(context, "rerank", units, steps)
 

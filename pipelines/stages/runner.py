@@ -42,9 +42,14 @@ class Context:
         """Raise PlanRefused before any work where a model's pool could never be scheduled."""
         plan_pool(self.resources, self.settings.cluster)
 
-    def pool(self, units: int) -> Pool:
+    def model_pool(self, units: int) -> Pool:
         """The actors for a model stage of so many units."""
         return plan_pool(self.resources, self.settings.cluster, units)
+
+    def search_pool(self, units: int) -> Pool:
+        """The actors for searching so many shards: faiss and numpy, so they hold no GPU."""
+        cluster = self.settings.cluster.model_copy(update={"gpu": "never"})
+        return plan_pool(self.resources, cluster, units)
 
 
 def run_stage(

@@ -40,7 +40,7 @@ def search(
 ) -> list[Done]:
     """One marker a shard; its output block-N holds the hits of query block N."""
     units = plan_search(version, blocks, how)
-    pool = context.pool(len(units))
+    pool = context.search_pool(len(units))
     make = partial(Search, context.workspace, index, [b.vectors for b in blocks])
     return run_stage(context, "search", units, [Step(make, pool)])
 

@@ -17,7 +17,7 @@ import ray.data
 from ray.data import ActorPoolStrategy, Dataset
 
 from pipelines.core.errors import ShardrankError
-from pipelines.core.pools import TASK_CPUS, Pool
+from pipelines.core.pools import Pool
 from pipelines.core.units import Done, Unit
 from pipelines.stages.workspace import Result, Workspace
 
@@ -30,11 +30,13 @@ Worker = Callable[[Unit, Tables], Tables | Result]
 class Step:
     """One step of a stage. `make` builds the worker where it runs: once an actor, or once a task.
 
-    With a pool the step runs on actors; without, on CPU tasks.
+    With a pool the step runs on actors; without, on tasks that hold `cpus` CPUs each: a whole one
+    where the task computes, a fraction where it only reads or writes for a model.
     """
 
     make: Callable[[], Worker]
     pool: Pool | None = None
+    cpus: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def sweep(
 def _apply(dataset: Dataset, step: Step, finish_in: Workspace | None, retries: int) -> Dataset:
     common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
     if step.pool is None:
-        return dataset.map_batches(_Task(step.make, finish_in), num_cpus=TASK_CPUS, **common)
+        return dataset.map_batches(_Task(step.make, finish_in), num_cpus=step.cpus, **common)
     with warnings.catch_warnings():
         # Ray Data restarts actors for ever by default, which loops on a unit that kills them. The
         # two limits are only to be had through an argument that Ray drops in 2.64.

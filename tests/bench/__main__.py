@@ -1,0 +1,83 @@
+"""Benchmarks against named peers, in one process, one thread each.
+
+python -m tests.bench [FOLDER] [--rounds 5] [--documents 1000] [--queries 60] [--only NAME]
+"""
+
+import argparse
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import faiss
+import torch
+from rich.console import Console
+from threadpoolctl import threadpool_limits
+from transformers.utils import logging
+
+from pipelines import __version__
+from tests.bench import embed, rerank, search
+from tests.bench.harness import Benchmark, Outcome, measure
+from tests.bench.show import table, write_chart, write_json
+
+PEERS = ("torch", "transformers", "sentence-transformers", "faiss-cpu", "numpy")
+Build = Callable[[], Benchmark]
+
+
+def main() -> None:
+    """Measure, print, and write bench.json and bench.png."""
+    arguments = _arguments()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    faiss.omp_set_num_threads(1)
+    torch.set_num_threads(1)
+    with threadpool_limits(1), TemporaryDirectory() as folder:
+        builds = _builds(arguments, Path(folder))
+        outcomes = [_measured(build, arguments.rounds) for build in builds]
+    write_json(arguments.folder / "bench.json", outcomes, _about(arguments.rounds))
+    write_chart(arguments.folder / "bench.png", outcomes)
+    Console().print(f"{arguments.folder}/bench.json, {arguments.folder}/bench.png")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("build/bench"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--documents", type=int, default=1000, help="of the embed benchmark")
+    parser.add_argument("--queries", type=int, default=60, help="of the rerank benchmark")
+    parser.add_argument("--only", choices=["embed", "rerank", "search"], action="append")
+    return parser.parse_args()
+
+
+def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
+    builds: dict[str, Build] = {
+        "embed": lambda: embed.benchmark(arguments.documents),
+        "rerank": lambda: rerank.benchmark(arguments.queries, folder),
+        "search": search.benchmark,
+    }
+    return [build for name, build in builds.items() if name in (arguments.only or builds)]
+
+
+def _measured(build: Build, rounds: int) -> Outcome:
+    outcome = measure(build(), rounds)
+    Console().print(table(outcome))
+    return outcome
+
+
+def _about(rounds: int) -> dict[str, Any]:
+    return {
+        "shardrank": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": 1,
+        "rounds": rounds,
+        "versions": {name: version(name) for name in PEERS},
+    }
+
+
+if __name__ == "__main__":
+    main()

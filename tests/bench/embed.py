@@ -1,0 +1,65 @@
+"""Embedding: our encoder against sentence-transformers, from texts to normalised vectors."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+
+from pipelines.core.protocols import Float32
+from pipelines.core.settings import EncoderSettings
+from pipelines.models.encoder import TransformerEncoder, load_encoder
+from pipelines.models.resolve import resolve_model
+from tests.bench.harness import Benchmark, Contender, fastest
+from tests.bench.texts import documents
+
+#: Cosine .9999: what two dtypes of one model may differ by.
+TOLERANCE = 1e-4
+BATCHES = (16, 32, 64)
+DEFAULT, BEST = "sentence-transformers fp32", "sentence-transformers bf16"
+
+
+def benchmark(count: int) -> Benchmark:
+    """`count` documents; the peer at its default, and in bf16 with its best batch size."""
+    texts = documents(count)
+    best = fastest([_peer(texts, torch.bfloat16, size) for size in BATCHES])
+    contenders = [
+        Contender(DEFAULT, _peer(texts, torch.float32, 32).run),
+        Contender(BEST, best.run),
+        Contender("shardrank fp32", partial(_ours, _load("fp32"), texts)),
+        Contender("shardrank bf16", partial(_ours, _load("bf16"), texts)),
+    ]
+    duels = [
+        ("shardrank fp32", DEFAULT),
+        ("shardrank bf16", DEFAULT),
+        ("shardrank bf16", BEST),
+    ]
+    name = f"embed (peer's best: {best.name})"
+    return Benchmark(name, "documents", len(texts), contenders, duels, worst_cosine, TOLERANCE)
+
+
+def worst_cosine(wanted: Float32, found: Float32) -> float:
+    """1 less the least cosine between two matrices' rows."""
+    return 1.0 - float(np.min(np.sum(_unit(wanted) * _unit(found), axis=1)))
+
+
+def _unit(vectors: Float32) -> Any:
+    wide = vectors.astype(np.float64)
+    return wide / np.linalg.norm(wide, axis=1, keepdims=True)
+
+
+def _load(dtype: str) -> TransformerEncoder:
+    return load_encoder(EncoderSettings.model_validate({"dtype": dtype}), "cpu")
+
+
+def _ours(encoder: TransformerEncoder, texts: Sequence[str]) -> Float32:
+    return encoder.encode_ids([spans.ids for spans in encoder.tokeniser.encode(texts)])
+
+
+def _peer(texts: Sequence[str], dtype: torch.dtype, batch_size: int) -> Contender:
+    folder = resolve_model("embedded", None)
+    model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": dtype})
+    run = partial(model.encode, list(texts), batch_size=batch_size, show_progress_bar=False)
+    return Contender(f"batch {batch_size}", run)

@@ -1,0 +1,197 @@
+"""sweep and run_stage on Ray: what a failing unit, worker or actor does to the others."""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines.core.errors import InputError, RunFailed
+from pipelines.core.pools import ACTOR_CPUS, Pool, Resources
+from pipelines.core.settings import Settings, parse_settings
+from pipelines.core.units import Done, Unit
+from pipelines.stages.runner import Context, run_stage
+from pipelines.stages.sweep import Failure, Step, Tables, sweep
+from pipelines.stages.workspace import Result, Workspace
+from pipelines.storage.local import LocalStorage
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.usefixtures("cluster"),
+    pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*"),  # Ray's, about itself
+]
+
+POOL = Pool(1, ACTOR_CPUS, 0.0, "cpu")
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def started(self, stage: str, units: int, resumed: int) -> None: ...
+
+    def advanced(self, stage: str, done: Done) -> None: ...
+
+    def finished(self, stage: str, seconds: float) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+class Write:
+    """A last step: writes the unit's number, or what came from the step before."""
+
+    def __init__(self, workspace: Workspace, bad: Sequence[int] = ()) -> None:
+        self._workspace = workspace
+        self._bad = bad
+
+    def __call__(self, unit: Unit, tables: Tables) -> Result:
+        if unit.spec["number"] in self._bad:
+            raise ValueError(f"number {unit.spec['number']} is bad")
+        table = tables.get("made", pa.table({"number": [unit.spec["number"]]}))
+        ref = self._workspace.write_table(f"made/{unit.id}.parquet", table)
+        return Result({"made": ref}, {"rows": table.num_rows}, {"process": os.getpid()})
+
+
+class Double:
+    """A middle step: twice the number, `rows` times."""
+
+    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+        if "made" in tables:
+            return {"made": tables["made"].append_column("again", tables["made"]["number"])}
+        rows = unit.spec.get("rows", 1)
+        return {"made": pa.table({"number": np.full(rows, 2 * unit.spec["number"])})}
+
+
+class Unbuildable:
+    """A worker that cannot be built."""
+
+    def __init__(self) -> None:
+        raise InputError("There is no such model.", "Name another.")
+
+    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+        raise NotImplementedError
+
+
+class Dying:
+    """A worker whose process ends at unit 1: once where there is a flag file, else every time."""
+
+    def __init__(self, workspace: Workspace, flag: Path | None) -> None:
+        self._write = Write(workspace)
+        self._flag = flag
+
+    def __call__(self, unit: Unit, tables: Tables) -> Result:
+        if unit.spec["number"] == 1 and not (self._flag and self._flag.exists()):
+            if self._flag:
+                self._flag.touch()
+            os._exit(1)
+        return self._write(unit, tables)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(LocalStorage(str(tmp_path / "workspace")))
+
+
+def units(count: int, **spec: Any) -> list[Unit]:
+    return [Unit("try", {"number": number, **spec}) for number in range(count)]
+
+
+def context(workspace: Workspace, retries: int = 1) -> Context:
+    settings: Settings = parse_settings({"cluster": {"retries": retries}}, [])
+    return Context(workspace, "run", settings, Resources(2), Silent())
+
+
+def numbers(workspace: Workspace, dones: Sequence[Done]) -> list[int]:
+    tables = [workspace.read_table(done.outputs["made"]) for done in dones]
+    return [int(table["number"][0].as_py()) for table in tables]
+
+
+@pytest.mark.parametrize("pool", [None, POOL])
+def test_a_failing_unit_stops_no_other_and_a_rerun_does_the_rest(
+    workspace: Workspace, pool: Pool | None
+) -> None:
+    wanted = units(6)
+    with pytest.raises(RunFailed, match="2 units of try failed") as raised:
+        run_stage(
+            context(workspace), "try", wanted, [Step(partial(Write, workspace, (1, 4)), pool)]
+        )
+    assert {wanted[n].id for n in (1, 4)} == {u.id for u in wanted if u.id in raised.value.message}
+    assert "number 1 is bad" in raised.value.message
+    assert "number 4 is bad" in raised.value.message
+    kept = workspace.find(wanted)
+    assert set(kept) == {wanted[n].id for n in (0, 2, 3, 5)}
+    dones = run_stage(context(workspace), "try", wanted, [Step(partial(Write, workspace), pool)])
+    assert numbers(workspace, dones) == list(range(6))
+    assert {d.unit: d for d in dones if d.unit in kept} == kept
+
+
+def test_the_marker_follows_the_data(workspace: Workspace) -> None:
+    wanted = units(2)
+    dones = run_stage(context(workspace), "try", wanted, [Step(partial(Write, workspace))])
+    root = Path(workspace.storage.root)
+    for done in dones:
+        marker = root / f"units/try/{done.unit}.json"
+        assert marker.stat().st_mtime_ns > (root / done.outputs["made"].key).stat().st_mtime_ns
+    (root / dones[0].outputs["made"].key).unlink()
+    assert set(workspace.find(wanted)) == {wanted[1].id}
+
+
+def test_bad_input_keeps_its_kind_and_its_words(workspace: Workspace) -> None:
+    """A worker that cannot be built is a clear failure of all its units, and no hang."""
+    steps = [Step(Unbuildable, POOL), Step(partial(Write, workspace))]
+    outcomes = list(sweep(workspace, units(3), steps, retries=1))
+    assert [type(outcome) for outcome in outcomes] == [Failure] * 3
+    with pytest.raises(InputError, match=r"There is no such model\. Name another\."):
+        run_stage(context(workspace), "try", units(3), steps)
+    assert workspace.find(units(3)) == {}
+
+
+def test_an_actor_that_dies_is_replaced(workspace: Workspace, tmp_path: Path) -> None:
+    flag = tmp_path / "died"
+    step = Step(partial(Dying, workspace, flag), POOL)
+    dones = run_stage(context(workspace), "try", units(4), [step])
+    assert flag.exists()
+    assert numbers(workspace, dones) == list(range(4))
+    assert len({done.facts["process"] for done in dones}) == 2
+
+
+def test_a_unit_that_always_kills_its_actor_ends_the_run(workspace: Workspace) -> None:
+    step = Step(partial(Dying, workspace, None), POOL)
+    with pytest.raises(RunFailed, match="Ray lost workers for good"):
+        run_stage(context(workspace, retries=1), "try", units(3), [step])
+    assert units(3)[1].id not in workspace.find(units(3))
+
+
+@pytest.mark.parametrize(
+    ("makers", "columns"),
+    [
+        ([Double], ["number"]),
+        ([Double, Double], ["number", "again"]),
+    ],
+)
+def test_steps_hand_tables_on(
+    workspace: Workspace, makers: list[Callable[[], Any]], columns: list[str]
+) -> None:
+    pools = [None, POOL][-len(makers) :]
+    steps = [Step(make, pool) for make, pool in zip(makers, pools, strict=True)]
+    steps.append(Step(partial(Write, workspace)))
+    dones = run_stage(context(workspace), "try", units(3), steps)
+    assert numbers(workspace, dones) == [0, 2, 4]
+    assert workspace.read_table(dones[0].outputs["made"]).column_names == columns
+
+
+def test_large_tables_pass(workspace: Workspace) -> None:
+    rows = (20 << 20) // 8
+    steps = [Step(Double), Step(partial(Write, workspace), POOL)]
+    dones = run_stage(context(workspace), "try", units(3, rows=rows), steps)
+    assert [done.counts["rows"] for done in dones] == [rows] * 3
+    assert numbers(workspace, dones) == [0, 2, 4]
+
+
+def test_a_result_before_the_last_step_is_refused(workspace: Workspace) -> None:
+    steps = [Step(partial(Write, workspace)), Step(Double)]
+    with pytest.raises(RunFailed, match="only the last step may return a Result"):
+        run_stage(context(workspace), "try", units(1), steps)

@@ -1,0 +1,160 @@
+"""The documents are true: settings, commands, paths, links, targets, columns exist as written."""
+
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from typer.main import get_command
+
+from jobs.cli import app
+from pipelines.core.schemas import RANKINGS, REJECTED
+from pipelines.core.settings import Settings, parse_settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")
+
+
+def settings_table() -> str:
+    """The table as it should stand in the README: paste what this test prints."""
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for table, field in Settings.model_fields.items():
+        for name, one in getattr(field.annotation, "model_fields", {}).items():
+            rows.append(f"| `{table}.{name}` | `{default(one.default)}` | {one.description} |")
+    return "\n".join(rows)
+
+
+def default(value: Any) -> str:
+    """A default as TOML writes it; none, which TOML lacks, as --set takes it."""
+    return "none" if value is None else json.dumps(value)
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced code blocks of a language in the README."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def command_lines() -> list[str]:
+    """Every `shardrank …` line: in console blocks after "$ ", and whole inline code spans."""
+    shown = [line for block in blocks("console") for line in block.splitlines()]
+    typed = [line.removeprefix("$ ") for line in shown if line.startswith("$ ")]
+    prose = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+    inline = re.findall(r"`(?:\.venv/bin/)?(shardrank [^`\n]+)`", prose)
+    spoken = [line for line in inline if len(line.split()) > 2]  # a bare name takes no arguments
+    return [*typed, *spoken]
+
+
+def bare_commands() -> set[str]:
+    """Commands that the README only names, such as `shardrank status`."""
+    return set(re.findall(r"`shardrank (\w+)`", README))
+
+
+def parse(line: str) -> list[str]:
+    """Parse a command line without running it; returns its --set values.
+
+    Raises what click raises where a command, option or argument does not exist or is missing.
+    """
+    program, *arguments = shlex.split(line, comments=True)
+    assert program == "shardrank", line
+    command: Any = get_command(app)
+    while hasattr(command, "commands"):
+        assert arguments, f"{line}: which subcommand?"
+        assert arguments[0] in command.commands, f"{line}: there is no {arguments[0]}"
+        command = command.commands[arguments.pop(0)]
+    return list(command.make_context(line, arguments).params.get("overrides") or [])
+
+
+def tree_paths() -> Iterator[str]:
+    """The paths of the commented tree; two spaces of indentation are one folder."""
+    [block] = blocks("text")
+    folders: list[str] = []
+    for line in block.splitlines():
+        name = line.split("#")[0].rstrip()
+        depth = (len(name) - len(name.lstrip())) // 2
+        folders = [*folders[:depth], name.strip().rstrip("/")]
+        yield "/".join(folders)
+
+
+def links(document: str) -> list[str]:
+    """Relative links of a document, without what follows a #."""
+    found = re.findall(r"\]\(([^)\s]+)\)", (ROOT / document).read_text("utf-8"))
+    return [link.split("#")[0] for link in found if "://" not in link and link[0] != "#"]
+
+
+def test_the_settings_table_lists_what_there_is() -> None:
+    assert settings_table() in README, settings_table()
+    assert README.count("| setting | default | meaning |") == 1
+
+
+def test_there_are_command_lines_to_check() -> None:
+    assert len(command_lines()) > 10
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_a_command_line_parses(line: str) -> None:
+    parse_settings({}, parse(line))
+
+
+def test_named_commands_exist() -> None:
+    known = getattr(get_command(app), "commands", {})
+    assert bare_commands() <= set(known)
+
+
+@pytest.mark.parametrize(
+    "line", ["shardrank nothing", "shardrank rank a b", "shardrank plan index a b --no-such"]
+)
+def test_the_parser_catches_a_planted_error(line: str) -> None:
+    with pytest.raises(Exception, match=r"nothing|out|no-such"):
+        parse(line)
+
+
+@pytest.mark.parametrize("block", blocks("toml"))
+def test_a_settings_file_parses(block: str) -> None:
+    parse_settings(tomllib.loads(block), [])
+
+
+@pytest.mark.parametrize("path", list(tree_paths()))
+def test_a_path_of_the_tree_exists(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_the_tree_names_every_package() -> None:
+    packages = {f"pipelines/{path.parent.name}" for path in ROOT.glob("pipelines/*/__init__.py")}
+    assert packages <= set(tree_paths())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_relative_links_resolve(document: str) -> None:
+    assert [link for link in links(document) if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_make_targets_exist(document: str) -> None:
+    text = (ROOT / document).read_text("utf-8")
+    named = set(re.findall(r"(?:`|^    )make ([a-z-]+)", text, re.MULTILINE))
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert named <= set(targets)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_named_modules_exist(document: str) -> None:
+    text = (ROOT / document).read_text("utf-8")
+    named = set(re.findall(r"`((?:pipelines|jobs|infra|tests)/[\w/.-]+)`", text))
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_the_columns_are_those_that_are_written() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (string|int32|float32) \|", README, re.MULTILINE)
+    names = {pa.float32(): "float32"}
+    assert rows == [(field.name, names.get(field.type, str(field.type))) for field in RANKINGS]
+    assert f"`{', '.join(REJECTED.names)}`" in README
+
+
+def test_no_figure_is_left_to_fill_in() -> None:
+    assert re.findall(r"<<\w+>>", README) == []

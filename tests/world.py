@@ -1,0 +1,113 @@
+"""Small corpora, tiny models, and the command line in this process."""
+
+import json
+import random
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.cli import main
+from pipelines.core.version import Version
+from pipelines.storage.local import LocalStorage
+from tests.tiny_models import WORDS, tiny_encoder, tiny_reranker
+
+#: Each of these is one token of the tiny BERT tokeniser.
+VOCABULARY = tuple(dict.fromkeys(WORDS[6:]))
+#: What must be equal, byte for byte, however a run was cut, scaled or resumed.
+INDEX_FOLDERS = ("parts", "shards", "codecs")
+OUT_FILES = ("run.trec", "metrics.json", "manifest.json")
+
+
+@dataclass(frozen=True)
+class World:
+    """A corpus, queries and judgements on disk, and the models for them."""
+
+    root: Path
+    encoder: Path
+    reranker: Path
+
+    @property
+    def corpus(self) -> str:
+        return str(self.root / "corpus.jsonl")
+
+    @property
+    def queries(self) -> str:
+        return str(self.root / "queries.jsonl")
+
+    @property
+    def qrels(self) -> str:
+        return str(self.root / "qrels.tsv")
+
+    def index(self, index: Path, *sets: str) -> list[str]:
+        """Arguments of `shardrank index`."""
+        return ["index", self.corpus, str(index), *self._sets(*sets)]
+
+    def rank(self, index: Path, out: Path, *sets: str) -> list[str]:
+        """Arguments of `shardrank rank`."""
+        files = [str(index), self.queries, str(out), "--qrels", self.qrels]
+        return ["rank", *files, *self._sets(*sets)]
+
+    def _sets(self, *sets: str) -> list[str]:
+        models = (f"encoder.model={self.encoder}", f"reranker.model={self.reranker}")
+        return [word for value in (*models, *sets) for word in ("--set", value)]
+
+
+def tiny_models(folder: Path) -> tuple[Path, Path]:
+    """A bi-encoder and a cross-encoder of a few kilobytes, with one tokeniser."""
+    encoder = tiny_encoder(folder / "encoder", "bert", dim=16)
+    return encoder, tiny_reranker(folder / "reranker", "bert")
+
+
+def make_world(root: Path, models: tuple[Path, Path], documents: int, queries: int) -> World:
+    """Random documents of 5 to 45 words; a query is a few words of the document it should find."""
+    rng = random.Random(documents)
+    texts = {f"d{n:04d}": rng.choices(VOCABULARY, k=rng.randint(5, 45)) for n in range(documents)}
+    asked = {f"q{n:03d}": rng.choice(sorted(texts)) for n in range(queries)}
+    root.mkdir(parents=True, exist_ok=True)
+    write_lines(root / "corpus.jsonl", ({"_id": d, "text": " ".join(w)} for d, w in texts.items()))
+    rows = ({"_id": q, "text": " ".join(texts[d][:4])} for q, d in asked.items())
+    write_lines(root / "queries.jsonl", rows)
+    lines = [f"{query}\t{doc}\t1" for query, doc in asked.items()]
+    (root / "qrels.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]) + "\n")
+    return World(root, *models)
+
+
+def write_lines(path: Path, rows: Iterable[Any]) -> str:
+    """JSON Lines; a row that is a string already is written as it stands."""
+    lines = (row if isinstance(row, str) else json.dumps(row) for row in rows)
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return str(path)
+
+
+def shardrank(*words: str) -> int:
+    """Run the command line in this process; its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["shardrank", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return int(ended.value.code or 0)
+
+
+def snapshot(index: Path, out: Path | None = None) -> dict[str, Any]:
+    """What a reader sees: the bytes of every file, and the versions without who made them."""
+    kept: dict[str, Any] = _files(index, INDEX_FOLDERS) | versions(index)
+    if out is not None:
+        kept |= _files(out, ("rankings",))
+        kept |= {name: (out / name).read_bytes() for name in OUT_FILES}
+    return kept
+
+
+def versions(index: Path) -> dict[str, Any]:
+    """The content of every committed version, by its file's name."""
+    found = sorted((index / "manifests").glob("*.json"))
+    return {path.name: Version.parse(path.read_bytes(), path.name).content() for path in found}
+
+
+def _files(root: Path, folders: Sequence[str]) -> dict[str, bytes]:
+    storage = LocalStorage(str(root))
+    keys = [entry.key for folder in folders for entry in storage.list(folder)]
+    return {key: storage.read(key) for key in keys}
