@@ -9,6 +9,9 @@ import typer
 from jobs.console import error_console
 from pipelines.core.errors import ShardrankError
 
+#: The exit code that typer gives to Ctrl-C.
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="shardrank",
     help="Batch indexing and reranking of large document stores on Ray.",
@@ -131,8 +134,12 @@ def main() -> None:
     try:
         app()
     except ShardrankError as error:
-        error_console().print("[bold red]error:[/]", end=" ")
-        error_console().print(error.message, markup=False, highlight=False)
+        error_console().print("error:", style="bold red", end=" ")
+        error_console().print(error.message)
         if error.hint:
-            error_console().print(error.hint, markup=False, highlight=False)
+            error_console().print(error.hint)
         sys.exit(error.exit_code)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            error_console().print("Interrupted. Finished units are kept; run it again to go on.")
+        raise

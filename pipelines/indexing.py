@@ -120,7 +120,7 @@ def _parts(passages: Sequence[FileRef], embedded: Sequence[Done]) -> list[Part]:
 
 
 def _encoder(settings: Settings, card: EncoderCard) -> dict[str, Any]:
-    return {**asdict(card), "settings": settings.encoder.model_dump(mode="json")}
+    return {**asdict(card), "settings": settings.encoder.deciding()}
 
 
 def _counts(

@@ -28,7 +28,6 @@ from pipelines.stages.search import Effort, search
 from pipelines.stages.workspace import Workspace
 from pipelines.storage import list_sources, open_source
 
-
 #: Taken from the run and never from the index: who ranks decides about speed, and whether code
 #: that came with a stranger's model may run.
 _ASKED_ANEW = ("batch_tokens", "trust_remote_code")
@@ -68,7 +67,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     batch = read_queries(list_sources(queries), open_source, settings.corpus)
     if not batch.table.num_rows:
         raise InputError(f"{queries} holds no usable query.", "Queries need an id and a text.")
-    judgements = _read_judgements(qrels)
+    judgements = _read_judgements(qrels, batch)
     encoder = _index_encoder(published, settings.encoder)
     card = read_encoder_card(encoder)
     _require_match(published, card)
@@ -101,14 +100,24 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
         reranked = rerank(context, candidates, plan.reranker)
     interpolation = plan.reranker.interpolation if plan.reranker else 0.0
     collated = collate(context, blocks, merged, reranked, interpolation)
+    if plan.queries.rejected.num_rows:
+        context.workspace.write_table("rejected/queries.parquet", plan.queries.rejected)
     return Ranked(merged, reranked, collated)
 
 
-def _read_judgements(qrels: str | None) -> list[Judgement]:
+def _read_judgements(qrels: str | None, batch: QueryBatch) -> list[Judgement]:
     if qrels is None:
         return []
     with open_source(qrels) as file:
-        return read_qrels(file.read(), qrels)
+        judgements = read_qrels(file.read(), qrels)
+    asked = set(batch.table["query_id"].to_pylist())
+    if not any(judgement.query_id in asked for judgement in judgements):
+        raise InputError(
+            f"{qrels} judges no query of this batch: it names {judgements[0].query_id!r}, the "
+            f"batch {batch.table['query_id'][0].as_py()!r}.",
+            "Give the judgements that belong to these queries.",
+        )
+    return judgements
 
 
 def _index_encoder(published: Published, wanted: EncoderSettings) -> EncoderSettings:

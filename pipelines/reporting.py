@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +28,7 @@ from pipelines.report.data import (
     snippet,
 )
 from pipelines.report.page import render
+from pipelines.stages.ingest import LENGTH_STEP
 from pipelines.stages.workspace import Workspace
 
 EXAMPLES = 5
@@ -150,8 +150,7 @@ def _audit(audit: Mapping[str, Any]) -> AuditCurve:
 def _lengths(lengths: Mapping[str, int]) -> Histogram:
     """The stored classes as a histogram; empty classes in between count 0."""
     lows = sorted(int(low) for low in lengths)
-    step = min((b - a for a, b in pairwise(lows)), default=16)
-    edges = range(lows[0], lows[-1] + 2 * step, step)
+    edges = range(lows[0], lows[-1] + 2 * LENGTH_STEP, LENGTH_STEP)
     counts = tuple(lengths.get(str(low), 0) for low in edges[:-1])
     return Histogram(tuple(float(edge) for edge in edges), counts)
 

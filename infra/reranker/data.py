@@ -69,22 +69,16 @@ def passage_text(title: str, text: str) -> str:
 def stdlib_collection(
     passages: Sequence[StdlibPassage], encoder: BiEncoder, *, dev: bool
 ) -> Collection:
-    """Known items of the training modules, or of those among them kept for choosing settings.
-
-    Whole one-sentence docstrings are never negatives here: they are no answer to any query by
-    construction, and the model would learn that short passages are wrong, which is false everywhere
-    else.
-    """
+    """Known items of the training modules, or of those among them kept for choosing settings."""
     rows = {passage.doc_id: row for row, passage in enumerate(passages)}
-    short = frozenset(row for row, passage in enumerate(passages) if not passage.summary)
     questions = [
-        Question(query.text, rows[query.doc_id], frozenset() if dev else short)
+        Question(query.text, rows[query.doc_id], frozenset())
         for query in known_item_queries(list(passages), test=False)
         if dev_module(query.doc_id) == dev
     ]
     if dev:
         questions = random.Random(0).sample(questions, min(DEV_QUERIES, len(questions)))
-    texts = [passage_text(passage.title, passage.text) for passage in passages]
+    texts = [passage.text for passage in passages]
     examples = mine(texts, questions, encoder, dev=dev)
     return Collection("stdlib-dev" if dev else "stdlib", "PSF-2.0", texts, examples)
 

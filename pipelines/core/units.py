@@ -11,6 +11,10 @@ from typing import Any
 
 from pipelines.core.fingerprint import canonical_json, fingerprint
 
+#: Part of every unit's name. Raise it with any change of the code that gives other outputs for the
+#: same spec, so that work finished by the code before is not taken for done.
+REVISION = 1
+
 
 @dataclass(frozen=True)
 class FileRef:
@@ -38,7 +42,7 @@ class Unit:
 
     @cached_property
     def id(self) -> str:
-        return fingerprint({"stage": self.stage, "spec": self.spec})
+        return fingerprint({"revision": REVISION, "stage": self.stage, "spec": self.spec})
 
     def json(self) -> dict[str, Any]:
         return {"stage": self.stage, "spec": self.spec}

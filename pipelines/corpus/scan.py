@@ -57,9 +57,7 @@ def scan_slice(piece: Slice, opener: SourceOpener, settings: CorpusSettings) -> 
             )
     order = [(name, "ascending") for name in ("id_hash", "doc_id", "row")]
     table = pa.Table.from_pylist(keys, DOCUMENT_KEYS).sort_by(order)
-    return ScanResult(
-        len(keys) + len(rejected), table, rejected_table(piece.uri, "ingest", rejected)
-    )
+    return ScanResult(len(keys) + len(rejected), table, rejected_table(piece.uri, "scan", rejected))
 
 
 def id_hash(doc_id: str) -> int:

@@ -39,12 +39,12 @@ _Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class StdlibPassage:
-    """One docstring. ``summary`` (its first sentence) is empty where the text holds the docstring
-    whole.
+    """One docstring, split: ``summary`` is its first sentence, ``text`` the rest of it.
+
+    There is no title: with the name in the text, the task is to recognise the name.
     """
 
     doc_id: str
-    title: str
     text: str
     summary: str
 
@@ -77,16 +77,16 @@ def held_out(module: str) -> bool:
 
 
 def stdlib_documents(root: Path | None = None) -> list[StdlibPassage]:
-    """Return every docstring under ``root`` (default: this interpreter's library), in the order of
-    their ids.
+    """Return every docstring of more than a sentence under ``root`` (default: this interpreter's
+    library), in the order of their ids.
     """
     folder = root or Path(sysconfig.get_path("stdlib"))
     passages: dict[str, StdlibPassage] = {}
     for path, module in _modules(folder):
         for name, docstring in _docstrings(path, module):
-            passages.setdefault(
-                name, _passage(name, docstring)
-            )  # a setter repeats its getter's name
+            passage = _passage(name, docstring)
+            if passage is not None:  # a setter repeats its getter's name: the first one stays
+                passages.setdefault(name, passage)
     return [passages[name] for name in sorted(passages)]
 
 
@@ -125,7 +125,7 @@ def write_demo(folder: Path) -> tuple[int, int]:
     passages = stdlib_documents()
     queries = demo_queries(passages)
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
-    documents = [{"_id": p.doc_id, "title": p.title, "text": p.text} for p in passages]
+    documents = [{"_id": p.doc_id, "text": p.text} for p in passages]
     _write_lines(
         folder / "corpus.jsonl", [json.dumps(row, ensure_ascii=False) for row in documents]
     )
@@ -178,14 +178,14 @@ def _walk(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
             yield from _walk(child, name)
 
 
-def _passage(name: str, docstring: str) -> StdlibPassage:
-    """Split a docstring into its first sentence and the rest; keep it whole where too little would
-    be left.
+def _passage(name: str, docstring: str) -> StdlibPassage | None:
+    """Split a docstring into its first sentence and the rest; None where too little is left, or
+    where the rest says the sentence again.
     """
     sentence, rest = _split(docstring)
     if len(rest.split()) < MIN_REST_WORDS or sentence.casefold() in _one_line(rest).casefold():
-        return StdlibPassage(name, name, docstring.strip(), "")
-    return StdlibPassage(name, name, rest, sentence)
+        return None
+    return StdlibPassage(name, rest, sentence)
 
 
 def _split(docstring: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from pipelines.core.version import Part, Shard
 from pipelines.corpus.queries import read_queries
 from pipelines.index.probe import exact_neighbours, probe_ranks
 from pipelines.index.shard import Shard as LoadedShard
+from pipelines.index.shard import use_threads
 from pipelines.models.card import EncoderCard
 from pipelines.stages.blocks import load_blocks, offsets, part_spec
 from pipelines.stages.encode import encode, write_blocks
@@ -103,6 +104,7 @@ class Audit:
     workspace: Workspace
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
+        use_threads(1)
         spec, read = unit.spec, self.workspace.read_table
         asked = pa.concat_tables([read(FileRef.parse(ref)) for ref in spec["questions"]])
         queries = matrix(asked["vector"])

@@ -8,7 +8,7 @@ from pipelines.core.sizing import IndexPlan, plan_shards
 from pipelines.core.units import FileRef, Unit
 from pipelines.core.version import Part, Shard
 from pipelines.index.codec import train_codec
-from pipelines.index.shard import build_shard
+from pipelines.index.shard import build_shard, use_threads
 from pipelines.stages.blocks import load_blocks, offsets, part_spec, searchable
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sample import Draw, matrix, read_sample, sample
@@ -64,7 +64,7 @@ class Train:
         refs = [FileRef.parse(ref) for ref in unit.spec["sample"]]
         vectors = matrix(read_sample(self.workspace, refs)["vector"])
         codec = train_codec(vectors, IndexPlan(**unit.spec["plan"]))
-        ref = self.workspace.storage.write(f"codecs/{unit.id}.faiss", codec)
+        ref = self.workspace.write_content("codecs/{}.faiss", codec, rows=0)
         return Result({"codec": ref}, {"rows": len(vectors)}, {})
 
 
@@ -76,6 +76,7 @@ class Build:
     device: str
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
+        use_threads(1)
         codec = self.workspace.storage.read_checked(FileRef.parse(unit.spec["codec"]))
         parts = unit.spec["parts"]
         starts = offsets(parts)
@@ -83,5 +84,5 @@ class Build:
         vectors = (searchable(*pair) for pair in zip(blocks, starts, strict=True))
         rows = sum(part["passages"]["rows"] for part in parts)
         data = build_shard(codec, vectors, self.device)
-        ref = self.workspace.storage.write(f"shards/{unit.id}.faiss", data, rows)
+        ref = self.workspace.write_content("shards/{}.faiss", data, rows)
         return Result({"shard": ref}, {"rows": rows}, {})

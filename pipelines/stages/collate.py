@@ -1,9 +1,9 @@
 """collate: retrieval and reranker scores become the contract's rankings, one query block a unit.
 
-Scores: a reranked document has a·logit + (1-a)·retrieval score. Those beyond the reranking depth
-follow in their retrieval order: their score is the lowest reranked one, less how far their
-retrieval score lies below that of the last reranked document, so that the score alone gives the
-order (trec_eval and others sort by it).
+A reranked document's score is a·logit + (1-a)·retrieval score. Documents that were not reranked
+follow all that were, in their retrieval order. `score` alone must give that order (trec_eval and
+others sort by it), so theirs is the lowest reranked score less the distance of their retrieval
+score, each at least one float32 step below the one before.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.core.protocols import Bool, Float32, Int32, Int64
+from pipelines.core.protocols import Float32, Int32, Int64
 from pipelines.core.schemas import RANKINGS
 from pipelines.core.topk import ranks
 from pipelines.core.units import Done, FileRef, Unit
@@ -68,18 +68,14 @@ class Collate:
         return Result({"rankings": ref}, {"rows": table.num_rows, "reranked": reranked}, {})
 
     def _logits(self, spec: Mapping[str, Any], hits: pa.Table) -> Float32:
-        """float32[n], row-aligned with the hits; NaN where a hit was not reranked, or where its
-        logit is not finite."""
+        """float32[n], row-aligned with the hits; NaN where a hit was not reranked."""
+        place = {key: row for row, key in enumerate(_keys(hits))}
         logits = np.full(hits.num_rows, np.nan, dtype=np.float32)
-        keys = _keys(hits)
-        order = np.argsort(keys)
         for ref in spec["scores"]:
             table = self.workspace.read_table(FileRef.parse(ref))
-            table = table.filter(pc.equal(table["block"], spec["block"]))
-            at = order[np.searchsorted(keys, _keys(table), sorter=order)]
-            logits[at] = table["logit"].to_numpy()
-        logits[~np.isfinite(logits)] = np.nan
-        return logits
+            mine = table.filter(pc.equal(table["block"], spec["block"]))
+            logits[[place[key] for key in _keys(mine)]] = mine["logit"].to_numpy()
+        return np.where(np.isfinite(logits), logits, np.float32(np.nan))
 
 
 def rankings(
@@ -93,28 +89,23 @@ def rankings(
         interpolation: a in a·logit + (1-a)·retrieval score.
         query_ids: of the block's queries.
     """
-    query = hits["query"].to_numpy()
-    retrieval = hits["score"].to_numpy()
+    query, retrieval = hits["query"].to_numpy(), hits["score"].to_numpy()
     score = final_scores(query, retrieval, logits, interpolation)
-    table = pa.Table.from_arrays(
-        [
-            query_ids.take(hits["query"]).combine_chunks(),
-            hits["doc_id"].combine_chunks(),
-            hits["passage"].combine_chunks(),
-            pa.array(np.zeros(len(query), dtype=np.int32)),
-            pa.array(score),
-            pa.array(ranks(hits), pa.int32()),
-            pa.array(retrieval),
-            pa.array(logits, mask=np.isnan(logits)),
-        ],
-        schema=RANKINGS,
-    )
-    numbered = table.append_column("query", hits["query"])
+    columns = [
+        query_ids.take(hits["query"]).combine_chunks(),
+        hits["doc_id"].combine_chunks(),
+        hits["passage"].combine_chunks(),
+        pa.array(np.zeros(len(query), dtype=np.int32)),
+        pa.array(score),
+        pa.array(ranks(hits), pa.int32()),
+        pa.array(retrieval),
+        pa.array(logits, mask=np.isnan(logits)),
+    ]
+    table = pa.Table.from_arrays(columns, schema=RANKINGS).append_column("query", hits["query"])
     order = [("query", "ascending"), ("score", "descending"), ("doc_id", "ascending")]
-    ordered = numbered.sort_by(order)
-    return ordered.set_column(3, RANKINGS.field("rank"), pa.array(ranks(ordered))).drop_columns(
-        "query"
-    )
+    table = table.sort_by(order)
+    table = table.set_column(3, RANKINGS.field("rank"), pa.array(ranks(table), pa.int32()))
+    return table.drop_columns("query")
 
 
 def final_scores(
@@ -122,25 +113,29 @@ def final_scores(
 ) -> Float32:
     """float32[n]: the score that orders each query's documents (see the module's docstring).
 
-    Without any reranked document in a query, it is the retrieval score.
+    Rows are sorted by query, then in retrieval order. Without any reranked document in a query,
+    the score is the retrieval score.
     """
-    mixed = np.float32(interpolation) * logits + np.float32(1 - interpolation) * retrieval
     reranked = np.isfinite(logits)
-    lowest, last = _least(query, mixed, reranked), _least(query, retrieval, reranked)
-    return np.where(reranked, mixed, lowest + (retrieval - last)).astype(np.float32)
+    mixed = np.float32(interpolation) * logits + np.float32(1 - interpolation) * retrieval
+    scores: Float32 = np.where(reranked, mixed, retrieval).astype(np.float32)
+    starts = np.flatnonzero(np.diff(query, prepend=-1))
+    for rows in np.split(np.arange(len(query)), starts[1:]):
+        if reranked[rows].any() and not reranked[rows].all():
+            _lower_tail(scores, retrieval, rows[reranked[rows]], rows[~reranked[rows]])
+    return scores
 
 
-def _least(query: Int32, values: Float32, where: Bool) -> Float32:
-    """float32[n]: the least marked value of each row's query; 0 where none is marked."""
-    least = np.full(int(query.max(initial=-1)) + 1, np.inf, dtype=np.float32)
-    np.minimum.at(least, query[where], values[where])
-    least[~np.isfinite(least)] = 0
-    return least[query]
+def _lower_tail(scores: Float32, retrieval: Float32, head: Int64, tail: Int64) -> None:
+    """Give the rows of `tail`, which are in retrieval order, scores below all of `head`."""
+    lowest, top = scores[head].min(), retrieval[tail[0]]
+    below = lowest
+    for row in tail:
+        below = min(lowest + (retrieval[row] - top), np.nextafter(below, np.float32(-np.inf)))
+        scores[row] = below
 
 
-def _keys(table: pa.Table) -> Int64:
-    """int64[n, as one number]: query, part and row of each row (22 bits, 21 bits, 21 bits)."""
+def _keys(table: pa.Table) -> list[tuple[int, int, int]]:
+    """(query, part, row) of each row: what names a hit in a query block."""
     names = ("query", "part", "row")
-    query, part, row = (table[name].to_numpy().astype(np.int64) for name in names)
-    joint: Int64 = (query << 42) | (part << 21) | row
-    return joint
+    return list(zip(*(table[name].to_pylist() for name in names), strict=True))

@@ -15,26 +15,30 @@ TAG = "shardrank"
 
 
 def claim(workspace: Workspace, run: str, overwrite: bool) -> None:
-    """Make OUT this run's. Raises InputError where it holds another run's output."""
-    if workspace.storage.exists("run.json"):
-        held = workspace.read_json("run.json")["run"]
-        if held != run and not overwrite:
+    """Make OUT this run's. Raises InputError where it holds another run's finished output."""
+    if workspace.storage.exists("manifest.json"):
+        held = workspace.read_json("manifest.json")["run"]
+        if held == run:
+            return
+        if not overwrite:
             raise InputError(
                 f"{workspace.storage.root} holds the output of another run ({held}): other "
                 "queries, settings or version of the index.",
                 "Choose another OUT, or pass --overwrite.",
             )
-        if held != run:
-            _clear(workspace)
-    workspace.write_json("run.json", {"run": run})
+    _clear(workspace)
 
 
 def _clear(workspace: Workspace) -> None:
-    """Remove what readers would take for this run's; finished units stay, they may be shared."""
-    for entry in workspace.storage.list("rankings"):
-        workspace.storage.delete(entry.key)
-    for key in ("run.trec", "metrics.json", "manifest.json", "report.html"):
+    """Remove what readers would take for this run's, the manifest that vouches for it first.
+
+    Finished units stay: they are named from their inputs and serve whoever has the same ones.
+    """
+    for key in ("manifest.json", "run.trec", "metrics.json", "report.html"):
         workspace.storage.delete(key)
+    for folder in ("rankings", "rejected"):
+        for entry in workspace.storage.list(folder):
+            workspace.storage.delete(entry.key)
 
 
 def deliver(
@@ -45,6 +49,8 @@ def deliver(
 ) -> dict[str, dict[str, float]] | None:
     """Write run.trec, metrics.json where there are judgements, and last the manifest.
 
+    A rerun with other judgements replaces the metrics: they are not part of what names the run.
+
     Returns:
         The metrics, or None without judgements.
     """
@@ -53,7 +59,9 @@ def deliver(
     table = pa.concat_tables([workspace.read_table(ref) for ref in refs])
     files = {"run.trec": workspace.storage.write("run.trec", to_trec(table), table.num_rows)}
     metrics = evaluate(table, judgements) if judgements else None
-    if metrics is not None:
+    if metrics is None:
+        workspace.storage.delete("metrics.json")
+    else:
         files["metrics.json"] = workspace.write_json("metrics.json", metrics)
     manifest = {
         "run": context.run,

@@ -10,11 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.core.protocols import Bool, Float32, Int32
 from pipelines.core.pools import TASK_CPUS
+from pipelines.core.protocols import Bool, Float32, Int32
 from pipelines.core.schemas import REJECTED, vectors_schema
 from pipelines.core.settings import EncoderSettings
 from pipelines.core.units import Done, FileRef, Unit
+from pipelines.corpus.parts import encode_table
 from pipelines.models.card import EncoderCard
 from pipelines.models.encoder import load_encoder
 from pipelines.models.loading import use_threads
@@ -81,11 +82,11 @@ class WriteVectors:
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         passages = FileRef.parse(unit.spec["passages"])
         vectors = tables["vectors"]
-        key = f"{passages.key.rpartition('/')[0]}/vectors-{unit.id}.parquet"
+        key = passages.key.replace("passages.parquet", "vectors-{}.parquet")
         rejected = _rejected(passages.key, tables["doc_id"]["doc_id"], vectors["ok"])
         scratch = self.workspace.scratch(unit, "rejected.parquet")
         outputs = {
-            "vectors": self.workspace.write_table(key, vectors),
+            "vectors": self.workspace.write_content(key, encode_table(vectors), vectors.num_rows),
             "rejected": self.workspace.write_table(scratch, rejected),
         }
         searchable = int(pc.sum(vectors["ok"]).as_py() or 0)

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pipelines.core.settings import EncoderSettings
 from pipelines.core.units import FileRef, Unit
+from pipelines.corpus.parts import encode_table
 from pipelines.models.card import EncoderCard
 from pipelines.models.encoder import load_encoder
 from pipelines.models.loading import use_threads
@@ -27,12 +28,9 @@ class QueryBlock:
 def write_blocks(workspace: Workspace, queries: pa.Table, block_queries: int) -> list[FileRef]:
     """The query batch as files of at most `block_queries` rows, in the order given."""
     starts = range(0, queries.num_rows, block_queries)
-    return [
-        workspace.write_content(
-            "units/queries", "queries.parquet", queries.slice(at, block_queries)
-        )
-        for at in starts
-    ]
+    blocks = (queries.slice(at, block_queries) for at in starts)
+    key = "units/queries/{}.parquet"
+    return [workspace.write_content(key, encode_table(b), b.num_rows) for b in blocks]
 
 
 def encode(

@@ -15,10 +15,12 @@ from pipelines.core.settings import CorpusSettings, EncoderSettings, PassageSett
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.corpus.cut import Part as CutPart
 from pipelines.corpus.cut import cut_slice
+from pipelines.corpus.parts import encode_table
 from pipelines.corpus.passages import CutRule
 from pipelines.corpus.scan import DUPLICATES
 from pipelines.corpus.slices import Slice
 from pipelines.models.card import EncoderCard
+from pipelines.models.loading import check_fingerprint
 from pipelines.models.resolve import resolve_model
 from pipelines.models.tokens import load_tokeniser
 from pipelines.stages.runner import Context, run_stage
@@ -98,23 +100,28 @@ class Ingest:
         for number, part in enumerate(self._cut(unit, frozenset(duplicates["row"].to_pylist()))):
             rejected.append(part.rejected)
             if part.passages.num_rows:
-                ref = self.workspace.write_content("parts", "passages.parquet", part.passages)
-                outputs[f"part-{number:05d}"] = ref
+                outputs[f"part-{number:05d}"] = self._write(part.passages)
                 counts.update(_counts(part.passages))
                 lengths.update(_lengths(part.passages))
         table = pa.concat_tables(rejected)
         key = self.workspace.scratch(unit, "rejected.parquet")
         outputs["rejected"] = self.workspace.write_table(key, table)
         facts = {"lengths": {str(low): lengths[low] for low in sorted(lengths)}}
-        return Result(outputs, counts | {"rejected": table.num_rows}, facts)
+        return Result(outputs, {**counts, "rejected": table.num_rows}, facts)
+
+    def _write(self, passages: pa.Table) -> FileRef:
+        data = encode_table(passages)
+        return self.workspace.write_content("parts/{}/passages.parquet", data, passages.num_rows)
 
     def _cut(self, unit: Unit, skip_rows: frozenset[int]) -> Iterator[CutPart]:
+        tokeniser = load_tokeniser(resolve_model(self.encoder.model, self.encoder.revision))
+        check_fingerprint(self.encoder.model, unit.spec["tokeniser"], tokeniser.fingerprint)
         return cut_slice(
             Slice.parse(unit.spec["slice"]),
             open_source,
             CorpusSettings(**unit.spec["corpus"]),
             CutRule(**unit.spec["rule"]),
-            load_tokeniser(resolve_model(self.encoder.model, self.encoder.revision)),
+            tokeniser,
             skip_rows,
             unit.spec["part_size"],
         )

@@ -62,7 +62,6 @@ def plan_rerank(candidates: Candidates, card: RerankerCard, depth: int) -> list[
     pairs: Counter[int] = Counter()
     for done in candidates.merged:
         pairs.update({int(part): count for part, count in done.facts["pairs"].items()})
-    same = card.tokeniser_fingerprint == candidates.version.encoder["tokeniser_fingerprint"]
     common = {
         "blocks": [
             {"queries": block.queries.json(), "hits": done.outputs["hits"].json()}
@@ -70,14 +69,23 @@ def plan_rerank(candidates: Candidates, card: RerankerCard, depth: int) -> list[
         ],
         "depth": depth,
         "reranker": card.fingerprint,
-        # The stored ids hold the document prompt, so they are the reranker's only without one.
-        "stored_tokens": same and not candidates.version.encoder["document_prompt"],
+        "stored_tokens": stored_tokens_serve(candidates.version, card),
     }
     parts = candidates.version.parts
     return [
         Unit("rerank", {"parts": {str(n): parts[n].passages.json() for n in group}, **common})
         for group in group_parts(pairs)
     ]
+
+
+def stored_tokens_serve(version: Version, card: RerankerCard) -> bool:
+    """Whether the encoder's stored ids are those that the reranker would make of the text.
+
+    They are not with another tokeniser, with a document prompt in them, or where some were cut at
+    the encoder's limit.
+    """
+    same = card.tokeniser_fingerprint == version.encoder["tokeniser_fingerprint"]
+    return same and not version.encoder["document_prompt"] and not version.counts["truncated"]
 
 
 def group_parts(pairs: Mapping[int, int]) -> list[list[int]]:

@@ -17,7 +17,7 @@ from pipelines.core.units import Done, FileRef, Unit
 from pipelines.core.version import Version
 from pipelines.index.exact import sweep_topk
 from pipelines.index.refine import refine
-from pipelines.index.shard import Shard
+from pipelines.index.shard import Shard, use_threads
 from pipelines.stages.blocks import load_blocks, offsets, part_spec
 from pipelines.stages.encode import QueryBlock
 from pipelines.stages.runner import Context, run_stage
@@ -65,6 +65,7 @@ class Search:
     """A shard → the best documents of every query in it, one file a query block."""
 
     def __init__(self, workspace: Workspace, index: Workspace, queries: list[FileRef]) -> None:
+        use_threads(1)
         self._workspace = workspace
         self._index = index
         blocks = [matrix(workspace.read_table(ref)["vector"]) for ref in queries]

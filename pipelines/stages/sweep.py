@@ -66,12 +66,13 @@ def sweep(
 
 def _apply(dataset: Dataset, step: Step, finish_in: Workspace | None, retries: int) -> Dataset:
     common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
-    if step.pool is None:
-        return dataset.map_batches(_Task(step.make, finish_in), num_cpus=step.cpus, **common)
     with warnings.catch_warnings():
-        # Ray Data restarts actors for ever by default, which loops on a unit that kills them. The
-        # two limits are only to be had through an argument that Ray drops in 2.64.
+        # Ray Data retries tasks and restarts actors for ever by default, which loops on a unit that
+        # kills its process. The limits are only to be had by an argument that Ray drops in 2.64.
         warnings.filterwarnings("ignore", message=".*ray_remote_args")
+        if step.pool is None:
+            task = _Task(step.make, finish_in)
+            return dataset.map_batches(task, num_cpus=step.cpus, max_retries=retries, **common)
         return dataset.map_batches(
             _host_class(step.make, finish_in),
             compute=ActorPoolStrategy(size=step.pool.actors),

@@ -27,23 +27,26 @@ class Workspace:
     def write_table(self, key: str, table: pa.Table) -> FileRef:
         return self.storage.write(key, encode_table(table), rows=table.num_rows)
 
-    def write_content(self, folder: str, name: str, table: pa.Table) -> FileRef:
-        """A table under a key made from its content: FOLDER/SHA256/NAME."""
-        data = encode_table(table)
-        key = f"{folder}/{sha256_hex(data)[:20]}/{name}"
-        return self.storage.write(key, data, rows=table.num_rows)
+    def write_content(self, key: str, data: bytes, rows: int) -> FileRef:
+        """Bytes under a key with `{}` where the start of their sha256 goes.
+
+        What versions list is named so: made again with other bytes (another CPU, a GPU), it gets
+        another name, and never changes a file that a version vouches for.
+        """
+        return self.storage.write(key.format(sha256_hex(data)[:20]), data, rows)
 
     def scratch(self, unit: Unit, name: str) -> str:
         """The key of a file that only this unit's successors read."""
         return f"units/{unit.stage}/{unit.id}.{name}"
 
     def find(self, units: Iterable[Unit]) -> dict[str, Done]:
-        """The finished ones, by unit id: their marker is there, and so is every output."""
+        """The finished ones, by unit id: the marker reads, and every output has its length."""
         units = list(units)
         stages = {unit.stage for unit in units}
         marked = {e.key for stage in stages for e in self.storage.list(f"units/{stage}")}
-        found = (self._marker(unit) for unit in units if _marker_key(unit) in marked)
-        return {done.unit: done for done in found if self._whole(done)}
+        found = [self._marker(unit) for unit in units if _marker_key(unit) in marked]
+        sizes = self._sizes(done for done in found if done)
+        return {done.unit: done for done in found if done and _whole(done, sizes)}
 
     def finish(self, unit: Unit, result: "Result", started: float) -> Done:
         """Write the marker: from now on the unit is done."""
@@ -62,11 +65,17 @@ class Workspace:
     def write_json(self, key: str, value: Any) -> FileRef:
         return self.storage.write(key, canonical_json(value))
 
-    def _marker(self, unit: Unit) -> Done:
-        return Done.parse(self.read_json(_marker_key(unit)))
+    def _marker(self, unit: Unit) -> Done | None:
+        """None where the marker is damaged: the unit is then simply not done."""
+        try:
+            return Done.parse(self.read_json(_marker_key(unit)))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
 
-    def _whole(self, done: Done) -> bool:
-        return all(self.storage.exists(ref.key) for ref in done.outputs.values())
+    def _sizes(self, dones: Iterable[Done]) -> dict[str, int]:
+        """Bytes of every file beside the outputs, by one listing of each top folder."""
+        folders = {ref.key.split("/")[0] for done in dones for ref in done.outputs.values()}
+        return {e.key: e.bytes for folder in folders for e in self.storage.list(folder)}
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,10 @@ class Result:
     outputs: Mapping[str, FileRef]
     counts: Mapping[str, int]
     facts: Mapping[str, Any]
+
+
+def _whole(done: Done, sizes: Mapping[str, int]) -> bool:
+    return all(sizes.get(ref.key) == ref.bytes for ref in done.outputs.values())
 
 
 def _marker_key(unit: Unit) -> str:

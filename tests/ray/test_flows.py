@@ -2,16 +2,20 @@
 
 import json
 import re
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines.core.pools import Resources
+from tests.inline import installed
 from tests.world import World, make_world, shardrank, snapshot
 
 pytestmark = [
     pytest.mark.ray,
-    pytest.mark.usefixtures("cluster"),
     pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*"),  # Ray's, about itself
 ]
 
@@ -33,67 +37,131 @@ IVFPQ = (
 )
 
 
+@dataclass(frozen=True)
+class Run:
+    """A finished index and ranking, and all that a reader sees of them."""
+
+    root: Path
+    seen: dict[str, Any]
+
+    @property
+    def index(self) -> Path:
+        return self.root / "index"
+
+    @property
+    def out(self) -> Path:
+        return self.root / "out"
+
+    def markers(self) -> dict[str, int]:
+        """When each marker was written."""
+        found = self.root.glob("*/units/*/*.json")
+        return {str(p.relative_to(self.root)): p.stat().st_mtime_ns for p in found}
+
+
+def run(world: World, root: Path, *sets: str) -> Run:
+    assert shardrank(*world.index(root / "index", *sets)) == 0
+    assert shardrank(*world.rank(root / "index", root / "out", *sets)) == 0
+    return Run(root, snapshot(root / "index", root / "out"))
+
+
+def run_inline(world: World, root: Path, *sets: str) -> Run:
+    with installed():
+        return run(world, root, *sets)
+
+
+def stages(markers: set[str]) -> set[str]:
+    return {name.split("/")[2] for name in markers}
+
+
+def differing(found: Run, expected: Run) -> list[str]:
+    names = sorted(found.seen.keys() | expected.seen.keys())
+    return [name for name in names if found.seen.get(name) != expected.seen.get(name)]
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -> World:
     return make_world(tmp_path_factory.mktemp("world"), models, documents=320, queries=16)
 
 
-def run(world: World, root: Path, *sets: str) -> dict[str, Any]:
-    """Index and rank; all that a reader sees."""
-    index, out = root / "index", root / "out"
-    assert shardrank(*world.index(index, *sets)) == 0
-    assert shardrank(*world.rank(index, out, *sets)) == 0
-    return snapshot(index, out)
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory, world: World, cluster: Resources) -> Run:
+    """The IVF-PQ path with one actor."""
+    return run(world, tmp_path_factory.mktemp("one"), *IVFPQ, "cluster.actors=1")
 
 
-def markers(root: Path) -> dict[str, int]:
-    """When each marker was written."""
-    return {str(p.relative_to(root)): p.stat().st_mtime_ns for p in root.glob("*/units/*/*.json")}
-
-
-@pytest.mark.parametrize("sets", [EXACT, IVFPQ], ids=["exact", "ivfpq"])
-def test_one_and_two_actors_give_the_same_bytes(
-    world: World, tmp_path: Path, sets: tuple[str, ...]
-) -> None:
-    one = run(world, tmp_path / "one", *sets, "cluster.actors=1")
-    two = run(world, tmp_path / "two", *sets, "cluster.actors=2")
-    assert one.keys() == two.keys()
-    assert [name for name in one if one[name] != two[name]] == []
-    version = one["000001.json"]
+def test_the_run_is_of_the_size_it_should_be(one: Run) -> None:
+    version = one.seen["000001.json"]
     assert version["counts"]["documents"] == version["counts"]["rows"] == 320
-    assert len(version["parts"]) > 3
-    assert len(version["shards"]) == (1 if sets is EXACT else 2)
+    assert version["counts"]["passages"] > 700
+    assert (len(version["parts"]), len(version["shards"])) == (6, 3)
+    assert [name for name in one.seen if name.startswith("rankings/")] == [
+        "rankings/00000.parquet",
+        "rankings/00001.parquet",
+    ]
 
 
-def test_a_rerun_does_nothing_new(world: World, tmp_path: Path) -> None:
-    first = run(world, tmp_path, *EXACT)
-    before = markers(tmp_path)
-    stages = sorted({name.split("/")[2] for name in before})
-    assert stages == ["collate", "embed", "encode", "ingest", "merge", "rerank", "resolve",
-                      "scan", "search"]  # fmt: skip
-    assert run(world, tmp_path, *EXACT) == first
-    assert markers(tmp_path) == before
-    assert [path.name for path in (tmp_path / "index/manifests").iterdir()] == ["000001.json"]
+def test_two_actors_give_the_bytes_of_one(
+    world: World, one: Run, cluster: Resources, tmp_path: Path
+) -> None:
+    assert differing(run(world, tmp_path, *IVFPQ, "cluster.actors=2"), one) == []
 
 
-def test_a_new_reranking_depth_keeps_the_index_and_the_search(world: World, tmp_path: Path) -> None:
-    run(world, tmp_path, *EXACT)
-    before = markers(tmp_path)
-    deeper = [*EXACT[:-1], "reranker.depth=3"]
+def test_no_ray_gives_the_bytes_of_ray(world: World, one: Run, tmp_path: Path) -> None:
+    assert differing(run_inline(world, tmp_path, *IVFPQ), one) == []
+
+
+@pytest.mark.slow
+def test_exact_search_too(world: World, cluster: Resources, tmp_path: Path) -> None:
+    expected = run_inline(world, tmp_path / "inline", *EXACT)
+    for actors in (1, 2):
+        found = run(world, tmp_path / str(actors), *EXACT, f"cluster.actors={actors}")
+        assert differing(found, expected) == []
+
+
+@pytest.mark.slow
+def test_four_actors_give_the_bytes_of_one(world: World, one: Run, tmp_path: Path) -> None:
+    """On a Ray of its own, that believes in four CPUs."""
     index, out = tmp_path / "index", tmp_path / "out"
-    assert shardrank(*world.rank(index, out, *deeper), "--overwrite") == 0
-    new = {name.split("/")[2] for name in markers(tmp_path).keys() - before.keys()}
-    assert new == {"merge", "rerank", "collate"}
-    assert before.items() <= markers(tmp_path).items()
+    four = (*IVFPQ, "cluster.cpus=4", "cluster.actors=4", "cluster.object_store_mb=100")
+    for words in (world.index(index, *four), world.rank(index, out, *four)):
+        code = "from jobs.cli import main; main()"
+        subprocess.run([sys.executable, "-c", code, *words], check=True, timeout=400)
+    assert differing(Run(tmp_path, snapshot(index, out)), one) == []
 
 
-def test_the_report_stands_alone(world: World, tmp_path: Path) -> None:
-    run(world, tmp_path, *EXACT)
-    page = (tmp_path / "out/report.html").read_text("utf-8")
+def test_a_rerun_does_nothing_new(world: World, one: Run, cluster: Resources) -> None:
+    before = one.markers()
+    index = {"scan", "resolve", "ingest", "embed", "sample", "train", "build", "questions", "audit"}
+    assert stages(set(before)) == index | {"encode", "search", "merge", "rerank", "collate"}
+    assert run(world, one.root, *IVFPQ, "cluster.actors=2").seen == one.seen
+    assert one.markers() == before
+    assert [path.name for path in (one.index / "manifests").iterdir()] == ["000001.json"]
+
+
+def test_another_depth_reranks_and_searches_nothing_again(
+    world: World, one: Run, cluster: Resources
+) -> None:
+    before = one.markers()
+    deeper = (*IVFPQ[:-1], "reranker.depth=3")
+    assert shardrank(*world.rank(one.index, one.out, *deeper), "--overwrite") == 0
+    after = one.markers()
+    assert stages(after.keys() - before.keys()) == {"merge", "rerank", "collate"}
+    assert before.items() <= after.items()
+    assert shardrank(*world.rank(one.index, one.out, *IVFPQ), "--overwrite") == 0
+    assert snapshot(one.index, one.out) == one.seen
+
+
+def test_the_report_stands_alone(one: Run) -> None:
+    page = (one.out / "report.html").read_text("utf-8")
     assert "nDCG@10" in page
     assert re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)[^"']*""", page) == []
     assert re.findall(r"url\(\s*['\"]?(?!#|data:)[^)]*\)|@import", page) == []
     assert re.findall(r"<script[^>]*\ssrc|<link\b", page) == []
-    metrics = json.loads((tmp_path / "out/metrics.json").read_bytes())
+
+
+def test_the_metrics_are_those_of_the_contract(one: Run) -> None:
+    metrics = json.loads(one.seen["metrics.json"])
     assert metrics.keys() == {"retrieved", "reranked"}
-    assert metrics["retrieved"].keys() == {"nDCG@10", "MRR@10", "Recall@100"}
+    for values in metrics.values():
+        assert values.keys() == {"nDCG@10", "MRR@10", "Recall@100"}
+        assert all(0 <= value <= 1 for value in values.values())
