@@ -2,9 +2,15 @@
 
 import tomllib
 from pathlib import Path
+from typing import TypeVar
 
 from pipelines.core.errors import SettingsError
-from pipelines.core.settings import Settings, parse_settings
+from pipelines.core.settings import EncoderSettings, RerankerSettings, Settings, parse_settings
+
+#: Names of models that are no folders, even where a folder is called so.
+NO_FOLDER = ("embedded", "off")
+
+ModelTable = TypeVar("ModelTable", EncoderSettings, RerankerSettings)
 
 
 def load_settings(config: Path | None, overrides: list[str] | None) -> Settings:
@@ -13,7 +19,17 @@ def load_settings(config: Path | None, overrides: list[str] | None) -> Settings:
     Raises:
         SettingsError: no such file, no TOML, or a setting that is unknown or wrong.
     """
-    return parse_settings(_read(config) if config else {}, overrides or [])
+    settings = parse_settings(_read(config) if config else {}, overrides or [])
+    tables = {name: _absolute(getattr(settings, name)) for name in ("encoder", "reranker")}
+    return settings.model_copy(update=tables)
+
+
+def _absolute(table: ModelTable) -> ModelTable:
+    """A local model's folder in full: workers and later commands have other working folders."""
+    if table.model in NO_FOLDER:
+        return table
+    folder = Path(table.model).expanduser()
+    return table.model_copy(update={"model": str(folder.resolve())}) if folder.is_dir() else table
 
 
 def _read(config: Path) -> dict[str, object]:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.core.columns import matrix
 from pipelines.core.errors import IntegrityError
 from pipelines.core.protocols import Bool, Float32, Int32, Int64
 from pipelines.core.schemas import HITS
@@ -45,14 +46,14 @@ class PartBlock:
                 f"Part {ordinal} has {passages.num_rows} passages and {vectors.num_rows} vectors.",
                 "Its files do not belong together: embed the part again.",
             )
-        matrix, ok = _matrix(vectors["vector"]), vectors["ok"].to_numpy()
-        if not np.isfinite(matrix).all(axis=1, where=ok[:, None]).all():
+        values, ok = matrix(vectors["vector"]), vectors["ok"].to_numpy()
+        if not np.isfinite(values).all(axis=1, where=ok[:, None]).all():
             raise IntegrityError(
                 f"Part {ordinal} has vectors that are not finite though marked ok.",
                 "Embed the part again.",
             )
         ids = pa.concat_arrays([pa.array([], pa.string()), *passages["doc_id"].chunks])
-        return cls(ordinal, ids, passages["passage"].to_numpy(), matrix, ok)
+        return cls(ordinal, ids, passages["passage"].to_numpy(), values, ok)
 
     @property
     def rows(self) -> int:
@@ -110,11 +111,3 @@ class PartBlock:
             pa.array(row),
         ]
         return pa.Table.from_arrays(columns, schema=HITS)
-
-
-def _matrix(column: pa.ChunkedArray) -> Float32:
-    """float32[n, dim] of a FixedSizeList column of fp16 or fp32."""
-    width = column.type.list_size
-    chunks = [chunk.flatten().to_numpy() for chunk in column.chunks]
-    flat = np.concatenate(chunks) if chunks else np.empty(0, np.float32)
-    return np.ascontiguousarray(flat.reshape(-1, width), dtype=np.float32)

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pipelines.core import audit as arithmetic
 from pipelines.core.audit import AuditPoint, CostModel, Probe
+from pipelines.core.columns import matrix
 from pipelines.core.protocols import Int64
 from pipelines.core.settings import AuditSettings
 from pipelines.core.sizing import IndexPlan
@@ -27,7 +28,7 @@ from pipelines.models.card import EncoderCard
 from pipelines.stages.blocks import load_blocks, offsets, part_spec
 from pipelines.stages.encode import encode, write_blocks
 from pipelines.stages.runner import Context, run_stage
-from pipelines.stages.sample import Draw, matrix, sample
+from pipelines.stages.sample import Draw, sample
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
 from pipelines.storage import list_sources, open_source

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
+from pipelines.core.columns import matrix
 from pipelines.core.sizing import IndexPlan, plan_shards
 from pipelines.core.units import FileRef, Unit
 from pipelines.core.version import Part, Shard
@@ -11,7 +12,7 @@ from pipelines.index.codec import train_codec
 from pipelines.index.shard import build_shard, use_threads
 from pipelines.stages.blocks import load_blocks, offsets, part_spec, searchable
 from pipelines.stages.runner import Context, run_stage
-from pipelines.stages.sample import Draw, matrix, read_sample, sample
+from pipelines.stages.sample import Draw, read_sample, sample
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
 

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.core.columns import token_lists, vector_column
 from pipelines.core.pools import TASK_CPUS
-from pipelines.core.protocols import Bool, Float32, Int32
+from pipelines.core.protocols import Bool, Float32
 from pipelines.core.schemas import REJECTED, vectors_schema
 from pipelines.core.settings import EncoderSettings
 from pipelines.core.units import Done, FileRef, Unit
@@ -68,8 +68,7 @@ class Embed:
         ok = finite_documents(kept, passages["doc_id"])
         kept[~ok] = 0
         schema = vectors_schema(unit.spec["dim"], unit.spec["stored"])
-        column = pa.FixedSizeListArray.from_arrays(pa.array(kept.ravel()), kept.shape[1])
-        table = pa.Table.from_arrays([column, pa.array(ok)], schema=schema)
+        table = pa.Table.from_arrays([vector_column(kept), pa.array(ok)], schema=schema)
         return {"vectors": table, "doc_id": passages.select(["doc_id"])}
 
 
@@ -92,14 +91,6 @@ class WriteVectors:
         searchable = int(pc.sum(vectors["ok"]).as_py() or 0)
         counts = {"rows": vectors.num_rows, "searchable": searchable}
         return Result(outputs, counts | {"rejected": rejected.num_rows}, {})
-
-
-def token_lists(column: pa.ChunkedArray) -> list[Int32]:
-    """A list<uint> column as int32 arrays, one a row."""
-    array = column.combine_chunks()
-    values = array.values.to_numpy(zero_copy_only=False).astype(np.int32)
-    offsets = array.offsets.to_numpy()
-    return [values[start:end] for start, end in pairwise(offsets)]
 
 
 def narrow(vectors: Float32, stored: str) -> npt.NDArray[np.floating]:

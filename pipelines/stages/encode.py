@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 
+from pipelines.core.columns import vector_column
+from pipelines.core.errors import InputError
+from pipelines.core.protocols import Float32
 from pipelines.core.settings import EncoderSettings
 from pipelines.core.units import FileRef, Unit
 from pipelines.corpus.parts import encode_table
@@ -57,9 +61,21 @@ class Encode:
         self._encoder = load_encoder(settings, device, fingerprint)
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
-        queries = self._workspace.read_table(FileRef.parse(unit.spec["queries"]), ["text"])
+        queries = self._workspace.read_table(
+            FileRef.parse(unit.spec["queries"]), ["query_id", "text"]
+        )
         vectors = self._encoder.encode_queries(queries["text"].to_pylist())
-        column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+        _require_finite(vectors, queries["query_id"])
         key = self._workspace.scratch(unit, "vectors.parquet")
-        ref = self._workspace.write_table(key, pa.table({"vector": column}))
+        ref = self._workspace.write_table(key, pa.table({"vector": vector_column(vectors)}))
         return Result({"vectors": ref}, {"rows": len(vectors)}, {})
+
+
+def _require_finite(vectors: Float32, query_ids: pa.ChunkedArray) -> None:
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"The encoder gives {len(bad)} queries vectors that are not finite, the first is "
+            f"{query_ids[int(bad[0])].as_py()!r}.",
+            "Take these queries out, or run the encoder in fp32 (encoder.dtype).",
+        )

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.core.columns import token_lists
 from pipelines.core.pools import TASK_CPUS
 from pipelines.core.protocols import Int32, Int64, Tokeniser
 from pipelines.core.settings import RerankerSettings
@@ -24,7 +25,6 @@ from pipelines.core.version import Version
 from pipelines.models.card import RerankerCard
 from pipelines.models.loading import use_threads
 from pipelines.models.reranker import load_reranker
-from pipelines.stages.embed import token_lists
 from pipelines.stages.encode import QueryBlock
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables

@@ -88,15 +88,26 @@ def run_stage(
 def _outcomes(
     context: Context, todo: Sequence[Unit], steps: Sequence[Step]
 ) -> Iterator[Done | Failure]:
-    if not todo:
-        return
+    retries = context.settings.cluster.retries
+    left = {unit.id: unit for unit in todo}
     try:
-        yield from sweep(context.workspace, todo, steps, context.settings.cluster.retries)
+        # A dataset has been seen to end, without an error, before all its rows had come out.
+        for _ in range(retries + 1):
+            if not left:
+                return
+            for outcome in sweep(context.workspace, list(left.values()), steps, retries):
+                left.pop(outcome.unit, None)
+                yield outcome
     except ray.exceptions.RayError as error:
         first = str(error).strip().splitlines()[0]
         raise RunFailed(
             f"Ray lost workers for good: {first}", "Finished units are kept; run it again."
         ) from error
+    if left:
+        raise RunFailed(
+            f"Ray gave no outcome for {len(left)} of {len(todo)} units.",
+            "Finished units are kept; run it again.",
+        )
 
 
 @dataclass(frozen=True)
@@ -143,7 +154,8 @@ def _raise(stage: str, failures: Sequence[Failure]) -> None:
     for failure in failures:
         kind = getattr(errors, failure.kind, None)
         if isinstance(kind, type) and issubclass(kind, ShardrankError) and kind.exit_code == 2:
-            raise kind(failure.message, failure.hint)
+            more = f" ({len(failures) - 1} more units of {stage} failed.)" * (len(failures) > 1)
+            raise kind(failure.message + more, failure.hint)
     lines = summarise_failures([(f.unit, f.message) for f in failures])
     raise RunFailed(
         f"{len(failures)} units of {stage} failed:\n{lines}\n\n{failures[0].trace}",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.core.protocols import Float32
+from pipelines.core.columns import vector_column
 from pipelines.core.sampling import allocate, draw
 from pipelines.core.units import FileRef, Unit
 from pipelines.core.version import Part
@@ -74,7 +74,7 @@ class Sample:
             {
                 "part": pa.array(np.full(len(rows), spec["ordinal"], dtype=np.int32)),
                 "row": pa.array(rows.astype(np.int32)),
-                "vector": pa.FixedSizeListArray.from_arrays(vectors.ravel(), vectors.shape[1]),
+                "vector": vector_column(vectors),
             }
         )
 
@@ -83,10 +83,3 @@ def read_sample(workspace: Workspace, refs: Sequence[FileRef]) -> pa.Table:
     """All drawn rows, by part and row, so that their order does not depend on the units."""
     table = pa.concat_tables([workspace.read_table(ref) for ref in refs])
     return table.sort_by([("part", "ascending"), ("row", "ascending")]).combine_chunks()
-
-
-def matrix(column: pa.ChunkedArray) -> Float32:
-    """float32[n, d] of a fixed-size-list column."""
-    array = column.combine_chunks()
-    values: Float32 = array.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-    return values.reshape(len(array), array.type.list_size)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.core.columns import matrix
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.core.version import Version
 from pipelines.index.exact import sweep_topk
@@ -21,7 +22,6 @@ from pipelines.index.shard import Shard, use_threads
 from pipelines.stages.blocks import load_blocks, offsets, part_spec
 from pipelines.stages.encode import QueryBlock
 from pipelines.stages.runner import Context, run_stage
-from pipelines.stages.sample import matrix
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
 

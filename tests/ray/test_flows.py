@@ -93,7 +93,7 @@ def test_the_run_is_of_the_size_it_should_be(one: Run) -> None:
     version = one.seen["000001.json"]
     assert version["counts"]["documents"] == version["counts"]["rows"] == 320
     assert version["counts"]["passages"] > 700
-    assert (len(version["parts"]), len(version["shards"])) == (6, 3)
+    assert (len(version["parts"]), len(version["shards"])) == (5, 2)
     assert [name for name in one.seen if name.startswith("rankings/")] == [
         "rankings/00000.parquet",
         "rankings/00001.parquet",
