@@ -15,7 +15,7 @@ from pipelines.core.errors import InputError
 from pipelines.core.fingerprint import fingerprint
 from pipelines.core.protocols import Storage
 from pipelines.core.settings import Settings
-from pipelines.core.sizing import plan_index
+from pipelines.core.sizing import plan_index, refuse_misfits
 from pipelines.core.units import Done, FileRef, total
 from pipelines.core.version import Part, Version
 from pipelines.corpus.slices import Slice, plan_slices
@@ -47,12 +47,14 @@ def plan_indexing(corpus: str, settings: Settings) -> IndexPlan:
 
     Raises:
         InputError: there is no such corpus or model.
+        SettingsError: the index's settings suit neither the model nor the parts.
     """
     entries = list_sources(corpus)
     size = sum(entry.bytes for entry in entries)
     card = read_encoder_card(settings.encoder)
     slices = plan_slices(entries, open_source, settings.corpus.slice_bytes)
     part_size = settings.passages.part_size or default_part_size(size)
+    refuse_misfits(settings.index, card.dim, part_size)
     deciding = {
         name: getattr(settings, name).deciding() for name in ("corpus", "passages", "index")
     }

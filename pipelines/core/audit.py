@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.core.errors import SettingsError
 from pipelines.core.protocols import Float32, Int32
 
 
@@ -66,14 +65,10 @@ def probe_grid(nlist: int) -> list[int]:
 def depth_grid(k: int, max_depth: int) -> list[int]:
     """The depths of refinement that the audit tries: k·1, k·2, k·4, …, and max_depth itself.
 
-    Raises:
-        SettingsError: max_depth is below k.
+    Args:
+        k: hits that recall counts.
+        max_depth: at least k, as AuditSettings sees to.
     """
-    if max_depth < k:
-        raise SettingsError(
-            f"audit.max_depth = {max_depth} is below audit.k = {k}.",
-            "A search must refine at least as many hits as recall counts.",
-        )
     doublings = (max_depth // k).bit_length()
     return [*(k << i for i in range(doublings) if k << i < max_depth), max_depth]
 

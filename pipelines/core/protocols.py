@@ -128,4 +128,5 @@ class Reranker(Protocol):
 class SourceOpener(Protocol):
     """Opens a source file for reading bytes (decompression is the reader's business)."""
 
-    def __call__(self, uri: str) -> BinaryIO: ...
+    def __call__(self, uri: str, version: str | None = None) -> BinaryIO:
+        """Raises InputError where a version is given and the file's is another by now."""

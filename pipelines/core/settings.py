@@ -4,9 +4,9 @@ Fields marked `resize` do not change results (pool and batch sizes): they stay o
 fingerprint, so that resizing a cluster never throws work away.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipelines.core.errors import SettingsError
 
@@ -115,6 +115,16 @@ class AuditSettings(Table):
     query_file: str | None = Field(None, description="real queries, instead of held-out passages")
     max_depth: int = Field(2000, ge=1, description="deepest refinement that is considered")
 
+    @model_validator(mode="after")
+    def _deep_enough(self) -> Self:
+        # pydantic lets errors that are no ValueError through: message and hint stay ours.
+        if self.max_depth < self.k:
+            raise SettingsError(
+                f"audit.max_depth = {self.max_depth} is below audit.k = {self.k}.",
+                "A search must refine at least as many hits as recall counts.",
+            )
+        return self
+
 
 class SearchSettings(Table):
     """[search]: retrieval of a query batch."""
@@ -175,7 +185,8 @@ def parse_settings(tables: dict[str, Any], overrides: list[str]) -> Settings:
     """Settings from the tables of a TOML file and `table.key=value` overrides, which win.
 
     Raises:
-        SettingsError: an unknown table or key, or a value of the wrong type or range.
+        SettingsError: an unknown table or key, a value of the wrong type or range, or two values
+            that contradict each other.
     """
     merged = {name: dict(_as_table(name, value)) for name, value in tables.items()}
     for override in overrides:
@@ -201,7 +212,8 @@ def _split_override(override: str) -> tuple[str, str, Any]:
     table, dot, key = name.strip().partition(".")
     if not (equals and dot and key):
         raise SettingsError(f"--set {override!r} is not table.key=value.", "Try --set search.k=10.")
-    return table, key, None if text.strip().lower() in ("none", "null") else text.strip()
+    # Blanks belong to the value: prompts such as "query: " end in one.
+    return table, key, None if text.strip().lower() in ("none", "null") else text
 
 
 def _explain(error: ValidationError) -> tuple[str, str]:

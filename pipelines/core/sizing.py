@@ -88,6 +88,26 @@ def plan_index(settings: IndexSettings, passages: int, dim: int) -> IndexPlan:
     return IndexPlan("ivfpq", nlist, pq_m, settings.pq_bits, opq, rows, settings.seed)
 
 
+def refuse_misfits(settings: IndexSettings, dim: int, part_size: int) -> None:
+    """Refuse what can be seen to fail before the passages are counted, let alone embedded.
+
+    With kind = auto the index may turn out exact, which uses neither setting; they are refused all
+    the same, so that a corpus that grows past exact_below does not fail at its very end.
+
+    Raises:
+        SettingsError: pq_m does not divide dim, or a shard cannot hold one part.
+    """
+    if settings.kind == "exact":
+        return
+    _pq_m(settings, dim)
+    if settings.shard_passages < part_size:
+        raise SettingsError(
+            f"index.shard_passages = {settings.shard_passages}, but a part has {part_size} "
+            "passages or more.",
+            "Raise index.shard_passages, or lower passages.part_size.",
+        )
+
+
 def _nlist(passages: int, shard_passages: int) -> int:
     """The power of two nearest to 4·sqrt(shard) that leaves 39 training vectors a list."""
     wanted = 4 * math.sqrt(max(1, min(passages, shard_passages)))

@@ -24,7 +24,7 @@ def read_columns(
     piece: Slice, opener: SourceOpener, columns: CorpusSettings
 ) -> Iterator[SourceRow]:
     """See `pipelines.corpus.reader.read_slice`. Types are checked before any value is touched."""
-    with readable(piece.uri), opener(piece.uri) as stream:
+    with readable(piece.uri), opener(piece.uri, piece.version) as stream:
         # pre_buffer: one large request for each row group instead of many small ones.
         file = pq.ParquetFile(
             pa.PythonFile(cast(io.IOBase, stream), mode="r"),

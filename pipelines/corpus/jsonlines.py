@@ -31,7 +31,7 @@ def read_lines(piece: Slice, opener: SourceOpener, columns: CorpusSettings) -> I
     """See `pipelines.corpus.reader.read_slice`. Blank lines are no rows."""
     limit = columns.max_document_bytes * _JSON_INFLATION + _LINE_SLACK
     names = (columns.id, columns.title, columns.text)
-    with readable(piece.uri), opener(piece.uri) as stream:
+    with readable(piece.uri), opener(piece.uri, piece.version) as stream:
         rows = (_parse(at, line) for at, line in _lines(piece, stream, limit))
         head = list(islice(rows, _HEAD))
         if piece.start == 0:

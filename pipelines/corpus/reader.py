@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pipelines.core.errors import InputError, RunFailed
 from pipelines.core.protocols import SourceOpener
 from pipelines.core.settings import CorpusSettings
 from pipelines.corpus.columns import read_columns
@@ -15,6 +16,9 @@ __all__ = ["SourceRow", "read_slice"]
 def read_slice(piece: Slice, opener: SourceOpener, columns: CorpusSettings) -> Iterator[SourceRow]:
     """The slice's rows in order, with bounded memory.
 
+    The file must be of the slice's version when it is opened, and still when its last row has been
+    read: what was read of a file that changed in between is no state it ever had.
+
     Args:
         piece: what to read.
         opener: opens its file.
@@ -22,8 +26,19 @@ def read_slice(piece: Slice, opener: SourceOpener, columns: CorpusSettings) -> I
 
     Raises:
         InputError: a column is missing or of a type that cannot hold what it should, or the file
-            is damaged. What is wrong with one row becomes its `problem` instead.
+            is damaged or has changed. What is wrong with one row becomes its `problem` instead.
         RunFailed: reading failed, and may succeed another time.
     """
     read = read_columns if piece.format == "parquet" else read_lines
-    return read(piece, opener, columns)
+    try:
+        yield from read(piece, opener, columns)
+    except (InputError, RunFailed):
+        # A change looks like damage to who reads through it: that would blame the wrong thing.
+        _require_unchanged(piece, opener)
+        raise
+    _require_unchanged(piece, opener)
+
+
+def _require_unchanged(piece: Slice, opener: SourceOpener) -> None:
+    """Opening checks the version; nothing is read."""
+    opener(piece.uri, piece.version).close()

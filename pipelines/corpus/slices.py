@@ -1,25 +1,20 @@
 """Cutting source files into slices: the units of reading."""
 
 import io
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.core.errors import InputError
 from pipelines.core.protocols import Entry, SourceOpener
+from pipelines.core.sources import SUPPORTED_NAMES, Compression, Format, name_format
 from pipelines.corpus.failures import readable
 
-Format = Literal["parquet", "jsonl"]
-Compression = Literal["", "gzip", "zstd"]
-
-_NAME = re.compile(r"\.(?:(parquet)|(?:jsonl|json|ndjson)(\.gz|\.zst)?)$", re.IGNORECASE)
-_COMPRESSIONS: dict[str, Compression] = {"": "", ".gz": "gzip", ".zst": "zstd"}
 _FOOTERS_AT_ONCE = 8
 
 
@@ -36,7 +31,8 @@ class Slice:
       `tail -c +$((row + 1)) FILE | head -n 1` shows it.
     - Compressed JSON Lines cannot be cut: one slice, [0, compressed bytes).
 
-    `version` is the Entry's: with it a slice's JSON changes when its file does.
+    `version` is the Entry's: with it a slice's JSON changes when its file does, and reading
+    refuses a file that has changed since.
     """
 
     uri: str
@@ -56,15 +52,13 @@ class Slice:
 
 def source_format(uri: str) -> tuple[Format, Compression]:
     """Format and compression by the file's name. Raises InputError where it is unsupported."""
-    match = _NAME.search(uri)
-    if match is None:
+    found = name_format(uri)
+    if found is None:
         raise InputError(
             f"{uri} is neither Parquet nor JSON Lines by its name.",
-            "Name it .parquet, .jsonl, .json or .ndjson; the last three also with .gz or .zst.",
+            f"Supported are {SUPPORTED_NAMES}.",
         )
-    if match[1]:
-        return "parquet", ""
-    return "jsonl", _COMPRESSIONS[(match[2] or "").lower()]
+    return found
 
 
 def plan_slices(entries: Sequence[Entry], opener: SourceOpener, slice_bytes: int) -> list[Slice]:
@@ -74,7 +68,8 @@ def plan_slices(entries: Sequence[Entry], opener: SourceOpener, slice_bytes: int
     uncompressed) bytes: whole row groups, or pieces of one that is larger than that.
 
     Raises:
-        InputError: a file is no Parquet file, or its name says neither format.
+        InputError: a file is no Parquet file, its name says neither format, or it changed since
+            it was listed.
     """
     with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
         planned = pool.map(lambda entry: _plan_file(entry, opener, slice_bytes), entries)
@@ -84,7 +79,7 @@ def plan_slices(entries: Sequence[Entry], opener: SourceOpener, slice_bytes: int
 def _plan_file(entry: Entry, opener: SourceOpener, slice_bytes: int) -> list[Slice]:
     kind, compression = source_format(entry.key)
     if kind == "parquet":
-        ranges = _row_ranges(_row_groups(entry.key, opener), slice_bytes)
+        ranges = _row_ranges(_row_groups(entry, opener), slice_bytes)
     elif compression:
         ranges = iter([(0, entry.bytes)] if entry.bytes else [])
     else:
@@ -92,9 +87,9 @@ def _plan_file(entry: Entry, opener: SourceOpener, slice_bytes: int) -> list[Sli
     return [Slice(entry.key, entry.version, kind, compression, start, end) for start, end in ranges]
 
 
-def _row_groups(uri: str, opener: SourceOpener) -> list[tuple[int, int]]:
+def _row_groups(entry: Entry, opener: SourceOpener) -> list[tuple[int, int]]:
     """(rows, uncompressed bytes) of each row group, from the footer."""
-    with readable(uri), opener(uri) as stream:
+    with readable(entry.key), opener(entry.key, entry.version) as stream:
         footer = pq.read_metadata(pa.PythonFile(cast(io.IOBase, stream), mode="r"))
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     return [(group.num_rows, group.total_byte_size) for group in groups]

@@ -88,16 +88,11 @@ def run_stage(
 def _outcomes(
     context: Context, todo: Sequence[Unit], steps: Sequence[Step]
 ) -> Iterator[Done | Failure]:
-    retries = context.settings.cluster.retries
-    left = {unit.id: unit for unit in todo}
+    left = {unit.id for unit in todo}
     try:
-        # A dataset has been seen to end, without an error, before all its rows had come out.
-        for _ in range(retries + 1):
-            if not left:
-                return
-            for outcome in sweep(context.workspace, list(left.values()), steps, retries):
-                left.pop(outcome.unit, None)
-                yield outcome
+        for outcome in sweep(context.workspace, todo, steps, context.settings.cluster.retries):
+            left.discard(outcome.unit)
+            yield outcome
     except ray.exceptions.RayError as error:
         first = str(error).strip().splitlines()[0]
         raise RunFailed(
@@ -105,8 +100,8 @@ def _outcomes(
         ) from error
     if left:
         raise RunFailed(
-            f"Ray gave no outcome for {len(left)} of {len(todo)} units.",
-            "Finished units are kept; run it again.",
+            f"{len(left)} of {len(todo)} units have no outcome under the names they were given.",
+            "Check that all workers run this version of shardrank, then run it again.",
         )
 
 

@@ -5,9 +5,17 @@ import os
 from pipelines.core.protocols import Storage
 from pipelines.storage.local import LocalStorage
 from pipelines.storage.s3 import S3Storage
-from pipelines.storage.sources import is_s3, list_sources, open_source
+from pipelines.storage.sources import contains, is_s3, list_sources, open_source, source_version
 
-__all__ = ["LocalStorage", "S3Storage", "list_sources", "open_source", "open_storage"]
+__all__ = [
+    "LocalStorage",
+    "S3Storage",
+    "contains",
+    "list_sources",
+    "open_source",
+    "open_storage",
+    "source_version",
+]
 
 
 def open_storage(uri: str) -> Storage:

@@ -2,18 +2,16 @@
 
 import glob
 import os
-import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from pipelines.core.errors import InputError
 from pipelines.core.protocols import Entry
+from pipelines.core.sources import SUPPORTED_NAMES, name_format
 from pipelines.storage.local import local_entry
 from pipelines.storage.s3 import explained, filesystem, s3_entry, s3_files
-
-_SUPPORTED = re.compile(r"\.(parquet|(jsonl|json|ndjson)(\.gz|\.zst)?)$", re.IGNORECASE)
-_SUFFIXES = ".parquet, .jsonl, .json, .ndjson, and these three with .gz or .zst"
 
 
 def list_sources(uri: str) -> list[Entry]:
@@ -30,26 +28,65 @@ def list_sources(uri: str) -> list[Entry]:
         cluster means the same file).
 
     Raises:
-        InputError: nothing is there, or nothing of it is a supported file.
+        InputError: nothing is there, nothing of it is a supported file, or a folder holds both
+            documents and queries.
     """
     found = _s3_sources(uri) if is_s3(uri) else _local_sources(uri)
     if not found:
         raise InputError(f"There is no file, folder or match for {uri!r}.", "Check the path.")
-    supported = [entry for entry in found if _SUPPORTED.search(entry.key)]
+    supported = [entry for entry in found if name_format(entry.key)]
     if not supported:
-        raise InputError(f"{uri!r} holds {_names(found)}.", f"Supported are {_SUFFIXES}.")
+        raise InputError(f"{uri!r} holds {_names(found)}.", f"Supported are {SUPPORTED_NAMES}.")
+    _refuse_mixed(uri, supported)
     return sorted(supported, key=lambda entry: entry.key)
 
 
-def open_source(uri: str) -> BinaryIO:
-    """A seekable stream of the file's bytes. Raises InputError where it cannot be opened."""
+def open_source(uri: str, version: str | None = None) -> BinaryIO:
+    """A seekable stream of the file's bytes.
+
+    Args:
+        uri: the file.
+        version: the one that it must have, as its Entry says; None takes the file as it is.
+
+    Raises:
+        InputError: it cannot be opened, or it has another version.
+    """
+    stream = _open(uri)
+    # Looked at after opening: what was replaced in between is refused too.
+    if version is not None and source_version(uri) != version:
+        stream.close()
+        raise InputError(f"{uri} changed since this run planned it.", "Run the command again.")
+    return stream
+
+
+def source_version(uri: str) -> str:
+    """The file's version as `list_sources` would give it now. Raises InputError if it is gone."""
     if is_s3(uri):
-        with explained(uri, "opened"):
-            return cast(BinaryIO, filesystem().open(uri, "rb"))
+        with explained(uri, "looked up"):
+            return s3_entry(filesystem().info(uri)).version
     try:
-        return Path(uri).open("rb")
+        return local_entry(Path(uri), uri).version
     except OSError as error:
-        raise InputError(f"{uri} could not be opened: {error.strerror}.", "") from error
+        raise InputError(f"{uri} could not be looked up: {error.strerror}.", "") from error
+
+
+def contains(outer: str, inner: str) -> bool:
+    """Whether the folder `inner` lies where `list_sources(outer)` looks for files.
+
+    A folder holds itself and all below it. A glob holds the folders that its wildcards look into:
+    `data/*.jsonl` holds `data` but not `data/index`; `data/*/*` and `data/**` hold both.
+
+    Args:
+        outer: a file, folder or glob, as for `list_sources`.
+        inner: a folder; it need not exist.
+    """
+    if is_s3(outer) != is_s3(inner):
+        return False
+    pattern, path = _segments(outer), _segments(inner)
+    if not glob.has_magic(outer) or os.path.isdir(outer):
+        return path[: len(pattern)] == pattern
+    fixed = _fixed_part("/".join(pattern)).split("/")
+    return path[: len(fixed)] == fixed and _enters(pattern, path)
 
 
 def is_s3(uri: str) -> bool:
@@ -61,6 +98,51 @@ def is_s3(uri: str) -> bool:
             "Use a local path or s3://bucket/….",
         )
     return bool(separator)
+
+
+def _open(uri: str) -> BinaryIO:
+    if is_s3(uri):
+        with explained(uri, "opened"):
+            return cast(BinaryIO, filesystem().open(uri, "rb"))
+    try:
+        return Path(uri).open("rb")
+    except OSError as error:
+        raise InputError(f"{uri} could not be opened: {error.strerror}.", "") from error
+
+
+def _segments(uri: str) -> list[str]:
+    """Local links are followed: one folder has one name here."""
+    address = uri if is_s3(uri) else os.path.realpath(uri)
+    return address.rstrip("/").split("/")
+
+
+def _enters(pattern: Sequence[str], path: Sequence[str]) -> bool:
+    """Whether a file below the folder `path` can match the glob."""
+    if not pattern:
+        return False
+    if not path or pattern[0] == "**":
+        return True
+    return fnmatchcase(path[0], pattern[0]) and _enters(pattern[1:], path[1:])
+
+
+def _refuse_mixed(uri: str, found: Sequence[Entry]) -> None:
+    """Queries beside documents, as in BEIR's folders, would be taken for documents in silence.
+
+    Only a folder is judged: in a glob or a file the user said himself what he means.
+    """
+    folder = (uri if is_s3(uri) else os.path.abspath(uri)).rstrip("/") + "/"
+    keys = [entry.key for entry in found if entry.key.startswith(folder)]
+    documents, queries = (_first_named(keys, kind) for kind in ("corpus", "queries"))
+    if documents and queries:
+        raise InputError(
+            f"The folder {uri!r} holds documents and queries: {documents} and {queries}.",
+            f"Give the file itself: {documents} for documents, {queries} for queries.",
+        )
+
+
+def _first_named(keys: Sequence[str], start: str) -> str | None:
+    names = (key for key in sorted(keys) if key.rsplit("/", 1)[-1].lower().startswith(start))
+    return next(names, None)
 
 
 def _local_sources(uri: str) -> list[Entry]:

@@ -21,14 +21,16 @@ from pipelines.core.protocols import Entry, Storage
 from pipelines.core.settings import CorpusSettings
 from pipelines.core.units import FileRef
 from pipelines.corpus.parts import encode_table
-from pipelines.corpus.reader import read_slice
+from pipelines.corpus.reader import SourceRow, read_slice
 from pipelines.corpus.slices import plan_slices
 from pipelines.storage import (
     LocalStorage,
     S3Storage,
+    contains,
     list_sources,
     open_source,
     open_storage,
+    source_version,
 )
 
 REAL_S3 = "SHARDRANK_TEST_S3_ENDPOINT"
@@ -227,6 +229,67 @@ def test_slices_of_sources(storage: Storage) -> None:
     assert [row.text for row in rows] == [d["text"] for d in documents] * 3
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "parquet"])
+def test_a_source_that_changes_under_a_run(storage: Storage, kind: str) -> None:
+    def write(text: str) -> None:
+        documents = [{"_id": f"d{n}", "text": text} for n in range(3)]
+        lines = "".join(json.dumps(d) + "\n" for d in documents).encode()
+        table = encode_table(pa.Table.from_pylist(documents))
+        data = {"jsonl": lines, "jsonl.gz": gzip.compress(lines), "parquet": table}
+        storage.write(f"in/a.{kind}", data[kind])
+
+    def plan() -> Iterator[SourceRow]:
+        [piece] = plan_slices(list_sources(f"{storage.root}/in"), open_source, 5000)
+        return read_slice(piece, open_source, CorpusSettings())
+
+    write("one")
+    before = plan()
+    write("two, longer")
+    with pytest.raises(InputError, match="changed since this run planned it") as refused:
+        next(before)
+    assert refused.value.hint == "Run the command again."
+    during = plan()
+    assert next(during).text == "two, longer"
+    write("three, longer still")
+    with pytest.raises(InputError, match="changed since this run planned it"):
+        list(during)
+    assert [row.text for row in plan()] == ["three, longer still"] * 3
+
+
+def test_the_version_of_a_source_is_the_listed_one(storage: Storage) -> None:
+    storage.write("in/a.jsonl", b"{}")
+    [entry] = list_sources(f"{storage.root}/in")
+    assert source_version(entry.key) == entry.version
+    open_source(entry.key, entry.version).close()
+    storage.delete("in/a.jsonl")
+    with pytest.raises(InputError, match="could not be looked up"):
+        source_version(entry.key)
+
+
+def test_a_folder_of_documents_and_queries(storage: Storage) -> None:
+    names = ["corpus.jsonl", "queries.jsonl"]
+    for key in [*names, "qrels/test.tsv"]:
+        storage.write(f"beir/{key}", b"{}")
+    folder = f"{storage.root}/beir"
+    for spelled in (folder, folder + "/"):
+        with pytest.raises(InputError) as refused:
+            list_sources(spelled)
+        assert all(f"{folder}/{name}" in refused.value.message for name in names)
+        assert "Give the file itself" in refused.value.hint
+    assert [e.key for e in list_sources(f"{folder}/corpus.jsonl")] == [f"{folder}/corpus.jsonl"]
+    assert len(list_sources(f"{folder}/*.jsonl")) == 2, "who writes a glob means it"
+    storage.delete("beir/queries.jsonl")
+    assert len(list_sources(folder)) == 1
+
+
+def test_a_folder_of_documents_and_queries_in_folders(storage: Storage) -> None:
+    for key in ["corpus/corpus-0.parquet", "queries/queries-0.parquet"]:
+        storage.write(f"hub/{key}", b"")
+    with pytest.raises(InputError, match=r"corpus/corpus-0\.parquet and .*/queries-0\.parquet"):
+        list_sources(f"{storage.root}/hub")
+    assert len(list_sources(f"{storage.root}/hub/corpus")) == 1
+
+
 def test_sources_that_are_not_there(storage: Storage) -> None:
     storage.write("d.txt", b"")
     with pytest.raises(InputError, match=r"d\.txt.*Supported"):
@@ -257,6 +320,46 @@ def test_a_dangling_link_is_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").symlink_to(tmp_path / "gone")
     with pytest.raises(InputError, match=r"b\.jsonl could not be listed"):
         list_sources(str(tmp_path))
+
+
+@pytest.mark.parametrize("root", ["", "/data/", "s3://bucket/"])
+@pytest.mark.parametrize(
+    ("outer", "inner", "held"),
+    [
+        ("docs", "docs", True),
+        ("docs/", "docs/index", True),
+        ("docs", "docs/", True),
+        ("docs", "docs2", False),
+        ("docs", "index", False),
+        ("docs/corpus", "docs", False),
+        ("docs/a.jsonl", "docs/index", False),
+        ("docs/*.jsonl", "docs", True),
+        ("docs/*.jsonl", "docs/index", False),
+        ("docs/*/a.jsonl", "docs/index", True),
+        ("docs/part-*/a.jsonl", "docs/index", False),
+        ("docs/*/x/*.jsonl", "docs/index/x", True),
+        ("docs/new/*.jsonl", "docs", False),
+        ("docs/**/*.jsonl", "docs/a/b/index", True),
+        ("docs/**/*.jsonl", "index", False),
+    ],
+)
+def test_what_contains_what(root: str, outer: str, inner: str, held: bool) -> None:
+    assert contains(root + outer, root + inner) == held
+
+
+def test_containment_is_of_places_not_of_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs[1]").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "docs[1]")
+    assert contains(".", "index")
+    assert contains("docs[1]", str(tmp_path / "docs[1]" / "index"))
+    assert contains("link", "docs[1]/index")
+    assert contains("docs[1]", "link/index")
+    assert not contains("docs[1]/../other", "docs[1]")
+    assert not contains("s3://docs", "docs")
+    assert contains("s3://bucket", "s3://bucket/index")
 
 
 # Local disk only: temporary files, locks, full disks.

@@ -217,10 +217,16 @@ def _score(rows: list[dict[str, Any]], a: float) -> None:
     reranked = [row for row in rows if row["rerank_score"] is not None]
     for row in reranked:
         row["score"] = a * row["rerank_score"] + (1 - a) * row["retrieval_score"]
-    lowest = min((row["score"] for row in reranked), default=0.0)
-    last = min((row["retrieval_score"] for row in reranked), default=0.0)
-    for row in rows:
-        row.setdefault("score", lowest + (row["retrieval_score"] - last))
+    tail = [row for row in rows if row["rerank_score"] is None]
+    if not reranked:
+        for row in tail:
+            row["score"] = row["retrieval_score"]
+        return
+    lowest = below = np.float32(min(row["score"] for row in reranked))
+    for row in tail:
+        away = row["retrieval_score"] - tail[0]["retrieval_score"]
+        below = min(np.float32(lowest + away), np.nextafter(below, np.float32(-np.inf)))
+        row["score"] = float(below)
 
 
 # The system under test, with its models replaced.
@@ -438,5 +444,5 @@ def test_a_query_whose_vector_is_broken_is_bad_input(
 ) -> None:
     case = _plain()
     run_index(tmp_path, case.rows, settings_of(case, folders))
-    with pytest.raises(InputError, match="1 of 2 query vectors are not finite"):
+    with pytest.raises(InputError, match="not finite, the first is 'q1'"):
         run_rank(tmp_path, [["wing"], [NAN]], settings_of(case, folders))

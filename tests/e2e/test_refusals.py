@@ -92,7 +92,7 @@ def test_no_such_column(world: World, tmp_path: Path, said: Said) -> None:
     [
         ("", "holds no judgements"),
         ("query-id\tcorpus-id\tscore\nq000\td0001\n", "line 2: expected query, document, integer"),
-        ("query-id\tcorpus-id\tscore\nzzz\td0001\t1\n", "None of the 3 ranked queries has a"),
+        ("query-id\tcorpus-id\tscore\nzzz\td0001\t1\n", "judges no query of this batch"),
     ],
 )
 def test_bad_judgements(

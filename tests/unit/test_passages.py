@@ -189,7 +189,7 @@ def cut(
 
 
 def opener_of(data: bytes) -> SourceOpener:
-    def opener(uri: str) -> BinaryIO:
+    def opener(uri: str, version: str | None = None) -> BinaryIO:
         return io.BytesIO(data)
 
     return opener

@@ -10,7 +10,7 @@ from pipelines.corpus.queries import QueryBatch, read_queries
 def read(**files: bytes) -> QueryBatch:
     entries = [Entry(f"{name}.jsonl", len(data), "v") for name, data in files.items()]
 
-    def opener(uri: str) -> BinaryIO:
+    def opener(uri: str, version: str | None = None) -> BinaryIO:
         return io.BytesIO(files[uri.removesuffix(".jsonl")])
 
     return read_queries(entries, opener, CorpusSettings(slice_bytes=30))

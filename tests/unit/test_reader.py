@@ -15,7 +15,7 @@ from pipelines.corpus.slices import Slice, plan_slices
 
 
 def opener(data: bytes) -> SourceOpener:
-    def open_it(uri: str) -> BinaryIO:
+    def open_it(uri: str, version: str | None = None) -> BinaryIO:
         return io.BytesIO(data)
 
     return open_it
@@ -226,6 +226,57 @@ def test_a_file_that_shrank() -> None:
         list(read_slice(piece, opener(table), CorpusSettings()))
 
 
+class ChangingFile:
+    """An opener whose file has the version "v" the first `openings` times."""
+
+    def __init__(self, data: bytes, openings: int) -> None:
+        self.data, self.openings = data, openings
+
+    def __call__(self, uri: str, version: str | None = None) -> BinaryIO:
+        self.openings -= 1
+        if version is not None and version != ("v" if self.openings >= 0 else "w"):
+            raise InputError(f"{uri} changed.")
+        return io.BytesIO(self.data)
+
+
+def two_documents(kind: str) -> tuple[Slice, bytes]:
+    if kind == "parquet":
+        data, end = parquet({"_id": ["a", "b"], "text": ["x", "y"]}), 2
+    else:
+        data = lines(DOCUMENT, DOCUMENT)
+        end = len(data)
+    return Slice(f"a.{kind}", "v", "parquet" if kind == "parquet" else "jsonl", "", 0, end), data
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_file_that_changed_is_refused_before_its_first_row(kind: str) -> None:
+    piece, data = two_documents(kind)
+    with pytest.raises(InputError, match="changed"):
+        next(read_slice(piece, ChangingFile(data, 0), CorpusSettings()))
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_file_that_changes_while_it_is_read_is_refused_at_the_end(kind: str) -> None:
+    piece, data = two_documents(kind)
+    reading = read_slice(piece, ChangingFile(data, 1), CorpusSettings())
+    assert len([next(reading), next(reading)]) == 2
+    with pytest.raises(InputError, match="changed"):
+        next(reading)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_change_is_not_called_damage(kind: str) -> None:
+    piece, data = two_documents(kind)
+    with pytest.raises(InputError, match="changed"):
+        list(read_slice(piece, ChangingFile(data[:-3], 1), CorpusSettings()))
+
+
+def test_a_footer_is_read_of_the_file_that_was_listed() -> None:
+    piece, data = two_documents("parquet")
+    with pytest.raises(InputError, match="changed"):
+        plan_slices([Entry(piece.uri, len(data), "v")], ChangingFile(data, 0), 1000)
+
+
 class LostConnection(io.BytesIO):
     def readinto(self, buffer: Any) -> int:
         raise ConnectionResetError(104, "Connection reset by peer")
@@ -238,7 +289,9 @@ class LostConnection(io.BytesIO):
 def test_a_lost_connection_may_be_tried_again(kind: Any) -> None:
     piece = Slice(f"a.{kind}", "v", kind, "", 0, 10)
     with pytest.raises(RunFailed, match="Connection reset"):
-        list(read_slice(piece, lambda uri: LostConnection(b"x" * 99), CorpusSettings()))
+        list(
+            read_slice(piece, lambda uri, version=None: LostConnection(b"x" * 99), CorpusSettings())
+        )
 
 
 def test_large_parquet_rows_come_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:

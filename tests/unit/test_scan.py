@@ -17,7 +17,7 @@ from pipelines.corpus.slices import plan_slices
 def scan(*values: Any, slice_bytes: int = 1 << 20) -> list[ScanResult]:
     data = b"".join(json.dumps(value).encode() + b"\n" for value in values)
 
-    def opener(uri: str) -> BinaryIO:
+    def opener(uri: str, version: str | None = None) -> BinaryIO:
         return io.BytesIO(data)
 
     pieces = plan_slices([Entry("a.jsonl", len(data), "v")], opener, slice_bytes)

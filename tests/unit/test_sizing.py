@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipelines.core.errors import SettingsError
 from pipelines.core.settings import IndexSettings
-from pipelines.core.sizing import estimate, plan_index, plan_shards
+from pipelines.core.sizing import estimate, plan_index, plan_shards, refuse_misfits
 
 
 def test_auto_is_exact_up_to_the_limit_and_ivfpq_above() -> None:
@@ -39,6 +39,22 @@ def test_refusals_name_the_numbers(settings: Any, passages: int, words: Any) -> 
     with pytest.raises(SettingsError) as refused:
         plan_index(IndexSettings(kind="ivfpq", **settings), passages, 384)
     assert all(word in refused.value.message for word in words)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"pq_m": 50}, ("50", "384")), ({"shard_passages": 511}, ("511", "512"))],
+)
+@pytest.mark.parametrize("kind", ["auto", "ivfpq"])
+def test_misfits_are_refused_ahead(kind: Any, settings: Any, words: Any) -> None:
+    with pytest.raises(SettingsError) as refused:
+        refuse_misfits(IndexSettings(kind=kind, **settings), 384, 512)
+    assert all(word in refused.value.message for word in words)
+
+
+def test_what_fits_or_is_not_used_passes() -> None:
+    refuse_misfits(IndexSettings(kind="ivfpq", pq_m=48, shard_passages=512), 384, 512)
+    refuse_misfits(IndexSettings(kind="exact", pq_m=50, shard_passages=1), 384, 512)
 
 
 @given(

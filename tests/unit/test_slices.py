@@ -16,7 +16,7 @@ from pipelines.corpus.slices import Slice, plan_slices, source_format
 
 
 def opener(data: bytes) -> SourceOpener:
-    def open_it(uri: str) -> BinaryIO:
+    def open_it(uri: str, version: str | None = None) -> BinaryIO:
         return io.BytesIO(data)
 
     return open_it
