@@ -30,7 +30,7 @@ HELD_OUT_BELOW = 51  # of 256: about a fifth of the modules
 MIN_QUERY_WORDS = 3
 MAX_QUERY_WORDS = 40  # what is longer is a table or a paragraph without a full stop
 MIN_REST_WORDS = 5
-DEMO_QUERIES = 360
+DEMO_QUERIES = 240
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n\s*\n")
 _SIGNATURE = re.compile(r"^[\w.]+\(")

@@ -32,7 +32,7 @@ def test_documents_are_many_ordered_and_unique(passages: list[StdlibPassage]) ->
 def test_a_query_does_not_occur_in_its_document(passages: list[StdlibPassage]) -> None:
     texts = {passage.doc_id: " ".join(passage.text.split()).casefold() for passage in passages}
     queries = demo_queries(passages)
-    assert 200 < len(queries) <= 360
+    assert 200 < len(queries) <= 240
     for query in queries:
         assert query.text.casefold() not in texts[query.doc_id]
         assert len(query.text.split()) >= 3
@@ -54,27 +54,26 @@ def test_the_split_is_the_same_on_every_machine() -> None:
     assert held_out("_pydatetime") == held_out("datetime")
 
 
-def test_a_docstring_is_split_after_its_first_sentence(tmp_path: Path) -> None:
+def test_a_docstring_is_split_after_its_first_sentence_or_left_out(tmp_path: Path) -> None:
     source = '''"""Frobnicate a widget.  The widget must have been opened before, or it raises."""
 try:
     def put(): "Only one sentence here, nothing follows it."
 except ImportError:
     class Box:
         @property
-        def lid(self): "First wins."
+        def lid(self): "First wins.  It has more to say than the setter has."
         @lid.setter
-        def lid(self, value): "Second loses."
+        def lid(self, value): "Second loses.  It comes after the getter of this name."
 '''
     (tmp_path / "widgets").mkdir()
     (tmp_path / "widgets" / "__init__.py").write_text(source, "utf-8")
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "test_widgets.py").write_text(source, "utf-8")
     (tmp_path / "python2.py").write_text("print 'no'", "utf-8")
-    module, lid, put = stdlib_documents(tmp_path)
+    module, lid = stdlib_documents(tmp_path)
     assert (module.doc_id, module.summary) == ("widgets", "Frobnicate a widget.")
     assert module.text == "The widget must have been opened before, or it raises."
-    assert (lid.doc_id, lid.text) == ("widgets.Box.lid", "First wins.")
-    assert (put.doc_id, put.summary) == ("widgets.put", "")
+    assert (lid.doc_id, lid.text) == ("widgets.Box.lid", "It has more to say than the setter has.")
 
 
 def test_ambiguous_sentences_are_no_queries(tmp_path: Path) -> None:
