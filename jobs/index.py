@@ -1,17 +1,19 @@
 """shardrank index: build or update an index."""
 
 from jobs.console import ConsoleReporter, console
+from pipelines.core.errors import InputError
 from pipelines.core.settings import Settings
 from pipelines.indexing import index, index_lock, plan_indexing
 from pipelines.stages.cluster import connect
 from pipelines.stages.publish import Published
 from pipelines.stages.runner import Context
 from pipelines.stages.workspace import Workspace
-from pipelines.storage import open_storage
+from pipelines.storage import contains, open_storage
 
 
 def run(corpus: str, path: str, settings: Settings, verbose: bool) -> Published:
     """Index CORPUS into INDEX and print what came of it."""
+    _refuse_overlap(corpus, path)
     plan = plan_indexing(corpus, settings)
     workspace = Workspace(open_storage(path))
     with (
@@ -25,6 +27,14 @@ def run(corpus: str, path: str, settings: Settings, verbose: bool) -> Published:
     for line in summary(path, published):
         console().print(line)
     return published
+
+
+def _refuse_overlap(corpus: str, path: str) -> None:
+    if contains(corpus, path):
+        raise InputError(
+            f"INDEX {path} lies inside CORPUS {corpus}: the next run would read its own files.",
+            "Choose an INDEX outside, or name the corpus's files.",
+        )
 
 
 def summary(path: str, published: Published) -> list[str]:

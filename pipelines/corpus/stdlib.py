@@ -39,7 +39,8 @@ _Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class StdlibPassage:
-    """One docstring, split: ``summary`` is its first sentence, ``text`` the rest of it.
+    """One docstring, split: ``summary`` is its first sentence, ``text`` the rest of it. Where the
+    docstring is hardly more than a sentence, ``text`` is all of it and ``summary`` is empty.
 
     There is no title: with the name in the text, the task is to recognise the name.
     """
@@ -77,16 +78,15 @@ def held_out(module: str) -> bool:
 
 
 def stdlib_documents(root: Path | None = None) -> list[StdlibPassage]:
-    """Return every docstring of more than a sentence under ``root`` (default: this interpreter's
-    library), in the order of their ids.
+    """Return every docstring under ``root`` (default: this interpreter's library), in the order of
+    their ids.
     """
     folder = root or Path(sysconfig.get_path("stdlib"))
     passages: dict[str, StdlibPassage] = {}
     for path, module in _modules(folder):
         for name, docstring in _docstrings(path, module):
-            passage = _passage(name, docstring)
-            if passage is not None:  # a setter repeats its getter's name: the first one stays
-                passages.setdefault(name, passage)
+            # A setter repeats its getter's name: the first one stays.
+            passages.setdefault(name, _passage(name, docstring))
     return [passages[name] for name in sorted(passages)]
 
 
@@ -178,13 +178,13 @@ def _walk(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
             yield from _walk(child, name)
 
 
-def _passage(name: str, docstring: str) -> StdlibPassage | None:
-    """Split a docstring into its first sentence and the rest; None where too little is left, or
-    where the rest says the sentence again.
+def _passage(name: str, docstring: str) -> StdlibPassage:
+    """Split a docstring into its first sentence and the rest; keep it whole where too little would
+    be left, or where the rest says the sentence again.
     """
     sentence, rest = _split(docstring)
     if len(rest.split()) < MIN_REST_WORDS or sentence.casefold() in _one_line(rest).casefold():
-        return None
+        return StdlibPassage(name, docstring.strip(), "")
     return StdlibPassage(name, rest, sentence)
 
 

@@ -79,6 +79,13 @@ def test_an_empty_corpus(world: World, tmp_path: Path, said: Said) -> None:
     assert "0 rows, and none can be indexed. It is empty." in " ".join(said().split())
 
 
+def test_an_index_inside_its_corpus(world: World, said: Said) -> None:
+    inside = world.root / "index"
+    assert shardrank("index", str(world.root), *world.index(inside)[2:]) == 2
+    assert "lies inside CORPUS" in said()
+    assert not inside.exists()
+
+
 def test_no_such_column(world: World, tmp_path: Path, said: Said) -> None:
     corpus = write_lines(tmp_path / "corpus.jsonl", [{"docno": "a", "body": "wing"}])
     assert shardrank("index", corpus, *world.index(tmp_path / "index")[2:]) == 2

@@ -54,7 +54,7 @@ def test_the_split_is_the_same_on_every_machine() -> None:
     assert held_out("_pydatetime") == held_out("datetime")
 
 
-def test_a_docstring_is_split_after_its_first_sentence_or_left_out(tmp_path: Path) -> None:
+def test_a_docstring_is_split_after_its_first_sentence_or_kept_whole(tmp_path: Path) -> None:
     source = '''"""Frobnicate a widget.  The widget must have been opened before, or it raises."""
 try:
     def put(): "Only one sentence here, nothing follows it."
@@ -70,10 +70,11 @@ except ImportError:
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "test_widgets.py").write_text(source, "utf-8")
     (tmp_path / "python2.py").write_text("print 'no'", "utf-8")
-    module, lid = stdlib_documents(tmp_path)
+    module, lid, put = stdlib_documents(tmp_path)
     assert (module.doc_id, module.summary) == ("widgets", "Frobnicate a widget.")
     assert module.text == "The widget must have been opened before, or it raises."
     assert (lid.doc_id, lid.text) == ("widgets.Box.lid", "It has more to say than the setter has.")
+    assert (put.text, put.summary) == ("Only one sentence here, nothing follows it.", "")
 
 
 def test_ambiguous_sentences_are_no_queries(tmp_path: Path) -> None:
