@@ -88,6 +88,8 @@ def run_stage(
 def _outcomes(
     context: Context, todo: Sequence[Unit], steps: Sequence[Step]
 ) -> Iterator[Done | Failure]:
+    if not todo:
+        return
     left = {unit.id for unit in todo}
     try:
         for outcome in sweep(context.workspace, todo, steps, context.settings.cluster.retries):

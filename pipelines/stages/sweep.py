@@ -9,7 +9,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -58,10 +58,17 @@ def sweep(
     dataset: Dataset = ray.data.from_arrow([pa.Table.from_pylist([row], _ROW) for row in rows])
     for number, step in enumerate(steps):
         last = number == len(steps) - 1
-        dataset = _apply(dataset, step, workspace if last else None, retries)
+        dataset = _apply(dataset, _fitting(step, len(units)), workspace if last else None, retries)
     batches: Any = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     for batch in batches:
         yield from (_outcome(row) for row in batch.to_pylist())
+
+
+def _fitting(step: Step, units: int) -> Step:
+    """The step with no more actors than units: the others would only load a model."""
+    if step.pool is None:
+        return step
+    return replace(step, pool=replace(step.pool, actors=min(step.pool.actors, units)))
 
 
 def _apply(dataset: Dataset, step: Step, finish_in: Workspace | None, retries: int) -> Dataset:

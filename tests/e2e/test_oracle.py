@@ -160,7 +160,7 @@ def _keep(row: Row, case: Case, found: Passages) -> str:
     if row.kind == "no_tokens":
         return "no_tokens"
     cut = _cut(row, case)
-    words = {word for passage in cut for word in passage}
+    words = {word for passage in cut for word in passage[:ROOM]}
     if NAN in words or (HUGE in words and case.stored == "fp16"):
         return "not_finite"
     found[row.doc_id] = cut
@@ -168,9 +168,10 @@ def _keep(row: Row, case: Case, found: Passages) -> str:
 
 
 def _cut(row: Row, case: Case) -> list[Words]:
+    """The passages whole: the reranker reads all of them, the encoder the first ROOM words."""
     whole = row.title + row.text
     if len(whole) <= ROOM or not case.split:
-        return [whole[:ROOM]]
+        return [whole]
     room = ROOM - len(row.title)
     step = room - min(case.overlap, room // 2)
     starts = range(0, len(row.text) - room, step)
@@ -197,7 +198,7 @@ def _ranking(query_id: str, query: Words, case: Case, documents: Passages) -> li
 
 
 def _best(query_id: str, query: Words, doc_id: str, passages: list[Words]) -> dict[str, Any]:
-    scores = [float(vector(query) @ vector(passage)) for passage in passages]
+    scores = [float(vector(query) @ vector(passage[:ROOM])) for passage in passages]
     best = scores.index(max(scores))
     return {
         "query_id": query_id,
