@@ -4,7 +4,7 @@
 
 FOLDER holds MedQuAD in BEIR's layout (titles are FAQ questions, texts their answers; CC BY 4.0).
 The other half of the training data is the standard library of the Python that runs this. Takes
-about half an hour on two CPU cores.
+about ten minutes on two quiet CPU cores.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Recipe:
     """Everything that decides the weights, besides the data."""
 
     seed: int = 0
-    steps: int = 330
+    steps: int = 320
     queries_per_step: int = 8
     negatives: int = 4
     max_length: int = 112
