@@ -75,9 +75,6 @@ class ConsoleReporter:
         if not self._console.is_terminal:
             self._console.print(self._stage.line())
 
-    def note(self, text: str) -> None:
-        self._console.print(text)
-
 
 class _Stage:
     """One stage's running figures."""

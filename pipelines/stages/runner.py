@@ -25,8 +25,6 @@ class Reporter(Protocol):
 
     def finished(self, stage: str, seconds: float) -> None: ...
 
-    def note(self, text: str) -> None: ...
-
 
 @dataclass(frozen=True)
 class Context:

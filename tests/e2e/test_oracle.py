@@ -297,8 +297,6 @@ class Silent:
 
     def finished(self, stage: str, seconds: float) -> None: ...
 
-    def note(self, text: str) -> None: ...
-
 
 def settings_of(case: Case, folders: dict[str, Path]) -> Settings:
     longest = max(len(_cut(row, case)) for row in [SENTINEL, *case.rows])

@@ -37,8 +37,6 @@ class Silent:
 
     def finished(self, stage: str, seconds: float) -> None: ...
 
-    def note(self, text: str) -> None: ...
-
 
 class Write:
     """A last step: writes the unit's number, or what came from the step before."""
