@@ -57,13 +57,49 @@ REJECTED = pa.schema(
     ]
 )
 
-#: One row per accepted document of a source slice: what resolving duplicates needs.
+#: One row per accepted document of a source slice: what comparing it with an index needs. The
+#: content hash of a tombstone, a row that only says that a document is gone, is empty.
 DOCUMENT_KEYS = pa.schema(
     [
         pa.field("id_hash", pa.uint64(), nullable=False),
         pa.field("doc_id", pa.string(), nullable=False),
         pa.field("content_hash", pa.string(), nullable=False),
         pa.field("row", pa.int64(), nullable=False),
+    ]
+)
+
+#: One row per document of a part, sorted by (id_hash, doc_id): its first row in the part, how many
+#: rows it has, and their tokens and truncated passages.
+PART_KEYS = pa.schema(
+    [
+        pa.field("id_hash", pa.uint64(), nullable=False),
+        pa.field("doc_id", pa.string(), nullable=False),
+        pa.field("content_hash", pa.string(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("rows", pa.int32(), nullable=False),
+        pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("truncated", pa.int32(), nullable=False),
+    ]
+)
+
+#: Source rows that are not ingested: in which slice, at which row.
+SKIPS = pa.schema(
+    [
+        pa.field("slice", pa.int32(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+    ]
+)
+
+#: Documents of an index that are no longer live, by part; `replaced` ones come again, changed.
+REMOVED = pa.schema(
+    [
+        pa.field("part", pa.int32(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("rows", pa.int32(), nullable=False),
+        pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("truncated", pa.int32(), nullable=False),
+        pa.field("doc_id", pa.string(), nullable=False),
+        pa.field("replaced", pa.bool_(), nullable=False),
     ]
 )
 
@@ -94,16 +130,11 @@ def vectors_schema(dim: int, dtype: str) -> pa.Schema:
         dim: components per vector.
         dtype: "fp16" or "fp32".
 
-    `ok` is false where the model gave a non-finite vector: such a row is stored as zeros, is
-    reported as rejected, and is never searched.
+    Where the model gave a vector that is not finite, the document is marked deleted in the part
+    from the start, is reported as rejected, and its rows are stored as zeros.
     """
     value = pa.float16() if dtype == "fp16" else pa.float32()
-    return pa.schema(
-        [
-            pa.field("vector", pa.list_(value, dim), nullable=False),
-            pa.field("ok", pa.bool_(), nullable=False),
-        ]
-    )
+    return pa.schema([pa.field("vector", pa.list_(value, dim), nullable=False)])
 
 
 def is_plain(kind: pa.DataType) -> bool:

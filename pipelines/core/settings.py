@@ -40,6 +40,9 @@ class CorpusSettings(Table):
     id: str = Field("_id", description="column of the document's or query's id")
     title: str = Field("title", description="column of the title; it may be absent")
     text: str = Field("text", description="column of the text")
+    tombstone: str | None = Field(
+        None, description="column that is true where a row only says that its document is gone"
+    )
     max_document_bytes: int = Field(
         16 << 20, ge=1, description="a document over this many bytes of UTF-8 is rejected"
     )
@@ -61,7 +64,7 @@ class PassageSettings(Table):
         None,
         ge=1,
         le=1 << 20,
-        description="passages in a part; none: by the corpus's size, 512 to 16384",
+        description="passages in a part; none: as the index, at first by size: 512 to 16384",
     )
 
 
@@ -126,6 +129,37 @@ class AuditSettings(Table):
         return self
 
 
+class GateSettings(Table):
+    """[gate]: how far a version may differ from the one before it."""
+
+    max_deleted: float = Field(
+        0.1, ge=0, le=1, description="share of the documents that a run may delete"
+    )
+    max_change: float = Field(
+        0.5, ge=0, description="share by which the number of documents may change"
+    )
+    max_rejected: float = Field(
+        0.1, ge=0, le=1, description="share of the source's rows that may be rejected"
+    )
+    reembed: bool = Field(
+        False, description="allow another encoder or cut: everything is embedded anew"
+    )
+
+
+class CompactSettings(Table):
+    """[compact]: when stored parts and shards are rewritten. Nothing is embedded for it."""
+
+    max_deleted: float = Field(
+        0.2, ge=0, lt=1, description="a part with a larger share of deleted passages is rewritten"
+    )
+    fold: int = Field(
+        8, ge=2, description="as many small parts or shards of like size are folded into one"
+    )
+    max_drift: float = Field(
+        0.1, ge=0, description="growth of the codes' error at which the codec is trained anew"
+    )
+
+
 class SearchSettings(Table):
     """[search]: retrieval of a query batch."""
 
@@ -176,6 +210,8 @@ class Settings(Table):
     encoder: EncoderSettings = EncoderSettings()
     index: IndexSettings = IndexSettings()
     audit: AuditSettings = AuditSettings()
+    gate: GateSettings = GateSettings()
+    compact: CompactSettings = CompactSettings()
     search: SearchSettings = SearchSettings()
     reranker: RerankerSettings = RerankerSettings()
     cluster: ClusterSettings = ClusterSettings()

@@ -1,44 +1,106 @@
 """A version of an index: the write-once manifest that lists all a reader may open."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 from pipelines.core.errors import IntegrityError
 from pipelines.core.fingerprint import canonical_json
 from pipelines.core.units import FileRef
 
-FORMAT = 1
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much of something is live: documents, their passages, and the passages' tokens."""
+
+    documents: int = 0
+    passages: int = 0
+    tokens: int = 0
+    truncated: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, other: "Counts") -> "Counts":
+        return Counts(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
 class Part:
-    """An immutable piece of the corpus. `id` names its passages' content."""
+    """An immutable piece of the corpus.
+
+    Attributes:
+        id: names its passages' content.
+        passages: PASSAGES.
+        keys: PART_KEYS, what tonight's corpus is compared with.
+        vectors: one row a passage.
+        deleted: the bitmap of rows that are never found (pipelines.core.liveness); None: all are
+            live.
+        live: what is left of it.
+        lengths: its passages, deleted ones too, by token count, in classes named by their lower
+            bound.
+        spread: 1 minus the length of the mean of the vectors' directions: 0 where all vectors
+            point the same way.
+    """
 
     id: str
     passages: FileRef
+    keys: FileRef
     vectors: FileRef
+    deleted: FileRef | None
+    live: Counts
+    lengths: Mapping[str, int]
+    spread: float
 
     @property
     def rows(self) -> int:
         return self.passages.rows
 
+    @property
+    def files(self) -> list[FileRef]:
+        found = [self.passages, self.keys, self.vectors, self.deleted]
+        return [ref for ref in found if ref is not None]
+
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> "Part":
-        return cls(value["id"], FileRef.parse(value["passages"]), FileRef.parse(value["vectors"]))
+        refs = {name: FileRef.parse(value[name]) for name in ("passages", "keys", "vectors")}
+        deleted = FileRef.parse(value["deleted"]) if value["deleted"] else None
+        return cls(**{**value, **refs, "deleted": deleted, "live": Counts(**value["live"])})
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The unit of search: ordinals of the parts it covers, and its file (none: exact search)."""
+    """The unit of search: ordinals of the parts it covers, and its file (none: exact search).
+
+    `error` is the share of the vectors' energy that their codes lose, as measured when the shard
+    was built; 0 where there is no file.
+    """
 
     parts: tuple[int, ...]
     file: FileRef | None
+    error: float = 0.0
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> "Shard":
-        return cls(tuple(value["parts"]), FileRef.parse(value["file"]) if value["file"] else None)
+        file = FileRef.parse(value["file"]) if value["file"] else None
+        return cls(tuple(value["parts"]), file, value["error"])
+
+
+@dataclass(frozen=True)
+class Codec:
+    """The trained quantiser: its file, the passages there were when it was trained, its error."""
+
+    file: FileRef
+    passages: int
+    error: float
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> "Codec":
+        return cls(**{**value, "file": FileRef.parse(value["file"])})
 
 
 @dataclass(frozen=True)
@@ -46,27 +108,55 @@ class Version:
     """What readers see.
 
     Attributes:
+        parent: the number of the version that this one was made from; 0: none.
         encoder: the card of the bi-encoder, and the settings that load it again.
+        recipe: what decides passages and vectors; stored ones serve while it is the same.
+        part_size: passages in a part.
         index: the plan of the codec (kind, nlist, …).
+        index_settings: the [index] settings that the plan was made from.
         audit: target, chosen point and measured curve.
-        counts: rows, documents, passages, rejected, truncated.
-        made: run, attempt, time and software: who made it; differs between equal versions.
+        changes: rows = added + changed + unchanged + tombstones + rejected; and deleted.
+        made: flow, run, attempt, time and software: who made it; differs between equal versions.
     """
 
+    parent: int
     parts: tuple[Part, ...]
     shards: tuple[Shard, ...]
-    codec: FileRef | None
+    codec: Codec | None
     encoder: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    part_size: int
     index: Mapping[str, Any]
+    index_settings: Mapping[str, Any]
     audit: Mapping[str, Any]
-    counts: Mapping[str, int]
-    lengths: Mapping[str, int]
+    changes: Mapping[str, int]
     made: Mapping[str, Any]
 
+    @property
+    def live(self) -> Counts:
+        """Of all parts together."""
+        return sum((part.live for part in self.parts), Counts())
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Stored passages by token count, in classes named by their lower bound."""
+        merged: Counter[str] = Counter()
+        for part in self.parts:
+            merged.update(part.lengths)
+        return dict(sorted(merged.items(), key=lambda item: int(item[0])))
+
+    @property
+    def files(self) -> list[FileRef]:
+        """Every file that a reader of this version may open."""
+        found = [ref for part in self.parts for ref in part.files]
+        found += [shard.file for shard in self.shards if shard.file]
+        return [*found, self.codec.file] if self.codec else found
+
     def content(self) -> dict[str, Any]:
-        """All but `made`: equal for two versions that answer alike."""
+        """What decides its answers: equal for two versions that answer alike."""
         value = asdict(self)
-        del value["made"]
+        for name in ("parent", "changes", "made"):
+            del value[name]
         return value
 
     def to_bytes(self) -> bytes:
@@ -78,12 +168,12 @@ class Version:
         try:
             value = json.loads(data)
             if value.pop("format") != FORMAT:
-                raise ValueError("unknown format")
+                raise ValueError("another format than this version of shardrank writes")
             value["parts"] = tuple(Part.parse(part) for part in value["parts"])
             value["shards"] = tuple(Shard.parse(shard) for shard in value["shards"])
-            value["codec"] = FileRef.parse(value["codec"]) if value["codec"] else None
+            value["codec"] = Codec.parse(value["codec"]) if value["codec"] else None
             return cls(**value)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(f"{name} is not a version manifest: {error}.") from error
 
 

@@ -36,19 +36,19 @@ def read_columns(
 
 
 def _rows(file: pq.ParquetFile, piece: Slice, columns: CorpusSettings) -> Iterator[SourceRow]:
-    names = [columns.id, columns.text]
-    titled = columns.title in file.schema_arrow.names
+    wanted = (columns.id, columns.title, columns.text, columns.tombstone)
+    names = [name for name in dict.fromkeys(wanted) if name in file.schema_arrow.names]
     groups, first = _groups_of(file.metadata, piece)
     batches = file.iter_batches(
         _batch_rows(file.metadata),
         row_groups=groups,
-        columns=list(dict.fromkeys([*names, columns.title] if titled else names)),
+        columns=names,
         use_threads=False,
     )
     for batch in batches:
         skip = max(piece.start - first, 0)
-        wanted = batch.slice(skip, max(piece.end - first - skip, 0))
-        yield from _batch(wanted, first + skip, columns)
+        mine = batch.slice(skip, max(piece.end - first - skip, 0))
+        yield from _batch(mine, first + skip, columns)
         first += batch.num_rows
 
 
@@ -74,17 +74,21 @@ def _batch_rows(footer: pq.FileMetaData) -> int:
 
 
 def _batch(batch: pa.RecordBatch, first: int, columns: CorpusSettings) -> Iterator[SourceRow]:
-    ids = _values(batch.column(columns.id))
-    texts = _values(batch.column(columns.text))
-    titled = columns.title in batch.schema.names
-    titles = _values(batch.column(columns.title)) if titled else [None] * batch.num_rows
-    for row, values in enumerate(zip(ids, titles, texts, strict=True), first):
+    names = (columns.id, columns.title, columns.text, columns.tombstone)
+    read = (_column(batch, name) for name in names)
+    for row, values in enumerate(zip(*read, strict=True), first):
         broken = any(value is _INVALID for value in values)
-        doc_id, title, text = (None if value is _INVALID else value for value in values)
-        yield SourceRow(row, doc_id, title, text, "invalid_utf8" if broken else "")
+        doc_id, title, text, gone = (None if value is _INVALID else value for value in values)
+        yield SourceRow(row, doc_id, title, text, "invalid_utf8" if broken else "", gone)
 
 
 _INVALID = object()
+
+
+def _column(batch: pa.RecordBatch, name: str | None) -> Sequence[Any]:
+    if name not in batch.schema.names:
+        return [None] * batch.num_rows
+    return _values(batch.column(name))
 
 
 def _values(column: pa.Array) -> Sequence[Any]:
@@ -111,7 +115,8 @@ def _text(value: Any) -> Any:
 
 def _check_schema(uri: str, schema: pa.Schema, columns: CorpusSettings) -> None:
     _check_column(uri, schema, "id", columns.id, integers=True)
-    _check_column(uri, schema, "text", columns.text)
+    if columns.tombstone not in schema.names or columns.text in schema.names:
+        _check_column(uri, schema, "text", columns.text)
     if columns.title in schema.names:
         _check_column(uri, schema, "title", columns.title)
 

@@ -42,14 +42,14 @@ def cut_slice(
 
     A part closes after the first document with which it has `part_size` passages or more, so a
     document's passages never cross parts. Rows that `scan_slice` rejected, and `skip_rows`
-    (duplicates), are passed over silently: they were reported before. A document whose text has
-    no token is rejected here, with the reason no_tokens.
+    (unchanged, gone or duplicate), are passed over silently: they were reported before. A document
+    whose text has no token is rejected here, with the reason no_tokens.
 
     Raises what `read_slice` raises.
     """
     builder = _PartBuilder(piece.uri, tokeniser.vocab_size)
     accepted = (check(row, settings) for row in read_slice(piece, opener, settings))
-    documents = (d for d in accepted if not isinstance(d, Reason) and d.row not in skip_rows)
+    documents = (d for d in accepted if isinstance(d, Document) and d.row not in skip_rows)
     for batch in _batches(documents):
         spans = tokeniser.encode([full_text(document, rule) for document in batch])
         for document, tokens in zip(batch, spans, strict=True):

@@ -10,7 +10,7 @@ from pipelines.core.schemas import QUERIES
 from pipelines.core.settings import CorpusSettings
 from pipelines.corpus.reader import SourceRow, read_slice
 from pipelines.corpus.slices import plan_slices
-from pipelines.corpus.validate import Reason, Rejected, check, rejected_table, shown_id
+from pipelines.corpus.validate import Document, Reason, Rejected, check, rejected_table, shown_id
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ def read_queries(
         aside: list[Rejected] = []
         for row in _rows(entry, opener, settings):
             found = check(row, settings)
-            if not isinstance(found, Reason) and found.doc_id in queries:
+            if isinstance(found, Document) and found.doc_id in queries:
                 found = Reason.DUPLICATE_ID
             if isinstance(found, Reason):
                 aside.append(Rejected(row.row, shown_id(row.doc_id), found))
-            else:
+            elif isinstance(found, Document):
                 queries[found.doc_id] = found.text
         rejected.append(rejected_table(entry.key, "encode", aside))
     table = pa.table([list(queries), list(queries.values())], schema=QUERIES)
@@ -48,4 +48,4 @@ def read_queries(
 def _rows(entry: Entry, opener: SourceOpener, settings: CorpusSettings) -> Iterator[SourceRow]:
     for piece in plan_slices([entry], opener, settings.slice_bytes):
         for row in read_slice(piece, opener, settings):
-            yield row._replace(title=None)
+            yield row._replace(title=None, tombstone=None)

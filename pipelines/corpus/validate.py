@@ -33,6 +33,7 @@ class Reason(StrEnum):
     DOCUMENT_TOO_LARGE = "document_too_large"
     DUPLICATE_ID = "duplicate_id"
     NO_TOKENS = "no_tokens"
+    TOMBSTONE_NOT_BOOLEAN = "tombstone_not_boolean"
 
 
 class Document(NamedTuple):
@@ -44,6 +45,13 @@ class Document(NamedTuple):
     text: str
 
 
+class Tombstone(NamedTuple):
+    """A row that only says that its document is gone."""
+
+    row: int
+    doc_id: str
+
+
 class Rejected(NamedTuple):
     """A row set aside; `doc_id` as far as it can be shown."""
 
@@ -52,8 +60,8 @@ class Rejected(NamedTuple):
     reason: Reason
 
 
-def check(row: SourceRow, settings: CorpusSettings) -> Document | Reason:
-    """The document that a row holds, or why it holds none.
+def check(row: SourceRow, settings: CorpusSettings) -> Document | Tombstone | Reason:
+    """The document or the tombstone that a row holds, or why it holds none.
 
     Integer ids become decimal strings, a null title becomes "". Sizes are bytes of UTF-8; a
     document's are its title's and its text's.
@@ -63,6 +71,10 @@ def check(row: SourceRow, settings: CorpusSettings) -> Document | Reason:
     doc_id = _check_id(row.doc_id, settings.max_id_bytes)
     if isinstance(doc_id, Reason):
         return doc_id
+    if row.tombstone not in (None, False, True):
+        return Reason.TOMBSTONE_NOT_BOOLEAN
+    if row.tombstone:
+        return Tombstone(row.row, doc_id)
     reason = _check_content(row.title, row.text, settings.max_document_bytes)
     return reason or Document(row.row, doc_id, row.title or "", row.text)
 
