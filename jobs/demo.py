@@ -29,6 +29,6 @@ def run(out: Path, settings: Settings, verbose: bool) -> None:
         overwrite=True,
     )
     with connect(settings.cluster, verbose):
-        run_index(str(source / "corpus.jsonl"), job.index, settings, verbose)
+        run_index(str(source / "corpus.jsonl"), job.index, "snapshot", settings, verbose)
         run_rank(job, settings, verbose)
     console().print(f"All in {time.monotonic() - began:.0f} s.")

@@ -1,23 +1,26 @@
 """shardrank index: build or update an index."""
 
+from collections.abc import Mapping
+
 from jobs.console import ConsoleReporter, console
 from pipelines.core.errors import InputError
 from pipelines.core.settings import Settings
-from pipelines.indexing import index, index_lock, plan_indexing
+from pipelines.corpus.compare import Mode
+from pipelines.indexing import index, plan_indexing
 from pipelines.stages.cluster import connect
-from pipelines.stages.publish import Published
+from pipelines.stages.publish import Published, index_lock
 from pipelines.stages.runner import Context
 from pipelines.stages.workspace import Workspace
 from pipelines.storage import contains, open_storage
 
 
-def run(corpus: str, path: str, settings: Settings, verbose: bool) -> Published:
+def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -> Published:
     """Index CORPUS into INDEX and print what came of it."""
     _refuse_overlap(corpus, path)
-    plan = plan_indexing(corpus, settings)
     workspace = Workspace(open_storage(path))
+    plan = plan_indexing(corpus, workspace, mode, settings)
     with (
-        index_lock(workspace.storage),
+        index_lock(workspace),
         connect(settings.cluster, verbose) as resources,
         ConsoleReporter() as reporter,
     ):
@@ -38,8 +41,8 @@ def _refuse_overlap(corpus: str, path: str) -> None:
 
 
 def summary(path: str, published: Published) -> list[str]:
-    """What a version holds, in a few lines."""
-    version, counts = published.version, published.version.counts
+    """What a version holds, and what it changed, in a few lines."""
+    version, live = published.version, published.version.live
     state = "published" if published.new else "is already the latest; nothing changed"
     audit = version.audit
     found = (
@@ -50,17 +53,24 @@ def summary(path: str, published: Published) -> list[str]:
     )
     return [
         f"Version {published.number:06d} of {path} {state}.",
-        f"  rows       {counts['rows']:,} = {counts['documents']:,} documents"
-        f" + {counts['rejected']:,} rejected",
-        f"  passages   {counts['passages']:,} in {len(version.parts):,} parts,"
-        f" {len(version.shards):,} shards; {counts['truncated']:,} truncated",
+        f"  rows       {_rows(version.changes)}",
+        f"  documents  {live.documents:,} ({version.changes['deleted']:,} deleted)",
+        f"  passages   {live.passages:,} in {len(version.parts):,} parts,"
+        f" {len(version.shards):,} shards; {live.truncated:,} truncated",
         f"  index      {version.index['kind']}; {found}",
         *_rejected_line(published, path),
     ]
 
 
+def _rows(changes: Mapping[str, int]) -> str:
+    """The equation of a run's rows; kinds of which there are none are left out."""
+    kinds = ("added", "changed", "unchanged", "tombstones", "rejected")
+    shown = [f"{changes[kind]:,} {kind}" for kind in kinds if changes[kind]]
+    return f"{changes['rows']:,} = {' + '.join(shown) or '0'}"
+
+
 def _rejected_line(published: Published, path: str) -> list[str]:
-    if not published.version.counts["rejected"]:
+    if not published.version.changes["rejected"]:
         return []
     run = published.version.made["run"]
     return [f"  rejected   reasons in {path}/runs/{run}/rejected/"]

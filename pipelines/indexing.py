@@ -1,174 +1,251 @@
-"""The index flow: corpus → scan → ingest → embed → train → build → audit → publish."""
+"""The index flow: scan → compare → ingest → embed → delete → assemble → publish.
 
-import getpass
-import os
-import platform
-import time
-import uuid
+The first run of an INDEX compares its corpus with nothing; every later one with the latest version,
+and only what is new or changed is cut and embedded.
+"""
+
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipelines import __version__
-from pipelines.core.errors import InputError
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.assembly import Material, assemble, version_parts
+from pipelines.core.errors import GateRefused, InputError, SettingsError
 from pipelines.core.fingerprint import fingerprint
-from pipelines.core.protocols import Storage
+from pipelines.core.gate import Change, collapsed, refusals
+from pipelines.core.layout import Limits
 from pipelines.core.settings import Settings
-from pipelines.core.sizing import plan_index, refuse_misfits
-from pipelines.core.units import Done, FileRef, total
+from pipelines.core.sizing import refuse_misfits
+from pipelines.core.units import Done, total
 from pipelines.core.version import Part, Version
+from pipelines.corpus.compare import Mode
 from pipelines.corpus.slices import Slice, plan_slices
 from pipelines.models.card import EncoderCard, read_encoder_card
-from pipelines.stages.audit import Index, audit
-from pipelines.stages.build import build, train
+from pipelines.stages.compare import Compared, Sides, compare_corpus
+from pipelines.stages.delete import delete
 from pipelines.stages.embed import embed
-from pipelines.stages.ingest import default_part_size, ingest, parts_of
-from pipelines.stages.publish import Published, publish, set_aside
+from pipelines.stages.ingest import Cutting, default_part_size, ingest, parts_of
+from pipelines.stages.parts import new_part
+from pipelines.stages.publish import Published, latest_version, made_by, publish, set_aside
 from pipelines.stages.runner import Context
 from pipelines.stages.scan import scan
+from pipelines.stages.workspace import Workspace
 from pipelines.storage import list_sources, open_source
 
 
 @dataclass(frozen=True)
 class IndexPlan:
-    """What an index run will read, with which model; known before any work, without Ray."""
+    """What an index run will read, with which model, on top of which version.
+
+    `differs` names what changed about passages or vectors since the base was made: nothing that
+    is stored serves then.
+    """
 
     corpus: str
+    mode: Mode
     slices: Sequence[Slice]
     bytes: int
     card: EncoderCard
+    base: Published | None
+    differs: Sequence[str]
+    recipe: dict[str, Any]
     part_size: int
     run: str
 
+    @property
+    def stored(self) -> Sequence[Part]:
+        """The parts of the version that the corpus is compared with."""
+        return self.base.version.parts if self.base else ()
 
-def plan_indexing(corpus: str, settings: Settings) -> IndexPlan:
-    """List the corpus, cut it into slices and read the model's card.
+    @property
+    def reuse(self) -> Version | None:
+        """The version whose parts, codec and shards are kept where they serve."""
+        return self.base.version if self.base and not self.differs else None
+
+
+def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Settings) -> IndexPlan:
+    """List the corpus, cut it into slices, read the model's card and the latest version.
 
     Raises:
         InputError: there is no such corpus or model.
-        SettingsError: the index's settings suit neither the model nor the parts.
+        SettingsError: the index's settings suit neither the model nor the parts, or an upsert
+            would have to embed documents that it does not hold.
     """
     entries = list_sources(corpus)
     size = sum(entry.bytes for entry in entries)
     card = read_encoder_card(settings.encoder)
     slices = plan_slices(entries, open_source, settings.corpus.slice_bytes)
-    part_size = settings.passages.part_size or default_part_size(size)
+    base = latest_version(workspace)
+    recipe = _recipe(settings, card)
+    differs = _differing(base.version.recipe, recipe) if base else []
+    if differs and mode == "upsert":
+        raise SettingsError(
+            f"{', '.join(differs)} changed since version {base.number if base else 0}, so every "
+            "document must be embedded anew, and an upsert does not hold them all.",
+            "Index the whole corpus: --mode snapshot.",
+        )
+    stored_size = base.version.part_size if base else default_part_size(size)
+    part_size = settings.passages.part_size or stored_size
     refuse_misfits(settings.index, card.dim, part_size)
-    deciding = {
-        name: getattr(settings, name).deciding() for name in ("corpus", "passages", "index")
+    run = fingerprint(
+        {
+            "slices": [piece.json() for piece in slices],
+            "mode": mode,
+            "base": base.version.made["attempt"] if base else None,
+            "recipe": recipe,
+            "part_size": part_size,
+            **{name: getattr(settings, name).deciding() for name in ("corpus", "index", "audit")},
+        }
+    )
+    return IndexPlan(
+        corpus, mode, slices, size, card, base, differs, recipe, part_size, run
+    )
+
+
+def _recipe(settings: Settings, card: EncoderCard) -> dict[str, Any]:
+    """What decides a document's passages and vectors."""
+    cut = settings.passages.deciding()
+    del cut["part_size"]
+    return {
+        "the encoder": card.fingerprint,
+        "its tokeniser": card.tokeniser_fingerprint,
+        "encoder.stored": settings.encoder.stored,
+        **{f"passages.{name}": value for name, value in cut.items()},
     }
-    decided = {
-        "slices": [piece.json() for piece in slices],
-        "encoder": card.fingerprint,
-        "stored": settings.encoder.stored,
-        "part_size": part_size,
-        "audit": settings.audit.deciding(),
-        **deciding,
-    }
-    return IndexPlan(corpus, slices, size, card, part_size, fingerprint(decided))
+
+
+def _differing(before: Any, now: dict[str, Any]) -> list[str]:
+    return [name for name, value in now.items() if before.get(name) != value]
 
 
 def index(context: Context, plan: IndexPlan) -> Published:
     """Run the flow; what an earlier run finished is not done again.
 
     Raises:
-        InputError: no row of the corpus can be indexed.
+        InputError: no document would be left in the index.
+        GateRefused: the version would differ too much from the one before it.
         AuditRefused: the index does not reach the audit's target.
+        CommitConflict: another run published meanwhile.
         RunFailed: some units failed; rerun to resume.
     """
-    settings = context.settings
-    scanned = scan(context, plan.slices)
-    set_aside(context, "scan", scanned.scans)
-    ingested = ingest(context, scanned, plan.card, plan.part_size)
+    _refuse_reembedding(plan, context.settings)
+    scans = scan(context, plan.slices)
+    set_aside(context, "scan", scans)
+    sides = Sides(plan.slices, scans, plan.stored, plan.mode, plan.reuse is not None)
+    compared = compare_corpus(context, sides)
+    set_aside(context, "compare", compared.dones)
+    night = Night(plan, scans, compared)
+    night.refuse(night.changes(late=0, in_vain=0), context.settings)
+    ingested = ingest(context, plan.slices, compared, Cutting(plan.card, plan.part_size))
     set_aside(context, "ingest", ingested)
-    _require_passages(plan, scanned.scans, ingested)
-    passages = list(parts_of(ingested))
-    embedded = embed(context, passages, plan.card)
+    files = list(parts_of(ingested))
+    embedded = embed(context, files, plan.card)
     set_aside(context, "embed", embedded)
-    parts = _parts(passages, embedded)
-    sizes = plan_index(settings.index, total(embedded, "searchable"), plan.card.dim)
-    codec = train(context, parts, sizes)
-    shards = build(context, parts, codec)
-    version = Version(
-        parts=tuple(parts),
-        shards=tuple(shards),
-        codec=codec,
-        encoder=_encoder(settings, plan.card),
-        index=asdict(sizes),
-        audit=audit(context, Index(parts, shards, sizes, plan.card)),
-        counts=_counts(scanned.scans, ingested, embedded),
-        lengths=_lengths(ingested),
-        made=_made(context, plan),
+    new = [new_part(f, d.outputs, d.facts) for f, d in zip(files, embedded, strict=True)]
+    stored = delete(context, plan.stored, compared) if plan.reuse else []
+    made = [*ingested, *embedded]
+    in_vain = _replaced_in_vain(context.workspace, compared, made)
+    changes = night.changes(total(made, "rejected"), in_vain)
+    _require_documents(plan, changes["rows"], [*stored, *new])
+    night.refuse(changes, context.settings)
+    _refuse(collapsed(stored, new))
+    limits = Limits.nightly(
+        context.settings.compact, plan.part_size, context.settings.index.shard_passages
     )
-    return publish(context, version)
+    assembled = assemble(context, Material(plan.reuse, stored, new, plan.card, limits))
+    version = Version(
+        parent=plan.base.number if plan.base else 0,
+        encoder={**asdict(plan.card), "settings": context.settings.encoder.deciding()},
+        recipe=plan.recipe,
+        part_size=plan.part_size,
+        index_settings=context.settings.index.deciding(),
+        changes=changes,
+        made=made_by("index", context.run, corpus=plan.corpus),
+        **version_parts(assembled),
+    )
+    return publish(context.workspace, version)
 
 
-def _require_passages(plan: IndexPlan, scans: Sequence[Done], ingested: Sequence[Done]) -> None:
-    if total(list(ingested), "rows"):
+@dataclass(frozen=True)
+class Night:
+    """What a run found about its corpus, as counts that add up.
+
+    rows = added + changed + unchanged + tombstones + rejected, and
+    documents after = documents before + added - deleted.
+    """
+
+    plan: IndexPlan
+    scans: Sequence[Done]
+    compared: Compared
+
+    @property
+    def before(self) -> int:
+        return sum(part.live.documents for part in self.plan.stored)
+
+    def changes(self, late: int, in_vain: int) -> dict[str, int]:
+        """The version's counts.
+
+        Args:
+            late: documents rejected after the comparison, while they were cut or embedded.
+            in_vain: those of them that were to replace live ones, which are gone now.
+        """
+        count = self.compared.count
+        return {
+            "rows": total(self.scans, "rows"),
+            "added": count("added") - (late - in_vain),
+            "changed": count("changed") - in_vain,
+            "unchanged": count("unchanged"),
+            "tombstones": count("tombstones"),
+            "deleted": count("deleted") + in_vain,
+            "rejected": total(self.scans, "rejected") + count("rejected") + late,
+        }
+
+    def refuse(self, changes: dict[str, int], settings: Settings) -> None:
+        """Raise GateRefused where this changes too much."""
+        after = self.before + changes["added"] - changes["deleted"]
+        counts = (changes[name] for name in ("deleted", "rows", "rejected"))
+        _refuse(refusals(Change(self.before, after, *counts), settings.gate))
+
+
+def _refuse(reasons: Sequence[str]) -> None:
+    if reasons:
+        raise GateRefused(
+            "The gate refused to publish: " + "; ".join(reasons) + ".",
+            "Look at the corpus. If this is meant, allow it for this run: --set gate.…=….",
+        )
+
+
+def _refuse_reembedding(plan: IndexPlan, settings: Settings) -> None:
+    if plan.differs and plan.base and not settings.gate.reembed:
+        passages = plan.base.version.live.passages
+        raise GateRefused(
+            f"{', '.join(plan.differs)} changed since version {plan.base.number:06d}: all of its "
+            f"{passages:,} passages would be embedded anew.",
+            "Restore the setting, or allow it for this run: --set gate.reembed=true. Readers keep "
+            "the old version meanwhile.",
+        )
+
+
+def _replaced_in_vain(
+    workspace: Workspace, compared: Compared, dones: Sequence[Done]
+) -> int:
+    """How many documents were live before and are rejected in their new form."""
+    refs = [done.outputs["rejected"] for done in dones if done.outputs["rejected"].rows]
+    tables = [workspace.read_table(ref) for ref in (refs and compared.removed)]
+    rejected = pa.concat_arrays(
+        [chunk for ref in refs for chunk in workspace.read_table(ref)["doc_id"].chunks]
+        or [pa.array([], pa.string())]
+    )
+    replaced = (table.filter(pc.field("replaced"))["doc_id"] for table in tables)
+    return sum(pc.sum(pc.is_in(ids, value_set=rejected)).as_py() or 0 for ids in replaced)
+
+
+def _require_documents(plan: IndexPlan, rows: int, parts: Sequence[Part]) -> None:
+    if any(part.live.documents for part in parts):
         return
-    rows = total(list(scans), "rows")
     raise InputError(
         f"{plan.corpus} has {rows} rows, and none can be indexed.",
         "The rejected table under runs/ says why, row by row." if rows else "It is empty.",
     )
-
-
-def _parts(passages: Sequence[FileRef], embedded: Sequence[Done]) -> list[Part]:
-    return [
-        Part(ref.key.split("/")[1], ref, done.outputs["vectors"])
-        for ref, done in zip(passages, embedded, strict=True)
-    ]
-
-
-def _encoder(settings: Settings, card: EncoderCard) -> dict[str, Any]:
-    return {**asdict(card), "settings": settings.encoder.deciding()}
-
-
-def _counts(
-    scans: Sequence[Done], ingested: Sequence[Done], embedded: Sequence[Done]
-) -> dict[str, int]:
-    """Rows in = documents + rejected, always."""
-    rejected = sum(total(list(dones), "rejected") for dones in (scans, ingested, embedded))
-    set_aside_late = total(list(embedded), "rejected")
-    return {
-        "rows": total(list(scans), "rows"),
-        "documents": total(list(ingested), "documents") - set_aside_late,
-        "rejected": rejected,
-        "passages": total(list(embedded), "searchable"),
-        "truncated": total(list(ingested), "truncated"),
-        "tokens": total(list(ingested), "tokens"),
-    }
-
-
-def _lengths(ingested: Sequence[Done]) -> dict[str, int]:
-    """Passages by token count, in classes named by their lower bound."""
-    merged: dict[str, int] = {}
-    for done in ingested:
-        for low, count in done.facts["lengths"].items():
-            merged[low] = merged.get(low, 0) + count
-    return dict(sorted(merged.items(), key=lambda item: int(item[0])))
-
-
-def _made(context: Context, plan: IndexPlan) -> dict[str, Any]:
-    return {
-        "run": context.run,
-        "corpus": plan.corpus,
-        "attempt": uuid.uuid4().hex,
-        "time": time.time(),
-        "by": f"{_user()}@{platform.node()}",
-        "shardrank": __version__,
-    }
-
-
-def _user() -> str:
-    """Who runs this; containers often run as a number without a name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
-
-
-def index_lock(storage: Storage) -> AbstractContextManager[None]:
-    """Only one index run at a time on one INDEX. Raises CommitConflict where one is under way."""
-    return storage.lock("runs/lock")

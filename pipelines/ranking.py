@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.core.errors import InputError, SettingsError
+from pipelines.core.errors import InputError
 from pipelines.core.evaluation import Judgement
 from pipelines.core.fingerprint import fingerprint
 from pipelines.core.settings import EncoderSettings, Settings
+from pipelines.core.stored import index_encoder
 from pipelines.core.units import Done
 from pipelines.corpus.qrels import read_qrels
 from pipelines.corpus.queries import QueryBatch, read_queries
@@ -27,11 +28,6 @@ from pipelines.stages.runner import Context
 from pipelines.stages.search import Effort, search
 from pipelines.stages.workspace import Workspace
 from pipelines.storage import list_sources, open_source
-
-#: Taken from the run and never from the index: who ranks decides about speed, and whether code
-#: that came with a stranger's model may run.
-_ASKED_ANEW = ("batch_tokens", "trust_remote_code")
-
 
 @dataclass(frozen=True)
 class RankPlan:
@@ -68,7 +64,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     if not batch.table.num_rows:
         raise InputError(f"{queries} holds no usable query.", "Queries need an id and a text.")
     judgements = _read_judgements(qrels, batch)
-    encoder = _index_encoder(published, settings.encoder)
+    encoder = index_encoder(published.version, settings.encoder)
     card = read_encoder_card(encoder)
     _require_match(published, card)
     reranker = read_reranker_card(settings.reranker) if settings.reranker.model != "off" else None
@@ -120,23 +116,6 @@ def _read_judgements(qrels: str | None, batch: QueryBatch) -> list[Judgement]:
     return judgements
 
 
-def _index_encoder(published: Published, wanted: EncoderSettings) -> EncoderSettings:
-    """The index's own encoder settings. Settings left at their defaults ask for nothing else;
-    others must agree with the index."""
-    built = EncoderSettings(**published.version.encoder["settings"])
-    asked = wanted.model_dump(exclude_defaults=True, exclude=set(_ASKED_ANEW))
-    differing = [name for name, value in asked.items() if getattr(built, name) != value]
-    if differing:
-        pairs = ", ".join(
-            f"encoder.{n} is {getattr(built, n)!r} there and {asked[n]!r} here" for n in differing
-        )
-        raise SettingsError(
-            f"The index was built with another encoder: {pairs}.",
-            "Leave [encoder] out when ranking, or index again with this model.",
-        )
-    return built.model_copy(update={name: getattr(wanted, name) for name in _ASKED_ANEW})
-
-
 def _require_match(published: Published, card: EncoderCard) -> None:
     built = published.version.encoder
     if built["fingerprint"] != card.fingerprint:
@@ -152,9 +131,9 @@ def _effort(published: Published, settings: Settings) -> Effort:
     audit: dict[str, Any] = dict(published.version.audit)
     if published.version.codec is None:
         return Effort(settings.search.k, 0, 0)
-    counts = published.version.counts
+    live = published.version.live
     # Hits are passages and k counts documents, so as many more as a document has on average.
-    fewest = math.ceil(settings.search.k * counts["passages"] / counts["documents"])
+    fewest = math.ceil(settings.search.k * live.passages / live.documents)
     nprobe = settings.search.nprobe or audit["nprobe"]
     depth = max(settings.search.depth or audit["depth"], fewest)
     return Effort(settings.search.k, nprobe, depth)

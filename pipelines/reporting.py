@@ -28,7 +28,7 @@ from pipelines.report.data import (
     snippet,
 )
 from pipelines.report.page import render
-from pipelines.stages.ingest import LENGTH_STEP
+from pipelines.corpus.keys import LENGTH_STEP
 from pipelines.stages.workspace import Workspace
 
 EXAMPLES = 5
@@ -118,15 +118,15 @@ def _settings(finished: Finished) -> dict[str, str]:
 
 
 def _counts(version: Version, ranked: Ranked, queries: int) -> Counts:
-    counts = version.counts
+    live = version.live
     return Counts(
-        rows=counts["rows"],
-        documents=counts["documents"],
-        passages=counts["passages"],
-        rejected=counts["rejected"],
-        truncated=counts["truncated"],
+        rows=version.changes["rows"],
+        documents=live.documents,
+        passages=live.passages,
+        rejected=version.changes["rejected"],
+        truncated=live.truncated,
         queries=queries,
-        pairs=total(list(ranked.reranked), "rows"),
+        pairs=total(ranked.reranked, "rows"),
     )
 
 

@@ -64,6 +64,12 @@ class AuditRefused(ShardrankError):
     exit_code = 3
 
 
+class GateRefused(ShardrankError):
+    """The version differs too much from the one before it; nothing was published (exit code 3)."""
+
+    exit_code = 3
+
+
 class CommitStateUnknown(ShardrankError):
     """A commit may or may not have landed; touch nothing by hand, look first (exit code 4)."""
 

@@ -4,7 +4,7 @@ A unit is named from what decides its output (its spec), never from time or plac
 work has the same name in every run, and finished work is found again after a crash.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -70,6 +70,6 @@ class Done:
         return cls(value["unit"], outputs, value["counts"], value["facts"], value["seconds"])
 
 
-def total(dones: "list[Done]", count: str) -> int:
+def total(dones: Iterable[Done], count: str) -> int:
     """The sum of one count over finished units; units that lack it count as 0."""
     return sum(done.counts.get(count, 0) for done in dones)

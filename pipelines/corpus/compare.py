@@ -53,8 +53,7 @@ def compare(
         scanned: (slice ordinal, DOCUMENT_KEYS) of the corpus.
         stored: (part ordinal, PART_KEYS) of the index's live documents; an id is in them once.
         mode: whether a document that the corpus lacks is deleted.
-        reuse: whether what is stored of an unchanged document serves; otherwise its rows are not
-            skipped.
+        reuse: whether what is stored of a document serves; otherwise all count as changed.
     """
     rows = _joined(scanned, "slice", DOCUMENT_KEYS)
     rows = rows.sort_by([(name, "ascending") for name in ("doc_id", "slice", "row")])
@@ -64,9 +63,10 @@ def compare(
     tombstone = first & (hashes == "")
     place = _places(rows["doc_id"], base["doc_id"])
     known = first & (place >= 0)
-    same = known & (hashes == base["content_hash"].to_numpy()[place]) if len(base) else known
+    same = known & reuse
+    same[known] &= hashes[known] == base["content_hash"].to_numpy()[place[known]]
     gone, replaced = _gone(place, base.num_rows, known, same, tombstone, mode)
-    skipped = ~first | tombstone | (same & reuse)
+    skipped = ~first | tombstone | same
     counts = {
         "added": int((first & ~known & ~tombstone).sum()),
         "changed": int((known & ~same & ~tombstone).sum()),

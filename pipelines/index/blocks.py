@@ -23,37 +23,39 @@ class PartBlock:
         doc_ids: string[n].
         passages: int32[n].
         vectors: float32[n, d].
-        ok: bool[n]; rows that are not are never found.
+        live: bool[n]; rows that are not are never found.
     """
 
     ordinal: int
     doc_ids: pa.StringArray
     passages: Int32
     vectors: Float32
-    ok: Bool
+    live: Bool
 
     @classmethod
-    def from_tables(cls, ordinal: int, passages: pa.Table, vectors: pa.Table) -> "PartBlock":
+    def from_tables(
+        cls, ordinal: int, passages: pa.Table, vectors: pa.Table, live: Bool
+    ) -> "PartBlock":
         """The block of two row-aligned tables, of schemas PASSAGES and `vectors_schema`.
 
-        Only the columns doc_id, passage, vector and ok are touched.
+        Only the columns doc_id, passage and vector are touched.
 
         Raises:
-            IntegrityError: the tables differ in rows, or an ok vector is not finite.
+            IntegrityError: the tables differ in rows, or a live vector is not finite.
         """
         if passages.num_rows != vectors.num_rows:
             raise IntegrityError(
                 f"Part {ordinal} has {passages.num_rows} passages and {vectors.num_rows} vectors.",
                 "Its files do not belong together: embed the part again.",
             )
-        values, ok = matrix(vectors["vector"]), vectors["ok"].to_numpy()
-        if not np.isfinite(values).all(axis=1, where=ok[:, None]).all():
+        values = matrix(vectors["vector"])
+        if not np.isfinite(values).all(axis=1, where=live[:, None]).all():
             raise IntegrityError(
-                f"Part {ordinal} has vectors that are not finite though marked ok.",
+                f"Part {ordinal} has live vectors that are not finite.",
                 "Embed the part again.",
             )
         ids = pa.concat_arrays([pa.array([], pa.string()), *passages["doc_id"].chunks])
-        return cls(ordinal, ids, passages["passage"].to_numpy(), values, ok)
+        return cls(ordinal, ids, passages["passage"].to_numpy(), values, live)
 
     @property
     def rows(self) -> int:
@@ -86,9 +88,9 @@ class PartBlock:
 
     @cached_property
     def longest(self) -> float:
-        """The largest L2 norm of a vector that is ok."""
+        """The largest L2 norm of a live vector."""
         norms = np.sqrt(np.einsum("ij,ij->i", self.vectors, self.vectors))
-        return float(norms.max(where=self.ok, initial=0.0))
+        return float(norms.max(where=self.live, initial=0.0))
 
     def hits(self, query: Int64, rows: Int64, scores: Float32, k: int) -> pa.Table:
         """Scored pairs as HITS: folded by document, in the total order, k documents a query.

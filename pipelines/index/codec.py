@@ -43,6 +43,21 @@ def train_codec(sample: Float32, plan: IndexPlan) -> bytes:
     return bytes(faiss.serialize_index(index))
 
 
+def code_error(codec: bytes, vectors: Float32) -> float:
+    """The share of the vectors' energy that their codes lose: Σ|x - decode(encode(x))|² / Σ|x|².
+
+    Args:
+        codec: from `train_codec`, checked against its sha256 by the caller.
+        vectors: float32[n, d].
+    """
+    index: Any = faiss.deserialize_index(np.frombuffer(codec, dtype=np.uint8))
+    energy = float(np.square(vectors).sum())
+    if not energy:
+        return 0.0
+    decoded = index.sa_decode(index.sa_encode(np.ascontiguousarray(vectors)))
+    return round(float(np.square(vectors - decoded).sum()) / energy, 6)
+
+
 def _check(sample: Float32, plan: IndexPlan) -> None:
     if plan.kind != "ivfpq":
         raise SettingsError("An exact index has no codec to train.", "Set index.kind = ivfpq.")
@@ -57,7 +72,7 @@ def _check(sample: Float32, plan: IndexPlan) -> None:
     if len(wrong):
         raise InputError(
             f"{len(wrong)} of {len(sample)} training vectors are not finite, first {wrong[0]}.",
-            "Sample only rows whose vectors are ok.",
+            "Sample only live rows.",
         )
 
 

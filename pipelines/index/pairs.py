@@ -72,10 +72,10 @@ def candidates(
         floor: float32[Q], scores under which a query wants none.
 
     Returns:
-        query int64[m] and row int64[m], ascending by (query, row); only rows that are ok.
+        query int64[m] and row int64[m], ascending by (query, row); only live rows.
     """
     groups = starts[:: max(1, len(starts) // (_GROUPS_PER_RESULT * k))]
-    hidden = np.flatnonzero(~part.ok)
+    hidden = np.flatnonzero(~part.live)
     margin = _margin(queries, part)
     found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
     for begin, scores in _score_blocks(queries, part):
@@ -83,7 +83,7 @@ def candidates(
         block = slice(begin, begin + len(scores))
         bound = np.maximum(_kth_maximum(scores, groups, k), floor[block]) - margin[block]
         query, row = np.divmod(np.flatnonzero(scores >= bound[:, None]), part.rows)
-        seen = part.ok[row]
+        seen = part.live[row]
         found.append((query[seen] + begin, row[seen]))
     query, row = (np.concatenate(column) for column in zip(*found, strict=True))
     return query, row

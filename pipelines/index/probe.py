@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.core.protocols import Float32, Int32, Int64
+from pipelines.core.protocols import Bool, Float32, Int32, Int64
 from pipelines.core.topk import top_order
 from pipelines.index.blocks import PartBlock
 from pipelines.index.pairs import candidates, check_queries, pair_scores
@@ -67,7 +67,12 @@ def exact_neighbours(
 
 
 def probe_ranks(
-    shard: Shard, queries: Float32, exact_positions: Int64, grid: Sequence[int], max_depth: int
+    shard: Shard,
+    queries: Float32,
+    exact_positions: Int64,
+    grid: Sequence[int],
+    max_depth: int,
+    live: Bool | None = None,
 ) -> Int32:
     """Where a search finds the exact neighbours: int32[Q, k, len(grid)].
 
@@ -77,6 +82,7 @@ def probe_ranks(
         exact_positions: int64[Q, k] in this shard; -1 is none, and never found.
         grid: values of nprobe.
         max_depth: candidates of each search.
+        live: bool[positions] that may be found; None: all.
 
     Returns:
         Ranks from 1 among the candidates, 0 where a neighbour is not among them. A held-out
@@ -85,14 +91,15 @@ def probe_ranks(
     """
     depth = max(1, min(max_depth, shard.size))
     ranks = [
-        _find(exact_positions, shard.search(queries, nprobe, depth), shard.size) for nprobe in grid
+        _find(exact_positions, shard.search(queries, nprobe, depth, live)) for nprobe in grid
     ]
     return np.stack(ranks, axis=2)
 
 
-def _find(wanted: Int64, found: Int64, size: int) -> Int32:
+def _find(wanted: Int64, found: Int64) -> Int32:
     """int32[Q, k]: the column (from 1) of found[q] that holds wanted[q, i], or 0."""
-    base = np.arange(len(found))[:, None] * (size + 1) + 1
+    width = max(wanted.max(initial=0), found.max(initial=0)) + 2
+    base = np.arange(len(found))[:, None] * width + 1
     keys = (base + found).ravel()  # found[q] = -1 gives a key that no wanted position has
     order = np.argsort(keys, kind="stable")
     place = np.searchsorted(keys, (base + wanted).ravel(), sorter=order)

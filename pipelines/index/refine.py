@@ -28,7 +28,7 @@ def refine(
         k: documents kept for each query.
 
     Returns:
-        HITS with exact scores, in the total order; rows that are not ok are left out.
+        HITS with exact scores, in the total order; rows that are not live are left out.
 
     Raises:
         InputError: a query vector is not finite.
@@ -42,6 +42,6 @@ def refine(
     for part, offset in zip(parts, offsets, strict=True):
         begin, end = np.searchsorted(position, [offset, offset + part.rows])
         row, owner = position[begin:end] - offset, query[begin:end]
-        row, owner = row[part.ok[row]], owner[part.ok[row]]
+        row, owner = row[part.live[row]], owner[part.live[row]]
         tables.append(part.hits(owner, row, pair_scores(queries, owner, part.vectors, row), k))
     return merge(tables, k)

@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 
 from pipelines.core.errors import InputError, SettingsError
-from pipelines.core.protocols import Float32, Int64
+from pipelines.core.protocols import Bool, Float32, Int64
 
 #: Sub-quantisers that faiss's GPU kernels are compiled for (wiki: Faiss on the GPU), 8 bits each.
 _GPU_PQ_M = frozenset({1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96})
@@ -27,7 +27,7 @@ def build_shard(codec: bytes, blocks: Iterable[tuple[Int64, Float32]], device: s
 
     Args:
         codec: from `train_codec`, checked against its sha256 by the caller.
-        blocks: (positions int64[n], vectors float32[n, d]), only of rows that are ok.
+        blocks: (positions int64[n], vectors float32[n, d]), only of live rows.
         device: "cpu", "gpu", or "auto": a GPU where faiss has one that this codec fits.
 
     Raises:
@@ -40,7 +40,7 @@ def build_shard(codec: bytes, blocks: Iterable[tuple[Int64, Float32]], device: s
         if not np.isfinite(vectors).all():
             raise InputError(
                 f"Vectors at positions {positions[0]} to {positions[-1]} are not all finite.",
-                "Add only rows whose vectors are ok.",
+                "Add only live rows.",
             )
         target.add_with_ids(np.ascontiguousarray(vectors), positions)
     filled = index if target is index else faiss.index_gpu_to_cpu(target)
@@ -69,16 +69,22 @@ class Shard:
         """Lists in it."""
         return int(self._ivf.nlist)
 
-    def search(self, queries: Float32, nprobe: int, depth: int) -> Int64:
+    def search(
+        self, queries: Float32, nprobe: int, depth: int, live: Bool | None = None
+    ) -> Int64:
         """Positions int64[Q, depth] of candidates, best first by their codes, padded with -1.
 
         Args:
             queries: float32[Q, d].
             nprobe: lists scanned for each query; more than `nlist` means all.
             depth: candidates for each query, at least 1.
+            live: bool[positions]; others are passed over and take no candidate's place. None: all.
         """
         parameters: Any = faiss.SearchParametersIVF()
         parameters.nprobe = min(nprobe, self.nlist)
+        if live is not None:
+            selector = faiss.IDSelectorBitmap(np.packbits(live, bitorder="little"))
+            parameters.sel = selector  # a bare pointer: `selector` must outlive the search
         if isinstance(self._index, faiss.IndexPreTransform):
             inner, parameters = parameters, faiss.SearchParametersPreTransform()
             parameters.index_params = inner  # a bare pointer: `inner` must outlive the search

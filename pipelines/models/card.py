@@ -4,7 +4,8 @@ The driver plans with cards and puts their fingerprints into units; a worker rea
 and refuses a model that differs. Imports no torch and no transformers.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,11 @@ class EncoderCard:
     query_prompt: str
     document_prompt: str
     dtype: str
+
+    @classmethod
+    def parse(cls, stored: Mapping[str, Any]) -> "EncoderCard":
+        """The card in a version, which holds more beside it."""
+        return cls(**{field.name: stored[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from pipelines.index.probe import exact_neighbours, probe_ranks
 from pipelines.index.shard import Shard as LoadedShard
 from pipelines.index.shard import use_threads
 from pipelines.models.card import EncoderCard
-from pipelines.stages.blocks import load_blocks, offsets, part_spec
+from pipelines.stages.blocks import live_positions, load_blocks, offsets, part_spec
 from pipelines.stages.encode import encode, write_blocks
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sample import Draw, sample
@@ -115,9 +115,10 @@ class Audit:
         near = exact_neighbours(queries, blocks, starts, spec["k"], itself)
         shard = LoadedShard.load(self.workspace.storage.read_checked(FileRef.parse(spec["shard"])))
         grid = arithmetic.probe_grid(spec["nlist"])
-        ranks = probe_ranks(shard, queries, near.positions, grid, spec["max_depth"])
-        key = self.workspace.scratch(unit, "probe.parquet")
-        ref = self.workspace.write_table(key, _from_probe(Probe(near.scores, ranks)))
+        live = live_positions(self.workspace, spec["parts"])
+        ranks = probe_ranks(shard, queries, near.positions, grid, spec["max_depth"], live)
+        probe = _from_probe(Probe(near.scores, ranks))
+        ref = self.workspace.write_scratch(unit, "probe.parquet", probe)
         return Result({"probe": ref}, {"rows": len(queries)}, {})
 
 
@@ -149,7 +150,7 @@ def _to_probe(table: pa.Table, k: int) -> Probe:
 def _curve(probe: Probe, index: Index, settings: AuditSettings, stored: str) -> list[AuditPoint]:
     plan = index.plan
     costs = CostModel(
-        passages=sum(part.rows for part in index.parts),
+        passages=sum(part.live.passages for part in index.parts),
         shards=len(index.shards),
         nlist=plan.nlist,
         code_bytes=plan.code_bytes,

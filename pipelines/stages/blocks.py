@@ -1,12 +1,13 @@
 """Parts as the index floor wants them: checked, decoded, one at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from pipelines.core.protocols import Float32, Int64
+from pipelines.core.liveness import unpack
+from pipelines.core.protocols import Bool, Float32, Int64
 from pipelines.core.units import FileRef
 from pipelines.core.version import Part
 from pipelines.index.blocks import PartBlock
@@ -20,6 +21,7 @@ def part_spec(ordinal: int, part: Part) -> dict[str, Any]:
         "id": part.id,
         "passages": part.passages.json(),
         "vectors": part.vectors.json(),
+        "deleted": part.deleted.json() if part.deleted else None,
     }
 
 
@@ -27,7 +29,15 @@ def load_block(workspace: Workspace, spec: dict[str, Any]) -> PartBlock:
     """A part's ids and vectors. Raises IntegrityError where a file is not as vouched for."""
     passages = workspace.read_table(FileRef.parse(spec["passages"]), ["doc_id", "passage"])
     vectors = workspace.read_table(FileRef.parse(spec["vectors"]))
-    return PartBlock.from_tables(spec["ordinal"], passages, vectors)
+    live = ~read_bitmap(workspace, spec["deleted"], passages.num_rows)
+    return PartBlock.from_tables(spec["ordinal"], passages, vectors, live)
+
+
+def read_bitmap(workspace: Workspace, ref: Mapping[str, Any] | None, rows: int) -> Bool:
+    """bool[rows], true at deleted rows."""
+    if ref is None:
+        return np.zeros(rows, np.bool_)
+    return unpack(workspace.storage.read_checked(FileRef.parse(ref)), rows)
 
 
 def load_blocks(workspace: Workspace, specs: Sequence[dict[str, Any]]) -> Iterator[PartBlock]:
@@ -41,7 +51,15 @@ def offsets(specs: Sequence[dict[str, Any]]) -> list[int]:
     return list(ends)[:-1]
 
 
+def live_positions(workspace: Workspace, specs: Sequence[dict[str, Any]]) -> Bool | None:
+    """bool[rows of the shard], true at live positions; None where all are."""
+    if all(spec["deleted"] is None for spec in specs):
+        return None
+    dead = [read_bitmap(workspace, s["deleted"], s["passages"]["rows"]) for s in specs]
+    return ~np.concatenate(dead)
+
+
 def searchable(block: PartBlock, offset: int) -> tuple[Int64, Float32]:
     """Shard positions int64[m] and vectors float32[m, d] of the rows that may be found."""
-    rows = np.flatnonzero(block.ok)
+    rows = np.flatnonzero(block.live)
     return rows.astype(np.int64) + offset, block.vectors[rows].astype(np.float32)

@@ -1,14 +1,17 @@
 """train and build: one codec for the version, then one shard a unit, all with that codec."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
+import numpy as np
+
 from pipelines.core.columns import matrix
-from pipelines.core.sizing import IndexPlan, plan_shards
+from pipelines.core.protocols import Float32, Int64
+from pipelines.core.sizing import IndexPlan
 from pipelines.core.units import FileRef, Unit
-from pipelines.core.version import Part, Shard
-from pipelines.index.codec import train_codec
+from pipelines.core.version import Codec, Part, Shard
+from pipelines.index.codec import code_error, train_codec
 from pipelines.index.shard import build_shard, use_threads
 from pipelines.stages.blocks import load_blocks, offsets, part_spec, searchable
 from pipelines.stages.runner import Context, run_stage
@@ -16,33 +19,30 @@ from pipelines.stages.sample import Draw, read_sample, sample
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
 
-#: Passages of a shard that has no file: small, so that exact search spreads over the workers.
-EXACT_SHARD_PASSAGES = 16_384
+#: Vectors on which the codec's error is measured, about.
+ERROR_ROWS = 4096
 
 
-def train(context: Context, parts: Sequence[Part], plan: IndexPlan) -> FileRef | None:
+def train(context: Context, parts: Sequence[Part], plan: IndexPlan) -> Codec | None:
     """The trained, empty codec; None where the plan is exact search, which needs none."""
     if plan.kind == "exact":
         return None
     refs = sample(context, parts, Draw("sample", plan.train_rows, plan.seed))
     unit = Unit("train", {"sample": [ref.json() for ref in refs], "plan": asdict(plan)})
     [done] = run_stage(context, "train", [unit], [Step(partial(Train, context.workspace))])
-    return done.outputs["codec"]
+    passages = sum(part.live.passages for part in parts)
+    return Codec(done.outputs["codec"], passages, done.facts["error"])
 
 
-def build(context: Context, parts: Sequence[Part], codec: FileRef | None) -> list[Shard]:
-    """The version's shards, in the order of its parts."""
-    settings = context.settings.index
-    rows = [part.rows for part in parts]
-    if codec is None:
-        most = max(EXACT_SHARD_PASSAGES, *rows)
-        return [Shard(tuple(group), None) for group in plan_shards(rows, most)]
-    groups = plan_shards(rows, settings.shard_passages)
-    units = plan_build(parts, groups, codec)
-    make = partial(Build, context.workspace, settings.device)
+def build(
+    context: Context, parts: Sequence[Part], groups: Sequence[Sequence[int]], codec: Codec
+) -> list[Shard]:
+    """One shard of each group of parts, with the shared codec."""
+    units = plan_build(parts, groups, codec.file)
+    make = partial(Build, context.workspace, context.settings.index.device)
     dones = run_stage(context, "build", units, [Step(make)])
     return [
-        Shard(tuple(group), done.outputs["shard"])
+        Shard(tuple(group), done.outputs["shard"], done.facts["error"])
         for group, done in zip(groups, dones, strict=True)
     ]
 
@@ -50,8 +50,8 @@ def build(context: Context, parts: Sequence[Part], codec: FileRef | None) -> lis
 def plan_build(
     parts: Sequence[Part], groups: Sequence[Sequence[int]], codec: FileRef
 ) -> list[Unit]:
-    """One unit a shard; it is named from the codec and the parts."""
-    specs = [[part_spec(n, parts[n]) for n in group] for group in groups]
+    """One unit a shard; it is named from the codec and the parts, wherever they stand."""
+    specs = [[part_spec(n, parts[member]) for n, member in enumerate(group)] for group in groups]
     return [Unit("build", {"codec": codec.json(), "parts": spec}) for spec in specs]
 
 
@@ -66,12 +66,13 @@ class Train:
         vectors = matrix(read_sample(self.workspace, refs)["vector"])
         codec = train_codec(vectors, IndexPlan(**unit.spec["plan"]))
         ref = self.workspace.write_content("codecs/{}.faiss", codec, rows=0)
-        return Result({"codec": ref}, {"rows": len(vectors)}, {})
+        error = code_error(codec, vectors[:: _step(len(vectors))])
+        return Result({"codec": ref}, {"rows": len(vectors)}, {"error": error})
 
 
 @dataclass(frozen=True)
 class Build:
-    """A shard's parts → its index file."""
+    """A shard's parts → its index file, and how well the codec fits their vectors."""
 
     workspace: Workspace
     device: str
@@ -82,8 +83,24 @@ class Build:
         parts = unit.spec["parts"]
         starts = offsets(parts)
         blocks = load_blocks(self.workspace, parts)
-        vectors = (searchable(*pair) for pair in zip(blocks, starts, strict=True))
         rows = sum(part["passages"]["rows"] for part in parts)
-        data = build_shard(codec, vectors, self.device)
+        seen: list[Float32] = []
+        vectors = (searchable(*pair) for pair in zip(blocks, starts, strict=True))
+        data = build_shard(codec, _watched(vectors, _step(rows), seen), self.device)
         ref = self.workspace.write_content("shards/{}.faiss", data, rows)
-        return Result({"shard": ref}, {"rows": rows}, {})
+        error = code_error(codec, np.concatenate(seen))
+        return Result({"shard": ref}, {"rows": rows}, {"error": error})
+
+
+def _step(rows: int) -> int:
+    """Every so manieth row makes about ERROR_ROWS of them."""
+    return max(1, rows // ERROR_ROWS)
+
+
+def _watched(
+    blocks: Iterable[tuple[Int64, Float32]], step: int, seen: list[Float32]
+) -> Iterator[tuple[Int64, Float32]]:
+    """The blocks as they are; every `step`-th vector is put into `seen` on the way."""
+    for positions, vectors in blocks:
+        seen.append(vectors[::step])
+        yield positions, vectors

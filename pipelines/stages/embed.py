@@ -9,25 +9,25 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.core.columns import token_lists, vector_column
+from pipelines.core.columns import matrix, token_lists, vector_column
 from pipelines.core.pools import TASK_CPUS
 from pipelines.core.protocols import Bool, Float32
-from pipelines.core.schemas import REJECTED, vectors_schema
+from pipelines.core.schemas import REJECTED
 from pipelines.core.settings import EncoderSettings
 from pipelines.core.units import Done, FileRef, Unit
-from pipelines.corpus.parts import encode_table
 from pipelines.models.card import EncoderCard
 from pipelines.models.encoder import load_encoder
 from pipelines.models.loading import use_threads
+from pipelines.stages.parts import PartFiles, part_facts, write_bitmap, write_vectors
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
 
 
-def embed(context: Context, parts: Sequence[FileRef], card: EncoderCard) -> list[Done]:
-    """The vectors of every part, in the order of `parts`; output "vectors" is row-aligned."""
+def embed(context: Context, parts: Sequence[PartFiles], card: EncoderCard) -> list[Done]:
+    """The vectors of every part and what a version says of it, in the order of `parts`."""
     settings = context.settings.encoder
-    units = plan_embed(parts, card, settings.stored)
+    units = plan_embed([part.passages for part in parts], card, settings.stored)
     pool = context.model_pool(len(units))
     steps = [
         Step(partial(ReadTokens, context.workspace), cpus=TASK_CPUS),
@@ -51,7 +51,8 @@ class ReadTokens:
 
     def __call__(self, unit: Unit, tables: Tables) -> Tables:
         ref = FileRef.parse(unit.spec["passages"])
-        return {"passages": self.workspace.read_table(ref, ["doc_id", "tokens"])}
+        columns = ["doc_id", "content_hash", "tokens", "truncated"]
+        return {"passages": self.workspace.read_table(ref, columns)}
 
 
 class Embed:
@@ -65,32 +66,29 @@ class Embed:
         passages = tables["passages"]
         vectors = self._encoder.encode_ids(token_lists(passages["tokens"]))
         kept = narrow(vectors, unit.spec["stored"])
-        ok = finite_documents(kept, passages["doc_id"])
-        kept[~ok] = 0
-        schema = vectors_schema(unit.spec["dim"], unit.spec["stored"])
-        table = pa.Table.from_arrays([vector_column(kept), pa.array(ok)], schema=schema)
-        return {"vectors": table, "doc_id": passages.select(["doc_id"])}
+        return {"passages": passages, "vectors": pa.table({"vector": vector_column(kept)})}
 
 
 @dataclass(frozen=True)
 class WriteVectors:
-    """Vectors → a file beside the part's passages."""
+    """Vectors → a file beside the part's passages; documents that have bad ones are set aside."""
 
     workspace: Workspace
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
-        passages = FileRef.parse(unit.spec["passages"])
-        vectors = tables["vectors"]
-        key = passages.key.replace("passages.parquet", "vectors-{}.parquet")
-        rejected = _rejected(passages.key, tables["doc_id"]["doc_id"], vectors["ok"])
-        scratch = self.workspace.scratch(unit, "rejected.parquet")
+        source, passages = FileRef.parse(unit.spec["passages"]), tables["passages"]
+        vectors = narrow(matrix(tables["vectors"]["vector"]), unit.spec["stored"])
+        bad = ~finite_documents(vectors, passages["doc_id"])
+        vectors[bad] = 0
+        rejected = _rejected(source.key, passages["doc_id"], bad)
         outputs = {
-            "vectors": self.workspace.write_content(key, encode_table(vectors), vectors.num_rows),
-            "rejected": self.workspace.write_table(scratch, rejected),
+            "vectors": write_vectors(self.workspace, source, vectors, unit.spec["stored"]),
+            "rejected": self.workspace.write_scratch(unit, "rejected.parquet", rejected),
         }
-        searchable = int(pc.sum(vectors["ok"]).as_py() or 0)
-        counts = {"rows": vectors.num_rows, "searchable": searchable}
-        return Result(outputs, counts | {"rejected": rejected.num_rows}, {})
+        if bad.any():
+            outputs["deleted"] = write_bitmap(self.workspace, bad)
+        facts = part_facts(passages, vectors, bad)
+        return Result(outputs, {"rows": len(vectors), "rejected": rejected.num_rows}, facts)
 
 
 def narrow(vectors: Float32, stored: str) -> npt.NDArray[np.floating]:
@@ -110,10 +108,10 @@ def finite_documents(vectors: npt.NDArray[np.floating], doc_ids: pa.ChunkedArray
     return whole
 
 
-def _rejected(source: str, doc_ids: pa.ChunkedArray, ok: pa.ChunkedArray) -> pa.Table:
+def _rejected(source: str, doc_ids: pa.ChunkedArray, bad: Bool) -> pa.Table:
     """One row a document; `row` is that of its first passage in the part."""
     first: dict[str, int] = {}
-    for row in np.flatnonzero(~ok.to_numpy()):
+    for row in np.flatnonzero(bad):
         first.setdefault(doc_ids[row].as_py(), int(row))
     rows = [
         {"source": source, "row": row, "doc_id": doc_id, "stage": "embed", "reason": "not_finite"}

@@ -66,8 +66,8 @@ class Encode:
         )
         vectors = self._encoder.encode_queries(queries["text"].to_pylist())
         _require_finite(vectors, queries["query_id"])
-        key = self._workspace.scratch(unit, "vectors.parquet")
-        ref = self._workspace.write_table(key, pa.table({"vector": vector_column(vectors)}))
+        table = pa.table({"vector": vector_column(vectors)})
+        ref = self._workspace.write_scratch(unit, "vectors.parquet", table)
         return Result({"vectors": ref}, {"rows": len(vectors)}, {})
 
 

@@ -41,8 +41,7 @@ class Merge:
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         refs = [FileRef.parse(ref) for ref in unit.spec["hits"]]
         hits = merge_hits([self.workspace.read_table(ref) for ref in refs], unit.spec["k"])
-        key = self.workspace.scratch(unit, "hits.parquet")
-        outputs = {"hits": self.workspace.write_table(key, hits)}
+        outputs = {"hits": self.workspace.write_scratch(unit, "hits.parquet", hits)}
         near = hits["part"].filter(pc.less_equal(ranks(hits), unit.spec["rerank_depth"]))
         pairs = {str(row["values"]): row["counts"] for row in near.value_counts().to_pylist()}
         return Result(outputs, {"rows": hits.num_rows}, {"pairs": pairs})

@@ -1,10 +1,18 @@
 """publish: a version is committed by creating its manifest only if absent."""
 
+import getpass
+import os
+import platform
+import time
+import uuid
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
+from pipelines import __version__
 from pipelines.core.errors import AuditRefused, InputError
 from pipelines.core.schemas import REJECTED
 from pipelines.core.units import Done
@@ -15,29 +23,29 @@ from pipelines.stages.workspace import Workspace
 
 @dataclass(frozen=True)
 class Published:
-    """A version and its number; `new` is false where an equal version was already the latest."""
+    """A version and its number; `new` is false where it was there before."""
 
     number: int
     version: Version
     new: bool
 
 
-def publish(context: Context, version: Version) -> Published:
-    """Commit the version, unless the latest one already says the same.
+def publish(workspace: Workspace, version: Version) -> Published:
+    """Commit the version under the number after its parent's, unless the parent says the same.
 
     Raises:
         AuditRefused: the audit found no setting that reaches the target.
-        CommitConflict: another run committed this number first.
+        CommitConflict: another run committed this number first; run again on top of it.
+        CommitStateUnknown: the storage failed, and so did looking whether the commit had landed.
     """
     _require_audit(version)
-    workspace = context.workspace
-    number = latest_number(workspace)
-    if number:
-        latest = read_version(workspace, number)
-        if latest.content() == version.content():
-            return Published(number, latest, new=False)
-    workspace.storage.create(version_key(number + 1), version.to_bytes())
-    return Published(number + 1, version, new=True)
+    if version.parent:
+        parent = read_version(workspace, version.parent)
+        if parent.content() == version.content():
+            return Published(version.parent, parent, new=False)
+    number = version.parent + 1
+    workspace.storage.create(version_key(number), version.to_bytes())
+    return Published(number, version, new=True)
 
 
 def _require_audit(version: Version) -> None:
@@ -52,10 +60,10 @@ def _require_audit(version: Version) -> None:
     )
 
 
-def latest_number(workspace: Workspace) -> int:
-    """The highest committed version's number; 0 where there is none."""
-    numbers = (version_number(entry.key) for entry in workspace.storage.list("manifests"))
-    return max((number for number in numbers if number is not None), default=0)
+def version_numbers(workspace: Workspace) -> list[int]:
+    """Of all committed versions, ascending."""
+    found = (version_number(entry.key) for entry in workspace.storage.list("manifests"))
+    return sorted(number for number in found if number is not None)
 
 
 def read_version(workspace: Workspace, number: int) -> Version:
@@ -64,16 +72,49 @@ def read_version(workspace: Workspace, number: int) -> Version:
     return Version.parse(workspace.storage.read(key), key)
 
 
+def latest_version(workspace: Workspace) -> Published | None:
+    """What readers see; None where nothing was published yet."""
+    number = max(version_numbers(workspace), default=0)
+    while workspace.storage.exists(version_key(number + 1)):  # a listing may be stale
+        number += 1
+    return Published(number, read_version(workspace, number), new=False) if number else None
+
+
 def open_version(workspace: Workspace) -> Published:
     """The latest version. Raises InputError where the folder is no index, or has no version."""
-    number = latest_number(workspace)
-    if not number:
-        root = workspace.storage.root
+    found = latest_version(workspace)
+    if found is None:
         raise InputError(
-            f"{root} holds no published version of an index.",
+            f"{workspace.storage.root} holds no published version of an index.",
             "Build one first: shardrank index CORPUS INDEX.",
         )
-    return Published(number, read_version(workspace, number), new=False)
+    return found
+
+
+def made_by(flow: str, run: str, **more: Any) -> dict[str, Any]:
+    """Who makes a version, when and how; `attempt` tells apart two that try at once."""
+    return {
+        "flow": flow,
+        "run": run,
+        "attempt": uuid.uuid4().hex,
+        "time": time.time(),
+        "by": f"{_user()}@{platform.node()}",
+        "shardrank": __version__,
+        **more,
+    }
+
+
+def _user() -> str:
+    """Who runs this; containers often run as a number without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def index_lock(workspace: Workspace) -> AbstractContextManager[None]:
+    """One writer at a time on one INDEX. Raises CommitConflict where one is at work."""
+    return workspace.storage.lock("runs/lock")
 
 
 def set_aside(context: Context, stage: str, dones: Sequence[Done]) -> int:

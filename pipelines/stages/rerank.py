@@ -85,7 +85,7 @@ def stored_tokens_serve(version: Version, card: RerankerCard) -> bool:
     the encoder's limit.
     """
     same = card.tokeniser_fingerprint == version.encoder["tokeniser_fingerprint"]
-    return same and not version.encoder["document_prompt"] and not version.counts["truncated"]
+    return same and not version.encoder["document_prompt"] and not version.live.truncated
 
 
 def group_parts(pairs: Mapping[int, int]) -> list[list[int]]:
@@ -180,8 +180,7 @@ class WriteScores:
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         scores = tables["scores"]
-        key = self.workspace.scratch(unit, "scores.parquet")
-        outputs = {"scores": self.workspace.write_table(key, scores)}
+        outputs = {"scores": self.workspace.write_scratch(unit, "scores.parquet", scores)}
         truncated = int(pc.sum(scores["truncated"]).as_py() or 0)
         bad = int(pc.sum(pc.invert(pc.is_finite(scores["logit"]))).as_py() or 0)
         counts = {"rows": scores.num_rows, "truncated": truncated, "not_finite": bad}

@@ -61,6 +61,8 @@ def run_stage(
     Raises:
         ShardrankError: of the first failure that is bad input, else RunFailed naming all.
     """
+    if not units:
+        return []
     started = time.time()
     done = context.workspace.find(units)
     todo = list({u.id: u for u in units if u.id not in done}.values())

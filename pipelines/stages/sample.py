@@ -32,7 +32,7 @@ class Draw:
 
 
 def sample(context: Context, parts: Sequence[Part], wanted: Draw) -> list[FileRef]:
-    """Files of part, row and vector of the drawn rows; rows that may not be found are left out."""
+    """Files of part, row and vector of the drawn rows, which are live ones."""
     units = plan_sample(parts, wanted)
     dones = run_stage(context, wanted.stage, units, [Step(partial(Sample, context.workspace))])
     return [done.outputs["sample"] for done in dones]
@@ -40,7 +40,7 @@ def sample(context: Context, parts: Sequence[Part], wanted: Draw) -> list[FileRe
 
 def plan_sample(parts: Sequence[Part], wanted: Draw) -> list[Unit]:
     """One unit for every PARTS_PER_UNIT parts that give rows to the sample."""
-    counts = allocate([part.rows for part in parts], wanted.rows, wanted.seed)
+    counts = allocate([part.live.passages for part in parts], wanted.rows, wanted.seed)
     drawn = [
         {**part_spec(n, part), "count": count}
         for n, (part, count) in enumerate(zip(parts, counts, strict=True))
@@ -61,14 +61,13 @@ class Sample:
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         pieces = [self._draw(spec, unit.spec["seed"]) for spec in unit.spec["parts"]]
         table = pa.concat_tables(pieces)
-        key = self.workspace.scratch(unit, "sample.parquet")
-        outputs = {"sample": self.workspace.write_table(key, table)}
+        outputs = {"sample": self.workspace.write_scratch(unit, "sample.parquet", table)}
         return Result(outputs, {"rows": table.num_rows}, {})
 
     def _draw(self, spec: dict[str, Any], seed: int) -> pa.Table:
         block = load_block(self.workspace, spec)
-        rows = draw(spec["id"], len(block.ok), spec["count"], seed)
-        rows = rows[block.ok[rows]]
+        live = np.flatnonzero(block.live)
+        rows = live[draw(spec["id"], len(live), spec["count"], seed)]
         vectors = np.ascontiguousarray(block.vectors[rows], dtype=np.float32)
         return pa.table(
             {

@@ -19,7 +19,7 @@ from pipelines.core.version import Version
 from pipelines.index.exact import sweep_topk
 from pipelines.index.refine import refine
 from pipelines.index.shard import Shard, use_threads
-from pipelines.stages.blocks import load_blocks, offsets, part_spec
+from pipelines.stages.blocks import live_positions, load_blocks, offsets, part_spec
 from pipelines.stages.encode import QueryBlock
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
@@ -75,8 +75,8 @@ class Search:
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         hits = self._hits(unit.spec)
         outputs = {
-            f"block-{n:05d}": self._workspace.write_table(
-                self._workspace.scratch(unit, f"{n:05d}.parquet"), self._block(hits, n)
+            f"block-{n:05d}": self._workspace.write_scratch(
+                unit, f"{n:05d}.parquet", self._block(hits, n)
             )
             for n in range(len(self._starts) - 1)
         }
@@ -88,7 +88,8 @@ class Search:
         if spec["shard"] is None:
             return sweep_topk(self._queries, blocks, how.k)
         shard = Shard.load(self._index.storage.read_checked(FileRef.parse(spec["shard"])))
-        positions = shard.search(self._queries, how.nprobe, how.depth)
+        live = live_positions(self._index, spec["parts"])
+        positions = shard.search(self._queries, how.nprobe, how.depth, live)
         starts = offsets(spec["parts"])
         return refine(self._queries, positions, blocks, starts, how.k)
 

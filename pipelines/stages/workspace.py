@@ -35,9 +35,9 @@ class Workspace:
         """
         return self.storage.write(key.format(sha256_hex(data)[:20]), data, rows)
 
-    def scratch(self, unit: Unit, name: str) -> str:
-        """The key of a file that only this unit's successors read."""
-        return f"units/{unit.stage}/{unit.id}.{name}"
+    def write_scratch(self, unit: Unit, name: str, table: pa.Table) -> FileRef:
+        """A table that only this unit's successors read."""
+        return self.write_table(f"units/{unit.stage}/{unit.id}.{name}", table)
 
     def find(self, units: Iterable[Unit]) -> dict[str, Done]:
         """The finished ones, by unit id: the marker reads, and every output has its length."""

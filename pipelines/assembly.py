@@ -1,0 +1,143 @@
+"""From parts to a version: compact → train → build → audit. Shared by all flows that publish."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pipelines.core.drift import drifted, outgrown
+from pipelines.core.layout import Limits, Size, plan_folds, plan_rewrites
+from pipelines.core.sizing import IndexPlan, plan_index, plan_shards
+from pipelines.core.version import Codec, Part, Shard, Version
+from pipelines.models.card import EncoderCard
+from pipelines.stages.audit import Index, audit
+from pipelines.stages.build import build, train
+from pipelines.stages.compact import compact
+from pipelines.stages.runner import Context
+
+#: Passages of a shard that has no file: small, so that exact search spreads over the workers.
+EXACT_SHARD_PASSAGES = 16_384
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a version is made from.
+
+    Attributes:
+        base: the version whose codec and shards may be kept; None: there is none that serves.
+        stored: its parts in its order, with tonight's deletions; empty without a base.
+        new: parts that no shard covers yet.
+        card: the encoder's.
+        limits: when parts and shards are rewritten.
+    """
+
+    base: Version | None
+    stored: Sequence[Part]
+    new: Sequence[Part]
+    card: EncoderCard
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """The parts, shards and codec of a version, and their audit."""
+
+    parts: Sequence[Part]
+    shards: Sequence[Shard]
+    codec: Codec | None
+    plan: IndexPlan
+    audit: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Parts, and those of the base's shards whose parts are all still there."""
+
+    parts: Sequence[Part]
+    shards: Sequence[Shard]
+
+
+def assemble(context: Context, material: Material) -> Assembled:
+    """Lay out, build and audit an index; the base's codec is kept while it serves."""
+    layout = _compacted(context, material)
+    base, settings = material.base, context.settings
+    passages = sum(part.live.passages for part in layout.parts)
+    if base and base.codec and _same_settings(context, base) and not outgrown(base.codec, passages):
+        kept = _indexed(context, material, layout, base.codec, IndexPlan(**base.index))
+        drift = drifted(base.codec, kept.shards, kept.parts, settings.compact.max_drift)
+        if not drift and _passes(audited := _audited(context, material.card, kept)):
+            return audited
+    plan = plan_index(settings.index, passages, material.card.dim)
+    fresh = replace(layout, shards=())
+    codec = train(context, layout.parts, plan)
+    return _audited(context, material.card, _indexed(context, material, fresh, codec, plan))
+
+
+def _same_settings(context: Context, base: Version) -> bool:
+    return dict(base.index_settings) == context.settings.index.deciding()
+
+
+def _passes(assembled: Assembled) -> bool:
+    return bool(assembled.audit["recall"] >= assembled.audit["target"])
+
+
+def _compacted(context: Context, material: Material) -> Layout:
+    """All parts, rewritten where the limits ask for it, and the shards that this leaves whole."""
+    parts: list[Part | None] = [*material.stored, *material.new]
+    whole = [part for part in parts if part is not None]
+    sizes = [Size(part.rows, part.live.passages) for part in whole]
+    groups = plan_rewrites(sizes, material.limits)
+    for group, rewritten in zip(groups, compact(context, whole, groups), strict=True):
+        for member in group:
+            parts[member] = None
+        parts[group[0]] = rewritten
+    moved = {old for group in groups for old in group}
+    places = {old: new for new, old in enumerate(n for n, p in enumerate(parts) if p is not None)}
+    shards = [
+        replace(shard, parts=tuple(places[n] for n in shard.parts))
+        for shard in (material.base.shards if material.base else ())
+        if shard.file and not moved.intersection(shard.parts)
+    ]
+    return Layout([part for part in parts if part is not None], shards)
+
+
+def _indexed(
+    context: Context, material: Material, layout: Layout, codec: Codec | None, plan: IndexPlan
+) -> Assembled:
+    """Shards over all parts: those of the layout that are not folded, and new ones."""
+    parts, rows = layout.parts, [part.rows for part in layout.parts]
+    if codec is None:
+        groups = plan_shards(rows, max(EXACT_SHARD_PASSAGES, *rows))
+        shards = [Shard(tuple(group), None) for group in groups]
+        return Assembled(parts, shards, None, plan, {})
+    kept = _unfolded(layout, material.limits)
+    covered = {n for shard in kept for n in shard.parts}
+    loose = [n for n in range(len(parts)) if n not in covered]
+    most = context.settings.index.shard_passages
+    groups = [[loose[n] for n in g] for g in plan_shards([rows[n] for n in loose], most)]
+    return Assembled(parts, [*kept, *build(context, parts, groups, codec)], codec, plan, {})
+
+
+def _unfolded(layout: Layout, limits: Limits) -> list[Shard]:
+    """The shards that stay: small ones of like size go, to be built anew as one with the rest."""
+    live = [part.live.passages for part in layout.parts]
+    sizes = {n: sum(live[p] for p in shard.parts) for n, shard in enumerate(layout.shards)}
+    covered = {p for shard in layout.shards for p in shard.parts}
+    loose = sum(rows for p, rows in enumerate(live) if p not in covered)
+    folded = plan_folds({**sizes, -1: loose} if loose else sizes, limits)
+    return [shard for n, shard in enumerate(layout.shards) if n not in folded]
+
+
+def _audited(context: Context, card: EncoderCard, built: Assembled) -> Assembled:
+    found = audit(context, Index(built.parts, built.shards, built.plan, card))
+    return replace(built, audit=found)
+
+
+def version_parts(assembled: Assembled) -> dict[str, Any]:
+    """The fields of a version that assembly decides."""
+    return {
+        "parts": tuple(assembled.parts),
+        "shards": tuple(assembled.shards),
+        "codec": assembled.codec,
+        "index": asdict(assembled.plan),
+        "audit": assembled.audit,
+    }

@@ -1,0 +1,52 @@
+"""The compact flow: rewrite and fold what is stored, into a version that answers as before."""
+
+from pipelines.assembly import Material, assemble, version_parts
+from pipelines.core.layout import Limits
+from pipelines.core.settings import Settings
+from pipelines.core.stored import index_encoder, index_settings
+from pipelines.core.version import Version
+from pipelines.models.card import EncoderCard
+from pipelines.stages.publish import Published, made_by, publish
+from pipelines.stages.runner import Context
+
+
+def own_settings(base: Published, wanted: Settings) -> Settings:
+    """The settings with the index's own [encoder] and [index] tables.
+
+    Raises:
+        SettingsError: another encoder is asked for than the index's.
+    """
+    encoder = index_encoder(base.version, wanted.encoder)
+    index = index_settings(base.version, wanted.index)
+    return wanted.model_copy(update={"encoder": encoder, "index": index})
+
+
+def compact_index(context: Context, base: Published) -> Published:
+    """Leave no deleted row, and no small parts or shards that could be one; embed nothing.
+
+    Args:
+        context: with `own_settings` of the base.
+        base: the version to compact.
+
+    Raises:
+        AuditRefused: the index does not reach the audit's target.
+        CommitConflict: another run published meanwhile.
+        RunFailed: some units failed; rerun to resume.
+    """
+    version, settings = base.version, context.settings
+    limits = Limits.full(version.part_size, settings.index.shard_passages)
+    card = EncoderCard.parse(version.encoder)
+    assembled = assemble(context, Material(version, version.parts, (), card, limits))
+    documents = version.live.documents
+    changes = {name: 0 for name in version.changes}
+    compacted = Version(
+        parent=base.number,
+        encoder=version.encoder,
+        recipe=version.recipe,
+        part_size=version.part_size,
+        index_settings=version.index_settings,
+        changes=changes | {"rows": documents, "unchanged": documents},
+        made=made_by("compact", context.run),
+        **version_parts(assembled),
+    )
+    return publish(context.workspace, compacted)
