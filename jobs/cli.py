@@ -1,6 +1,7 @@
 """The command line: `shardrank`. One command a job; Ray and torch load only where a job runs."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,14 @@ app = typer.Typer(
 plan_app = typer.Typer(no_args_is_help=True, help="Say what a job would do; run nothing.")
 app.add_typer(plan_app, name="plan")
 
+
+class Mode(StrEnum):
+    """Of an index run: whether the corpus is all there is, or only what is new."""
+
+    snapshot = "snapshot"
+    upsert = "upsert"
+
+
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="A TOML file of settings.", metavar="FILE")
 ]
@@ -30,6 +39,9 @@ Overrides = Annotated[
     typer.Option("--set", "-s", help="One setting; wins over the file.", metavar="TABLE.KEY=VALUE"),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own messages.")]
+ModeOption = Annotated[
+    Mode, typer.Option("--mode", help="upsert: documents that CORPUS lacks stay.")
+]
 Corpus = Annotated[str, typer.Argument(help="File, folder or glob; local or s3://.")]
 IndexPath = Annotated[str, typer.Argument(metavar="INDEX", help="Folder or s3:// of the index.")]
 Queries = Annotated[str, typer.Argument(help="File, folder or glob of queries.")]
@@ -54,15 +66,30 @@ def demo(
 def index(
     corpus: Corpus,
     index: IndexPath,
+    mode: ModeOption = Mode.snapshot,
     config: Config = None,
     overrides: Overrides = None,
     verbose: Verbose = False,
 ) -> None:
-    """Build or update an index; a new version only if the audit passes."""
+    """Build or update an index; a new version only if gate and audit let it pass."""
     from jobs.index import run
     from jobs.settings import load_settings
 
-    run(corpus, index, load_settings(config, overrides), verbose)
+    run(corpus, index, mode.value, load_settings(config, overrides), verbose)
+
+
+@app.command()
+def compact(
+    index: IndexPath,
+    config: Config = None,
+    overrides: Overrides = None,
+    verbose: Verbose = False,
+) -> None:
+    """Rewrite parts with deleted rows, fold small parts and shards; nothing is embedded."""
+    from jobs.compact import run
+    from jobs.settings import load_settings
+
+    run(index, load_settings(config, overrides), verbose)
 
 
 @app.command()
@@ -103,15 +130,64 @@ def status(path: Annotated[str, typer.Argument(help="An INDEX or an OUT.")]) -> 
     run(path)
 
 
+@app.command()
+def versions(index: IndexPath) -> None:
+    """The versions of an index: when, by what, documents, recall and size."""
+    from jobs.versions import run
+
+    run(index)
+
+
+@app.command()
+def rollback(
+    index: IndexPath, version: Annotated[int, typer.Argument(help="The version to go back to.")]
+) -> None:
+    """Make an old version the latest again; takes no longer for a large index."""
+    from jobs.rollback import run
+
+    run(index, version)
+
+
+@app.command()
+def verify(
+    index: IndexPath,
+    version: Annotated[int | None, typer.Option(help="Instead of the latest.")] = None,
+) -> None:
+    """Read every file of a version: checksums, rows, live documents."""
+    from jobs.verify import run
+
+    run(index, version)
+
+
+@app.command()
+def gc(
+    index: IndexPath,
+    keep: Annotated[int, typer.Option(min=1, help="Newest versions to keep.")] = 3,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Days for which everything younger is kept.")
+    ] = 7.0,
+    delete: Annotated[bool, typer.Option("--delete", help="Do it; otherwise only say.")] = False,
+) -> None:
+    """Delete what no kept version needs."""
+    from jobs.gc import run
+    from pipelines.core.retention import Retention
+
+    run(index, Retention(keep, grace * 86_400), delete)
+
+
 @plan_app.command("index")
 def plan_index_job(
-    corpus: Corpus, index: IndexPath, config: Config = None, overrides: Overrides = None
+    corpus: Corpus,
+    index: IndexPath,
+    mode: ModeOption = Mode.snapshot,
+    config: Config = None,
+    overrides: Overrides = None,
 ) -> None:
     """Units, memory, disk and refusals of `shardrank index`."""
     from jobs.plan import explain_index
     from jobs.settings import load_settings
 
-    explain_index(corpus, index, load_settings(config, overrides))
+    explain_index(corpus, index, mode.value, load_settings(config, overrides))
 
 
 @plan_app.command("rank")
@@ -130,7 +206,7 @@ def plan_rank_job(
 
 def main() -> None:
     """Entry point. Exit codes: 0 done; 1 failed, retry is safe; 2 bad input or settings;
-    3 the audit refused; 4 commit state unknown."""
+    3 gate or audit refused; 4 commit state unknown."""
     try:
         app()
     except ShardrankError as error:

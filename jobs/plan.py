@@ -8,6 +8,7 @@ from jobs.console import console
 from pipelines.core.pools import Pool, Resources, plan_pool
 from pipelines.core.settings import ClusterSettings, Settings
 from pipelines.core.sizing import estimate, plan_index
+from pipelines.corpus.compare import Mode
 from pipelines.indexing import IndexPlan, plan_indexing
 from pipelines.ranking import plan_ranking
 from pipelines.stages.workspace import Workspace
@@ -18,10 +19,10 @@ TEXT_PER_COMPRESSED_BYTE = 3.0
 BYTES_PER_TOKEN = 4.3
 
 
-def explain_index(corpus: str, path: str, settings: Settings) -> None:
+def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> None:
     """Print the plan of an index run. Raises what the run itself would refuse with."""
     pool = plan_pool(_resources(settings.cluster), settings.cluster)
-    plan = plan_indexing(corpus, settings)
+    plan = plan_indexing(corpus, Workspace(open_storage(path)), mode, settings)
     passages = _estimate_passages(plan, settings)
     sizes = plan_index(settings.index, passages, plan.card.dim)
     component = 2 if settings.encoder.stored == "fp16" else 4
@@ -29,6 +30,7 @@ def explain_index(corpus: str, path: str, settings: Settings) -> None:
     table = _table(f"shardrank index {corpus} {path}")
     table.add_row("source", f"{plan.bytes / 1e6:,.1f} MB in {len(plan.slices):,} slices")
     table.add_row("passages", f"about {passages:,} (by bytes), in parts of {plan.part_size:,}")
+    table.add_row("on top of", _base_line(plan, settings))
     table.add_row("encoder", f"{plan.card.name}: {plan.card.dim} components, {plan.card.dtype}")
     table.add_row("embed pool", pool.explain())
     table.add_row("index", _index_line(sizes.kind, sizes.nlist, sizes.code_bytes, sizes.opq))
@@ -54,7 +56,7 @@ def explain_rank(path: str, queries: str, settings: Settings) -> None:
     table.add_row(
         "version",
         f"{plan.published.number:06d}: {len(version.shards):,} shards, "
-        f"{len(version.parts):,} parts, {version.counts['passages']:,} passages",
+        f"{len(version.parts):,} parts, {version.live.passages:,} passages",
     )
     table.add_row("queries", f"{count:,} ({plan.queries.rejected.num_rows:,} rejected)")
     table.add_row(
@@ -93,6 +95,19 @@ def _estimate_passages(plan: IndexPlan, settings: Settings) -> int:
     text = plan.bytes * (TEXT_PER_COMPRESSED_BYTE if compressed else 1.0)
     window = min(settings.passages.max_tokens or plan.card.max_tokens, plan.card.max_tokens)
     return max(1, int(text / BYTES_PER_TOKEN / window))
+
+
+def _base_line(plan: IndexPlan, settings: Settings) -> str:
+    """What is kept of the index as it is."""
+    if plan.base is None:
+        return "nothing: a new index, everything is embedded"
+    live = plan.base.version.live
+    what = f"version {plan.base.number:06d}: {live.documents:,} documents"
+    if not plan.differs:
+        return f"{what}; only new and changed ones are embedded"
+    allowed = "" if settings.gate.reembed else "; refused without --set gate.reembed=true"
+    changed = ", ".join(plan.differs)
+    return f"{what}; {changed} changed, all {live.passages:,} passages are embedded anew{allowed}"
 
 
 def _index_line(kind: str, nlist: int, code_bytes: int, opq: bool) -> str:

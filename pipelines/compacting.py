@@ -38,7 +38,7 @@ def compact_index(context: Context, base: Published) -> Published:
     card = EncoderCard.parse(version.encoder)
     assembled = assemble(context, Material(version, version.parts, (), card, limits))
     documents = version.live.documents
-    changes = {name: 0 for name in version.changes}
+    changes = dict.fromkeys(version.changes, 0)
     compacted = Version(
         parent=base.number,
         encoder=version.encoder,

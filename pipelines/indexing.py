@@ -99,9 +99,7 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
             **{name: getattr(settings, name).deciding() for name in ("corpus", "index", "audit")},
         }
     )
-    return IndexPlan(
-        corpus, mode, slices, size, card, base, differs, recipe, part_size, run
-    )
+    return IndexPlan(corpus, mode, slices, size, card, base, differs, recipe, part_size, run)
 
 
 def _recipe(settings: Settings, card: EncoderCard) -> dict[str, Any]:
@@ -228,9 +226,7 @@ def _refuse_reembedding(plan: IndexPlan, settings: Settings) -> None:
         )
 
 
-def _replaced_in_vain(
-    workspace: Workspace, compared: Compared, dones: Sequence[Done]
-) -> int:
+def _replaced_in_vain(workspace: Workspace, compared: Compared, dones: Sequence[Done]) -> int:
     """How many documents were live before and are rejected in their new form."""
     refs = [done.outputs["rejected"] for done in dones if done.outputs["rejected"].rows]
     tables = [workspace.read_table(ref) for ref in (refs and compared.removed)]

@@ -29,6 +29,7 @@ from pipelines.stages.search import Effort, search
 from pipelines.stages.workspace import Workspace
 from pipelines.storage import list_sources, open_source
 
+
 @dataclass(frozen=True)
 class RankPlan:
     """What a rank run will read, with which models; known before any work, without Ray."""

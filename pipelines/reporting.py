@@ -14,6 +14,7 @@ from pipelines.core.evaluation import coverage
 from pipelines.core.settings import Settings
 from pipelines.core.units import total
 from pipelines.core.version import Version
+from pipelines.corpus.keys import LENGTH_STEP
 from pipelines.ranking import Ranked, RankPlan
 from pipelines.report.data import (
     AuditCurve,
@@ -28,7 +29,6 @@ from pipelines.report.data import (
     snippet,
 )
 from pipelines.report.page import render
-from pipelines.corpus.keys import LENGTH_STEP
 from pipelines.stages.workspace import Workspace
 
 EXAMPLES = 5

@@ -18,11 +18,17 @@ Bool = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Entry:
-    """A listed file. `version` changes when the content does (ETag, or mtime in ns and size)."""
+    """A listed file.
+
+    Attributes:
+        version: changes when the content does (ETag, or mtime in ns and size).
+        modified: when it was written, seconds since 1970, by the storage's clock.
+    """
 
     key: str
     bytes: int
     version: str
+    modified: float = 0.0
 
 
 class Storage(Protocol):

@@ -1,4 +1,4 @@
-"""What a scanned corpus changes in an index: ids and content hashes against those of live documents.
+"""What a corpus changes in an index: its ids and content hashes against those of live documents.
 
 All tables here are of one range of id hashes, so that no process ever holds all ids.
 """
@@ -104,13 +104,14 @@ def _first_of_id(sorted_ids: pa.ChunkedArray) -> Bool:
 def _places(ids: pa.ChunkedArray, among: pa.ChunkedArray) -> Int64:
     """int64[n]: the row of each id in `among`, or -1."""
     found = pc.fill_null(pc.index_in(ids, value_set=among), -1)
-    return found.to_numpy().astype(np.int64)
+    places: Int64 = found.to_numpy().astype(np.int64)
+    return places
 
 
 def _gone(
     place: Int64, size: int, known: Bool, same: Bool, tombstone: Bool, mode: Mode
 ) -> tuple[Bool, Bool]:
-    """bool[size] each: stored documents that are live no more, and those of them that come again."""
+    """bool[size] each: stored documents that go, and those of them that come again."""
     gone = np.full(size, mode == "snapshot")
     gone[place[known]] = False
     gone[place[known & ~same]] = True

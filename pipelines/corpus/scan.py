@@ -21,6 +21,7 @@ from pipelines.corpus.validate import (
     shown_id,
 )
 
+
 @dataclass(frozen=True)
 class ScanResult:
     """`rows` = rows of `keys` (DOCUMENT_KEYS) + rows of `rejected` (REJECTED)."""
@@ -50,11 +51,11 @@ def scan_slice(piece: Slice, opener: SourceOpener, settings: CorpusSettings) -> 
 
 
 def _key(found: Document | Tombstone) -> dict[str, int | str]:
-    gone = isinstance(found, Tombstone)
+    digest = "" if isinstance(found, Tombstone) else content_hash(found.title, found.text)
     return {
         "id_hash": id_hash(found.doc_id),
         "doc_id": found.doc_id,
-        "content_hash": "" if gone else content_hash(found.title, found.text),
+        "content_hash": digest,
         "row": found.row,
     }
 

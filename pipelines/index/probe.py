@@ -90,9 +90,7 @@ def probe_ranks(
         the audit errs to the safe side.
     """
     depth = max(1, min(max_depth, shard.size))
-    ranks = [
-        _find(exact_positions, shard.search(queries, nprobe, depth, live)) for nprobe in grid
-    ]
+    ranks = [_find(exact_positions, shard.search(queries, nprobe, depth, live)) for nprobe in grid]
     return np.stack(ranks, axis=2)
 
 

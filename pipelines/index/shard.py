@@ -69,9 +69,7 @@ class Shard:
         """Lists in it."""
         return int(self._ivf.nlist)
 
-    def search(
-        self, queries: Float32, nprobe: int, depth: int, live: Bool | None = None
-    ) -> Int64:
+    def search(self, queries: Float32, nprobe: int, depth: int, live: Bool | None = None) -> Int64:
         """Positions int64[Q, depth] of candidates, best first by their codes, padded with -1.
 
         Args:
@@ -83,8 +81,9 @@ class Shard:
         parameters: Any = faiss.SearchParametersIVF()
         parameters.nprobe = min(nprobe, self.nlist)
         if live is not None:
-            selector = faiss.IDSelectorBitmap(np.packbits(live, bitorder="little"))
-            parameters.sel = selector  # a bare pointer: `selector` must outlive the search
+            bits = np.packbits(live, bitorder="little")
+            selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+            parameters.sel = selector  # bare pointers: bits and selector must outlive the search
         if isinstance(self._index, faiss.IndexPreTransform):
             inner, parameters = parameters, faiss.SearchParametersPreTransform()
             parameters.index_params = inner  # a bare pointer: `inner` must outlive the search

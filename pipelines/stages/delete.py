@@ -24,13 +24,13 @@ def delete(context: Context, parts: Sequence[Part], compared: Compared) -> list[
     """The index's parts without what the comparison removed; their files stay as they are."""
     units = plan_delete(parts, compared)
     dones = run_stage(context, "delete", units, [Step(partial(Delete, context.workspace))])
-    left = {ordinal: part for ordinal, part in enumerate(parts)}
+    left = list(parts)
     for done in dones:
         for name, removed in done.facts["removed"].items():
             part, gone = left[int(name)], Counts(**removed)
             bitmap = done.outputs[f"deleted-{int(name):05d}"]
             left[int(name)] = replace(part, deleted=bitmap, live=part.live - gone)
-    return list(left.values())
+    return left
 
 
 def plan_delete(parts: Sequence[Part], compared: Compared) -> list[Unit]:

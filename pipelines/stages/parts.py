@@ -62,9 +62,7 @@ def part_facts(
     }
 
 
-def new_part(
-    files: PartFiles, outputs: Mapping[str, FileRef], facts: Mapping[str, Any]
-) -> Part:
+def new_part(files: PartFiles, outputs: Mapping[str, FileRef], facts: Mapping[str, Any]) -> Part:
     """The part of these files, with the vectors, deletions and facts that a marker vouches for."""
     return Part(
         id=files.passages.key.split("/")[1],

@@ -188,7 +188,8 @@ def _entry(path: Path, root: str) -> Entry | None:
 def local_entry(path: Path, key: str) -> Entry:
     """The file's size, and its modification time in ns and size as its version."""
     status = path.stat()
-    return Entry(key, status.st_size, f"{status.st_mtime_ns}-{status.st_size}")
+    version = f"{status.st_mtime_ns}-{status.st_size}"
+    return Entry(key, status.st_size, version, status.st_mtime)
 
 
 def _acquire(descriptor: int, path: Path) -> None:

@@ -9,7 +9,7 @@ Create is a PUT with If-None-Match: *
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import s3fs
@@ -95,7 +95,7 @@ class S3Storage:
         with explained(folder, "listed"):
             found = s3_files(folder)
         skip = len(self.root.rstrip("/")) + 1
-        return [Entry(e.key[skip:], e.bytes, e.version) for e in found]
+        return [replace(entry, key=entry.key[skip:]) for entry in found]
 
     def delete(self, key: str) -> None:
         path = self._path(key)
@@ -126,7 +126,9 @@ def s3_files(folder: str) -> list[Entry]:
 
 def s3_entry(info: dict[str, Any]) -> Entry:
     """From what s3fs says of an object; the version is its ETag."""
-    return Entry(f"s3://{info['name']}", int(info["size"]), str(info["ETag"]).strip('"'))
+    version = str(info["ETag"]).strip('"')
+    modified = info["LastModified"].timestamp()
+    return Entry(f"s3://{info['name']}", int(info["size"]), version, modified)
 
 
 @contextmanager

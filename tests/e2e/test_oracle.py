@@ -309,6 +309,7 @@ def settings_of(case: Case, folders: dict[str, Path]) -> Settings:
             "part_size": case.part_size,
         },
         "encoder": {"model": str(folders["encoder"]), "dim": DIM, "stored": case.stored},
+        "gate": {"max_rejected": 1},
         "index": {"kind": "exact", "shard_passages": case.part_size + longest + case.spare},
         "search": {"k": case.k, "block_queries": case.block_queries},
         "reranker": {
@@ -322,7 +323,7 @@ def settings_of(case: Case, folders: dict[str, Path]) -> Settings:
 
 def run_index(root: Path, rows: Sequence[Row], wanted: Settings) -> Published:
     corpus = write_lines(root / "corpus.jsonl", (row.line() for row in rows))
-    plan = plan_indexing(corpus, wanted)
+    plan = plan_indexing(corpus, _workspace(root / "index"), "snapshot", wanted)
     return index(_context(root / "index", plan.run, wanted), plan)
 
 
@@ -357,13 +358,13 @@ def test_flows_give_what_brute_force_gives(
     documents, reasons = expected_documents(case)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        counts = run_index(root, [SENTINEL, *case.rows], wanted).version.counts
+        version = run_index(root, [SENTINEL, *case.rows], wanted).version
         table = run_rank(root, case.queries, wanted)
         assert rejected_reasons(root) == reasons
-    assert counts["rows"] == len(case.rows) + 1
-    assert counts["documents"] == len(documents)
-    assert counts["rejected"] == reasons.total() == counts["rows"] - counts["documents"]
-    assert counts["passages"] == sum(map(len, documents.values()))
+    assert version.changes["rows"] == len(case.rows) + 1
+    assert version.live.documents == version.changes["added"] == len(documents)
+    assert version.changes["rejected"] == reasons.total() == len(case.rows) + 1 - len(documents)
+    assert version.live.passages == sum(map(len, documents.values()))
     assert table.schema == RANKINGS
     expected = pa.Table.from_pylist(expected_rankings(case, documents), RANKINGS)
     assert table.to_pylist() == expected.to_pylist()
@@ -418,14 +419,13 @@ def test_k_beyond_the_corpus_returns_the_corpus(
         assert sorted(mine) == sorted(IDS)
 
 
-def test_an_index_whose_every_vector_is_broken_ranks_nothing(
+def test_an_index_whose_every_vector_is_broken_is_refused(
     stubbed: SimpleNamespace, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     case = _plain(rows=[Row("good", "a", [], [NAN]), Row("good", "b", [], [NAN, "wing"])])
-    published = run_index(tmp_path, case.rows, settings_of(case, folders))
-    assert published.version.counts["documents"] == 0
-    assert published.version.counts["rejected"] == 2
-    assert run_rank(tmp_path, case.queries, settings_of(case, folders)).num_rows == 0
+    with pytest.raises(InputError, match="2 rows, and none can be indexed"):
+        run_index(tmp_path, case.rows, settings_of(case, folders))
+    assert rejected_reasons(tmp_path) == {"not_finite": 2}
 
 
 def test_a_corpus_without_one_good_row_is_refused(

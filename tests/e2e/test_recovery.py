@@ -44,7 +44,7 @@ SETS = (
 )
 #: The stages in order, and where each leaves its record.
 INDEX_STAGES = (
-    "scan", "resolve", "ingest", "embed", "sample", "train", "build", "questions", "audit",
+    "scan", "compare", "ingest", "embed", "sample", "train", "build", "questions", "audit",
 )  # fmt: skip
 RANK_STAGES = ("encode", "search", "merge", "rerank", "collate")
 STAGES = [*(("index", s) for s in INDEX_STAGES), *(("out", s) for s in RANK_STAGES)]

@@ -131,7 +131,7 @@ def test_four_actors_give_the_bytes_of_one(world: World, one: Run, tmp_path: Pat
 
 def test_a_rerun_does_nothing_new(world: World, one: Run, cluster: Resources) -> None:
     before = one.markers()
-    index = {"scan", "resolve", "ingest", "embed", "sample", "train", "build", "questions", "audit"}
+    index = {"scan", "compare", "ingest", "embed", "sample", "train", "build", "questions", "audit"}
     assert stages(set(before)) == index | {"encode", "search", "merge", "rerank", "collate"}
     assert run(world, one.root, *IVFPQ, "cluster.actors=2").seen == one.seen
     assert one.markers() == before

@@ -41,7 +41,7 @@ def oracle(queries: Any, parts: Any, k: int) -> Any:
     for number, query in enumerate(queries):
         best = {}
         for part in parts:
-            for row in np.flatnonzero(part.ok):
+            for row in np.flatnonzero(part.live):
                 score = pair_scores(query[None], np.array([0]), part.vectors, np.array([row]))[0]
                 hit = (-float(score), part.doc_ids[row].as_py(), int(part.passages[row]))
                 best[hit[1]] = min(hit, best.get(hit[1], hit))
@@ -81,7 +81,7 @@ def test_a_large_part_against_brute_force_in_numpy(
     part = block(rng, 1500, dim=24, coarse=coarse)
     queries = rng.normal(size=(30, 24)).astype(np.float32)
     scores = queries @ part.vectors.T
-    scores[:, ~part.ok] = -np.inf
+    scores[:, ~part.live] = -np.inf
     found = part_topk(queries, part, 10)
     by_document = np.maximum.reduceat(scores, part.starts, axis=1)
     expected = -np.sort(-by_document, axis=1)[:, :10]
@@ -147,7 +147,7 @@ def test_queries_that_are_not_finite_are_refused() -> None:
         part_topk(queries, part, 2)
 
 
-def tables(ids: Any, vectors: Any, ok: Any, dtype: str = "fp16") -> Any:
+def tables(ids: Any, vectors: Any, dtype: str = "fp16") -> Any:
     n = len(ids)
     columns = [ids, [0] * n, [""] * n, [""] * n, [""] * n, [[]] * n, [False] * n]
     schema = passages_schema(100)
@@ -155,34 +155,39 @@ def tables(ids: Any, vectors: Any, ok: Any, dtype: str = "fp16") -> Any:
         [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
     )
     kind = vectors_schema(2, dtype)
-    arrays = [pa.array(list(vectors), kind.field(0).type), pa.array(ok)]
+    arrays = [pa.array(list(vectors), kind.field(0).type)]
     return passages, pa.Table.from_arrays(arrays, schema=kind)
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "fp32"])
 def test_a_block_of_stored_tables(dtype: str) -> None:
     vectors = np.array([[1, 2], [3, 4], [5, 0.1]], np.float16 if dtype == "fp16" else np.float32)
-    passages, stored = tables(["b", "b", "a"], vectors, [True, False, True], dtype)
-    part = PartBlock.from_tables(3, pa.concat_tables([passages[:1], passages[1:]]), stored[:])
+    passages, stored = tables(["b", "b", "a"], vectors, dtype)
+    live = np.array([True, False, True])
+    whole = pa.concat_tables([passages[:1], passages[1:]])
+    part = PartBlock.from_tables(3, whole, stored[:], live)
     assert part.vectors.dtype == np.float32
     assert np.array_equal(part.vectors, vectors.astype(np.float32))
     assert (part.ordinal, part.rows, part.starts.tolist()) == (3, 3, [0, 2])
     assert part.documents.tolist() == [1, 1, 0]
-    tail = PartBlock.from_tables(3, passages[1:], stored[1:])
+    tail = PartBlock.from_tables(3, passages[1:], stored[1:], live[1:])
     assert np.array_equal(tail.vectors, part.vectors[1:])
 
 
 def test_an_empty_part() -> None:
-    part = PartBlock.from_tables(0, *tables([], np.empty((0, 2), np.float16), []))
+    part = PartBlock.from_tables(0, *tables([], np.empty((0, 2), np.float16)), np.zeros(0, bool))
     assert part_topk(np.ones((2, 2), np.float32), part, 3).equals(HITS.empty_table())
 
 
 def test_blocks_that_cannot_be_are_refused() -> None:
-    passages, stored = tables(["a", "b", "a"], np.ones((3, 2), np.float16), [True] * 3)
+    passages, stored = tables(["a", "b", "a"], np.ones((3, 2), np.float16))
+    live = np.ones(3, bool)
     with pytest.raises(IntegrityError, match="2 passages and 3 vectors"):
-        PartBlock.from_tables(0, passages[:2], stored)
+        PartBlock.from_tables(0, passages[:2], stored, live[:2])
     with pytest.raises(IntegrityError, match="not consecutive"):
-        _ = PartBlock.from_tables(0, passages, stored).documents
-    _, infinite = tables(["a"], np.full((1, 2), np.inf, np.float16), [True])
+        _ = PartBlock.from_tables(0, passages, stored, live).documents
+    _, infinite = tables(["a"], np.full((1, 2), np.inf, np.float16))
     with pytest.raises(IntegrityError, match="not finite"):
-        PartBlock.from_tables(0, passages[:1], infinite)
+        PartBlock.from_tables(0, passages[:1], infinite, live[:1])
+    hidden = PartBlock.from_tables(0, passages[:1], infinite, np.zeros(1, bool))
+    assert not part_topk(np.ones((1, 2), np.float32), hidden, 3).num_rows

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 HOUSE = (
     ("jobs",),
     ("pipelines.reporting",),
-    ("pipelines.indexing", "pipelines.ranking", "pipelines.labelling"),
+    tuple(f"pipelines.{p}" for p in ("indexing", "ranking", "compacting", "upkeep", "verifying")),
+    ("pipelines.assembly",),
     ("pipelines.stages",),
     tuple(f"pipelines.{p}" for p in ("corpus", "models", "index", "storage", "report")),
     ("pipelines.core",),

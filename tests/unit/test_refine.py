@@ -101,7 +101,7 @@ def test_exact_neighbours_are_passages_without_the_excluded(
     for number, query in enumerate(queries):
         pairs = []
         for part, offset in zip(parts, offsets, strict=True):
-            rows = np.flatnonzero(part.ok & (np.arange(part.rows) + offset != exclude[number]))
+            rows = np.flatnonzero(part.live & (np.arange(part.rows) + offset != exclude[number]))
             scores = pair_scores(query[None], np.zeros(len(rows), int), part.vectors, rows)
             pairs += [(-float(s), int(r) + offset) for s, r in zip(scores, rows, strict=True)]
         expected = sorted(pairs)[:k]

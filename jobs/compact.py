@@ -1,0 +1,25 @@
+"""shardrank compact: rewrite and fold what an index stores; nothing is embedded."""
+
+from jobs.console import ConsoleReporter, console
+from jobs.index import summary
+from pipelines.compacting import compact_index, own_settings
+from pipelines.core.fingerprint import fingerprint
+from pipelines.core.settings import Settings
+from pipelines.stages.cluster import connect
+from pipelines.stages.publish import index_lock, open_version
+from pipelines.stages.runner import Context
+from pipelines.stages.workspace import Workspace
+from pipelines.storage import open_storage
+
+
+def run(path: str, settings: Settings, verbose: bool) -> None:
+    """Compact the latest version of INDEX into a new one and print what came of it."""
+    workspace = Workspace(open_storage(path))
+    with index_lock(workspace):
+        base = open_version(workspace)
+        own = own_settings(base, settings)
+        name = fingerprint({"compact": base.version.made["attempt"], **own.audit.deciding()})
+        with connect(settings.cluster, verbose) as resources, ConsoleReporter() as reporter:
+            published = compact_index(Context(workspace, name, own, resources, reporter), base)
+    for line in summary(path, published):
+        console().print(line)

@@ -1,0 +1,41 @@
+"""shardrank gc: delete what no kept version needs."""
+
+from rich.progress import track
+
+from jobs.console import console, error_console
+from pipelines.core.retention import Retention
+from pipelines.stages.publish import index_lock
+from pipelines.stages.workspace import Workspace
+from pipelines.storage import open_storage
+from pipelines.upkeep import Garbage, collect, find_garbage
+
+
+def run(path: str, rule: Retention, delete: bool) -> None:
+    """Print what would go, and with `delete` let it go."""
+    workspace = Workspace(open_storage(path))
+    with index_lock(workspace):
+        found = find_garbage(workspace, rule)
+        if delete:
+            collect(
+                workspace,
+                found,
+                lambda keys: iter(
+                    track(
+                        list(keys),
+                        "gc",
+                        console=error_console(),
+                        disable=not error_console().is_terminal,
+                    )
+                ),
+            )
+    console().print(_say(path, found, delete))
+
+
+def _say(path: str, found: Garbage, deleted: bool) -> str:
+    verb = "Deleted" if deleted else "Would delete"
+    more = "" if deleted or not (found.files or found.versions) else " Repeat with --delete."
+    kept = ", ".join(f"{number:06d}" for number in found.kept)
+    return (
+        f"{verb} {len(found.versions)} versions and {len(found.files):,} files, "
+        f"{found.bytes / 1e6:,.1f} MB, of {path}; kept versions: {kept}.{more}"
+    )

@@ -1,0 +1,19 @@
+"""shardrank rollback: make an old version the latest again."""
+
+from jobs.console import console
+from pipelines.stages.publish import index_lock
+from pipelines.stages.workspace import Workspace
+from pipelines.storage import open_storage
+from pipelines.upkeep import roll_back
+
+
+def run(path: str, number: int) -> None:
+    """Publish version NUMBER again, under the next number."""
+    workspace = Workspace(open_storage(path))
+    with index_lock(workspace):
+        published = roll_back(workspace, number)
+    if published.new:
+        say = f"Version {published.number:06d} of {path} has the content of {number:06d}."
+    else:
+        say = f"Version {published.number:06d} of {path} has that content already."
+    console().print(say)

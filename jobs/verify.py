@@ -1,0 +1,38 @@
+"""shardrank verify: read every file of a version, and check it against the manifest."""
+
+from rich.progress import track
+
+from jobs.console import console, error_console
+from pipelines.core.errors import IntegrityError
+from pipelines.stages.publish import open_version, read_version
+from pipelines.stages.workspace import Workspace
+from pipelines.storage import open_storage
+from pipelines.verifying import checks, verify
+
+
+def run(path: str, number: int | None) -> None:
+    """Check a version, the latest by default. Raises IntegrityError where anything is wrong."""
+    workspace = Workspace(open_storage(path))
+    found = open_version(workspace)
+    number = number or found.number
+    version = found.version if number == found.number else read_version(workspace, number)
+    seen = track(
+        verify(workspace, version),
+        "verify",
+        checks(version),
+        console=error_console(),
+        disable=not error_console().is_terminal,
+    )
+    problems = [f"{piece.name}: {problem}" for piece in seen for problem in piece.problems]
+    for line in problems:
+        console().print(line)
+    if problems:
+        raise IntegrityError(
+            f"Version {number:06d} of {path} is damaged: {len(problems)} problems.",
+            "Roll back to a version that is whole, or restore the files from a backup.",
+        )
+    size = sum(ref.bytes for ref in version.files) / 1e6
+    console().print(
+        f"Version {number:06d} of {path} is whole: {len(version.files):,} files, {size:,.1f} MB, "
+        f"{version.live.documents:,} documents, {version.live.passages:,} passages."
+    )

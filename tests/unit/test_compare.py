@@ -1,0 +1,102 @@
+"""The comparison of a corpus with an index, against dictionaries."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.core.schemas import DOCUMENT_KEYS, PART_KEYS, REMOVED, SKIPS
+from pipelines.corpus.compare import DUPLICATES, Mode, compare
+
+GONE = ""  # the content hash of a tombstone
+
+
+@dataclass(frozen=True)
+class Case:
+    """Slices of (id, content hash), parts of id → content hash, and how they are compared."""
+
+    slices: list[list[tuple[str, str]]]
+    stored: dict[str, tuple[int, str]]
+    mode: Mode
+    reuse: bool
+
+
+_row = st.tuples(st.sampled_from("abcdefé"), st.sampled_from(["x", "y", GONE]))
+_cases = st.builds(
+    Case,
+    slices=st.lists(st.lists(_row, max_size=6), max_size=4),
+    stored=st.dictionaries(
+        st.sampled_from("abcdefghé"), st.tuples(st.integers(0, 3), st.sampled_from("xy"))
+    ),
+    mode=st.sampled_from(["snapshot", "upsert"]),
+    reuse=st.booleans(),
+)
+
+
+def scanned(rows: list[tuple[str, str]]) -> pa.Table:
+    # One hash for all: ids must be told apart by themselves.
+    values = [
+        {"id_hash": 1, "doc_id": doc_id, "content_hash": digest, "row": row}
+        for row, (doc_id, digest) in enumerate(rows)
+    ]
+    return pa.Table.from_pylist(values, DOCUMENT_KEYS)
+
+
+def part(case: Case, ordinal: int) -> pa.Table:
+    mine = {d: h for d, (n, h) in case.stored.items() if n == ordinal}
+    values = [
+        {
+            "id_hash": 1,
+            "doc_id": doc_id,
+            "content_hash": digest,
+            "row": 2 * row,
+            "rows": 2,
+            "tokens": 9,
+            "truncated": 1,
+        }
+        for row, (doc_id, digest) in enumerate(mine.items())
+    ]
+    return pa.Table.from_pylist(values, PART_KEYS)
+
+
+@settings(max_examples=300, deadline=None)
+@given(case=_cases)
+def test_it_is_what_dictionaries_say(case: Case) -> None:
+    slices = list(enumerate(scanned(rows) for rows in case.slices))
+    parts = [(n, part(case, n)) for n in range(4)]
+    found = compare(slices[::-1], parts[::-1], case.mode, case.reuse)
+    first: dict[str, tuple[str, tuple[int, int]]] = {}
+    duplicates, skips = [], set()
+    for n, rows in enumerate(case.slices):
+        for row, (doc_id, digest) in enumerate(rows):
+            if doc_id in first:
+                duplicates.append({"slice": n, "row": row, "doc_id": doc_id})
+                skips.add((n, row))
+            first.setdefault(doc_id, (digest, (n, row)))
+    live = {doc_id: digest for doc_id, (digest, _) in first.items() if digest != GONE}
+    gone = {doc_id for doc_id, (digest, _) in first.items() if digest == GONE}
+    before = {doc_id: digest for doc_id, (_, digest) in case.stored.items()}
+    unchanged = {d for d, h in live.items() if case.reuse and before.get(d) == h}
+    replaced = (live.keys() & before.keys()) - unchanged
+    deleted = before.keys() & gone
+    if case.mode == "snapshot":
+        deleted |= before.keys() - first.keys()
+    skips |= {first[d][1] for d in gone | unchanged}
+    assert found.duplicates.to_pylist() == duplicates
+    assert {(r["slice"], r["row"]) for r in found.skips.to_pylist()} == skips
+    removed = found.removed.to_pylist()
+    assert {r["doc_id"] for r in removed} == replaced | deleted
+    assert {r["doc_id"] for r in removed if r["replaced"]} == replaced
+    assert all(case.stored[r["doc_id"]][0] == r["part"] and r["rows"] == 2 for r in removed)
+    assert found.counts == {
+        "added": len(live.keys() - before.keys()),
+        "changed": len(replaced),
+        "unchanged": len(unchanged),
+        "tombstones": len(gone),
+        "deleted": len(deleted),
+    }
+    rows_in = sum(len(rows) for rows in case.slices)
+    assert sum(found.taken.values()) == rows_in - len(skips)
+    schemas = (found.skips.schema, found.duplicates.schema, found.removed.schema)
+    assert schemas == (SKIPS, DUPLICATES, REMOVED)
