@@ -7,14 +7,12 @@ import multiprocessing
 import os
 import pickle
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import s3fs
 
 from pipelines.core.errors import CommitConflict, InputError, IntegrityError, RunFailed
 from pipelines.core.protocols import Entry, Storage
@@ -32,47 +30,6 @@ from pipelines.storage import (
     open_storage,
     source_version,
 )
-
-REAL_S3 = "SHARDRANK_TEST_S3_ENDPOINT"
-
-
-@pytest.fixture(scope="session")
-def moto_endpoint() -> Iterator[str]:
-    """A moto server whose requests run one at a time: its own check-and-put is not atomic."""
-    server_module = pytest.importorskip("moto.server")
-    server = server_module.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    app, lock = server._server.app, threading.Lock()
-
-    def one_at_a_time(environ: dict[str, object], start_response: Callable[..., object]) -> object:
-        with lock:
-            return app(environ, start_response)
-
-    server._server.app = one_at_a_time
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(params=["local", "moto", "ceph"])
-def storage(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Storage:
-    if request.param == "local":
-        return LocalStorage(str(tmp_path / "root"))
-    if request.param == "moto":
-        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("moto_endpoint"))
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    elif REAL_S3 in os.environ:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", os.environ[REAL_S3])
-    else:
-        pytest.skip(f"{REAL_S3} is not set, so there is no real S3 to test against")
-    s3fs.S3FileSystem.clear_instance_cache()
-    bucket = f"shardrank-{uuid.uuid4().hex}"
-    s3fs.S3FileSystem().mkdir(bucket)
-    return S3Storage(f"s3://{bucket}/some/prefix")
 
 
 def keys(storage: Storage, prefix: str = "") -> list[str]:

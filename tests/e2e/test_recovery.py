@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from pipelines.storage.local import LocalStorage
+from tests.ending import Counter, Killed, counted
 from tests.inline import installed
 from tests.world import World, make_world, shardrank, snapshot
 
@@ -192,48 +193,6 @@ def end_on_ray(world: World, root: Path) -> None:
 
 
 # Ended at each write, without Ray.
-
-
-class Killed(BaseException):
-    """Ends the run at once: no `except Exception` on the way holds it up."""
-
-
-@dataclass
-class Counter:
-    """Counts writes over both flows; ends the run at one of them."""
-
-    at: int
-    before: bool
-    count: int = 0
-    key: str = ""
-
-    def guard(self, key: str, write: Any) -> Any:
-        self.count += 1
-        if self.count == self.at:
-            self.key = key
-        if self.count == self.at and self.before:
-            raise Killed
-        result = write()
-        if self.count == self.at:
-            raise Killed
-        return result
-
-
-@contextlib.contextmanager
-def counted(counter: Counter) -> Iterator[None]:
-    """Every write and create of local storage goes through the counter."""
-    write, create = LocalStorage.write, LocalStorage.create
-
-    def counted_write(self: LocalStorage, key: str, data: bytes, rows: int = 0) -> Any:
-        return counter.guard(key, lambda: write(self, key, data, rows))
-
-    def counted_create(self: LocalStorage, key: str, data: bytes) -> None:
-        counter.guard(key, lambda: create(self, key, data))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LocalStorage, "write", counted_write)
-        patch.setattr(LocalStorage, "create", counted_create)
-        yield
 
 
 def writes_of(world: World, root: Path) -> int:
