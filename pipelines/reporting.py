@@ -118,12 +118,13 @@ def _settings(finished: Finished) -> dict[str, str]:
 
 
 def _counts(version: Version, ranked: Ranked, queries: int) -> Counts:
-    live = version.live
+    live, changes = version.live, version.changes
     return Counts(
-        rows=version.changes["rows"],
+        rows=changes["rows"],
+        accepted=sum(changes[n] for n in ("added", "changed", "unchanged", "tombstones")),
+        rejected=changes["rejected"],
         documents=live.documents,
         passages=live.passages,
-        rejected=version.changes["rejected"],
         truncated=live.truncated,
         queries=queries,
         pairs=total(ranked.reranked, "rows"),

@@ -55,7 +55,13 @@ def _setting(point: AuditPoint) -> str:
 
 def reconciles(counts: Counts) -> bool:
     """Whether each row that was read is accounted for."""
-    return counts.rows == counts.documents + counts.rejected
+    return counts.rows == counts.accepted + counts.rejected
+
+
+def live(counts: Counts) -> str:
+    """What the index holds, whichever run brought it there."""
+    held = f"{_many(counts.documents, 'document')} in {_many(counts.passages, 'passage')}"
+    return f"The rows are those of the run that made this version; the index holds {held}."
 
 
 def truncated(counts: Counts) -> str:

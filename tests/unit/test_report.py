@@ -39,7 +39,7 @@ def minimal() -> ReportData:
         command="shardrank index corpus index",
         versions={},
         settings={},
-        counts=Counts(10, 10, 10, 0, 0, 0, 0),
+        counts=Counts(10, 10, 0, 10, 10, 0, 0, 0),
         audit=AuditCurve(100, 0.95, (), None, "exact"),
     )
 
@@ -55,7 +55,7 @@ def full(text: str = "a title") -> ReportData:
         command=text,
         versions={"ray": text},
         settings={"encoder.model": text},
-        counts=Counts(12, 10, 20, 2, 3, 5, 50),
+        counts=Counts(12, 10, 2, 10, 20, 3, 5, 50),
         stages=(
             StageTime("index", "embed", 4, 1, 20, 2.5),
             StageTime("rank", "rerank", 2, 0, 50, 1.5),
@@ -180,7 +180,7 @@ def test_only_retrieved_metrics_are_shown_without_a_change() -> None:
 
 
 def test_counts_that_do_not_reconcile_are_pointed_out() -> None:
-    html = render(replace(full(), counts=Counts(13, 10, 20, 2, 3, 5, 50)))
+    html = render(replace(full(), counts=Counts(13, 10, 2, 10, 20, 3, 5, 50)))
     assert "does not add up" in html
 
 
