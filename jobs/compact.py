@@ -15,11 +15,14 @@ from pipelines.storage import open_storage
 def run(path: str, settings: Settings, verbose: bool) -> None:
     """Compact the latest version of INDEX into a new one and print what came of it."""
     workspace = Workspace(open_storage(path))
-    with index_lock(workspace):
-        base = open_version(workspace)
-        own = own_settings(base, settings)
-        name = fingerprint({"compact": base.version.made["attempt"], **own.audit.deciding()})
-        with connect(settings.cluster, verbose) as resources, ConsoleReporter() as reporter:
-            published = compact_index(Context(workspace, name, own, resources, reporter), base)
+    base = open_version(workspace)
+    own = own_settings(base, settings)
+    run_name = fingerprint({"compact": base.version.made["attempt"], **own.audit.deciding()})
+    with (
+        index_lock(workspace),
+        connect(settings.cluster, verbose) as resources,
+        ConsoleReporter() as reporter,
+    ):
+        published = compact_index(Context(workspace, run_name, own, resources, reporter), base)
     for line in summary(path, published):
         console().print(line)

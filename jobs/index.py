@@ -18,12 +18,15 @@ def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -
     """Index CORPUS into INDEX and print what came of it."""
     _refuse_overlap(corpus, path)
     workspace = Workspace(open_storage(path))
-    with index_lock(workspace):
-        plan = plan_indexing(corpus, workspace, mode, settings)
-        with connect(settings.cluster, verbose) as resources, ConsoleReporter() as reporter:
-            context = Context(workspace, plan.run, settings, resources, reporter)
-            context.refuse_impossible()
-            published = index(context, plan)
+    plan = plan_indexing(corpus, workspace, mode, settings)
+    with (
+        index_lock(workspace),
+        connect(settings.cluster, verbose) as resources,
+        ConsoleReporter() as reporter,
+    ):
+        context = Context(workspace, plan.run, settings, resources, reporter)
+        context.refuse_impossible()
+        published = index(context, plan)
     for line in summary(path, published):
         console().print(line)
     return published

@@ -1,7 +1,7 @@
 """shardrank rollback: make an old version the latest again."""
 
 from jobs.console import console
-from pipelines.stages.publish import index_lock
+from pipelines.stages.publish import index_lock, open_version
 from pipelines.stages.workspace import Workspace
 from pipelines.storage import open_storage
 from pipelines.upkeep import roll_back
@@ -10,6 +10,7 @@ from pipelines.upkeep import roll_back
 def run(path: str, number: int) -> None:
     """Publish version NUMBER again, under the next number."""
     workspace = Workspace(open_storage(path))
+    open_version(workspace)  # before the lock, which would make a folder of any mistyped path
     with index_lock(workspace):
         published = roll_back(workspace, number)
     if published.new:

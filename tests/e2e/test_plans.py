@@ -5,14 +5,23 @@ from pathlib import Path
 import pytest
 
 from pipelines.core.errors import InputError, SettingsError
-from pipelines.core.settings import parse_settings
-from pipelines.indexing import plan_indexing
+from pipelines.core.settings import Settings, parse_settings
+from pipelines.indexing import IndexPlan, plan_indexing
+from pipelines.stages.workspace import Workspace
+from pipelines.storage.local import LocalStorage
 from tests.world import World, make_world
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -> World:
     return make_world(tmp_path_factory.mktemp("world"), models, documents=3, queries=1)
+
+
+def plan(world: World, corpus: str, settings: Settings) -> IndexPlan:
+    """Of an index that is not there."""
+    return plan_indexing(
+        corpus, Workspace(LocalStorage(str(world.root / "i"))), "snapshot", settings
+    )
 
 
 @pytest.mark.parametrize(
@@ -25,11 +34,11 @@ def world(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -
 def test_index_settings_that_cannot_work(world: World, override: str, words: str) -> None:
     settings = parse_settings({}, [f"encoder.model={world.encoder}", override])
     with pytest.raises(SettingsError, match=words):
-        plan_indexing(world.corpus, settings)
+        plan(world, world.corpus, settings)
 
 
 def test_a_folder_with_its_queries_is_no_corpus(world: World) -> None:
     settings = parse_settings({}, [f"encoder.model={world.encoder}"])
     with pytest.raises(InputError, match=r"corpus\.jsonl and .*queries\.jsonl"):
-        plan_indexing(str(world.root), settings)
-    assert plan_indexing(world.corpus, settings).slices
+        plan(world, str(world.root), settings)
+    assert plan(world, world.corpus, settings).slices
