@@ -56,7 +56,8 @@ def summary(path: str, published: Published) -> list[str]:
         f"  rows       {_rows(version.changes)}",
         f"  documents  {live.documents:,} ({version.changes['deleted']:,} deleted)",
         f"  passages   {live.passages:,} in {len(version.parts):,} parts,"
-        f" {len(version.shards):,} shards; {live.truncated:,} truncated",
+        f" {len(version.shards):,} shards; {version.changes['embedded']:,} embedded,"
+        f" {live.truncated:,} truncated",
         f"  index      {version.index['kind']}; {found}",
         *_rejected_line(published, path),
     ]

@@ -146,6 +146,7 @@ def index(context: Context, plan: IndexPlan) -> Published:
     made = [*ingested, *embedded]
     in_vain = _replaced_in_vain(context.workspace, compared, made)
     changes = night.changes(total(made, "rejected"), in_vain)
+    changes["embedded"] = total(embedded, "rows")
     _require_documents(plan, changes["rows"], [*stored, *new])
     night.refuse(changes, context.settings)
     _refuse(collapsed(stored, new))

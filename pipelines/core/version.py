@@ -115,7 +115,8 @@ class Version:
         index: the plan of the codec (kind, nlist, …).
         index_settings: the [index] settings that the plan was made from.
         audit: target, chosen point and measured curve.
-        changes: rows = added + changed + unchanged + tombstones + rejected; and deleted.
+        changes: rows = added + changed + unchanged + tombstones + rejected; and documents
+            deleted, and passages embedded.
         made: flow, run, attempt, time and software: who made it; differs between equal versions.
     """
 

@@ -15,7 +15,7 @@ from pipelines.stages.workspace import Workspace
 from pipelines.upkeep import history, roll_back
 
 PUBLISHERS = 8
-KINDS = ("added", "changed", "unchanged", "deleted", "tombstones", "rejected", "rows")
+KINDS = ("added", "changed", "unchanged", "deleted", "tombstones", "rejected", "rows", "embedded")
 
 
 def version(workspace: Workspace, name: str, parent: int = 0) -> Version:
