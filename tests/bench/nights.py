@@ -1,0 +1,108 @@
+"""Two nights of a real collection: what the second costs, and whether it answers like a rebuild.
+
+    python -m tests.bench.nights CORPUS.jsonl FOLDER [--set table.key=value …]
+
+The first night's corpus is the collection without ADDED of its documents; on the second these come,
+CHANGED are edited and DELETED are gone. Then the second corpus is indexed anew, beside.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.core.version import Version
+from pipelines.corpus.keys import live_keys
+from pipelines.stages.blocks import read_bitmap
+from pipelines.stages.publish import open_version
+from pipelines.stages.workspace import Workspace
+from pipelines.storage import open_storage
+
+CHANGED, ADDED, DELETED = 0.02, 0.01, 0.01
+EDIT = " This paragraph was revised last night."
+
+
+@dataclass(frozen=True)
+class Run:
+    """An index command: its wall time, and the version that it published."""
+
+    seconds: float
+    version: Version
+
+
+def write_nights(corpus: Path, folder: Path) -> tuple[Path, Path]:
+    """The corpora of both nights, JSON Lines in the order of the collection."""
+    rows = [json.loads(line) for line in corpus.read_text("utf-8").splitlines()]
+    ids = [row["_id"] for row in rows]
+    rng = random.Random(0)
+    rng.shuffle(ids)
+    one, many = round(len(rows) * ADDED), round(len(rows) * CHANGED)
+    new, gone, edited = set(ids[:one]), set(ids[one : 2 * one]), set(ids[-many:])
+    first = [row for row in rows if row["_id"] not in new]
+    second = [
+        {**row, "text": row["text"] + EDIT} if row["_id"] in edited else row
+        for row in rows
+        if row["_id"] not in gone
+    ]
+    return _write(folder / "first.jsonl", first), _write(folder / "second.jsonl", second)
+
+
+def _write(path: Path, rows: list[dict[str, str]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def run_index(corpus: Path, index: Path, sets: list[str]) -> Run:
+    """The command as a user gives it, in a process of its own."""
+    began = time.monotonic()
+    words = [sys.executable, "-c", "from jobs.cli import main; main()", "index"]
+    options = [word for value in sets for word in ("--set", value)]
+    subprocess.run([*words, str(corpus), str(index), *options], check=True)
+    seconds = time.monotonic() - began
+    return Run(seconds, open_version(Workspace(open_storage(str(index)))).version)
+
+
+def live_documents(index: Path, version: Version) -> dict[str, tuple[str, int]]:
+    """Content hash and passages of every live document, by id."""
+    workspace, found = Workspace(open_storage(str(index))), {}
+    for part in version.parts:
+        deleted = read_bitmap(workspace, part.deleted.json() if part.deleted else None, part.rows)
+        for row in live_keys(workspace.read_table(part.keys), deleted).to_pylist():
+            found[row["doc_id"]] = (row["content_hash"], row["rows"])
+    return found
+
+
+def main() -> None:
+    """Run the three builds and print what they cost and hold."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--set", action="append", default=[], dest="sets")
+    arguments = parser.parse_args()
+    nights = write_nights(arguments.corpus, arguments.folder)
+    index, anew = arguments.folder / "index", arguments.folder / "anew"
+    full = run_index(nights[0], index, arguments.sets)
+    night = run_index(nights[1], index, arguments.sets)
+    rebuilt = run_index(nights[1], anew, arguments.sets)
+    changes = {name: night.version.changes[name] for name in ("added", "changed", "deleted")}
+    before, after = (live_documents(index, run.version) for run in (full, night))
+    wanted = live_documents(anew, rebuilt.version)
+    same = after.keys() == wanted.keys()
+    known = {doc_id: digest for doc_id, (digest, _) in before.items()}
+    differing = sum(n for doc_id, (digest, n) in wanted.items() if digest != known.get(doc_id))
+    recalls = [run.version.audit["recall"] for run in (night, rebuilt)]
+    print(f"full build {full.seconds:.0f} s, second night {night.seconds:.0f} s")
+    print(f"ratio {night.seconds / full.seconds:.3f}; {changes}")
+    embedded = night.version.changes["embedded"]
+    print(f"passages embedded {embedded:,}; of new and changed documents {differing:,}")
+    print(f"same ids live as in a rebuild: {same}")
+    print(f"audited recall {recalls[0]:.4f}, of the rebuild {recalls[1]:.4f}")
+
+
+if __name__ == "__main__":
+    main()
