@@ -114,49 +114,66 @@ def rank(
 
 @app.command()
 def evaluate(
-    out: Out, qrels: Annotated[str, typer.Argument(help="Judgements: BEIR TSV or TREC.")]
+    out: Out,
+    qrels: Annotated[str, typer.Argument(help="Judgements: BEIR TSV or TREC.")],
+    config: Config = None,
+    overrides: Overrides = None,
 ) -> None:
     """nDCG@10, MRR@10 and Recall@100 of the rankings in OUT."""
     from jobs.evaluate import run
+    from jobs.settings import load_settings
 
-    run(out, qrels)
+    run(out, qrels, load_settings(config, overrides))
 
 
 @app.command()
-def status(path: Annotated[str, typer.Argument(help="An INDEX or an OUT.")]) -> None:
+def status(
+    path: Annotated[str, typer.Argument(help="An INDEX or an OUT.")],
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
     """What is done and what is left, from the files alone; needs no cluster."""
+    from jobs.settings import load_settings
     from jobs.status import run
 
-    run(path)
+    run(path, load_settings(config, overrides))
 
 
 @app.command()
-def versions(index: IndexPath) -> None:
+def versions(index: IndexPath, config: Config = None, overrides: Overrides = None) -> None:
     """The versions of an index: when, by what, documents, recall and size."""
+    from jobs.settings import load_settings
     from jobs.versions import run
 
-    run(index)
+    run(index, load_settings(config, overrides))
 
 
 @app.command()
 def rollback(
-    index: IndexPath, version: Annotated[int, typer.Argument(help="The version to go back to.")]
+    index: IndexPath,
+    version: Annotated[int, typer.Argument(help="The version to go back to.")],
+    config: Config = None,
+    overrides: Overrides = None,
 ) -> None:
     """Make an old version the latest again; takes no longer for a large index."""
     from jobs.rollback import run
+    from jobs.settings import load_settings
 
-    run(index, version)
+    run(index, version, load_settings(config, overrides))
 
 
 @app.command()
 def verify(
     index: IndexPath,
     version: Annotated[int | None, typer.Option(help="Instead of the latest.")] = None,
+    config: Config = None,
+    overrides: Overrides = None,
 ) -> None:
     """Read every file of a version: checksums, rows, live documents."""
+    from jobs.settings import load_settings
     from jobs.verify import run
 
-    run(index, version)
+    run(index, version, load_settings(config, overrides))
 
 
 @app.command()
@@ -167,12 +184,15 @@ def gc(
         float, typer.Option(min=0, help="Days for which everything younger is kept.")
     ] = 7.0,
     delete: Annotated[bool, typer.Option("--delete", help="Do it; otherwise only say.")] = False,
+    config: Config = None,
+    overrides: Overrides = None,
 ) -> None:
     """Delete what no kept version needs."""
     from jobs.gc import run
+    from jobs.settings import load_settings
     from pipelines.core.retention import Retention
 
-    run(index, Retention(keep, grace * 86_400), delete)
+    run(index, Retention(keep, grace * 86_400), delete, load_settings(config, overrides))
 
 
 @plan_app.command("index")

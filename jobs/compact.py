@@ -8,13 +8,12 @@ from pipelines.core.settings import Settings
 from pipelines.stages.cluster import connect
 from pipelines.stages.publish import index_lock, open_version
 from pipelines.stages.runner import Context
-from pipelines.stages.workspace import Workspace
-from pipelines.storage import open_storage
+from pipelines.stages.workspace import open_workspace
 
 
 def run(path: str, settings: Settings, verbose: bool) -> None:
     """Compact the latest version of INDEX into a new one and print what came of it."""
-    workspace = Workspace(open_storage(path))
+    workspace = open_workspace(path, settings)
     base = open_version(workspace)
     own = own_settings(base, settings)
     run_name = fingerprint({"compact": base.version.made["attempt"], **own.audit.deciding()})

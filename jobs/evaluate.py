@@ -5,17 +5,18 @@ import pyarrow as pa
 from jobs.console import console
 from jobs.rank import metrics_table
 from pipelines.core.evaluation import evaluate
+from pipelines.core.settings import Settings
 from pipelines.core.units import FileRef
 from pipelines.corpus.qrels import read_qrels
-from pipelines.stages.workspace import Workspace
-from pipelines.storage import open_source, open_storage
+from pipelines.stages.workspace import open_workspace
+from pipelines.storage import Sources
 
 
-def run(out: str, qrels: str) -> None:
+def run(out: str, qrels: str, settings: Settings) -> None:
     """Print the metrics; nothing in OUT changes."""
-    workspace = Workspace(open_storage(out))
+    workspace = open_workspace(out, settings)
     manifest = workspace.read_json("manifest.json")
-    with open_source(qrels) as file:
+    with Sources(settings.s3).open(qrels) as file:
         judgements = read_qrels(file.read(), qrels)
     refs = [FileRef.parse(ref) for ref in manifest["rankings"]]
     metrics = evaluate(pa.concat_tables([workspace.read_table(ref) for ref in refs]), judgements)

@@ -4,15 +4,15 @@ from rich.progress import track
 
 from jobs.console import console, error_console
 from pipelines.core.retention import Retention
+from pipelines.core.settings import Settings
 from pipelines.stages.publish import index_lock, open_version
-from pipelines.stages.workspace import Workspace
-from pipelines.storage import open_storage
+from pipelines.stages.workspace import open_workspace
 from pipelines.upkeep import Garbage, collect, find_garbage
 
 
-def run(path: str, rule: Retention, delete: bool) -> None:
+def run(path: str, rule: Retention, delete: bool, settings: Settings) -> None:
     """Print what would go, and with `delete` let it go."""
-    workspace = Workspace(open_storage(path))
+    workspace = open_workspace(path, settings)
     open_version(workspace)  # before the lock, which would make a folder of any mistyped path
     with index_lock(workspace):
         found = find_garbage(workspace, rule)

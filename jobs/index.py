@@ -10,14 +10,14 @@ from pipelines.indexing import index, plan_indexing
 from pipelines.stages.cluster import connect
 from pipelines.stages.publish import Published, index_lock
 from pipelines.stages.runner import Context
-from pipelines.stages.workspace import Workspace
-from pipelines.storage import contains, open_storage
+from pipelines.stages.workspace import open_workspace
+from pipelines.storage import contains
 
 
 def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -> Published:
     """Index CORPUS into INDEX and print what came of it."""
     _refuse_overlap(corpus, path)
-    workspace = Workspace(open_storage(path))
+    workspace = open_workspace(path, settings)
     plan = plan_indexing(corpus, workspace, mode, settings)
     with (
         index_lock(workspace),

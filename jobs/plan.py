@@ -11,8 +11,7 @@ from pipelines.core.sizing import estimate, plan_index
 from pipelines.corpus.compare import Mode
 from pipelines.indexing import IndexPlan, plan_indexing
 from pipelines.ranking import plan_ranking
-from pipelines.stages.workspace import Workspace
-from pipelines.storage import open_storage
+from pipelines.stages.workspace import open_workspace
 
 #: Rules of thumb, used only to say sizes before the text is read.
 TEXT_PER_COMPRESSED_BYTE = 3.0
@@ -22,7 +21,7 @@ BYTES_PER_TOKEN = 4.3
 def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> None:
     """Print the plan of an index run. Raises what the run itself would refuse with."""
     pool = plan_pool(_resources(settings.cluster), settings.cluster)
-    plan = plan_indexing(corpus, Workspace(open_storage(path)), mode, settings)
+    plan = plan_indexing(corpus, open_workspace(path, settings), mode, settings)
     passages = _estimate_passages(plan, settings)
     sizes = plan_index(settings.index, passages, plan.card.dim)
     component = 2 if settings.encoder.stored == "fp16" else 4
@@ -49,7 +48,7 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
 def explain_rank(path: str, queries: str, settings: Settings) -> None:
     """Print the plan of a rank run. Raises what the run itself would refuse with."""
     pool: Pool = plan_pool(_resources(settings.cluster), settings.cluster)
-    plan = plan_ranking(Workspace(open_storage(path)), queries, None, settings)
+    plan = plan_ranking(open_workspace(path, settings), queries, None, settings)
     version, count = plan.published.version, plan.queries.table.num_rows
     depth = settings.reranker.depth if plan.reranker else 0
     table = _table(f"shardrank rank {path} {queries}")

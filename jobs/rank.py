@@ -12,8 +12,7 @@ from pipelines.reporting import Finished, write_report
 from pipelines.stages.cluster import connect
 from pipelines.stages.deliver import claim, deliver
 from pipelines.stages.runner import Context
-from pipelines.stages.workspace import Workspace
-from pipelines.storage import open_storage
+from pipelines.stages.workspace import open_workspace
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class RankJob:
 
 def run(job: RankJob, settings: Settings, verbose: bool) -> None:
     """Rank QUERIES over INDEX into OUT and print what came of it."""
-    plan = plan_ranking(Workspace(open_storage(job.index)), job.queries, job.qrels, settings)
-    workspace = Workspace(open_storage(job.out))
+    plan = plan_ranking(open_workspace(job.index, settings), job.queries, job.qrels, settings)
+    workspace = open_workspace(job.out, settings)
     with (
         workspace.storage.lock("lock"),
         connect(settings.cluster, verbose) as resources,

@@ -1,15 +1,15 @@
 """shardrank rollback: make an old version the latest again."""
 
 from jobs.console import console
+from pipelines.core.settings import Settings
 from pipelines.stages.publish import index_lock, open_version
-from pipelines.stages.workspace import Workspace
-from pipelines.storage import open_storage
+from pipelines.stages.workspace import open_workspace
 from pipelines.upkeep import roll_back
 
 
-def run(path: str, number: int) -> None:
+def run(path: str, number: int, settings: Settings) -> None:
     """Publish version NUMBER again, under the next number."""
-    workspace = Workspace(open_storage(path))
+    workspace = open_workspace(path, settings)
     open_version(workspace)  # before the lock, which would make a folder of any mistyped path
     with index_lock(workspace):
         published = roll_back(workspace, number)

@@ -6,12 +6,13 @@ from rich.table import Table
 
 from jobs.console import console
 from pipelines.core.errors import InputError
+from pipelines.core.settings import Settings
 from pipelines.storage import open_storage
 
 
-def run(path: str) -> None:
+def run(path: str, settings: Settings) -> None:
     """Print one line a stage for every run that left records under PATH."""
-    storage = open_storage(path)
+    storage = open_storage(path, settings.s3)
     records = [
         (entry.key.split("/")[1], json.loads(storage.read(entry.key)))
         for entry in storage.list("runs")

@@ -4,15 +4,15 @@ from rich.progress import track
 
 from jobs.console import console, error_console
 from pipelines.core.errors import IntegrityError
+from pipelines.core.settings import Settings
 from pipelines.stages.publish import open_version, read_version
-from pipelines.stages.workspace import Workspace
-from pipelines.storage import open_storage
+from pipelines.stages.workspace import open_workspace
 from pipelines.verifying import checks, verify
 
 
-def run(path: str, number: int | None) -> None:
+def run(path: str, number: int | None, settings: Settings) -> None:
     """Check a version, the latest by default. Raises IntegrityError where anything is wrong."""
-    workspace = Workspace(open_storage(path))
+    workspace = open_workspace(path, settings)
     found = open_version(workspace)
     number = number or found.number
     version = found.version if number == found.number else read_version(workspace, number)

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from rich.table import Table
 
 from jobs.console import console
+from pipelines.core.settings import Settings
 from pipelines.stages.publish import Published
-from pipelines.stages.workspace import Workspace
-from pipelines.storage import open_storage
+from pipelines.stages.workspace import open_workspace
 from pipelines.upkeep import history
 
 COLUMNS = ("version", "when (UTC)", "by", "documents", "added", "changed", "deleted")
 
 
-def run(path: str) -> None:
+def run(path: str, settings: Settings) -> None:
     """Print one line a version, the latest last."""
     table = Table(*COLUMNS, "recall", "MB", box=None)
-    for found in history(Workspace(open_storage(path))):
+    for found in history(open_workspace(path, settings)):
         table.add_row(*_row(found))
     console().print(table)
 

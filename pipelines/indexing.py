@@ -32,7 +32,7 @@ from pipelines.stages.publish import Published, latest_version, made_by, publish
 from pipelines.stages.runner import Context
 from pipelines.stages.scan import scan
 from pipelines.stages.workspace import Workspace
-from pipelines.storage import list_sources, open_source
+from pipelines.storage import Sources
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,11 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
         SettingsError: the index's settings suit neither the model nor the parts, or an upsert
             would have to embed documents that it does not hold.
     """
-    entries = list_sources(corpus)
+    sources = Sources(settings.s3)
+    entries = sources.list(corpus)
     size = sum(entry.bytes for entry in entries)
     card = read_encoder_card(settings.encoder)
-    slices = plan_slices(entries, open_source, settings.corpus.slice_bytes)
+    slices = plan_slices(entries, sources.open, settings.corpus.slice_bytes)
     base = latest_version(workspace)
     recipe = _recipe(settings, card)
     differs = _differing(base.version.recipe, recipe) if base else []

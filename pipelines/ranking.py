@@ -27,7 +27,7 @@ from pipelines.stages.rerank import Candidates, rerank
 from pipelines.stages.runner import Context
 from pipelines.stages.search import Effort, search
 from pipelines.stages.workspace import Workspace
-from pipelines.storage import list_sources, open_source
+from pipelines.storage import Sources
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,11 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         InputError: no version, no usable queries, bad qrels, or a model that is not the index's.
     """
     published = open_version(index)
-    batch = read_queries(list_sources(queries), open_source, settings.corpus)
+    sources = Sources(settings.s3)
+    batch = read_queries(sources.list(queries), sources.open, settings.corpus)
     if not batch.table.num_rows:
         raise InputError(f"{queries} holds no usable query.", "Queries need an id and a text.")
-    judgements = _read_judgements(qrels, batch)
+    judgements = _read_judgements(sources, qrels, batch)
     encoder = index_encoder(published.version, settings.encoder)
     card = read_encoder_card(encoder)
     _require_match(published, card)
@@ -102,10 +103,10 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
     return Ranked(merged, reranked, collated)
 
 
-def _read_judgements(qrels: str | None, batch: QueryBatch) -> list[Judgement]:
+def _read_judgements(sources: Sources, qrels: str | None, batch: QueryBatch) -> list[Judgement]:
     if qrels is None:
         return []
-    with open_source(qrels) as file:
+    with sources.open(qrels) as file:
         judgements = read_qrels(file.read(), qrels)
     asked = set(batch.table["query_id"].to_pylist())
     if not any(judgement.query_id in asked for judgement in judgements):

@@ -202,6 +202,18 @@ class ClusterSettings(Table):
     retries: int = resize(3, "times a lost worker is replaced before its unit fails", ge=0)
 
 
+class S3Settings(Table):
+    """[s3]: how s3:// is reached. Credentials come from the AWS environment only."""
+
+    endpoint: str | None = resize(None, "the service's URL; none: AWS_ENDPOINT_URL, else Amazon's")
+    region: str | None = resize(None, "none: as AWS_REGION or the profile say")
+    profile: str | None = resize(None, "a profile of ~/.aws; none: AWS_PROFILE, else the default")
+    attempts: int = resize(10, "times a request is sent before it fails, with backoff", ge=1)
+    timeout: float = resize(60.0, "seconds without an answer until it is sent again", gt=0)
+    connections: int = resize(16, "requests at once from one process", ge=1)
+    part_mb: int = resize(64, "files of two such parts or more go up in parts (MiB)", ge=5)
+
+
 class Settings(Table):
     """All tables together; one object is made at the command line and handed to every stage."""
 
@@ -215,6 +227,7 @@ class Settings(Table):
     search: SearchSettings = SearchSettings()
     reranker: RerankerSettings = RerankerSettings()
     cluster: ClusterSettings = ClusterSettings()
+    s3: S3Settings = S3Settings()
 
 
 def parse_settings(tables: dict[str, Any], overrides: list[str]) -> Settings:

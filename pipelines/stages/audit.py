@@ -31,7 +31,7 @@ from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sample import Draw, sample
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
-from pipelines.storage import list_sources, open_source
+from pipelines.storage import Sources
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ def _questions(context: Context, index: Index) -> list[FileRef]:
     if settings.audit.query_file is None:
         seed = settings.index.seed + 1
         return sample(context, index.parts, Draw("questions", settings.audit.queries, seed))
-    batch = read_queries(list_sources(settings.audit.query_file), open_source, settings.corpus)
+    sources = Sources(settings.s3)
+    listed = sources.list(settings.audit.query_file)
+    batch = read_queries(listed, sources.open, settings.corpus)
     texts = write_blocks(context.workspace, batch.table, settings.search.block_queries)
     blocks = encode(context, texts, settings.encoder, index.card)
     return [block.vectors for block in blocks]

@@ -24,7 +24,7 @@ from pipelines.stages.parts import PartFiles, write_part
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
-from pipelines.storage import open_source
+from pipelines.storage import Sources
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def ingest(
 ) -> list[Done]:
     """Cut what is new into parts: outputs part-N and keys-N of a marker are a part's files."""
     units = plan_ingest(context, slices, compared, how)
-    make = partial(Ingest, context.workspace, context.settings.encoder)
+    settings = context.settings
+    make = partial(Ingest, context.workspace, Sources(settings.s3), settings.encoder)
     return run_stage(context, "ingest", units, [Step(make)])
 
 
@@ -95,6 +96,7 @@ class Ingest:
     """A slice → its parts. A part is named from its content, so equal text is equal parts."""
 
     workspace: Workspace
+    sources: Sources
     encoder: EncoderSettings
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
@@ -115,7 +117,7 @@ class Ingest:
         check_fingerprint(self.encoder.model, unit.spec["tokeniser"], tokeniser.fingerprint)
         return cut_slice(
             Slice.parse(unit.spec["slice"]),
-            open_source,
+            self.sources.open,
             CorpusSettings(**unit.spec["corpus"]),
             CutRule(**unit.spec["rule"]),
             tokeniser,

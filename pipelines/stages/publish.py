@@ -61,9 +61,17 @@ def _require_audit(version: Version) -> None:
 
 
 def version_numbers(workspace: Workspace) -> list[int]:
-    """Of all committed versions, ascending."""
-    found = (version_number(entry.key) for entry in workspace.storage.list("manifests"))
-    return sorted(number for number in found if number is not None)
+    """Of all committed versions, ascending; also of those that a stale listing does not show yet.
+
+    A newest version that went unseen would cost gc its files: it may keep none but old ones.
+    """
+    listed = (version_number(entry.key) for entry in workspace.storage.list("manifests"))
+    numbers = sorted(number for number in listed if number is not None)
+    latest = numbers[-1] if numbers else 0
+    while workspace.storage.exists(version_key(latest + 1)):
+        latest += 1
+        numbers.append(latest)
+    return numbers
 
 
 def read_version(workspace: Workspace, number: int) -> Version:
@@ -74,10 +82,10 @@ def read_version(workspace: Workspace, number: int) -> Version:
 
 def latest_version(workspace: Workspace) -> Published | None:
     """What readers see; None where nothing was published yet."""
-    number = max(version_numbers(workspace), default=0)
-    while workspace.storage.exists(version_key(number + 1)):  # a listing may be stale
-        number += 1
-    return Published(number, read_version(workspace, number), new=False) if number else None
+    numbers = version_numbers(workspace)
+    if not numbers:
+        return None
+    return Published(numbers[-1], read_version(workspace, numbers[-1]), new=False)
 
 
 def open_version(workspace: Workspace) -> Published:

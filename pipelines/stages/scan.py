@@ -11,13 +11,14 @@ from pipelines.corpus.slices import Slice
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
-from pipelines.storage import open_source
+from pipelines.storage import Sources
 
 
 def scan(context: Context, slices: Sequence[Slice]) -> list[Done]:
     """Validate every row of the corpus; one marker a slice, output "keys" has DOCUMENT_KEYS."""
     units = plan_scan(slices, context.settings.corpus)
-    return run_stage(context, "scan", units, [Step(partial(Scan, context.workspace))])
+    make = partial(Scan, context.workspace, Sources(context.settings.s3))
+    return run_stage(context, "scan", units, [Step(make)])
 
 
 def plan_scan(slices: Sequence[Slice], settings: CorpusSettings) -> list[Unit]:
@@ -31,10 +32,11 @@ class Scan:
     """A slice → its keys, its rejected rows, and their counts."""
 
     workspace: Workspace
+    sources: Sources
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         settings = CorpusSettings(**unit.spec["corpus"])
-        found = scan_slice(Slice.parse(unit.spec["slice"]), open_source, settings)
+        found = scan_slice(Slice.parse(unit.spec["slice"]), self.sources.open, settings)
         write = partial(self.workspace.write_scratch, unit)
         outputs = {
             "keys": write("keys.parquet", found.keys),

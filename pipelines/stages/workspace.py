@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,13 @@ import pyarrow as pa
 
 from pipelines.core.fingerprint import canonical_json, sha256_hex
 from pipelines.core.protocols import Storage
+from pipelines.core.settings import Settings
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.corpus.parts import decode_table, encode_table
+from pipelines.storage import open_storage
+
+#: Markers read at once: in S3 each costs a round trip.
+READERS = 16
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class Workspace:
         units = list(units)
         stages = {unit.stage for unit in units}
         marked = {e.key for stage in stages for e in self.storage.list(f"units/{stage}")}
-        found = [self._marker(unit) for unit in units if _marker_key(unit) in marked]
+        with ThreadPoolExecutor(READERS) as pool:
+            found = list(pool.map(self._marker, (u for u in units if _marker_key(u) in marked)))
         sizes = self._sizes(done for done in found if done)
         return {done.unit: done for done in found if done and _whole(done, sizes)}
 
@@ -76,6 +83,11 @@ class Workspace:
         """Bytes of every file beside the outputs, by one listing of each top folder."""
         folders = {ref.key.split("/")[0] for done in dones for ref in done.outputs.values()}
         return {e.key: e.bytes for folder in folders for e in self.storage.list(folder)}
+
+
+def open_workspace(path: str, settings: Settings) -> Workspace:
+    """What lies below a folder or s3://bucket/prefix. Raises InputError for another scheme."""
+    return Workspace(open_storage(path, settings.s3))
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,18 @@
 import os
 
 from pipelines.core.protocols import Storage
+from pipelines.core.settings import S3Settings
 from pipelines.storage.local import LocalStorage
 from pipelines.storage.s3 import S3Storage
-from pipelines.storage.sources import contains, is_s3, list_sources, open_source, source_version
+from pipelines.storage.sources import Sources, contains, is_s3
 
-__all__ = [
-    "LocalStorage",
-    "S3Storage",
-    "contains",
-    "list_sources",
-    "open_source",
-    "open_storage",
-    "source_version",
-]
+__all__ = ["LocalStorage", "S3Storage", "Sources", "contains", "open_storage"]
 
 
-def open_storage(uri: str) -> Storage:
+def open_storage(uri: str, s3: S3Settings) -> Storage:
     """The storage below a folder or s3://bucket/prefix; nothing is created or looked up yet.
 
     A local path is made absolute, so that it means the same in every worker. Raises InputError
     for another scheme.
     """
-    return S3Storage(uri.rstrip("/")) if is_s3(uri) else LocalStorage(os.path.abspath(uri))
+    return S3Storage(uri.rstrip("/"), s3) if is_s3(uri) else LocalStorage(os.path.abspath(uri))

@@ -1,8 +1,8 @@
 """An S3 bucket (or what speaks its protocol: Ceph, MinIO, R2) as storage, over s3fs.
 
-Endpoint, region and credentials come from the usual AWS environment: AWS_ENDPOINT_URL, AWS_PROFILE,
-AWS_ACCESS_KEY_ID and so on. A PUT is atomic, so there are no temporary objects and no renames.
-Create is a PUT with If-None-Match: *
+A PUT is atomic and so is the end of a multipart upload, so there are no temporary objects and no
+renames: an upload that was cut off is not listed and not read (a lifecycle rule of the bucket,
+AbortIncompleteMultipartUpload, frees its space). Create is a PUT with If-None-Match: *
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
 """
 
@@ -10,31 +10,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import s3fs
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from pipelines.core.errors import CommitStateUnknown, InputError, RunFailed, ShardrankError
+from pipelines.core.errors import CommitStateUnknown, IntegrityError
 from pipelines.core.fingerprint import sha256_hex
 from pipelines.core.protocols import Entry
+from pipelines.core.settings import S3Settings
 from pipelines.core.units import FileRef
+from pipelines.storage.client import FAILURES, FINAL, explained, filesystem, s3_files
 from pipelines.storage.keys import checked_data, checked_key, checked_prefix, conflict, missing
 
-#: Per request, inside botocore, up to half a minute in all; at 20% 503s three were too few.
-REQUEST_ATTEMPTS = 6
-CREATE_ATTEMPTS = 5
-_FAILURES = (OSError, BotoCoreError, ClientError)
-_FINAL = (FileNotFoundError, PermissionError, NoCredentialsError)
-
-
-def filesystem() -> s3fs.S3FileSystem:
-    """The process's own file system; s3fs keeps one for each process and thread.
-
-    Listings are not cached: another writer's files must be seen.
-    """
-    retries = {"max_attempts": REQUEST_ATTEMPTS, "mode": "standard"}
-    return s3fs.S3FileSystem(use_listings_cache=False, config_kwargs={"retries": retries})
+#: Of a create, a large upload and a checked read, above the retries of each request.
+ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -46,25 +34,27 @@ class S3Storage:
     """
 
     root: str
+    settings: S3Settings
 
     def read(self, key: str) -> bytes:
         path = self._path(key)
         with explained(path, "read"):
-            return _fetch(path)
+            return self._fetch(path)
 
     def read_checked(self, ref: FileRef) -> bytes:
+        """Other bytes than `ref` vouches for are asked for again: the damage may be the way's."""
         path = self._path(ref.key)
-        with explained(path, "read"):
+        for _ in range(ATTEMPTS - 1):
             try:
-                data = _fetch(path)
-            except FileNotFoundError:
-                raise missing(path) from None
-        return checked_data(data, ref, path)
+                return self._checked(path, ref)
+            except IntegrityError:
+                continue
+        return self._checked(path, ref)
 
     def write(self, key: str, data: bytes, rows: int = 0) -> FileRef:
         path = self._path(key)
         with explained(path, "written"):
-            filesystem().pipe_file(path, data)
+            self._upload(path, data)
         return FileRef(key, len(data), sha256_hex(data), rows)
 
     def create(self, key: str, data: bytes) -> None:
@@ -80,27 +70,27 @@ class S3Storage:
         """
         path = self._path(key)
         with explained(path, "created"):
-            for attempt in range(CREATE_ATTEMPTS):
+            for attempt in range(ATTEMPTS):
                 time.sleep(0.0 if attempt == 0 else 0.1 * 2**attempt)
-                if _created(path, data, last=attempt == CREATE_ATTEMPTS - 1):
+                if self._created(path, data, last=attempt == ATTEMPTS - 1):
                     return
 
     def exists(self, key: str) -> bool:
         path = self._path(key)
         with explained(path, "looked up"):
-            return bool(filesystem().isfile(path))
+            return bool(self._files.isfile(path))
 
     def list(self, prefix: str) -> list[Entry]:
         folder = "/".join(filter(None, [self.root.rstrip("/"), checked_prefix(prefix)]))
         with explained(folder, "listed"):
-            found = s3_files(folder)
+            found = s3_files(self.settings, folder)
         skip = len(self.root.rstrip("/")) + 1
         return [replace(entry, key=entry.key[skip:]) for entry in found]
 
     def delete(self, key: str) -> None:
         path = self._path(key)
         with explained(path, "deleted"):
-            filesystem().rm_file(path)
+            self._files.rm_file(path)
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
@@ -112,70 +102,64 @@ class S3Storage:
         checked_key(key)
         yield
 
+    @property
+    def _files(self) -> s3fs.S3FileSystem:
+        return filesystem(self.settings)
+
     def _path(self, key: str) -> str:
         return f"{self.root.rstrip('/')}/{checked_key(key)}"
 
+    def _fetch(self, path: str) -> bytes:
+        return bytes(self._files.cat_file(path))
 
-def s3_files(folder: str) -> list[Entry]:
-    """All objects below s3://bucket/folder, sorted; keys are full s3:// addresses."""
-    found = filesystem().find(folder, detail=True)
-    start = folder.rstrip("/") + "/"
-    entries = [s3_entry(info) for info in found.values() if not info["name"].endswith("/")]
-    return sorted((e for e in entries if e.key.startswith(start)), key=lambda entry: entry.key)
+    def _checked(self, path: str, ref: FileRef) -> bytes:
+        with explained(path, "read"):
+            try:
+                data = self._fetch(path)
+            except FileNotFoundError:
+                raise missing(path) from None
+        return checked_data(data, ref, path)
 
+    def _upload(self, path: str, data: bytes) -> None:
+        """In parts where it is large (s3fs: from two parts on).
 
-def s3_entry(info: dict[str, Any]) -> Entry:
-    """From what s3fs says of an object; the version is its ETag."""
-    version = str(info["ETag"]).strip('"')
-    modified = info["LastModified"].timestamp()
-    return Entry(f"s3://{info['name']}", int(info["size"]), version, modified)
+        Where the answer to the last request of a multipart upload is lost, its repetition finds
+        no such upload; whether the object is whole is then not known, so it is sent again.
+        """
+        part = self.settings.part_mb << 20
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._put(path, data, "overwrite")
+            except FileNotFoundError:
+                if len(data) < 2 * part:
+                    raise
+        self._put(path, data, "overwrite")
 
+    def _put(self, path: str, data: bytes, mode: str) -> None:
+        self._files.pipe_file(path, data, chunksize=self.settings.part_mb << 20, mode=mode)
 
-@contextmanager
-def explained(path: str, done: str) -> Iterator[None]:
-    """Turns the service's errors into ours, with the address."""
-    try:
-        yield
-    except ShardrankError:
-        raise
-    except FileNotFoundError:
-        hint = "Check the bucket and the key."
-        raise InputError(f"{path} could not be {done}: there is no such object.", hint) from None
-    except (PermissionError, NoCredentialsError) as error:
-        hint = "Set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; check its rights."
-        raise InputError(f"{path} could not be {done}: {error}.", hint) from error
-    except _FAILURES as error:
-        hint = "Check the network and AWS_ENDPOINT_URL, then run again."
-        raise RunFailed(f"{path} could not be {done}: {error}.", hint) from error
-
-
-def _fetch(path: str) -> bytes:
-    return bytes(filesystem().cat_file(path))
-
-
-def _created(path: str, data: bytes, last: bool) -> bool:
-    """One attempt; False where nothing is stored and another attempt may help."""
-    try:
-        filesystem().pipe_file(path, data, mode="create")
-        return True
-    except _FINAL:
-        raise
-    except _FAILURES as error:
-        stored = _stored(path, error)
-        if stored is None and last:
+    def _created(self, path: str, data: bytes, last: bool) -> bool:
+        """One attempt; False where nothing is stored and another attempt may help."""
+        try:
+            self._put(path, data, "create")
+            return True
+        except FINAL:
             raise
-    if stored is not None and stored != data:
-        raise conflict(path)
-    return stored is not None
+        except FAILURES as error:
+            stored = self._stored(path, error)
+            if stored is None and last:
+                raise
+        if stored is not None and stored != data:
+            raise conflict(path)
+        return stored is not None
 
-
-def _stored(path: str, cause: Exception) -> bytes | None:
-    try:
-        return _fetch(path)
-    except FileNotFoundError:
-        return None
-    except _FAILURES as error:
-        raise CommitStateUnknown(
-            f"{path} may or may not have been created: {cause}; looking failed too: {error}.",
-            "Look whether the object is there before you run again.",
-        ) from error
+    def _stored(self, path: str, cause: Exception) -> bytes | None:
+        try:
+            return self._fetch(path)
+        except FileNotFoundError:
+            return None
+        except FAILURES as error:
+            raise CommitStateUnknown(
+                f"{path} may or may not have been created: {cause}; looking failed too: {error}.",
+                "Look whether the object is there before you run again.",
+            ) from error

@@ -3,81 +3,97 @@
 import glob
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from pipelines.core.errors import InputError
 from pipelines.core.protocols import Entry
+from pipelines.core.settings import S3Settings
 from pipelines.core.sources import SUPPORTED_NAMES, name_format
+from pipelines.storage.client import explained, filesystem, s3_entry, s3_files
 from pipelines.storage.local import local_entry
-from pipelines.storage.s3 import explained, filesystem, s3_entry, s3_files
 
 
-def list_sources(uri: str) -> list[Entry]:
-    """The source files that `uri` stands for, sorted by address.
+@dataclass(frozen=True)
+class Sources:
+    """Reads what the user named, wherever it lies. Travels to the workers."""
 
-    A folder means all files below it. Files and folders below it whose names start with "." or
-    "_" are skipped (markers, temporary files), and so is what is neither Parquet nor JSON Lines.
+    s3: S3Settings
 
-    Args:
-        uri: a file, folder or glob (`*`, `?`, `[…]`, `**`); a local path or s3://bucket/….
+    def list(self, uri: str) -> list[Entry]:
+        """The source files that `uri` stands for, sorted by address.
 
-    Returns:
-        Entries whose key is the whole address (local ones absolute, so that every worker of a
-        cluster means the same file).
+        A folder means all files below it. Files and folders below it whose names start with "."
+        or "_" are skipped (markers, temporary files), and so is what is neither Parquet nor JSON
+        Lines.
 
-    Raises:
-        InputError: nothing is there, nothing of it is a supported file, or a folder holds both
-            documents and queries.
-    """
-    found = _s3_sources(uri) if is_s3(uri) else _local_sources(uri)
-    if not found:
-        raise InputError(f"There is no file, folder or match for {uri!r}.", "Check the path.")
-    supported = [entry for entry in found if name_format(entry.key)]
-    if not supported:
-        raise InputError(f"{uri!r} holds {_names(found)}.", f"Supported are {SUPPORTED_NAMES}.")
-    _refuse_mixed(uri, supported)
-    return sorted(supported, key=lambda entry: entry.key)
+        Args:
+            uri: a file, folder or glob (`*`, `?`, `[…]`, `**`); a local path or s3://bucket/….
 
+        Returns:
+            Entries whose key is the whole address (local ones absolute, so that every worker of a
+            cluster means the same file).
 
-def open_source(uri: str, version: str | None = None) -> BinaryIO:
-    """A seekable stream of the file's bytes.
+        Raises:
+            InputError: nothing is there, nothing of it is a supported file, or a folder holds both
+                documents and queries.
+        """
+        found = _s3_sources(self.s3, uri) if is_s3(uri) else _local_sources(uri)
+        if not found:
+            raise InputError(f"There is no file, folder or match for {uri!r}.", "Check the path.")
+        supported = [entry for entry in found if name_format(entry.key)]
+        if not supported:
+            raise InputError(f"{uri!r} holds {_names(found)}.", f"Supported are {SUPPORTED_NAMES}.")
+        _refuse_mixed(uri, supported)
+        return sorted(supported, key=lambda entry: entry.key)
 
-    Args:
-        uri: the file.
-        version: the one that it must have, as its Entry says; None takes the file as it is.
+    def open(self, uri: str, version: str | None = None) -> BinaryIO:
+        """A seekable stream of the file's bytes.
 
-    Raises:
-        InputError: it cannot be opened, or it has another version.
-    """
-    stream = _open(uri)
-    # Looked at after opening: what was replaced in between is refused too.
-    if version is not None and source_version(uri) != version:
-        stream.close()
-        raise InputError(f"{uri} changed since this run planned it.", "Run the command again.")
-    return stream
+        Args:
+            uri: the file.
+            version: the one that it must have, as its Entry says; None takes the file as it is.
 
+        Raises:
+            InputError: it cannot be opened, or it has another version.
+        """
+        stream = self._open(uri)
+        # Looked at after opening: what was replaced in between is refused too.
+        if version is not None and self.version(uri) != version:
+            stream.close()
+            raise InputError(f"{uri} changed since this run planned it.", "Run the command again.")
+        return stream
 
-def source_version(uri: str) -> str:
-    """The file's version as `list_sources` would give it now. Raises InputError if it is gone."""
-    if is_s3(uri):
-        with explained(uri, "looked up"):
-            return s3_entry(filesystem().info(uri)).version
-    try:
-        return local_entry(Path(uri), uri).version
-    except OSError as error:
-        raise InputError(f"{uri} could not be looked up: {error.strerror}.", "") from error
+    def version(self, uri: str) -> str:
+        """The file's version as `list` would give it now. Raises InputError if it is gone."""
+        if is_s3(uri):
+            with explained(uri, "looked up"):
+                return s3_entry(filesystem(self.s3).info(uri)).version
+        try:
+            return local_entry(Path(uri), uri).version
+        except OSError as error:
+            raise InputError(f"{uri} could not be looked up: {error.strerror}.", "") from error
+
+    def _open(self, uri: str) -> BinaryIO:
+        if is_s3(uri):
+            with explained(uri, "opened"):
+                return cast(BinaryIO, filesystem(self.s3).open(uri, "rb"))
+        try:
+            return Path(uri).open("rb")
+        except OSError as error:
+            raise InputError(f"{uri} could not be opened: {error.strerror}.", "") from error
 
 
 def contains(outer: str, inner: str) -> bool:
-    """Whether the folder `inner` lies where `list_sources(outer)` looks for files.
+    """Whether the folder `inner` lies where `Sources.list(outer)` looks for files.
 
     A folder holds itself and all below it. A glob holds the folders that its wildcards look into:
     `data/*.jsonl` holds `data` but not `data/index`; `data/*/*` and `data/**` hold both.
 
     Args:
-        outer: a file, folder or glob, as for `list_sources`.
+        outer: a file, folder or glob, as for `Sources.list`.
         inner: a folder; it need not exist.
     """
     if is_s3(outer) != is_s3(inner):
@@ -98,16 +114,6 @@ def is_s3(uri: str) -> bool:
             "Use a local path or s3://bucket/….",
         )
     return bool(separator)
-
-
-def _open(uri: str) -> BinaryIO:
-    if is_s3(uri):
-        with explained(uri, "opened"):
-            return cast(BinaryIO, filesystem().open(uri, "rb"))
-    try:
-        return Path(uri).open("rb")
-    except OSError as error:
-        raise InputError(f"{uri} could not be opened: {error.strerror}.", "") from error
 
 
 def _segments(uri: str) -> list[str]:
@@ -173,15 +179,15 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _s3_sources(uri: str) -> list[Entry]:
-    address = uri.rstrip("/")
+def _s3_sources(settings: S3Settings, uri: str) -> list[Entry]:
+    address, files = uri.rstrip("/"), filesystem(settings)
     with explained(uri, "listed"):
-        if "/" in address.removeprefix("s3://") and filesystem().isfile(address):
-            return [s3_entry(filesystem().info(address))]
-        found, base = s3_files(address), address
+        if "/" in address.removeprefix("s3://") and files.isfile(address):
+            return [s3_entry(files.info(address))]
+        found, base = s3_files(settings, address), address
         if not found and glob.has_magic(address):
-            matches = filesystem().glob(address, detail=True).values()
-            found, base = [s3_entry(m) for m in matches if m["type"] == "file"], address
+            matches = files.glob(address, detail=True).values()
+            found = [s3_entry(m) for m in matches if m["type"] == "file"]
             base = _fixed_part(address)
     return [entry for entry in found if _visible(entry.key, base)]
 

@@ -20,7 +20,7 @@ from pipelines.corpus.keys import live_keys
 from pipelines.stages.blocks import read_bitmap
 from pipelines.stages.publish import open_version
 from pipelines.stages.workspace import Workspace
-from pipelines.storage import open_storage
+from pipelines.storage import LocalStorage
 
 CHANGED, ADDED, DELETED = 0.02, 0.01, 0.01
 EDIT = " This paragraph was revised last night."
@@ -64,12 +64,12 @@ def run_index(corpus: Path, index: Path, sets: list[str]) -> Run:
     options = [word for value in sets for word in ("--set", value)]
     subprocess.run([*words, str(corpus), str(index), *options], check=True)
     seconds = time.monotonic() - began
-    return Run(seconds, open_version(Workspace(open_storage(str(index)))).version)
+    return Run(seconds, open_version(Workspace(LocalStorage(str(index)))).version)
 
 
 def live_documents(index: Path, version: Version) -> dict[str, tuple[str, int]]:
     """Content hash and passages of every live document, by id."""
-    workspace, found = Workspace(open_storage(str(index))), {}
+    workspace, found = Workspace(LocalStorage(str(index))), {}
     for part in version.parts:
         deleted = read_bitmap(workspace, part.deleted.json() if part.deleted else None, part.rows)
         for row in live_keys(workspace.read_table(part.keys), deleted).to_pylist():

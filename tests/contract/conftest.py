@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import s3fs
 
 from pipelines.core.protocols import Storage
-from pipelines.storage import LocalStorage, S3Storage
+from pipelines.core.settings import S3Settings
+from pipelines.storage import LocalStorage, S3Storage, Sources
+from pipelines.storage.client import filesystem
 
 REAL_S3 = "SHARDRANK_TEST_S3_ENDPOINT"
 
@@ -40,15 +41,24 @@ def storage(
     if request.param == "local":
         return LocalStorage(str(tmp_path / "root"))
     if request.param == "moto":
-        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("moto_endpoint"))
+        endpoint = request.getfixturevalue("moto_endpoint")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     elif REAL_S3 in os.environ:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", os.environ[REAL_S3])
+        endpoint = os.environ[REAL_S3]
     else:
         pytest.skip(f"{REAL_S3} is not set, so there is no real S3 to test against")
-    s3fs.S3FileSystem.clear_instance_cache()
-    bucket = f"shardrank-{uuid.uuid4().hex}"
-    s3fs.S3FileSystem().mkdir(bucket)
-    return S3Storage(f"s3://{bucket}/some/prefix")
+    return S3Storage(f"s3://{new_bucket(endpoint)}/some/prefix", S3Settings(endpoint=endpoint))
+
+
+def new_bucket(endpoint: str) -> str:
+    name = f"shardrank-{uuid.uuid4().hex}"
+    filesystem(S3Settings(endpoint=endpoint)).mkdir(name)
+    return name
+
+
+@pytest.fixture
+def sources(storage: Storage) -> Sources:
+    """What reads documents from where `storage` writes."""
+    return Sources(storage.settings) if isinstance(storage, S3Storage) else Sources(S3Settings())

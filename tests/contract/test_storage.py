@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,21 +15,13 @@ import pyarrow as pa
 import pytest
 
 from pipelines.core.errors import CommitConflict, InputError, IntegrityError, RunFailed
-from pipelines.core.protocols import Entry, Storage
-from pipelines.core.settings import CorpusSettings
+from pipelines.core.protocols import Storage
+from pipelines.core.settings import CorpusSettings, S3Settings
 from pipelines.core.units import FileRef
 from pipelines.corpus.parts import encode_table
 from pipelines.corpus.reader import SourceRow, read_slice
 from pipelines.corpus.slices import plan_slices
-from pipelines.storage import (
-    LocalStorage,
-    S3Storage,
-    contains,
-    list_sources,
-    open_source,
-    open_storage,
-    source_version,
-)
+from pipelines.storage import LocalStorage, Sources, contains, open_storage
 
 
 def keys(storage: Storage, prefix: str = "") -> list[str]:
@@ -151,7 +143,7 @@ def test_keys_that_escape_are_refused(storage: Storage, key: str) -> None:
         storage.create(key, b"")
 
 
-def test_sources_of_a_storage(storage: Storage) -> None:
+def test_sources_of_a_storage(storage: Storage, sources: Sources) -> None:
     for key in [
         "b.jsonl",
         "sub/a.parquet",
@@ -162,32 +154,32 @@ def test_sources_of_a_storage(storage: Storage) -> None:
         "_z/q.json",
     ]:
         storage.write(key, key.encode())
-    found = list_sources(storage.root)
+    found = sources.list(storage.root)
     base = storage.root + "/"
     assert [e.key for e in found] == [base + k for k in ["b.jsonl", "c.JSON.gz", "sub/a.parquet"]]
-    assert [e.key for e in list_sources(base + "*.jsonl")] == [base + "b.jsonl"]
-    assert [e.key for e in list_sources(base + "**/*.parquet")] == [base + "sub/a.parquet"]
-    assert [e.key for e in list_sources(base + "_x.jsonl")] == [base + "_x.jsonl"]
-    with open_source(found[0].key) as stream:
+    assert [e.key for e in sources.list(base + "*.jsonl")] == [base + "b.jsonl"]
+    assert [e.key for e in sources.list(base + "**/*.parquet")] == [base + "sub/a.parquet"]
+    assert [e.key for e in sources.list(base + "_x.jsonl")] == [base + "_x.jsonl"]
+    with sources.open(found[0].key) as stream:
         stream.seek(2)
         assert stream.read() == b"jsonl"
 
 
-def test_slices_of_sources(storage: Storage) -> None:
+def test_slices_of_sources(storage: Storage, sources: Sources) -> None:
     documents = [{"_id": f"d{n}", "text": f"漢 {n}"} for n in range(500)]
     lines = "".join(json.dumps(d, ensure_ascii=False) + "\n" for d in documents).encode()
     storage.write("in/a.jsonl", lines)
     storage.write("in/b.jsonl.gz", gzip.compress(lines))
     storage.write("in/c.parquet", encode_table(pa.Table.from_pylist(documents)))
-    pieces = plan_slices(list_sources(f"{storage.root}/in"), open_source, 5000)
+    pieces = plan_slices(sources.list(f"{storage.root}/in"), sources.open, 5000)
     assert len(pieces) > 5
-    rows = [row for p in pieces for row in read_slice(p, open_source, CorpusSettings())]
+    rows = [row for p in pieces for row in read_slice(p, sources.open, CorpusSettings())]
     assert [row.doc_id for row in rows] == [d["_id"] for d in documents] * 3
     assert [row.text for row in rows] == [d["text"] for d in documents] * 3
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "parquet"])
-def test_a_source_that_changes_under_a_run(storage: Storage, kind: str) -> None:
+def test_a_source_that_changes_under_a_run(storage: Storage, sources: Sources, kind: str) -> None:
     def write(text: str) -> None:
         documents = [{"_id": f"d{n}", "text": text} for n in range(3)]
         lines = "".join(json.dumps(d) + "\n" for d in documents).encode()
@@ -196,8 +188,8 @@ def test_a_source_that_changes_under_a_run(storage: Storage, kind: str) -> None:
         storage.write(f"in/a.{kind}", data[kind])
 
     def plan() -> Iterator[SourceRow]:
-        [piece] = plan_slices(list_sources(f"{storage.root}/in"), open_source, 5000)
-        return read_slice(piece, open_source, CorpusSettings())
+        [piece] = plan_slices(sources.list(f"{storage.root}/in"), sources.open, 5000)
+        return read_slice(piece, sources.open, CorpusSettings())
 
     write("one")
     before = plan()
@@ -213,54 +205,54 @@ def test_a_source_that_changes_under_a_run(storage: Storage, kind: str) -> None:
     assert [row.text for row in plan()] == ["three, longer still"] * 3
 
 
-def test_the_version_of_a_source_is_the_listed_one(storage: Storage) -> None:
+def test_the_version_of_a_source_is_the_listed_one(storage: Storage, sources: Sources) -> None:
     storage.write("in/a.jsonl", b"{}")
-    [entry] = list_sources(f"{storage.root}/in")
-    assert source_version(entry.key) == entry.version
-    open_source(entry.key, entry.version).close()
+    [entry] = sources.list(f"{storage.root}/in")
+    assert sources.version(entry.key) == entry.version
+    sources.open(entry.key, entry.version).close()
     storage.delete("in/a.jsonl")
     with pytest.raises(InputError, match="could not be looked up"):
-        source_version(entry.key)
+        sources.version(entry.key)
 
 
-def test_a_folder_of_documents_and_queries(storage: Storage) -> None:
+def test_a_folder_of_documents_and_queries(storage: Storage, sources: Sources) -> None:
     names = ["corpus.jsonl", "queries.jsonl"]
     for key in [*names, "qrels/test.tsv"]:
         storage.write(f"beir/{key}", b"{}")
     folder = f"{storage.root}/beir"
     for spelled in (folder, folder + "/"):
         with pytest.raises(InputError) as refused:
-            list_sources(spelled)
+            sources.list(spelled)
         assert all(f"{folder}/{name}" in refused.value.message for name in names)
         assert "Give the file itself" in refused.value.hint
-    assert [e.key for e in list_sources(f"{folder}/corpus.jsonl")] == [f"{folder}/corpus.jsonl"]
-    assert len(list_sources(f"{folder}/*.jsonl")) == 2, "who writes a glob means it"
+    assert [e.key for e in sources.list(f"{folder}/corpus.jsonl")] == [f"{folder}/corpus.jsonl"]
+    assert len(sources.list(f"{folder}/*.jsonl")) == 2, "who writes a glob means it"
     storage.delete("beir/queries.jsonl")
-    assert len(list_sources(folder)) == 1
+    assert len(sources.list(folder)) == 1
 
 
-def test_a_folder_of_documents_and_queries_in_folders(storage: Storage) -> None:
+def test_a_folder_of_documents_and_queries_in_folders(storage: Storage, sources: Sources) -> None:
     for key in ["corpus/corpus-0.parquet", "queries/queries-0.parquet"]:
         storage.write(f"hub/{key}", b"")
     with pytest.raises(InputError, match=r"corpus/corpus-0\.parquet and .*/queries-0\.parquet"):
-        list_sources(f"{storage.root}/hub")
-    assert len(list_sources(f"{storage.root}/hub/corpus")) == 1
+        sources.list(f"{storage.root}/hub")
+    assert len(sources.list(f"{storage.root}/hub/corpus")) == 1
 
 
-def test_sources_that_are_not_there(storage: Storage) -> None:
+def test_sources_that_are_not_there(storage: Storage, sources: Sources) -> None:
     storage.write("d.txt", b"")
     with pytest.raises(InputError, match=r"d\.txt.*Supported"):
-        list_sources(storage.root)
+        sources.list(storage.root)
     for missing in ["nothing.jsonl", "*.parquet"]:
         with pytest.raises(InputError, match="no file, folder or match"):
-            list_sources(f"{storage.root}/{missing}")
+            sources.list(f"{storage.root}/{missing}")
     with pytest.raises(InputError):
-        open_source(f"{storage.root}/nothing.jsonl")
+        sources.open(f"{storage.root}/nothing.jsonl")
 
 
 def test_other_schemes_are_refused() -> None:
     with pytest.raises(InputError, match="ftp://"):
-        open_storage("ftp://host/x")
+        open_storage("ftp://host/x", S3Settings())
 
 
 def test_a_relative_path_means_the_same_everywhere(
@@ -268,15 +260,15 @@ def test_a_relative_path_means_the_same_everywhere(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.jsonl").write_bytes(b"{}")
-    assert open_storage("x").root == str(tmp_path / "x")
-    assert list_sources("a.jsonl")[0].key == str(tmp_path / "a.jsonl")
+    assert open_storage("x", S3Settings()).root == str(tmp_path / "x")
+    assert Sources(S3Settings()).list("a.jsonl")[0].key == str(tmp_path / "a.jsonl")
 
 
 def test_a_dangling_link_is_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"{}")
     (tmp_path / "b.jsonl").symlink_to(tmp_path / "gone")
     with pytest.raises(InputError, match=r"b\.jsonl could not be listed"):
-        list_sources(str(tmp_path))
+        Sources(S3Settings()).list(str(tmp_path))
 
 
 @pytest.mark.parametrize("root", ["", "/data/", "s3://bucket/"])
@@ -393,74 +385,6 @@ def test_lock_dies_with_its_process(local: LocalStorage) -> None:
 def test_versions_of_sources_follow_their_content(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"{}")
-    before: list[Entry] = list_sources(str(path))
+    before = Sources(S3Settings()).list(str(path))
     path.write_bytes(b"{ }")
-    assert list_sources(str(path))[0].version != before[0].version
-
-
-# S3 only: answers that get lost.
-
-
-class FlakyFileSystem:
-    """Stands before s3fs: the first create succeeds (or not), and its answer is lost."""
-
-    def __init__(self, stored: bytes | None) -> None:
-        self.stored, self.creates = stored, 0
-
-    def pipe_file(self, path: str, data: bytes, mode: str) -> None:
-        self.creates += 1
-        if self.stored is not None:
-            raise OSError(22, "At least one of the pre-conditions you specified did not hold")
-        if self.creates < 3:
-            raise OSError(16, "Please reduce your request rate")
-        self.stored = data
-
-    def cat_file(self, path: str) -> bytes:
-        if self.stored is None:
-            raise FileNotFoundError(path)
-        return self.stored
-
-
-@pytest.fixture
-def flaky(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes | None], FlakyFileSystem]:
-    def install(stored: bytes | None) -> FlakyFileSystem:
-        double = FlakyFileSystem(stored)
-        monkeypatch.setattr("pipelines.storage.s3.filesystem", lambda: double)
-        monkeypatch.setattr("pipelines.storage.s3.time.sleep", lambda _: None)
-        return double
-
-    return install
-
-
-def test_our_own_success_is_no_conflict(flaky: Callable[[bytes | None], FlakyFileSystem]) -> None:
-    flaky(b"ours")
-    S3Storage("s3://b/p").create("k", b"ours")
-
-
-def test_anothers_success_is_a_conflict(flaky: Callable[[bytes | None], FlakyFileSystem]) -> None:
-    flaky(b"theirs")
-    with pytest.raises(CommitConflict):
-        S3Storage("s3://b/p").create("k", b"ours")
-
-
-def test_transient_errors_are_tried_again(
-    flaky: Callable[[bytes | None], FlakyFileSystem],
-) -> None:
-    double = flaky(None)
-    S3Storage("s3://b/p").create("k", b"ours")
-    assert (double.creates, double.stored) == (3, b"ours")
-
-
-def test_create_that_cannot_be_looked_at_is_unknown(
-    flaky: Callable[[bytes | None], FlakyFileSystem], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pipelines.core.errors import CommitStateUnknown
-
-    double = flaky(b"ours")
-
-    def unreachable(path: str) -> bytes:
-        raise OSError(5, "Connection lost")
-
-    monkeypatch.setattr(double, "cat_file", unreachable)
-    with pytest.raises(CommitStateUnknown, match="Connection lost"):
-        S3Storage("s3://b/p").create("k", b"ours")
+    assert Sources(S3Settings()).list(str(path))[0].version != before[0].version

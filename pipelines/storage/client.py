@@ -1,0 +1,79 @@
+"""The connection to S3: one client a process, and the service's errors in our words."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import s3fs
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from pipelines.core.errors import InputError, RunFailed, ShardrankError
+from pipelines.core.protocols import Entry
+from pipelines.core.settings import S3Settings
+
+#: What a request can end with after its retries.
+FAILURES = (OSError, BotoCoreError, ClientError)
+#: What trying again cannot help.
+FINAL = (FileNotFoundError, PermissionError, NoCredentialsError)
+
+
+def filesystem(settings: S3Settings) -> s3fs.S3FileSystem:
+    """The process's own file system for these settings; threads share it.
+
+    Listings are not cached: another writer's files must be seen.
+    """
+    return _connect(settings, os.getpid())
+
+
+@lru_cache
+def _connect(settings: S3Settings, process: int) -> s3fs.S3FileSystem:
+    """`process` keeps a forked child from its parent's sockets."""
+    return s3fs.S3FileSystem(
+        skip_instance_cache=True,
+        use_listings_cache=False,
+        endpoint_url=settings.endpoint,
+        profile=settings.profile,
+        client_kwargs={"region_name": settings.region} if settings.region else None,
+        max_concurrency=settings.connections,
+        config_kwargs={
+            "retries": {"max_attempts": settings.attempts, "mode": "standard"},
+            "connect_timeout": settings.timeout,
+            "read_timeout": settings.timeout,
+            "max_pool_connections": settings.connections,
+        },
+    )
+
+
+def s3_files(settings: S3Settings, folder: str) -> list[Entry]:
+    """All objects below s3://bucket/folder, sorted; keys are full s3:// addresses."""
+    found = filesystem(settings).find(folder, detail=True)
+    start = folder.rstrip("/") + "/"
+    entries = [s3_entry(info) for info in found.values() if not info["name"].endswith("/")]
+    return sorted((e for e in entries if e.key.startswith(start)), key=lambda entry: entry.key)
+
+
+def s3_entry(info: dict[str, Any]) -> Entry:
+    """From what s3fs says of an object; the version is its ETag."""
+    version = str(info["ETag"]).strip('"')
+    modified = info["LastModified"].timestamp()
+    return Entry(f"s3://{info['name']}", int(info["size"]), version, modified)
+
+
+@contextmanager
+def explained(path: str, done: str) -> Iterator[None]:
+    """Turns the service's errors into ours, with the address."""
+    try:
+        yield
+    except ShardrankError:
+        raise
+    except FileNotFoundError:
+        hint = "Check the bucket and the key."
+        raise InputError(f"{path} could not be {done}: there is no such object.", hint) from None
+    except (PermissionError, NoCredentialsError) as error:
+        hint = "Set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; check its rights."
+        raise InputError(f"{path} could not be {done}: {error}.", hint) from error
+    except FAILURES as error:
+        hint = "Check the network and s3.endpoint (or AWS_ENDPOINT_URL), then run again."
+        raise RunFailed(f"{path} could not be {done}: {error}.", hint) from error
