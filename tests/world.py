@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from jobs.cli import main
+from pipelines.core.protocols import Storage
 from pipelines.core.version import Version
 from pipelines.storage.local import LocalStorage
 from tests.tiny_models import WORDS, tiny_encoder, tiny_reranker
@@ -42,11 +43,11 @@ class World:
     def qrels(self) -> str:
         return str(self.root / "qrels.tsv")
 
-    def index(self, index: Path, *sets: str) -> list[str]:
+    def index(self, index: Path | str, *sets: str) -> list[str]:
         """Arguments of `shardrank index`."""
         return ["index", self.corpus, str(index), *self._sets(*sets)]
 
-    def rank(self, index: Path, out: Path, *sets: str) -> list[str]:
+    def rank(self, index: Path | str, out: Path | str, *sets: str) -> list[str]:
         """Arguments of `shardrank rank`."""
         files = [str(index), self.queries, str(out), "--qrels", self.qrels]
         return ["rank", *files, *self._sets(*sets)]
@@ -93,21 +94,29 @@ def shardrank(*words: str) -> int:
 
 
 def snapshot(index: Path, out: Path | None = None) -> dict[str, Any]:
-    """What a reader sees: the bytes of every file, and the versions without who made them."""
-    kept: dict[str, Any] = _files(index, INDEX_FOLDERS) | versions(index)
+    """What a reader of these folders sees."""
+    return snapshot_of(LocalStorage(str(index)), LocalStorage(str(out)) if out else None)
+
+
+def snapshot_of(index: Storage, out: Storage | None = None) -> dict[str, Any]:
+    """The bytes of every file, and the versions without who made them."""
+    kept: dict[str, Any] = _files(index, INDEX_FOLDERS) | _versions(index)
     if out is not None:
         kept |= _files(out, ("rankings",))
-        kept |= {name: (out / name).read_bytes() for name in OUT_FILES}
+        kept |= {name: out.read(name) for name in OUT_FILES}
     return kept
 
 
 def versions(index: Path) -> dict[str, Any]:
-    """The content of every committed version, by its file's name."""
-    found = sorted((index / "manifests").glob("*.json"))
-    return {path.name: Version.parse(path.read_bytes(), path.name).content() for path in found}
+    """The content of every committed version, by its file's key."""
+    return _versions(LocalStorage(str(index)))
 
 
-def _files(root: Path, folders: Sequence[str]) -> dict[str, bytes]:
-    storage = LocalStorage(str(root))
+def _versions(index: Storage) -> dict[str, Any]:
+    keys = [entry.key for entry in index.list("manifests")]
+    return {key: Version.parse(index.read(key), key).content() for key in keys}
+
+
+def _files(storage: Storage, folders: Sequence[str]) -> dict[str, bytes]:
     keys = [entry.key for folder in folders for entry in storage.list(folder)]
     return {key: storage.read(key) for key in keys}
