@@ -259,5 +259,5 @@ def _ending(create: Any, before: bool) -> Any:
 @pytest.mark.slow
 def test_ended_at_every_write(world: World, expected: dict[str, Any], tmp_path: Path) -> None:
     keys = check_every(world, expected, tmp_path, every=1, first=1)
-    wanted = {"units", "runs", "parts", "codecs", "shards", "manifests", "rankings", "run.json"}
+    wanted = {"units", "runs", "parts", "codecs", "shards", "manifests", "rankings"}
     assert wanted | {"run.trec", "metrics.json", "manifest.json"} <= keys
