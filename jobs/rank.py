@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from jobs.console import ConsoleReporter, console
+from pipelines.core.fingerprint import fingerprint
 from pipelines.core.settings import Settings
-from pipelines.ranking import RankPlan, plan_ranking, rank
+from pipelines.ranking import Ranked, RankPlan, plan_ranking, rank
 from pipelines.reporting import Finished, write_report
 from pipelines.stages.cluster import connect
-from pipelines.stages.deliver import claim, deliver
+from pipelines.stages.deliver import RANKED, claim, deliver
 from pipelines.stages.runner import Context
 from pipelines.stages.workspace import open_workspace
 
@@ -37,27 +38,39 @@ def run(job: RankJob, settings: Settings, verbose: bool) -> None:
     ):
         context = Context(workspace, plan.run, settings, resources, reporter)
         context.refuse_impossible()
-        claim(workspace, plan.run, job.overwrite)
+        claim(workspace, RANKED, plan.run, job.overwrite)
         metrics = _run(context, plan)
     _print(job, plan, metrics)
 
 
 def _run(context: Context, plan: RankPlan) -> dict[str, dict[str, float]] | None:
     ranked = rank(context, plan)
-    metrics = deliver(context, ranked.collated, plan.judgements, about(plan))
+    # Apart from the manifest, which is the same wherever the index lies.
+    context.workspace.write_json("origin.json", {"index": plan.index.storage.root})
+    metrics = deliver(context, ranked.collated, plan.judgements, about(plan, ranked))
     command = " ".join(["shardrank", *sys.argv[1:]])
     write_report(context.workspace, Finished(plan, ranked, metrics, context.settings, command))
     return metrics
 
 
-def about(plan: RankPlan) -> dict[str, object]:
-    """What OUT/manifest.json says of the run, beside its files."""
+def about(plan: RankPlan, ranked: Ranked) -> dict[str, object]:
+    """What OUT/manifest.json says of the run, beside its files: models, and what labels need."""
     return {
         "index_version": plan.published.number,
+        "index_content": fingerprint(plan.published.version.content()),
         "encoder": plan.card.fingerprint,
         "reranker": plan.reranker.fingerprint if plan.reranker else None,
         "queries": plan.queries.table.num_rows,
         "queries_rejected": plan.queries.rejected.num_rows,
+        "blocks": [
+            {
+                "queries": block.queries.json(),
+                "vectors": block.vectors.json(),
+                "hits": done.outputs["hits"].json(),
+            }
+            for block, done in zip(ranked.blocks, ranked.merged, strict=True)
+        ],
+        "scores": [done.outputs["scores"].json() for done in ranked.reranked],
     }
 
 

@@ -11,7 +11,7 @@ from pipelines.core.fingerprint import fingerprint
 from pipelines.core.settings import EncoderSettings, Settings
 from pipelines.core.stored import index_encoder
 from pipelines.core.units import Done
-from pipelines.corpus.qrels import read_qrels
+from pipelines.corpus.qrels import read_judged
 from pipelines.corpus.queries import QueryBatch, read_queries
 from pipelines.models.card import (
     EncoderCard,
@@ -20,10 +20,10 @@ from pipelines.models.card import (
     read_reranker_card,
 )
 from pipelines.stages.collate import collate
-from pipelines.stages.encode import encode, write_blocks
+from pipelines.stages.encode import QueryBlock, encode, write_blocks
 from pipelines.stages.merge import merge
 from pipelines.stages.publish import Published, open_version
-from pipelines.stages.rerank import Candidates, rerank
+from pipelines.stages.rerank import Candidates, count_pairs, rerank
 from pipelines.stages.runner import Context
 from pipelines.stages.search import Effort, search
 from pipelines.stages.workspace import Workspace
@@ -47,8 +47,9 @@ class RankPlan:
 
 @dataclass(frozen=True)
 class Ranked:
-    """What a rank run leaves: the markers of its last stages."""
+    """What a rank run leaves: its query blocks, and the markers of its last stages."""
 
+    blocks: Sequence[QueryBlock]
     merged: Sequence[Done]
     reranked: Sequence[Done]
     collated: Sequence[Done]
@@ -65,7 +66,8 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     batch = read_queries(sources.list(queries), sources.open, settings.corpus)
     if not batch.table.num_rows:
         raise InputError(f"{queries} holds no usable query.", "Queries need an id and a text.")
-    judgements = _read_judgements(sources, qrels, batch)
+    asked = batch.table["query_id"].to_pylist()
+    judgements = read_judged(sources.open, qrels, asked) if qrels else []
     encoder = index_encoder(published.version, settings.encoder)
     card = read_encoder_card(encoder)
     _require_match(published, card)
@@ -94,28 +96,21 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
     merged = merge(context, searched, len(blocks), depth if plan.reranker else 0)
     reranked: list[Done] = []
     if plan.reranker:
-        candidates = Candidates(blocks, merged, version, plan.index)
+        candidates = Candidates(
+            queries=[block.queries for block in blocks],
+            hits=[done.outputs["hits"] for done in merged],
+            pairs=count_pairs(merged),
+            depth=depth,
+            version=version,
+            index=plan.index,
+            batch=context.workspace,
+        )
         reranked = rerank(context, candidates, plan.reranker)
     interpolation = plan.reranker.interpolation if plan.reranker else 0.0
     collated = collate(context, blocks, merged, reranked, interpolation)
     if plan.queries.rejected.num_rows:
         context.workspace.write_table("rejected/queries.parquet", plan.queries.rejected)
-    return Ranked(merged, reranked, collated)
-
-
-def _read_judgements(sources: Sources, qrels: str | None, batch: QueryBatch) -> list[Judgement]:
-    if qrels is None:
-        return []
-    with sources.open(qrels) as file:
-        judgements = read_qrels(file.read(), qrels)
-    asked = set(batch.table["query_id"].to_pylist())
-    if not any(judgement.query_id in asked for judgement in judgements):
-        raise InputError(
-            f"{qrels} judges no query of this batch: it names {judgements[0].query_id!r}, the "
-            f"batch {batch.table['query_id'][0].as_py()!r}.",
-            "Give the judgements that belong to these queries.",
-        )
-    return judgements
+    return Ranked(blocks, merged, reranked, collated)
 
 
 def _require_match(published: Published, card: EncoderCard) -> None:

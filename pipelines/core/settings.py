@@ -6,7 +6,14 @@ fingerprint, so that resizing a cluster never throws work away.
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from pipelines.core.errors import SettingsError
 
@@ -191,6 +198,58 @@ class RerankerSettings(Table):
     )
 
 
+class LabelSettings(Table):
+    """[label]: what a student shall learn from a ranked run."""
+
+    teachers: tuple[str, ...] = Field(
+        ("reranker",),
+        min_length=1,
+        description="reranker (the run's own), retrieval (its encoder), or a cross-encoder's name",
+    )
+    ensemble: Literal["mean", "rrf"] = Field(
+        "mean", description="of several teachers: mean of the scores, or reciprocal rank fusion"
+    )
+    depth: int = Field(50, ge=1, description="documents of each ranking that the teachers score")
+    positives: Literal["qrels", "teacher"] = Field(
+        "qrels", description="what is relevant: by judgement, or what the teachers put first"
+    )
+    min_grade: int = Field(1, ge=1, description="the least judgement that makes a positive")
+    first_rank: int = Field(1, ge=1, description="negatives are mined from this retrieval rank")
+    last_rank: int | None = Field(None, ge=1, description="to this one; none: label.depth")
+    margin: float | None = Field(
+        None, ge=0, description="a negative scores at least so much below its positive"
+    )
+    ratio: float | None = Field(
+        None, gt=0, le=1, description="at most this share of its positive's score, as sigmoids"
+    )
+    ceiling: float | None = Field(None, description="no negative scores above this")
+    near_duplicate: float | None = Field(
+        0.9, gt=0, le=1, description="Jaccard of tokens at which a passage is its positive's copy"
+    )
+    negatives: int = Field(8, ge=1, description="mined negatives for each positive, at most")
+    pick: Literal["hardest", "random"] = Field(
+        "hardest", description="which of those that pass: highest by the teachers, or any"
+    )
+    random_negatives: int = Field(0, ge=0, le=64, description="drawn from the whole index")
+    batch_negatives: int = Field(0, ge=0, le=64, description="drawn from other queries' positives")
+    consistency: int | None = Field(
+        None, ge=1, description="keep a positive only if the teachers rank it at most here"
+    )
+    temperature: float = Field(1.0, gt=0, description="of the listwise distribution")
+    scale: Literal["logit", "sigmoid"] = Field("logit", description="of pointwise scores")
+    curriculum: Literal["none", "reciprocal-rank", "score-gap"] = Field(
+        "none", description="adds a column weight, 1 for what is easy, 0 for what is hard"
+    )
+    text: Literal["inline", "id"] = Field("inline", description="texts, or the ids of passages")
+    seed: int = Field(0, ge=0, description="of everything drawn, with the query's id")
+
+    @field_validator("teachers", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """--set label.teachers=reranker,retrieval"""
+        return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+
+
 class ClusterSettings(Table):
     """[cluster]: where it runs. Nothing here changes results."""
 
@@ -226,6 +285,7 @@ class Settings(Table):
     compact: CompactSettings = CompactSettings()
     search: SearchSettings = SearchSettings()
     reranker: RerankerSettings = RerankerSettings()
+    label: LabelSettings = LabelSettings()
     cluster: ClusterSettings = ClusterSettings()
     s3: S3Settings = S3Settings()
 

@@ -4,10 +4,27 @@ BEIR's TSV: a header, then query, document, relevance (https://github.com/beir-c
 qrels: query, iteration, document, relevance (https://trec.nist.gov/data/qrels_eng/).
 """
 
+from collections.abc import Sequence
+
 from pipelines.core.errors import InputError
 from pipelines.core.evaluation import Judgement
+from pipelines.core.protocols import SourceOpener
 
 _HINT = "Give BEIR's TSV (with a header) or TREC's four columns."
+
+
+def read_judged(opener: SourceOpener, uri: str, asked: Sequence[str]) -> list[Judgement]:
+    """Judgements from a file. Raises InputError where none is of a query in `asked`."""
+    with opener(uri) as file:
+        judgements = read_qrels(file.read(), uri)
+    known = set(asked)
+    if not any(judgement.query_id in known for judgement in judgements):
+        raise InputError(
+            f"{uri} judges no query of this batch: it names {judgements[0].query_id!r}, the "
+            f"batch {asked[0]!r}.",
+            "Give the judgements that belong to these queries.",
+        )
+    return judgements
 
 
 def read_qrels(data: bytes, name: str) -> list[Judgement]:

@@ -1,6 +1,7 @@
 """deliver: what a rank run leaves beside the rankings: run.trec, metrics.json, manifest.json."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -14,29 +15,45 @@ from pipelines.stages.workspace import Workspace
 TAG = "shardrank"
 
 
-def claim(workspace: Workspace, run: str, overwrite: bool) -> None:
-    """Make OUT this run's. Raises InputError where it holds another run's finished output."""
-    if workspace.storage.exists("manifest.json"):
-        held = workspace.read_json("manifest.json")["run"]
+@dataclass(frozen=True)
+class Output:
+    """What readers take for a run's: a manifest that names the run, files, folders."""
+
+    manifest: str
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+
+
+RANKED = Output(
+    "manifest.json",
+    ("origin.json", "run.trec", "metrics.json", "report.html"),
+    ("rankings", "rejected"),
+)
+
+
+def claim(workspace: Workspace, output: Output, run: str, overwrite: bool) -> None:
+    """Make the place this run's. Raises InputError where it holds another run's output."""
+    if workspace.storage.exists(output.manifest):
+        held = workspace.read_json(output.manifest)["run"]
         if held == run:
             return
         if not overwrite:
             raise InputError(
-                f"{workspace.storage.root} holds the output of another run ({held}): other "
-                "queries, settings or version of the index.",
-                "Choose another OUT, or pass --overwrite.",
+                f"{workspace.storage.root} holds the output of another run ({held}), with other "
+                f"inputs or settings; {output.manifest} says which.",
+                "Choose another folder, or pass --overwrite.",
             )
-    _clear(workspace)
+    _clear(workspace, output)
 
 
-def _clear(workspace: Workspace) -> None:
+def _clear(workspace: Workspace, output: Output) -> None:
     """Remove what readers would take for this run's, the manifest that vouches for it first.
 
     Finished units stay: they are named from their inputs and serve whoever has the same ones.
     """
-    for key in ("manifest.json", "run.trec", "metrics.json", "report.html"):
+    for key in (output.manifest, *output.files):
         workspace.storage.delete(key)
-    for folder in ("rankings", "rejected"):
+    for folder in output.folders:
         for entry in workspace.storage.list(folder):
             workspace.storage.delete(entry.key)
 

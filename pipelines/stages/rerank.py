@@ -25,7 +25,6 @@ from pipelines.core.version import Version
 from pipelines.models.card import RerankerCard
 from pipelines.models.loading import use_threads
 from pipelines.models.reranker import load_reranker
-from pipelines.stages.encode import QueryBlock
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
@@ -36,45 +35,68 @@ PAIRS_PER_UNIT = 1024
 
 @dataclass(frozen=True)
 class Candidates:
-    """What is reranked: query blocks, the merge marker of each, and the version they came from."""
+    """What is scored.
 
-    blocks: Sequence[QueryBlock]
-    merged: Sequence[Done]
+    Attributes:
+        queries: a file a block.
+        hits: beside each, a file of query, part and row, the queries ascending.
+        pairs: by part, how many of the hits lie in it.
+        depth: hits of each query that are scored, from the first.
+        version: where the parts are listed.
+        index: where they lie.
+        batch: where the query files lie.
+    """
+
+    queries: Sequence[FileRef]
+    hits: Sequence[FileRef]
+    pairs: Mapping[int, int]
+    depth: int
     version: Version
     index: Workspace
+    batch: Workspace
 
 
-def rerank(context: Context, candidates: Candidates, card: RerankerCard) -> list[Done]:
+def count_pairs(dones: Sequence[Done], fact: str = "pairs") -> Counter[int]:
+    """Pairs by part, over the markers of all blocks."""
+    pairs: Counter[int] = Counter()
+    for done in dones:
+        pairs.update({int(part): count for part, count in done.facts[fact].items()})
+    return pairs
+
+
+def rerank(
+    context: Context, candidates: Candidates, card: RerankerCard, stage: str = "rerank"
+) -> list[Done]:
     """One marker a run of parts: output "scores" has block, query, part, row, logit, truncated."""
     settings = context.settings.reranker
-    units = plan_rerank(candidates, card, settings.depth)
+    units = plan_rerank(candidates, card, stage)
     pool = context.model_pool(len(units))
     steps = [
-        Step(partial(ReadPairs, context.workspace, candidates.index), cpus=TASK_CPUS),
+        Step(
+            partial(ReadPairs, context.workspace, candidates.index, candidates.batch),
+            cpus=TASK_CPUS,
+        ),
         Step(partial(ScorePairs, settings, card.fingerprint, pool.device), pool),
         Step(partial(WriteScores, context.workspace), cpus=TASK_CPUS),
     ]
-    return run_stage(context, "rerank", units, steps)
+    return run_stage(context, stage, units, steps)
 
 
-def plan_rerank(candidates: Candidates, card: RerankerCard, depth: int) -> list[Unit]:
+def plan_rerank(candidates: Candidates, card: RerankerCard, stage: str) -> list[Unit]:
     """One unit a run of parts; it is named from the hits, the reranker and the depth."""
-    pairs: Counter[int] = Counter()
-    for done in candidates.merged:
-        pairs.update({int(part): count for part, count in done.facts["pairs"].items()})
     common = {
         "blocks": [
-            {"queries": block.queries.json(), "hits": done.outputs["hits"].json()}
-            for block, done in zip(candidates.blocks, candidates.merged, strict=True)
+            {"queries": queries.json(), "hits": hits.json()}
+            for queries, hits in zip(candidates.queries, candidates.hits, strict=True)
         ],
-        "depth": depth,
+        "depth": candidates.depth,
         "reranker": card.fingerprint,
         "stored_tokens": stored_tokens_serve(candidates.version, card),
     }
     parts = candidates.version.parts
     return [
-        Unit("rerank", {"parts": {str(n): parts[n].passages.json() for n in group}, **common})
-        for group in group_parts(pairs)
+        Unit(stage, {"parts": {str(n): parts[n].passages.json() for n in group}, **common})
+        for group in group_parts(candidates.pairs)
     ]
 
 
@@ -107,6 +129,7 @@ class ReadPairs:
 
     workspace: Workspace
     index: Workspace
+    batch: Workspace
 
     def __call__(self, unit: Unit, tables: Tables) -> Tables:
         pairs = self._pairs(unit.spec)
@@ -136,7 +159,7 @@ class ReadPairs:
             rows = wanted["query"].filter(pc.equal(wanted["block"], number))
             if len(rows):
                 ref = FileRef.parse(block["queries"])
-                texts.extend(self.workspace.read_table(ref, ["text"])["text"].take(rows).chunks)
+                texts.extend(self.batch.read_table(ref, ["text"])["text"].take(rows).chunks)
         return wanted.append_column("text", pa.chunked_array(texts, pa.string()))
 
     def _passages(self, spec: Mapping[str, Any], pairs: pa.Table) -> pa.Table:

@@ -31,10 +31,16 @@ class Draw:
     seed: int
 
 
-def sample(context: Context, parts: Sequence[Part], wanted: Draw) -> list[FileRef]:
-    """Files of part, row and vector of the drawn rows, which are live ones."""
+def sample(
+    context: Context, parts: Sequence[Part], wanted: Draw, index: Workspace | None = None
+) -> list[FileRef]:
+    """Files of part, row and vector of the drawn rows, which are live ones.
+
+    `index` is where the parts lie, if not in the workspace that the files go to.
+    """
     units = plan_sample(parts, wanted)
-    dones = run_stage(context, wanted.stage, units, [Step(partial(Sample, context.workspace))])
+    make = partial(Sample, context.workspace, index or context.workspace)
+    dones = run_stage(context, wanted.stage, units, [Step(make)])
     return [done.outputs["sample"] for done in dones]
 
 
@@ -57,6 +63,7 @@ class Sample:
     """Parts → their share of the sample."""
 
     workspace: Workspace
+    index: Workspace
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         pieces = [self._draw(spec, unit.spec["seed"]) for spec in unit.spec["parts"]]
@@ -65,7 +72,7 @@ class Sample:
         return Result(outputs, {"rows": table.num_rows}, {})
 
     def _draw(self, spec: dict[str, Any], seed: int) -> pa.Table:
-        block = load_block(self.workspace, spec)
+        block = load_block(self.index, spec)
         live = np.flatnonzero(block.live)
         rows = live[draw(spec["id"], len(live), spec["count"], seed)]
         vectors = np.ascontiguousarray(block.vectors[rows], dtype=np.float32)

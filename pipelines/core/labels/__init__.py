@@ -1,0 +1,1 @@
+"""What a student learns from: the arithmetic of labels, on arrays, without files."""

@@ -1,0 +1,157 @@
+"""Which positives and negatives a student sees, and why not the others. Counts add up."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.core.labels.scored import Origin, Scored, mix, rank_within, starts_of
+from pipelines.core.labels.sketch import similarity
+from pipelines.core.protocols import Bool, Float32, Int32, Int64
+from pipelines.core.settings import LabelSettings
+
+#: Why a query gives nothing.
+NO_POSITIVE = "no positive among its candidates"
+INCONSISTENT = "no positive that the teachers rank high enough"
+NO_NEGATIVE = "no negative is left"
+
+_LONG = np.int64
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is left of a block's candidates.
+
+    Attributes:
+        positive: int64[m], of each pair the positive's row among the candidates; ascending.
+        negative: int64[m], and the negative's; of one positive, the highest score first.
+        pairs: how many pairs there were, by what became of them: "chosen" or a reason.
+        set_aside: query → reason, of queries without a pair.
+    """
+
+    positive: Int64
+    negative: Int64
+    pairs: Counter[str]
+    set_aside: dict[int, str]
+
+
+def positives_of(scored: Scored, settings: LabelSettings) -> Bool:
+    """bool[n]: judged relevant, or what the teachers put first, as the settings say."""
+    if settings.positives == "qrels":
+        return scored.positive
+    found: Bool = rank_within(scored.query, scored.score, scored.key) == 1
+    return found
+
+
+def choose(scored: Scored, settings: LabelSettings) -> Chosen:
+    """Pair every kept positive with the negatives that pass.
+
+    A pair goes by the first reason that holds, in the order of `_reasons`; of those that pass,
+    at most `settings.negatives` mined ones stay for each positive.
+    """
+    positive = positives_of(scored, settings)
+    kept = positive & _consistent(scored, settings)
+    left, right = _pairs(scored, np.flatnonzero(kept), ~positive)
+    pairs, passed = Counter[str](), np.ones(len(left), np.bool_)
+    for reason, fails in _reasons(scored, settings, left, right):
+        pairs[reason] += int((passed & fails).sum())
+        passed &= ~fails
+    left, right = left[passed], right[passed]
+    drawn = _drawn(scored, settings, left, right)
+    pairs["not among the first"] += int((~drawn).sum())
+    left, right = left[drawn], right[drawn]
+    pairs["chosen"] = len(left)
+    order = np.lexsort((scored.key[right], -scored.score[right].astype(np.float64), left))
+    left, right = left[order], right[order]
+    return Chosen(left, right, +pairs, _set_aside(scored, positive, kept, left))
+
+
+def _consistent(scored: Scored, settings: LabelSettings) -> Bool:
+    if settings.consistency is None:
+        return np.ones(len(scored), np.bool_)
+    found: Bool = rank_within(scored.query, scored.score, scored.key) <= settings.consistency
+    return found
+
+
+def _pairs(scored: Scored, positives: Int64, negative: Bool) -> tuple[Int64, Int64]:
+    """Every positive with every negative of its query."""
+    starts = starts_of(scored.query)
+    ends = np.append(starts[1:], len(scored))
+    group = np.searchsorted(starts, positives, side="right") - 1
+    lengths = ends[group] - starts[group]
+    left = np.repeat(positives, lengths)
+    within = np.arange(len(left)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    right = np.repeat(starts[group], lengths) + within
+    kept = negative[right]
+    return left[kept].astype(_LONG), right[kept].astype(_LONG)
+
+
+def _reasons(
+    scored: Scored, settings: LabelSettings, left: Int64, right: Int64
+) -> list[tuple[str, Bool]]:
+    """What speaks against each pair, in the order in which it is asked."""
+    ours, theirs = scored.score[left], scored.score[right]
+    found = [("outside the rank window", _outside(scored, settings, right))]
+    if settings.ceiling is not None:
+        found.append(("above the ceiling", theirs > settings.ceiling))
+    if settings.margin is not None:
+        found.append(("within the margin", theirs > ours - np.float32(settings.margin)))
+    if settings.ratio is not None:
+        found.append(("above the ratio", sigmoid(theirs) > settings.ratio * sigmoid(ours)))
+    if settings.near_duplicate is not None and scored.sketch is not None:
+        alike = similarity(scored.sketch, left, right) >= settings.near_duplicate
+        found.append(("near-duplicate of the positive", alike))
+    return found
+
+
+def _outside(scored: Scored, settings: LabelSettings, right: Int64) -> Bool:
+    """Of mined negatives; those that were drawn have no rank."""
+    rank, last = scored.rank[right], settings.last_rank or settings.depth
+    mined = scored.origin[right] == Origin.RETRIEVED
+    outside: Bool = mined & ((rank < settings.first_rank) | (rank > last))
+    return outside
+
+
+def _drawn(scored: Scored, settings: LabelSettings, left: Int64, right: Int64) -> Bool:
+    """bool[m]: the first mined ones of each positive; random and batch negatives all stay."""
+    mined = scored.origin[right] == Origin.RETRIEVED
+    place = np.zeros(len(left), np.int32)
+    key = mix(scored.key[right] ^ mix(scored.query_key[right] ^ np.uint64(settings.seed)))
+    hardest = settings.pick == "hardest"
+    score = scored.score[right] if hardest else np.zeros(len(right), np.float32)
+    place[mined] = rank_within(left[mined], score[mined], key[mined])
+    drawn: Bool = place <= settings.negatives
+    return drawn
+
+
+def _set_aside(scored: Scored, positive: Bool, kept: Bool, left: Int64) -> dict[int, str]:
+    queries = np.unique(scored.query)
+    reasons = np.full(len(queries), NO_NEGATIVE, dtype=object)
+    reasons[~np.isin(queries, scored.query[kept])] = INCONSISTENT
+    reasons[~np.isin(queries, scored.query[positive])] = NO_POSITIVE
+    without = ~np.isin(queries, scored.query[left])
+    found = zip(queries[without].tolist(), reasons[without].tolist(), strict=True)
+    return dict(found)
+
+
+def sigmoid(score: Float32) -> Float32:
+    """float32[n]: 1 / (1 + exp(-score)), without overflow."""
+    values: npt.NDArray[np.float64] = np.exp(-np.logaddexp(0.0, -score.astype(np.float64)))
+    return values.astype(np.float32)
+
+
+def suspects(scored: Scored, settings: LabelSettings) -> tuple[Int32, Float32]:
+    """Candidates that nobody judged and that the teachers put above the query's best positive:
+    rows int32[m], and by how much float32[m], the furthest above first."""
+    positive = positives_of(scored, settings)
+    starts = starts_of(scored.query)
+    best = np.full(len(scored), -np.inf, dtype=np.float32)
+    best[positive] = scored.score[positive]
+    if len(starts):
+        lengths = np.diff(np.append(starts, len(scored)))
+        best = np.repeat(np.maximum.reduceat(best, starts), lengths)
+    gap = np.where(positive | ~np.isfinite(best), -np.inf, scored.score - best)
+    rows = np.flatnonzero(gap > 0)
+    order = np.lexsort((scored.key[rows], -gap[rows]))
+    return rows[order].astype(np.int32), gap[rows[order]].astype(np.float32)

@@ -1,0 +1,289 @@
+"""The label flow: a ranked run → locate → mine → gather → teachers → score → export."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.core.errors import InputError, SettingsError
+from pipelines.core.evaluation import Judgement
+from pipelines.core.fingerprint import fingerprint
+from pipelines.core.labels.formats import Format, get_format
+from pipelines.core.labels.schemas import JUDGED
+from pipelines.core.settings import RerankerSettings, Settings
+from pipelines.core.units import Done, FileRef
+from pipelines.core.version import Version
+from pipelines.corpus.parts import encode_table
+from pipelines.corpus.qrels import read_judged
+from pipelines.models.card import RerankerCard, read_reranker_card
+from pipelines.stages.export import export
+from pipelines.stages.gather import Stores, gather
+from pipelines.stages.locate import locate
+from pipelines.stages.mine import DECIDING, Mining, mine
+from pipelines.stages.publish import read_version
+from pipelines.stages.rerank import Candidates, count_pairs, rerank
+from pipelines.stages.runner import Context
+from pipelines.stages.sample import Draw, sample
+from pipelines.stages.score import RETRIEVAL, Inputs, Teacher, score
+from pipelines.stages.workspace import Workspace, open_workspace
+from pipelines.storage import Sources
+
+#: The run's own reranker, as label.teachers names it.
+RERANKER = "reranker"
+#: Passages drawn from the index for all random negatives.
+POOL = 1024
+#: Every candidate is scored.
+ALL = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class TeacherPlan:
+    """A teacher: a cross-encoder (its card and how it is loaded), or retrieval, without one."""
+
+    name: str
+    card: RerankerCard | None
+    settings: RerankerSettings | None
+
+
+@dataclass(frozen=True)
+class RankedRun:
+    """A finished rank run: where it lies, its manifest, and the version that it searched."""
+
+    out: Workspace
+    index: Workspace
+    manifest: Mapping[str, Any]
+    version: Version
+
+    @property
+    def blocks(self) -> list[dict[str, FileRef]]:
+        """Of each query block, the files of queries, vectors and hits."""
+        found = self.manifest["blocks"]
+        return [{name: FileRef.parse(ref) for name, ref in block.items()} for block in found]
+
+    @property
+    def scores(self) -> list[FileRef]:
+        return [FileRef.parse(ref) for ref in self.manifest["scores"]]
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """What a label run will read, with which teachers; known before any work, without Ray.
+
+    `base` names what the scores depend on, `run` the rows of one format.
+    """
+
+    ranked: RankedRun
+    form: Format
+    query_ids: Sequence[Sequence[str]]
+    judgements: Sequence[Judgement]
+    teachers: Sequence[TeacherPlan]
+    base: str
+    run: str
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a label run leaves: the markers of its last stages."""
+
+    mined: Sequence[Done]
+    scored: Sequence[Done]
+    exported: Sequence[Done]
+
+
+def plan_labelling(
+    out: Workspace, format_name: str, qrels: str | None, settings: Settings
+) -> LabelPlan:
+    """Read the run's manifest, its version of the index, the judgements and the teachers' cards.
+
+    Raises:
+        InputError: OUT holds no finished run, its index or that version is gone, the judgements
+            are of other queries, or the run was reranked by another model than `reranker` names.
+        SettingsError: no such format, or one that needs judgements, and there are none.
+    """
+    form = get_format(format_name)
+    label = settings.label
+    if form.judged and label.positives == "qrels" and qrels is None:
+        raise SettingsError(
+            f"The format {form.name} needs positives.",
+            "Give judgements with --qrels, or take what the teachers put first: "
+            "--set label.positives=teacher.",
+        )
+    ranked = open_ranked(out, settings)
+    query_ids = [_query_ids(out, block["queries"]) for block in ranked.blocks]
+    asked = [name for block in query_ids for name in block]
+    judgements = read_judged(Sources(settings.s3).open, qrels, asked) if qrels else []
+    teachers = [plan_teacher(name, ranked, settings) for name in label.teachers]
+    base = fingerprint(
+        {
+            "run": ranked.manifest["run"],
+            "index": ranked.manifest["index_content"],
+            "judgements": sorted((j.query_id, j.doc_id, j.relevance) for j in judgements),
+            "teachers": [t.card.fingerprint if t.card else t.name for t in teachers],
+            "ensemble": label.ensemble,
+            "mining": label.model_dump(mode="json", include=set(DECIDING)),
+        }
+    )
+    run = fingerprint({"base": base, "format": form.name, "settings": label.deciding()})
+    return LabelPlan(ranked, form, query_ids, judgements, teachers, base, run)
+
+
+def open_ranked(out: Workspace, settings: Settings) -> RankedRun:
+    """A finished rank run. Raises InputError where it, or what it searched, is not there."""
+    root = out.storage.root
+    if not (out.storage.exists("manifest.json") and out.storage.exists("origin.json")):
+        raise InputError(
+            f"{root} holds no finished ranking.", "Make one: shardrank rank INDEX QUERIES OUT."
+        )
+    manifest = out.read_json("manifest.json")
+    index = open_workspace(out.read_json("origin.json")["index"], settings)
+    number = manifest["index_version"]
+    try:
+        version = read_version(index, number)
+    except InputError as error:
+        raise InputError(
+            f"{root} was ranked over version {number} of {index.storage.root}, which is gone.",
+            "Rank again over the index as it is.",
+        ) from error
+    if fingerprint(version.content()) != manifest["index_content"]:
+        raise InputError(
+            f"{index.storage.root} is not the index that {root} was ranked over: its version "
+            f"{number} has another content.",
+            "Rank again over the index as it is.",
+        )
+    return RankedRun(out, index, manifest, version)
+
+
+def plan_teacher(name: str, ranked: RankedRun, settings: Settings) -> TeacherPlan:
+    """A teacher by its name. Raises InputError where the run's own reranker is another one."""
+    if name == RETRIEVAL:
+        return TeacherPlan(name, None, None)
+    if name != RERANKER:
+        named = settings.reranker.model_copy(update={"model": name, "revision": None})
+        return TeacherPlan(name, read_reranker_card(named), named)
+    held, root = ranked.manifest["reranker"], ranked.out.storage.root
+    if held is None or settings.reranker.model == "off":
+        raise InputError(
+            f"{root} was not reranked, so that label.teachers = reranker names nobody.",
+            "Name a cross-encoder, or retrieval: --set label.teachers=retrieval.",
+        )
+    card = read_reranker_card(settings.reranker)
+    if card.fingerprint != held:
+        raise InputError(
+            f"{root} was reranked by another model ({held}) than [reranker] names now "
+            f"({card.name}, {card.fingerprint}): labels would mix two teachers.",
+            "Give the [reranker] settings of that run, or rank again.",
+        )
+    return TeacherPlan(name, card, settings.reranker)
+
+
+def _query_ids(out: Workspace, ref: FileRef) -> list[str]:
+    names: list[str] = out.read_table(ref, ["query_id"])["query_id"].to_pylist()
+    return names
+
+
+def label(context: Context, plan: LabelPlan) -> Labelled:
+    """Run the flow; what an earlier run finished is not done again."""
+    ranked, blocks = plan.ranked, plan.ranked.blocks
+    stores = Stores(context.workspace, ranked.out, ranked.index)
+    queries = [block["queries"] for block in blocks]
+    mined = mine(context, _mining(context, plan))
+    vectors = [block["vectors"] for block in blocks]
+    gathered = gather(context, stores, ranked.version, vectors, mined)
+    teachers = [
+        _teach(context, plan, number, teacher, mined)
+        for number, teacher in enumerate(plan.teachers, 1)
+    ]
+    scored = score(context, ranked.out, Inputs(queries, mined, gathered, teachers))
+    exported = export(context, ranked.out, plan.form, queries, scored, gathered)
+    return Labelled(mined, scored, exported)
+
+
+def _mining(context: Context, plan: LabelPlan) -> Mining:
+    """Locate the positives and draw the pool; then mining needs nothing of the index."""
+    settings, version = context.settings.label, plan.ranked.version
+    tables = _judged_tables(plan)
+    wanted = sorted(
+        {
+            doc_id
+            for table in tables
+            for doc_id, grade in zip(
+                table["doc_id"].to_pylist(), table["grade"].to_pylist(), strict=True
+            )
+            if grade >= settings.min_grade
+        }
+    )
+    located: list[Done] = []
+    if wanted:
+        table = pa.table({"doc_id": pa.array(wanted, pa.string())})
+        ref = _write(context, "units/wanted/{}.parquet", table)
+        located = locate(context, plan.ranked.index, version.parts, ref)
+    pool: list[FileRef] = []
+    if settings.random_negatives:
+        pool = sample(context, version.parts, Draw("pool", POOL, settings.seed), plan.ranked.index)
+    return Mining(
+        out=plan.ranked.out,
+        blocks=plan.ranked.blocks,
+        scores=plan.ranked.scores,
+        judged=[_write(context, "units/judged/{}.parquet", table) for table in tables],
+        located=[done.outputs["located"] for done in located],
+        pool=pool,
+    )
+
+
+def _judged_tables(plan: LabelPlan) -> list[pa.Table]:
+    """JUDGED of each block; the last judgement wins where a pair is judged twice."""
+    place = {
+        name: (block, number)
+        for block, names in enumerate(plan.query_ids)
+        for number, name in enumerate(names)
+    }
+    grades: list[dict[tuple[int, str], int]] = [{} for _ in plan.query_ids]
+    for judgement in plan.judgements:
+        if judgement.query_id in place:
+            block, number = place[judgement.query_id]
+            grades[block][number, judgement.doc_id] = judgement.relevance
+    return [_judged_table(found) for found in grades]
+
+
+def _judged_table(grades: Mapping[tuple[int, str], int]) -> pa.Table:
+    rows = [{"query": q, "doc_id": d, "grade": g} for (q, d), g in sorted(grades.items())]
+    return pa.Table.from_pylist(rows, schema=JUDGED)
+
+
+def _write(context: Context, key: str, table: pa.Table) -> FileRef:
+    return context.workspace.write_content(key, encode_table(table), table.num_rows)
+
+
+def _teach(
+    context: Context, plan: LabelPlan, number: int, teacher: TeacherPlan, mined: Sequence[Done]
+) -> Teacher:
+    """A teacher's scores; of the run's own reranker only those that the run did not compute."""
+    if teacher.card is None or teacher.settings is None:
+        encoder = plan.ranked.version.encoder
+        facts = {"fingerprint": encoder["fingerprint"], "weights_sha256": encoder["weights_sha256"]}
+        return Teacher(teacher.name, facts, [], known=False)
+    known = teacher.name == RERANKER
+    name, fact = ("unscored", "unscored") if known else ("candidates", "pairs")
+    candidates = Candidates(
+        queries=[block["queries"] for block in plan.ranked.blocks],
+        hits=[done.outputs[name] for done in mined],
+        pairs=count_pairs(mined, fact),
+        depth=ALL,
+        version=plan.ranked.version,
+        index=plan.ranked.index,
+        batch=plan.ranked.out,
+    )
+    settings = context.settings.model_copy(update={"reranker": teacher.settings})
+    dones = rerank(
+        replace(context, settings=settings), candidates, teacher.card, f"teacher-{number}"
+    )
+    card = teacher.card
+    facts = {
+        "model": card.name,
+        "fingerprint": card.fingerprint,
+        "weights_sha256": card.weights_sha256,
+        "max_tokens": card.max_tokens,
+        "dtype": card.dtype,
+    }
+    return Teacher(teacher.name, facts, [done.outputs["scores"] for done in dones], known)

@@ -1,0 +1,75 @@
+"""locate: where in the index the judged documents lie, found in the parts' key files alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.core.labels.schemas import LOCATED
+from pipelines.core.units import Done, FileRef, Unit
+from pipelines.core.version import Part
+from pipelines.corpus.keys import live_keys
+from pipelines.stages.blocks import read_bitmap
+from pipelines.stages.runner import Context, run_stage
+from pipelines.stages.sweep import Step, Tables
+from pipelines.stages.workspace import Result, Workspace
+
+#: Parts whose keys one unit reads.
+PARTS_PER_UNIT = 64
+
+
+def locate(
+    context: Context, index: Workspace, parts: Sequence[Part], wanted: FileRef
+) -> list[Done]:
+    """One marker a run of parts: output "located" has LOCATED of those documents that are live.
+
+    `wanted` is a table of the label's own workspace with a column doc_id.
+    """
+    units = [
+        Unit("locate", {"wanted": wanted.json(), "parts": [_spec(n, p) for n, p in group]})
+        for group in _groups(list(enumerate(parts)))
+    ]
+    steps = [Step(partial(Locate, context.workspace, index))]
+    return run_stage(context, "locate", units, steps)
+
+
+def _groups(numbered: list[tuple[int, Part]]) -> list[list[tuple[int, Part]]]:
+    starts = range(0, len(numbered), PARTS_PER_UNIT)
+    return [numbered[at : at + PARTS_PER_UNIT] for at in starts]
+
+
+def _spec(ordinal: int, part: Part) -> dict[str, Any]:
+    deleted = part.deleted.json() if part.deleted else None
+    return {"ordinal": ordinal, "keys": part.keys.json(), "deleted": deleted, "rows": part.rows}
+
+
+@dataclass(frozen=True)
+class Locate:
+    """A run of parts → the wanted documents in them."""
+
+    workspace: Workspace
+    index: Workspace
+
+    def __call__(self, unit: Unit, tables: Tables) -> Result:
+        wanted = self.workspace.read_table(FileRef.parse(unit.spec["wanted"]))["doc_id"]
+        found = [self._find(spec, wanted) for spec in unit.spec["parts"]]
+        table = pa.concat_tables([LOCATED.empty_table(), *found])
+        ref = self.workspace.write_scratch(unit, "located.parquet", table)
+        return Result({"located": ref}, {"rows": table.num_rows}, {})
+
+    def _find(self, spec: dict[str, Any], wanted: pa.ChunkedArray) -> pa.Table:
+        keys = self.index.read_table(FileRef.parse(spec["keys"]), ["doc_id", "row", "rows"])
+        live = live_keys(keys, read_bitmap(self.index, spec["deleted"], spec["rows"]))
+        mine = live.filter(pc.is_in(live["doc_id"], value_set=wanted.combine_chunks()))
+        ordinal = pa.array(np.full(mine.num_rows, spec["ordinal"], dtype=np.int32))
+        columns = [mine["doc_id"], ordinal, mine["row"], mine["rows"]]
+        return pa.Table.from_arrays(columns, schema=LOCATED)
+
+
+def read_located(workspace: Workspace, refs: Sequence[FileRef]) -> pa.Table:
+    """LOCATED of all units."""
+    return pa.concat_tables([LOCATED.empty_table(), *(workspace.read_table(r) for r in refs)])
