@@ -5,7 +5,7 @@ from rich.progress import track
 from jobs.console import console, error_console
 from pipelines.core.retention import Retention
 from pipelines.core.settings import Settings
-from pipelines.stages.publish import index_lock, open_version
+from pipelines.stages.publish import existing_versions, index_lock
 from pipelines.stages.workspace import open_workspace
 from pipelines.upkeep import Garbage, collect, find_garbage
 
@@ -13,7 +13,7 @@ from pipelines.upkeep import Garbage, collect, find_garbage
 def run(path: str, rule: Retention, delete: bool, settings: Settings) -> None:
     """Print what would go, and with `delete` let it go."""
     workspace = open_workspace(path, settings)
-    open_version(workspace)  # before the lock, which would make a folder of any mistyped path
+    existing_versions(workspace)  # before the lock, which would make a folder of any mistyped path
     with index_lock(workspace):
         found = find_garbage(workspace, rule)
         if delete:

@@ -8,7 +8,7 @@ from pipelines.core.settings import Settings
 from pipelines.corpus.compare import Mode
 from pipelines.indexing import index, plan_indexing
 from pipelines.stages.cluster import connect
-from pipelines.stages.publish import Published, index_lock
+from pipelines.stages.publish import Published, index_lock, version_numbers
 from pipelines.stages.runner import Context
 from pipelines.stages.workspace import open_workspace
 from pipelines.storage import contains
@@ -24,6 +24,9 @@ def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -
         connect(settings.cluster, verbose) as resources,
         ConsoleReporter() as reporter,
     ):
+        if plan.parent != max(version_numbers(workspace), default=0):
+            # Another run published between the plan and the lock: build on its version.
+            plan = plan_indexing(corpus, workspace, mode, settings)
         context = Context(workspace, plan.run, settings, resources, reporter)
         context.refuse_impossible()
         published = index(context, plan)
@@ -42,7 +45,7 @@ def _refuse_overlap(corpus: str, path: str) -> None:
 
 def summary(path: str, published: Published) -> list[str]:
     """What a version holds, and what it changed, in a few lines."""
-    version, live = published.version, published.version.live
+    version, live, changes = published.version, published.version.live, published.found.changes
     state = "published" if published.new else "is already the latest; nothing changed"
     audit = version.audit
     found = (
@@ -53,10 +56,10 @@ def summary(path: str, published: Published) -> list[str]:
     )
     return [
         f"Version {published.number:06d} of {path} {state}.",
-        f"  rows       {_rows(version.changes)}",
-        f"  documents  {live.documents:,} ({version.changes['deleted']:,} deleted)",
+        f"  rows       {_rows(changes)}",
+        f"  documents  {live.documents:,} ({changes['deleted']:,} deleted)",
         f"  passages   {live.passages:,} in {len(version.parts):,} parts,"
-        f" {len(version.shards):,} shards; {version.changes['embedded']:,} embedded,"
+        f" {len(version.shards):,} shards; {changes['embedded']:,} embedded,"
         f" {live.truncated:,} truncated",
         f"  index      {version.index['kind']}; {found}",
         *_rejected_line(published, path),
@@ -71,7 +74,7 @@ def _rows(changes: Mapping[str, int]) -> str:
 
 
 def _rejected_line(published: Published, path: str) -> list[str]:
-    if not published.version.changes["rejected"]:
+    if not published.found.changes["rejected"]:
         return []
-    run = published.version.made["run"]
+    run = published.found.made["run"]
     return [f"  rejected   reasons in {path}/runs/{run}/rejected/"]

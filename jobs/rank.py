@@ -13,7 +13,7 @@ from pipelines.reporting import Finished, write_report
 from pipelines.stages.cluster import connect
 from pipelines.stages.deliver import RANKED, claim, deliver
 from pipelines.stages.runner import Context
-from pipelines.stages.workspace import open_workspace
+from pipelines.stages.workspace import open_workspace, refuse_same
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class RankJob:
 
 def run(job: RankJob, settings: Settings, verbose: bool) -> None:
     """Rank QUERIES over INDEX into OUT and print what came of it."""
+    refuse_same(job.index, "INDEX", job.out, "OUT")
     plan = plan_ranking(open_workspace(job.index, settings), job.queries, job.qrels, settings)
     workspace = open_workspace(job.out, settings)
     with (

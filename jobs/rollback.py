@@ -2,7 +2,7 @@
 
 from jobs.console import console
 from pipelines.core.settings import Settings
-from pipelines.stages.publish import index_lock, open_version
+from pipelines.stages.publish import existing_versions, index_lock
 from pipelines.stages.workspace import open_workspace
 from pipelines.upkeep import roll_back
 
@@ -10,7 +10,7 @@ from pipelines.upkeep import roll_back
 def run(path: str, number: int, settings: Settings) -> None:
     """Publish version NUMBER again, under the next number."""
     workspace = open_workspace(path, settings)
-    open_version(workspace)  # before the lock, which would make a folder of any mistyped path
+    existing_versions(workspace)  # before the lock, which would make a folder of any mistyped path
     with index_lock(workspace):
         published = roll_back(workspace, number)
     if published.new:

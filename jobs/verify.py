@@ -5,7 +5,7 @@ from rich.progress import track
 from jobs.console import console, error_console
 from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
-from pipelines.stages.publish import open_version, read_version
+from pipelines.stages.publish import existing_versions, read_version
 from pipelines.stages.workspace import open_workspace
 from pipelines.verifying import checks, verify
 
@@ -13,9 +13,8 @@ from pipelines.verifying import checks, verify
 def run(path: str, number: int | None, settings: Settings) -> None:
     """Check a version, the latest by default. Raises IntegrityError where anything is wrong."""
     workspace = open_workspace(path, settings)
-    found = open_version(workspace)
-    number = number or found.number
-    version = found.version if number == found.number else read_version(workspace, number)
+    number = number or existing_versions(workspace)[-1]
+    version = read_version(workspace, number)
     seen = track(
         verify(workspace, version),
         "verify",

@@ -7,9 +7,8 @@ from rich.table import Table
 
 from jobs.console import console
 from pipelines.core.settings import Settings
-from pipelines.stages.publish import Published
 from pipelines.stages.workspace import open_workspace
-from pipelines.upkeep import history
+from pipelines.upkeep import Past, history
 
 COLUMNS = ("version", "when (UTC)", "by", "documents", "added", "changed", "deleted")
 
@@ -22,8 +21,11 @@ def run(path: str, settings: Settings) -> None:
     console().print(table)
 
 
-def _row(found: Published) -> list[str]:
-    version, audit = found.version, found.version.audit
+def _row(found: Past) -> list[str]:
+    version = found.version
+    if version is None:
+        return [f"{found.number:06d}", "its manifest is damaged"]
+    audit = version.audit
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(version.made["time"]))
     counts = [f"{version.changes[name]:,}" for name in ("added", "changed", "deleted")]
     recall = "exact" if audit["kind"] == "exact" else f"{audit['recall']:.3f}"

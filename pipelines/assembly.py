@@ -82,22 +82,21 @@ def _passes(assembled: Assembled) -> bool:
 
 def _compacted(context: Context, material: Material) -> Layout:
     """All parts, rewritten where the limits ask for it, and the shards that this leaves whole."""
-    parts: list[Part | None] = [*material.stored, *material.new]
-    whole = [part for part in parts if part is not None]
-    sizes = [Size(part.rows, part.live.passages) for part in whole]
-    groups = plan_rewrites(sizes, material.limits)
-    for group, rewritten in zip(groups, compact(context, whole, groups), strict=True):
-        for member in group:
-            parts[member] = None
-        parts[group[0]] = rewritten
+    before = [*material.stored, *material.new]
+    groups = plan_rewrites([Size(p.rows, p.live.passages) for p in before], material.limits)
+    rewritten = compact(context, before, groups)
     moved = {old for group in groups for old in group}
-    places = {old: new for new, old in enumerate(n for n, p in enumerate(parts) if p is not None)}
+    # A rewritten part takes the place of the first of those it is made from; it may be empty.
+    kept: dict[int, Part | None] = {n: p for n, p in enumerate(before) if n not in moved}
+    kept |= {group[0]: part for group, part in zip(groups, rewritten, strict=True)}
+    parts = {n: part for n, part in sorted(kept.items()) if part is not None}
+    places = {old: new for new, old in enumerate(parts)}
     shards = [
         replace(shard, parts=tuple(places[n] for n in shard.parts))
         for shard in (material.base.shards if material.base else ())
         if shard.file and not moved.intersection(shard.parts)
     ]
-    return Layout([part for part in parts if part is not None], shards)
+    return Layout(list(parts.values()), shards)
 
 
 def _indexed(

@@ -3,7 +3,7 @@
 from pipelines.assembly import Material, assemble, version_parts
 from pipelines.core.layout import Limits
 from pipelines.core.settings import Settings
-from pipelines.core.stored import index_encoder, index_settings
+from pipelines.core.stored import audit_settings, index_encoder, index_settings
 from pipelines.core.version import Version
 from pipelines.models.card import EncoderCard
 from pipelines.stages.publish import Published, made_by, publish
@@ -11,14 +11,16 @@ from pipelines.stages.runner import Context
 
 
 def own_settings(base: Published, wanted: Settings) -> Settings:
-    """The settings with the index's own [encoder] and [index] tables.
+    """The settings with the index's own [encoder] and [index] tables, and its [audit] where no
+    other is asked for.
 
     Raises:
         SettingsError: another encoder is asked for than the index's.
     """
     encoder = index_encoder(base.version, wanted.encoder)
     index = index_settings(base.version, wanted.index)
-    return wanted.model_copy(update={"encoder": encoder, "index": index})
+    audit = audit_settings(base.version, wanted.audit)
+    return wanted.model_copy(update={"encoder": encoder, "index": index, "audit": audit})
 
 
 def compact_index(context: Context, base: Published) -> Published:
@@ -45,6 +47,7 @@ def compact_index(context: Context, base: Published) -> Published:
         recipe=version.recipe,
         part_size=version.part_size,
         index_settings=version.index_settings,
+        audit_settings=settings.audit.deciding(),
         changes=changes | {"rows": documents, "unchanged": documents},
         made=made_by("compact", context.run),
         **version_parts(assembled),

@@ -8,25 +8,31 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.assembly import Material, assemble, version_parts
 from pipelines.core.errors import GateRefused, InputError, SettingsError
 from pipelines.core.fingerprint import fingerprint
-from pipelines.core.gate import Change, collapsed, refusals
+from pipelines.core.gate import Change, Refusal, collapsed, refusals
 from pipelines.core.layout import Limits
 from pipelines.core.settings import Settings
 from pipelines.core.sizing import refuse_misfits
-from pipelines.core.units import Done, total
+from pipelines.core.units import Done, FileRef, total
 from pipelines.core.version import Part, Version
 from pipelines.corpus.compare import Mode
 from pipelines.corpus.slices import Slice, plan_slices
 from pipelines.models.card import EncoderCard, read_encoder_card
 from pipelines.stages.compare import Compared, Sides, compare_corpus
-from pipelines.stages.delete import delete
+from pipelines.stages.delete import delete, read_ids
 from pipelines.stages.embed import embed
-from pipelines.stages.ingest import Cutting, default_part_size, ingest, parts_of
+from pipelines.stages.ingest import (
+    Cutting,
+    default_part_size,
+    ingest,
+    parts_of,
+    passage_limit,
+    passage_overlap,
+)
 from pipelines.stages.parts import new_part
 from pipelines.stages.publish import Published, latest_version, made_by, publish, set_aside
 from pipelines.stages.runner import Context
@@ -58,6 +64,11 @@ class IndexPlan:
     def stored(self) -> Sequence[Part]:
         """The parts of the version that the corpus is compared with."""
         return self.base.version.parts if self.base else ()
+
+    @property
+    def parent(self) -> int:
+        """The number of the version that this one follows; 0: none."""
+        return self.base.number if self.base else 0
 
     @property
     def reuse(self) -> Version | None:
@@ -104,14 +115,15 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
 
 
 def _recipe(settings: Settings, card: EncoderCard) -> dict[str, Any]:
-    """What decides a document's passages and vectors."""
-    cut = settings.passages.deciding()
-    del cut["part_size"]
+    """What decides a document's passages and vectors; equal for settings that act alike."""
+    limit = passage_limit(settings.passages, card)
     return {
         "the encoder": card.fingerprint,
         "its tokeniser": card.tokeniser_fingerprint,
         "encoder.stored": settings.encoder.stored,
-        **{f"passages.{name}": value for name, value in cut.items()},
+        "passages.split": settings.passages.split,
+        "passages.max_tokens": limit,
+        "passages.overlap": passage_overlap(settings.passages, limit),
     }
 
 
@@ -143,29 +155,41 @@ def index(context: Context, plan: IndexPlan) -> Published:
     embedded = embed(context, files, plan.card)
     set_aside(context, "embed", embedded)
     new = [new_part(f, d.outputs, d.facts) for f, d in zip(files, embedded, strict=True)]
-    stored = delete(context, plan.stored, compared) if plan.reuse else []
-    made = [*ingested, *embedded]
-    in_vain = _replaced_in_vain(context.workspace, compared, made)
-    changes = night.changes(total(made, "rejected"), in_vain)
+    late = [done.outputs["rejected"] for done in (*ingested, *embedded)]
+    late = [ref for ref in late if ref.rows]
+    # A snapshot is all there is, so what cannot be indexed is gone; an upsert keeps what it had.
+    spared = late if plan.mode == "upsert" else []
+    stored = delete(context, plan.stored, compared, spared) if plan.reuse else []
+    in_vain = _replaced_in_vain(context.workspace, compared, late)
+    changes = night.changes(sum(ref.rows for ref in late), in_vain)
     changes["embedded"] = total(embedded, "rows")
-    _require_documents(plan, changes["rows"], [*stored, *new])
-    night.refuse(changes, context.settings)
-    _refuse(collapsed(stored, new))
+    _require_documents(plan, changes, [*stored, *new])
+    try:
+        night.refuse(changes, context.settings)
+        _refuse(collapsed(stored, new, context.settings.gate))
+    except GateRefused:
+        # What an encoder gone wrong has made must not be found again by the run after its repair.
+        context.workspace.forget("embed", embedded)
+        raise
     limits = Limits.nightly(
         context.settings.compact, plan.part_size, context.settings.index.shard_passages
     )
     assembled = assemble(context, Material(plan.reuse, stored, new, plan.card, limits))
     version = Version(
-        parent=plan.base.number if plan.base else 0,
+        parent=plan.parent,
         encoder={**asdict(plan.card), "settings": context.settings.encoder.deciding()},
         recipe=plan.recipe,
         part_size=plan.part_size,
         index_settings=context.settings.index.deciding(),
+        audit_settings=context.settings.audit.deciding(),
         changes=changes,
         made=made_by("index", context.run, corpus=plan.corpus),
         **version_parts(assembled),
     )
-    return publish(context.workspace, version)
+    published = publish(context.workspace, version)
+    # What could not be embedded tonight is tried again by the next run that finds it.
+    context.workspace.forget("embed", [d for d in embedded if d.counts.get("rejected")])
+    return published
 
 
 @dataclass(frozen=True)
@@ -189,7 +213,7 @@ class Night:
 
         Args:
             late: documents rejected after the comparison, while they were cut or embedded.
-            in_vain: those of them that were to replace live ones, which are gone now.
+            in_vain: those of them that were to replace live ones; in a snapshot these are gone.
         """
         count = self.compared.count
         return {
@@ -198,22 +222,27 @@ class Night:
             "changed": count("changed") - in_vain,
             "unchanged": count("unchanged"),
             "tombstones": count("tombstones"),
-            "deleted": count("deleted") + in_vain,
+            "deleted": count("deleted") + (in_vain if self.plan.mode == "snapshot" else 0),
             "rejected": total(self.scans, "rejected") + count("rejected") + late,
         }
 
     def refuse(self, changes: dict[str, int], settings: Settings) -> None:
         """Raise GateRefused where this changes too much."""
         after = self.before + changes["added"] - changes["deleted"]
-        counts = (changes[name] for name in ("deleted", "rows", "rejected"))
-        _refuse(refusals(Change(self.before, after, *counts), settings.gate))
+        names = ("changed", "deleted", "rows", "rejected")
+        counts = {name: changes[name] for name in names}
+        if self.plan.differs:  # gate.reembed has allowed that everything is embedded anew
+            counts["changed"] = 0
+        _refuse(refusals(Change(self.before, after, **counts), settings.gate))
 
 
-def _refuse(reasons: Sequence[str]) -> None:
+def _refuse(reasons: Sequence[Refusal]) -> None:
     if reasons:
+        said = "; ".join(refusal.reason for refusal in reasons)
+        allowed = " ".join(f"--set {refusal.setting}" for refusal in reasons)
         raise GateRefused(
-            "The gate refused to publish: " + "; ".join(reasons) + ".",
-            "Look at the corpus. If this is meant, allow it for this run: --set gate.…=….",
+            f"The gate refused to publish: {said}.",
+            f"Look at the corpus. If this is meant, allow it for this run: {allowed}.",
         )
 
 
@@ -228,22 +257,27 @@ def _refuse_reembedding(plan: IndexPlan, settings: Settings) -> None:
         )
 
 
-def _replaced_in_vain(workspace: Workspace, compared: Compared, dones: Sequence[Done]) -> int:
+def _replaced_in_vain(workspace: Workspace, compared: Compared, late: Sequence[FileRef]) -> int:
     """How many documents were live before and are rejected in their new form."""
-    refs = [done.outputs["rejected"] for done in dones if done.outputs["rejected"].rows]
-    tables = [workspace.read_table(ref) for ref in (refs and compared.removed)]
-    rejected = pa.concat_arrays(
-        [chunk for ref in refs for chunk in workspace.read_table(ref)["doc_id"].chunks]
-        or [pa.array([], pa.string())]
-    )
+    if not late:
+        return 0
+    rejected = read_ids(workspace, late)
+    tables = (workspace.read_table(ref) for ref in compared.removed)
     replaced = (table.filter(pc.field("replaced"))["doc_id"] for table in tables)
     return sum(pc.sum(pc.is_in(ids, value_set=rejected)).as_py() or 0 for ids in replaced)
 
 
-def _require_documents(plan: IndexPlan, rows: int, parts: Sequence[Part]) -> None:
+def _require_documents(plan: IndexPlan, changes: dict[str, int], parts: Sequence[Part]) -> None:
     if any(part.live.documents for part in parts):
         return
+    if plan.stored:
+        raise InputError(
+            f"{plan.corpus} would delete all documents of the index.",
+            "An index holds at least one; start a new one elsewhere.",
+        )
     raise InputError(
-        f"{plan.corpus} has {rows} rows, and none can be indexed.",
-        "The rejected table under runs/ says why, row by row." if rows else "It is empty.",
+        f"{plan.corpus} has {changes['rows']} rows, and none can be indexed.",
+        "The rejected table under runs/ says why, row by row."
+        if changes["rejected"]
+        else "It is empty.",
     )

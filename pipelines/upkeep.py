@@ -4,26 +4,37 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from pipelines.core.errors import InputError
+from pipelines.core.errors import CommitConflict, InputError
 from pipelines.core.protocols import Entry
 from pipelines.core.retention import Retention, garbage, kept_versions
 from pipelines.core.version import Version, version_key
 from pipelines.stages.publish import (
     Published,
+    existing_versions,
     made_by,
-    open_version,
+    missing_files,
     publish,
     read_version,
+    readable_version,
     version_numbers,
 )
 from pipelines.stages.workspace import Workspace
 
+#: Deletions between two looks whether a version was published meanwhile: S3 has no lock.
+CHECK_EVERY = 500
 
-def history(workspace: Workspace) -> list[Published]:
+
+@dataclass(frozen=True)
+class Past:
+    """A version of an index; none where its manifest is damaged."""
+
+    number: int
+    version: Version | None
+
+
+def history(workspace: Workspace) -> list[Past]:
     """All versions, oldest first. Raises InputError where there is none."""
-    open_version(workspace)
-    numbers = version_numbers(workspace)
-    return [Published(number, read_version(workspace, number), new=False) for number in numbers]
+    return [Past(n, readable_version(workspace, n)) for n in existing_versions(workspace)]
 
 
 def roll_back(workspace: Workspace, number: int) -> Published:
@@ -33,14 +44,23 @@ def roll_back(workspace: Workspace, number: int) -> Published:
         InputError: there is no such version, or garbage collection took some of its files.
         CommitConflict: another run published meanwhile.
     """
-    latest, old = open_version(workspace), _existing(workspace, number)
-    _require_files(workspace, number, old)
+    old = _existing(workspace, number)
+    gone = missing_files(workspace, old)
+    if gone:
+        raise InputError(
+            f"{len(gone)} of the {len(old.files)} files of version {number} are gone or damaged, "
+            f"the first is {gone[0]}.",
+            "Roll back to a later version: shardrank verify INDEX --version N checks one.",
+        )
+    documents = old.live.documents
+    changes = dict.fromkeys(old.changes, 0) | {"rows": documents, "unchanged": documents}
     made = made_by("rollback", old.made["run"], rollback_to=number)
-    return publish(workspace, replace(old, parent=latest.number, made=made))
+    latest = version_numbers(workspace)[-1]
+    return publish(workspace, replace(old, parent=latest, changes=changes, made=made))
 
 
 def _existing(workspace: Workspace, number: int) -> Version:
-    numbers = version_numbers(workspace)
+    numbers = existing_versions(workspace)
     if number not in numbers:
         raise InputError(
             f"{workspace.storage.root} has no version {number}; it has "
@@ -48,18 +68,6 @@ def _existing(workspace: Workspace, number: int) -> Version:
             "See shardrank versions INDEX.",
         )
     return read_version(workspace, number)
-
-
-def _require_files(workspace: Workspace, number: int, version: Version) -> None:
-    folders = {ref.key.split("/")[0] for ref in version.files}
-    there = {e.key: e.bytes for folder in folders for e in workspace.storage.list(folder)}
-    gone = [ref.key for ref in version.files if there.get(ref.key) != ref.bytes]
-    if gone:
-        raise InputError(
-            f"{len(gone)} of the {len(version.files)} files of version {number} are gone or "
-            f"damaged, the first is {gone[0]}.",
-            "Roll back to a later version: shardrank verify INDEX --version N checks one.",
-        )
 
 
 @dataclass(frozen=True)
@@ -76,9 +84,15 @@ class Garbage:
 
 
 def find_garbage(workspace: Workspace, rule: Retention) -> Garbage:
-    """What no kept version needs. Raises InputError where there is no version."""
+    """What no kept version needs.
+
+    Raises:
+        InputError: there is no version.
+        IntegrityError: a manifest is damaged, so that it cannot be told what it needs.
+    """
     now = time.time()
-    versions = {found.number: found.version for found in history(workspace)}
+    numbers = existing_versions(workspace)
+    versions = {number: read_version(workspace, number) for number in numbers}
     made = {number: float(version.made["time"]) for number, version in versions.items()}
     kept = kept_versions(made, rule, now)
     live = {ref.key for number in kept for ref in versions[number].files}
@@ -94,12 +108,22 @@ def collect(
     """Delete it: manifests first, so that no version ever lists a file that is gone.
 
     A run that is killed here leaves files that the next one takes. `watch` passes the keys on.
+
+    Raises:
+        CommitConflict: another run published meanwhile; what it needs was not looked at.
     """
     keys = [version_key(number) for number in found.versions]
     # A unit's marker goes before what it vouches for: a marker alone would promise too much.
     files = sorted((entry.key for entry in found.files), key=lambda key: (not _marker(key), key))
-    for key in watch([*keys, *files]):
+    for number, key in enumerate(watch([*keys, *files])):
+        if number % CHECK_EVERY == 0:
+            _require_latest(workspace, found.kept[-1])
         workspace.storage.delete(key)
+
+
+def _require_latest(workspace: Workspace, number: int) -> None:
+    if version_numbers(workspace)[-1] != number:
+        raise CommitConflict("Another run published meanwhile.", "Run gc again.")
 
 
 def _marker(key: str) -> bool:

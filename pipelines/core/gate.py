@@ -1,5 +1,6 @@
 """The gate: what a version must not do to the one before it. Arithmetic over counts, no I/O."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,51 +13,54 @@ from pipelines.core.version import Part
 #: Fewer new passages than this say nothing about how their encoder fares.
 FEWEST_FOR_SPREAD = 100
 
-#: New vectors may be this much less spread out than the stored ones.
-LEAST_SPREAD = 0.2
-
 
 @dataclass(frozen=True)
 class Change:
-    """What a run would do: documents before and after, those deleted, its rows and rejects."""
+    """What a run would do: documents before and after, those changed and deleted, its rows and
+    rejects."""
 
     before: int
     after: int
+    changed: int
     deleted: int
     rows: int
     rejected: int
 
 
-def refusals(change: Change, settings: GateSettings) -> list[str]:
-    """Why the change may not be published, each with the setting that would allow it.
+@dataclass(frozen=True)
+class Refusal:
+    """Why something may not be published, and the setting (table.key=value) that would allow it."""
 
-    A first version has nothing to lose: only its rejected rows count.
-    """
-    found = [_over("rows would be rejected", change.rejected, change.rows, settings, "rejected")]
+    reason: str
+    setting: str
+
+
+def refusals(change: Change, settings: GateSettings) -> list[Refusal]:
+    """Why the change may not be published. A first version has nothing to lose: only its rejected
+    rows count."""
+    moved = f"documents more or less ({change.before:,} → {change.after:,})"
+    difference = abs(change.after - change.before)
+    asked = [("max_rejected", "rows would be rejected", change.rejected, change.rows)]
     if change.before:
-        moved = abs(change.after - change.before)
-        found += [
-            _over("documents would be deleted", change.deleted, change.before, settings, "deleted"),
-            _over(
-                f"documents more or less ({change.before:,} → {change.after:,})",
-                moved,
-                change.before,
-                settings,
-                "change",
-            ),
+        asked += [
+            ("max_deleted", "documents would be deleted", change.deleted, change.before),
+            ("max_changed", "documents would be embedded anew", change.changed, change.before),
+            ("max_change", moved, difference, change.before),
         ]
-    return [line for line in found if line]
+    found = [_over(what, count, of, name, settings) for name, what, count, of in asked]
+    return [refusal for refusal in found if refusal]
 
 
-def _over(what: str, count: int, of: int, settings: GateSettings, name: str) -> str:
-    allowed = getattr(settings, f"max_{name}")
+def _over(what: str, count: int, of: int, name: str, settings: GateSettings) -> Refusal | None:
+    allowed = getattr(settings, name)
     share = count / of if of else 0.0
     if share <= allowed:
-        return ""
-    return f"{count:,} of {of:,} {what} ({share:.1%}; gate.max_{name} = {allowed:g})"
+        return None
+    reason = f"{count:,} of {of:,} {what} ({share:.1%}; gate.{name} = {allowed:g})"
+    return Refusal(reason, f"gate.{name}={math.ceil(share * 100) / 100:g}")
 
 
-def collapsed(stored: Sequence[Part], new: Sequence[Part]) -> list[str]:
+def collapsed(stored: Sequence[Part], new: Sequence[Part], settings: GateSettings) -> list[Refusal]:
     """Why the new vectors cannot be right: an encoder gone wrong often gives one direction.
 
     Their spread is compared with that of the stored parts, made by the same encoder; where there
@@ -64,12 +68,23 @@ def collapsed(stored: Sequence[Part], new: Sequence[Part]) -> list[str]:
     """
     if sum(part.live.passages for part in new) < FEWEST_FOR_SPREAD:
         return []
-    least = LEAST_SPREAD * mean_spread(stored) if stored else 1e-6
+    usual = stored_spread(stored)
+    least = settings.min_spread * usual if stored else min(settings.min_spread, 1e-6)
     found = mean_spread(new)
-    if found > least:
+    if found > least or not settings.min_spread:
         return []
-    usual = f", those stored {mean_spread(stored):.4f}" if stored else ""
-    return [f"the new vectors nearly all point the same way (spread {found:.4f}{usual})"]
+    beside = f", those stored {usual:.4f}; gate.min_spread = {settings.min_spread:g}"
+    reason = (
+        "the new vectors nearly all point the same way "
+        f"(spread {found:.4f}{beside if stored else ''})"
+    )
+    return [Refusal(reason, "gate.min_spread=0")]
+
+
+def stored_spread(parts: Sequence[Part]) -> float:
+    """As heavy as their rows: a part that loses them all still says how its encoder spreads."""
+    rows = [part.rows for part in parts]
+    return float(np.average([part.spread for part in parts], weights=rows)) if parts else 1.0
 
 
 def mean_spread(parts: Sequence[Part]) -> float:

@@ -13,7 +13,8 @@ from pipelines.core.protocols import Entry
 
 #: Written by nobody's version, and never garbage.
 _LOCK = "runs/lock"
-_MANIFESTS = "manifests/"
+#: Where shardrank writes what may become garbage; whatever else lies below INDEX is not ours.
+_OURS = ("codecs/", "deletions/", "parts/", "runs/", "shards/", "units/")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def garbage(entries: Iterable[Entry], live: set[str], runs: set[str], oldest: fl
         for entry in entries
         if entry.key not in live
         and entry.key != _LOCK
-        and not entry.key.startswith(_MANIFESTS)
+        and entry.key.startswith(_OURS)
         and not _is_record_of(entry.key, runs)
         and entry.modified < oldest
     ]

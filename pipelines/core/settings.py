@@ -145,8 +145,17 @@ class GateSettings(Table):
     max_change: float = Field(
         0.5, ge=0, description="share by which the number of documents may change"
     )
+    max_changed: float = Field(
+        0.5, ge=0, description="share of the documents whose content may be another"
+    )
     max_rejected: float = Field(
         0.1, ge=0, le=1, description="share of the source's rows that may be rejected"
+    )
+    min_spread: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="least spread of new vectors' directions, as a share of the stored ones'",
     )
     reembed: bool = Field(
         False, description="allow another encoder or cut: everything is embedded anew"
@@ -267,8 +276,8 @@ class S3Settings(Table):
     endpoint: str | None = resize(None, "the service's URL; none: AWS_ENDPOINT_URL, else Amazon's")
     region: str | None = resize(None, "none: as AWS_REGION or the profile say")
     profile: str | None = resize(None, "a profile of ~/.aws; none: AWS_PROFILE, else the default")
-    attempts: int = resize(10, "times a request is sent before it fails, with backoff", ge=1)
-    timeout: float = resize(60.0, "seconds without an answer until it is sent again", gt=0)
+    attempts: int = resize(8, "times a request is sent; thrice that where answers break off", ge=1)
+    timeout: float = resize(30.0, "seconds without an answer until it is sent again", gt=0)
     connections: int = resize(16, "requests at once from one process", ge=1)
     part_mb: int = resize(64, "files of two such parts or more go up in parts (MiB)", ge=5)
 

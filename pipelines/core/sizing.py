@@ -182,22 +182,14 @@ def plan_shards(part_rows: Sequence[int], shard_passages: int) -> list[list[int]
 
     Args:
         part_rows: rows of each part, in the version's order.
-        shard_passages: rows in a shard, at most.
+        shard_passages: rows in a shard, at most; a part with more of them is a shard alone.
 
     Returns:
         The parts' indices, one list a shard; every part once, in order.
-
-    Raises:
-        SettingsError: a part alone is over the limit.
     """
     if not part_rows:
         return []
-    largest = max(part_rows)
-    if largest > shard_passages:
-        raise SettingsError(
-            f"index.shard_passages = {shard_passages}, but one part has {largest} passages.",
-            "Raise index.shard_passages, or lower passages.part_size.",
-        )
+    largest = min(max(part_rows), shard_passages)
     fewest = len(_fill(part_rows, shard_passages))
     limits = range(largest, shard_passages + 1)
     # A higher limit never needs more shards, so the lowest that needs no more is found by halving.

@@ -1,7 +1,7 @@
 """Settings that belong to an index, taken from its version by whoever works on it later."""
 
 from pipelines.core.errors import SettingsError
-from pipelines.core.settings import EncoderSettings, IndexSettings
+from pipelines.core.settings import AuditSettings, EncoderSettings, IndexSettings
 from pipelines.core.version import Version
 
 #: Taken from the run and never from the index: who runs it decides about speed, and whether code
@@ -29,6 +29,13 @@ def index_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
             "Leave [encoder] out here, or index again with this model.",
         )
     return built.model_copy(update={name: getattr(wanted, name) for name in _ASKED_ANEW})
+
+
+def audit_settings(version: Version, wanted: AuditSettings) -> AuditSettings:
+    """The [audit] settings that the version was audited with, and what differs from the defaults
+    in those that are wanted."""
+    asked = wanted.model_dump(exclude_defaults=True)
+    return AuditSettings(**{**version.audit_settings, **asked})
 
 
 def index_settings(version: Version, wanted: IndexSettings) -> IndexSettings:

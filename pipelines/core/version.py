@@ -7,10 +7,10 @@ from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 from pipelines.core.errors import IntegrityError
-from pipelines.core.fingerprint import canonical_json
+from pipelines.core.fingerprint import canonical_json, sha256_hex
 from pipelines.core.units import FileRef
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ class Version:
         part_size: passages in a part.
         index: the plan of the codec (kind, nlist, …).
         index_settings: the [index] settings that the plan was made from.
+        audit_settings: the [audit] settings that it was audited with.
         audit: target, chosen point and measured curve.
         changes: rows = added + changed + unchanged + tombstones + rejected; and documents
             deleted, and passages embedded.
@@ -129,6 +130,7 @@ class Version:
     part_size: int
     index: Mapping[str, Any]
     index_settings: Mapping[str, Any]
+    audit_settings: Mapping[str, Any]
     audit: Mapping[str, Any]
     changes: Mapping[str, int]
     made: Mapping[str, Any]
@@ -161,21 +163,35 @@ class Version:
         return value
 
     def to_bytes(self) -> bytes:
-        return canonical_json({"format": FORMAT, **asdict(self)})
+        """The manifest: the version, the format, and a checksum over both."""
+        value = {"format": FORMAT, **asdict(self)}
+        return canonical_json({**value, "sha256": _checksum(value)})
 
     @classmethod
     def parse(cls, data: bytes, name: str) -> "Version":
-        """Raises IntegrityError where the bytes are not a manifest of this format."""
+        """Raises IntegrityError where the bytes are not a whole manifest of this format."""
         try:
             value = json.loads(data)
-            if value.pop("format") != FORMAT:
-                raise ValueError("another format than this version of shardrank writes")
+            stored = value.get("format")
+            if stored != FORMAT:
+                raise ValueError(f"its format is {stored!r}, this shardrank reads {FORMAT}")
+            if value.pop("sha256") != _checksum(value):
+                raise ValueError("its checksum is not that of its content")
+            del value["format"]
             value["parts"] = tuple(Part.parse(part) for part in value["parts"])
             value["shards"] = tuple(Shard.parse(shard) for shard in value["shards"])
             value["codec"] = Codec.parse(value["codec"]) if value["codec"] else None
             return cls(**value)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise IntegrityError(f"{name} is not a version manifest: {error}.") from error
+            raise IntegrityError(
+                f"{name} is not a sound version manifest: {error}.",
+                "Restore it from a backup, or go back to another version: "
+                "shardrank rollback INDEX N.",
+            ) from error
+
+
+def _checksum(value: Mapping[str, Any]) -> str:
+    return sha256_hex(canonical_json(value))
 
 
 def version_key(number: int) -> str:

@@ -119,6 +119,17 @@ def _check_schema(uri: str, schema: pa.Schema, columns: CorpusSettings) -> None:
         _check_column(uri, schema, "text", columns.text)
     if columns.title in schema.names:
         _check_column(uri, schema, "title", columns.title)
+    if columns.tombstone and columns.tombstone in schema.names:
+        _check_tombstone(uri, schema, columns.tombstone)
+
+
+def _check_tombstone(uri: str, schema: pa.Schema, name: str) -> None:
+    kind = schema.field(name).type if schema.names.count(name) == 1 else None
+    if kind is None or not (pat.is_boolean(kind) or pat.is_null(kind) or pat.is_integer(kind)):
+        raise InputError(
+            f"{uri}: column {name!r} holds {kind or 'more than one column'}, not booleans.",
+            "Convert it, or name another: --set corpus.tombstone=NAME.",
+        )
 
 
 def _check_column(

@@ -141,13 +141,11 @@ class Compare:
 def _in_range(keys: pa.Table, number: Sequence[int]) -> pa.Table:
     """The keys whose hashes lie in range `number` of so many; they are sorted by hash."""
     place, ranges = number
-    width = (1 << 64) // ranges
-    edges = [place * width, (place + 1) * width if place + 1 < ranges else (1 << 64) - 1]
-    hashes = keys["id_hash"].to_numpy()
-    begin = int(np.searchsorted(hashes, np.uint64(edges[0])))
-    last = place + 1 == ranges
-    end = len(hashes) if last else int(np.searchsorted(hashes, np.uint64(edges[1])))
-    return keys.slice(begin, end - begin)
+    hashes, width = keys["id_hash"].to_numpy(), (1 << 64) // ranges
+    begin = int(np.searchsorted(hashes, np.uint64(place * width)))
+    if place + 1 == ranges:
+        return keys.slice(begin)
+    return keys.slice(begin, int(np.searchsorted(hashes, np.uint64((place + 1) * width))) - begin)
 
 
 def _grouped(name: str, table: pa.Table, column: str) -> Iterator[tuple[str, pa.Table]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.core.liveness import mark
 from pipelines.core.units import FileRef, Unit
@@ -20,9 +21,14 @@ from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
 
 
-def delete(context: Context, parts: Sequence[Part], compared: Compared) -> list[Part]:
-    """The index's parts without what the comparison removed; their files stay as they are."""
-    units = plan_delete(parts, compared)
+def delete(
+    context: Context, parts: Sequence[Part], compared: Compared, spared: Sequence[FileRef]
+) -> list[Part]:
+    """The index's parts without what the comparison removed; their files stay as they are.
+
+    `spared` are tables with a column doc_id: of those documents the stored form stays.
+    """
+    units = plan_delete(parts, compared, spared)
     dones = run_stage(context, "delete", units, [Step(partial(Delete, context.workspace))])
     left = list(parts)
     for done in dones:
@@ -33,16 +39,18 @@ def delete(context: Context, parts: Sequence[Part], compared: Compared) -> list[
     return left
 
 
-def plan_delete(parts: Sequence[Part], compared: Compared) -> list[Unit]:
+def plan_delete(parts: Sequence[Part], compared: Compared, spared: Sequence[FileRef]) -> list[Unit]:
     """One unit a group of parts that lose documents."""
     groups = range(0, len(parts), GROUP)
+    common = {"spared": [ref.json() for ref in spared]}
     units = []
     for number, begin in enumerate(groups):
         removed = compared.removed_of(number)
         if removed:
             members = enumerate(parts[begin : begin + GROUP], begin)
             spec = {str(ordinal): _spec(part) for ordinal, part in members}
-            units.append(Unit("delete", {"parts": spec, "removed": [r.json() for r in removed]}))
+            refs = [ref.json() for ref in removed]
+            units.append(Unit("delete", {"parts": spec, "removed": refs, **common}))
     return units
 
 
@@ -58,10 +66,12 @@ class Delete:
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         refs = [FileRef.parse(ref) for ref in unit.spec["removed"]]
+        spared = read_ids(self.workspace, [FileRef.parse(ref) for ref in unit.spec["spared"]])
         outputs: dict[str, FileRef] = {}
         removed: dict[str, dict[str, int]] = {}
         for name, spec in unit.spec["parts"].items():
             gone = rows_of(self.workspace, refs, "part", int(name))
+            gone = gone.filter(pc.invert(pc.is_in(gone["doc_id"], value_set=spared)))
             if gone.num_rows:
                 outputs[f"deleted-{int(name):05d}"] = self._mark(spec, gone)
                 removed[name] = asdict(count(gone))
@@ -72,3 +82,9 @@ class Delete:
         before = read_bitmap(self.workspace, spec["deleted"], spec["rows"])
         starts, counts = (gone[name].to_numpy().astype(np.int64) for name in ("row", "rows"))
         return write_bitmap(self.workspace, mark(before, starts, counts))
+
+
+def read_ids(workspace: Workspace, refs: Sequence[FileRef]) -> pa.Array:
+    """The column doc_id of some tables."""
+    chunks = [c for ref in refs for c in workspace.read_table(ref, ["doc_id"])["doc_id"].chunks]
+    return pa.concat_arrays(chunks or [pa.array([], pa.string())])

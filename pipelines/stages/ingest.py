@@ -70,13 +70,23 @@ def _skips(compared: Compared, ordinal: int) -> dict[str, Any]:
     return {"slice": ordinal, "files": refs} if refs else {}
 
 
+def passage_limit(settings: PassageSettings, card: EncoderCard) -> int:
+    """Tokens in a passage: as set, and never more than the encoder reads."""
+    return min(settings.max_tokens or card.max_tokens, card.max_tokens)
+
+
+def passage_overlap(settings: PassageSettings, limit: int) -> int:
+    """Tokens that two neighbours share: as set, and at most half of a passage."""
+    return min(settings.overlap, limit // 2)
+
+
 def cut_rule(settings: PassageSettings, card: EncoderCard, specials: int) -> CutRule:
     """The rule of cutting: passages never exceed what the encoder reads."""
-    limit = min(settings.max_tokens or card.max_tokens, card.max_tokens)
+    limit = passage_limit(settings, card)
     return CutRule(
         max_tokens=limit,
         specials=specials,
-        overlap=min(settings.overlap, limit // 2),
+        overlap=passage_overlap(settings, limit),
         split=settings.split,
         prompt=card.document_prompt,
     )

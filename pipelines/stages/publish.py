@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines import __version__
-from pipelines.core.errors import AuditRefused, InputError
+from pipelines.core.errors import AuditRefused, InputError, IntegrityError, RunFailed
 from pipelines.core.schemas import REJECTED
 from pipelines.core.units import Done
 from pipelines.core.version import Version, version_key, version_number
@@ -23,11 +23,20 @@ from pipelines.stages.workspace import Workspace
 
 @dataclass(frozen=True)
 class Published:
-    """A version and its number; `new` is false where it was there before."""
+    """A version and its number; `new` is false where it was there before.
+
+    `offered` is what a run found when it came to the same content: its changes, and who it was.
+    """
 
     number: int
     version: Version
     new: bool
+    offered: Version | None = None
+
+    @property
+    def found(self) -> Version:
+        """Whose changes tell of the run that ended here."""
+        return self.offered or self.version
 
 
 def publish(workspace: Workspace, version: Version) -> Published:
@@ -40,12 +49,31 @@ def publish(workspace: Workspace, version: Version) -> Published:
     """
     _require_audit(version)
     if version.parent:
-        parent = read_version(workspace, version.parent)
-        if parent.content() == version.content():
-            return Published(version.parent, parent, new=False)
+        parent = readable_version(workspace, version.parent)
+        if parent and parent.content() == version.content():
+            return Published(version.parent, parent, new=False, offered=version)
     number = version.parent + 1
+    _require_files(workspace, version)
     workspace.storage.create(version_key(number), version.to_bytes())
     return Published(number, version, new=True)
+
+
+def _require_files(workspace: Workspace, version: Version) -> None:
+    """Garbage collection beside a run, which S3 cannot lock out, must not end in a version."""
+    gone = missing_files(workspace, version)
+    if gone:
+        raise RunFailed(
+            f"{len(gone)} of the version's {len(version.files)} files are gone, the first is "
+            f"{gone[0]}: was garbage collected meanwhile?",
+            "Run it again: it makes what is missing.",
+        )
+
+
+def missing_files(workspace: Workspace, version: Version) -> list[str]:
+    """Keys of the version's files that are not there with their length; by listings alone."""
+    folders = {ref.key.split("/")[0] for ref in version.files}
+    there = {e.key: e.bytes for folder in folders for e in workspace.storage.list(folder)}
+    return [ref.key for ref in version.files if there.get(ref.key) != ref.bytes]
 
 
 def _require_audit(version: Version) -> None:
@@ -58,6 +86,14 @@ def _require_audit(version: Version) -> None:
         f"{audit['target']:g}; nothing was published.",
         "Raise index.bytes_per_vector or audit.max_depth, or lower audit.target.",
     )
+
+
+def readable_version(workspace: Workspace, number: int) -> Version | None:
+    """None where its manifest is damaged: going back to a sound version must not need it."""
+    try:
+        return read_version(workspace, number)
+    except IntegrityError:
+        return None
 
 
 def version_numbers(workspace: Workspace) -> list[int]:
@@ -88,15 +124,21 @@ def latest_version(workspace: Workspace) -> Published | None:
     return Published(numbers[-1], read_version(workspace, numbers[-1]), new=False)
 
 
-def open_version(workspace: Workspace) -> Published:
-    """The latest version. Raises InputError where the folder is no index, or has no version."""
-    found = latest_version(workspace)
-    if found is None:
+def existing_versions(workspace: Workspace) -> list[int]:
+    """The numbers of all versions, ascending. Raises InputError where there is none."""
+    numbers = version_numbers(workspace)
+    if not numbers:
         raise InputError(
             f"{workspace.storage.root} holds no published version of an index.",
             "Build one first: shardrank index CORPUS INDEX.",
         )
-    return found
+    return numbers
+
+
+def open_version(workspace: Workspace) -> Published:
+    """The latest version. Raises InputError where the folder is no index, or has no version."""
+    number = existing_versions(workspace)[-1]
+    return Published(number, read_version(workspace, number), new=False)
 
 
 def made_by(flow: str, run: str, **more: Any) -> dict[str, Any]:

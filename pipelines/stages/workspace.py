@@ -9,12 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.core.errors import InputError
 from pipelines.core.fingerprint import canonical_json, sha256_hex
 from pipelines.core.protocols import Storage
 from pipelines.core.settings import Settings
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.corpus.parts import decode_table, encode_table
-from pipelines.storage import open_storage
+from pipelines.storage import contains, open_storage
 
 #: Markers read at once: in S3 each costs a round trip.
 READERS = 16
@@ -62,6 +63,11 @@ class Workspace:
         self.storage.write(_marker_key(unit), done.to_bytes())
         return done
 
+    def forget(self, stage: str, dones: Iterable[Done]) -> None:
+        """Take the markers away: the units are run again when they are next wanted."""
+        for done in dones:
+            self.storage.delete(f"units/{stage}/{done.unit}.json")
+
     def read_json(self, key: str) -> Any:
         return json.loads(self.storage.read(key))
 
@@ -88,6 +94,14 @@ class Workspace:
 def open_workspace(path: str, settings: Settings) -> Workspace:
     """What lies below a folder or s3://bucket/prefix. Raises InputError for another scheme."""
     return Workspace(open_storage(path, settings.s3))
+
+
+def refuse_same(one: str, one_name: str, other: str, other_name: str) -> None:
+    """Raise InputError where both are one place: their records would mix."""
+    if contains(one, other) and contains(other, one):
+        raise InputError(
+            f"{one_name} and {other_name} are the same place: {one}.", "Give each its own."
+        )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from pipelines.core.settings import S3Settings
 
 #: What a request can end with after its retries.
 FAILURES = (OSError, BotoCoreError, ClientError)
+#: s3fs repeats requests whose answers broke off, above the client's own attempts.
+BROKEN_ATTEMPTS = 3
 #: What trying again cannot help.
 FINAL = (FileNotFoundError, PermissionError, NoCredentialsError)
 
@@ -30,7 +32,7 @@ def filesystem(settings: S3Settings) -> s3fs.S3FileSystem:
 @lru_cache
 def _connect(settings: S3Settings, process: int) -> s3fs.S3FileSystem:
     """`process` keeps a forked child from its parent's sockets."""
-    return s3fs.S3FileSystem(
+    files = s3fs.S3FileSystem(
         skip_instance_cache=True,
         use_listings_cache=False,
         endpoint_url=settings.endpoint,
@@ -38,12 +40,14 @@ def _connect(settings: S3Settings, process: int) -> s3fs.S3FileSystem:
         client_kwargs={"region_name": settings.region} if settings.region else None,
         max_concurrency=settings.connections,
         config_kwargs={
-            "retries": {"max_attempts": settings.attempts, "mode": "standard"},
+            "retries": {"total_max_attempts": settings.attempts, "mode": "standard"},
             "connect_timeout": settings.timeout,
             "read_timeout": settings.timeout,
             "max_pool_connections": settings.connections,
         },
     )
+    files.retries = BROKEN_ATTEMPTS
+    return files
 
 
 def s3_files(settings: S3Settings, folder: str) -> list[Entry]:

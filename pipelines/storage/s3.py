@@ -78,7 +78,10 @@ class S3Storage:
     def exists(self, key: str) -> bool:
         path = self._path(key)
         with explained(path, "looked up"):
-            return bool(self._files.isfile(path))
+            try:
+                return bool(self._files.info(path)["type"] == "file")
+            except FileNotFoundError:
+                return False
 
     def list(self, prefix: str) -> list[Entry]:
         folder = "/".join(filter(None, [self.root.rstrip("/"), checked_prefix(prefix)]))

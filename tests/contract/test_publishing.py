@@ -33,6 +33,7 @@ def version(workspace: Workspace, name: str, parent: int = 0) -> Version:
         part_size=1,
         index={},
         index_settings={},
+        audit_settings={},
         audit=audit,
         changes=dict.fromkeys(KINDS, 0),
         made=made_by("index", "run"),

@@ -1,5 +1,6 @@
 """What the gate refuses, with its reason, and that it lets normal nights pass."""
 
+import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +11,13 @@ import numpy as np
 import pytest
 
 from pipelines.core.protocols import Float32
+from pipelines.core.settings import EncoderSettings
+from pipelines.core.version import Version
 from pipelines.index import codec
+from pipelines.models.card import read_encoder_card
 from pipelines.models.encoder import TransformerEncoder
+from pipelines.stages.publish import latest_version, publish
+from pipelines.stages.workspace import Workspace
 from pipelines.storage.local import LocalStorage
 from tests.tiny_models import tiny_encoder
 from tests.world import VOCABULARY, World, make_world, shardrank, write_lines
@@ -23,8 +29,8 @@ Said = Callable[[], str]
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Said:
-    """What went to standard error since the last look."""
-    return lambda: " ".join(capsys.readouterr().err.split())
+    """What went to both streams since the last look."""
+    return lambda: " ".join("".join(capsys.readouterr()).split())
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +46,11 @@ class Store:
     root: Path
     rng: random.Random = field(default_factory=lambda: random.Random(0))
     texts: dict[str, str] = field(default_factory=dict)
+    folder: str = "index"
 
     @property
     def index(self) -> Path:
-        return self.root / "index"
+        return self.root / self.folder
 
     def text(self) -> str:
         return " ".join(self.rng.choices(VOCABULARY, k=self.rng.randint(3, 40)))
@@ -67,6 +74,11 @@ class Store:
 
     def versions(self) -> list[str]:
         return sorted(path.name for path in (self.index / "manifests").glob("*.json"))
+
+    def latest(self) -> Version:
+        found = latest_version(Workspace(LocalStorage(str(self.index))))
+        assert found
+        return found.version
 
     def embedded(self) -> int:
         keys = [entry.key for entry in LocalStorage(str(self.index)).list("units/embed")]
@@ -116,12 +128,25 @@ def test_another_encoder(store: Store, tmp_path: Path, said: Said) -> None:
 
 def test_another_cut(store: Store, said: Said) -> None:
     assert store.night("passages.max_tokens=20") == 3
-    assert "passages.max_tokens changed since version 000001" in said()
+    assert "passages.max_tokens, passages.overlap changed since version 000001" in said()
+    limit = read_encoder_card(EncoderSettings(model=str(store.world.encoder))).max_tokens
+    assert store.night(f"passages.max_tokens={limit}") == 0, "what it is anyway"
 
 
 def test_an_upsert_cannot_change_the_encoder(store: Store, said: Said) -> None:
     assert store.night("passages.max_tokens=20", "gate.reembed=true", mode="upsert") == 2
     assert "an upsert does not hold them all" in said()
+
+
+def test_a_column_that_was_forgotten(store: Store, said: Said) -> None:
+    """All contents are others then: nothing is embedded unless that is meant."""
+    texts = {doc_id: f"{text} more" for doc_id, text in store.texts.items()}
+    store.texts.update(texts)
+    before = store.embedded()
+    assert store.night() == 3
+    assert "200 of 200 documents would be embedded anew (100.0%; gate.max_changed = 0.5)" in said()
+    assert store.embedded() == before
+    assert store.night("gate.max_changed=1") == 0
 
 
 def poison(value: float) -> Callable[[TransformerEncoder, Sequence[Any]], Float32]:
@@ -143,12 +168,115 @@ def poison(value: float) -> Callable[[TransformerEncoder, Sequence[Any]], Float3
     ],
 )
 def test_poisoned_vectors(store: Store, said: Said, value: float, words: str) -> None:
-    store.edit(150)
+    store.edit(90)
+    store.add(40)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransformerEncoder, "encode_ids", poison(value))
-        assert store.night() == 3
+        assert store.night("gate.max_deleted=1") == 3
     assert words in said()
     assert store.versions() == ["000001.json"]
+    # Once the encoder is sound again, nothing of the bad night is found again.
+    assert store.night() == 0
+    assert store.versions() == ["000001.json", "000002.json"]
+
+
+def test_a_few_bad_vectors_are_tried_again(store: Store) -> None:
+    store.add(3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransformerEncoder, "encode_ids", poison(float("nan")))
+        assert store.night() == 0
+    assert store.latest().live.documents == 200
+    assert store.night() == 0
+    assert store.latest().live.documents == 203
+
+
+def test_an_upsert_keeps_what_it_cannot_replace(store: Store) -> None:
+    """In a snapshot a document without a usable form is gone; an upsert keeps the stored one."""
+    first, second = sorted(store.texts)[:2]
+    everything = dict(store.texts)
+    store.texts.clear()
+    store.texts.update({first: " ", second: "\u200b\u200b"})
+    assert store.night("gate.max_rejected=1", mode="upsert") == 0
+    assert store.latest().live.documents == 200
+    store.texts.update({**everything, first: " ", second: "\u200b\u200b"})
+    assert store.night() == 0
+    version = store.latest()
+    assert (version.live.documents, version.changes["deleted"]) == (198, 2)
+
+
+def test_all_documents_deleted(store: Store, said: Said) -> None:
+    ids = list(store.texts)
+    rows = [{"_id": doc_id, "gone": True} for doc_id in ids]
+    corpus = write_lines(store.root / "gone.jsonl", rows)
+    sets = ("corpus.tombstone=gone", "gate.max_deleted=1", "gate.max_change=1")
+    model = f"encoder.model={store.world.encoder}"
+    words = [word for value in (model, *sets) for word in ("--set", value)]
+    assert shardrank("index", corpus, str(store.index), "--mode", "upsert", *words) == 2
+    assert "would delete all documents of the index" in said()
+
+
+def test_a_night_that_changes_nothing_tells_of_itself(store: Store, said: Said) -> None:
+    said()
+    assert store.night(bad=2) == 0
+    message = said()
+    assert "is already the latest; nothing changed" in message
+    assert "202 = 200 unchanged + 2 rejected" in message
+    assert "/rejected/" in message
+
+
+def test_gc_takes_only_what_is_ours(world: World, tmp_path: Path) -> None:
+    store = Store(world, tmp_path, folder=".")
+    store.add(20)
+    assert store.night() == 0
+    (tmp_path / "notes.txt").write_text("mine")
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (0, 0))
+    assert shardrank("gc", str(tmp_path), "--grace", "0", "--delete") == 0
+    assert (tmp_path / "notes.txt").exists()
+    assert (tmp_path / "corpus.jsonl").exists()
+    assert not list((tmp_path / "units").rglob("*.json"))
+    assert shardrank("verify", str(tmp_path)) == 0
+
+
+def test_a_version_whose_files_went_meanwhile_is_not_published(store: Store, said: Said) -> None:
+    """As when garbage is collected beside a run in S3, which has no lock."""
+    store.edit(5)
+
+    def publish_late(workspace: Any, version: Any) -> Any:
+        path = store.index / version.parts[-1].vectors.key
+        path.unlink()
+        return publish(workspace, version)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.indexing.publish", publish_late)
+        assert store.night() == 1
+    assert "was garbage collected meanwhile?" in said()
+    assert store.night() == 0
+    assert shardrank("verify", str(store.index)) == 0
+
+
+def test_a_damaged_latest_manifest_can_be_left(store: Store, said: Said) -> None:
+    store.edit(5)
+    assert store.night() == 0
+    latest = store.index / "manifests/000002.json"
+    latest.write_bytes(latest.read_bytes().replace(b'"unchanged":195', b'"unchanged":196'))
+    assert store.night() == 2
+    assert "its checksum is not that of its content" in said()
+    assert shardrank("verify", str(store.index), "--version", "1") == 0
+    assert shardrank("versions", str(store.index)) == 0
+    assert "its manifest is damaged" in said()
+    assert shardrank("gc", str(store.index)) == 2
+    assert shardrank("rollback", str(store.index), "1") == 0
+    assert store.night() == 0
+
+
+def test_compaction_keeps_the_audits_settings(store: Store) -> None:
+    store.edit(5)
+    assert store.night("audit.k=7", "audit.target=0.4") == 0
+    model = f"encoder.model={store.world.encoder}"
+    assert shardrank("compact", str(store.index), "--set", model) == 0
+    audit = store.latest().audit
+    assert (audit["k"], audit["target"]) == (7, 0.4)
 
 
 def test_a_codec_that_was_sabotaged(world: World, tmp_path: Path, said: Said) -> None:

@@ -195,7 +195,7 @@ def test_a_damaged_manifest(world: World, built: Path, tmp_path: Path, said: Sai
     shutil.copytree(built, index)
     (index / "manifests/000001.json").write_text('{"format": 1}')
     assert shardrank(*world.rank(index, tmp_path / "out", *SMALL)) == 2
-    assert "manifests/000001.json is not a version manifest" in said()
+    assert "manifests/000001.json is not a sound version manifest: its format is 1" in said()
 
 
 def test_a_folder_that_is_no_index(world: World, tmp_path: Path, said: Said) -> None:

@@ -9,7 +9,7 @@ from pipelines.core.settings import GateSettings
 from pipelines.core.units import FileRef
 from pipelines.core.version import Codec, Counts, Part, Shard
 
-CALM = Change(before=1000, after=1010, deleted=10, rows=1020, rejected=10)
+CALM = Change(before=1000, after=1010, changed=30, deleted=10, rows=1020, rejected=10)
 
 
 def part(passages: int, spread: float = 0.5) -> Part:
@@ -27,15 +27,18 @@ def test_a_normal_night_passes() -> None:
         ({"after": 500, "deleted": 500}, "max_deleted"),
         ({"after": 1501}, "max_change"),
         ({"after": 499}, "max_change"),
+        ({"changed": 501}, "max_changed"),
         ({"rejected": 200}, "max_rejected"),
     ],
 )
 def test_each_limit_refuses_and_names_its_override(changes: dict[str, int], name: str) -> None:
     change = replace(CALM, **changes)
-    assert any(f"gate.{name} = " in line for line in refusals(change, GateSettings()))
-    assert refusals(change, GateSettings(**{name: 1.0})) == [
-        line for line in refusals(change, GateSettings()) if f"gate.{name} = " not in line
-    ]
+    found = refusals(change, GateSettings())
+    [mine] = [refusal for refusal in found if f"gate.{name} = " in refusal.reason]
+    key, value = mine.setting.removeprefix("gate.").split("=")
+    assert key == name
+    # What it names is enough, and allows nothing else.
+    assert refusals(change, GateSettings(**{key: float(value)})) == [r for r in found if r != mine]
 
 
 def test_exactly_at_the_limit_is_allowed() -> None:
@@ -43,16 +46,25 @@ def test_exactly_at_the_limit_is_allowed() -> None:
 
 
 def test_a_first_version_has_nothing_to_lose() -> None:
-    assert refusals(Change(0, 5, 0, 5, 0), GateSettings()) == []
-    assert refusals(Change(0, 5, 0, 10, 5), GateSettings()) != []
+    assert refusals(Change(0, 5, 0, 0, 5, 0), GateSettings()) == []
+    assert refusals(Change(0, 5, 0, 0, 10, 5), GateSettings()) != []
 
 
 def test_vectors_that_all_point_one_way_are_refused() -> None:
-    [reason] = collapsed([part(1000)], [part(200, spread=0.01)])
-    assert "spread 0.0100, those stored 0.5000" in reason
-    assert collapsed([part(1000)], [part(200, spread=0.2)]) == []
-    assert collapsed([part(1000)], [part(99, spread=0.0)]) == []  # too few to say
-    assert collapsed([], [part(200, spread=0.0)]) != []
+    usual = GateSettings()
+    [refusal] = collapsed([part(1000)], [part(200, spread=0.01)], usual)
+    assert "spread 0.0100, those stored 0.5000" in refusal.reason
+    assert refusal.setting == "gate.min_spread=0"
+    off = GateSettings(min_spread=0)
+    assert collapsed([part(1000)], [part(200, spread=0.01)], off) == []
+    assert collapsed([part(1000)], [part(200, spread=0.2)], usual) == []
+    assert collapsed([part(1000)], [part(99, spread=0.0)], usual) == []  # too few to say
+    assert collapsed([], [part(200, spread=0.0)], usual) != []
+
+
+def test_parts_that_lose_all_rows_still_say_how_vectors_spread() -> None:
+    emptied = replace(part(1000, spread=0.1), live=Counts())
+    assert collapsed([emptied], [part(200, spread=0.1)], GateSettings()) == []
 
 
 def test_spread() -> None:

@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[2]
 HOUSE = (
     ("jobs",),
     ("pipelines.reporting",),
-    tuple(f"pipelines.{p}" for p in ("indexing", "ranking", "compacting", "upkeep", "verifying")),
+    tuple(
+        f"pipelines.{flow}"
+        for flow in ("indexing", "ranking", "labelling", "compacting", "upkeep", "verifying")
+    ),
     ("pipelines.assembly",),
     ("pipelines.stages",),
     tuple(f"pipelines.{p}" for p in ("corpus", "models", "index", "storage", "report")),

@@ -211,6 +211,9 @@ def pickled() -> Any:
 def test_pickled_columns_are_refused_untouched(pickled: pa.Array) -> None:
     with pytest.raises(InputError, match="column 'text' holds extension"):
         read(parquet({"_id": ["a"], "text": pickled}), "a.parquet")
+    marked = parquet({"_id": ["a"], "text": ["x"], "gone": pickled})
+    with pytest.raises(InputError, match=r"column 'gone' holds extension.*not booleans"):
+        read(marked, "a.parquet", CorpusSettings(tombstone="gone"))
     assert read(parquet({"_id": ["a"], "text": ["x"], "other": pickled}), "a.parquet")
     assert not Pickled.touched
 

@@ -104,6 +104,5 @@ def _splits(rows: Any) -> Any:
     return [[sum(rows[a:b]) for a, b in itertools.pairwise(edge)] for edge in edges]
 
 
-def test_a_part_over_the_limit_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"10.*11"):
-        plan_shards([3, 11], 10)
+def test_a_part_over_the_limit_is_a_shard_alone() -> None:
+    assert plan_shards([3, 11, 4, 5], 10) == [[0], [1], [2, 3]]
