@@ -113,6 +113,27 @@ def rank(
 
 
 @app.command()
+def label(
+    out: Out,
+    labels: Annotated[str, typer.Argument(metavar="LABELS", help="Folder or s3:// of labels.")],
+    format_: Annotated[str, typer.Option("--format", "-f", help="See README: Labels.")],
+    qrels: Annotated[str | None, typer.Option(help="Judgements: BEIR TSV or TREC.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace other labels in LABELS.")
+    ] = False,
+    config: Config = None,
+    overrides: Overrides = None,
+    verbose: Verbose = False,
+) -> None:
+    """Training labels for a student from a ranked run: teacher scores, hard negatives."""
+    from jobs.label import LabelJob, run
+    from jobs.settings import load_settings
+
+    job = LabelJob(out, labels, format_, qrels, overwrite)
+    run(job, load_settings(config, overrides), verbose)
+
+
+@app.command()
 def evaluate(
     out: Out,
     qrels: Annotated[str, typer.Argument(help="Judgements: BEIR TSV or TREC.")],

@@ -14,7 +14,7 @@ from pipelines.stages.sweep import _ROW, Failure, Step, _Host, _outcome, _row
 from pipelines.stages.workspace import Workspace
 
 #: Who holds a name of its own for `connect`.
-_CONNECTORS = ("jobs.index", "jobs.rank", "jobs.demo", "pipelines.stages.cluster")
+_CONNECTORS = ("jobs.index", "jobs.rank", "jobs.label", "jobs.demo", "pipelines.stages.cluster")
 
 
 def sweep(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pipelines.core.audit import AuditPoint
 from pipelines.core.evaluation import Coverage
 
-Flow = Literal["index", "rank"]
+Flow = Literal["index", "rank", "label"]
 
 
 @dataclass(frozen=True)

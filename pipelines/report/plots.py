@@ -135,6 +135,26 @@ def distribution(histogram: Histogram, value: str, unit: str, colour: str = BLUE
         return _svg(figure, f"Distribution of {value}")
 
 
+def compared(
+    first: Histogram, second: Histogram, names: tuple[str, str], value: str, unit: str
+) -> str:
+    """Two histograms of the same edges, each as shares of its own total, one over the other."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _canvas(460, 260)
+        edges = np.asarray(first.edges)
+        for histogram, name, colour in zip(
+            (first, second), names, (GREEN, VERMILLION), strict=True
+        ):
+            shares = np.asarray(histogram.counts) / max(histogram.total, 1)
+            label = f"{name} ({formats.count(histogram.total)})"
+            axes.stairs(shares, edges, fill=True, color=colour, alpha=0.55, label=label)
+        axes.set_xlabel(value)
+        axes.set_ylabel(f"share of {unit}")
+        axes.grid(visible=False, axis="x")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=2, borderaxespad=0)
+        return _svg(figure, f"Distribution of {value}")
+
+
 def _count_axis(axes: Axes) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

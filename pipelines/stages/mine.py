@@ -108,14 +108,14 @@ class Block:
         return cls(
             query_ids=queries["query_id"].to_pylist(),
             hits=out.read_table(FileRef.parse(spec["hits"])),
-            logits=pa.concat_tables([_NO_LOGITS.empty_table(), *mine]),
+            logits=pa.concat_tables([_LOGITS.empty_table(), *(t.cast(_LOGITS) for t in mine)]),
             judged=workspace.read_table(FileRef.parse(spec["judged"])),
             located=read_located(workspace, [FileRef.parse(ref) for ref in spec["located"]]),
             pool=_read_pool(workspace, spec["pool"]),
         )
 
 
-_NO_LOGITS = pa.schema(
+_LOGITS = pa.schema(
     [
         pa.field("query", pa.int32()),
         pa.field("part", pa.int32()),

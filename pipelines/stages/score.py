@@ -153,31 +153,31 @@ def _assemble(
     table: pa.Table, teachers: Sequence[tuple[Float32, Bool]], spec: Mapping[str, Any]
 ) -> pa.Table:
     """The deliverable: one row a query and document, with its provenance in the schema."""
+    scores = np.stack([found for found, _ in teachers], axis=1)
+    kept = _best(table, _together(table, scores, spec))
+    table, scores = table.take(pa.array(kept)).combine_chunks(), scores[kept]
+    # Once more, since a document's other passages take no part in a fusion of ranks.
+    together = _together(table, scores, spec)
     names = [origin.name.lower() for origin in Origin]
-    together = combine(
-        np.stack([scores for scores, _ in teachers], axis=1),
-        table["query"].to_numpy(),
-        _joint(table, ["part", "row"]).astype(np.uint64),
-        spec["ensemble"],
-    )
     rank = table["rank"].to_numpy()
     columns = [
-        table["query_id"].combine_chunks(),
-        table["doc_id"].combine_chunks(),
-        table["passage"].combine_chunks(),
-        table["part"].combine_chunks(),
-        table["row"].combine_chunks(),
+        *(table[name].combine_chunks() for name in ("query_id", "doc_id", "passage")),
+        *(table[name].combine_chunks() for name in ("part", "row")),
         pa.array([names[origin] for origin in table["origin"].to_pylist()], pa.string()),
         table["grade"].combine_chunks(),
         pa.array(rank, mask=rank == 0),
         table["retrieval"].combine_chunks(),
     ]
-    for scores, cut in teachers:
-        columns += [pa.array(scores), pa.array(cut)]
+    for number, (_, cut) in enumerate(teachers):
+        columns += [pa.array(scores[:, number]), pa.array(cut[kept])]
     columns.append(pa.array(together, mask=np.isnan(together)))
     schema = scores_schema(len(teachers)).with_metadata({METADATA: provenance(spec)})
-    made = pa.Table.from_arrays(columns, schema=schema)
-    return made.take(pa.array(_best(table, together)))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _together(table: pa.Table, scores: Float32, spec: Mapping[str, Any]) -> Float32:
+    query, key = table["query"].to_numpy(), _joint(table, ["part", "row"]).astype(np.uint64)
+    return combine(scores, query, key, spec["ensemble"])
 
 
 def provenance(spec: Mapping[str, Any]) -> bytes:

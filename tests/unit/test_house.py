@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 #: From the top down. Packages on one line are siblings, which never import each other.
 HOUSE = (
     ("jobs",),
-    ("pipelines.reporting",),
+    ("pipelines.reporting", "pipelines.label_reporting"),
     tuple(
         f"pipelines.{flow}"
         for flow in ("indexing", "ranking", "labelling", "compacting", "upkeep", "verifying")

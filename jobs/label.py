@@ -1,0 +1,77 @@
+"""shardrank label: training labels for a student, from a ranked run."""
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.console import ConsoleReporter, console
+from pipelines.core.settings import Settings
+from pipelines.label_reporting import write_label_report
+from pipelines.labelling import LabelPlan, label, plan_labelling
+from pipelines.stages.cluster import connect
+from pipelines.stages.deliver_labels import claim_labels, deliver_labels
+from pipelines.stages.runner import Context
+from pipelines.stages.workspace import open_workspace, refuse_same
+
+
+@dataclass(frozen=True)
+class LabelJob:
+    """The command's arguments."""
+
+    out: str
+    labels: str
+    format: str
+    qrels: str | None = None
+    overwrite: bool = False
+
+
+def run(job: LabelJob, settings: Settings, verbose: bool) -> None:
+    """Make labels of one format from OUT into LABELS and print what came of it."""
+    refuse_same(job.out, "OUT", job.labels, "LABELS")
+    plan = plan_labelling(open_workspace(job.out, settings), job.format, job.qrels, settings)
+    workspace = open_workspace(job.labels, settings)
+    with (
+        workspace.storage.lock("runs/lock"),
+        connect(settings.cluster, verbose) as resources,
+        ConsoleReporter() as reporter,
+    ):
+        context = Context(workspace, plan.run, settings, resources, reporter)
+        context.refuse_impossible()
+        claim_labels(workspace, about(plan), plan.form, plan.run, job.overwrite)
+        labelled = label(context, plan)
+        manifest = deliver_labels(context, plan.form, labelled.scored, labelled.exported)
+        command = " ".join(["shardrank", *sys.argv[1:]])
+        write_label_report(context, plan, labelled, command)
+    for line in summary(job, manifest):
+        console().print(line)
+
+
+def about(plan: LabelPlan) -> dict[str, Any]:
+    """What LABELS/manifest.json says: whose scores these are."""
+    return {
+        "run": plan.base,
+        "ranking": plan.ranked.manifest["run"],
+        "index_version": plan.ranked.manifest["index_version"],
+        "judgements": len(plan.judgements),
+        "teachers": {t.name: t.card.fingerprint if t.card else None for t in plan.teachers},
+    }
+
+
+def summary(job: LabelJob, manifest: dict[str, Any]) -> list[str]:
+    """What there is, and what was left out, in a few lines."""
+    counts = manifest["counts"]
+    aside = " + ".join(f"{n:,} ({why})" for why, n in counts["set_aside"].items())
+    pairs = " + ".join(f"{n:,} {fate}" for fate, n in counts["pairs"].items())
+    lines = [
+        f"{counts['rows']:,} rows of {job.format} in {job.labels}/{job.format}.",
+        f"  queries    {counts['queries']:,} = {counts['used']:,} used"
+        f"{' + ' if aside else ''}{aside}",
+        f"  candidates {counts['candidates']:,} scored, {counts['not_finite']:,} without a finite"
+        f" score, {counts['truncated']:,} truncated",
+        f"  suspects   {counts['suspects']:,} unjudged above their query's positive",
+        f"  loss       {manifest['loss']}",
+        f"Report: {job.labels}/{job.format}/report.html",
+    ]
+    if pairs:
+        lines.insert(2, f"  pairs      {sum(counts['pairs'].values()):,} = {pairs}")
+    return lines

@@ -1,0 +1,126 @@
+"""From what a label run left on storage to LABELS/FORMAT/report.html."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.core.labels.formats import Format
+from pipelines.core.units import Done
+from pipelines.labelling import Labelled, LabelPlan
+from pipelines.report.data import Histogram, StageTime, even_edges, snippet
+from pipelines.report.labels import LabelReportData, Suspect, render_labels
+from pipelines.stages.deliver_labels import counts
+from pipelines.stages.runner import Context
+from pipelines.stages.workspace import Workspace
+
+#: Suspected false negatives shown on the page.
+SUSPECTS = 20
+
+
+def write_label_report(context: Context, plan: LabelPlan, labelled: Labelled, command: str) -> None:
+    """Write the page beside the rows."""
+    data = label_report_data(context, plan, labelled, command)
+    key = f"{plan.form.name}/report.html"
+    context.workspace.storage.write(key, render_labels(data).encode("utf-8"))
+
+
+def label_report_data(
+    context: Context, plan: LabelPlan, labelled: Labelled, command: str
+) -> LabelReportData:
+    """All that the page shows. Files are read one at a time."""
+    workspace, found = context.workspace, counts(labelled.scored, labelled.exported)
+    positives, others = _score_histograms(context, labelled.scored)
+    return LabelReportData(
+        title=f"shardrank labels: {plan.form.name}",
+        created=time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
+        command=command,
+        rows=found["rows"],
+        facts=_facts(plan),
+        settings={
+            f"label.{name}": str(value)
+            for name, value in context.settings.label.deciding().items()
+            if value is not None
+        },
+        queries={"used": found["used"], **found["set_aside"]},
+        pairs=found["pairs"],
+        stages=tuple(_stages(workspace, context.run)),
+        positives=positives,
+        others=others,
+        margins=_margins(workspace, plan.form, labelled.exported),
+        suspects=tuple(_suspects(workspace, labelled.exported)),
+        suspects_in_all=found["suspects"],
+    )
+
+
+def _facts(plan: LabelPlan) -> dict[str, str]:
+    teachers = [f"{t.name} ({t.card.name})" if t.card else t.name for t in plan.teachers]
+    return {
+        "format": plan.form.name,
+        "loss": plan.form.loss,
+        "source": plan.form.source,
+        "teachers": ", ".join(teachers),
+        "ranked run": f"{plan.ranked.out.storage.root} ({plan.ranked.manifest['run']})",
+        "index version": f"{plan.ranked.manifest['index_version']:06d}",
+        "judgements": f"{len(plan.judgements):,}",
+    }
+
+
+def _stages(workspace: Workspace, run: str) -> list[StageTime]:
+    entries = workspace.storage.list(f"runs/{run}/stages")
+    records = sorted((workspace.read_json(e.key) for e in entries), key=lambda r: r["began"])
+    return [
+        StageTime(
+            "label", r["stage"], len(r["units"]), r["resumed"], r["rows"], float(r["seconds"] or 0)
+        )
+        for r in records
+    ]
+
+
+def _score_histograms(
+    context: Context, scored: Sequence[Done]
+) -> tuple[Histogram | None, Histogram | None]:
+    """Of judged positives, and of all other candidates."""
+    least = context.settings.label.min_grade
+    tables = [
+        context.workspace.read_table(done.outputs["scores"], ["grade", "score"]) for done in scored
+    ]
+    table = pa.concat_tables(tables)
+    table = table.filter(pc.is_valid(table["score"]))
+    positive = pc.fill_null(pc.greater_equal(table["grade"], least), False).to_numpy()
+    values = table["score"].to_numpy()
+    if not positive.any():
+        return None, None
+    edges = even_edges(float(values.min()), float(values.max()))
+    return Histogram.of(values[positive], edges), Histogram.of(values[~positive], edges)
+
+
+def _margins(workspace: Workspace, form: Format, exported: Sequence[Done]) -> Histogram | None:
+    """Of each row's first passage over its others, where rows are pairs or lists of that kind."""
+    if not form.judged:
+        return None
+    found: list[Any] = [np.empty(0, np.float32)]
+    for done in exported:
+        scores = workspace.read_table(done.outputs["ids"], ["score"])["score"].combine_chunks()
+        offsets, values = scores.offsets.to_numpy(), scores.values.to_numpy()
+        first = np.repeat(values[offsets[:-1]], np.diff(offsets))
+        others = np.ones(len(values), np.bool_)
+        others[offsets[:-1]] = False
+        found.append((first - values)[others])
+    margins = np.concatenate(found)
+    if not len(margins):
+        return None
+    return Histogram.of(margins, even_edges(float(margins.min()), float(margins.max())))
+
+
+def _suspects(workspace: Workspace, exported: Sequence[Done]) -> list[Suspect]:
+    tables = [workspace.read_table(done.outputs["suspects"]) for done in exported]
+    order = [("above", "descending"), ("query_id", "ascending"), ("doc_id", "ascending")]
+    first = pa.concat_tables(tables).sort_by(order).slice(0, SUSPECTS)
+    return [
+        Suspect(row["query"], row["doc_id"], snippet(row["text"]), row["score"], row["above"])
+        for row in first.to_pylist()
+    ]

@@ -1,0 +1,283 @@
+"""The label flow: every format against a hand computation, and a run that was killed or scaled."""
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.core.labels.formats import FORMATS
+from pipelines.storage.local import LocalStorage
+from tests.ending import Counter, Killed, counted
+from tests.world import World, make_world, shardrank
+
+SETS = (
+    "passages.max_tokens=16",
+    "passages.overlap=0",
+    "passages.part_size=64",
+    "search.k=20",
+    "search.block_queries=4",
+    "reranker.depth=8",
+    "label.depth=8",
+    "label.negatives=3",
+)
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+Said = Callable[[], str]
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Said:
+    return lambda: " ".join("".join(capsys.readouterr()).split())
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -> World:
+    return make_world(tmp_path_factory.mktemp("world"), models, documents=80, queries=12)
+
+
+@pytest.fixture(scope="module")
+def ranked(tmp_path_factory: pytest.TempPathFactory, world: World, inline: object) -> Path:
+    root = tmp_path_factory.mktemp("ranked")
+    assert shardrank(*world.index(root / "index", *SETS)) == 0
+    assert shardrank(*world.rank(root / "index", root / "out", *SETS)) == 0
+    return root / "out"
+
+
+def label(world: World, ranked: Path, labels: Path, name: str, *sets: str) -> int:
+    values = [word for value in (*SETS, *sets) for word in ("--set", value)]
+    models = ["--set", f"reranker.model={world.reranker}"]
+    return shardrank(
+        "label", str(ranked), str(labels), "-f", name, "--qrels", world.qrels, *models, *values
+    )
+
+
+def rows_of(labels: Path, name: str) -> list[dict[str, Any]]:
+    tables = [pq.read_table(path) for path in sorted((labels / name).glob("*.parquet"))]
+    return pa.concat_tables(tables).to_pylist()
+
+
+def ids_of(labels: Path, name: str) -> list[dict[str, Any]]:
+    return rows_of(labels / name, "ids")
+
+
+def scores_of(labels: Path) -> dict[str, list[dict[str, Any]]]:
+    """By query, in the order of the files."""
+    rows = rows_of(labels, "scores")
+    return {q: list(mine) for q, mine in itertools.groupby(rows, lambda row: row["query_id"])}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_comes_out(world: World, ranked: Path, tmp_path: Path, name: str) -> None:
+    assert label(world, ranked, tmp_path, name) == 0
+    manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+    counts = manifest["counts"]
+    assert counts["queries"] == 12 == counts["used"] + sum(counts["set_aside"].values())
+    assert counts["rows"] > 0
+    assert (tmp_path / name / "report.html").exists()
+    if name == "tevatron":
+        lines = (tmp_path / name / "00000.jsonl").read_text().splitlines()
+        first = json.loads(lines[0])
+        assert first.keys() == {"query_id", "query", "positive_passages", "negative_passages"}
+        assert first["negative_passages"][0].keys() == {"docid", "title", "text"}
+    else:
+        assert len(rows_of(tmp_path, name)) == counts["rows"] == len(ids_of(tmp_path, name))
+
+
+def test_scores_are_those_of_the_ranking(world: World, ranked: Path, tmp_path: Path) -> None:
+    """The run's own logits, never computed again; positives that it missed, scored beside them."""
+    assert label(world, ranked, tmp_path, "pointwise") == 0
+    rankings = rows_of(ranked, "rankings")
+    wanted = {
+        (r["query_id"], r["doc_id"]): (r["retrieval_rank"], r["rerank_score"], r["passage"])
+        for r in rankings
+        if r["rerank_score"] is not None
+    }
+    found = {(q, row["doc_id"]): row for q, rows in scores_of(tmp_path).items() for row in rows}
+    retrieved = {k: row for k, row in found.items() if row["origin"] == "retrieved"}
+    assert wanted == {
+        k: (row["retrieval_rank"], row["score_1"], row["passage"]) for k, row in retrieved.items()
+    }
+    judged = {
+        tuple(line.split("\t")[:2]) for line in Path(world.qrels).read_text().splitlines()[1:]
+    }
+    assert judged <= found.keys()
+    assert all(found[pair]["grade"] == 1 for pair in judged)
+    missed = [row for row in found.values() if row["origin"] == "positive"]
+    assert missed, "this world has positives that retrieval misses"
+    assert all(row["retrieval_rank"] is None and np.isfinite(row["score"]) for row in missed)
+
+
+def test_margins_by_hand(world: World, ranked: Path, tmp_path: Path) -> None:
+    assert label(world, ranked, tmp_path, "margin-mse", "label.near_duplicate=none") == 0
+    texts = {
+        (row["doc_id"], row["passage"]): f"{row['title']} {row['text']}".strip()
+        for row in rows_of(tmp_path, "passages")
+    }
+    lines = Path(world.queries).read_text().splitlines()
+    queries = {row["_id"]: row["text"] for row in map(json.loads, lines)}
+    expected = []
+    for query, rows in scores_of(tmp_path).items():
+        positives = [row for row in rows if row["grade"] == 1]
+        others = [row for row in rows if row["grade"] != 1]
+        others.sort(key=lambda row: -row["score"])
+        for positive in positives:
+            for other in others[:3]:
+                margin = np.float32(positive["score"]) - np.float32(other["score"])
+                pair = [texts[row["doc_id"], row["passage"]] for row in (positive, other)]
+                expected.append((queries[query], *pair, margin))
+    found = [
+        (row["query"], row["positive"], row["negative"], row["score"])
+        for row in rows_of(tmp_path, "margin-mse")
+    ]
+    assert found == expected
+
+
+def test_lists_by_hand(world: World, ranked: Path, tmp_path: Path) -> None:
+    sets = ("label.temperature=2", "label.near_duplicate=none")
+    assert label(world, ranked, tmp_path, "listwise", *sets) == 0
+    ids = ids_of(tmp_path, "listwise")
+    rows = rows_of(tmp_path, "listwise")
+    assert list(rows[0]) == ["query", "positive", "negative_1", "negative_2", "negative_3", "label"]
+    for row, where in zip(rows, ids, strict=True):
+        logits = np.array(where["score"]) / 2
+        wanted = np.exp(logits) / np.exp(logits).sum()
+        np.testing.assert_allclose(np.exp(row["label"]), wanted, rtol=1e-5)
+        assert where["grade"][0] == 1
+        assert 1 not in where["grade"][1:]
+
+
+def test_random_and_batch_negatives(world: World, ranked: Path, tmp_path: Path) -> None:
+    sets = ("label.random_negatives=2", "label.batch_negatives=1")
+    assert label(world, ranked, tmp_path, "triplets", *sets) == 0
+    origins = [o for row in ids_of(tmp_path, "triplets") for o in row["origin"][1:]]
+    assert {"retrieved", "random", "batch"} == set(origins)
+    for rows in scores_of(tmp_path).values():
+        assert len({row["doc_id"] for row in rows}) == len(rows), "each document once"
+        assert sum(row["origin"] == "random" for row in rows) <= 2
+
+
+def test_two_teachers(world: World, ranked: Path, tmp_path: Path) -> None:
+    for how in ("mean", "rrf"):
+        labels = tmp_path / how
+        sets = ("label.teachers=reranker,retrieval", f"label.ensemble={how}")
+        assert label(world, ranked, labels, "pointwise", *sets) == 0
+        for rows in scores_of(labels).values():
+            first, second = (np.array([r[f"score_{n}"] for r in rows]) for n in (1, 2))
+            found = np.array([r["score"] for r in rows])
+            np.testing.assert_array_equal(second, [r["retrieval_score"] for r in rows])
+            if how == "mean":
+                np.testing.assert_allclose(found, (first + second) / 2, rtol=1e-5)
+            else:
+                ranks = [np.argsort(np.argsort(-s)) + 1 for s in (first, second)]
+                fused = sum(1 / (60 + rank) for rank in ranks)
+                np.testing.assert_allclose(found, fused, rtol=1e-5)
+
+
+def test_provenance_is_in_every_file(world: World, ranked: Path, tmp_path: Path) -> None:
+    assert label(world, ranked, tmp_path, "margin-mse") == 0
+    [first, *_] = sorted((tmp_path / "margin-mse").glob("*.parquet"))
+    told = json.loads(pq.read_schema(first).metadata[b"shardrank"])
+    assert told["format"] == "margin-mse"
+    assert told["settings"]["negatives"] == 3
+    [teacher] = told["teachers"]
+    assert len(teacher["weights_sha256"]) == 64
+
+
+def test_ids_instead_of_texts(world: World, ranked: Path, tmp_path: Path) -> None:
+    assert label(world, ranked, tmp_path, "triplets", "label.text=id") == 0
+    row, where = rows_of(tmp_path, "triplets")[0], ids_of(tmp_path, "triplets")[0]
+    assert row["query"] == where["query_id"]
+    assert row["positive"] == f"{where['doc_id'][0]}#{where['passage'][0]}"
+
+
+# What is refused or set aside.
+
+
+def test_an_unknown_format(world: World, ranked: Path, tmp_path: Path, said: Said) -> None:
+    assert label(world, ranked, tmp_path, "margins") == 2
+    assert "no label format 'margins'" in said()
+    assert not list(tmp_path.iterdir())
+
+
+def test_positives_are_needed(ranked: Path, tmp_path: Path, said: Said) -> None:
+    assert shardrank("label", str(ranked), str(tmp_path), "-f", "triplets") == 2
+    assert "Give judgements with --qrels" in said()
+
+
+def test_the_teachers_own_positives(world: World, ranked: Path, tmp_path: Path) -> None:
+    assert label(world, ranked, tmp_path, "triplets", "label.positives=teacher") == 0
+    best = {q: max(rows, key=lambda r: r["score"]) for q, rows in scores_of(tmp_path).items()}
+    for where in ids_of(tmp_path, "triplets"):
+        assert where["doc_id"][0] == best[where["query_id"]]["doc_id"]
+
+
+def test_another_reranker(world: World, ranked: Path, tmp_path: Path, said: Said) -> None:
+    assert label(world, ranked, tmp_path, "triplets", "reranker.max_tokens=20") == 2
+    assert "labels would mix two teachers" in said()
+
+
+def test_no_ranking(world: World, tmp_path: Path, said: Said) -> None:
+    assert label(world, tmp_path / "nothing", tmp_path / "labels", "triplets") == 2
+    assert "holds no finished ranking" in said()
+
+
+def test_all_negatives_filtered(world: World, ranked: Path, tmp_path: Path, said: Said) -> None:
+    assert label(world, ranked, tmp_path, "triplets", "label.ceiling=-1000") == 2
+    assert "No query gives a row of triplets: 12 queries: no negative is left" in said()
+
+
+def test_queries_without_positives_are_set_aside(
+    world: World, ranked: Path, tmp_path: Path
+) -> None:
+    lines = Path(world.qrels).read_text().splitlines()
+    qrels = tmp_path / "qrels.tsv"
+    qrels.write_text("\n".join([*lines[:5], "q011\tnot-in-the-index\t1"]))
+    words = ["--qrels", str(qrels), "--set", f"reranker.model={world.reranker}"]
+    values = [word for value in SETS for word in ("--set", value)]
+    labels = tmp_path / "labels"
+    assert shardrank("label", str(ranked), str(labels), "-f", "triplets", *words, *values) == 0
+    aside = rows_of(labels / "triplets", "set-aside")
+    assert {row["reason"] for row in aside} == {"no positive among its candidates"}
+    assert len(aside) == 12 - 4
+
+
+def test_other_labels_in_the_same_place(
+    world: World, ranked: Path, tmp_path: Path, said: Said
+) -> None:
+    assert label(world, ranked, tmp_path, "triplets") == 0
+    assert label(world, ranked, tmp_path, "margin-mse") == 0, "another format of the same scores"
+    assert label(world, ranked, tmp_path, "triplets", "label.negatives=1") == 2
+    assert "triplets/manifest.json says which" in said()
+    assert label(world, ranked, tmp_path, "triplets", "label.depth=4") == 2
+    assert label(world, ranked, tmp_path, "triplets", "label.ensemble=rrf") == 2
+
+
+# Killed and scaled.
+
+
+def files_of(labels: Path) -> dict[str, bytes]:
+    storage = LocalStorage(str(labels))
+    keys = [entry.key for entry in storage.list("")]
+    kept = [k for k in keys if not k.startswith(("units/", "runs/")) and not k.endswith(".html")]
+    return {key: storage.read(key) for key in kept}
+
+
+def test_killed_at_any_write(world: World, ranked: Path, tmp_path: Path) -> None:
+    sets = ("label.random_negatives=2", "label.batch_negatives=1")
+    counter = Counter(at=0, before=True)
+    with counted(counter):
+        assert label(world, ranked, tmp_path / "whole", "listwise", *sets) == 0
+    expected = files_of(tmp_path / "whole")
+    for at, before in itertools.product(range(1, counter.count + 1, 9), (True, False)):
+        labels = tmp_path / f"{at}-{before}"
+        with counted(Counter(at, before)), pytest.raises(Killed):
+            label(world, ranked, labels, "listwise", *sets)
+        assert label(world, ranked, labels, "listwise", *sets) == 0
+        assert files_of(labels) == expected, at
