@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from pipelines.core.labels.draw import draw
 from pipelines.core.labels.schemas import CANDIDATES
-from pipelines.core.labels.scored import Origin, UInt64, mix
+from pipelines.core.labels.scored import Origin, UInt64, mix, within_runs
 from pipelines.core.protocols import Bool, Int32
 from pipelines.core.settings import LabelSettings
 from pipelines.core.topk import ranks
@@ -170,8 +170,7 @@ def _missed(positives: pa.Table, near: pa.Table) -> pa.Table:
     found = positives.join(known, ["query", "doc_id"], join_type="left anti")
     lengths = found["rows"].to_numpy()
     repeated = found.take(pa.array(np.repeat(np.arange(found.num_rows), lengths)))
-    within = np.arange(repeated.num_rows) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    rows = repeated["row"].to_numpy() + within.astype(np.int32)
+    rows = repeated["row"].to_numpy() + within_runs(lengths).astype(np.int32)
     return _made(repeated["query"], repeated["part"], rows, Origin.POSITIVE, repeated["grade"])
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pipelines.core.fingerprint import canonical_json
 from pipelines.core.labels.ensemble import combine
 from pipelines.core.labels.schemas import scores_schema
-from pipelines.core.labels.scored import Origin, starts_of
+from pipelines.core.labels.scored import Origin, runs_of
 from pipelines.core.protocols import Bool, Float32, Int64
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.stages.runner import Context, run_stage
@@ -195,7 +195,7 @@ def _best(table: pa.Table, score: Float32) -> Int64:
     place = np.arange(len(query))
     order = np.lexsort((place, falling, origin != Origin.RETRIEVED, document, query))
     joint = (query[order].astype(np.int64) << 32) | document[order]
-    return np.sort(order[starts_of(joint)])
+    return np.sort(order[runs_of(joint)[0]])
 
 
 def _filled(table: pa.Table, column: pa.ChunkedArray) -> Float32:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.core.labels.scored import Origin, Scored, mix, rank_within, starts_of
+from pipelines.core.labels.scored import Origin, Scored, mix, rank_within, runs_of, within_runs
 from pipelines.core.labels.sketch import similarity
 from pipelines.core.protocols import Bool, Float32, Int32, Int64
 from pipelines.core.settings import LabelSettings
@@ -15,8 +15,6 @@ from pipelines.core.settings import LabelSettings
 NO_POSITIVE = "no positive among its candidates"
 INCONSISTENT = "no positive that the teachers rank high enough"
 NO_NEGATIVE = "no negative is left"
-
-_LONG = np.int64
 
 
 @dataclass(frozen=True)
@@ -76,15 +74,13 @@ def _consistent(scored: Scored, settings: LabelSettings) -> Bool:
 
 def _pairs(scored: Scored, positives: Int64, negative: Bool) -> tuple[Int64, Int64]:
     """Every positive with every negative of its query."""
-    starts = starts_of(scored.query)
-    ends = np.append(starts[1:], len(scored))
+    starts, sizes = runs_of(scored.query)
     group = np.searchsorted(starts, positives, side="right") - 1
-    lengths = ends[group] - starts[group]
+    lengths = sizes[group]
     left = np.repeat(positives, lengths)
-    within = np.arange(len(left)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    right = np.repeat(starts[group], lengths) + within
+    right = np.repeat(starts[group], lengths) + within_runs(lengths)
     kept = negative[right]
-    return left[kept].astype(_LONG), right[kept].astype(_LONG)
+    return left[kept], right[kept]
 
 
 def _reasons(
@@ -145,11 +141,10 @@ def suspects(scored: Scored, settings: LabelSettings) -> tuple[Int32, Float32]:
     """Candidates that nobody judged and that the teachers put above the query's best positive:
     rows int32[m], and by how much float32[m], the furthest above first."""
     positive = positives_of(scored, settings)
-    starts = starts_of(scored.query)
+    starts, lengths = runs_of(scored.query)
     best = np.full(len(scored), -np.inf, dtype=np.float32)
     best[positive] = scored.score[positive]
     if len(starts):
-        lengths = np.diff(np.append(starts, len(scored)))
         best = np.repeat(np.maximum.reduceat(best, starts), lengths)
     gap = np.where(positive | ~np.isfinite(best), -np.inf, scored.score - best)
     rows = np.flatnonzero(gap > 0)

@@ -8,7 +8,7 @@ within the query ("score-gap", their D_norm; here of the teachers' scores).
 
 import numpy as np
 
-from pipelines.core.labels.scored import Scored, starts_of
+from pipelines.core.labels.scored import Scored, runs_of
 from pipelines.core.protocols import Bool, Float32, Int64
 
 
@@ -16,10 +16,9 @@ def easiness(scored: Scored, how: str) -> Float32:
     """float32[n] in [0, 1]: D of each candidate. What was not retrieved has rank infinity."""
     if how == "reciprocal-rank":
         return np.where(scored.rank > 0, 1.0 / np.maximum(scored.rank, 1), 0.0).astype(np.float32)
-    starts = starts_of(scored.query)
+    starts, lengths = runs_of(scored.query)
     if not len(starts):
         return np.empty(0, np.float32)
-    lengths = np.diff(np.append(starts, len(scored)))
     low, high = (
         np.repeat(extreme.reduceat(scored.score, starts), lengths)
         for extreme in (np.minimum, np.maximum)

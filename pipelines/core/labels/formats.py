@@ -13,7 +13,7 @@ import numpy as np
 from pipelines.core.errors import SettingsError
 from pipelines.core.labels.choose import Chosen, choose, positives_of, sigmoid
 from pipelines.core.labels.curriculum import easiness, weigh_alone, weigh_pairs
-from pipelines.core.labels.scored import Scored, starts_of
+from pipelines.core.labels.scored import Scored, runs_of, within_runs
 from pipelines.core.protocols import Float32, Int32, Int64
 from pipelines.core.settings import LabelSettings
 
@@ -121,20 +121,17 @@ def _order(scored: Scored, settings: LabelSettings) -> Rows:
 
 def _later(query: Int32) -> tuple[Int64, Int64]:
     """Every pair (i, j), i < j, of one query's rows."""
-    starts = starts_of(query)
-    ends = np.repeat(np.append(starts[1:], len(query)), np.diff(np.append(starts, len(query))))
-    counts = ends - np.arange(len(query)) - 1
+    lengths = runs_of(query)[1]
+    counts = np.repeat(lengths, lengths) - within_runs(lengths) - 1
     first = np.repeat(np.arange(len(query)), counts)
-    within = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return first, first + 1 + within
+    return first, first + 1 + within_runs(counts)
 
 
 def _lists(scored: Scored, settings: LabelSettings) -> Rows:
     """A positive and its negatives, with the log of the teachers' softmax at the temperature."""
     chosen = choose(scored, settings)
     width = settings.negatives + settings.random_negatives + settings.batch_negatives
-    starts = starts_of(chosen.positive)
-    lengths = np.diff(np.append(starts, len(chosen.positive)))
+    starts, lengths = runs_of(chosen.positive)
     full = starts[lengths >= width]
     negatives = chosen.negative[full[:, None] + np.arange(width)]
     positives = chosen.positive[full]
@@ -162,7 +159,7 @@ def _lists(scored: Scored, settings: LabelSettings) -> Rows:
 
 def _matrix(scored: Scored, settings: LabelSettings) -> Rows:
     """A query, all its candidates, and their scores."""
-    starts = starts_of(scored.query)
+    starts, _ = runs_of(scored.query)
     offsets = np.append(starts, len(scored)).astype(np.int64)
     weight = None
     if settings.curriculum != "none" and len(starts):

@@ -6,7 +6,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.core.protocols import Bool, Float32, Int32
+from pipelines.core.protocols import Bool, Float32, Int32, Int64
 
 UInt64 = npt.NDArray[np.uint64]
 
@@ -63,19 +63,24 @@ def mix(keys: UInt64) -> UInt64:
     return mixed
 
 
-def starts_of(groups: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """int64[g]: where each run of equal values begins."""
+def runs_of(groups: npt.NDArray[np.integer]) -> tuple[Int64, Int64]:
+    """int64[g] twice: where each run of equal values begins, and how long it is."""
     if not len(groups):
-        return np.empty(0, np.int64)
-    return np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    starts = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))
+    return starts, np.diff(np.append(starts, len(groups)))
+
+
+def within_runs(lengths: Int64) -> Int64:
+    """int64[sum]: 0, 1, … in each of the runs, one after the other."""
+    counted: Int64 = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return counted
 
 
 def rank_within(groups: npt.NDArray[np.integer], score: Float32, key: UInt64) -> Int32:
     """int32[n]: the place of each row in its run of equal groups, from 1, the highest score first;
     equal scores by key. `groups` ascend."""
     order = np.lexsort((key, -score.astype(np.float64), groups))
-    starts = starts_of(groups)
     ranks = np.empty(len(groups), np.int32)
-    lengths = np.diff(np.append(starts, len(groups)))
-    ranks[order] = np.arange(len(groups)) - np.repeat(starts, lengths) + 1
+    ranks[order] = within_runs(runs_of(groups)[1]) + 1
     return ranks

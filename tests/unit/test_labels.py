@@ -1,0 +1,314 @@
+"""The arithmetic of labels: properties over random blocks, and plain references beside it."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.core.errors import SettingsError
+from pipelines.core.labels.choose import INCONSISTENT, NO_NEGATIVE, NO_POSITIVE, choose, suspects
+from pipelines.core.labels.curriculum import easiness, weigh_alone, weigh_pairs
+from pipelines.core.labels.draw import draw
+from pipelines.core.labels.ensemble import combine
+from pipelines.core.labels.formats import FORMATS, build_rows, get_format
+from pipelines.core.labels.scored import Origin, Scored, mix, rank_within
+from pipelines.core.labels.sketch import similarity, sketch
+from pipelines.core.settings import LabelSettings, parse_settings
+
+#: All that filters is off.
+PLAIN = LabelSettings(near_duplicate=None, depth=1000, negatives=1000)
+
+
+def make_scored(rng: np.random.Generator, queries: int, most: int) -> Scored:
+    """A random block: some queries without positives, ties among the scores, all origins."""
+    sizes = rng.integers(1, most + 1, queries)
+    query = np.repeat(np.arange(queries), sizes).astype(np.int32)
+    n = len(query)
+    origin = rng.choice([0, 0, 0, 1, 2, 3], n).astype(np.int8)
+    rank = np.concatenate([np.arange(1, size + 1) for size in sizes]).astype(np.int32)
+    return Scored(
+        query=query,
+        query_key=mix(query.astype(np.uint64)),
+        key=mix(np.arange(n, dtype=np.uint64) + np.uint64(1 << 40)),
+        origin=origin,
+        rank=np.where(origin == Origin.RETRIEVED, rank, 0).astype(np.int32),
+        retrieval=rng.normal(size=n).astype(np.float32),
+        positive=(origin == Origin.POSITIVE) | (rng.random(n) < 0.2),
+        score=rng.choice(np.linspace(-3, 3, 13), n).astype(np.float32),
+    )
+
+
+blocks = st.builds(
+    lambda seed, queries, most: make_scored(np.random.default_rng(seed), queries, most),
+    st.integers(0, 2**32),
+    st.integers(1, 8),
+    st.integers(1, 12),
+)
+filters = st.fixed_dictionaries(
+    {},
+    optional={
+        "margin": st.floats(0, 3),
+        "ratio": st.floats(0.05, 1),
+        "ceiling": st.floats(-3, 3),
+        "first_rank": st.integers(1, 5),
+        "last_rank": st.integers(1, 12),
+        "negatives": st.integers(1, 5),
+        "pick": st.sampled_from(["hardest", "random"]),
+        "consistency": st.integers(1, 6),
+        "positives": st.sampled_from(["qrels", "teacher"]),
+        "seed": st.integers(0, 9),
+    },
+)
+
+
+def with_filters(values: dict[str, Any]) -> LabelSettings:
+    return LabelSettings(**{**PLAIN.model_dump(), **values})
+
+
+def pairs_of(scored: Scored, label: LabelSettings) -> set[tuple[int, int]]:
+    chosen = choose(scored, label)
+    return set(zip(chosen.positive.tolist(), chosen.negative.tolist(), strict=True))
+
+
+@given(blocks, filters)
+def test_what_holds_of_all_chosen_pairs(scored: Scored, values: dict[str, Any]) -> None:
+    label = with_filters(values)
+    chosen = choose(scored, label)
+    found = list(zip(chosen.positive.tolist(), chosen.negative.tolist(), strict=True))
+    assert len(set(found)) == len(found), "no pair twice"
+    best = rank_within(scored.query, scored.score, scored.key) == 1
+    positive = scored.positive if label.positives == "qrels" else best
+    assert positive[chosen.positive].all()
+    assert not positive[chosen.negative].any()
+    assert (scored.query[chosen.positive] == scored.query[chosen.negative]).all()
+    mined = Counter(p for p, n in found if scored.origin[n] == Origin.RETRIEVED)
+    assert max(mined.values(), default=0) <= label.negatives
+
+
+@given(blocks, filters)
+def test_counts_reconcile(scored: Scored, values: dict[str, Any]) -> None:
+    label = with_filters({**values, "consistency": None, "positives": "qrels"})
+    chosen = choose(scored, label)
+    per_query = Counter(scored.query.tolist())
+    positives = Counter(scored.query[scored.positive].tolist())
+    assert chosen.pairs.total() == sum(n * (per_query[q] - n) for q, n in positives.items())
+    assert chosen.pairs["chosen"] == len(chosen.positive)
+    used = set(scored.query[chosen.positive].tolist())
+    assert used | set(chosen.set_aside) == set(per_query)
+    assert not used & set(chosen.set_aside)
+
+
+@given(blocks, filters)
+def test_a_query_does_not_depend_on_its_block(scored: Scored, values: dict[str, Any]) -> None:
+    """So the number of workers, and how queries are cut into blocks, change nothing."""
+    label = with_filters(values)
+    together = pairs_of(scored, label)
+    apart = set()
+    for query in np.unique(scored.query):
+        rows = np.flatnonzero(scored.query == query)
+        columns = {n: v[rows] for n, v in vars(scored).items() if v is not None}
+        apart |= {(rows[p], rows[n]) for p, n in pairs_of(Scored(**columns), label)}
+    assert together == apart
+
+
+@given(blocks, st.floats(0, 3), st.floats(0, 3))
+def test_filters_are_monotone(scored: Scored, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert pairs_of(scored, with_filters({"margin": high})) <= pairs_of(
+        scored, with_filters({"margin": low})
+    )
+    assert pairs_of(scored, with_filters({"ceiling": low})) <= pairs_of(
+        scored, with_filters({"ceiling": high})
+    )
+    assert pairs_of(scored, with_filters({"ratio": (low + 0.1) / 4})) <= pairs_of(
+        scored, with_filters({"ratio": (high + 0.1) / 4})
+    )
+
+
+@given(blocks, st.integers(1, 4), st.integers(1, 6))
+def test_against_a_plain_reference(scored: Scored, negatives: int, consistency: int) -> None:
+    label = with_filters({"negatives": negatives, "margin": 0.5, "consistency": consistency})
+    expected = []
+    for query in np.unique(scored.query):
+        rows = np.flatnonzero(scored.query == query).tolist()
+        order = sorted(rows, key=lambda r: (-scored.score[r], scored.key[r]))
+        for p in [r for r in rows if scored.positive[r] and order.index(r) < consistency]:
+            passed = [
+                r
+                for r in rows
+                if not scored.positive[r] and scored.score[r] <= scored.score[p] - np.float32(0.5)
+            ]
+            mined = [r for r in passed if scored.origin[r] == Origin.RETRIEVED]
+            drawn = [r for r in passed if scored.origin[r] != Origin.RETRIEVED]
+            # Which of equal scores stays is decided by a hash of query and passage.
+            key = mix(scored.key ^ mix(scored.query_key))
+            mined.sort(key=lambda r: (-scored.score[r], key[r]))
+            expected += [(p, n) for n in [*mined[:negatives], *drawn]]
+    assert pairs_of(scored, label) == set(expected)
+
+
+def test_reasons_for_setting_queries_aside() -> None:
+    block = Scored(
+        query=np.array([0, 1, 1, 2, 3, 3], np.int32),
+        query_key=np.arange(6, dtype=np.uint64),
+        key=np.arange(6, dtype=np.uint64),
+        origin=np.zeros(6, np.int8),
+        rank=np.array([1, 1, 2, 1, 1, 2], np.int32),
+        retrieval=np.zeros(6, np.float32),
+        positive=np.array([False, True, False, True, True, False]),
+        score=np.array([0, 0, 5, 1, 2, 1], np.float32),
+    )
+    label = with_filters({"consistency": 1})
+    assert choose(block, label).set_aside == {0: NO_POSITIVE, 1: INCONSISTENT, 2: NO_NEGATIVE}
+    rows, above = suspects(block, label)
+    assert (rows.tolist(), above.tolist()) == ([2], [5.0])
+
+
+@given(blocks, filters, st.floats(0.2, 5))
+def test_every_format_names_rows_that_exist(
+    scored: Scored, values: dict[str, Any], temperature: float
+) -> None:
+    label = with_filters({"negatives": 2, **values, "temperature": temperature})
+    for name, form in FORMATS.items():
+        rows = build_rows(form, scored, label)
+        assert rows.offsets[-1] == len(rows.passages), name
+        assert len(rows.offsets) == len(rows.query) + 1 == len(rows.label_offsets)
+        assert (scored.query[rows.passages] == np.repeat(rows.query, np.diff(rows.offsets))).all()
+        assert not set(rows.query.tolist()) & set(rows.set_aside)
+        if rows.labels is not None:
+            assert np.isfinite(rows.labels).all()
+            assert rows.label_offsets[-1] == len(rows.labels)
+
+
+@given(blocks, st.floats(0.2, 5), st.integers(1, 3))
+def test_distributions_sum_to_one(scored: Scored, temperature: float, negatives: int) -> None:
+    label = with_filters({"temperature": temperature, "negatives": negatives})
+    rows = build_rows(get_format("listwise"), scored, label)
+    if len(rows.query):
+        assert rows.labels is not None
+        chances = np.exp(rows.labels.reshape(len(rows.query), -1).astype(np.float64))
+        np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-5)
+    rows = build_rows(get_format("ranknet"), scored, label)
+    assert rows.labels is not None
+    preferences = np.exp(rows.labels.reshape(-1, 2).astype(np.float64))
+    np.testing.assert_allclose(preferences.sum(axis=1), 1, rtol=1e-5)
+
+
+@given(blocks)
+def test_margins_are_antisymmetric(scored: Scored) -> None:
+    """Whoever calls the negatives positive gets the same margins with the other sign."""
+    rows = build_rows(get_format("margin-mse"), scored, PLAIN)
+    turned = build_rows(get_format("margin-mse"), replace(scored, positive=~scored.positive), PLAIN)
+
+    def margins(found: Any) -> dict[tuple[int, int], float]:
+        pairs = found.passages.reshape(-1, 2).tolist()
+        return {(a, b): m for (a, b), m in zip(pairs, found.labels.tolist(), strict=True)}
+
+    forward, backward = margins(rows), margins(turned)
+    assert forward == {(a, b): -m for (b, a), m in backward.items()}
+
+
+@given(blocks)
+def test_partial_order_is_an_order(scored: Scored) -> None:
+    rows = build_rows(get_format("partial-order"), scored, PLAIN)
+    better, worse = rows.passages.reshape(-1, 2).T
+    assert (scored.score[better] > scored.score[worse]).all()
+    assert not scored.positive[rows.passages].any()
+
+
+@given(blocks, st.sampled_from(["reciprocal-rank", "score-gap"]))
+def test_weights_lie_between_0_and_1(scored: Scored, how: str) -> None:
+    ease = easiness(scored, how)
+    assert ((ease >= 0) & (ease <= 1)).all()
+    every = np.arange(len(scored))
+    both = weigh_pairs(ease, every, every[::-1]) + weigh_pairs(ease, every[::-1], every)
+    np.testing.assert_allclose(both, 1, atol=1e-6)
+    alone = weigh_alone(ease, scored.positive) + weigh_alone(ease, ~scored.positive)
+    np.testing.assert_allclose(alone, 1, atol=1e-6)
+    for name in FORMATS:
+        label = with_filters({"curriculum": how, "negatives": 2})
+        weight = build_rows(FORMATS[name], scored, label).weight
+        assert weight is not None
+        assert ((weight >= 0) & (weight <= 1)).all()
+
+
+def test_ensembles_by_hand() -> None:
+    scores = np.array([[3, 1], [2, 9], [1, 5], [np.nan, 7], [4, 4]], np.float32)
+    query, key = np.array([0, 0, 0, 0, 1], np.int32), np.arange(5, dtype=np.uint64)
+    mean = combine(scores, query, key, "mean")
+    np.testing.assert_array_equal(mean, np.array([2, 5.5, 3, np.nan, 4], np.float32))
+    fused = combine(scores, query, key, "rrf")
+    wanted = [1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63 + 1 / 62, np.nan, 2 / 61]
+    np.testing.assert_allclose(fused, wanted, rtol=1e-6)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32), st.integers(1, 600), st.integers(1, 30), st.integers(1, 8))
+def test_draws(seed: int, queries: int, pool: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    keys = mix(rng.integers(0, 2**63, queries).astype(np.uint64))
+    pool_keys = mix(np.arange(pool, dtype=np.uint64))
+    banned = rng.random((queries, pool)) < 0.3
+    query, row = draw(keys, pool_keys, banned, count)
+    assert not banned[query, row].any()
+    assert len(set(zip(query.tolist(), row.tolist(), strict=True))) == len(query)
+    given_to = np.bincount(query, minlength=queries)
+    assert (given_to == np.minimum(count, (~banned).sum(axis=1))).all()
+    # The same for a query alone.
+    one = rng.integers(queries)
+    alone = draw(keys[one : one + 1], pool_keys, banned[one : one + 1], count)[1]
+    assert sorted(alone.tolist()) == sorted(row[query == one].tolist())
+
+
+def test_draws_are_spread_evenly() -> None:
+    keys = mix(np.arange(4000, dtype=np.uint64))
+    banned = np.zeros((4000, 10), np.bool_)
+    _, row = draw(keys, mix(np.arange(100, 110, dtype=np.uint64)), banned, 3)
+    counts = np.bincount(row, minlength=10)
+    assert abs(counts - 1200).max() < 150, "five standard deviations"
+
+
+def test_sketches_estimate_jaccard() -> None:
+    rng = np.random.default_rng(0)
+    passages = [rng.choice(5000, 100, replace=False).astype(np.int32) for _ in range(2)]
+    for shared in (0, 50, 90, 100):
+        mixed = np.concatenate([passages[0][:shared], passages[1][shared:]])
+        exact = len(set(mixed) & set(passages[0])) / len(set(mixed) | set(passages[0]))
+        sketches = sketch([passages[0], mixed])
+        found = similarity(sketches, np.array([0]), np.array([1]))[0]
+        assert abs(found - exact) < 0.14, "three standard deviations"
+    assert (
+        similarity(sketch([passages[0], passages[0][::-1]]), np.array([0]), np.array([1]))[0] == 1
+    )
+
+
+def test_near_duplicates_of_the_positive_are_left_out() -> None:
+    block = Scored(
+        query=np.zeros(3, np.int32),
+        query_key=np.zeros(3, np.uint64),
+        key=np.arange(3, dtype=np.uint64),
+        origin=np.zeros(3, np.int8),
+        rank=np.array([1, 2, 3], np.int32),
+        retrieval=np.zeros(3, np.float32),
+        positive=np.array([True, False, False]),
+        score=np.array([3, 2, 1], np.float32),
+        sketch=sketch([np.arange(50), np.arange(50), np.arange(40, 90)]),  # type: ignore[list-item]
+    )
+    chosen = choose(block, LabelSettings())
+    assert chosen.negative.tolist() == [2]
+    assert chosen.pairs == {"near-duplicate of the positive": 1, "chosen": 1}
+
+
+def test_an_unknown_format_names_those_there_are() -> None:
+    with pytest.raises(SettingsError, match="margin") as refused:
+        get_format("margin")
+    assert all(name in refused.value.hint for name in FORMATS)
+
+
+def test_teachers_from_the_command_line() -> None:
+    given_ = parse_settings({}, ["label.teachers=reranker, retrieval"])
+    assert given_.label.teachers == ("reranker", "retrieval")
