@@ -61,12 +61,12 @@ def top_order(query: Int32, doc: Int32, passage: Int32, score: Float32, k: int) 
     Raises:
         InputError: a score is NaN.
     """
-    down = _descending(score)
-    document = _pack(query, doc)
-    order = np.lexsort((_pack(down, passage.view(np.uint32) ^ np.uint32(1 << 31)), document))
+    down = descending(score)
+    document = pack(query, doc)
+    order = np.lexsort((pack(down, passage.view(np.uint32) ^ np.uint32(1 << 31)), document))
     best = order[_run_starts(document[order])]
     # `best` is in document order within a query, and the sort is stable: ties stay in that order.
-    best = best[np.argsort(_pack(query, down)[best], kind="stable")]
+    best = best[np.argsort(pack(query, down)[best], kind="stable")]
     return best[_ranks(query[best]) <= k]
 
 
@@ -105,7 +105,7 @@ def _byte_ranks(ids: pa.StringArray) -> Int32:
     return result
 
 
-def _descending(score: Float32) -> npt.NDArray[np.uint32]:
+def descending(score: Float32) -> npt.NDArray[np.uint32]:
     """uint32[n] that ascend as the scores descend; 0.0 and -0.0 are equal.
 
     Flips an IEEE 754 float's bits so that they compare as integers do.
@@ -121,7 +121,7 @@ def _descending(score: Float32) -> npt.NDArray[np.uint32]:
     return np.where(negative, bits, ~bits & np.uint32(0x7FFFFFFF))
 
 
-def _pack(high: npt.NDArray[np.integer], low: npt.NDArray[np.integer]) -> UInt64:
+def pack(high: npt.NDArray[np.integer], low: npt.NDArray[np.integer]) -> UInt64:
     """uint64[n] that compare as the pairs (high, low) of 32-bit numbers, none negative, do."""
     return (high.astype(np.uint64) << np.uint64(32)) | low.astype(np.uint64)
 

@@ -1,6 +1,7 @@
 """Benchmarks against named peers, in one process, one thread each.
 
-python -m tests.bench [FOLDER] [--rounds 5] [--documents 1000] [--queries 60] [--only NAME]
+python -m tests.bench [FOLDER] [--rounds 5] [--documents 1000] [--queries 60] [--pairs 1000000]
+    [--only embed|rerank|search|labels]
 """
 
 import argparse
@@ -19,11 +20,11 @@ from threadpoolctl import threadpool_limits
 from transformers.utils import logging
 
 from pipelines import __version__
-from tests.bench import embed, rerank, search
+from tests.bench import embed, labels, rerank, search
 from tests.bench.harness import Benchmark, Outcome, measure
 from tests.bench.show import table, write_chart, write_json
 
-PEERS = ("torch", "transformers", "sentence-transformers", "faiss-cpu", "numpy")
+PEERS = ("torch", "transformers", "sentence-transformers", "faiss-cpu", "numpy", "pandas")
 Build = Callable[[], Benchmark]
 
 
@@ -49,7 +50,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--documents", type=int, default=1000, help="of the embed benchmark")
     parser.add_argument("--queries", type=int, default=60, help="of the rerank benchmark")
-    parser.add_argument("--only", choices=["embed", "rerank", "search"], action="append")
+    parser.add_argument("--pairs", type=int, default=1_000_000, help="of the labels benchmark")
+    parser.add_argument("--only", choices=["embed", "rerank", "search", "labels"], action="append")
     return parser.parse_args()
 
 
@@ -58,6 +60,7 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
         "embed": lambda: embed.benchmark(arguments.documents),
         "rerank": lambda: rerank.benchmark(arguments.queries, folder),
         "search": search.benchmark,
+        "labels": lambda: labels.benchmark(arguments.pairs),
     }
     return [build for name, build in builds.items() if name in (arguments.only or builds)]
 

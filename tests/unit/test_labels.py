@@ -1,5 +1,6 @@
 """The arithmetic of labels: properties over random blocks, and plain references beside it."""
 
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -144,9 +145,7 @@ def test_against_a_plain_reference(scored: Scored, negatives: int, consistency: 
             ]
             mined = [r for r in passed if scored.origin[r] == Origin.RETRIEVED]
             drawn = [r for r in passed if scored.origin[r] != Origin.RETRIEVED]
-            # Which of equal scores stays is decided by a hash of query and passage.
-            key = mix(scored.key ^ mix(scored.query_key))
-            mined.sort(key=lambda r: (-scored.score[r], key[r]))
+            mined.sort(key=lambda r: (-scored.score[r], scored.key[r]))
             expected += [(p, n) for n in [*mined[:negatives], *drawn]]
     assert pairs_of(scored, label) == set(expected)
 
@@ -301,6 +300,21 @@ def test_near_duplicates_of_the_positive_are_left_out() -> None:
     chosen = choose(block, LabelSettings())
     assert chosen.negative.tolist() == [2]
     assert chosen.pairs == {"near-duplicate of the positive": 1, "chosen": 1}
+
+
+def test_memory_is_that_of_a_block() -> None:
+    """Blocks pass one after another: eight of them need what two do."""
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        for number in range(count):
+            block = make_scored(np.random.default_rng(number), queries=300, most=20)
+            build_rows(get_format("margin-mse"), block, PLAIN)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    assert peak(8) < 1.2 * peak(2)
 
 
 def test_an_unknown_format_names_those_there_are() -> None:

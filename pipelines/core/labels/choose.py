@@ -6,7 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.core.labels.scored import Origin, Scored, mix, rank_within, runs_of, within_runs
+from pipelines.core.labels.scored import (
+    Origin,
+    Scored,
+    by_score,
+    mix,
+    rank_within,
+    runs_of,
+    within_runs,
+)
 from pipelines.core.labels.sketch import similarity
 from pipelines.core.protocols import Bool, Float32, Int32, Int64
 from pipelines.core.settings import LabelSettings
@@ -50,18 +58,20 @@ def choose(scored: Scored, settings: LabelSettings) -> Chosen:
     """
     positive = positives_of(scored, settings)
     kept = positive & _consistent(scored, settings)
-    left, right = _pairs(scored, np.flatnonzero(kept), ~positive)
+    left, right, lengths = _pairs(
+        scored, np.flatnonzero(kept), _preferred(scored, settings, ~positive)
+    )
     pairs, passed = Counter[str](), np.ones(len(left), np.bool_)
     for reason, fails in _reasons(scored, settings, left, right):
         pairs[reason] += int((passed & fails).sum())
         passed &= ~fails
-    left, right = left[passed], right[passed]
-    drawn = _drawn(scored, settings, left, right)
-    pairs["not among the first"] += int((~drawn).sum())
+    drawn = passed & _among_first(scored, settings, right, passed, lengths)
+    pairs["not among the first"] += int((passed & ~drawn).sum())
     left, right = left[drawn], right[drawn]
     pairs["chosen"] = len(left)
-    order = np.lexsort((scored.key[right], -scored.score[right].astype(np.float64), left))
-    left, right = left[order], right[order]
+    if settings.pick == "random":
+        order = by_score(left, scored.score[right], scored.key[right])
+        left, right = left[order], right[order]
     return Chosen(left, right, +pairs, _set_aside(scored, positive, kept, left))
 
 
@@ -72,15 +82,23 @@ def _consistent(scored: Scored, settings: LabelSettings) -> Bool:
     return found
 
 
-def _pairs(scored: Scored, positives: Int64, negative: Bool) -> tuple[Int64, Int64]:
-    """Every positive with every negative of its query."""
-    starts, sizes = runs_of(scored.query)
-    group = np.searchsorted(starts, positives, side="right") - 1
-    lengths = sizes[group]
-    left = np.repeat(positives, lengths)
-    right = np.repeat(starts[group], lengths) + within_runs(lengths)
-    kept = negative[right]
-    return left[kept], right[kept]
+def _preferred(scored: Scored, settings: LabelSettings, negative: Bool) -> Int64:
+    """The negatives' rows by query, then in the order in which they are taken."""
+    rows = np.flatnonzero(negative)
+    query, key = scored.query[rows], scored.key[rows]
+    if settings.pick == "hardest":
+        return rows[by_score(query, scored.score[rows], key)]
+    drawn = mix(key ^ mix(scored.query_key[rows] ^ np.uint64(settings.seed)))
+    return rows[np.lexsort((drawn, query))]
+
+
+def _pairs(scored: Scored, positives: Int64, negatives: Int64) -> tuple[Int64, Int64, Int64]:
+    """Every positive with every negative of its query, and how many pairs each positive has."""
+    query, wanted = scored.query[negatives], scored.query[positives]
+    begin = np.searchsorted(query, wanted, side="left")
+    lengths = np.searchsorted(query, wanted, side="right") - begin
+    right = negatives[np.repeat(begin, lengths) + within_runs(lengths)]
+    return np.repeat(positives, lengths), right, lengths
 
 
 def _reasons(
@@ -109,16 +127,19 @@ def _outside(scored: Scored, settings: LabelSettings, right: Int64) -> Bool:
     return outside
 
 
-def _drawn(scored: Scored, settings: LabelSettings, left: Int64, right: Int64) -> Bool:
-    """bool[m]: the first mined ones of each positive; random and batch negatives all stay."""
+def _among_first(
+    scored: Scored, settings: LabelSettings, right: Int64, passed: Bool, lengths: Int64
+) -> Bool:
+    """bool[m]: the first mined ones of each positive that passed; random and batch negatives are
+    not counted, and all stay."""
     mined = scored.origin[right] == Origin.RETRIEVED
-    place = np.zeros(len(left), np.int32)
-    key = mix(scored.key[right] ^ mix(scored.query_key[right] ^ np.uint64(settings.seed)))
-    hardest = settings.pick == "hardest"
-    score = scored.score[right] if hardest else np.zeros(len(right), np.float32)
-    place[mined] = rank_within(left[mined], score[mined], key[mined])
-    drawn: Bool = place <= settings.negatives
-    return drawn
+    counted = passed & mined
+    upto = np.cumsum(counted)
+    first = np.cumsum(lengths) - lengths
+    before = np.concatenate([[0], upto])[first]
+    place = upto - np.repeat(before, lengths)
+    among: Bool = ~mined | (place <= settings.negatives)
+    return among
 
 
 def _set_aside(scored: Scored, positive: Bool, kept: Bool, left: Int64) -> dict[int, str]:

@@ -13,7 +13,7 @@ import numpy as np
 from pipelines.core.errors import SettingsError
 from pipelines.core.labels.choose import Chosen, choose, positives_of, sigmoid
 from pipelines.core.labels.curriculum import easiness, weigh_alone, weigh_pairs
-from pipelines.core.labels.scored import Scored, runs_of, within_runs
+from pipelines.core.labels.scored import Scored, by_score, runs_of, within_runs
 from pipelines.core.protocols import Float32, Int32, Int64
 from pipelines.core.settings import LabelSettings
 
@@ -108,8 +108,7 @@ def _order(scored: Scored, settings: LabelSettings) -> Rows:
     """All ordered pairs among a query's chosen negatives: the better one stands as positive."""
     chosen = choose(scored, settings)
     rows = np.unique(chosen.negative)
-    falling = -scored.score[rows].astype(np.float64)
-    rows = rows[np.lexsort((scored.key[rows], falling, scored.query[rows]))]
+    rows = rows[by_score(scored.query[rows], scored.score[rows], scored.key[rows])]
     better, worse = _later(scored.query[rows])
     better, worse = rows[better], rows[worse]
     unequal = scored.score[better] > scored.score[worse]

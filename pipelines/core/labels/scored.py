@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.core.protocols import Bool, Float32, Int32, Int64
+from pipelines.core.topk import descending, pack
 
 UInt64 = npt.NDArray[np.uint64]
 
@@ -77,10 +78,14 @@ def within_runs(lengths: Int64) -> Int64:
     return counted
 
 
+def by_score(groups: npt.NDArray[np.integer], score: Float32, key: UInt64) -> Int64:
+    """int64[n]: the rows in order of group, then the highest score first; equal scores by key."""
+    return np.lexsort((key, pack(groups, descending(score))))
+
+
 def rank_within(groups: npt.NDArray[np.integer], score: Float32, key: UInt64) -> Int32:
-    """int32[n]: the place of each row in its run of equal groups, from 1, the highest score first;
-    equal scores by key. `groups` ascend."""
-    order = np.lexsort((key, -score.astype(np.float64), groups))
+    """int32[n]: the place of each row in its run of equal groups, from 1, as `by_score` orders.
+    `groups` ascend."""
     ranks = np.empty(len(groups), np.int32)
-    ranks[order] = within_runs(runs_of(groups)[1]) + 1
+    ranks[by_score(groups, score, key)] = within_runs(runs_of(groups)[1]) + 1
     return ranks

@@ -1,0 +1,102 @@
+"""Label arithmetic with the scores given: filters, negatives and margins, ours against pandas."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipelines.core.labels.formats import build_rows, get_format
+from pipelines.core.labels.scored import Scored, mix
+from pipelines.core.settings import LabelSettings
+from tests.bench.harness import Benchmark, Contender
+
+CANDIDATES, BLOCK = 50, 4096
+SETTINGS = LabelSettings(near_duplicate=None, margin=0.5, ceiling=6.0, first_rank=2, negatives=8)
+
+#: positive's row, negative's row and margin.
+Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
+
+
+def benchmark(pairs: int) -> Benchmark:
+    """So many (query, passage) pairs, 50 a query, of which two are positives."""
+    table = make_table(pairs // CANDIDATES)
+    contenders = [
+        Contender("pandas", lambda: with_pandas(table)),
+        Contender("shardrank", lambda: with_ours(table)),
+    ]
+    return Benchmark("labels", "pairs", pairs, contenders, [("shardrank", "pandas")], distance, 0.0)
+
+
+def make_table(queries: int) -> pd.DataFrame:
+    """What both get: query, rank, whether it is positive, the teacher's score."""
+    rng = np.random.default_rng(0)
+    rows = queries * CANDIDATES
+    rank = np.tile(np.arange(1, CANDIDATES + 1), queries)
+    # Positives near the head, and better scored; all scores differ.
+    positive = (rank == 1) | (rank == 1 + rng.integers(1, CANDIDATES, queries).repeat(CANDIDATES))
+    score = rng.normal(size=rows) - 0.05 * rank + 2.0 * positive
+    return pd.DataFrame(
+        {
+            "query": np.repeat(np.arange(queries), CANDIDATES).astype(np.int32),
+            "rank": rank.astype(np.int32),
+            "positive": positive,
+            "score": score.astype(np.float32),
+        }
+    )
+
+
+def with_pandas(table: pd.DataFrame) -> Pairs:
+    """As a script would: join positives with the rest, filter, take the best of each positive."""
+    table = table.reset_index(names="row")
+    positives = table.loc[table["positive"], ["query", "row", "score"]]
+    others = table.loc[~table["positive"]]
+    pairs = positives.merge(others, on="query", suffixes=("_p", "_n"))
+    pairs = pairs[pairs["rank"] >= 2]
+    pairs = pairs[pairs["score_n"] <= 6.0]
+    pairs = pairs[pairs["score_n"] <= pairs["score_p"] - np.float32(0.5)]
+    pairs = pairs.sort_values(["row_p", "score_n"], ascending=[True, False])
+    pairs = pairs.groupby("row_p").head(8)
+    margin = (pairs["score_p"] - pairs["score_n"]).to_numpy(np.float32)
+    return pairs["row_p"].to_numpy(), pairs["row_n"].to_numpy(), margin
+
+
+def with_ours(table: pd.DataFrame) -> Pairs:
+    """Block by block, as the export stage does."""
+    form, found = get_format("margin-mse"), []
+    for begin, scored in blocks(table):
+        rows = build_rows(form, scored, SETTINGS)
+        assert rows.labels is not None
+        left, right = rows.passages.reshape(-1, 2).T + begin
+        found.append((left, right, rows.labels))
+    left, right, margin = (np.concatenate(column) for column in zip(*found, strict=True))
+    return left, right, margin
+
+
+def blocks(table: pd.DataFrame) -> Iterator[tuple[int, Scored]]:
+    """The table's query blocks as arrays, and the row at which each begins."""
+    columns = {name: table[name].to_numpy() for name in table}
+    for begin in range(0, len(table), BLOCK * CANDIDATES):
+        part = {name: v[begin : begin + BLOCK * CANDIDATES] for name, v in columns.items()}
+        number = np.arange(len(part["query"]), dtype=np.uint64)
+        yield (
+            begin,
+            Scored(
+                query=part["query"],
+                query_key=mix(part["query"].astype(np.uint64)),
+                key=mix(number),
+                origin=np.zeros(len(number), np.int8),
+                rank=part["rank"],
+                retrieval=part["score"],
+                positive=part["positive"],
+                score=part["score"],
+            ),
+        )
+
+
+def distance(wanted: Pairs, found: Pairs) -> float:
+    """The share of pairs that differ; order and margins count."""
+    if len(wanted[0]) != len(found[0]):
+        return 1.0
+    same = np.all([w == f for w, f in zip(wanted, found, strict=True)], axis=0)
+    return 1.0 - float(same.mean())
