@@ -265,7 +265,7 @@ FORMATS = {
             None,
             True,
             "MultipleNegativesRankingLoss, TripletLoss",
-            "contrastive partial ranking distillation, 2024: the order among hard negatives",
+            "Chen et al. 2024, arXiv:2407.07479: the order among hard negatives",
             _order,
         ),
         Format(
