@@ -38,6 +38,7 @@ from sentence_transformers.sentence_transformer.losses import (
 from sentence_transformers.sentence_transformer.training_args import (
     SentenceTransformerTrainingArguments,
 )
+from transformers.utils import logging
 
 #: Of cosines, for teachers and student alike: a distribution over them is flat without it.
 TEMPERATURE = 0.05
@@ -56,6 +57,7 @@ class Recipe:
 def main() -> None:
     """Make the labels, train the students, print what they learned."""
     arguments = _arguments()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     began = time.monotonic()
     queries = {name: _queries(arguments.data, name) for name in ("train", arguments.split)}
     labels = make_labels(arguments.data, arguments.out, queries["train"], arguments.sets)
@@ -90,9 +92,9 @@ def make_labels(data: Path, out: Path, queries: dict[str, str], sets: list[str])
         "label.teachers=retrieval",
         f"label.temperature={TEMPERATURE}",
         "label.depth=50",
-        "label.negatives=12",
+        "label.negatives=6",
         "label.pick=random",
-        "label.random_negatives=3",
+        "label.random_negatives=1",
     )
     chosen = [word for value in wanted for word in ("--set", value)]
     shardrank("label", ranked, labels, "--format", "listwise", *qrels, *chosen, *sets)
@@ -190,7 +192,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("out", type=Path)
     parser.add_argument("--split", default="test", help="judged on its queries")
     parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--seeds", type=int, default=3)

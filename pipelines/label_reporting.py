@@ -117,10 +117,13 @@ def _margins(workspace: Workspace, form: Format, exported: Sequence[Done]) -> Hi
 
 
 def _suspects(workspace: Workspace, exported: Sequence[Done]) -> list[Suspect]:
+    """The first of each query: many of one query mostly tell of its positive."""
     tables = [workspace.read_table(done.outputs["suspects"]) for done in exported]
     order = [("above", "descending"), ("query_id", "ascending"), ("doc_id", "ascending")]
-    first = pa.concat_tables(tables).sort_by(order).slice(0, SUSPECTS)
+    first: dict[str, dict[str, Any]] = {}
+    for row in pa.concat_tables(tables).sort_by(order).to_pylist():
+        first.setdefault(row["query_id"], row)
     return [
         Suspect(row["query"], row["doc_id"], snippet(row["text"]), row["score"], row["above"])
-        for row in first.to_pylist()
+        for row in list(first.values())[:SUSPECTS]
     ]

@@ -5,11 +5,13 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from pipelines.core.liveness import unpack
 from pipelines.core.protocols import Bool, Float32, Int64
 from pipelines.core.units import FileRef
 from pipelines.core.version import Part
+from pipelines.corpus.keys import live_keys
 from pipelines.index.blocks import PartBlock
 from pipelines.stages.workspace import Workspace
 
@@ -23,6 +25,18 @@ def part_spec(ordinal: int, part: Part) -> dict[str, Any]:
         "vectors": part.vectors.json(),
         "deleted": part.deleted.json() if part.deleted else None,
     }
+
+
+def keys_spec(part: Part) -> dict[str, Any]:
+    """A part's documents inside a unit's spec: their keys, and which rows are deleted."""
+    deleted = part.deleted.json() if part.deleted else None
+    return {"keys": part.keys.json(), "deleted": deleted, "rows": part.rows}
+
+
+def load_live_keys(workspace: Workspace, spec: Mapping[str, Any]) -> pa.Table:
+    """PART_KEYS of the documents that are live, of a part as `keys_spec` names it."""
+    keys = workspace.read_table(FileRef.parse(spec["keys"]))
+    return live_keys(keys, read_bitmap(workspace, spec["deleted"], spec["rows"]))
 
 
 def load_block(workspace: Workspace, spec: dict[str, Any]) -> PartBlock:

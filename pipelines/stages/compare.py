@@ -15,13 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.core.liveness import unpack
 from pipelines.core.schemas import REJECTED
 from pipelines.core.units import Done, FileRef, Unit, total
 from pipelines.core.version import Part
 from pipelines.corpus.compare import Mode, compare
-from pipelines.corpus.keys import live_keys
 from pipelines.corpus.slices import Slice
+from pipelines.stages.blocks import keys_spec, load_live_keys
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
@@ -90,16 +89,11 @@ def plan_compare(sides: Sides) -> list[Unit]:
     common = {
         "scanned": [done.outputs["keys"].json() for done in sides.scans],
         "uris": [piece.uri for piece in sides.slices],
-        "stored": [_stored(part) for part in sides.parts],
+        "stored": [keys_spec(part) for part in sides.parts],
         "mode": sides.mode,
         "reuse": sides.reuse,
     }
     return [Unit("compare", {**common, "range": [i, ranges]}) for i in range(ranges)]
-
-
-def _stored(part: Part) -> dict[str, Any]:
-    deleted = part.deleted.json() if part.deleted else None
-    return {"keys": part.keys.json(), "deleted": deleted, "rows": part.rows}
 
 
 @dataclass(frozen=True)
@@ -111,7 +105,8 @@ class Compare:
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         spec = unit.spec
         scanned = [(n, self._scanned(ref, spec["range"])) for n, ref in enumerate(spec["scanned"])]
-        stored = [(n, self._live(part, spec["range"])) for n, part in enumerate(spec["stored"])]
+        live = (load_live_keys(self.workspace, part) for part in spec["stored"])
+        stored = [(n, _in_range(keys, spec["range"])) for n, keys in enumerate(live)]
         found = compare(scanned, stored, spec["mode"], spec["reuse"])
         rejected = _as_rejected(found.duplicates, spec["uris"])
         write = partial(self.workspace.write_scratch, unit)
@@ -129,13 +124,6 @@ class Compare:
 
     def _scanned(self, ref: dict[str, Any], number: Sequence[int]) -> pa.Table:
         return _in_range(self.workspace.read_table(FileRef.parse(ref)), number)
-
-    def _live(self, part: dict[str, Any], number: Sequence[int]) -> pa.Table:
-        keys = _in_range(self.workspace.read_table(FileRef.parse(part["keys"])), number)
-        if part["deleted"] is None:
-            return keys
-        bitmap = self.workspace.storage.read_checked(FileRef.parse(part["deleted"]))
-        return live_keys(keys, unpack(bitmap, part["rows"]))
 
 
 def _in_range(keys: pa.Table, number: Sequence[int]) -> pa.Table:

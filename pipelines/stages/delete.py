@@ -13,7 +13,7 @@ from pipelines.core.liveness import mark
 from pipelines.core.units import FileRef, Unit
 from pipelines.core.version import Counts, Part
 from pipelines.corpus.keys import count
-from pipelines.stages.blocks import read_bitmap
+from pipelines.stages.blocks import keys_spec, read_bitmap
 from pipelines.stages.compare import GROUP, Compared, rows_of
 from pipelines.stages.parts import write_bitmap
 from pipelines.stages.runner import Context, run_stage
@@ -48,14 +48,10 @@ def plan_delete(parts: Sequence[Part], compared: Compared, spared: Sequence[File
         removed = compared.removed_of(number)
         if removed:
             members = enumerate(parts[begin : begin + GROUP], begin)
-            spec = {str(ordinal): _spec(part) for ordinal, part in members}
+            spec = {str(ordinal): keys_spec(part) for ordinal, part in members}
             refs = [ref.json() for ref in removed]
             units.append(Unit("delete", {"parts": spec, "removed": refs, **common}))
     return units
-
-
-def _spec(part: Part) -> dict[str, Any]:
-    return {"rows": part.rows, "deleted": part.deleted.json() if part.deleted else None}
 
 
 @dataclass(frozen=True)

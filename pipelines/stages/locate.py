@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 from pipelines.core.labels.schemas import LOCATED
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.core.version import Part
-from pipelines.corpus.keys import live_keys
-from pipelines.stages.blocks import read_bitmap
+from pipelines.stages.blocks import keys_spec, load_live_keys
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
@@ -30,7 +29,10 @@ def locate(
     `wanted` is a table of the label's own workspace with a column doc_id.
     """
     units = [
-        Unit("locate", {"wanted": wanted.json(), "parts": [_spec(n, p) for n, p in group]})
+        Unit(
+            "locate",
+            {"wanted": wanted.json(), "parts": [{"ordinal": n, **keys_spec(p)} for n, p in group]},
+        )
         for group in _groups(list(enumerate(parts)))
     ]
     steps = [Step(partial(Locate, context.workspace, index))]
@@ -40,11 +42,6 @@ def locate(
 def _groups(numbered: list[tuple[int, Part]]) -> list[list[tuple[int, Part]]]:
     starts = range(0, len(numbered), PARTS_PER_UNIT)
     return [numbered[at : at + PARTS_PER_UNIT] for at in starts]
-
-
-def _spec(ordinal: int, part: Part) -> dict[str, Any]:
-    deleted = part.deleted.json() if part.deleted else None
-    return {"ordinal": ordinal, "keys": part.keys.json(), "deleted": deleted, "rows": part.rows}
 
 
 @dataclass(frozen=True)
@@ -62,8 +59,7 @@ class Locate:
         return Result({"located": ref}, {"rows": table.num_rows}, {})
 
     def _find(self, spec: dict[str, Any], wanted: pa.ChunkedArray) -> pa.Table:
-        keys = self.index.read_table(FileRef.parse(spec["keys"]), ["doc_id", "row", "rows"])
-        live = live_keys(keys, read_bitmap(self.index, spec["deleted"], spec["rows"]))
+        live = load_live_keys(self.index, spec)
         mine = live.filter(pc.is_in(live["doc_id"], value_set=wanted.combine_chunks()))
         ordinal = pa.array(np.full(mine.num_rows, spec["ordinal"], dtype=np.int32))
         columns = [mine["doc_id"], ordinal, mine["row"], mine["rows"]]
