@@ -118,6 +118,9 @@ def label(
     labels: Annotated[str, typer.Argument(metavar="LABELS", help="Folder or s3:// of labels.")],
     format_: Annotated[str, typer.Option("--format", "-f", help="See README: Labels.")],
     qrels: Annotated[str | None, typer.Option(help="Judgements: BEIR TSV or TREC.")] = None,
+    index: Annotated[
+        str | None, typer.Option(help="Where the index lies, if it has moved.")
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace other labels in LABELS.")
     ] = False,
@@ -129,7 +132,7 @@ def label(
     from jobs.label import LabelJob, run
     from jobs.settings import load_settings
 
-    job = LabelJob(out, labels, format_, qrels, overwrite)
+    job = LabelJob(out, labels, format_, qrels, index, overwrite)
     run(job, load_settings(config, overrides), verbose)
 
 

@@ -22,13 +22,16 @@ class LabelJob:
     labels: str
     format: str
     qrels: str | None = None
+    index: str | None = None
     overwrite: bool = False
 
 
 def run(job: LabelJob, settings: Settings, verbose: bool) -> None:
     """Make labels of one format from OUT into LABELS and print what came of it."""
     refuse_same(job.out, "OUT", job.labels, "LABELS")
-    plan = plan_labelling(open_workspace(job.out, settings), job.format, job.qrels, settings)
+    out = open_workspace(job.out, settings)
+    plan = plan_labelling(out, job.format, job.qrels, job.index, settings)
+    refuse_same(plan.ranked.index.storage.root, "INDEX", job.labels, "LABELS")
     workspace = open_workspace(job.labels, settings)
     with (
         workspace.storage.lock("runs/lock"),

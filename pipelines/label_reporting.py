@@ -1,7 +1,7 @@
 """From what a label run left on storage to LABELS/FORMAT/report.html."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.labels.formats import Format
+from pipelines.core.protocols import Bool, Float32
 from pipelines.core.units import Done
 from pipelines.labelling import Labelled, LabelPlan
 from pipelines.report.data import Histogram, StageTime, even_edges, snippet
@@ -85,35 +86,51 @@ def _score_histograms(
 ) -> tuple[Histogram | None, Histogram | None]:
     """Of judged positives, and of all other candidates."""
     least = context.settings.label.min_grade
-    tables = [
-        context.workspace.read_table(done.outputs["scores"], ["grade", "score"]) for done in scored
-    ]
-    table = pa.concat_tables(tables)
-    table = table.filter(pc.is_valid(table["score"]))
-    positive = pc.fill_null(pc.greater_equal(table["grade"], least), False).to_numpy()
-    values = table["score"].to_numpy()
-    if not positive.any():
+
+    def parts() -> Iterator[tuple[Float32, Bool]]:
+        for done in scored:
+            table = context.workspace.read_table(done.outputs["scores"], ["grade", "score"])
+            table = table.filter(pc.is_valid(table["score"]))
+            grade = pc.fill_null(table["grade"], 0).to_numpy()
+            yield table["score"].to_numpy(), grade >= least
+
+    if not any(positive.any() for _, positive in parts()):
         return None, None
-    edges = even_edges(float(values.min()), float(values.max()))
-    return Histogram.of(values[positive], edges), Histogram.of(values[~positive], edges)
+    edges = _edges(values for values, _ in parts())
+    return (
+        _histogram((values[positive] for values, positive in parts()), edges),
+        _histogram((values[~positive] for values, positive in parts()), edges),
+    )
 
 
 def _margins(workspace: Workspace, form: Format, exported: Sequence[Done]) -> Histogram | None:
     """Of each row's first passage over its others, where rows are pairs or lists of that kind."""
     if not form.judged:
         return None
-    found: list[Any] = [np.empty(0, np.float32)]
-    for done in exported:
-        scores = workspace.read_table(done.outputs["ids"], ["score"])["score"].combine_chunks()
-        offsets, values = scores.offsets.to_numpy(), scores.values.to_numpy()
-        first = np.repeat(values[offsets[:-1]], np.diff(offsets))
-        others = np.ones(len(values), np.bool_)
-        others[offsets[:-1]] = False
-        found.append((first - values)[others])
-    margins = np.concatenate(found)
-    if not len(margins):
+
+    def parts() -> Iterator[Float32]:
+        for done in exported:
+            lists = workspace.read_table(done.outputs["ids"], ["score"])["score"].combine_chunks()
+            offsets, values = lists.offsets.to_numpy(), lists.values.to_numpy()
+            first = np.repeat(values[offsets[:-1]], np.diff(offsets))
+            others = np.ones(len(values), np.bool_)
+            others[offsets[:-1]] = False
+            yield (first - values)[others]
+
+    if not any(len(values) for values in parts()):
         return None
-    return Histogram.of(margins, even_edges(float(margins.min()), float(margins.max())))
+    return _histogram(parts(), _edges(parts()))
+
+
+def _edges(parts: Iterable[Float32]) -> tuple[float, ...]:
+    ends = [(values.min(), values.max()) for values in parts if len(values)]
+    return even_edges(float(min(low for low, _ in ends)), float(max(high for _, high in ends)))
+
+
+def _histogram(parts: Iterable[Float32], edges: tuple[float, ...]) -> Histogram:
+    """One file's values at a time."""
+    empty = Histogram(edges, (0,) * (len(edges) - 1))
+    return sum((Histogram.of(values, edges) for values in parts), empty)
 
 
 def _suspects(workspace: Workspace, exported: Sequence[Done]) -> list[Suspect]:

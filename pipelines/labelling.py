@@ -11,7 +11,7 @@ from pipelines.core.evaluation import Judgement
 from pipelines.core.fingerprint import fingerprint
 from pipelines.core.labels.formats import Format, get_format
 from pipelines.core.labels.schemas import JUDGED
-from pipelines.core.settings import RerankerSettings, Settings
+from pipelines.core.settings import LabelSettings, RerankerSettings, Settings
 from pipelines.core.units import Done, FileRef
 from pipelines.core.version import Version
 from pipelines.corpus.parts import encode_table
@@ -20,7 +20,7 @@ from pipelines.models.card import RerankerCard, read_reranker_card
 from pipelines.stages.export import export
 from pipelines.stages.gather import Stores, gather
 from pipelines.stages.locate import locate
-from pipelines.stages.mine import DECIDING, Mining, mine
+from pipelines.stages.mine import DECIDING, POOL, Mining, mine
 from pipelines.stages.publish import read_version
 from pipelines.stages.rerank import Candidates, count_pairs, rerank
 from pipelines.stages.runner import Context
@@ -31,8 +31,6 @@ from pipelines.storage import Sources
 
 #: The run's own reranker, as label.teachers names it.
 RERANKER = "reranker"
-#: Passages drawn from the index for all random negatives.
-POOL = 1024
 #: Every candidate is scored.
 ALL = (1 << 31) - 1
 
@@ -92,34 +90,31 @@ class Labelled:
 
 
 def plan_labelling(
-    out: Workspace, format_name: str, qrels: str | None, settings: Settings
+    out: Workspace, format_name: str, qrels: str | None, index: str | None, settings: Settings
 ) -> LabelPlan:
     """Read the run's manifest, its version of the index, the judgements and the teachers' cards.
 
     Raises:
         InputError: OUT holds no finished run, its index or that version is gone, the judgements
             are of other queries, or the run was reranked by another model than `reranker` names.
-        SettingsError: no such format, or one that needs judgements, and there are none.
+        SettingsError: no such format, one that needs judgements, and there are none, or settings
+            that do not suit it.
     """
     form = get_format(format_name)
     label = settings.label
-    if form.judged and label.positives == "qrels" and qrels is None:
-        raise SettingsError(
-            f"The format {form.name} needs positives.",
-            "Give judgements with --qrels, or take what the teachers put first: "
-            "--set label.positives=teacher.",
-        )
-    ranked = open_ranked(out, settings)
+    _refuse_contradictions(form, label, judged=qrels is not None)
+    ranked = open_ranked(out, index, settings)
+    _refuse_unnormalised(form, ranked.version)
     query_ids = [_query_ids(out, block["queries"]) for block in ranked.blocks]
     asked = [name for block in query_ids for name in block]
     judgements = read_judged(Sources(settings.s3).open, qrels, asked) if qrels else []
-    teachers = [plan_teacher(name, ranked, settings) for name in label.teachers]
+    teachers = plan_teachers(ranked, settings)
     base = fingerprint(
         {
             "run": ranked.manifest["run"],
             "index": ranked.manifest["index_content"],
             "judgements": sorted((j.query_id, j.doc_id, j.relevance) for j in judgements),
-            "teachers": [t.card.fingerprint if t.card else t.name for t in teachers],
+            "teachers": [[t.name, t.card.fingerprint if t.card else ""] for t in teachers],
             "ensemble": label.ensemble,
             "mining": label.model_dump(mode="json", include=set(DECIDING)),
         }
@@ -128,22 +123,61 @@ def plan_labelling(
     return LabelPlan(ranked, form, query_ids, judgements, teachers, base, run)
 
 
-def open_ranked(out: Workspace, settings: Settings) -> RankedRun:
-    """A finished rank run. Raises InputError where it, or what it searched, is not there."""
+def _refuse_contradictions(form: Format, label: LabelSettings, judged: bool) -> None:
+    """Raise SettingsError where settings ask for what the format or the judgements cannot give."""
+    if form.judged and label.positives == "qrels" and not judged:
+        raise SettingsError(
+            f"The format {form.name} needs positives.",
+            "Give judgements with --qrels, or take what the teachers put first: "
+            "--set label.positives=teacher.",
+        )
+    known = judged or label.positives == "teacher"
+    lacking = {
+        "label.batch_negatives": label.batch_negatives > 0 and not judged,
+        "label.curriculum": label.curriculum != "none" and not known,
+    }
+    for name in (name for name, asked in lacking.items() if asked):
+        raise SettingsError(f"{name} needs positives.", "Give judgements with --qrels.")
+    if form.name == "tevatron" and (label.text, label.curriculum) != ("inline", "none"):
+        raise SettingsError(
+            "The format tevatron holds texts, and no weights.",
+            "Leave out label.text and label.curriculum.",
+        )
+
+
+def _refuse_unnormalised(form: Format, version: Version) -> None:
+    if form.name == "pseudo-pairs" and not version.encoder["normalise"]:
+        raise SettingsError(
+            "The format pseudo-pairs takes the bi-encoder's cosine as a probability, and this "
+            "index's encoder does not normalise: its scores are no cosines.",
+            "Use pointwise, with label.teachers=retrieval.",
+        )
+
+
+def open_ranked(out: Workspace, index_path: str | None, settings: Settings) -> RankedRun:
+    """A finished rank run. Raises InputError where it, or what it searched, is not there.
+
+    `index_path` says where the index lies if it has moved since.
+    """
     root = out.storage.root
     if not (out.storage.exists("manifest.json") and out.storage.exists("origin.json")):
         raise InputError(
             f"{root} holds no finished ranking.", "Make one: shardrank rank INDEX QUERIES OUT."
         )
     manifest = out.read_json("manifest.json")
-    index = open_workspace(out.read_json("origin.json")["index"], settings)
+    if "blocks" not in manifest:
+        raise InputError(
+            f"{root} was ranked by an older shardrank, which kept too little for labels.",
+            "Give the rank command again, with --overwrite.",
+        )
+    index = open_workspace(index_path or out.read_json("origin.json")["index"], settings)
     number = manifest["index_version"]
     try:
         version = read_version(index, number)
     except InputError as error:
         raise InputError(
             f"{root} was ranked over version {number} of {index.storage.root}, which is gone.",
-            "Rank again over the index as it is.",
+            "If the index has moved, say where with --index; else rank again.",
         ) from error
     if fingerprint(version.content()) != manifest["index_content"]:
         raise InputError(
@@ -154,10 +188,25 @@ def open_ranked(out: Workspace, settings: Settings) -> RankedRun:
     return RankedRun(out, index, manifest, version)
 
 
+def plan_teachers(ranked: RankedRun, settings: Settings) -> list[TeacherPlan]:
+    """Raises SettingsError where a teacher is named twice, and InputError as `plan_teacher`."""
+    teachers = [plan_teacher(name, ranked, settings) for name in settings.label.teachers]
+    names = [teacher.card.fingerprint if teacher.card else teacher.name for teacher in teachers]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise SettingsError(
+                f"label.teachers names one model twice: {', '.join(settings.label.teachers)}.",
+                "Name each once.",
+            )
+    return teachers
+
+
 def plan_teacher(name: str, ranked: RankedRun, settings: Settings) -> TeacherPlan:
     """A teacher by its name. Raises InputError where the run's own reranker is another one."""
     if name == RETRIEVAL:
         return TeacherPlan(name, None, None)
+    if name in ("", "off", "none"):
+        raise SettingsError(f"label.teachers names {name!r}, which is nobody.", "")
     if name != RERANKER:
         named = settings.reranker.model_copy(update={"model": name, "revision": None})
         return TeacherPlan(name, read_reranker_card(named), named)
@@ -203,20 +252,9 @@ def _mining(context: Context, plan: LabelPlan) -> Mining:
     """Locate the positives and draw the pool; then mining needs nothing of the index."""
     settings, version = context.settings.label, plan.ranked.version
     tables = _judged_tables(plan)
-    wanted = sorted(
-        {
-            doc_id
-            for table in tables
-            for doc_id, grade in zip(
-                table["doc_id"].to_pylist(), table["grade"].to_pylist(), strict=True
-            )
-            if grade >= settings.min_grade
-        }
-    )
     located: list[Done] = []
-    if wanted:
-        table = pa.table({"doc_id": pa.array(wanted, pa.string())})
-        ref = _write(context, "units/wanted/{}.parquet", table)
+    if wanted := _wanted(tables, settings.min_grade):
+        ref = _write(context, "units/wanted/{}.parquet", pa.Table.from_pylist(wanted))
         located = locate(context, plan.ranked.index, version.parts, ref)
     pool: list[FileRef] = []
     if settings.random_negatives:
@@ -229,6 +267,15 @@ def _mining(context: Context, plan: LabelPlan) -> Mining:
         located=[done.outputs["located"] for done in located],
         pool=pool,
     )
+
+
+def _wanted(tables: Sequence[pa.Table], min_grade: int) -> list[dict[str, Any]]:
+    """Every judged document once, and whether it is a positive of some query."""
+    best: dict[str, int] = {}
+    for table in tables:
+        for row in table.select(["doc_id", "grade"]).to_pylist():
+            best[row["doc_id"]] = max(row["grade"], best.get(row["doc_id"], row["grade"]))
+    return [{"doc_id": d, "positive": grade >= min_grade} for d, grade in sorted(best.items())]
 
 
 def _judged_tables(plan: LabelPlan) -> list[pa.Table]:
@@ -263,7 +310,7 @@ def _teach(
         encoder = plan.ranked.version.encoder
         facts = {"fingerprint": encoder["fingerprint"], "weights_sha256": encoder["weights_sha256"]}
         return Teacher(teacher.name, facts, [], known=False)
-    known = teacher.name == RERANKER
+    known = teacher.card.fingerprint == plan.ranked.manifest["reranker"]
     name, fact = ("unscored", "unscored") if known else ("candidates", "pairs")
     candidates = Candidates(
         queries=[block["queries"] for block in plan.ranked.blocks],

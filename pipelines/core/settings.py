@@ -220,7 +220,7 @@ class LabelSettings(Table):
     )
     depth: int = Field(50, ge=1, description="documents of each ranking that the teachers score")
     positives: Literal["qrels", "teacher"] = Field(
-        "qrels", description="what is relevant: by judgement, or what the teachers put first"
+        "qrels", description="what is relevant: by judgement, or also what the teachers put first"
     )
     min_grade: int = Field(1, ge=1, description="the least judgement that makes a positive")
     first_rank: int = Field(1, ge=1, description="negatives are mined from this retrieval rank")
@@ -239,7 +239,7 @@ class LabelSettings(Table):
     pick: Literal["hardest", "random"] = Field(
         "hardest", description="which of those that pass: highest by the teachers, or any"
     )
-    random_negatives: int = Field(0, ge=0, le=64, description="drawn from the whole index")
+    random_negatives: int = Field(0, ge=0, le=64, description="drawn from 1,024 of all passages")
     batch_negatives: int = Field(0, ge=0, le=64, description="drawn from other queries' positives")
     consistency: int | None = Field(
         None, ge=1, description="keep a positive only if the teachers rank it at most here"
@@ -250,7 +250,25 @@ class LabelSettings(Table):
         "none", description="adds a column weight, 1 for what is easy, 0 for what is hard"
     )
     text: Literal["inline", "id"] = Field("inline", description="texts, or the ids of passages")
-    seed: int = Field(0, ge=0, description="of everything drawn, with the query's id")
+    seed: int = Field(0, ge=0, lt=1 << 63, description="of what is drawn, with the query's id")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.first_rank > min(self.last_rank or self.depth, self.depth):
+            raise SettingsError(
+                f"label.first_rank = {self.first_rank} lies behind the last rank that is mined: "
+                f"last_rank = {self.last_rank}, depth = {self.depth}.",
+                "Lower first_rank, or raise last_rank and depth.",
+            )
+        bounds = {"margin": self.margin, "ratio": self.ratio, "ceiling": self.ceiling}
+        given = [name for name, value in bounds.items() if value is not None]
+        if self.ensemble == "rrf" and given:
+            raise SettingsError(
+                f"label.{given[0]} bounds a score, and label.ensemble = rrf gives sums of "
+                "reciprocal ranks.",
+                "Leave it out, or join the teachers by their mean.",
+            )
+        return self
 
     @field_validator("teachers", mode="before")
     @classmethod

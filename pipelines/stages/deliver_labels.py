@@ -24,7 +24,8 @@ def claim_labels(
         InputError: it holds labels of another ranking or of other teachers, or rows of this
             format with other settings.
     """
-    claim(workspace, BASE, str(base["run"]), overwrite)
+    delivered = any(workspace.storage.exists(f"{name}/manifest.json") for name in FORMATS)
+    claim(workspace, BASE, str(base["run"]), overwrite or not delivered)
     workspace.write_json(BASE.manifest, dict(base))
     claim(workspace, Output(f"{form.name}/manifest.json", (), (form.name,)), run, overwrite)
 
@@ -50,8 +51,8 @@ def deliver_labels(
         "source": form.source,
         "settings": context.settings.label.deciding(),
         "counts": told,
-        "files": [done.outputs["rows"].json() for done in exported],
-        "ids": [done.outputs["ids"].json() for done in exported],
+        "files": [done.outputs["rows"].json() for done in exported if done.counts["rows"]],
+        "ids": [done.outputs["ids"].json() for done in exported if done.counts["rows"]],
         "scores": [done.outputs["scores"].json() for done in scored],
     }
     context.workspace.write_json(f"{form.name}/manifest.json", found)

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.columns import matrix
+from pipelines.core.labels.scored import joined
+from pipelines.core.protocols import Int64
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.core.version import Version
 from pipelines.corpus.parts import encode_table
@@ -74,9 +76,9 @@ class Gather:
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         spec = unit.spec
-        pairs = self._pairs(spec)
-        passages = self._passages(spec, pairs)
-        scores = self._scores(spec, pairs.filter(pc.is_null(pairs["retrieval"])))
+        places, lacking = self._pairs(spec)
+        passages = self._passages(spec, places)
+        scores = self._scores(spec, lacking)
         key = "passages/{}.parquet"
         labels = self.stores.labels
         outputs = {
@@ -85,21 +87,24 @@ class Gather:
         }
         return Result(outputs, {"rows": passages.num_rows, "scored": scores.num_rows}, {})
 
-    def _pairs(self, spec: Mapping[str, Any]) -> pa.Table:
+    def _pairs(self, spec: Mapping[str, Any]) -> tuple[Int64, pa.Table]:
+        """The candidates' distinct places, and those pairs that have no retrieval score."""
         parts = pa.array([int(part) for part in spec["parts"]], pa.int32())
-        found = []
+        places, lacking = np.empty(0, np.int64), []
+        names = ["query", "part", "row", "retrieval"]
         for number, block in enumerate(spec["blocks"]):
-            names = ["query", "part", "row", "retrieval"]
             table = self.stores.labels.read_table(FileRef.parse(block["candidates"]), names)
             mine = table.filter(pc.is_in(table["part"], value_set=parts))
-            ordinal = pa.array(np.full(mine.num_rows, number, dtype=np.int32))
-            found.append(mine.append_column("block", ordinal))
-        return pa.concat_tables(found)
+            places = np.union1d(places, joined(mine["part"].to_numpy(), mine["row"].to_numpy()))
+            left = mine.filter(pc.is_null(mine["retrieval"])).drop_columns("retrieval")
+            ordinal = pa.array(np.full(left.num_rows, number, dtype=np.int32))
+            lacking.append(left.append_column("block", ordinal))
+        return places, pa.concat_tables(lacking)
 
-    def _passages(self, spec: Mapping[str, Any], pairs: pa.Table) -> pa.Table:
+    def _passages(self, spec: Mapping[str, Any], places: Int64) -> pa.Table:
         pieces = []
         for part, files in sorted((int(n), files) for n, files in spec["parts"].items()):
-            rows = np.unique(pairs["row"].filter(pc.equal(pairs["part"], part)).to_numpy())
+            rows = (places[places >> 32 == part] & 0xFFFFFFFF).astype(np.int32)
             table = self.stores.index.read_table(FileRef.parse(files["passages"]), COLUMNS)
             taken = table.take(pa.array(rows))
             ordinal = pa.array(np.full(len(rows), part, dtype=np.int32))

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.core.labels.schemas import LOCATED
 from pipelines.core.units import Done, FileRef, Unit
@@ -26,7 +25,7 @@ def locate(
 ) -> list[Done]:
     """One marker a run of parts: output "located" has LOCATED of those documents that are live.
 
-    `wanted` is a table of the label's own workspace with a column doc_id.
+    `wanted` is a table of the label's own workspace: doc_id, and whether it is positive.
     """
     units = [
         Unit(
@@ -52,17 +51,18 @@ class Locate:
     index: Workspace
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
-        wanted = self.workspace.read_table(FileRef.parse(unit.spec["wanted"]))["doc_id"]
+        wanted = self.workspace.read_table(FileRef.parse(unit.spec["wanted"]))
         found = [self._find(spec, wanted) for spec in unit.spec["parts"]]
         table = pa.concat_tables([LOCATED.empty_table(), *found])
         ref = self.workspace.write_scratch(unit, "located.parquet", table)
         return Result({"located": ref}, {"rows": table.num_rows}, {})
 
-    def _find(self, spec: dict[str, Any], wanted: pa.ChunkedArray) -> pa.Table:
+    def _find(self, spec: dict[str, Any], wanted: pa.Table) -> pa.Table:
         live = load_live_keys(self.index, spec)
-        mine = live.filter(pc.is_in(live["doc_id"], value_set=wanted.combine_chunks()))
+        mine = live.select(["doc_id", "row", "rows"]).join(wanted, "doc_id", join_type="inner")
+        mine = mine.sort_by("row")
         ordinal = pa.array(np.full(mine.num_rows, spec["ordinal"], dtype=np.int32))
-        columns = [mine["doc_id"], ordinal, mine["row"], mine["rows"]]
+        columns = [mine["doc_id"], ordinal, mine["row"], mine["rows"], mine["positive"]]
         return pa.Table.from_arrays(columns, schema=LOCATED)
 
 

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from pipelines.core.labels.draw import draw
 from pipelines.core.labels.schemas import CANDIDATES
-from pipelines.core.labels.scored import Origin, UInt64, mix, within_runs
-from pipelines.core.protocols import Bool, Int32
+from pipelines.core.labels.scored import Origin, find, joined, mix, within_runs
+from pipelines.core.protocols import Int32, Int64
 from pipelines.core.settings import LabelSettings
 from pipelines.core.topk import ranks
 from pipelines.core.units import Done, FileRef, Unit
@@ -27,6 +27,9 @@ from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sample import read_sample
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
+
+#: Passages drawn from the index for all random negatives, and positives for those of a batch.
+POOL = 1024
 
 #: Settings that decide what is mined; the others act on the scores.
 DECIDING = ("depth", "min_grade", "random_negatives", "batch_negatives", "seed")
@@ -127,32 +130,39 @@ _LOGITS = pa.schema(
 
 
 def _read_pool(workspace: Workspace, refs: Sequence[Mapping[str, Any]]) -> pa.Table:
+    names = ["part", "row", "passage"]
     if not refs:
-        return pa.table({"part": pa.array([], pa.int32()), "row": pa.array([], pa.int32())})
-    sample = read_sample(workspace, [FileRef.parse(ref) for ref in refs])
-    return sample.select(["part", "row"])
+        return pa.table({name: pa.array([], pa.int32()) for name in names})
+    return read_sample(workspace, [FileRef.parse(ref) for ref in refs]).select(names)
 
 
 def candidates(block: Block, settings: LabelSettings) -> pa.Table:
     """CANDIDATES of a block, by query, then origin, rank and place."""
     near = block.hits.append_column("rank", pa.array(ranks(block.hits)))
     near = near.filter(pc.less_equal(near["rank"], settings.depth))
-    positives = _positives(block, settings)
+    judged = block.judged.join(block.located, "doc_id", join_type="inner")
+    positives = judged.filter(pc.greater_equal(judged["grade"], settings.min_grade))
     pieces = [_retrieved(block, near), _missed(positives, near)]
+    known = _documents(near, judged)
     if settings.random_negatives:
-        pieces.append(_random(block, near, positives, settings))
+        pieces.append(_random(block, known, settings))
     if settings.batch_negatives:
-        pieces.append(_batch(block, near, positives, settings))
+        pieces.append(_batch(block, known, settings))
     table = pa.concat_tables(pieces)
     order = [(name, "ascending") for name in ("query", "origin", "rank", "part", "row")]
     return table.sort_by(order).combine_chunks()
 
 
-def _positives(block: Block, settings: LabelSettings) -> pa.Table:
-    """query, doc_id, grade, part, row, rows of the positives that the index holds."""
-    judged = block.judged.filter(pc.greater_equal(block.judged["grade"], settings.min_grade))
-    joined = judged.join(block.located, "doc_id", join_type="inner")
-    return joined.sort_by([("query", "ascending"), ("doc_id", "ascending")]).combine_chunks()
+def _documents(near: pa.Table, judged: pa.Table) -> tuple[Int32, Int64]:
+    """The documents that a query has already, found or judged: queries, and documents by part and
+    first row (a document's passages are consecutive rows, numbered from 0)."""
+    first = near["row"].to_numpy() - near["passage"].to_numpy()
+    query = [near["query"].to_numpy(), judged["query"].to_numpy()]
+    document = [
+        joined(near["part"].to_numpy(), first),
+        joined(judged["part"].to_numpy(), judged["row"].to_numpy()),
+    ]
+    return np.concatenate(query), np.concatenate(document)
 
 
 def _retrieved(block: Block, near: pa.Table) -> pa.Table:
@@ -174,41 +184,39 @@ def _missed(positives: pa.Table, near: pa.Table) -> pa.Table:
     return _made(repeated["query"], repeated["part"], rows, Origin.POSITIVE, repeated["grade"])
 
 
-def _random(block: Block, near: pa.Table, positives: pa.Table, settings: LabelSettings) -> pa.Table:
-    """From the pool, but nothing that the query has, and no passage of its positives."""
-    parts, rows = block.pool["part"].to_numpy(), block.pool["row"].to_numpy()
-    banned = np.zeros((len(block.query_ids), len(rows)), np.bool_)
-    _ban_places(banned, near, parts, rows)
-    for p in positives.select(["query", "part", "row", "rows"]).to_pylist():
-        inside = (parts == p["part"]) & (rows >= p["row"]) & (rows < p["row"] + p["rows"])
-        banned[p["query"]] |= inside
-    keys = mix(_joint(parts, rows) ^ np.uint64(settings.seed))
-    query, at = draw(_query_keys(block), keys, banned, settings.random_negatives)
-    return _made(pa.array(query, pa.int32()), parts[at], rows[at], Origin.RANDOM, None)
+def _random(block: Block, known: tuple[Int32, Int64], settings: LabelSettings) -> pa.Table:
+    """From the pool, a passage a document, but no document that the query has."""
+    part, row, passage = (block.pool[name].to_numpy() for name in ("part", "row", "passage"))
+    documents, place = np.unique(joined(part, row - passage), return_index=True)
+    query, at = _draw(block, known, documents, settings.random_negatives, settings.seed)
+    return _made(pa.array(query), part[place][at], row[place][at], Origin.RANDOM, None)
 
 
-def _batch(block: Block, near: pa.Table, positives: pa.Table, settings: LabelSettings) -> pa.Table:
-    """The first passages of other queries' positives, as in-batch negatives would give them."""
-    first = positives.group_by(["part", "row"]).aggregate([])
-    first = first.sort_by([("part", "ascending"), ("row", "ascending")])
-    parts, rows = first["part"].to_numpy(), first["row"].to_numpy()
-    banned = np.zeros((len(block.query_ids), len(rows)), np.bool_)
-    for table in (near, positives):
-        _ban_places(banned, table, parts, rows)
-    keys = mix(~_joint(parts, rows) ^ np.uint64(settings.seed))
-    query, at = draw(_query_keys(block), keys, banned, settings.batch_negatives)
-    return _made(pa.array(query, pa.int32()), parts[at], rows[at], Origin.BATCH, None)
+def _batch(block: Block, known: tuple[Int32, Int64], settings: LabelSettings) -> pa.Table:
+    """The first passages of other queries' positives, in any block, as in-batch negatives would
+    give them; POOL of them where there are more."""
+    positive = block.located.filter(block.located["positive"])
+    documents = joined(positive["part"].to_numpy(), positive["row"].to_numpy())
+    documents = documents[np.argsort(mix(documents.astype(np.uint64)))[:POOL]]
+    # Other numbers than those of random draws, so that the two do not go together.
+    query, at = _draw(block, known, documents, settings.batch_negatives, ~settings.seed)
+    part, row = documents[at] >> 32, documents[at] & 0xFFFFFFFF
+    return _made(pa.array(query), part.astype(np.int32), row.astype(np.int32), Origin.BATCH, None)
 
 
-def _ban_places(banned: Bool, table: pa.Table, parts: Int32, rows: Int32) -> None:
-    """No query gets what `table` has for it: (query, part, row)."""
-    wanted, pool = _joint(table["part"].to_numpy(), table["row"].to_numpy()), _joint(parts, rows)
-    if not len(pool):
-        return
-    order = np.argsort(pool)
-    at = np.minimum(np.searchsorted(pool[order], wanted), len(pool) - 1)
-    same = pool[order][at] == wanted
-    banned[table["query"].to_numpy()[same], order[at[same]]] = True
+def _draw(
+    block: Block, known: tuple[Int32, Int64], documents: Int64, count: int, seed: int
+) -> tuple[Int32, Int64]:
+    """(query, place among the documents) of each draw."""
+    banned = np.zeros((len(block.query_ids), len(documents)), np.bool_)
+    queries, theirs = known
+    both = np.isin(theirs, documents)
+    if both.any():
+        banned[queries[both], find(documents, theirs[both])] = True
+    names = np.array([id_hash(name) for name in block.query_ids], dtype=np.uint64)
+    keys = mix(documents.astype(np.uint64) ^ mix(np.array([seed], np.int64).view(np.uint64)))
+    query, at = draw(names, keys, banned, count)
+    return query.astype(np.int32), at
 
 
 def _made(
@@ -233,15 +241,6 @@ def _flat(column: Any) -> pa.Array:
     if isinstance(column, pa.ChunkedArray):
         return column.combine_chunks()
     return column if isinstance(column, pa.Array) else pa.array(column)
-
-
-def _query_keys(block: Block) -> UInt64:
-    return np.array([id_hash(name) for name in block.query_ids], dtype=np.uint64)
-
-
-def _joint(parts: Int32, rows: Int32) -> UInt64:
-    joint: UInt64 = (parts.astype(np.uint64) << np.uint64(32)) | rows.astype(np.uint64)
-    return joint
 
 
 def _by_part(table: pa.Table) -> dict[str, int]:

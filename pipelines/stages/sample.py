@@ -34,7 +34,7 @@ class Draw:
 def sample(
     context: Context, parts: Sequence[Part], wanted: Draw, index: Workspace | None = None
 ) -> list[FileRef]:
-    """Files of part, row and vector of the drawn rows, which are live ones.
+    """Files of part, row, passage and vector of the drawn rows, which are live ones.
 
     `index` is where the parts lie, if not in the workspace that the files go to.
     """
@@ -80,6 +80,7 @@ class Sample:
             {
                 "part": pa.array(np.full(len(rows), spec["ordinal"], dtype=np.int32)),
                 "row": pa.array(rows.astype(np.int32)),
+                "passage": pa.array(block.passages[rows]),
                 "vector": vector_column(vectors),
             }
         )

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pipelines.core.fingerprint import canonical_json
 from pipelines.core.labels.ensemble import combine
 from pipelines.core.labels.schemas import scores_schema
-from pipelines.core.labels.scored import Origin, runs_of
+from pipelines.core.labels.scored import Origin, find, joined, runs_of
 from pipelines.core.protocols import Bool, Float32, Int64
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.stages.runner import Context, run_stage
@@ -93,30 +93,22 @@ class Score:
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         spec = unit.spec
         table = self.workspace.read_table(FileRef.parse(spec["candidates"]))
-        places = _joint(table, ["part", "row"])
-        table = self._with_names(table, places, spec)
+        table = self._with_names(table, spec)
         table = self._with_retrieval(table, spec)
         teachers = [self._teacher(table, teacher, spec["block"]) for teacher in spec["teachers"]]
-        made = _assemble(table, teachers, spec)
+        made, kept = _assemble(table, teachers, spec)
         ref = self.workspace.write_table(f"scores/{spec['block']:05d}.parquet", made)
         counts = {
             "rows": made.num_rows,
             "not_finite": made["score"].null_count,
-            "truncated": int(np.any([cut for _, cut in teachers], axis=0).sum()),
+            "truncated": int(np.any([cut[kept] for _, cut in teachers], axis=0).sum()),
         }
         return Result({"scores": ref}, counts, {})
 
-    def _with_names(self, table: pa.Table, places: Int64, spec: Mapping[str, Any]) -> pa.Table:
+    def _with_names(self, table: pa.Table, spec: Mapping[str, Any]) -> pa.Table:
         """query_id, doc_id and passage beside each candidate."""
-        names = ["part", "row", "doc_id", "passage"]
-        found = []
-        for ref in spec["passages"]:
-            piece = self.workspace.read_table(FileRef.parse(ref), names)
-            found.append(piece.filter(pa.array(np.isin(_joint(piece, ["part", "row"]), places))))
-        passages = pa.concat_tables(found)
-        order = np.argsort(_joint(passages, ["part", "row"]))
-        at = order[np.searchsorted(_joint(passages, ["part", "row"])[order], places)]
-        taken = passages.take(pa.array(at))
+        refs = [FileRef.parse(ref) for ref in spec["passages"]]
+        taken = passages_of(self.workspace, refs, places_of(table), ["doc_id", "passage"])
         ids = self.out.read_table(FileRef.parse(spec["queries"]), ["query_id"])["query_id"]
         table = table.append_column("query_id", ids.take(table["query"]))
         for name in ("doc_id", "passage"):
@@ -151,8 +143,9 @@ class Score:
 
 def _assemble(
     table: pa.Table, teachers: Sequence[tuple[Float32, Bool]], spec: Mapping[str, Any]
-) -> pa.Table:
-    """The deliverable: one row a query and document, with its provenance in the schema."""
+) -> tuple[pa.Table, Int64]:
+    """The deliverable, one row a query and document, with its provenance in the schema; and which
+    candidates' rows these are."""
     scores = np.stack([found for found, _ in teachers], axis=1)
     kept = _best(table, _together(table, scores, spec))
     table, scores = table.take(pa.array(kept)).combine_chunks(), scores[kept]
@@ -172,11 +165,11 @@ def _assemble(
         columns += [pa.array(scores[:, number]), pa.array(cut[kept])]
     columns.append(pa.array(together, mask=np.isnan(together)))
     schema = scores_schema(len(teachers)).with_metadata({METADATA: provenance(spec)})
-    return pa.Table.from_arrays(columns, schema=schema)
+    return pa.Table.from_arrays(columns, schema=schema), kept
 
 
 def _together(table: pa.Table, scores: Float32, spec: Mapping[str, Any]) -> Float32:
-    query, key = table["query"].to_numpy(), _joint(table, ["part", "row"]).astype(np.uint64)
+    query, key = table["query"].to_numpy(), places_of(table).astype(np.uint64)
     return combine(scores, query, key, spec["ensemble"])
 
 
@@ -194,8 +187,7 @@ def _best(table: pa.Table, score: Float32) -> Int64:
     falling = -np.where(np.isnan(score), -np.inf, score.astype(np.float64))
     place = np.arange(len(query))
     order = np.lexsort((place, falling, origin != Origin.RETRIEVED, document, query))
-    joint = (query[order].astype(np.int64) << 32) | document[order]
-    return np.sort(order[runs_of(joint)[0]])
+    return np.sort(order[runs_of(joined(query[order], document[order]))[0]])
 
 
 def _filled(table: pa.Table, column: pa.ChunkedArray) -> Float32:
@@ -210,21 +202,27 @@ def _of_block(table: pa.Table, block: int) -> pa.Table:
 
 def _put(into: Any, table: pa.Table, piece: pa.Table, values: Any) -> None:
     """Write `values`, which lie beside `piece`, where `table` has the same query, part and row."""
-    places = np.unique(_joint(table, ["part", "row"]))
-    ours, theirs = (_numbered(t, places) for t in (table, piece))
-    order = np.argsort(ours)
-    if len(theirs):
-        into[order[np.searchsorted(ours[order], theirs)]] = values
+    if not piece.num_rows:
+        return
+    places = np.unique(places_of(table))
+    ours, theirs = (
+        joined(t["query"].to_numpy(), np.searchsorted(places, places_of(t))) for t in (table, piece)
+    )
+    into[find(ours, theirs)] = values
 
 
-def _numbered(table: pa.Table, places: Int64) -> Int64:
-    """int64[n]: query and place as one number; every place is among `places`."""
-    number = np.searchsorted(places, _joint(table, ["part", "row"]))
-    numbered: Int64 = (table["query"].to_numpy().astype(np.int64) << 32) | number
-    return numbered
+def places_of(table: pa.Table) -> Int64:
+    """int64[n]: part and row of each row as one number."""
+    return joined(table["part"].to_numpy(), table["row"].to_numpy())
 
 
-def _joint(table: pa.Table, columns: list[str]) -> Int64:
-    high, low = (table[name].to_numpy().astype(np.int64) for name in columns)
-    joint: Int64 = (high << 32) | low
-    return joint
+def passages_of(
+    workspace: Workspace, refs: Sequence[FileRef], places: Int64, columns: list[str]
+) -> pa.Table:
+    """Columns of the gathered passages at these places, in this order."""
+    found = []
+    for ref in refs:
+        piece = workspace.read_table(ref, ["part", "row", *columns])
+        found.append(piece.filter(pa.array(np.isin(places_of(piece), places))))
+    passages = pa.concat_tables(found)
+    return passages.take(pa.array(find(places_of(passages), places)))

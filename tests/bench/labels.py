@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipelines.core.labels.formats import build_rows, get_format
+from pipelines.core.labels.formats import get_format
 from pipelines.core.labels.scored import Scored, mix
 from pipelines.core.settings import LabelSettings
 from tests.bench.harness import Benchmark, Contender
@@ -65,7 +65,7 @@ def with_ours(table: pd.DataFrame) -> Pairs:
     """Block by block, as the export stage does."""
     form, found = get_format("margin-mse"), []
     for begin, scored in blocks(table):
-        rows = build_rows(form, scored, SETTINGS)
+        rows = form.build(scored, SETTINGS)
         assert rows.labels is not None
         left, right = rows.passages.reshape(-1, 2).T + begin
         found.append((left, right, rows.labels))
@@ -89,6 +89,8 @@ def blocks(table: pd.DataFrame) -> Iterator[tuple[int, Scored]]:
                 rank=part["rank"],
                 retrieval=part["score"],
                 positive=part["positive"],
+                judged=part["positive"],
+                weak=np.zeros(len(number), np.bool_),
                 score=part["score"],
             ),
         )

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import load_dataset
 
 from pipelines.core.labels.formats import FORMATS
 from pipelines.storage.local import LocalStorage
@@ -82,6 +83,7 @@ def test_every_format_comes_out(world: World, ranked: Path, tmp_path: Path, name
     assert counts["rows"] > 0
     assert (tmp_path / name / "report.html").exists()
     if name == "tevatron":
+        assert counts["rows"] == 12, "a line a query"
         lines = (tmp_path / name / "00000.jsonl").read_text().splitlines()
         first = json.loads(lines[0])
         assert first.keys() == {"query_id", "query", "positive_passages", "negative_passages"}
@@ -190,6 +192,26 @@ def test_provenance_is_in_every_file(world: World, ranked: Path, tmp_path: Path)
     assert len(teacher["weights_sha256"]) == 64
 
 
+def test_blocks_without_rows_leave_no_files(world: World, ranked: Path, tmp_path: Path) -> None:
+    """Loaders stumble over empty tables: the first, a middle and the last block have no row."""
+    judged = Path(world.qrels).read_text().splitlines()
+    for kept in ("q004", "q000", "q011"):
+        qrels = tmp_path / f"{kept}.tsv"
+        qrels.write_text("\n".join([judged[0], *(row for row in judged if row.startswith(kept))]))
+        words = ["--qrels", str(qrels), "--set", f"reranker.model={world.reranker}"]
+        values = [w for v in (*SETS, "label.curriculum=score-gap") for w in ("--set", v)]
+        for name in ("listwise", "soft-labels"):
+            labels = tmp_path / f"{kept}-{name}"
+            assert shardrank("label", str(ranked), str(labels), "-f", name, *words, *values) == 0
+            dataset = load_dataset(
+                "parquet",
+                data_files=str(labels / name / "*.parquet"),
+                split="train",
+                cache_dir=str(tmp_path / "cache"),
+            )
+            assert len(dataset) == (1 if name == "listwise" else 12)
+
+
 def test_ids_instead_of_texts(world: World, ranked: Path, tmp_path: Path) -> None:
     assert label(world, ranked, tmp_path, "triplets", "label.text=id") == 0
     row, where = rows_of(tmp_path, "triplets")[0], ids_of(tmp_path, "triplets")[0]
@@ -212,10 +234,18 @@ def test_positives_are_needed(ranked: Path, tmp_path: Path, said: Said) -> None:
 
 
 def test_the_teachers_own_positives(world: World, ranked: Path, tmp_path: Path) -> None:
-    assert label(world, ranked, tmp_path, "triplets", "label.positives=teacher") == 0
-    best = {q: max(rows, key=lambda r: r["score"]) for q, rows in scores_of(tmp_path).items()}
-    for where in ids_of(tmp_path, "triplets"):
+    values = [w for v in (*SETS, "label.positives=teacher") for w in ("--set", v)]
+    model = ["--set", f"reranker.model={world.reranker}"]
+    words = ("label", str(ranked), str(tmp_path / "alone"), "-f", "triplets", *values, *model)
+    assert shardrank(*words) == 0
+    scores = scores_of(tmp_path / "alone")
+    best = {q: max(rows, key=lambda r: r["score"]) for q, rows in scores.items()}
+    for where in ids_of(tmp_path / "alone", "triplets"):
         assert where["doc_id"][0] == best[where["query_id"]]["doc_id"]
+    # With judgements too, no judged positive is a negative.
+    assert label(world, ranked, tmp_path / "both", "triplets", "label.positives=teacher") == 0
+    for where in ids_of(tmp_path / "both", "triplets"):
+        assert where["grade"][1] is None
 
 
 def test_another_reranker(world: World, ranked: Path, tmp_path: Path, said: Said) -> None:
@@ -226,6 +256,72 @@ def test_another_reranker(world: World, ranked: Path, tmp_path: Path, said: Said
 def test_no_ranking(world: World, tmp_path: Path, said: Said) -> None:
     assert label(world, tmp_path / "nothing", tmp_path / "labels", "triplets") == 2
     assert "holds no finished ranking" in said()
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        (("label.teachers=reranker,reranker",), "names one model twice"),
+        (("label.teachers=off",), "which is nobody"),
+    ],
+)
+def test_teachers_that_are_refused(
+    world: World, ranked: Path, tmp_path: Path, said: Said, sets: tuple[str, ...], words: str
+) -> None:
+    assert label(world, ranked, tmp_path, "triplets", *sets) == 2
+    assert words in said()
+
+
+def test_what_needs_judgements(ranked: Path, tmp_path: Path, said: Said) -> None:
+    words = ("label", str(ranked), str(tmp_path), "-f", "pointwise", "--set")
+    assert shardrank(*words, "label.batch_negatives=2") == 2
+    assert "label.batch_negatives needs positives" in said()
+    assert shardrank(*words, "label.curriculum=score-gap") == 2
+    assert "label.curriculum needs positives" in said()
+
+
+def test_a_named_teacher_that_is_the_runs_own(world: World, ranked: Path, tmp_path: Path) -> None:
+    """Its logits are known, whatever it is called; other names are other labels."""
+    assert label(world, ranked, tmp_path / "a", "triplets") == 0
+    named = f"label.teachers={world.reranker}"
+    assert label(world, ranked, tmp_path / "b", "triplets", named) == 0
+    assert rows_of(tmp_path / "a", "triplets") == rows_of(tmp_path / "b", "triplets")
+    assert label(world, ranked, tmp_path / "a", "margin-mse", named) == 2
+
+
+def test_an_index_that_moved(world: World, tmp_path: Path, said: Said) -> None:
+    assert shardrank(*world.index(tmp_path / "index", *SETS)) == 0
+    assert shardrank(*world.rank(tmp_path / "index", tmp_path / "out", *SETS)) == 0
+    (tmp_path / "index").rename(tmp_path / "moved")
+    assert label(world, tmp_path / "out", tmp_path / "labels", "triplets") == 2
+    assert "say where with --index" in said()
+    sets = [word for value in SETS for word in ("--set", value)]
+    words = ["--index", str(tmp_path / "moved"), "--qrels", world.qrels, *sets]
+    model = ["--set", f"reranker.model={world.reranker}"]
+    out, labels = str(tmp_path / "out"), str(tmp_path / "labels")
+    assert shardrank("label", out, labels, "-f", "triplets", *words, *model) == 0
+    assert shardrank("label", out, str(tmp_path / "moved"), "-f", "triplets", *words, *model) == 2
+    assert "INDEX and LABELS are the same place" in said()
+
+
+def test_more_depth_after_nothing_came_out(world: World, ranked: Path, tmp_path: Path) -> None:
+    assert label(world, ranked, tmp_path, "triplets", "label.ceiling=-1000") == 2
+    assert label(world, ranked, tmp_path, "triplets", "label.depth=6") == 0
+
+
+def test_draws_do_not_depend_on_blocks(
+    world: World, ranked: Path, tmp_path: Path, inline: object
+) -> None:
+    """The same index, ranked in one block: the same labels."""
+    index = str(ranked.parent / "index")
+    sets = [*SETS, "search.block_queries=100"]
+    assert shardrank(*world.rank(index, tmp_path / "out", *sets)) == 0
+    drawn = ("label.random_negatives=2", "label.batch_negatives=3", "label.pick=random")
+    found = []
+    for out, labels in ((ranked, tmp_path / "a"), (tmp_path / "out", tmp_path / "b")):
+        assert label(world, out, labels, "listwise", *drawn) == 0
+        found.append(ids_of(labels, "listwise"))
+    assert found[0] == found[1]
 
 
 def test_all_negatives_filtered(world: World, ranked: Path, tmp_path: Path, said: Said) -> None:

@@ -11,12 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.core.errors import SettingsError
-from pipelines.core.labels.choose import INCONSISTENT, NO_NEGATIVE, NO_POSITIVE, choose, suspects
+from pipelines.core.labels.choose import (
+    INCONSISTENT,
+    INCONSISTENT_PAIR,
+    NO_NEGATIVE,
+    NO_POSITIVE,
+    choose,
+    suspects,
+)
 from pipelines.core.labels.curriculum import easiness, weigh_alone, weigh_pairs
 from pipelines.core.labels.draw import draw
 from pipelines.core.labels.ensemble import combine
-from pipelines.core.labels.formats import FORMATS, build_rows, get_format
-from pipelines.core.labels.scored import Origin, Scored, mix, rank_within
+from pipelines.core.labels.formats import FORMATS, SHORT_LIST, TOO_FEW, Rows, get_format
+from pipelines.core.labels.scored import Origin, Scored, mix
 from pipelines.core.labels.sketch import similarity, sketch
 from pipelines.core.settings import LabelSettings, parse_settings
 
@@ -31,6 +38,7 @@ def make_scored(rng: np.random.Generator, queries: int, most: int) -> Scored:
     n = len(query)
     origin = rng.choice([0, 0, 0, 1, 2, 3], n).astype(np.int8)
     rank = np.concatenate([np.arange(1, size + 1) for size in sizes]).astype(np.int32)
+    positive = (origin == Origin.POSITIVE) | ((origin == Origin.RETRIEVED) & (rng.random(n) < 0.2))
     return Scored(
         query=query,
         query_key=mix(query.astype(np.uint64)),
@@ -38,7 +46,9 @@ def make_scored(rng: np.random.Generator, queries: int, most: int) -> Scored:
         origin=origin,
         rank=np.where(origin == Origin.RETRIEVED, rank, 0).astype(np.int32),
         retrieval=rng.normal(size=n).astype(np.float32),
-        positive=(origin == Origin.POSITIVE) | (rng.random(n) < 0.2),
+        positive=positive,
+        judged=positive | (rng.random(n) < 0.1),
+        weak=np.zeros(n, np.bool_),
         score=rng.choice(np.linspace(-3, 3, 13), n).astype(np.float32),
     )
 
@@ -56,7 +66,7 @@ filters = st.fixed_dictionaries(
         "ratio": st.floats(0.05, 1),
         "ceiling": st.floats(-3, 3),
         "first_rank": st.integers(1, 5),
-        "last_rank": st.integers(1, 12),
+        "last_rank": st.integers(5, 12),
         "negatives": st.integers(1, 5),
         "pick": st.sampled_from(["hardest", "random"]),
         "consistency": st.integers(1, 6),
@@ -70,6 +80,10 @@ def with_filters(values: dict[str, Any]) -> LabelSettings:
     return LabelSettings(**{**PLAIN.model_dump(), **values})
 
 
+def build(name: str, scored: Scored, label: LabelSettings) -> Rows:
+    return get_format(name).build(scored, label)
+
+
 def pairs_of(scored: Scored, label: LabelSettings) -> set[tuple[int, int]]:
     chosen = choose(scored, label)
     return set(zip(chosen.positive.tolist(), chosen.negative.tolist(), strict=True))
@@ -81,10 +95,13 @@ def test_what_holds_of_all_chosen_pairs(scored: Scored, values: dict[str, Any]) 
     chosen = choose(scored, label)
     found = list(zip(chosen.positive.tolist(), chosen.negative.tolist(), strict=True))
     assert len(set(found)) == len(found), "no pair twice"
-    best = rank_within(scored.query, scored.score, scored.key) == 1
-    positive = scored.positive if label.positives == "qrels" else best
-    assert positive[chosen.positive].all()
-    assert not positive[chosen.negative].any()
+    drawn = (scored.origin == Origin.RANDOM) | (scored.origin == Origin.BATCH)
+    best = np.where(drawn, -np.inf, scored.score)
+    if label.positives == "qrels":
+        assert scored.positive[chosen.positive].all()
+    for p in set(chosen.positive[~scored.positive[chosen.positive]].tolist()):
+        assert scored.score[p] == best[scored.query == scored.query[p]].max()
+    assert not scored.positive[chosen.negative].any()
     assert (scored.query[chosen.positive] == scored.query[chosen.negative]).all()
     mined = Counter(p for p, n in found if scored.origin[n] == Origin.RETRIEVED)
     assert max(mined.values(), default=0) <= label.negatives
@@ -92,7 +109,7 @@ def test_what_holds_of_all_chosen_pairs(scored: Scored, values: dict[str, Any]) 
 
 @given(blocks, filters)
 def test_counts_reconcile(scored: Scored, values: dict[str, Any]) -> None:
-    label = with_filters({**values, "consistency": None, "positives": "qrels"})
+    label = with_filters({**values, "positives": "qrels"})
     chosen = choose(scored, label)
     per_query = Counter(scored.query.tolist())
     positives = Counter(scored.query[scored.positive].tolist())
@@ -159,6 +176,8 @@ def test_reasons_for_setting_queries_aside() -> None:
         rank=np.array([1, 1, 2, 1, 1, 2], np.int32),
         retrieval=np.zeros(6, np.float32),
         positive=np.array([False, True, False, True, True, False]),
+        judged=np.array([False, True, False, True, True, False]),
+        weak=np.zeros(6, np.bool_),
         score=np.array([0, 0, 5, 1, 2, 1], np.float32),
     )
     label = with_filters({"consistency": 1})
@@ -173,7 +192,7 @@ def test_every_format_names_rows_that_exist(
 ) -> None:
     label = with_filters({"negatives": 2, **values, "temperature": temperature})
     for name, form in FORMATS.items():
-        rows = build_rows(form, scored, label)
+        rows = form.build(scored, label)
         assert rows.offsets[-1] == len(rows.passages), name
         assert len(rows.offsets) == len(rows.query) + 1 == len(rows.label_offsets)
         assert (scored.query[rows.passages] == np.repeat(rows.query, np.diff(rows.offsets))).all()
@@ -186,12 +205,12 @@ def test_every_format_names_rows_that_exist(
 @given(blocks, st.floats(0.2, 5), st.integers(1, 3))
 def test_distributions_sum_to_one(scored: Scored, temperature: float, negatives: int) -> None:
     label = with_filters({"temperature": temperature, "negatives": negatives})
-    rows = build_rows(get_format("listwise"), scored, label)
+    rows = build("listwise", scored, label)
     if len(rows.query):
         assert rows.labels is not None
         chances = np.exp(rows.labels.reshape(len(rows.query), -1).astype(np.float64))
         np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-5)
-    rows = build_rows(get_format("ranknet"), scored, label)
+    rows = build("ranknet", scored, label)
     assert rows.labels is not None
     preferences = np.exp(rows.labels.reshape(-1, 2).astype(np.float64))
     np.testing.assert_allclose(preferences.sum(axis=1), 1, rtol=1e-5)
@@ -200,8 +219,8 @@ def test_distributions_sum_to_one(scored: Scored, temperature: float, negatives:
 @given(blocks)
 def test_margins_are_antisymmetric(scored: Scored) -> None:
     """Whoever calls the negatives positive gets the same margins with the other sign."""
-    rows = build_rows(get_format("margin-mse"), scored, PLAIN)
-    turned = build_rows(get_format("margin-mse"), replace(scored, positive=~scored.positive), PLAIN)
+    rows = build("margin-mse", scored, PLAIN)
+    turned = build("margin-mse", replace(scored, positive=~scored.positive), PLAIN)
 
     def margins(found: Any) -> dict[tuple[int, int], float]:
         pairs = found.passages.reshape(-1, 2).tolist()
@@ -213,7 +232,7 @@ def test_margins_are_antisymmetric(scored: Scored) -> None:
 
 @given(blocks)
 def test_partial_order_is_an_order(scored: Scored) -> None:
-    rows = build_rows(get_format("partial-order"), scored, PLAIN)
+    rows = build("partial-order", scored, PLAIN)
     better, worse = rows.passages.reshape(-1, 2).T
     assert (scored.score[better] > scored.score[worse]).all()
     assert not scored.positive[rows.passages].any()
@@ -230,7 +249,7 @@ def test_weights_lie_between_0_and_1(scored: Scored, how: str) -> None:
     np.testing.assert_allclose(alone, 1, atol=1e-6)
     for name in FORMATS:
         label = with_filters({"curriculum": how, "negatives": 2})
-        weight = build_rows(FORMATS[name], scored, label).weight
+        weight = build(name, scored, label).weight
         assert weight is not None
         assert ((weight >= 0) & (weight <= 1)).all()
 
@@ -294,12 +313,47 @@ def test_near_duplicates_of_the_positive_are_left_out() -> None:
         rank=np.array([1, 2, 3], np.int32),
         retrieval=np.zeros(3, np.float32),
         positive=np.array([True, False, False]),
+        judged=np.array([True, False, False]),
+        weak=np.zeros(3, np.bool_),
         score=np.array([3, 2, 1], np.float32),
         sketch=sketch([np.arange(50), np.arange(50), np.arange(40, 90)]),  # type: ignore[list-item]
     )
     chosen = choose(block, LabelSettings())
     assert chosen.negative.tolist() == [2]
-    assert chosen.pairs == {"near-duplicate of the positive": 1, "chosen": 1}
+    assert chosen.pairs == {"near-duplicate of a positive": 1, "chosen": 1}
+    # Also of a positive that is not its own, even of one that is not kept.
+    two = replace(block, positive=np.array([True, False, True]), score=block.score[[2, 1, 0]])
+    chosen = choose(two, LabelSettings(consistency=1))
+    assert chosen.pairs == {"near-duplicate of a positive": 1, INCONSISTENT_PAIR: 1}
+
+
+def test_documents_that_are_a_little_relevant_are_no_negatives() -> None:
+    block = make_scored(np.random.default_rng(3), queries=4, most=9)
+    weak = replace(block, weak=~block.positive)
+    assert choose(weak, PLAIN).pairs.keys() == {"judged relevant, below label.min_grade"}
+
+
+def test_lists_are_filled_with_mined_ones_where_draws_are_lacking() -> None:
+    size = 9
+    block = Scored(
+        query=np.zeros(size, np.int32),
+        query_key=np.zeros(size, np.uint64),
+        key=np.arange(size, dtype=np.uint64),
+        origin=np.array([0] * 8 + [Origin.RANDOM], np.int8),
+        rank=np.array([*range(1, 9), 0], np.int32),
+        retrieval=np.zeros(size, np.float32),
+        positive=np.arange(size) == 0,
+        judged=np.arange(size) == 0,
+        weak=np.zeros(size, np.bool_),
+        score=np.arange(size, 0, -1).astype(np.float32),
+    )
+    label = with_filters({"negatives": 3, "random_negatives": 2})
+    rows = build("listwise", block, label)
+    assert rows.passages.tolist() == [0, 1, 2, 3, 4, 8], "one random, and four mined ones"
+    assert build("triplets", block, label).passages[1::2].tolist() == [1, 2, 3, 8]
+    short = build("listwise", block, with_filters({"negatives": 9}))
+    assert (len(short.query), short.set_aside) == (0, {0: TOO_FEW})
+    assert short.pairs == {SHORT_LIST: 8}
 
 
 def test_memory_is_that_of_a_block() -> None:
@@ -309,7 +363,7 @@ def test_memory_is_that_of_a_block() -> None:
         tracemalloc.start()
         for number in range(count):
             block = make_scored(np.random.default_rng(number), queries=300, most=20)
-            build_rows(get_format("margin-mse"), block, PLAIN)
+            build("margin-mse", block, PLAIN)
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
@@ -326,3 +380,16 @@ def test_an_unknown_format_names_those_there_are() -> None:
 def test_teachers_from_the_command_line() -> None:
     given_ = parse_settings({}, ["label.teachers=reranker, retrieval"])
     assert given_.label.teachers == ("reranker", "retrieval")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["label.first_rank=6", "label.last_rank=3"], "label.first_rank = 6 lies behind"),
+        (["label.first_rank=60"], "depth = 50"),
+        (["label.ensemble=rrf", "label.margin=1"], "label.margin bounds a score"),
+    ],
+)
+def test_settings_that_contradict_each_other(values: list[str], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        parse_settings({}, values)

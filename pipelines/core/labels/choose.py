@@ -23,6 +23,10 @@ from pipelines.core.settings import LabelSettings
 NO_POSITIVE = "no positive among its candidates"
 INCONSISTENT = "no positive that the teachers rank high enough"
 NO_NEGATIVE = "no negative is left"
+#: What becomes of a pair.
+CHOSEN = "chosen"
+NOT_FIRST = "not among the first"
+INCONSISTENT_PAIR = "its positive is not ranked high enough"
 
 
 @dataclass(frozen=True)
@@ -43,32 +47,41 @@ class Chosen:
 
 
 def positives_of(scored: Scored, settings: LabelSettings) -> Bool:
-    """bool[n]: judged relevant, or what the teachers put first, as the settings say."""
+    """bool[n]: judged relevant; or, as the settings say, also what the teachers put first of all
+    that was not drawn."""
     if settings.positives == "qrels":
         return scored.positive
-    found: Bool = rank_within(scored.query, scored.score, scored.key) == 1
+    drawn = (scored.origin == Origin.RANDOM) | (scored.origin == Origin.BATCH)
+    score = np.where(drawn, np.float32(-np.inf), scored.score)
+    first = (rank_within(scored.query, score, scored.key) == 1) & ~drawn
+    found: Bool = scored.positive | first
     return found
 
 
-def choose(scored: Scored, settings: LabelSettings) -> Chosen:
+def choose(scored: Scored, settings: LabelSettings, fill: bool = False) -> Chosen:
     """Pair every kept positive with the negatives that pass.
 
-    A pair goes by the first reason that holds, in the order of `_reasons`; of those that pass,
-    at most `settings.negatives` mined ones stay for each positive.
+    A pair goes by the first reason that holds; of those that pass, the first
+    `settings.negatives` mined ones of each positive stay, and all that were drawn.
+
+    Args:
+        scored: the candidates.
+        settings: what filters them.
+        fill: take more mined ones where fewer were drawn than the settings ask for.
     """
     positive = positives_of(scored, settings)
     kept = positive & _consistent(scored, settings)
-    left, right, lengths = _pairs(
-        scored, np.flatnonzero(kept), _preferred(scored, settings, ~positive)
-    )
-    pairs, passed = Counter[str](), np.ones(len(left), np.bool_)
-    for reason, fails in _reasons(scored, settings, left, right):
+    negatives = _preferred(scored, settings, ~positive)
+    left, right, lengths = _pairs(scored, np.flatnonzero(kept), negatives)
+    dropped = _pairs(scored, np.flatnonzero(positive & ~kept), negatives)[0]
+    pairs, passed = Counter({INCONSISTENT_PAIR: len(dropped)}), np.ones(len(left), np.bool_)
+    for reason, fails in _reasons(scored, settings, positive, left, right):
         pairs[reason] += int((passed & fails).sum())
         passed &= ~fails
-    drawn = passed & _among_first(scored, settings, right, passed, lengths)
-    pairs["not among the first"] += int((passed & ~drawn).sum())
-    left, right = left[drawn], right[drawn]
-    pairs["chosen"] = len(left)
+    stays = passed & _among_first(scored, settings, right, passed, lengths, fill)
+    pairs[NOT_FIRST] += int((passed & ~stays).sum())
+    left, right = left[stays], right[stays]
+    pairs[CHOSEN] = len(left)
     if settings.pick == "random":
         order = by_score(left, scored.score[right], scored.key[right])
         left, right = left[order], right[order]
@@ -102,11 +115,14 @@ def _pairs(scored: Scored, positives: Int64, negatives: Int64) -> tuple[Int64, I
 
 
 def _reasons(
-    scored: Scored, settings: LabelSettings, left: Int64, right: Int64
+    scored: Scored, settings: LabelSettings, positive: Bool, left: Int64, right: Int64
 ) -> list[tuple[str, Bool]]:
     """What speaks against each pair, in the order in which it is asked."""
     ours, theirs = scored.score[left], scored.score[right]
-    found = [("outside the rank window", _outside(scored, settings, right))]
+    found = [
+        ("judged relevant, below label.min_grade", scored.weak[right]),
+        ("outside the rank window", _outside(scored, settings, right)),
+    ]
     if settings.ceiling is not None:
         found.append(("above the ceiling", theirs > settings.ceiling))
     if settings.margin is not None:
@@ -114,9 +130,18 @@ def _reasons(
     if settings.ratio is not None:
         found.append(("above the ratio", sigmoid(theirs) > settings.ratio * sigmoid(ours)))
     if settings.near_duplicate is not None and scored.sketch is not None:
-        alike = similarity(scored.sketch, left, right) >= settings.near_duplicate
-        found.append(("near-duplicate of the positive", alike))
+        copies = _copies(scored, positive, settings.near_duplicate)
+        found.append(("near-duplicate of a positive", copies[right]))
     return found
+
+
+def _copies(scored: Scored, positive: Bool, threshold: float) -> Bool:
+    """bool[n]: candidates that are near-duplicates of any positive of their query."""
+    copies = np.zeros(len(scored), np.bool_)
+    left, right, _ = _pairs(scored, np.flatnonzero(positive), np.flatnonzero(~positive))
+    if scored.sketch is not None:
+        np.logical_or.at(copies, right, similarity(scored.sketch, left, right) >= threshold)
+    return copies
 
 
 def _outside(scored: Scored, settings: LabelSettings, right: Int64) -> Bool:
@@ -128,18 +153,40 @@ def _outside(scored: Scored, settings: LabelSettings, right: Int64) -> Bool:
 
 
 def _among_first(
-    scored: Scored, settings: LabelSettings, right: Int64, passed: Bool, lengths: Int64
+    scored: Scored,
+    settings: LabelSettings,
+    right: Int64,
+    passed: Bool,
+    lengths: Int64,
+    fill: bool,
 ) -> Bool:
-    """bool[m]: the first mined ones of each positive that passed; random and batch negatives are
-    not counted, and all stay."""
+    """bool[m]: the first mined ones of each positive that passed; drawn ones all stay.
+
+    Args:
+        scored: the candidates.
+        settings: how many there may be.
+        right: int64[m], the pairs' negatives, positive after positive.
+        passed: bool[m].
+        lengths: int64[p], how many pairs each positive has.
+        fill: mined ones take the places of drawn ones that are lacking.
+    """
     mined = scored.origin[right] == Origin.RETRIEVED
-    counted = passed & mined
-    upto = np.cumsum(counted)
-    first = np.cumsum(lengths) - lengths
-    before = np.concatenate([[0], upto])[first]
-    place = upto - np.repeat(before, lengths)
-    among: Bool = ~mined | (place <= settings.negatives)
+    upto, before = _counted(passed & mined, lengths)
+    limit: Int64 | int = settings.negatives
+    if fill:
+        drawn, earlier = _counted(passed & ~mined, lengths)
+        ends = np.cumsum(lengths)
+        held = np.concatenate([[0], drawn])[ends] - earlier
+        wanted = settings.random_negatives + settings.batch_negatives
+        limit = np.repeat(settings.negatives + wanted - held, lengths)
+    among: Bool = ~mined | (upto - np.repeat(before, lengths) <= limit)
     return among
+
+
+def _counted(what: Bool, lengths: Int64) -> tuple[Int64, Int64]:
+    """int64[m]: how many there are up to each pair; int64[p]: and before each positive's first."""
+    upto: Int64 = np.cumsum(what, dtype=np.int64)
+    return upto, np.concatenate([[0], upto])[np.cumsum(lengths) - lengths]
 
 
 def _set_aside(scored: Scored, positive: Bool, kept: Bool, left: Int64) -> dict[int, str]:
@@ -167,7 +214,8 @@ def suspects(scored: Scored, settings: LabelSettings) -> tuple[Int32, Float32]:
     best[positive] = scored.score[positive]
     if len(starts):
         best = np.repeat(np.maximum.reduceat(best, starts), lengths)
-    gap = np.where(positive | ~np.isfinite(best), -np.inf, scored.score - best)
+    known = positive | scored.judged
+    gap = np.where(known | ~np.isfinite(best), -np.inf, scored.score - best)
     rows = np.flatnonzero(gap > 0)
     order = np.lexsort((scored.key[rows], -gap[rows]))
     return rows[order].astype(np.int32), gap[rows[order]].astype(np.float32)

@@ -6,18 +6,20 @@ sentence-transformers; `columns` are what it expects, in its order, with the lab
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipelines.core.errors import SettingsError
-from pipelines.core.labels.choose import Chosen, choose, positives_of, sigmoid
+from pipelines.core.labels.choose import CHOSEN, Chosen, choose, positives_of, sigmoid
 from pipelines.core.labels.curriculum import easiness, weigh_alone, weigh_pairs
 from pipelines.core.labels.scored import Scored, by_score, runs_of, within_runs
 from pipelines.core.protocols import Float32, Int32, Int64
 from pipelines.core.settings import LabelSettings
 
 TOO_FEW = "fewer negatives than asked for"
+SHORT_LIST = "its positive has fewer negatives than asked for"
+NO_ORDER = "no two negatives of different scores"
 NOTHING = "no candidate that a teacher could score"
 
 
@@ -70,11 +72,6 @@ class Format:
     build: Callable[[Scored, LabelSettings], Rows]
 
 
-def build_rows(form: Format, scored: Scored, settings: LabelSettings) -> Rows:
-    """The rows of a block."""
-    return form.build(scored, settings)
-
-
 def get_format(name: str) -> Format:
     """Raises SettingsError where there is no such format."""
     if name not in FORMATS:
@@ -114,8 +111,8 @@ def _order(scored: Scored, settings: LabelSettings) -> Rows:
     unequal = scored.score[better] > scored.score[worse]
     made = _of_pairs(scored, settings, chosen, better[unequal], worse[unequal], None)
     lacking = set(np.unique(scored.query[rows]).tolist()) - set(made.query.tolist())
-    aside = chosen.set_aside | dict.fromkeys(sorted(lacking), TOO_FEW)
-    return Rows(**{**vars(made), "set_aside": aside})
+    aside = chosen.set_aside | dict.fromkeys(sorted(lacking), NO_ORDER)
+    return replace(made, set_aside=aside)
 
 
 def _later(query: Int32) -> tuple[Int64, Int64]:
@@ -128,7 +125,7 @@ def _later(query: Int32) -> tuple[Int64, Int64]:
 
 def _lists(scored: Scored, settings: LabelSettings) -> Rows:
     """A positive and its negatives, with the log of the teachers' softmax at the temperature."""
-    chosen = choose(scored, settings)
+    chosen = choose(scored, settings, fill=True)
     width = settings.negatives + settings.random_negatives + settings.batch_negatives
     starts, lengths = runs_of(chosen.positive)
     full = starts[lengths >= width]
@@ -138,6 +135,8 @@ def _lists(scored: Scored, settings: LabelSettings) -> Rows:
     logits = scored.score[passages].astype(np.float64) / settings.temperature
     labels = (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32)
     lacking = set(scored.query[chosen.positive].tolist()) - set(scored.query[positives].tolist())
+    short = Counter({CHOSEN: -int(lengths[lengths < width].sum())})
+    short[SHORT_LIST] = -short[CHOSEN]
     weight = None
     if settings.curriculum != "none":
         ease = easiness(scored, settings.curriculum)
@@ -151,9 +150,15 @@ def _lists(scored: Scored, settings: LabelSettings) -> Rows:
         labels=labels.ravel(),
         label_offsets=_even(len(positives), width + 1),
         weight=weight,
-        pairs=chosen.pairs,
+        pairs=_sum(chosen.pairs, short),
         set_aside=chosen.set_aside | dict.fromkeys(sorted(lacking), TOO_FEW),
     )
+
+
+def _sum(pairs: Counter[str], change: Counter[str]) -> Counter[str]:
+    moved = Counter(pairs)
+    moved.update(change)
+    return +moved
 
 
 def _matrix(scored: Scored, settings: LabelSettings) -> Rows:
@@ -161,9 +166,10 @@ def _matrix(scored: Scored, settings: LabelSettings) -> Rows:
     starts, _ = runs_of(scored.query)
     offsets = np.append(starts, len(scored)).astype(np.int64)
     weight = None
-    if settings.curriculum != "none" and len(starts):
+    if settings.curriculum != "none":
         alone = _alone(scored, settings)
-        weight = (np.add.reduceat(alone, starts) / np.diff(offsets)).astype(np.float32)
+        sums = np.add.reduceat(alone, starts) if len(starts) else alone
+        weight = (sums / np.diff(offsets)).astype(np.float32)
     every = np.arange(len(scored))
     query = scored.query[starts]
     return Rows(query, every, 0, offsets, scored.score, offsets, weight, Counter(), {})

@@ -2,13 +2,15 @@
 
 import pyarrow as pa
 
-#: Where the judged documents lie: the first of their rows in a part, and how many there are.
+#: Where the judged documents lie: the first of their rows in a part, and how many there are;
+#: `positive` where one is relevant enough to some query.
 LOCATED = pa.schema(
     [
         pa.field("doc_id", pa.string(), nullable=False),
         pa.field("part", pa.int32(), nullable=False),
         pa.field("row", pa.int32(), nullable=False),
         pa.field("rows", pa.int32(), nullable=False),
+        pa.field("positive", pa.bool_(), nullable=False),
     ]
 )
 

@@ -28,11 +28,13 @@ class Scored:
     Attributes:
         query: int32[n], number in the block.
         query_key: uint64[n], drawn from the query's id: seeds what is drawn for it.
-        key: uint64[n], drawn from document and passage.
+        key: uint64[n], drawn from the document's id and the passage.
         origin: int8[n], see Origin.
         rank: int32[n], by retrieval, from 1; 0 where it was not retrieved.
         retrieval: float32[n], the bi-encoder's score.
-        positive: bool[n], judged relevant.
+        positive: bool[n], judged relevant enough.
+        judged: bool[n], judged at all.
+        weak: bool[n], judged relevant, but not enough.
         score: float32[n], the teachers' together; finite.
         sketch: uint32[n, s], of the passage's tokens (see sketch.py), or none.
     """
@@ -44,6 +46,8 @@ class Scored:
     rank: Int32
     retrieval: Float32
     positive: Bool
+    judged: Bool
+    weak: Bool
     score: Float32
     sketch: npt.NDArray[np.uint32] | None = None
 
@@ -89,3 +93,16 @@ def rank_within(groups: npt.NDArray[np.integer], score: Float32, key: UInt64) ->
     ranks = np.empty(len(groups), np.int32)
     ranks[by_score(groups, score, key)] = within_runs(runs_of(groups)[1]) + 1
     return ranks
+
+
+def find(among: npt.NDArray[np.integer], wanted: npt.NDArray[np.integer]) -> Int64:
+    """int64[m]: where each wanted value stands in `among`, which holds every one of them."""
+    order = np.argsort(among, kind="stable")
+    place: Int64 = order[np.searchsorted(among[order], wanted)]
+    return place
+
+
+def joined(high: npt.NDArray[np.integer], low: npt.NDArray[np.integer]) -> Int64:
+    """int64[n]: two int32 arrays, none negative, as one number that sorts as the pairs do."""
+    both: Int64 = (high.astype(np.int64) << 32) | low.astype(np.int64)
+    return both
