@@ -90,7 +90,7 @@ def one(tmp_path_factory: pytest.TempPathFactory, world: World, cluster: Resourc
 
 
 def test_the_run_is_of_the_size_it_should_be(one: Run) -> None:
-    version = one.seen["000001.json"]
+    version = one.seen["manifests/000001.json"]
     assert sum(part["live"]["documents"] for part in version["parts"]) == 320
     assert sum(part["live"]["passages"] for part in version["parts"]) > 700
     assert (len(version["parts"]), len(version["shards"])) == (5, 2)
