@@ -13,6 +13,8 @@ import pytest
 from datasets import load_dataset
 
 from pipelines.core.labels.formats import FORMATS
+from pipelines.core.protocols import PairScores
+from pipelines.models.reranker import CrossEncoderReranker
 from pipelines.storage.local import LocalStorage
 from tests.ending import Counter, Killed, counted
 from tests.world import World, make_world, shardrank
@@ -322,6 +324,38 @@ def test_draws_do_not_depend_on_blocks(
         assert label(world, out, labels, "listwise", *drawn) == 0
         found.append(ids_of(labels, "listwise"))
     assert found[0] == found[1]
+
+
+def test_scores_that_are_not_finite(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every third logit is NaN: such pairs are counted and give no rows; nothing is guessed."""
+    sound = CrossEncoderReranker.score
+
+    def score(reranker: CrossEncoderReranker, *pairs: Any) -> PairScores:
+        found = sound(reranker, *pairs)
+        logits = found.logits.copy()
+        logits[::3] = np.nan
+        return PairScores(logits, found.truncated)
+
+    monkeypatch.setattr(CrossEncoderReranker, "score", score)
+    assert shardrank(*world.index(tmp_path / "index", *SETS)) == 0
+    assert shardrank(*world.rank(tmp_path / "index", tmp_path / "out", *SETS)) == 0
+    assert label(world, tmp_path / "out", tmp_path / "labels", "triplets") == 0
+    counts = json.loads((tmp_path / "labels/triplets/manifest.json").read_text())["counts"]
+    lost = [row for rows in scores_of(tmp_path / "labels").values() for row in rows]
+    lost = [row for row in lost if row["score"] is None]
+    assert counts["not_finite"] == len(lost) > 10
+    assert counts["queries"] == 12 == counts["used"] + sum(counts["set_aside"].values())
+    aside = {
+        row["query_id"]: row["reason"] for row in rows_of(tmp_path / "labels/triplets", "set-aside")
+    }
+    positives = {row["query_id"] for row in lost if row["grade"] == 1}
+    assert positives == {q for q, why in aside.items() if "not finite" in why} != set()
+    used = {
+        (i["query_id"], d) for i in ids_of(tmp_path / "labels", "triplets") for d in i["doc_id"]
+    }
+    assert not used & {(row["query_id"], row["doc_id"]) for row in lost}
 
 
 def test_all_negatives_filtered(world: World, ranked: Path, tmp_path: Path, said: Said) -> None:

@@ -110,6 +110,53 @@ def test_no_ray_gives_the_bytes_of_ray(world: World, one: Run, tmp_path: Path) -
     assert differing(run_inline(world, tmp_path, *IVFPQ), one) == []
 
 
+LABELS = ("label.negatives=3", "label.random_negatives=2", "label.batch_negatives=1")
+
+
+def label_words(world: World, out: Path, labels: Path, *sets: str) -> list[str]:
+    values = (f"reranker.model={world.reranker}", *IVFPQ, *LABELS, *sets)
+    words = [word for value in values for word in ("--set", value)]
+    return ["label", str(out), str(labels), "-f", "listwise", "--qrels", world.qrels, *words]
+
+
+def label_files(labels: Path) -> dict[str, bytes]:
+    found = (
+        path
+        for folder in ("listwise", "scores", "passages")
+        for path in (labels / folder).rglob("*.parquet")
+    )
+    return {str(path.relative_to(labels)): path.read_bytes() for path in found}
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory: pytest.TempPathFactory, world: World, one: Run) -> dict[str, bytes]:
+    """Without Ray."""
+    folder = tmp_path_factory.mktemp("labels")
+    with installed():
+        assert shardrank(*label_words(world, one.out, folder)) == 0
+    return label_files(folder)
+
+
+def test_labels_with_two_actors(
+    world: World, one: Run, labels: dict[str, bytes], cluster: Resources, tmp_path: Path
+) -> None:
+    assert shardrank(*label_words(world, one.out, tmp_path, "cluster.actors=2")) == 0
+    assert label_files(tmp_path) == labels
+    assert len(labels) > 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("actors", [1, 4])
+def test_labels_with_one_and_four_actors(
+    world: World, one: Run, labels: dict[str, bytes], tmp_path: Path, actors: int
+) -> None:
+    sets = ("cluster.cpus=4", f"cluster.actors={actors}", "cluster.object_store_mb=100")
+    code = "from jobs.cli import main; main()"
+    words = label_words(world, one.out, tmp_path, *sets)
+    subprocess.run([sys.executable, "-c", code, *words], check=True, timeout=400)
+    assert label_files(tmp_path) == labels
+
+
 @pytest.mark.slow
 def test_exact_search_too(world: World, cluster: Resources, tmp_path: Path) -> None:
     expected = run_inline(world, tmp_path / "inline", *EXACT)
