@@ -16,13 +16,21 @@ from rich.progress import (
 
 from pipelines.core.units import Done
 
+#: Columns of output that goes to a file or a pipe.
+WIDE = 120
+
 #: Seconds between two lines of one stage where there is no terminal.
 LINE_EVERY = 15.0
 
 
 def console() -> Console:
-    """Standard output."""
-    return Console(highlight=False, soft_wrap=True, markup=False)
+    """Standard output; where it is no terminal, wide enough for every table."""
+    found = Console(highlight=False, soft_wrap=True, markup=False)
+    return (
+        found
+        if found.is_terminal
+        else Console(highlight=False, soft_wrap=True, markup=False, width=WIDE)
+    )
 
 
 def error_console() -> Console:
