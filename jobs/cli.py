@@ -179,7 +179,7 @@ def rollback(
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
-    """Make an old version the latest again; takes no longer for a large index."""
+    """Make an old version the latest again; copies nothing."""
     from jobs.rollback import run
     from jobs.settings import load_settings
 

@@ -1,5 +1,6 @@
 """What a person sees while a job runs: bars on a terminal, plain lines elsewhere."""
 
+import sys
 import time
 from types import TracebackType
 
@@ -25,12 +26,8 @@ LINE_EVERY = 15.0
 
 def console() -> Console:
     """Standard output; where it is no terminal, wide enough for every table."""
-    found = Console(highlight=False, soft_wrap=True, markup=False)
-    return (
-        found
-        if found.is_terminal
-        else Console(highlight=False, soft_wrap=True, markup=False, width=WIDE)
-    )
+    width = None if sys.stdout.isatty() else WIDE
+    return Console(highlight=False, soft_wrap=True, markup=False, width=width)
 
 
 def error_console() -> Console:
