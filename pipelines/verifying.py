@@ -11,7 +11,7 @@ from pipelines.core.errors import ShardrankError
 from pipelines.core.liveness import unpack
 from pipelines.core.version import Part, Shard, Version
 from pipelines.corpus.keys import count, live_keys, part_keys
-from pipelines.index.shard import Shard as LoadedShard
+from pipelines.index.shard import shard_size
 from pipelines.stages.workspace import Workspace
 
 #: Files read at once: reading and hashing both leave the interpreter's lock.
@@ -79,7 +79,7 @@ def _part(workspace: Workspace, part: Part) -> Iterator[str]:
 def _shard(workspace: Workspace, shard: Shard, version: Version) -> Iterator[str]:
     if shard.file is None:
         return
-    size = LoadedShard.load(workspace.storage.read_checked(shard.file)).size
+    size = shard_size(workspace.storage.read_checked(shard.file))
     rows = sum(version.parts[n].rows for n in shard.parts)
     live = sum(version.parts[n].live.passages for n in shard.parts)
     if not live <= size <= rows:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pipelines.core.units import FileRef
 
 Float32 = npt.NDArray[np.float32]
+Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -129,6 +130,13 @@ class Reranker(Protocol):
         self, queries: Sequence[Int32], passages: Sequence[Int32], left: Int32, right: Int32
     ) -> PairScores:
         """Pair i is (queries[left[i]], passages[right[i]]), both without special tokens."""
+
+
+class Int8Product(Protocol):
+    """A product of matrices of 8-bit numbers, exact."""
+
+    def __call__(self, left: Int8, right: Int8) -> Int32:
+        """int32[q, n] inner products of the rows of int8[q, d] and int8[n, d]."""
 
 
 class SourceOpener(Protocol):

@@ -11,7 +11,8 @@ import faiss
 import numpy as np
 
 from pipelines.core.errors import InputError, SettingsError
-from pipelines.core.protocols import Bool, Float32, Int64
+from pipelines.core.protocols import Bool, Float32, Int8Product, Int64
+from pipelines.index.lists import Lists
 
 #: Sub-quantisers that faiss's GPU kernels are compiled for (wiki: Faiss on the GPU), 8 bits each.
 _GPU_PQ_M = frozenset({1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96})
@@ -47,17 +48,27 @@ def build_shard(codec: bytes, blocks: Iterable[tuple[Int64, Float32]], device: s
     return bytes(faiss.serialize_index(filled))
 
 
+def shard_size(data: bytes) -> int:
+    """Vectors in the bytes of `build_shard`, after their sha256 was checked."""
+    return int(_load(data).ntotal)
+
+
 class Shard:
     """A loaded shard (or codec, which is an empty one)."""
 
-    def __init__(self, index: faiss.Index) -> None:
+    def __init__(self, index: faiss.Index, product: Int8Product) -> None:
         self._index = index
-        self._ivf = faiss.extract_index_ivf(index)
+        self._lists = Lists(index, product)
 
     @classmethod
-    def load(cls, data: bytes) -> "Shard":
-        """From the bytes of `build_shard`. faiss finds no corruption: check the sha256 first."""
-        return cls(_load(data))
+    def load(cls, data: bytes, product: Int8Product) -> "Shard":
+        """From the bytes of `build_shard`. faiss finds no corruption: check the sha256 first.
+
+        Args:
+            data: the bytes.
+            product: multiplies matrices of 8-bit numbers, which is what a search mostly does.
+        """
+        return cls(_load(data), product)
 
     @property
     def size(self) -> int:
@@ -67,7 +78,7 @@ class Shard:
     @property
     def nlist(self) -> int:
         """Lists in it."""
-        return int(self._ivf.nlist)
+        return int(faiss.extract_index_ivf(self._index).nlist)
 
     def search(self, queries: Float32, nprobe: int, depth: int, live: Bool | None = None) -> Int64:
         """Positions int64[Q, depth] of candidates, best first by their codes, padded with -1.
@@ -78,18 +89,7 @@ class Shard:
             depth: candidates for each query, at least 1.
             live: bool[positions]; others are passed over and take no candidate's place. None: all.
         """
-        parameters: Any = faiss.SearchParametersIVF()
-        parameters.nprobe = min(nprobe, self.nlist)
-        if live is not None:
-            bits = np.packbits(live, bitorder="little")
-            selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-            parameters.sel = selector  # bare pointers: bits and selector must outlive the search
-        if isinstance(self._index, faiss.IndexPreTransform):
-            inner, parameters = parameters, faiss.SearchParametersPreTransform()
-            parameters.index_params = inner  # a bare pointer: `inner` must outlive the search
-        _, found = self._index.search(np.ascontiguousarray(queries), depth, params=parameters)
-        positions: Int64 = found
-        return positions
+        return self._lists.search(queries, min(nprobe, self.nlist), depth, live)
 
 
 def _load(data: bytes) -> faiss.Index:

@@ -56,15 +56,6 @@ def move(model: torch.nn.Module, device: str) -> torch.device:
     return place
 
 
-def use_threads(count: int) -> None:
-    """How many threads torch computes on in this process, from now on.
-
-    Sums of products are ordered by it, so that workers of one thread each give the same bytes
-    however many there are.
-    """
-    torch.set_num_threads(count)
-
-
 def check_fingerprint(name: str, expected: str | None, found: str) -> None:
     """Refuse a model that is not the one whose results are stored.
 

@@ -23,8 +23,10 @@ from pipelines.core.version import Part, Shard
 from pipelines.corpus.queries import read_queries
 from pipelines.index.probe import exact_neighbours, probe_ranks
 from pipelines.index.shard import Shard as LoadedShard
-from pipelines.index.shard import use_threads
+from pipelines.index.shard import use_threads as use_faiss_threads
 from pipelines.models.card import EncoderCard
+from pipelines.models.products import int8_product
+from pipelines.models.threads import use_threads as use_torch_threads
 from pipelines.stages.blocks import live_positions, load_blocks, offsets, part_spec
 from pipelines.stages.encode import encode, write_blocks
 from pipelines.stages.runner import Context, run_stage
@@ -107,7 +109,8 @@ class Audit:
     workspace: Workspace
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
-        use_threads(1)
+        use_faiss_threads(1)
+        use_torch_threads(1)
         spec, read = unit.spec, self.workspace.read_table
         asked = pa.concat_tables([read(FileRef.parse(ref)) for ref in spec["questions"]])
         queries = matrix(asked["vector"])
@@ -115,7 +118,9 @@ class Audit:
         blocks = load_blocks(self.workspace, spec["parts"])
         itself = _own_positions(asked, spec["parts"], starts)
         near = exact_neighbours(queries, blocks, starts, spec["k"], itself)
-        shard = LoadedShard.load(self.workspace.storage.read_checked(FileRef.parse(spec["shard"])))
+        shard = LoadedShard.load(
+            self.workspace.storage.read_checked(FileRef.parse(spec["shard"])), int8_product
+        )
         grid = arithmetic.probe_grid(spec["nlist"])
         live = live_positions(self.workspace, spec["parts"])
         ranks = probe_ranks(shard, queries, near.positions, grid, spec["max_depth"], live)

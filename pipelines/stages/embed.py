@@ -17,7 +17,7 @@ from pipelines.core.settings import EncoderSettings
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.models.card import EncoderCard
 from pipelines.models.encoder import load_encoder
-from pipelines.models.loading import use_threads
+from pipelines.models.threads import use_threads
 from pipelines.stages.parts import PartFiles, part_facts, write_bitmap, write_vectors
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables

@@ -15,7 +15,7 @@ from pipelines.core.units import FileRef, Unit
 from pipelines.corpus.parts import encode_table
 from pipelines.models.card import EncoderCard
 from pipelines.models.encoder import load_encoder
-from pipelines.models.loading import use_threads
+from pipelines.models.threads import use_threads
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace

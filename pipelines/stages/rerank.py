@@ -23,8 +23,8 @@ from pipelines.core.topk import ranks
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.core.version import Version
 from pipelines.models.card import RerankerCard
-from pipelines.models.loading import use_threads
 from pipelines.models.reranker import load_reranker
+from pipelines.models.threads import use_threads
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace

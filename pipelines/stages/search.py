@@ -18,7 +18,10 @@ from pipelines.core.units import Done, FileRef, Unit
 from pipelines.core.version import Version
 from pipelines.index.exact import sweep_topk
 from pipelines.index.refine import refine
-from pipelines.index.shard import Shard, use_threads
+from pipelines.index.shard import Shard
+from pipelines.index.shard import use_threads as use_faiss_threads
+from pipelines.models.products import int8_product
+from pipelines.models.threads import use_threads as use_torch_threads
 from pipelines.stages.blocks import live_positions, load_blocks, offsets, part_spec
 from pipelines.stages.encode import QueryBlock
 from pipelines.stages.runner import Context, run_stage
@@ -65,7 +68,8 @@ class Search:
     """A shard → the best documents of every query in it, one file a query block."""
 
     def __init__(self, workspace: Workspace, index: Workspace, queries: list[FileRef]) -> None:
-        use_threads(1)
+        use_faiss_threads(1)
+        use_torch_threads(1)
         self._workspace = workspace
         self._index = index
         blocks = [matrix(workspace.read_table(ref)["vector"]) for ref in queries]
@@ -87,7 +91,9 @@ class Search:
         blocks = load_blocks(self._index, spec["parts"])
         if spec["shard"] is None:
             return sweep_topk(self._queries, blocks, how.k)
-        shard = Shard.load(self._index.storage.read_checked(FileRef.parse(spec["shard"])))
+        shard = Shard.load(
+            self._index.storage.read_checked(FileRef.parse(spec["shard"])), int8_product
+        )
         live = live_positions(self._index, spec["parts"])
         positions = shard.search(self._queries, how.nprobe, how.depth, live)
         starts = offsets(spec["parts"])

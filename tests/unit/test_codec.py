@@ -12,6 +12,7 @@ from pipelines.core.sizing import IndexPlan, estimate, plan_index
 from pipelines.index.codec import train_codec
 from pipelines.index.probe import probe_ranks
 from pipelines.index.shard import Shard, build_shard, use_threads
+from pipelines.models.products import int8_product
 
 DIM, ROWS = 16, 3000
 PLAN = IndexPlan("ivfpq", nlist=16, pq_m=8, pq_bits=4, opq=True, train_rows=ROWS, seed=3)
@@ -101,7 +102,7 @@ def test_a_gpu_that_is_not_there_is_refused(codec: bytes) -> None:
 
 
 def test_a_codec_is_an_empty_shard(codec: bytes) -> None:
-    shard = Shard.load(build_shard(codec, [], "cpu"))
+    shard = Shard.load(build_shard(codec, [], "cpu"), int8_product)
     assert (shard.size, shard.nlist) == (0, 16)
     assert (shard.search(VECTORS[:3], 4, 5) == -1).all()
     assert (probe_ranks(shard, VECTORS[:3], NONE[:3, None], [1, 16], 50) == 0).all()
@@ -110,7 +111,7 @@ def test_a_codec_is_an_empty_shard(codec: bytes) -> None:
 @pytest.mark.parametrize("opq", [True, False])
 def test_searching_all_lists_finds_most_neighbours(opq: bool) -> None:
     plan = replace(PLAN, opq=opq)
-    shard = Shard.load(build_shard(train_codec(VECTORS, plan), blocks(), "cpu"))
+    shard = Shard.load(build_shard(train_codec(VECTORS, plan), blocks(), "cpu"), int8_product)
     assert shard.size == ROWS
     wanted = np.argsort(-(VECTORS[:20] @ VECTORS.T), axis=1)[:, :10] * 2
     few, all_lists, beyond = (shard.search(VECTORS[:20], n, 200) for n in (1, 16, 99))
@@ -122,13 +123,13 @@ def test_searching_all_lists_finds_most_neighbours(opq: bool) -> None:
 
 
 def test_too_few_candidates_are_padded(shard_bytes: bytes) -> None:
-    found = Shard.load(shard_bytes).search(VECTORS[:5], 1, ROWS)
+    found = Shard.load(shard_bytes, int8_product).search(VECTORS[:5], 1, ROWS)
     assert (found[:, 0] >= 0).all()
     assert (found[:, -1] == -1).all()
 
 
 def test_probed_ranks_are_places_in_the_search(shard_bytes: bytes) -> None:
-    shard = Shard.load(shard_bytes)
+    shard = Shard.load(shard_bytes, int8_product)
     wanted = np.argsort(-(VECTORS[:20] @ VECTORS.T), axis=1)[:, :6] * 2
     wanted[3, 4:] = -1
     ranks = probe_ranks(shard, VECTORS[:20], wanted, [1, 4, 16], 100)
@@ -143,7 +144,7 @@ def test_probed_ranks_are_places_in_the_search(shard_bytes: bytes) -> None:
 
 
 def test_the_audit_chooses_settings_that_reach_the_target(shard_bytes: bytes) -> None:
-    shard = Shard.load(shard_bytes)
+    shard = Shard.load(shard_bytes, int8_product)
     scores = -np.sort(-(VECTORS[:50] @ VECTORS.T), axis=1)[:, :10]
     wanted = np.argsort(-(VECTORS[:50] @ VECTORS.T), axis=1)[:, :10] * 2
     grid, depths = probe_grid(16), depth_grid(10, 300)

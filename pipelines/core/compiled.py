@@ -1,0 +1,21 @@
+"""Functions compiled by numba on first use, for the loops that numpy has no words for.
+
+The machine code is kept beside the module, or in the user's cache folder where that is read-only,
+so that only the first worker on a machine waits for it.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numba import njit
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """The function as machine code; it holds no GIL. Bounds are not checked: the caller does."""
+    try:
+        kept: Any = njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # no folder to keep it in: every process compiles for itself
+        kept = njit(nogil=True)(function)
+    return kept  # type: ignore[no-any-return]

@@ -1,0 +1,173 @@
+"""List-major search: a list is decoded once, and multiplied with all queries that probe it.
+
+A batch knows its queries, so the loops of an IVF search (Jégou et al. 2011) can be turned round:
+the outer one goes over the lists, and instead of table look-ups for each query and code there is
+one product of 8-bit matrices. Queries and rows are rounded to 8 bits; their products are whole
+numbers, so that what a query finds depends neither on the batch that it is in nor on threads.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.core.protocols import Bool, Float32, Int8, Int8Product, Int32, Int64
+from pipelines.index.kernels import best_first, collect, decode
+
+UInt8 = npt.NDArray[np.uint8]
+
+#: The largest 8-bit number; its negative is the smallest that is used.
+_MOST = 127
+
+#: Bytes of the buffers in which a block of queries gathers what it finds.
+_BUFFER_BYTES = 256 << 20
+
+#: Room in a query's buffer beyond twice what is wanted: a full one is cut to the half.
+_SLACK = 64
+
+
+class Decoder(Protocol):
+    """What codes are, as 8-bit numbers."""
+
+    def scale(self, queries: Float32) -> Float32:
+        """Queries whose inner products with `rows` order as those with the vectors do."""
+
+    def rows(self, codes: UInt8) -> Int8:
+        """int8[n, d] of uint8[n, bytes]."""
+
+
+class PQDecoder:
+    """Product quantisation: the centroids, rounded by one scale for all of them."""
+
+    def __init__(self, pq: Any) -> None:
+        shape = (pq.M, pq.ksub, pq.dsub)
+        self._tables = _rounded(faiss.vector_to_array(pq.centroids).reshape(1, -1)).reshape(shape)
+        self._bits = int(pq.nbits)
+
+    def scale(self, queries: Float32) -> Float32:
+        return queries
+
+    def rows(self, codes: UInt8) -> Int8:
+        out = np.empty((len(codes), self._tables.shape[0] * self._tables.shape[2]), np.int8)
+        decode(codes, self._tables, self._bits, out)
+        return out
+
+
+class SQDecoder:
+    """Scalar quantisation to 8 bits: component i is least[i] + width[i]·(code + ½)/255.
+
+    The widths go into the queries, and the constant, which is one for all rows, is left out.
+    """
+
+    def __init__(self, sq: Any) -> None:
+        self._widths = faiss.vector_to_array(sq.trained).reshape(2, -1)[1]
+
+    def scale(self, queries: Float32) -> Float32:
+        scaled: Float32 = queries * self._widths
+        return scaled
+
+    def rows(self, codes: UInt8) -> Int8:
+        return (codes ^ np.uint8(128)).view(np.int8)
+
+
+@dataclass(frozen=True, eq=False)
+class Probes:
+    """Which queries probe which list.
+
+    Attributes:
+        queries: int32[Q · nprobe], the queries of list 0, then those of list 1, …
+        ends: int64[nlist + 1], where each list's queries begin.
+    """
+
+    queries: Int32
+    ends: Int64
+
+    @classmethod
+    def by_list(cls, lists: Int64, nlist: int) -> "Probes":
+        """From int64[Q, nprobe], the lists of each query."""
+        order = np.argsort(lists.ravel(), kind="stable")
+        ends = np.searchsorted(lists.ravel()[order], np.arange(nlist + 1))
+        return cls((order // lists.shape[1]).astype(np.int32), ends)
+
+    def of(self, number: int) -> Int32:
+        """int32[q], ascending."""
+        return self.queries[self.ends[number] : self.ends[number + 1]]
+
+
+class Lists:
+    """The inverted lists of a faiss index, for list-major search."""
+
+    def __init__(self, index: faiss.Index, product: Int8Product) -> None:
+        self._index = index  # owns the memory of the lists
+        self._ivf: Any = faiss.downcast_index(faiss.extract_index_ivf(index))
+        self._product = product
+        self._decoder = _decoder(self._ivf)
+
+    def search(self, queries: Float32, nprobe: int, depth: int, live: Bool | None) -> Int64:
+        """Positions int64[Q, depth], best first, padded with -1; see `Shard.search`."""
+        found = np.full((len(queries), depth), -1, np.int64)
+        height = max(1, _BUFFER_BYTES // (_capacity(depth) * 12))
+        for begin in range(0, len(queries), height):
+            block = slice(begin, begin + height)
+            self._search_block(self._rotated(queries[block]), nprobe, live, found[block])
+        return found
+
+    def _search_block(self, queries: Float32, nprobe: int, live: Bool | None, out: Int64) -> None:
+        _, lists = self._ivf.quantizer.search(queries, nprobe)
+        probes = Probes.by_list(lists, self._ivf.nlist)
+        small = _rounded(self._decoder.scale(queries))
+        depth, shape = out.shape[1], (len(queries), _capacity(out.shape[1]))
+        scores, positions = np.empty(shape, np.int32), np.empty(shape, np.int64)
+        counts = np.zeros(len(queries), np.int32)
+        floors = np.full(len(queries), np.iinfo(np.int32).min, np.int32)
+        for asking, where, rows in self._probed(probes, live):
+            products = self._product(small[asking], rows)
+            collect(products, asking, where, scores, positions, counts, floors, depth)
+        best_first(scores, positions, counts, out)
+
+    def _probed(self, probes: Probes, live: Bool | None) -> Iterator[tuple[Int32, Int64, Int8]]:
+        """Each list that is probed: queries int32[q], positions int64[n], rows int8[n, d]."""
+        for number in range(self._ivf.nlist):
+            asking = probes.of(number)
+            positions, codes = self._list(number)
+            if live is not None:
+                kept = live[positions]
+                positions, codes = positions[kept], codes[kept]
+            if len(asking) and len(positions):
+                yield asking, positions, self._decoder.rows(codes)
+
+    def _list(self, number: int) -> tuple[Int64, UInt8]:
+        """Positions int64[n] and codes uint8[n, bytes] of a list, in faiss's own memory."""
+        stored = self._ivf.invlists
+        size = stored.list_size(number)
+        if not size:
+            return np.empty(0, np.int64), np.empty((0, self._ivf.code_size), np.uint8)
+        codes = faiss.rev_swig_ptr(stored.get_codes(number), size * self._ivf.code_size)
+        return faiss.rev_swig_ptr(stored.get_ids(number), size), codes.reshape(size, -1)
+
+    def _rotated(self, queries: Float32) -> Float32:
+        """Queries as the lists have them, after the index's rotation if it has one."""
+        values = np.ascontiguousarray(queries)
+        if isinstance(self._index, faiss.IndexPreTransform):
+            chain: Any = self._index.chain
+            for number in range(chain.size()):
+                values = chain.at(number).apply(values)
+        return values
+
+
+def _decoder(ivf: Any) -> Decoder:
+    return PQDecoder(ivf.pq) if isinstance(ivf, faiss.IndexIVFPQ) else SQDecoder(ivf.sq)
+
+
+def _capacity(depth: int) -> int:
+    return 2 * depth + _SLACK
+
+
+def _rounded(rows: Float32) -> Int8:
+    """int8[n, d]: each row divided by its largest component and rounded; a row of zeros stays."""
+    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
+    scaled = rows * (_MOST / np.where(largest > 0, largest, 1))
+    return np.rint(scaled).astype(np.int8)

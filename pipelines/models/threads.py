@@ -1,0 +1,12 @@
+"""How many threads torch computes on."""
+
+import torch
+
+
+def use_threads(count: int) -> None:
+    """How many threads torch computes on in this process, from now on.
+
+    Sums of products are ordered by it, so that workers of one thread each give the same bytes
+    however many there are.
+    """
+    torch.set_num_threads(count)

@@ -1,0 +1,160 @@
+"""List-major search against plain loops over the same lists, and against faiss's own search."""
+
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.core.protocols import Int8, Int32
+from pipelines.index.kernels import collect, cut, decode
+from pipelines.index.lists import Lists
+from pipelines.models.products import int8_product
+
+DIM, NLIST = 24, 8
+
+
+def plain_product(left: Int8, right: Int8) -> Int32:
+    product: Int32 = left.astype(np.int32) @ right.astype(np.int32).T
+    return product
+
+
+def vectors(rows: int, seed: int) -> Any:
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(20, DIM))
+    found = centres[rng.integers(0, 20, rows)] + rng.normal(size=(rows, DIM)) * 0.6
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+def index(name: str, rows: int) -> Any:
+    """A faiss index of the kind that `train_codec` makes; positions have gaps."""
+    made = faiss.index_factory(DIM, name, faiss.METRIC_INNER_PRODUCT)
+    ivf = faiss.extract_index_ivf(made)
+    ivf.by_residual = False
+    made.train(vectors(3000, 1))
+    made.add_with_ids(vectors(rows, 2), np.arange(rows) * 3)
+    return made
+
+
+KINDS = ("IVF8,PQ8x4", "IVF8,PQ6x8", "IVF8,PQ4x6", "OPQ6,IVF8,PQ6x5", "IVF8,SQ8")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def built(request: pytest.FixtureRequest) -> Any:
+    faiss.omp_set_num_threads(1)
+    return index(request.param, 2000)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 40), st.integers(1, 30))
+@settings(max_examples=200, deadline=None)
+def test_the_product_is_exact(seed: int, q: int, n: int, d: int) -> None:
+    rng = np.random.default_rng(seed)
+    left, right = (rng.integers(-127, 128, (m, d)).astype(np.int8) for m in (q, n))
+    assert np.array_equal(int8_product(left, right), plain_product(left, right))
+
+
+@given(st.integers(0, 10**6), st.integers(4, 8), st.integers(1, 9), st.integers(1, 5))
+@settings(max_examples=60, deadline=None)
+def test_codes_are_read_as_faiss_writes_them(seed: int, bits: int, books: int, width: int) -> None:
+    rng = np.random.default_rng(seed)
+    tables = rng.integers(-127, 128, (books, 1 << bits, width)).astype(np.int8)
+    pq = faiss.ProductQuantizer(books * width, books, bits)
+    faiss.copy_array_to_vector(tables.astype(np.float32).ravel(), pq.centroids)
+    numbers = rng.integers(0, 1 << bits, (20, books)).astype(np.int32)
+    codes = faiss.pack_bitstrings(numbers, bits)
+    out = np.empty((20, books * width), np.int8)
+    decode(codes, tables, bits, out)
+    assert np.array_equal(out, pq.decode(codes).astype(np.int8))
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=60), st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_cut_keeps_the_best_and_the_earlier_of_equals(values: list[int], data: Any) -> None:
+    depth = data.draw(st.integers(1, len(values)))
+    scores, found = np.array(values, np.int32), np.arange(len(values)) * 7
+    least = cut(scores, found, len(values), depth, np.empty(len(values), np.int32))
+    best = np.sort(np.argsort(-np.array(values), kind="stable")[:depth])
+    assert found[:depth].tolist() == (best * 7).tolist()
+    assert scores[:depth].tolist() == np.array(values)[best].tolist()
+    assert least == min(np.array(values)[best])
+
+
+@given(st.integers(0, 10**6), st.integers(1, 150), st.integers(1, 40), st.integers(1, 30))
+@settings(max_examples=60, deadline=None)
+def test_nothing_that_belongs_to_the_best_is_lost(seed: int, n: int, depth: int, high: int) -> None:
+    """Whatever the order in which lists come, the depth best are among what is held at the end."""
+    rng = np.random.default_rng(seed)
+    lists = [rng.integers(-high, high, (2, size)).astype(np.int32) for size in (n, 1, n // 2 + 1)]
+    scores, found = np.empty((2, depth + 32), np.int32), np.empty((2, depth + 32), np.int64)
+    counts, floors = np.zeros(2, np.int32), np.full(2, -(2**31), np.int32)
+    first = 0
+    for products in lists:
+        where = np.arange(first, first + products.shape[1])
+        asking = np.arange(2, dtype=np.int32)
+        collect(products, asking, where, scores, found, counts, floors, depth)
+        first += products.shape[1]
+    every = np.concatenate(lists, axis=1)
+    for query in range(2):
+        wanted = np.argsort(-every[query], kind="stable")[:depth]
+        assert set(wanted) <= set(found[query, : counts[query]])
+
+
+@pytest.mark.parametrize("nprobe", [1, 3, 8])
+@pytest.mark.parametrize("depth", [1, 10, 300, 3000])
+@pytest.mark.parametrize("deleted", [False, True])
+def test_equals_plain_loops(built: Any, nprobe: int, depth: int, deleted: bool) -> None:
+    queries = vectors(30, 3)
+    live = np.random.default_rng(4).random(6000) < 0.7 if deleted else None
+    found = Lists(built, int8_product).search(queries, nprobe, depth, live)
+    assert np.array_equal(found, plain_search(built, queries, nprobe, depth, live))
+
+
+def plain_search(built: Any, queries: Any, nprobe: int, depth: int, live: Any) -> Any:
+    """One query at a time, one list at a time, no buffers and no floors."""
+    lists = Lists(built, plain_product)
+    rotated = lists._rotated(queries)
+    _, probed = faiss.extract_index_ivf(built).quantizer.search(rotated, nprobe)
+    out = np.full((len(queries), depth), -1, np.int64)
+    for number, query in enumerate(rotated):
+        scaled = lists._decoder.scale(query[None])
+        small = np.rint(scaled * (127 / np.abs(scaled).max())).astype(np.int8)
+        scores, places = [], []
+        for each in sorted(probed[number]):
+            where, codes = lists._list(int(each))
+            kept = np.ones(len(where), np.bool_) if live is None else live[where]
+            scores.append(plain_product(small, lists._decoder.rows(codes[kept]))[0])
+            places.append(where[kept])
+        score, place = np.concatenate(scores), np.concatenate(places)
+        best = np.argsort(-score, kind="stable")[:depth]
+        best = best[np.lexsort((place[best], -score[best]))]
+        out[number, : len(best)] = place[best]
+    return out
+
+
+def test_blocks_of_queries_change_nothing(built: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    queries = vectors(50, 5)
+    whole = Lists(built, int8_product).search(queries, 4, 20, None)
+    monkeypatch.setattr("pipelines.index.lists._BUFFER_BYTES", 7 * 12 * (2 * 20 + 64))
+    assert np.array_equal(Lists(built, int8_product).search(queries, 4, 20, None), whole)
+
+
+def test_finds_what_faiss_finds(built: Any) -> None:
+    """Eight bits lose little beside what the codes lost; so both find as many of the nearest."""
+    queries, stored = vectors(200, 6), vectors(2000, 2)
+    nearest = np.argsort(-(queries @ stored.T), axis=1)[:, :20] * 3
+    faiss.extract_index_ivf(built).nprobe = 4
+    _, theirs = built.search(queries, 20)
+    ours = Lists(built, int8_product).search(queries, 4, 20, None)
+    assert recall(nearest, ours) > recall(nearest, theirs) - 0.01
+    assert recall(theirs, ours) > 0.9
+
+
+def recall(wanted: Any, found: Any) -> float:
+    return float(np.mean([np.isin(w, f).mean() for w, f in zip(wanted, found, strict=True)]))
+
+
+def test_a_query_of_zeros_is_answered(built: Any) -> None:
+    found = Lists(built, int8_product).search(np.zeros((1, DIM), np.float32), 8, 5, None)
+    assert (found >= 0).all()
