@@ -112,4 +112,4 @@ def _base_line(plan: IndexPlan, settings: Settings) -> str:
 def _index_line(kind: str, nlist: int, code_bytes: int, opq: bool) -> str:
     if kind == "exact":
         return "exact search over the stored vectors"
-    return f"IVF-PQ: {nlist:,} lists, {code_bytes} bytes a vector{', OPQ' if opq else ''}"
+    return f"{kind}: {nlist:,} lists, {code_bytes} bytes a vector{', OPQ' if opq else ''}"

@@ -107,10 +107,10 @@ def _settings(finished: Finished) -> dict[str, str]:
         "encoder.max_tokens": plan.card.max_tokens,
     }
     if index["kind"] == "ivfpq":
+        shown |= {"index.pq_m": index["pq_m"], "index.opq": index["opq"]}
+    if index["kind"] != "exact":
         shown |= {
             "index.nlist": index["nlist"],
-            "index.pq_m": index["pq_m"],
-            "index.opq": index["opq"],
             "search.nprobe": plan.how.nprobe,
             "search.depth": plan.how.depth,
         }

@@ -101,8 +101,10 @@ class EncoderSettings(Table):
 class IndexSettings(Table):
     """[index]: the shards. Sizes left at none come from arithmetic (pipelines/core/sizing.py)."""
 
-    kind: Literal["auto", "exact", "ivfpq"] = Field(
-        "auto", description="auto: exact up to exact_below passages, else IVF-PQ"
+    kind: Literal["auto", "exact", "ivfpq", "ivfsq8"] = Field(
+        "auto",
+        description="auto: exact up to exact_below passages, else ivfpq; ivfsq8 keeps a byte for "
+        "each component: larger, and finds as much with fewer lists",
     )
     exact_below: int = Field(50_000, ge=0, description="passages up to which auto means exact")
     bytes_per_vector: int = Field(48, ge=1, description="budget of the PQ code in bytes")

@@ -31,9 +31,12 @@ ID_BYTES = 8
 
 @dataclass(frozen=True)
 class IndexPlan:
-    """What decides a codec. `nlist` to `train_rows` are 0 where `kind` is "exact"."""
+    """What decides a codec. `nlist` to `train_rows` are 0 where `kind` is "exact".
 
-    kind: Literal["exact", "ivfpq"]
+    Of "ivfsq8" every component is a sub-quantiser of 8 bits: pq_m is the dimension, pq_bits 8.
+    """
+
+    kind: Literal["exact", "ivfpq", "ivfsq8"]
     nlist: int
     pq_m: int
     pq_bits: int
@@ -45,6 +48,12 @@ class IndexPlan:
     def code_bytes(self) -> int:
         """Bytes of one vector's PQ code."""
         return -(-self.pq_m * self.pq_bits // 8)
+
+    @property
+    def fewest_rows(self) -> int:
+        """Training vectors that faiss's k-means wants at least; scalar codes need no k-means."""
+        centroids = 1 << self.pq_bits if self.kind == "ivfpq" else 1
+        return FEWEST_PER_CENTROID * max(self.nlist, centroids)
 
 
 @dataclass(frozen=True)
@@ -76,16 +85,22 @@ def plan_index(settings: IndexSettings, passages: int, dim: int) -> IndexPlan:
     small = settings.kind == "auto" and passages <= settings.exact_below
     if settings.kind == "exact" or small:
         return IndexPlan("exact", 0, 0, 0, False, 0, settings.seed)
-    pq_m = _pq_m(settings, dim)
     nlist = settings.nlist or _nlist(passages, settings.shard_passages)
-    rows = settings.train_rows or max(
-        WANTED_PER_LIST * nlist, WANTED_PER_PQ_CENTROID << settings.pq_bits
-    )
-    rows = min(passages, rows)
-    _refuse_few(settings, passages, nlist, rows)
-    helps = pq_m * settings.pq_bits < OPQ_BELOW_BITS * dim
-    opq = helps if settings.opq is None else settings.opq
-    return IndexPlan("ivfpq", nlist, pq_m, settings.pq_bits, opq, rows, settings.seed)
+    if settings.kind == "ivfsq8":
+        rows = min(passages, settings.train_rows or WANTED_PER_LIST * nlist)
+        plan = IndexPlan("ivfsq8", nlist, dim, 8, False, rows, settings.seed)
+    else:
+        plan = _plan_pq(settings, passages, dim, nlist)
+    _refuse_few(plan, passages)
+    return plan
+
+
+def _plan_pq(settings: IndexSettings, passages: int, dim: int, nlist: int) -> IndexPlan:
+    pq_m, bits = _pq_m(settings, dim), settings.pq_bits
+    wanted = max(WANTED_PER_LIST * nlist, WANTED_PER_PQ_CENTROID << bits)
+    rows = min(passages, settings.train_rows or wanted)
+    opq = pq_m * bits < OPQ_BELOW_BITS * dim if settings.opq is None else settings.opq
+    return IndexPlan("ivfpq", nlist, pq_m, bits, opq, rows, settings.seed)
 
 
 def refuse_misfits(settings: IndexSettings, dim: int, part_size: int) -> None:
@@ -99,7 +114,8 @@ def refuse_misfits(settings: IndexSettings, dim: int, part_size: int) -> None:
     """
     if settings.kind == "exact":
         return
-    _pq_m(settings, dim)
+    if settings.kind != "ivfsq8":
+        _pq_m(settings, dim)
     if settings.shard_passages < part_size:
         raise SettingsError(
             f"index.shard_passages = {settings.shard_passages}, but a part has {part_size} "
@@ -136,18 +152,18 @@ def _pq_m(settings: IndexSettings, dim: int) -> int:
     return fitting[-1]
 
 
-def _refuse_few(settings: IndexSettings, passages: int, nlist: int, rows: int) -> None:
-    if nlist > passages:
+def _refuse_few(plan: IndexPlan, passages: int) -> None:
+    if plan.nlist > passages:
         raise SettingsError(
-            f"index.nlist = {nlist} is more than the corpus's {passages} passages.",
+            f"index.nlist = {plan.nlist} is more than the corpus's {passages} passages.",
             "Lower index.nlist, or set index.kind = exact.",
         )
-    centroids = max(nlist, 1 << settings.pq_bits)
-    if rows < FEWEST_PER_CENTROID * centroids:
+    if plan.train_rows < plan.fewest_rows:
         raise SettingsError(
-            f"IVF-PQ with {nlist} lists and {settings.pq_bits}-bit codes trains on at least "
-            f"{FEWEST_PER_CENTROID * centroids} vectors ({FEWEST_PER_CENTROID} for each of "
-            f"{centroids} centroids); the plan has {rows}, of {passages} passages.",
+            f"{plan.kind} with {plan.nlist} lists and {plan.pq_bits}-bit codes trains on at least "
+            f"{plan.fewest_rows} vectors ({FEWEST_PER_CENTROID} for each of "
+            f"{plan.fewest_rows // FEWEST_PER_CENTROID} centroids); the plan has "
+            f"{plan.train_rows}, of {passages} passages.",
             "Set index.kind = exact, or lower index.nlist or index.pq_bits.",
         )
 
@@ -168,7 +184,8 @@ def estimate(
     if plan.kind == "exact":
         return Sizes(vectors, codec=0, shards=0, shard=0, training=0, build=0)
     rotation = dim * dim * 4 if plan.opq else 0
-    codec = rotation + (plan.nlist + (1 << plan.pq_bits)) * dim * 4
+    tables = 1 << plan.pq_bits if plan.kind == "ivfpq" else 2  # centroids; or least and width
+    codec = rotation + (plan.nlist + tables) * dim * 4
     shard = codec + min(passages, shard_passages) * (plan.code_bytes + ID_BYTES)
     # Training: the sample, its rotated copy, what k-means draws. Building: the shard while it
     # grows, and serialised.

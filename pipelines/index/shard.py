@@ -100,8 +100,8 @@ def _wants_gpu(index: faiss.Index, device: str) -> bool:
     if device == "cpu":
         return False
     ivf: Any = faiss.downcast_index(faiss.extract_index_ivf(index))
-    pq = ivf.pq
-    fits = pq.nbits == 8 and pq.M in _GPU_PQ_M
+    pq = getattr(ivf, "pq", None)
+    fits = pq is not None and pq.nbits == 8 and pq.M in _GPU_PQ_M
     if device == "gpu" and faiss.get_num_gpus() == 0:
         raise SettingsError(
             "index.device = gpu, but faiss finds no GPU.",
@@ -109,8 +109,8 @@ def _wants_gpu(index: faiss.Index, device: str) -> bool:
         )
     if device == "gpu" and not fits:
         raise SettingsError(
-            f"index.device = gpu, but faiss has no GPU kernel for {pq.M} codes of {pq.nbits} bits.",
-            f"Set index.pq_bits = 8 and index.pq_m to one of {sorted(_GPU_PQ_M)}.",
+            "index.device = gpu, but shards of these codes are not built on a GPU.",
+            f"Set index.kind = ivfpq, pq_bits = 8 and pq_m to one of {sorted(_GPU_PQ_M)}.",
         )
     return fits and faiss.get_num_gpus() > 0
 

@@ -38,7 +38,7 @@ class AuditCurve:
         points: one a setting that was tried; empty for an exact index.
         chosen: (nprobe, depth) that queries use; none where no point reached the target, and
             for an exact index.
-        kind: "exact", "ivfpq" or what else the index is.
+        kind: "exact", "ivfpq" or "ivfsq8".
     """
 
     k: int

@@ -1,4 +1,4 @@
-"""Two ways of searching that must agree: IVF-PQ that leaves nothing out, and exact search."""
+"""Two ways of searching that must agree: an index that leaves nothing out, and exact search."""
 
 import json
 from pathlib import Path
@@ -8,15 +8,16 @@ import pytest
 from tests.world import make_world, shardrank
 
 
-def test_ivfpq_that_looks_everywhere_gives_what_exact_search_gives(
-    inline: pytest.MonkeyPatch, models: tuple[Path, Path], tmp_path: Path
+@pytest.mark.parametrize("kind", ["ivfpq", "ivfsq8"])
+def test_an_index_that_looks_everywhere_gives_what_exact_search_gives(
+    inline: pytest.MonkeyPatch, models: tuple[Path, Path], tmp_path: Path, kind: str
 ) -> None:
     """Real tiny models: probed at every list and refined to the bottom, nothing is missed."""
     world = make_world(tmp_path / "world", models, documents=300, queries=12)
     cut = ("passages.max_tokens=16", "passages.part_size=128", "index.shard_passages=300")
-    quantised = ("index.kind=ivfpq", "index.pq_bits=4", "index.nlist=8", "audit.target=0")
+    quantised = (f"index.kind={kind}", "index.pq_bits=4", "index.nlist=8", "audit.target=0")
     everything = ("search.nprobe=8", "search.depth=1000", "search.k=50")
-    exact, coarse = tmp_path / "exact", tmp_path / "ivfpq"
+    exact, coarse = tmp_path / "exact", tmp_path / kind
     assert shardrank(*world.index(exact, *cut)) == 0
     assert shardrank(*world.index(coarse, *cut, *quantised)) == 0
     assert shardrank(*world.rank(exact, tmp_path / "a", *everything)) == 0

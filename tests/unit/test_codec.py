@@ -9,12 +9,13 @@ from pipelines.core.audit import CostModel, Probe, choose, depth_grid, probe_gri
 from pipelines.core.errors import InputError, SettingsError
 from pipelines.core.settings import IndexSettings
 from pipelines.core.sizing import IndexPlan, estimate, plan_index
-from pipelines.index.codec import train_codec
+from pipelines.index.codec import code_error, train_codec
 from pipelines.index.probe import probe_ranks
 from pipelines.index.shard import Shard, build_shard, use_threads
 from pipelines.models.products import int8_product
 
 DIM, ROWS = 16, 3000
+SCALAR = IndexPlan("ivfsq8", nlist=16, pq_m=16, pq_bits=8, opq=False, train_rows=ROWS, seed=3)
 PLAN = IndexPlan("ivfpq", nlist=16, pq_m=8, pq_bits=4, opq=True, train_rows=ROWS, seed=3)
 NONE = np.full(20, -1)
 
@@ -53,10 +54,9 @@ def blocks() -> Any:
         yield rows * 2, VECTORS[rows]  # positions have gaps where rows are not ok
 
 
-@pytest.mark.parametrize("opq", [True, False])
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, opq=False), SCALAR])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_training_gives_the_same_bytes_on_any_threads(opq: bool, threads: int) -> None:
-    plan = replace(PLAN, opq=opq)
+def test_training_gives_the_same_bytes_on_any_threads(plan: IndexPlan, threads: int) -> None:
     expected = train_codec(VECTORS, plan)
     use_threads(threads)
     assert train_codec(VECTORS, plan) == expected
@@ -73,10 +73,16 @@ def test_building_gives_the_same_bytes_on_any_threads(codec: bytes, shard_bytes:
     assert build_shard(codec, blocks(), "auto") == shard_bytes
 
 
-def test_sizes_are_as_estimated(codec: bytes, shard_bytes: bytes) -> None:
-    sizes = estimate(PLAN, ROWS, DIM, 10**6)
+@pytest.mark.parametrize("plan", [PLAN, SCALAR])
+def test_sizes_are_as_estimated(plan: IndexPlan) -> None:
+    codec, sizes = train_codec(VECTORS, plan), estimate(plan, ROWS, DIM, 10**6)
     assert abs(len(codec) - sizes.codec) < 1000
-    assert abs(len(shard_bytes) - sizes.shard) < 1000
+    assert abs(len(build_shard(codec, blocks(), "cpu")) - sizes.shard) < 1000
+
+
+def test_scalar_codes_lose_little(codec: bytes) -> None:
+    scalar = train_codec(VECTORS, SCALAR)
+    assert code_error(scalar, VECTORS) < 1e-3 < code_error(codec, VECTORS)
 
 
 def test_bad_samples_are_refused() -> None:
@@ -108,9 +114,8 @@ def test_a_codec_is_an_empty_shard(codec: bytes) -> None:
     assert (probe_ranks(shard, VECTORS[:3], NONE[:3, None], [1, 16], 50) == 0).all()
 
 
-@pytest.mark.parametrize("opq", [True, False])
-def test_searching_all_lists_finds_most_neighbours(opq: bool) -> None:
-    plan = replace(PLAN, opq=opq)
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, opq=False), SCALAR])
+def test_searching_all_lists_finds_most_neighbours(plan: IndexPlan) -> None:
     shard = Shard.load(build_shard(train_codec(VECTORS, plan), blocks(), "cpu"), int8_product)
     assert shard.size == ROWS
     wanted = np.argsort(-(VECTORS[:20] @ VECTORS.T), axis=1)[:, :10] * 2

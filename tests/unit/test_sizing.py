@@ -52,7 +52,16 @@ def test_misfits_are_refused_ahead(kind: Any, settings: Any, words: Any) -> None
     assert all(word in refused.value.message for word in words)
 
 
+def test_scalar_codes_train_on_few_rows() -> None:
+    """There is no k-means but that of the lists."""
+    settings = IndexSettings(kind="ivfsq8", nlist=4)
+    assert plan_index(settings, 156, 384).train_rows == 156
+    with pytest.raises(SettingsError, match="ivfsq8 with 4 lists"):
+        plan_index(settings, 155, 384)
+
+
 def test_what_fits_or_is_not_used_passes() -> None:
+    refuse_misfits(IndexSettings(kind="ivfsq8", pq_m=50), 384, 512)
     refuse_misfits(IndexSettings(kind="ivfpq", pq_m=48, shard_passages=512), 384, 512)
     refuse_misfits(IndexSettings(kind="exact", pq_m=50, shard_passages=1), 384, 512)
 
@@ -79,6 +88,9 @@ def test_estimates_of_a_small_plan() -> None:
     assert sizes.codec == (64 + 64 + 256) * 64 * 4
     assert sizes.shard == sizes.codec + 10_000 * (16 + 8)
     assert sizes.shards == 2
+    scalar = plan_index(IndexSettings(kind="ivfsq8", nlist=64), 12_000, 64)
+    assert (scalar.code_bytes, scalar.opq, scalar.train_rows) == (64, False, 64 * 64)
+    assert estimate(scalar, 12_000, 64, 10_000).codec == (64 + 2) * 64 * 4
     exact = estimate(plan_index(IndexSettings(), 12_000, 64), 12_000, 64, 10_000, 4)
     assert (exact.vectors, exact.shard) == (12_000 * 64 * 4, 0)
 
