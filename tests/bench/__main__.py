@@ -1,7 +1,7 @@
-"""Benchmarks against named peers, in one process, one thread each.
+"""Benchmarks against named peers, in one process, on as many threads each.
 
 python -m tests.bench [FOLDER] [--rounds 5] [--documents 1000] [--queries 60] [--pairs 1000000]
-    [--only embed|rerank|search|labels]
+    [--only NAME ...]
 """
 
 import argparse
@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from transformers.utils import logging
 
 from pipelines import __version__
-from tests.bench import embed, labels, rerank, search
+from tests.bench import embed, ivf, labels, rerank, search
 from tests.bench.harness import Benchmark, Outcome, measure
 from tests.bench.show import table, write_chart, write_json
 
@@ -34,9 +34,8 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    faiss.omp_set_num_threads(1)
     torch.set_num_threads(1)
-    with threadpool_limits(1), TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder:
         builds = _builds(arguments, Path(folder))
         outcomes = [_measured(build, arguments.rounds) for build in builds]
     write_json(arguments.folder / "bench.json", outcomes, _about(arguments.rounds))
@@ -51,7 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--documents", type=int, default=1000, help="of the embed benchmark")
     parser.add_argument("--queries", type=int, default=60, help="of the rerank benchmark")
     parser.add_argument("--pairs", type=int, default=1_000_000, help="of the labels benchmark")
-    parser.add_argument("--only", choices=["embed", "rerank", "search", "labels"], action="append")
+    parser.add_argument("--only", action="append", help="of the benchmarks, by name")
     return parser.parse_args()
 
 
@@ -59,14 +58,19 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
     builds: dict[str, Build] = {
         "embed": lambda: embed.benchmark(arguments.documents),
         "rerank": lambda: rerank.benchmark(arguments.queries, folder),
-        "search": search.benchmark,
+        "same-codes": ivf.same_codes,
+        "any-layout": ivf.any_layout,
+        "exact": search.benchmark,
         "labels": lambda: labels.benchmark(arguments.pairs),
     }
-    return [build for name, build in builds.items() if name in (arguments.only or builds)]
+    return [builds[name] for name in arguments.only or builds]
 
 
 def _measured(build: Build, rounds: int) -> Outcome:
-    outcome = measure(build(), rounds)
+    benchmark = build()
+    faiss.omp_set_num_threads(benchmark.threads)
+    with threadpool_limits(benchmark.threads):
+        outcome = measure(benchmark, rounds)
     Console().print(table(outcome))
     return outcome
 
@@ -76,7 +80,7 @@ def _about(rounds: int) -> dict[str, Any]:
         "shardrank": __version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "threads": 1,
+        "cores": os.cpu_count(),
         "rounds": rounds,
         "versions": {name: version(name) for name in PEERS},
     }

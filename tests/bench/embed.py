@@ -12,7 +12,7 @@ from pipelines.core.protocols import Float32
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.encoder import TransformerEncoder, load_encoder
 from pipelines.models.resolve import resolve_model
-from tests.bench.harness import Benchmark, Contender, fastest
+from tests.bench.harness import Benchmark, Contender, Duel, fastest
 from tests.bench.texts import documents
 
 #: Cosine .9999: what two dtypes of one model may differ by.
@@ -26,18 +26,18 @@ def benchmark(count: int) -> Benchmark:
     texts = documents(count)
     best = fastest([_peer(texts, torch.bfloat16, size) for size in BATCHES])
     contenders = [
-        Contender(DEFAULT, _peer(texts, torch.float32, 32).run),
-        Contender(BEST, best.run),
-        Contender("shardrank fp32", partial(_ours, _load("fp32"), texts)),
-        Contender("shardrank bf16", partial(_ours, _load("bf16"), texts)),
+        Contender(DEFAULT, _peer(texts, torch.float32, 32).run, None),
+        Contender(BEST, best.run, None),
+        Contender("shardrank fp32", partial(_ours, _load("fp32"), texts), TOLERANCE),
+        Contender("shardrank bf16", partial(_ours, _load("bf16"), texts), TOLERANCE),
     ]
     duels = [
-        ("shardrank fp32", DEFAULT),
-        ("shardrank bf16", DEFAULT),
-        ("shardrank bf16", BEST),
+        Duel("shardrank fp32", DEFAULT, floor=1, goal=1.3),
+        Duel("shardrank bf16", DEFAULT, floor=2.5, goal=3),
+        Duel("shardrank bf16", BEST, floor=1.3, goal=1.6),
     ]
     name = f"embed (peer's best: {best.name})"
-    return Benchmark(name, "documents", len(texts), contenders, duels, worst_cosine, TOLERANCE)
+    return Benchmark(name, "documents", len(texts), contenders, duels, worst_cosine)
 
 
 def worst_cosine(wanted: Float32, found: Float32) -> float:
@@ -62,4 +62,4 @@ def _peer(texts: Sequence[str], dtype: torch.dtype, batch_size: int) -> Contende
     folder = resolve_model("embedded", None)
     model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": dtype})
     run = partial(model.encode, list(texts), batch_size=batch_size, show_progress_bar=False)
-    return Contender(f"batch {batch_size}", run)
+    return Contender(f"batch {batch_size}", run, None)

@@ -15,10 +15,32 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to do the work; `run` does all of it and returns the answer."""
+    """A way to do the work.
+
+    Attributes:
+        run: does all of it and returns the answer.
+        tolerance: the largest distance from the first contender's answer that still counts as
+            the same; none for a peer whose answers are its own affair.
+    """
 
     name: str
     run: Callable[[], Any]
+    tolerance: float | None
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One of ours against a peer.
+
+    Attributes:
+        floor: the ratio of speeds that must be reached; above 1, ours is faster.
+        goal: the ratio that is wanted.
+    """
+
+    ours: str
+    peer: str
+    floor: float
+    goal: float
 
 
 @dataclass(frozen=True)
@@ -28,18 +50,17 @@ class Benchmark:
     Attributes:
         items: how many `unit`s one run handles.
         contenders: the first one's answer is what the others are compared with.
-        duels: (ours, peer) names; a ratio above 1 says that ours was faster.
         distance: how far an answer lies from the first contender's.
-        tolerance: the largest distance that is still the same answer.
+        threads: that each contender may use.
     """
 
     name: str
     unit: str
     items: int
     contenders: Sequence[Contender]
-    duels: Sequence[tuple[str, str]]
+    duels: Sequence[Duel]
     distance: Callable[[Any, Any], float]
-    tolerance: float
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,8 +78,7 @@ class Speed:
 class Ratio:
     """The peer's seconds over ours, round by round: the median of the ratios, least and most."""
 
-    ours: str
-    peer: str
+    duel: Duel
     median: float
     least: float
     most: float
@@ -71,6 +91,7 @@ class Outcome:
     name: str
     unit: str
     items: int
+    threads: int
     speeds: Sequence[Speed]
     ratios: Sequence[Ratio]
 
@@ -83,7 +104,7 @@ def measure(benchmark: Benchmark, rounds: int, clock: Clock = time.perf_counter)
     """Check the answers, then time all contenders `rounds` times, turn about: A B C A B C …
 
     Raises:
-        AnswersDisagree: an answer is further from the first contender's than the tolerance.
+        AnswersDisagree: an answer is further from the first contender's than it may be.
     """
     distances = check_answers(benchmark)
     seconds: dict[str, list[float]] = {c.name: [] for c in benchmark.contenders}
@@ -93,8 +114,10 @@ def measure(benchmark: Benchmark, rounds: int, clock: Clock = time.perf_counter)
     speeds = [
         speed(name, taken, benchmark.items, distances[name]) for name, taken in seconds.items()
     ]
-    ratios = [ratio(ours, peer, seconds) for ours, peer in benchmark.duels]
-    return Outcome(benchmark.name, benchmark.unit, benchmark.items, speeds, ratios)
+    ratios = [ratio(duel, seconds) for duel in benchmark.duels]
+    return Outcome(
+        benchmark.name, benchmark.unit, benchmark.items, benchmark.threads, speeds, ratios
+    )
 
 
 def check_answers(benchmark: Benchmark) -> dict[str, float]:
@@ -102,11 +125,12 @@ def check_answers(benchmark: Benchmark) -> dict[str, float]:
     answers = {contender.name: contender.run() for contender in benchmark.contenders}
     first = answers[benchmark.contenders[0].name]
     distances = {name: benchmark.distance(first, answer) for name, answer in answers.items()}
-    for name, distance in distances.items():
-        if not distance <= benchmark.tolerance:  # a NaN disagrees too
+    for contender in benchmark.contenders:
+        distance, most = distances[contender.name], contender.tolerance
+        if most is not None and not distance <= most:  # a NaN disagrees too
             raise AnswersDisagree(
-                f"{benchmark.name}: {name} is {distance:g} away from "
-                f"{benchmark.contenders[0].name}; at most {benchmark.tolerance:g} is allowed."
+                f"{benchmark.name}: {contender.name} is {distance:g} away from "
+                f"{benchmark.contenders[0].name}; at most {most:g} is allowed."
             )
     return distances
 
@@ -124,11 +148,11 @@ def speed(name: str, seconds: Sequence[float], items: int, distance: float) -> S
     return Speed(name, seconds, middle, items / middle, distance)
 
 
-def ratio(ours: str, peer: str, seconds: dict[str, list[float]]) -> Ratio:
+def ratio(duel: Duel, seconds: dict[str, list[float]]) -> Ratio:
     """Round by round, since the rounds of one turn share the machine's mood."""
-    pairs = zip(seconds[ours], seconds[peer], strict=True)
+    pairs = zip(seconds[duel.ours], seconds[duel.peer], strict=True)
     ratios = [theirs / mine for mine, theirs in pairs]
-    return Ratio(ours, peer, median(ratios), min(ratios), max(ratios))
+    return Ratio(duel, median(ratios), min(ratios), max(ratios))
 
 
 def fastest(contenders: Sequence[Contender], clock: Clock = time.perf_counter) -> Contender:

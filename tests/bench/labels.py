@@ -9,7 +9,7 @@ import pandas as pd
 from pipelines.core.labels.formats import get_format
 from pipelines.core.labels.scored import Scored, mix
 from pipelines.core.settings import LabelSettings
-from tests.bench.harness import Benchmark, Contender
+from tests.bench.harness import Benchmark, Contender, Duel
 
 CANDIDATES, BLOCK = 50, 4096
 SETTINGS = LabelSettings(near_duplicate=None, margin=0.5, ceiling=6.0, first_rank=2, negatives=8)
@@ -22,10 +22,11 @@ def benchmark(pairs: int) -> Benchmark:
     """So many (query, passage) pairs, 50 a query, of which two are positives."""
     table = make_table(pairs // CANDIDATES)
     contenders = [
-        Contender("pandas", lambda: with_pandas(table)),
-        Contender("shardrank", lambda: with_ours(table)),
+        Contender("pandas", lambda: with_pandas(table), 0),
+        Contender("shardrank", lambda: with_ours(table), 0),
     ]
-    return Benchmark("labels", "pairs", pairs, contenders, [("shardrank", "pandas")], distance, 0.0)
+    duels = [Duel("shardrank", "pandas", floor=1, goal=2)]
+    return Benchmark("labels", "pairs", pairs, contenders, duels, distance)
 
 
 def make_table(queries: int) -> pd.DataFrame:

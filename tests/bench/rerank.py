@@ -19,7 +19,7 @@ from pipelines.core.settings import RerankerSettings
 from pipelines.models.adapter import classifier
 from pipelines.models.reranker import CrossEncoderReranker, load_reranker
 from pipelines.models.resolve import resolve_model
-from tests.bench.harness import Benchmark, Contender, fastest
+from tests.bench.harness import Benchmark, Contender, Duel, fastest
 from tests.bench.texts import documents, questions
 
 #: What two dtypes of one model may differ by, in a logit.
@@ -52,18 +52,18 @@ def benchmark(queries: int, folder: Path) -> Benchmark:
     texts = pairs.texts()
     best = fastest([_peer(model, texts, torch.bfloat16, size) for size in BATCHES])
     contenders = [
-        Contender(DEFAULT, _peer(model, texts, torch.float32, 32).run),
-        Contender(BEST, best.run),
-        Contender("shardrank fp32", partial(_ours, _load(model, "fp32"), pairs)),
-        Contender("shardrank bf16", partial(_ours, _load(model, "bf16"), pairs)),
+        Contender(DEFAULT, _peer(model, texts, torch.float32, 32).run, None),
+        Contender(BEST, best.run, None),
+        Contender("shardrank fp32", partial(_ours, _load(model, "fp32"), pairs), TOLERANCE),
+        Contender("shardrank bf16", partial(_ours, _load(model, "bf16"), pairs), TOLERANCE),
     ]
     duels = [
-        ("shardrank fp32", DEFAULT),
-        ("shardrank bf16", DEFAULT),
-        ("shardrank bf16", BEST),
+        Duel("shardrank fp32", DEFAULT, floor=1, goal=1.3),
+        Duel("shardrank bf16", DEFAULT, floor=2.5, goal=3),
+        Duel("shardrank bf16", BEST, floor=1.3, goal=1.6),
     ]
     name = f"rerank (peer's best: {best.name})"
-    return Benchmark(name, "pairs", len(texts), contenders, duels, worst_logit, TOLERANCE)
+    return Benchmark(name, "pairs", len(texts), contenders, duels, worst_logit)
 
 
 def save_cross_encoder(folder: Path) -> Path:
@@ -106,4 +106,4 @@ def _peer(
         show_progress_bar=False,
         activation_fn=torch.nn.Identity(),
     )
-    return Contender(f"batch {batch_size}", run)
+    return Contender(f"batch {batch_size}", run, None)

@@ -11,11 +11,11 @@ from rich.table import Table
 
 from tests.bench.harness import Outcome, Ratio
 
-OURS, LINE = "#0072B2", "#5f6b7a"  # Okabe and Ito (2008), as in the report
+OURS, FLOOR, LINE = "#0072B2", "#D55E00", "#5f6b7a"  # Okabe and Ito (2008), as in the report
 
 
 def table(outcome: Outcome) -> Table:
-    """One row a contender, then one a duel."""
+    """One row a contender, then one a duel: what it came to, the floor and the goal."""
     shown = Table("", f"{outcome.unit}/s", "seconds", "distance", title=outcome.name)
     for column in shown.columns[1:]:
         column.justify = "right"
@@ -28,7 +28,9 @@ def table(outcome: Outcome) -> Table:
         )
     shown.add_section()
     for ratio in outcome.ratios:
-        shown.add_row(f"{ratio.ours} : {ratio.peer}", _ratio(ratio))
+        duel = ratio.duel
+        aims = f"floor {duel.floor:g}", f"goal {duel.goal:g}"
+        shown.add_row(f"{duel.ours} : {duel.peer}", _ratio(ratio), *aims)
     return shown
 
 
@@ -50,16 +52,18 @@ def write_chart(path: Path, outcomes: Sequence[Outcome]) -> None:
     middles = [ratio.median for ratio in ratios]
     spread = [[r.median - r.least for r in ratios], [r.most - r.median for r in ratios]]
     axes.barh(_labels(outcomes), middles, xerr=spread, color=OURS, ecolor=LINE, capsize=3)
+    rows = range(len(ratios))
+    axes.scatter([ratio.duel.floor for ratio in ratios], rows, marker="|", s=200, color=FLOOR)
     axes.axvline(1.0, color=LINE, linewidth=1, linestyle="--")
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("times the speed of the peer: median, least, most")
+    axes.set_xlabel("times the speed of the peer: median, least, most; | is the floor")
     figure.savefig(path, dpi=150)
 
 
 def _labels(outcomes: Sequence[Outcome]) -> list[str]:
     return [
-        f"{outcome.name.split(' ')[0]}: {ratio.ours.removeprefix('shardrank ')} to {ratio.peer}"
+        f"{outcome.name}: {ratio.duel.ours.removeprefix('shardrank ')} to {ratio.duel.peer}"
         for outcome in outcomes
         for ratio in outcome.ratios
     ]

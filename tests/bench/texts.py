@@ -2,14 +2,13 @@
 
 import hashlib
 
-from pipelines.core.text import passage_text
 from pipelines.corpus.stdlib import StdlibPassage, known_item_queries, stdlib_documents
 
 
 def documents(count: int) -> list[str]:
     """The `count` docstrings whose ids have the lowest hashes, in the order of the hashes."""
     chosen = sorted(stdlib_documents(), key=_hash)[:count]
-    return [passage_text(passage.title, passage.text) for passage in chosen]
+    return [passage.text for passage in chosen]
 
 
 def questions(count: int) -> list[str]:
