@@ -1,18 +1,22 @@
 """A bi-encoder on one device: texts or stored ids → vectors (Reimers & Gurevych 2019)."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel
 
 from pipelines.core.protocols import Float32, Int32
 from pipelines.core.settings import EncoderSettings
+from pipelines.models.batch import Batch
 from pipelines.models.card import EncoderCard, read_encoder_card
-from pipelines.models.forward import Batch, Inputs, Runner, batch_tokens, padding_id
+from pipelines.models.forward import Inputs, Runner, batch_tokens, padding_id
 from pipelines.models.layout import read_layout
-from pipelines.models.loading import check_fingerprint, load_weights, move
+from pipelines.models.loading import DTYPES, check_fingerprint, load_weights, move, read_config
+from pipelines.models.network import Network, PaddedNetwork
+from pipelines.models.packed import PackedBert, is_packable
 from pipelines.models.pooling import POOLS
 from pipelines.models.resolve import resolve_model
 from pipelines.models.tokens import FastTokeniser, load_tokeniser
@@ -22,15 +26,15 @@ class TransformerEncoder:
     """A transformer, a pooling, perhaps a cut and a norm (protocol: Encoder).
 
     Equal input lists give equal bytes on one machine and thread count. The vector of one text may
-    differ in the last bits between two lists, since padding changes the order of sums.
+    differ in the last bits between two lists, since the size of a product orders its sums.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokeniser: FastTokeniser, card: EncoderCard, runner: Runner
+        self, network: Network, tokeniser: FastTokeniser, card: EncoderCard, runner: Runner
     ) -> None:
         self.card = card
         self.tokeniser = tokeniser
-        self._model = model
+        self._network = network
         self._runner = runner
         self._pool = POOLS[card.pooling]
         self._prefix, self._suffix = tokeniser.single_template()
@@ -59,8 +63,7 @@ class TransformerEncoder:
         return self.encode_ids([spans.ids for spans in self.tokeniser.encode(prompted)])
 
     def _vectors(self, batch: Batch) -> Tensor:
-        hidden = self._model(input_ids=batch.ids, attention_mask=batch.mask)[0]  # [b, t, width]
-        vectors = self._pool(hidden, batch.lengths)[:, : self.dim]  # float32[b, dim]
+        vectors = self._pool(self._network, batch)[:, : self.dim]  # float32[b, dim]
         return torch.nn.functional.normalize(vectors, dim=1) if self.card.normalise else vectors
 
 
@@ -83,9 +86,21 @@ def load_encoder(
     check_fingerprint(settings.model, fingerprint, card.fingerprint)
     folder = resolve_model(settings.model, settings.revision)
     transformer = read_layout(folder).transformer
-    model = load_weights(AutoModel, transformer, card.dtype, settings.trust_remote_code)
-    model.config.use_cache = False  # a causal model would keep keys and values for nothing
+    config = read_config(transformer, settings.trust_remote_code)
     runner = Runner(
-        batch_tokens(settings.batch_tokens, device), padding_id(model.config), move(model, device)
+        batch_tokens(settings.batch_tokens, device), padding_id(config), torch.device(device)
     )
-    return TransformerEncoder(model, load_tokeniser(folder), card, runner)
+    network = _load_network(transformer, card, settings.trust_remote_code, runner)
+    return TransformerEncoder(network, load_tokeniser(folder), card, runner)
+
+
+def _load_network(folder: Path, card: EncoderCard, trusted: bool, runner: Runner) -> Network:
+    config = read_config(folder, trusted)
+    if is_packable(config):
+        model = load_weights(AutoModel, folder, "fp32", trusted)
+        move(model, runner.device)
+        return PackedBert(model.state_dict(), config, DTYPES[card.dtype])
+    model = load_weights(AutoModel, folder, card.dtype, trusted)
+    move(model, runner.device)
+    model.config.use_cache = False  # a causal model would keep keys and values for nothing
+    return PaddedNetwork(model, runner.pad_id)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pipelines.core.batching import plan_batches
 from pipelines.core.protocols import Float32, Int32, Int64
+from pipelines.models.batch import Batch, send
 
 
 @dataclass(frozen=True)
@@ -18,30 +19,17 @@ class Inputs:
     Attributes:
         lengths: int32[n], tokens of each input.
         row: the ids of input i, int32[lengths[i]].
+        types: the token types of input i, likewise; none where the model has just one.
     """
 
     lengths: Int32
     row: Callable[[int], Int32]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A padded batch on the device: ids int64[b, t], lengths int64[b]; rows int64[b] on the CPU."""
-
-    rows: Int64
-    ids: Tensor
-    lengths: Tensor
-
-    @property
-    def mask(self) -> Tensor:
-        """int64[b, t]: 1 at real tokens, 0 at padding, which is on the right."""
-        places = torch.arange(self.ids.shape[1], device=self.ids.device)
-        return (places < self.lengths[:, None]).long()
+    types: Callable[[int], Int32] | None = None
 
 
 @dataclass(frozen=True)
 class Runner:
-    """How batches are cut and where they run: padded tokens in one, the padding id, the device."""
+    """How batches are cut and where they run: tokens in one, the id for padding, the device."""
 
     batch_tokens: int
     pad_id: int
@@ -63,22 +51,21 @@ class Runner:
         return results
 
     def _batch(self, inputs: Inputs, rows: Int64) -> Batch:
-        lengths = inputs.lengths[rows].astype(np.int64)
-        ids = np.full((len(rows), max(1, int(lengths.max()))), self.pad_id, np.int64)
-        for place, row in enumerate(rows):
-            ids[place, : lengths[place]] = inputs.row(int(row))
-        return Batch(rows, self.send(ids), self.send(np.maximum(lengths, 1)))
+        sizes = np.maximum(inputs.lengths[rows].astype(np.int64), 1)
+        ids = self._tokens(inputs.row, rows)
+        types = None if inputs.types is None else self._tokens(inputs.types, rows)
+        return Batch(rows, sizes, ids, types)
 
-    def send(self, array: Int64) -> Tensor:
-        """The array on the device; to a GPU it goes through pinned memory, without waiting."""
-        tensor = torch.from_numpy(array)
-        if self.device.type != "cuda":
-            return tensor.to(self.device)
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+    def _tokens(self, row: Callable[[int], Int32], rows: Int64) -> Tensor:
+        """int64[t]; an input without tokens has one padding token, so that it has a vector."""
+        empty = np.array([self.pad_id], np.int32)
+        tokens = [row(int(number)) for number in rows]
+        flat = np.concatenate([ids if len(ids) else empty for ids in tokens])
+        return send(flat.astype(np.int64), self.device)
 
 
 def batch_tokens(setting: int | None, device: str) -> int:
-    """Padded tokens in one forward pass: the setting, else what was fastest on such a device.
+    """Tokens in one forward pass: the setting, else what was fastest on such a device.
 
     Small batches stay in a CPU core's cache (1,024 beat 4,096 by 16% there); a GPU wants many.
     """

@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from pipelines.core.errors import InputError, IntegrityError
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_Model = TypeVar("_Model", bound=torch.nn.Module)
+#: Types of a forward pass, by their names in the settings.
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def load_weights(kind: Any, folder: Path, dtype: str, trust_remote_code: bool) -> PreTrainedModel:
@@ -31,7 +31,7 @@ def load_weights(kind: Any, folder: Path, dtype: str, trust_remote_code: bool) -
         with _quiet():
             model, report = kind.from_pretrained(
                 folder,
-                dtype=_DTYPES[dtype],
+                dtype=DTYPES[dtype],
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
                 local_files_only=True,
@@ -43,17 +43,17 @@ def load_weights(kind: Any, folder: Path, dtype: str, trust_remote_code: bool) -
     return model.eval()  # type: ignore[no-any-return]
 
 
-def cast(model: _Model, dtype: str) -> _Model:
-    """Cast all weights and buffers to "fp32", "bf16" or "fp16", in place."""
-    model.to(_DTYPES[dtype])
-    return model
+def read_config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
+    """The configuration in a model's folder; nothing is downloaded."""
+    found: PreTrainedConfig = AutoConfig.from_pretrained(
+        folder, trust_remote_code=trust_remote_code, local_files_only=True
+    )
+    return found
 
 
-def move(model: torch.nn.Module, device: str) -> torch.device:
-    """Move the model, in place, to the device of that name, and return that device."""
-    place = torch.device(device)
-    model.to(place)
-    return place
+def move(model: torch.nn.Module, device: torch.device) -> None:
+    """Move the model to the device, in place."""
+    model.to(device)
 
 
 def check_fingerprint(name: str, expected: str | None, found: str) -> None:

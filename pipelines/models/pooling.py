@@ -1,7 +1,6 @@
 """From a text's token vectors h_1 … h_n to one vector (Reimers & Gurevych 2019, arXiv:1908.10084).
 
-All take `hidden` float[b, t, d], padded on the right, and `lengths` int64[b], the real tokens of
-each row, at least one; all return float32[b, d]. Sums are in float32 whatever the model's type.
+All return float32[b, d]. Sums are in float32 whatever the model's type.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,26 +8,26 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-Pool = Callable[[Tensor, Tensor], Tensor]
+from pipelines.models.batch import Batch
+from pipelines.models.network import Network
+
+Pool = Callable[[Network, Batch], Tensor]
 
 
-def mean(hidden: Tensor, lengths: Tensor) -> Tensor:
-    """(1/n) · Σ_i h_i over the n real tokens."""
-    places = torch.arange(hidden.shape[1], device=hidden.device)  # int64[t]
-    mask = (places < lengths[:, None]).to(hidden.dtype)  # [b, t]
-    total = (hidden * mask[..., None]).sum(1, dtype=torch.float32)  # float32[b, d]
-    return total / lengths[:, None].float()
+def mean(network: Network, batch: Batch) -> Tensor:
+    """(1/n) · Σ_i h_i over the n tokens."""
+    hidden = network.hidden(batch).float()  # float32[t, d]
+    return torch.segment_reduce(hidden, "mean", lengths=batch.lengths)
 
 
-def cls(hidden: Tensor, lengths: Tensor) -> Tensor:
-    """h_1, the vector of the first token, [CLS] or <s>; the lengths do not matter."""
-    return hidden[:, 0].float()
+def cls(network: Network, batch: Batch) -> Tensor:
+    """h_1, the vector of the first token, [CLS] or <s>."""
+    return network.first(batch).float()
 
 
-def last(hidden: Tensor, lengths: Tensor) -> Tensor:
-    """h_n, the vector of the last real token: the only one that a causal model lets see all."""
-    rows = torch.arange(hidden.shape[0], device=hidden.device)  # int64[b]
-    return hidden[rows, lengths - 1].float()
+def last(network: Network, batch: Batch) -> Tensor:
+    """h_n, the vector of the last token: the only one that a causal model lets see all."""
+    return network.hidden(batch)[batch.ends[1:] - 1].float()
 
 
 POOLS: Mapping[str, Pool] = {"mean": mean, "cls": cls, "last": last}

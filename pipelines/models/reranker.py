@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from pipelines.core.errors import InputError
 from pipelines.core.protocols import Bool, Int32, PairScores
@@ -18,9 +17,11 @@ from pipelines.models.card import (
     read_reranker_card,
     reranker_folders,
 )
-from pipelines.models.forward import Batch, Inputs, Runner, batch_tokens, padding_id
+from pipelines.models.forward import Inputs, Runner, batch_tokens, padding_id
 from pipelines.models.layout import read_layout
-from pipelines.models.loading import cast, check_fingerprint, load_weights, move
+from pipelines.models.loading import DTYPES, check_fingerprint, load_weights, move, read_config
+from pipelines.models.network import Classifier, PaddedClassifier
+from pipelines.models.packed import PackedClassifier, is_packable
 from pipelines.models.tokens import FastTokeniser, load_tokeniser
 
 
@@ -37,15 +38,21 @@ class CrossEncoderReranker:
     """A sequence classifier with one label (protocol: Reranker). Logits are raw: no sigmoid."""
 
     def __init__(
-        self, model: PreTrainedModel, tokeniser: FastTokeniser, card: RerankerCard, runner: Runner
+        self,
+        classifier: Classifier,
+        tokeniser: FastTokeniser,
+        card: RerankerCard,
+        runner: Runner,
+        token_types: int,
     ) -> None:
+        """`token_types` that the model has: RoBERTa has one and DistilBERT none, so they are told
+        nothing of where the passage begins."""
         self.card = card
         self._tokeniser = tokeniser
-        self._model = model
+        self._classifier = classifier
         self._runner = runner
         self._template = tokeniser.pair_template()
-        # RoBERTa has one token type and DistilBERT none, so they are told nothing.
-        self._typed = 0 < max(self._template.types) < getattr(model.config, "type_vocab_size", 0)
+        self._typed = 0 < max(self._template.types) < token_types
 
     @property
     def tokeniser(self) -> FastTokeniser:
@@ -69,26 +76,16 @@ class CrossEncoderReranker:
             return np.concatenate(parts)
 
         second = len(template.prefix) + cuts.queries + len(template.middle)  # where it begins
-
-        def step(batch: Batch) -> Tensor:
-            return self._logits(batch, second[batch.rows])
-
         lengths = (template.specials + cuts.queries + cuts.passages).astype(np.int32)
-        logits = self._runner.run(Inputs(lengths, row), step, dim=1)  # float32[n, 1]
+
+        def types(i: int) -> Int32:
+            return np.repeat(
+                np.array(template.types, np.int32), [second[i], lengths[i] - second[i]]
+            )
+
+        inputs = Inputs(lengths, row, types if self._typed else None)
+        logits = self._runner.run(inputs, self._classifier, dim=1)  # float32[n, 1]
         return PairScores(logits[:, 0], cuts.truncated)
-
-    def _logits(self, batch: Batch, second: Int32) -> Tensor:
-        types = {"token_type_ids": self._types(batch, second)} if self._typed else {}
-        output = self._model(input_ids=batch.ids, attention_mask=batch.mask, **types)
-        return output.logits.float()  # type: ignore[no-any-return]
-
-    def _types(self, batch: Batch, second: Int32) -> Tensor:
-        """int64[b, t] token types: the query's half, the passage's half, and 0 at padding."""
-        first, other = self._template.types
-        starts = self._runner.send(second.astype(np.int64))  # int64[b]
-        places = torch.arange(batch.ids.shape[1], device=batch.ids.device)  # int64[t]
-        halves = torch.where(places < starts[:, None], first, other)
-        return halves * batch.mask
 
 
 def cut_pairs(queries: Int32, passages: Int32, room: int) -> Cuts:
@@ -123,27 +120,38 @@ def load_reranker(
     card = read_reranker_card(settings)
     check_fingerprint(settings.model, fingerprint, card.fingerprint)
     folders = reranker_folders(settings)
-    model = _load_model(folders, card.dtype, settings.trust_remote_code)
+    config = read_config(read_layout(folders.base).transformer, settings.trust_remote_code)
     runner = Runner(
-        batch_tokens(settings.batch_tokens, device), padding_id(model.config), move(model, device)
+        batch_tokens(settings.batch_tokens, device), padding_id(config), torch.device(device)
     )
-    return CrossEncoderReranker(model, load_tokeniser(folders.base), card, runner)
+    token_types = getattr(config, "type_vocab_size", 0)
+    classifier = _load_classifier(folders, card, settings.trust_remote_code, runner)
+    return CrossEncoderReranker(classifier, load_tokeniser(folders.base), card, runner, token_types)
 
 
-def _load_model(folders: RerankerFolders, dtype: str, trust_remote_code: bool) -> PreTrainedModel:
+def _load_classifier(
+    folders: RerankerFolders, card: RerankerCard, trusted: bool, runner: Runner
+) -> Classifier:
+    config = read_config(read_layout(folders.base).transformer, trusted)
+    packable = is_packable(config)
+    model = _load_model(folders, "fp32" if packable else card.dtype, trusted)
+    move(model, runner.device)
+    if packable:
+        return PackedClassifier(model.state_dict(), config, DTYPES[card.dtype])
+    return PaddedClassifier(model, runner.pad_id)
+
+
+def _load_model(folders: RerankerFolders, dtype: str, trusted: bool) -> PreTrainedModel:
     if folders.adapter is not None:
-        return cast(load_adapter(folders.adapter, folders.base), dtype)
+        return load_adapter(folders.adapter, folders.base)
     folder = read_layout(folders.base).transformer
-    config = AutoConfig.from_pretrained(
-        folder, trust_remote_code=trust_remote_code, local_files_only=True
-    )
-    if config.num_labels != 1:
+    labels = read_config(folder, trusted).num_labels
+    if labels != 1:
         raise InputError(
-            f"{folder} has {config.num_labels} labels; a reranker has one, its relevance.",
+            f"{folder} has {labels} labels; a reranker has one, its relevance.",
             "Name a cross-encoder that was trained with num_labels = 1.",
         )
-    kind = AutoModelForSequenceClassification
-    return load_weights(kind, folder, dtype, trust_remote_code)
+    return load_weights(AutoModelForSequenceClassification, folder, dtype, trusted)
 
 
 def _lengths(rows: Sequence[Int32]) -> Int32:

@@ -1,0 +1,52 @@
+"""Attention within inputs that stand one after another (Vaswani et al. 2017, arXiv:1706.03762)."""
+
+import torch
+from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
+from torch.nn.functional import scaled_dot_product_attention
+
+from pipelines.models.batch import Batch
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
+    """softmax(q·kᵀ/√d)·v of each head, each token among those of its own input.
+
+    Args:
+        queries: [t, heads, d] of all tokens, or [b, heads, d] of the first ones only.
+        keys, values: [t, heads, d] of all tokens.
+        batch: where inputs begin and end.
+
+    Returns:
+        As queries, with the heads side by side: [t or b, heads · d].
+    """
+    fast = queries.is_cuda and queries.dtype in (torch.float16, torch.bfloat16)
+    way = _varlen if fast else _grouped
+    return way(queries, keys, values, batch).flatten(1)
+
+
+def _varlen(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
+    """FlashAttention over uneven lengths: one launch for the whole batch, on a GPU in 16 bits."""
+    inner = batch.ends.int()
+    firsts = len(queries) != len(keys)
+    outer = torch.arange(len(inner), device=inner.device, dtype=torch.int32) if firsts else inner
+    most = 1 if firsts else batch.longest
+    found = varlen_attn(queries, keys, values, outer, inner, most, batch.longest)
+    assert isinstance(found, Tensor)
+    return found
+
+
+def _grouped(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
+    """Inputs of one length together, group by group."""
+    found = torch.empty_like(queries)
+    heads, width = keys.shape[1:]
+    token = query = 0
+    for count, length in batch.groups:
+        asked = 1 if len(queries) != len(keys) else length
+        mine = slice(query, query + count * asked)
+        theirs = slice(token, token + count * length)
+        q = queries[mine].view(count, asked, heads, width).transpose(1, 2)
+        k, v = (x[theirs].view(count, length, heads, width).transpose(1, 2) for x in (keys, values))
+        out = found[mine].view(count, asked, heads, width)
+        out.copy_(scaled_dot_product_attention(q, k, v).transpose(1, 2))
+        token, query = theirs.stop, mine.stop
+    return found

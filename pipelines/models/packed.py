@@ -1,0 +1,180 @@
+"""BERT and its likes without padding (Devlin et al. 2019, arXiv:1810.04805).
+
+A batch is one run of tokens: the linear layers see [t, d], and only attention knows where inputs
+begin and end. The stream between the layers is float32 whatever the type of the products: measured
+on 400 docstrings, 1 - cosine to float32 is 2.9e-5 at most that way in bf16, and 7.5e-5 with all in
+bf16. Where only the first token's state is wanted, the last layer computes no other: of its 12·d²
+multiplications a token, 2·d² remain.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import gelu, layer_norm, linear
+from transformers import PreTrainedConfig
+
+from pipelines.models.attention import attend
+from pipelines.models.batch import Batch
+
+#: Architectures with BERT's layers, by model_type; the second number positions from pad + 1 on.
+_PLAIN, _OFFSET = ("bert",), ("roberta", "xlm-roberta", "camembert")
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """What the weights' shapes do not tell.
+
+    Attributes:
+        heads: of attention.
+        epsilon: of layer normalisation.
+        first_position: the number of an input's first position.
+    """
+
+    heads: int
+    epsilon: float
+    first_position: int
+
+    @classmethod
+    def of(cls, config: PreTrainedConfig) -> "Shape":
+        """From a configuration that `is_packable`."""
+        first = int(config.pad_token_id or 0) + 1 if config.model_type in _OFFSET else 0
+        return cls(config.num_attention_heads, config.layer_norm_eps, first)
+
+
+class Linear:
+    """x·Wᵀ + b in the type of W, from a float32 or same-typed x."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
+        self._weight = weight.to(dtype).contiguous()
+        self._bias = bias.to(dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return linear(x.to(self._weight.dtype), self._weight, self._bias)
+
+    def part(self, begin: int, end: int | None) -> "Linear":
+        """The map to some of the outputs only; it shares the memory."""
+        return Linear(self._weight[begin:end], self._bias[begin:end], self._weight.dtype)
+
+
+class Norm:
+    """Layer normalisation in float32 (Ba et al. 2016, arXiv:1607.06450)."""
+
+    def __init__(self, state: State, name: str, epsilon: float) -> None:
+        self._weight = state[f"{name}.weight"].float()
+        self._bias = state[f"{name}.bias"].float()
+        self._epsilon = epsilon
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return layer_norm(x, self._weight.shape, self._weight, self._bias, self._epsilon)
+
+
+class Layer:
+    """One layer: attention, then two linear maps, each added to the stream and normalised."""
+
+    def __init__(self, state: State, name: str, shape: Shape, dtype: torch.dtype) -> None:
+        def joined(*maps: str) -> Linear:
+            weights, biases = (
+                torch.cat([state[f"{name}.{each}.{kind}"] for each in maps])
+                for kind in ("weight", "bias")
+            )
+            return Linear(weights, biases, dtype)
+
+        own = "attention.self"
+        self._heads = shape.heads
+        self._all = joined(f"{own}.query", f"{own}.key", f"{own}.value")
+        width = len(state[f"{name}.{own}.query.bias"])
+        self._query, self._key_value = self._all.part(0, width), self._all.part(width, None)
+        self._out = joined("attention.output.dense")
+        self._norm = Norm(state, f"{name}.attention.output.LayerNorm", shape.epsilon)
+        self._up, self._down = joined("intermediate.dense"), joined("output.dense")
+        self._last_norm = Norm(state, f"{name}.output.LayerNorm", shape.epsilon)
+
+    def __call__(self, x: Tensor, batch: Batch) -> Tensor:
+        """float32[t, d] → float32[t, d]."""
+        queries, keys, values = self._all(x).view(len(x), 3, self._heads, -1).unbind(1)
+        return self._finish(x, attend(queries, keys, values, batch))
+
+    def first(self, x: Tensor, batch: Batch) -> Tensor:
+        """float32[t, d] → float32[b, d], of the first token of each input."""
+        head = x[batch.ends[:-1]]
+        queries = self._query(head).view(len(head), self._heads, -1)
+        keys, values = self._key_value(x).view(len(x), 2, self._heads, -1).unbind(1)
+        return self._finish(head, attend(queries, keys, values, batch))
+
+    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = self._norm(x + self._out(attended))
+        return self._last_norm(x + self._down(gelu(self._up(x))))
+
+
+class PackedBert:
+    """BERT's encoder (protocol: Network)."""
+
+    def __init__(self, state: State, config: PreTrainedConfig, dtype: torch.dtype) -> None:
+        """From a state dict whose names begin with "embeddings." and "encoder."."""
+        shape = Shape.of(config)
+        self._words = state["embeddings.word_embeddings.weight"].float()
+        self._positions = state["embeddings.position_embeddings.weight"].float()
+        self._types = state["embeddings.token_type_embeddings.weight"].float()
+        self._norm = Norm(state, "embeddings.LayerNorm", shape.epsilon)
+        self._first_position = shape.first_position
+        self._layers = [
+            Layer(state, f"encoder.layer.{number}", shape, dtype)
+            for number in range(config.num_hidden_layers)
+        ]
+
+    def hidden(self, batch: Batch) -> Tensor:
+        x = self._embed(batch)
+        for layer in self._layers:
+            x = layer(x, batch)
+        return x
+
+    def first(self, batch: Batch) -> Tensor:
+        x = self._embed(batch)
+        for layer in self._layers[:-1]:
+            x = layer(x, batch)
+        return self._layers[-1].first(x, batch)
+
+    def _embed(self, batch: Batch) -> Tensor:
+        types = self._types[0] if batch.types is None else self._types[batch.types]
+        places = self._positions[batch.places + self._first_position]
+        return self._norm(self._words[batch.ids] + places + types)
+
+
+class PackedClassifier:
+    """BERT with a head of two linear maps over its first token (protocol: Classifier)."""
+
+    def __init__(self, state: State, config: PreTrainedConfig, dtype: torch.dtype) -> None:
+        body = "bert" if config.model_type in _PLAIN else "roberta"
+        pooler, out = (
+            ("bert.pooler.dense", "classifier")
+            if body == "bert"
+            else ("classifier.dense", "classifier.out_proj")
+        )
+        self._bert = PackedBert(_below(state, f"{body}."), config, dtype)
+        self._pooler, self._out = (
+            Linear(state[f"{name}.weight"], state[f"{name}.bias"], torch.float32)
+            for name in (pooler, out)
+        )
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return self._out(torch.tanh(self._pooler(self._bert.first(batch))))
+
+
+def is_packable(config: Any) -> bool:
+    """Whether the forward pass of this file is the model's: BERT's layers, and nothing besides."""
+    return (
+        config.model_type in _PLAIN + _OFFSET
+        and getattr(config, "position_embedding_type", "absolute") == "absolute"
+        and config.hidden_act == "gelu"
+        and not config.is_decoder
+        and not getattr(config, "auto_map", None)
+    )
+
+
+def _below(state: State, prefix: str) -> State:
+    return {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
