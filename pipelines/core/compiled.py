@@ -12,10 +12,14 @@ from numba import njit
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+#: Without the interpreter's lock; x / 0 is infinite as in numpy, whose check would forbid vectors.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+
+
 def compiled(function: Function) -> Function:
     """The function as machine code; it holds no GIL. Bounds are not checked: the caller does."""
     try:
-        kept: Any = njit(nogil=True, cache=True)(function)
+        kept: Any = njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # no folder to keep it in: every process compiles for itself
-        kept = njit(nogil=True)(function)
+        kept = njit(**_OPTIONS)(function)
     return kept  # type: ignore[no-any-return]

@@ -17,7 +17,8 @@ from pydantic import (
 
 from pipelines.core.errors import SettingsError
 
-Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+_DTYPE = "of the forward pass: fp32, bf16, fp16, or int8 (CPUs only); auto: as the model's files"
 Pooling = Literal["auto", "mean", "cls", "last"]
 
 
@@ -90,7 +91,7 @@ class EncoderSettings(Table):
     dim: int | None = Field(
         None, ge=1, description="keep the first components only (Matryoshka), then normalise"
     )
-    dtype: Dtype = Field("auto", description="of the forward pass; auto: as the model's files")
+    dtype: Dtype = Field("auto", description=_DTYPE)
     stored: Literal["fp16", "fp32"] = Field("fp16", description="type of the stored vectors")
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     batch_tokens: int | None = resize(
@@ -202,7 +203,7 @@ class RerankerSettings(Table):
         description="a in a·logit + (1-a)·retrieval score; none: as the model says, else 1",
     )
     max_tokens: int | None = Field(None, ge=8, description="the longest pair in tokens")
-    dtype: Dtype = Field("auto", description="of the forward pass; auto: as the model's files")
+    dtype: Dtype = Field("auto", description=_DTYPE)
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     batch_tokens: int | None = resize(
         None, "padded tokens in one forward pass; none: 1024 on a CPU, 65536 on a GPU", ge=1

@@ -1,7 +1,6 @@
 """A bi-encoder on one device: texts or stored ids → vectors (Reimers & Gurevych 2019)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,11 +11,12 @@ from pipelines.core.protocols import Float32, Int32
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.batch import Batch
 from pipelines.models.card import EncoderCard, read_encoder_card
-from pipelines.models.forward import Inputs, Runner, batch_tokens, padding_id
-from pipelines.models.layout import read_layout
-from pipelines.models.loading import DTYPES, check_fingerprint, load_weights, move, read_config
+from pipelines.models.forward import Inputs, Runner, make_runner
+from pipelines.models.layout import Layout, read_layout
+from pipelines.models.limits import is_packable
+from pipelines.models.loading import check_fingerprint, load_weights, move
 from pipelines.models.network import Network, PaddedNetwork
-from pipelines.models.packed import PackedBert, is_packable
+from pipelines.models.packed import PackedBert
 from pipelines.models.pooling import POOLS
 from pipelines.models.resolve import resolve_model
 from pipelines.models.tokens import FastTokeniser, load_tokeniser
@@ -85,22 +85,17 @@ def load_encoder(
     card = read_encoder_card(settings)
     check_fingerprint(settings.model, fingerprint, card.fingerprint)
     folder = resolve_model(settings.model, settings.revision)
-    transformer = read_layout(folder).transformer
-    config = read_config(transformer, settings.trust_remote_code)
-    runner = Runner(
-        batch_tokens(settings.batch_tokens, device), padding_id(config), torch.device(device)
-    )
-    network = _load_network(transformer, card, settings.trust_remote_code, runner)
+    runner = make_runner(read_layout(folder), settings.batch_tokens, device, card.dtype)
+    network = _load_network(read_layout(folder), card.dtype, settings.trust_remote_code, runner)
     return TransformerEncoder(network, load_tokeniser(folder), card, runner)
 
 
-def _load_network(folder: Path, card: EncoderCard, trusted: bool, runner: Runner) -> Network:
-    config = read_config(folder, trusted)
-    if is_packable(config):
-        model = load_weights(AutoModel, folder, "fp32", trusted)
+def _load_network(layout: Layout, dtype: str, trusted: bool, runner: Runner) -> Network:
+    if is_packable(layout.config):
+        model = load_weights(AutoModel, layout.transformer, "fp32", trusted)
         move(model, runner.device)
-        return PackedBert(model.state_dict(), config, DTYPES[card.dtype])
-    model = load_weights(AutoModel, folder, card.dtype, trusted)
+        return PackedBert(model.state_dict(), model.config, dtype)
+    model = load_weights(AutoModel, layout.transformer, dtype, trusted)
     move(model, runner.device)
     model.config.use_cache = False  # a causal model would keep keys and values for nothing
     return PaddedNetwork(model, runner.pad_id)

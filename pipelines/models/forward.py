@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from pipelines.core.batching import plan_batches
+from pipelines.core.errors import SettingsError
 from pipelines.core.protocols import Float32, Int32, Int64
 from pipelines.models.batch import Batch, send
+from pipelines.models.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,26 @@ class Runner:
         return send(flat.astype(np.int64), self.device)
 
 
-def batch_tokens(setting: int | None, device: str) -> int:
-    """Tokens in one forward pass: the setting, else what was fastest on such a device.
+def make_runner(layout: Layout, batch_tokens: int | None, device: str, dtype: str) -> Runner:
+    """How a model of that folder runs.
 
-    Small batches stay in a CPU core's cache (1,024 beat 4,096 by 16% there); a GPU wants many.
+    Small batches stay in a CPU core's cache (1,024 tokens beat 4,096 by 16% there); a GPU wants
+    many. The padding id is the model's own, since some number positions by it, else 0.
+
+    Args:
+        layout: the model's folder.
+        batch_tokens: the setting; none: what was fastest on such a device.
+        device: torch's name of a device, such as "cpu" or "cuda".
+        dtype: of the forward pass.
+
+    Raises:
+        SettingsError: 8 bits, but the device is no CPU.
     """
-    return setting or (1024 if device == "cpu" else 65_536)
-
-
-def padding_id(config: object) -> int:
-    """The id that fills short rows: the model's own, since some number positions by it, else 0."""
-    found = getattr(config, "pad_token_id", None)
-    return 0 if found is None else int(found)
+    if dtype == "int8" and device != "cpu":
+        raise SettingsError(
+            f"dtype = int8 runs on CPUs only; this worker has {device!r}.",
+            "Set dtype = bf16, or cluster.gpu = never.",
+        )
+    pad_id = layout.config.get("pad_token_id") or 0
+    tokens = batch_tokens or (1024 if device == "cpu" else 65_536)
+    return Runner(tokens, int(pad_id), torch.device(device))

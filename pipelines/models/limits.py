@@ -14,6 +14,8 @@ _OFFSET_POSITIONS = frozenset(
     {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet",
      "longformer", "data2vec-text", "xmod", "luke", "mluke", "ibert"}
 )  # fmt: skip
+#: Architectures with BERT's layers and none besides, which packed.py runs.
+_PACKABLE = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")
 _DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp32"}
 
@@ -26,8 +28,24 @@ def positions(config: Mapping[str, Any]) -> int | None:
     most = config.get("max_position_embeddings", config.get("n_positions"))
     if most is None or int(most) <= 0:
         return None
-    offset = config.get("model_type") in _OFFSET_POSITIONS
+    offset = numbers_from_pad(config.get("model_type"))
     return int(most) - (int(config.get("pad_token_id", 1)) + 1 if offset else 0)
+
+
+def numbers_from_pad(model_type: Any) -> bool:
+    """Whether such a model's first position is pad_token_id + 1 rather than 0."""
+    return model_type in _OFFSET_POSITIONS
+
+
+def is_packable(config: Mapping[str, Any]) -> bool:
+    """Whether packed.py's forward pass is the model's: it runs without padding, and in 8 bits."""
+    return (
+        config.get("model_type") in _PACKABLE
+        and config.get("position_embedding_type", "absolute") == "absolute"
+        and config.get("hidden_act", "gelu") == "gelu"
+        and not config.get("is_decoder")
+        and not config.get("auto_map")
+    )
 
 
 def max_tokens(layout: Layout, setting: int | None, table: str) -> int:
@@ -71,12 +89,21 @@ def width(config: Mapping[str, Any]) -> int:
 
 
 def dtype(config: Mapping[str, Any], setting: str) -> str:
-    """The type of the forward pass: "fp32", "bf16" or "fp16".
+    """The type of the forward pass: "fp32", "bf16", "fp16" or "int8".
 
     "auto" takes the type of the files, except that fp16 files run in fp32, which holds their
     weights exactly: fp16 overflows in some models and is slow on CPUs, and a fingerprint must
     not depend on the device.
+
+    Raises:
+        SettingsError: "int8", but the model is none that runs in 8 bits.
     """
+    if setting == "int8" and not is_packable(config):
+        raise SettingsError(
+            f"dtype = int8 is for {', '.join(sorted(_PACKABLE))} with GELU and absolute positions; "
+            f"this model is {config.get('model_type')!r}.",
+            "Set dtype = bf16.",
+        )
     if setting != "auto":
         return setting
     found = str(config.get("dtype") or config.get("torch_dtype") or "float32")

@@ -1,4 +1,5 @@
-"""BERT and its likes without padding (Devlin et al. 2019, arXiv:1810.04805).
+"""BERT and its likes without padding (Devlin et al. 2019, arXiv:1810.04805): `is_packable` in
+limits.py says which models these are.
 
 A batch is one run of tokens: the linear layers see [t, d], and only attention knows where inputs
 begin and end. The stream between the layers is float32 whatever the type of the products: measured
@@ -9,18 +10,16 @@ multiplications a token, 2·d² remain.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import gelu, layer_norm, linear
+from torch.nn.functional import layer_norm
 from transformers import PreTrainedConfig
 
 from pipelines.models.attention import attend
 from pipelines.models.batch import Batch
-
-#: Architectures with BERT's layers, by model_type; the second number positions from pad + 1 on.
-_PLAIN, _OFFSET = ("bert",), ("roberta", "xlm-roberta", "camembert")
+from pipelines.models.limits import numbers_from_pad
+from pipelines.models.linear import FloatLinear, Linear, MakeLinear, linear_maps
 
 State = Mapping[str, Tensor]
 
@@ -42,23 +41,9 @@ class Shape:
     @classmethod
     def of(cls, config: PreTrainedConfig) -> "Shape":
         """From a configuration that `is_packable`."""
-        first = int(config.pad_token_id or 0) + 1 if config.model_type in _OFFSET else 0
+        offset = numbers_from_pad(config.model_type)
+        first = int(config.pad_token_id or 0) + 1 if offset else 0
         return cls(config.num_attention_heads, config.layer_norm_eps, first)
-
-
-class Linear:
-    """x·Wᵀ + b in the type of W, from a float32 or same-typed x."""
-
-    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
-        self._weight = weight.to(dtype).contiguous()
-        self._bias = bias.to(dtype)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return linear(x.to(self._weight.dtype), self._weight, self._bias)
-
-    def part(self, begin: int, end: int | None) -> "Linear":
-        """The map to some of the outputs only; it shares the memory."""
-        return Linear(self._weight[begin:end], self._bias[begin:end], self._weight.dtype)
 
 
 class Norm:
@@ -76,13 +61,13 @@ class Norm:
 class Layer:
     """One layer: attention, then two linear maps, each added to the stream and normalised."""
 
-    def __init__(self, state: State, name: str, shape: Shape, dtype: torch.dtype) -> None:
+    def __init__(self, state: State, name: str, shape: Shape, make: MakeLinear) -> None:
         def joined(*maps: str) -> Linear:
             weights, biases = (
                 torch.cat([state[f"{name}.{each}.{kind}"] for each in maps])
                 for kind in ("weight", "bias")
             )
-            return Linear(weights, biases, dtype)
+            return make(weights, biases)
 
         own = "attention.self"
         self._heads = shape.heads
@@ -108,13 +93,13 @@ class Layer:
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
         x = self._norm(x + self._out(attended))
-        return self._last_norm(x + self._down(gelu(self._up(x))))
+        return self._last_norm(x + self._down(self._up.gelu(x)))
 
 
 class PackedBert:
     """BERT's encoder (protocol: Network)."""
 
-    def __init__(self, state: State, config: PreTrainedConfig, dtype: torch.dtype) -> None:
+    def __init__(self, state: State, config: PreTrainedConfig, dtype: str) -> None:
         """From a state dict whose names begin with "embeddings." and "encoder."."""
         shape = Shape.of(config)
         self._words = state["embeddings.word_embeddings.weight"].float()
@@ -123,7 +108,7 @@ class PackedBert:
         self._norm = Norm(state, "embeddings.LayerNorm", shape.epsilon)
         self._first_position = shape.first_position
         self._layers = [
-            Layer(state, f"encoder.layer.{number}", shape, dtype)
+            Layer(state, f"encoder.layer.{number}", shape, linear_maps(dtype))
             for number in range(config.num_hidden_layers)
         ]
 
@@ -148,8 +133,8 @@ class PackedBert:
 class PackedClassifier:
     """BERT with a head of two linear maps over its first token (protocol: Classifier)."""
 
-    def __init__(self, state: State, config: PreTrainedConfig, dtype: torch.dtype) -> None:
-        body = "bert" if config.model_type in _PLAIN else "roberta"
+    def __init__(self, state: State, config: PreTrainedConfig, dtype: str) -> None:
+        body = "bert" if config.model_type == "bert" else "roberta"
         pooler, out = (
             ("bert.pooler.dense", "classifier")
             if body == "bert"
@@ -157,23 +142,11 @@ class PackedClassifier:
         )
         self._bert = PackedBert(_below(state, f"{body}."), config, dtype)
         self._pooler, self._out = (
-            Linear(state[f"{name}.weight"], state[f"{name}.bias"], torch.float32)
-            for name in (pooler, out)
+            FloatLinear(state[f"{name}.weight"], state[f"{name}.bias"]) for name in (pooler, out)
         )
 
     def __call__(self, batch: Batch) -> Tensor:
         return self._out(torch.tanh(self._pooler(self._bert.first(batch))))
-
-
-def is_packable(config: Any) -> bool:
-    """Whether the forward pass of this file is the model's: BERT's layers, and nothing besides."""
-    return (
-        config.model_type in _PLAIN + _OFFSET
-        and getattr(config, "position_embedding_type", "absolute") == "absolute"
-        and config.hidden_act == "gelu"
-        and not config.is_decoder
-        and not getattr(config, "auto_map", None)
-    )
 
 
 def _below(state: State, prefix: str) -> State:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from pipelines.core.errors import InputError
@@ -17,11 +16,12 @@ from pipelines.models.card import (
     read_reranker_card,
     reranker_folders,
 )
-from pipelines.models.forward import Inputs, Runner, batch_tokens, padding_id
+from pipelines.models.forward import Inputs, Runner, make_runner
 from pipelines.models.layout import read_layout
-from pipelines.models.loading import DTYPES, check_fingerprint, load_weights, move, read_config
+from pipelines.models.limits import is_packable
+from pipelines.models.loading import check_fingerprint, load_weights, move, read_config
 from pipelines.models.network import Classifier, PaddedClassifier
-from pipelines.models.packed import PackedClassifier, is_packable
+from pipelines.models.packed import PackedClassifier
 from pipelines.models.tokens import FastTokeniser, load_tokeniser
 
 
@@ -120,28 +120,26 @@ def load_reranker(
     card = read_reranker_card(settings)
     check_fingerprint(settings.model, fingerprint, card.fingerprint)
     folders = reranker_folders(settings)
-    config = read_config(read_layout(folders.base).transformer, settings.trust_remote_code)
-    runner = Runner(
-        batch_tokens(settings.batch_tokens, device), padding_id(config), torch.device(device)
-    )
-    token_types = getattr(config, "type_vocab_size", 0)
-    classifier = _load_classifier(folders, card, settings.trust_remote_code, runner)
+    layout = read_layout(folders.base)
+    runner = make_runner(layout, settings.batch_tokens, device, card.dtype)
+    classifier = _load_classifier(folders, card.dtype, settings.trust_remote_code, runner)
+    token_types = int(layout.config.get("type_vocab_size", 0))
     return CrossEncoderReranker(classifier, load_tokeniser(folders.base), card, runner, token_types)
 
 
 def _load_classifier(
-    folders: RerankerFolders, card: RerankerCard, trusted: bool, runner: Runner
+    folders: RerankerFolders, dtype: str, trusted: bool, runner: Runner
 ) -> Classifier:
-    config = read_config(read_layout(folders.base).transformer, trusted)
-    packable = is_packable(config)
-    model = _load_model(folders, "fp32" if packable else card.dtype, trusted)
+    packable = is_packable(read_layout(folders.base).config)
+    model = _load_model(folders, "fp32" if packable else dtype, trusted)
     move(model, runner.device)
     if packable:
-        return PackedClassifier(model.state_dict(), config, DTYPES[card.dtype])
+        return PackedClassifier(model.state_dict(), model.config, dtype)
     return PaddedClassifier(model, runner.pad_id)
 
 
 def _load_model(folders: RerankerFolders, dtype: str, trusted: bool) -> PreTrainedModel:
+    """An adapter belongs to a BERT, which is packable, so that `dtype` is fp32 for it."""
     if folders.adapter is not None:
         return load_adapter(folders.adapter, folders.base)
     folder = read_layout(folders.base).transformer
