@@ -7,15 +7,14 @@ from rich.table import Table
 from jobs.console import console
 from pipelines.core.pools import Pool, Resources, plan_pool
 from pipelines.core.settings import ClusterSettings, Settings
-from pipelines.core.sizing import estimate, plan_index
+from pipelines.core.sizing import BYTES_PER_TOKEN, estimate, plan_index
 from pipelines.corpus.compare import Mode
 from pipelines.indexing import IndexPlan, plan_indexing
 from pipelines.ranking import plan_ranking
 from pipelines.stages.workspace import open_workspace
 
-#: Rules of thumb, used only to say sizes before the text is read.
+#: A rule of thumb, used only to say sizes before the text is read.
 TEXT_PER_COMPRESSED_BYTE = 3.0
-BYTES_PER_TOKEN = 4.3
 
 
 def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> None:

@@ -6,16 +6,13 @@ from typing import Any
 
 from pipelines.core.drift import drifted, outgrown
 from pipelines.core.layout import Limits, Size, plan_folds, plan_rewrites
-from pipelines.core.sizing import IndexPlan, plan_index, plan_shards
+from pipelines.core.sizing import EXACT_SHARD_PASSAGES, IndexPlan, plan_index, plan_shards
 from pipelines.core.version import Codec, Part, Shard, Version
 from pipelines.models.card import EncoderCard
 from pipelines.stages.audit import Index, audit
 from pipelines.stages.build import build, train
 from pipelines.stages.compact import compact
 from pipelines.stages.runner import Context
-
-#: Passages of a shard that has no file: small, so that exact search spreads over the workers.
-EXACT_SHARD_PASSAGES = 16_384
 
 
 @dataclass(frozen=True)

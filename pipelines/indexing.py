@@ -16,7 +16,7 @@ from pipelines.core.fingerprint import fingerprint
 from pipelines.core.gate import Change, Refusal, collapsed, refusals
 from pipelines.core.layout import Limits
 from pipelines.core.settings import Settings
-from pipelines.core.sizing import refuse_misfits
+from pipelines.core.sizing import default_part_size, refuse_misfits
 from pipelines.core.units import Done, FileRef, total
 from pipelines.core.version import Part, Version
 from pipelines.corpus.compare import Mode
@@ -27,7 +27,6 @@ from pipelines.stages.delete import delete, read_ids
 from pipelines.stages.embed import embed
 from pipelines.stages.ingest import (
     Cutting,
-    default_part_size,
     ingest,
     parts_of,
     passage_limit,

@@ -28,6 +28,22 @@ OPQ_BELOW_BITS = 2
 #: Bytes of one vector's position in a shard.
 ID_BYTES = 8
 
+#: Text of one token, about; used only to say sizes before the text is read.
+BYTES_PER_TOKEN = 4.3
+
+#: Ids of the corpus compared in one process.
+KEYS_PER_RANGE = 4_000_000
+
+#: Parts read by one unit of sampling.
+SAMPLED_PARTS_PER_UNIT = 32
+
+#: Passages of a shard that has no file: small, so that exact search spreads over the workers.
+EXACT_SHARD_PASSAGES = 16_384
+
+#: Pairs in a unit of reranking, about: enough for even batches, few enough to lose little to a
+#: kill.
+PAIRS_PER_UNIT = 1024
+
 
 @dataclass(frozen=True)
 class IndexPlan:
@@ -70,6 +86,15 @@ class Sizes:
     shard: int
     training: int
     build: int
+
+
+def default_part_size(corpus_bytes: int) -> int:
+    """Passages in a part: about 32 parts of ~1 kB passages, a power of two from 512 to 16,384.
+
+    Few enough that a part costs nothing to keep, enough that a kill loses little.
+    """
+    wanted = max(1, corpus_bytes // 1000 // 32)
+    return min(16_384, max(512, 1 << (wanted.bit_length() - 1)))
 
 
 def plan_index(settings: IndexSettings, passages: int, dim: int) -> IndexPlan:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.schemas import REJECTED
+from pipelines.core.sizing import KEYS_PER_RANGE
 from pipelines.core.units import Done, FileRef, Unit, total
 from pipelines.core.version import Part
 from pipelines.corpus.compare import Mode, compare
@@ -24,9 +25,6 @@ from pipelines.stages.blocks import keys_spec, load_live_keys
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
-
-#: Ids of the corpus compared in one process.
-KEYS_PER_RANGE = 4_000_000
 
 #: Slices, or parts, whose rows share an output file.
 GROUP = 64

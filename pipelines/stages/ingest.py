@@ -92,15 +92,6 @@ def cut_rule(settings: PassageSettings, card: EncoderCard, specials: int) -> Cut
     )
 
 
-def default_part_size(corpus_bytes: int) -> int:
-    """Passages in a part: about 32 parts of ~1 kB passages, a power of two from 512 to 16,384.
-
-    Few enough that a part costs nothing to keep, enough that a kill loses little.
-    """
-    wanted = max(1, corpus_bytes // 1000 // 32)
-    return min(16_384, max(512, 1 << (wanted.bit_length() - 1)))
-
-
 @dataclass(frozen=True)
 class Ingest:
     """A slice → its parts. A part is named from its content, so equal text is equal parts."""

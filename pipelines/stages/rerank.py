@@ -18,6 +18,7 @@ from pipelines.core.columns import token_lists
 from pipelines.core.pools import TASK_CPUS
 from pipelines.core.protocols import Int32, Int64, Tokeniser
 from pipelines.core.settings import RerankerSettings
+from pipelines.core.sizing import PAIRS_PER_UNIT
 from pipelines.core.text import passage_text
 from pipelines.core.topk import ranks
 from pipelines.core.units import Done, FileRef, Unit
@@ -28,9 +29,6 @@ from pipelines.models.threads import use_threads
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
-
-#: Pairs in a unit, about: enough for even batches, few enough to lose little to a kill.
-PAIRS_PER_UNIT = 1024
 
 
 @dataclass(frozen=True)

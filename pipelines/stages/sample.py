@@ -11,15 +11,13 @@ import pyarrow as pa
 
 from pipelines.core.columns import vector_column
 from pipelines.core.sampling import allocate, draw
+from pipelines.core.sizing import SAMPLED_PARTS_PER_UNIT
 from pipelines.core.units import FileRef, Unit
 from pipelines.core.version import Part
 from pipelines.stages.blocks import load_block, part_spec
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
-
-#: Parts read by one unit of sampling.
-PARTS_PER_UNIT = 32
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,14 @@ def sample(
 
 
 def plan_sample(parts: Sequence[Part], wanted: Draw) -> list[Unit]:
-    """One unit for every PARTS_PER_UNIT parts that give rows to the sample."""
+    """One unit for every SAMPLED_PARTS_PER_UNIT parts that give rows to the sample."""
     counts = allocate([part.live.passages for part in parts], wanted.rows, wanted.seed)
     drawn = [
         {**part_spec(n, part), "count": count}
         for n, (part, count) in enumerate(zip(parts, counts, strict=True))
         if count
     ]
-    groups = math.ceil(len(drawn) / PARTS_PER_UNIT)
+    groups = math.ceil(len(drawn) / SAMPLED_PARTS_PER_UNIT)
     return [
         Unit(wanted.stage, {"parts": drawn[i::groups], "seed": wanted.seed}) for i in range(groups)
     ]
