@@ -1,0 +1,68 @@
+"""How fast things go: the measured speeds that a forecast starts from.
+
+Measured on 2026-11-21 on one core of a Zen 4 (AVX-512, bf16, VNNI), where nothing else is said.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Speeds of one core, one GPU or the driver; the unit is in the name.
+
+    Attributes:
+        tokens_per_core_s: `tokenizers.encode_batch`.
+        cut_passages_per_core_s: cutting and writing passages, beside tokenising; 126,573 passages
+            of Wikipedia, whose 51 s of ingest less 24 s for the tokeniser are this.
+        scanned_bytes_per_core_s: reading and checking source text; the same run's scan.
+        compared_keys_per_core_s: 17,721 ids in .02 s, in the first run of `tests.bench.nights`.
+        bf16_flops_per_core_s: of a model, counted as 2 for each parameter and token: 65,014
+            passages of Wikipedia, of 202 tokens, in 1,734 s on two cores, beside other work.
+        fp32_flops_per_core_s: that of bf16, times 47.1 / 82.0 documents embedded a core-second.
+        gpu_flops_per_s: an assumption; no GPU was measured.
+        int8_products_per_core_s: multiply-adds of list-major search, its decoding and selection
+            included: 10,800 queries, 32 of 1,024 lists, 300,000 vectors of 384 components; of the
+            prototype.
+        fp32_products_per_core_s: multiply-adds of faiss's exact search: 220 queries over 400,000
+            vectors of 384 components.
+        codebook_components_per_core_s: components of the sample that OPQ and PQ are trained on:
+            65,536 vectors of 384 in 29 s, the Wikipedia run's training less its k-means.
+        refined_pairs_per_core_s: `refine` of 819,200 pairs of 384 components, ordering included.
+        merged_hits_per_core_s: `topk.merge` of two million hits of as many documents.
+        collated_rows_per_core_s: the demo's 24,000 rankings in .08 s.
+        delivered_rows_per_s: `to_trec` of 200,000 rankings, in one process.
+        part_bytes_per_core_s: a part's two files of 22 MB checked and decoded: 380 MB/s, less a
+            fifth for what else a worker does with them.
+        read_rows_per_core_s: hits, keys or scores checked and decoded; two million hits.
+        filtered_rows_per_core_s: hits looked at for those of one query block; four million hits.
+        unit_step_s: what the driver spends on a unit in each step; 7 ms a block, of one step.
+        spec_bytes_per_s: naming and writing a unit's spec as JSON in the driver.
+        request_s: until a storage answers; an assumption for S3.
+    """
+
+    tokens_per_core_s: float = 0.93e6
+    cut_passages_per_core_s: float = 4_500
+    scanned_bytes_per_core_s: float = 60e6
+    compared_keys_per_core_s: float = 0.9e6
+    bf16_flops_per_core_s: float = 80e9
+    fp32_flops_per_core_s: float = 46e9
+    gpu_flops_per_s: float = 20e12
+    int8_products_per_core_s: float = 39e9
+    fp32_products_per_core_s: float = 34e9
+    codebook_components_per_core_s: float = 0.87e6
+    refined_pairs_per_core_s: float = 0.9e6
+    merged_hits_per_core_s: float = 0.13e6
+    collated_rows_per_core_s: float = 0.3e6
+    delivered_rows_per_s: float = 1.2e6
+    part_bytes_per_core_s: float = 300e6
+    read_rows_per_core_s: float = 3.5e6
+    filtered_rows_per_core_s: float = 0.3e9
+    unit_step_s: float = 0.007
+    spec_bytes_per_s: float = 80e6
+    request_s: float = 0.02
+
+    def flops_per_s(self, dtype: str, device: str) -> float:
+        """Of a model on one worker; fp16, which a CPU computes slowly, counts as fp32 there."""
+        if device != "cpu":
+            return self.gpu_flops_per_s
+        return self.bf16_flops_per_core_s if dtype == "bf16" else self.fp32_flops_per_core_s
