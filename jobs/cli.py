@@ -248,6 +248,29 @@ def plan_rank_job(
     explain_rank(index, queries, load_settings(config, overrides))
 
 
+@plan_app.command("cluster")
+def plan_cluster_job(
+    passages: Annotated[float, typer.Option(help="Passages of the corpus, such as 1e9.")],
+    queries: Annotated[float, typer.Option(help="Queries of the batch.")],
+    nodes: Annotated[int, typer.Option(help="Nodes of the cluster.")],
+    cpus: Annotated[int, typer.Option(help="CPUs of a node.")] = 16,
+    gpus: Annotated[int, typer.Option(help="GPUs of a node.")] = 0,
+    memory: Annotated[float, typer.Option(help="GB of a node.")] = 128.0,
+    bandwidth: Annotated[float, typer.Option(help="GB/s of a node to the storage.")] = 1.0,
+    gpu_tflops: Annotated[
+        float | None, typer.Option(help="TFLOP/s that a GPU reaches with these models.")
+    ] = None,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Time, bottleneck and misfits of both flows on a cluster that need not exist."""
+    from jobs.forecast import ClusterJob, explain_cluster
+    from jobs.settings import load_settings
+
+    job = ClusterJob(passages, queries, nodes, cpus, gpus, memory, bandwidth, gpu_tflops)
+    explain_cluster(job, load_settings(config, overrides))
+
+
 def main() -> None:
     """Entry point. Exit codes: 0 done; 1 failed, retry is safe; 2 bad input or settings;
     3 gate or audit refused; 4 commit state unknown."""

@@ -1,0 +1,186 @@
+"""shardrank plan cluster: how long a cluster would take; arithmetic, which starts nothing."""
+
+import math
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from jobs.console import console
+from pipelines.core.errors import InputError
+from pipelines.core.forecast import Cluster, Flow, Forecast, StageForecast, forecast
+from pipelines.core.misfits import misfits
+from pipelines.core.rates import Rates
+from pipelines.core.settings import Settings
+from pipelines.core.sizing import BYTES_PER_TOKEN, default_part_size, plan_index, refuse_misfits
+from pipelines.core.work import Model, Work
+from pipelines.models.card import read_encoder_card, read_reranker_card
+from pipelines.models.size import encoder_parameters, reranker_parameters
+
+#: What is taken for granted of a corpus that nobody has read: Wikipedia's articles have 2.1
+#: passages, which fill .79 of their 256 tokens.
+PASSAGES_PER_DOCUMENT = 2
+FILLED = 0.8
+QUERY_TOKENS = 16
+
+#: What the audits of MedQuAD and Wikipedia chose, of one shard each.
+AUDITED_NPROBE, AUDITED_DEPTH = 64, 400
+
+FLOWS: tuple[Flow, ...] = ("index", "rank")
+GB, TERA, DAY = 1e9, 1e12, 86_400
+
+
+@dataclass(frozen=True)
+class ClusterJob:
+    """The command's arguments: memory in GB and bandwidth in GB/s, both of a node."""
+
+    passages: float
+    queries: float
+    nodes: int
+    cpus: int
+    gpus: int
+    memory: float
+    bandwidth: float
+    gpu_tflops: float | None
+
+
+def explain_cluster(job: ClusterJob, settings: Settings) -> None:
+    """Print the forecast of both flows. Raises what the runs themselves would refuse with."""
+    _refuse_nonsense(job)
+    work, rates = _work(job, settings), _rates(job)
+    found = forecast(work, _cluster(job, settings), rates)
+    console().print(_table(job, found))
+    for line in (_bottleneck(found), _driver(found), *_assumptions(job, work, settings)):
+        console().print(line)
+    if lines := misfits(found):
+        console().print("What does not fit, and what changes it:")
+    for line in lines:
+        console().print(f"- {line}")
+
+
+def _refuse_nonsense(job: ClusterJob) -> None:
+    for name in ("passages", "queries", "nodes", "cpus"):
+        if not 1 <= getattr(job, name) < math.inf:
+            raise InputError(f"--{name} is {getattr(job, name)}.", "Give 1 or more.")
+    if job.gpus < 0:
+        raise InputError(f"--gpus is {job.gpus}.", "Give 0 or more.")
+    for name in ("memory", "bandwidth", "gpu_tflops"):
+        value = getattr(job, name)
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"--{name.replace('_', '-')} is {value}.", "Give more than 0.")
+
+
+def _cluster(job: ClusterJob, settings: Settings) -> Cluster:
+    memory, bandwidth = job.memory * GB, job.bandwidth * GB
+    return Cluster(job.nodes, job.cpus, job.gpus, memory, bandwidth, settings.cluster)
+
+
+def _rates(job: ClusterJob) -> Rates:
+    return Rates(gpu_flops_per_s=job.gpu_tflops * TERA) if job.gpu_tflops else Rates()
+
+
+def _work(job: ClusterJob, settings: Settings) -> Work:
+    card, passages = read_encoder_card(settings.encoder), int(job.passages)
+    limit = min(settings.passages.max_tokens or card.max_tokens, card.max_tokens)
+    tokens = max(1, int(FILLED * limit))
+    text_bytes = int(passages * tokens * BYTES_PER_TOKEN)
+    part_size = settings.passages.part_size or default_part_size(text_bytes)
+    refuse_misfits(settings.index, card.dim, part_size)
+    index = plan_index(settings.index, passages, card.dim)
+    return Work(
+        passages=passages,
+        documents=math.ceil(passages / PASSAGES_PER_DOCUMENT),
+        queries=int(job.queries),
+        passage_tokens=tokens,
+        query_tokens=QUERY_TOKENS,
+        dim=card.dim,
+        component_bytes=2 if settings.encoder.stored == "fp16" else 4,
+        encoder=Model(encoder_parameters(settings.encoder), card.dtype),
+        reranker=_reranker(settings),
+        index=index,
+        shard_passages=settings.index.shard_passages,
+        part_size=part_size,
+        slice_bytes=settings.corpus.slice_bytes,
+        audited=settings.audit.k,
+        questions=settings.audit.queries,
+        k=settings.search.k,
+        nprobe=min(settings.search.nprobe or AUDITED_NPROBE, index.nlist),
+        depth=_depth(passages, settings),
+        block_queries=settings.search.block_queries,
+        rerank_depth=settings.reranker.depth,
+    )
+
+
+def _reranker(settings: Settings) -> Model | None:
+    if settings.reranker.model == "off":
+        return None
+    dtype = read_reranker_card(settings.reranker).dtype
+    return Model(reranker_parameters(settings.reranker), dtype)
+
+
+def _depth(passages: int, settings: Settings) -> int:
+    """The neighbours of a query lie spread over the shards, so each must be searched less deeply;
+    but no audit looks below audit.k, and no search below the passages of search.k documents."""
+    shards = math.ceil(passages / settings.index.shard_passages)
+    audited = max(settings.audit.k, AUDITED_DEPTH // shards)
+    return max(settings.search.depth or audited, settings.search.k * PASSAGES_PER_DOCUMENT)
+
+
+def _table(job: ClusterJob, found: Forecast) -> Table:
+    table = Table(title=_title(job), title_justify="left", box=None)
+    for name in ("stage", "units", "workers", "time", "bound by", "memory of a worker"):
+        table.add_column(name, justify="left" if name in ("stage", "bound by") else "right")
+    for flow in FLOWS:
+        for stage in found.of(flow):
+            table.add_row(*_row(stage))
+        table.add_row(flow, "", "", duration(found.seconds(flow)), style="bold", end_section=True)
+    return table
+
+
+def _title(job: ClusterJob) -> str:
+    gpus = f" + {job.gpus} GPU" if job.gpus else ""
+    return (
+        f"{job.passages:,.0f} passages × {job.queries:,.0f} queries on "
+        f"{job.nodes:,} nodes × ({job.cpus} CPU{gpus}, {job.memory:g} GB, {job.bandwidth:g} GB/s)"
+    )
+
+
+def _row(stage: StageForecast) -> list[str]:
+    need = stage.need
+    counts = [f"{need.units:,}", f"{stage.workers:,}"]
+    memory = f"{need.memory / GB:,.1f} GB"
+    return [f"  {need.stage}", *counts, duration(stage.wall_s), stage.bound_by, memory]
+
+
+def _bottleneck(found: Forecast) -> str:
+    stage = found.bottleneck
+    share = stage.wall_s / found.seconds(stage.flow)
+    return (
+        f"Bottleneck: {stage.need.stage}, {duration(stage.wall_s)} or {share:.0%} of {stage.flow}, "
+        f"bound by {stage.bound_by}."
+    )
+
+
+def _driver(found: Forecast) -> str:
+    stage = found.driver
+    return f"The driver holds most in {stage.need.stage}: {stage.driver_bytes / GB:,.1f} GB."
+
+
+def _assumptions(job: ClusterJob, work: Work, settings: Settings) -> list[str]:
+    effort = f"nprobe {work.nprobe}, depth {work.depth}" if work.index.nlist else "exact search"
+    lines = [
+        f"Assumed: {PASSAGES_PER_DOCUMENT} passages a document, of {work.passage_tokens} tokens "
+        f"each; {work.query_tokens} tokens a query; {effort}; the speeds in "
+        "pipelines/core/rates.py, most of them measured."
+    ]
+    if job.gpus and settings.cluster.gpu == "auto" and job.gpu_tflops is None:
+        tera = Rates().gpu_flops_per_s / TERA
+        lines.append(f"Assumed, not measured: {tera:g} TFLOP/s a GPU. Give yours: --gpu-tflops.")
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes, hours or days, whichever reads best."""
+    for unit, length, most in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 3 * DAY)):
+        if seconds < most:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds / DAY:,.1f} days"

@@ -1,0 +1,337 @@
+"""The forecast's arithmetic: properties over any cluster, stages by hand, the command."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.forecast import ClusterJob, duration, explain_cluster
+from pipelines.core import misfits as advice
+from pipelines.core.errors import InputError, PlanRefused
+from pipelines.core.fingerprint import canonical_json
+from pipelines.core.forecast import Cluster, Forecast, StageForecast, forecast
+from pipelines.core.misfits import misfits
+from pipelines.core.needs import REF_BYTES
+from pipelines.core.rank_needs import Runs
+from pipelines.core.rates import Rates
+from pipelines.core.settings import ClusterSettings, IndexSettings, Settings
+from pipelines.core.sizing import plan_index
+from pipelines.core.units import FileRef
+from pipelines.core.work import Model, Work
+from pipelines.models.size import encoder_parameters, reranker_parameters
+
+ROOT = Path(__file__).parents[2]
+COMMAND = "plan cluster --passages 1e9 --queries 1e6 --nodes 64"
+MINILM = Model(10_764_288, "fp32")
+
+kinds = st.sampled_from(["exact", "ivfpq", "ivfsq8"])
+clusters = st.builds(
+    Cluster,
+    nodes=st.integers(1, 200),
+    cpus=st.integers(2, 64),
+    gpus=st.integers(0, 2),
+    memory_bytes=st.floats(1e9, 1e12),
+    bytes_per_s=st.floats(1e6, 1e10),
+)
+
+
+def work(passages: int = 10**9, queries: int = 10**6, kind: str = "auto", **other: Any) -> Work:
+    """The defaults' work, with the embedded models."""
+    settings = IndexSettings.model_validate({"kind": kind})
+    values: dict[str, Any] = {
+        "documents": -(-passages // 2),
+        "passage_tokens": 204,
+        "query_tokens": 16,
+        "dim": 384,
+        "component_bytes": 2,
+        "encoder": MINILM,
+        "reranker": MINILM,
+        "index": plan_index(settings, passages, 384),
+        "shard_passages": 1_000_000,
+        "part_size": 16_384,
+        "slice_bytes": 64 << 20,
+        "audited": 100,
+        "questions": 256,
+        "k": 100,
+        "nprobe": 64,
+        "depth": 200,
+        "block_queries": 4096,
+        "rerank_depth": 50,
+    }
+    return Work(passages=passages, queries=queries, **{**values, **other})
+
+
+works = st.builds(
+    work,
+    passages=st.integers(10_000, 10**10),
+    queries=st.integers(1, 10**8),
+    kind=kinds,
+    part_size=st.integers(1, 1 << 20),
+    shard_passages=st.integers(1, 10**7),
+    block_queries=st.integers(1, 1 << 20),
+    reranker=st.sampled_from([MINILM, None]),
+)
+
+
+def named(found: Forecast, stage: str) -> StageForecast:
+    [one] = [s for s in found.stages if s.need.stage == stage]
+    return one
+
+
+def cluster(nodes: int = 64, cpus: int = 16, **other: Any) -> Cluster:
+    values: dict[str, Any] = {"gpus": 0, "memory_bytes": 128e9, "bytes_per_s": 1e9}
+    return Cluster(nodes, cpus, **{**values, **other})
+
+
+@given(works, clusters)
+def test_twice_the_nodes_are_never_slower(some: Work, few: Cluster) -> None:
+    many = replace(few, nodes=2 * few.nodes)
+    pairs = zip(
+        forecast(some, few, Rates()).stages, forecast(some, many, Rates()).stages, strict=True
+    )
+    assert [a.need.stage for a, b in pairs if b.wall_s > a.wall_s * (1 + 1e-9)] == []
+
+
+@given(st.integers(10_000, 10**10), st.floats(1, 10), kinds, clusters)
+def test_more_passages_are_never_indexed_faster(
+    passages: int, times: float, kind: str, some: Cluster
+) -> None:
+    sizes = (passages, int(passages * times))
+    less, more = (forecast(work(size, kind=kind), some, Rates()) for size in sizes)
+    pairs = zip(less.of("index"), more.of("index"), strict=True)
+    # Half a document is rounded up.
+    assert [a.need.stage for a, b in pairs if b.wall_s < a.wall_s * (1 - 1e-4)] == []
+
+
+@given(st.integers(10_000, 10**9), st.floats(1, 10), clusters)
+def test_more_passages_are_never_searched_faster(
+    passages: int, times: float, some: Cluster
+) -> None:
+    """With the same lists. Reranking may well be: its pairs then spread over more parts."""
+    plan = plan_index(IndexSettings(kind="ivfpq"), 10_000, 384)
+    sizes = (passages, int(passages * times))
+    less, more = (forecast(work(size, index=plan), some, Rates()) for size in sizes)
+    for stage in ("search", "merge"):
+        assert named(more, stage).wall_s >= named(less, stage).wall_s * (1 - 1e-9)
+
+
+@given(works, clusters)
+def test_a_stage_takes_no_less_than_its_parts(some: Work, on: Cluster) -> None:
+    found = forecast(some, on, Rates())
+    for stage in found.stages:
+        assert stage.wall_s >= max(stage.compute_s, stage.storage_s, stage.driver_s)
+        assert stage.compute_s >= stage.waiting_s
+        assert stage.workers * stage.waves >= stage.need.units > stage.workers * (stage.waves - 1)
+    assert found.bottleneck.wall_s == max(stage.wall_s for stage in found.stages)
+    assert found.seconds("index") + found.seconds("rank") == pytest.approx(
+        sum(stage.wall_s for stage in found.stages)
+    )
+
+
+@given(works, clusters)
+def test_what_does_not_fit_is_said_of_stages_there_are(some: Work, on: Cluster) -> None:
+    found = forecast(some, on, Rates())
+    assert {line.split(":")[0] for line in misfits(found)} <= {s.need.stage for s in found.stages}
+
+
+def test_a_billion_passages_and_a_million_queries_on_64_nodes() -> None:
+    found = forecast(work(), cluster(), Rates())
+    bound = [(s.need.stage, s.need.units, s.bound_by) for s in found.stages]
+    assert bound == [
+        ("scan", 13_072, "driver"),
+        ("compare", 125, "storage"),
+        ("ingest", 13_072, "compute"),
+        ("embed", 65_357, "compute"),
+        ("sample", 2_043, "storage"),
+        ("train", 1, "one worker"),
+        ("build", 1_000, "compute"),
+        ("audit", 1_000, "storage"),
+        ("encode", 245, "compute"),
+        ("search", 1_000, "compute"),
+        ("merge", 245, "compute"),
+        ("rerank", 32_679, "compute"),
+        ("collate", 245, "storage"),
+        ("deliver", 1, "one worker"),
+    ]
+    assert found.bottleneck.need.stage == "embed"
+    assert found.bottleneck.waves == 64
+    assert found.seconds("index") / 3600 == pytest.approx(28.5, abs=0.05)
+    assert found.seconds("rank") / 3600 == pytest.approx(3.1, abs=0.05)
+    assert [line.split(".")[0].split(",")[0] for line in misfits(found)][:2] == [
+        "search: a worker needs 44",
+        "merge: a worker needs 205",
+    ]
+
+
+def test_embed_by_hand() -> None:
+    """Three parts of 1,000 passages on two workers: two waves."""
+    some = work(3_000, 1, "exact", part_size=1_000, passage_tokens=98, dim=50)
+    rates = Rates(
+        fp32_flops_per_core_s=1e9,
+        part_bytes_per_core_s=1e6,
+        request_s=0.5,
+        unit_step_s=0.1,
+        spec_bytes_per_s=1e3,
+    )
+    slow = replace(some, encoder=Model(2_000_000, "fp32"))
+    stage = named(forecast(slow, cluster(1, 2, bytes_per_s=1e5), rates), "embed")
+    model = 1_000 * (98 + 2) * 2 * 2_000_000 / 1e9  # 400 s
+    stored = 1_000 * (98 * 3 + 50 * 2)  # 394,000 bytes, text and vectors
+    waiting = 3 * 0.5
+    assert (stage.waves, stage.waiting_s) == (2, 2 * waiting)
+    assert stage.compute_s == pytest.approx(2 * (model + stored / 1e6 + waiting))
+    assert stage.storage_s == pytest.approx(3 * stored / 1e5)
+    assert stage.driver_s == pytest.approx(3 * (3 * 0.1 + 330 / 1e3))
+    first = 2 * stored / 1e5  # both workers begin by reading
+    assert stage.wall_s == pytest.approx(first + stage.compute_s)
+
+
+def test_search_by_hand() -> None:
+    """Two shards of 100 parts on two workers; all queries meet each shard."""
+    plan = plan_index(IndexSettings(kind="ivfpq", nlist=1_000, pq_m=48), 200_000, 384)
+    some = work(200_000, 5_000, index=plan, shard_passages=100_000, part_size=1_000)
+    rates = Rates(
+        fp32_products_per_core_s=1e9,
+        int8_products_per_core_s=2e9,
+        refined_pairs_per_core_s=1e6,
+        part_bytes_per_core_s=1e8,
+        filtered_rows_per_core_s=1e8,
+        request_s=0.01,
+    )
+    stage = named(forecast(some, cluster(1, 2), rates), "search")
+    choosing = 5_000 * 1_000 * 384 / 1e9
+    scanning = 5_000 * (100_000 * 64 / 1_000) * 384 / 2e9
+    refining = 5_000 * 200 / 1e6
+    row = 204 * 3 + 384 * 2  # bytes of a passage and its vector
+    reading = 100_000 * row / 1e8
+    picking = 2 * 5_000 * 100 / 1e8  # two blocks are picked from all hits
+    waiting = (2 * 100 + 1 + 2) * 0.01  # parts, the shard, the blocks
+    both = choosing + scanning + refining + reading + picking + waiting
+    assert (stage.need.units, stage.waves, stage.crowd) == (2, 1, 2)
+    assert stage.compute_s == pytest.approx(both)
+    vectors, hits, shard = 5_000 * 384 * 4, 5_000 * 100 * 14, some.sizes.shard
+    moved = 2 * (100_000 * row + shard + hits) + 2 * vectors  # each actor reads all queries
+    assert stage.storage_s == pytest.approx(moved / 1e9)
+    refined = 5_000 * 200 * 200
+    part = 1_000 * (row + 384 * 4)
+    held = 0.8e9 + 2 * vectors + refined + 2 * shard + part
+    assert stage.need.memory == pytest.approx(held)
+    assert stage.free_bytes == 128e9 * 0.7 / 2
+
+
+def test_runs_of_parts_are_those_of_rerank() -> None:
+    """Pairs by part as even as they come, cut by the stage itself."""
+    from pipelines.stages.rerank import group_parts
+
+    for queries in (1, 100, 1_000, 40_000):
+        some = work(10**6, queries)
+        runs, each = Runs.of(some), some.pairs / min(some.parts, some.pairs)
+        groups = group_parts({n: round(each) for n in range(min(some.parts, some.pairs))})
+        assert abs(runs.units - len(groups)) <= 1
+        assert runs.units * runs.pairs >= some.pairs
+
+
+def test_a_reference_is_as_long_as_it_is_taken_to_be() -> None:
+    key = "units/search/0123456789abcdef0123.00001.parquet"
+    ref = FileRef(key, 8_123_456, "0" * 64, 409_600)
+    assert len(canonical_json(ref.json())) == pytest.approx(REF_BYTES, rel=0.05)
+
+
+def test_models_run_on_gpus_where_there_are_some() -> None:
+    found = forecast(work(), cluster(gpus=8), Rates())
+    assert named(found, "embed").workers == 512
+    assert named(found, "search").slots == 1_024
+    assert found.bottleneck.need.stage == "merge"
+    never = ClusterSettings(gpu="never")
+    assert named(forecast(work(), cluster(gpus=8, settings=never), Rates()), "embed").slots == 1_024
+
+
+def test_a_pool_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(PlanRefused, match="9 actors"):
+        forecast(work(), cluster(1, 2, settings=ClusterSettings(actors=9)), Rates())
+
+
+def test_enough_memory_and_no_driver_to_fill_leave_nothing_to_say() -> None:
+    found = forecast(work(10**6, 1_000), cluster(1, 2, memory_bytes=1e12), Rates())
+    assert misfits(found) == []
+
+
+def test_a_driver_that_holds_too_much_is_named() -> None:
+    found = forecast(work(queries=10**7, reranker=None), cluster(), Rates())
+    assert found.driver.need.stage == "deliver"
+    lines = [line for line in misfits(found) if "the driver needs" in line]
+    assert [line.split(":")[0] for line in lines] == ["deliver"]
+
+
+def test_advice_names_settings_that_there_are_for_every_stage() -> None:
+    stages = {s.need.stage for s in forecast(work(), cluster(), Rates()).stages}
+    assert set(advice.SMALLER_DRIVER) == stages
+    assert set(advice.SMALLER_WORKER) == stages - {"deliver"}
+    assert set(advice.MORE_UNITS) | set(advice.NAMED) <= stages
+    said = [*advice.SMALLER_WORKER.values(), *advice.SMALLER_DRIVER.values()]
+    names = re.findall(r"(\w+)\.(\w+)", " ".join([*said, *advice.MORE_UNITS.values()]))
+    assert [f"{t}.{n}" for t, n in names if not hasattr(getattr(Settings(), t), n)] == []
+
+
+def test_parameters_are_those_of_the_layers() -> None:
+    """Six layers of four square matrices and two of the feed-forward part, and a pooler."""
+    counted = 6 * (4 * 384 * 384 + 2 * 384 * 1536) + 384 * 384
+    assert encoder_parameters(Settings().encoder) == counted
+    assert reranker_parameters(Settings().reranker) == counted
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("passages", float("nan")),
+        ("queries", 0.5),
+        ("passages", float("inf")),
+        ("nodes", 0),
+        ("gpus", -1),
+        ("memory", 0.0),
+        ("gpu_tflops", -1.0),
+    ],
+)
+def test_nonsense_is_refused(name: str, value: Any) -> None:
+    job = replace(ClusterJob(1e6, 1e3, 1, 2, 0, 24.0, 1.0, None), **{name: value})
+    with pytest.raises(InputError, match=f"--{name.replace('_', '-')} is {value}"):
+        explain_cluster(job, Settings())
+
+
+def test_durations_read_well() -> None:
+    assert [duration(s) for s in (1, 180, 7_200, 9 * 86_400)] == [
+        "1.0 s",
+        "3.0 min",
+        "2.0 h",
+        "9.0 days",
+    ]
+
+
+def run_command(*more: str) -> str:
+    code = (
+        "import sys\nfrom jobs.cli import main\ntry: main()\n"
+        "finally: print('loaded', *sorted({'ray', 'torch', 'faiss'} & set(sys.modules)))"
+    )
+    arguments = [sys.executable, "-c", code, *COMMAND.split(), *more]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_command_says_it_all_and_loads_nothing_heavy() -> None:
+    said = run_command()
+    assert "Bottleneck: embed, 28.1 h or 99% of index, bound by compute." in said
+    assert "merge: a worker needs 205.6 GB" in said
+    assert "TFLOP" not in said
+    assert said.endswith("loaded\n")
+
+
+def test_a_gpu_that_was_never_measured_is_called_so() -> None:
+    assert "Assumed, not measured: 20 TFLOP/s a GPU" in run_command("--gpus", "8")
+    assert "not measured" not in run_command("--gpus", "8", "--gpu-tflops", "90")
