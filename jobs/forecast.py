@@ -7,12 +7,12 @@ from rich.table import Table
 
 from jobs.console import console
 from pipelines.core.errors import InputError
-from pipelines.core.forecast import Cluster, Flow, Forecast, StageForecast, forecast
-from pipelines.core.misfits import misfits
-from pipelines.core.rates import Rates
+from pipelines.core.forecast.cluster import Cluster, Flow, Forecast, StageForecast, forecast
+from pipelines.core.forecast.misfits import misfits
+from pipelines.core.forecast.rates import Rates
+from pipelines.core.forecast.work import Model, Work
 from pipelines.core.settings import Settings
 from pipelines.core.sizing import BYTES_PER_TOKEN, default_part_size, plan_index, refuse_misfits
-from pipelines.core.work import Model, Work
 from pipelines.models.card import read_encoder_card, read_reranker_card
 from pipelines.models.size import encoder_parameters, reranker_parameters
 
@@ -170,7 +170,7 @@ def _assumptions(job: ClusterJob, work: Work, settings: Settings) -> list[str]:
     lines = [
         f"Assumed: {PASSAGES_PER_DOCUMENT} passages a document, of {work.passage_tokens} tokens "
         f"each; {work.query_tokens} tokens a query; {effort}; the speeds in "
-        "pipelines/core/rates.py, most of them measured."
+        "pipelines/core/forecast/rates.py, most of them measured."
     ]
     if job.gpus and settings.cluster.gpu == "auto" and job.gpu_tflops is None:
         tera = Rates().gpu_flops_per_s / TERA

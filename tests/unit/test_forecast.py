@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.forecast import ClusterJob, duration, explain_cluster
-from pipelines.core import misfits as advice
 from pipelines.core.errors import InputError, PlanRefused
 from pipelines.core.fingerprint import canonical_json
-from pipelines.core.forecast import Cluster, Forecast, StageForecast, forecast
-from pipelines.core.misfits import misfits
-from pipelines.core.needs import REF_BYTES
-from pipelines.core.rank_needs import Runs
-from pipelines.core.rates import Rates
+from pipelines.core.forecast import misfits as advice
+from pipelines.core.forecast.cluster import Cluster, Forecast, StageForecast, forecast
+from pipelines.core.forecast.misfits import misfits
+from pipelines.core.forecast.needs import REF_BYTES
+from pipelines.core.forecast.rank_needs import Runs
+from pipelines.core.forecast.rates import Rates
+from pipelines.core.forecast.work import Model, Work
 from pipelines.core.settings import ClusterSettings, IndexSettings, Settings
 from pipelines.core.sizing import plan_index
 from pipelines.core.units import FileRef
-from pipelines.core.work import Model, Work
 from pipelines.models.size import encoder_parameters, reranker_parameters
 
 ROOT = Path(__file__).parents[2]

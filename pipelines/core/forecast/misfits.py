@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipelines.core.forecast import Forecast, StageForecast
+from pipelines.core.forecast.cluster import Forecast, StageForecast
 
 #: Bytes of one stage's specs from which they are worth a word: the driver makes them all at once.
 MANY_SPEC_BYTES = 1e9

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.core.rates import Rates
-from pipelines.core.work import Model, Work
+from pipelines.core.forecast.rates import Rates
+from pipelines.core.forecast.work import Model, Work
 
 #: What runs a unit: a task of one CPU, an actor with a model, one that searches, or the driver.
 Runner = Literal["task", "model", "search", "driver"]

@@ -1,8 +1,7 @@
 """How long a cluster would take, and what it would wait for: arithmetic, with nothing run.
 
-Each stage's units (pipelines/core/index_needs.py, rank_needs.py) at measured speeds
-(pipelines/core/rates.py) on so many workers. What is not in it: planning and committing, which
-list files; failures; slow nodes; other work.
+Each stage's units (index_needs.py, rank_needs.py) at measured speeds (rates.py) on so many workers.
+What is not in it: planning and committing, which list files; failures; slow nodes; other work.
 """
 
 import math
@@ -10,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipelines.core.index_needs import index_needs
-from pipelines.core.needs import Need
+from pipelines.core.forecast.index_needs import index_needs
+from pipelines.core.forecast.needs import Need
+from pipelines.core.forecast.rank_needs import rank_needs
+from pipelines.core.forecast.rates import Rates
+from pipelines.core.forecast.work import Work
 from pipelines.core.pools import Pool, Resources, plan_pool
-from pipelines.core.rank_needs import rank_needs
-from pipelines.core.rates import Rates
 from pipelines.core.settings import ClusterSettings
-from pipelines.core.work import Work
 
 Flow = Literal["index", "rank"]
 Bound = Literal["compute", "storage", "driver", "one worker"]

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from pipelines.core.needs import (
+from pipelines.core.forecast.needs import (
     PART_SPEC_BYTES,
     PROCESS_BYTES,
     REF_BYTES,
@@ -16,9 +16,9 @@ from pipelines.core.needs import (
     part_memory,
     read_parts_s,
 )
-from pipelines.core.rates import Rates
+from pipelines.core.forecast.rates import Rates
+from pipelines.core.forecast.work import Work
 from pipelines.core.sizing import BYTES_PER_TOKEN, PAIRS_PER_UNIT
-from pipelines.core.work import Work
 
 #: Stored bytes of a hit with a random id, of a reranker's score, of a ranking, of its TREC line.
 HIT_BYTES = 14

@@ -3,7 +3,7 @@
 import math
 
 from pipelines.core.audit import probe_grid
-from pipelines.core.needs import (
+from pipelines.core.forecast.needs import (
     PART_SPEC_BYTES,
     PROCESS_BYTES,
     REF_BYTES,
@@ -16,9 +16,9 @@ from pipelines.core.needs import (
     part_memory,
     read_parts_s,
 )
-from pipelines.core.rates import Rates
+from pipelines.core.forecast.rates import Rates
+from pipelines.core.forecast.work import Work
 from pipelines.core.sizing import KEYS_PER_RANGE, SAMPLED_PARTS_PER_UNIT
-from pipelines.core.work import Work
 
 #: Bytes of a document's key: stored (MedQuAD: 36.8), and in memory.
 KEY_BYTES = 37
