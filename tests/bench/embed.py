@@ -17,6 +17,7 @@ from tests.bench.texts import documents
 
 #: Cosine .9999: what two dtypes of one model may differ by.
 TOLERANCE = 1e-4
+INT8_TOLERANCE = 5e-3
 BATCHES = (16, 32, 64)
 DEFAULT, BEST = "sentence-transformers fp32", "sentence-transformers bf16"
 
@@ -30,11 +31,13 @@ def benchmark(count: int) -> Benchmark:
         Contender(BEST, best.run, None),
         Contender("shardrank fp32", partial(_ours, _load("fp32"), texts), TOLERANCE),
         Contender("shardrank bf16", partial(_ours, _load("bf16"), texts), TOLERANCE),
+        Contender("shardrank int8", partial(_ours, _load("int8"), texts), INT8_TOLERANCE),
     ]
     duels = [
         Duel("shardrank fp32", DEFAULT, floor=1, goal=1.3),
         Duel("shardrank bf16", DEFAULT, floor=2.5, goal=3),
         Duel("shardrank bf16", BEST, floor=1.3, goal=1.6),
+        Duel("shardrank int8", DEFAULT, floor=3.4, goal=5),
     ]
     name = f"embed (peer's best: {best.name})"
     return Benchmark(name, "documents", len(texts), contenders, duels, worst_cosine)

@@ -24,6 +24,7 @@ from tests.bench.texts import documents, questions
 
 #: What two dtypes of one model may differ by, in a logit.
 TOLERANCE = 0.01
+INT8_TOLERANCE = 0.01
 MAX_TOKENS = 256
 PER_QUERY, QUERIES_PER_DOCUMENT = 15, 2
 BATCHES = (16, 32, 64)
@@ -56,11 +57,13 @@ def benchmark(queries: int, folder: Path) -> Benchmark:
         Contender(BEST, best.run, None),
         Contender("shardrank fp32", partial(_ours, _load(model, "fp32"), pairs), TOLERANCE),
         Contender("shardrank bf16", partial(_ours, _load(model, "bf16"), pairs), TOLERANCE),
+        Contender("shardrank int8", partial(_ours, _load(model, "int8"), pairs), INT8_TOLERANCE),
     ]
     duels = [
         Duel("shardrank fp32", DEFAULT, floor=1, goal=1.3),
         Duel("shardrank bf16", DEFAULT, floor=2.5, goal=3),
         Duel("shardrank bf16", BEST, floor=1.3, goal=1.6),
+        Duel("shardrank int8", DEFAULT, floor=3.4, goal=5),
     ]
     name = f"rerank (peer's best: {best.name})"
     return Benchmark(name, "pairs", len(texts), contenders, duels, worst_logit)

@@ -1,0 +1,96 @@
+"""The whole index flow on Ray against the model alone: what reading, checking, cutting, writing,
+shipping between processes and starting Ray cost beside the products.
+
+The model alone is our own kernel in one process on all cores: tokenise, encode, and nothing kept.
+"""
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from pipelines.core.columns import matrix
+from pipelines.core.protocols import Float32
+from pipelines.core.settings import EncoderSettings
+from pipelines.models.encoder import TransformerEncoder, load_encoder
+from tests.bench.embed import worst_cosine
+from tests.bench.harness import Benchmark, Contender, Duel
+from tests.bench.texts import documents
+
+ALONE, OURS = "the model alone", "shardrank index"
+#: Stored vectors are fp16; one thread or two round a sum in bf16 differently.
+TOLERANCE = 2e-4
+WORDS = 24
+SETTINGS = ("encoder.dtype=bf16", "index.kind=exact", "passages.split=false")
+
+
+def benchmark(passages: int, folder: Path) -> Benchmark:
+    """`passages` of 24 words each, in bf16."""
+    texts = short_texts(passages)
+    corpus = folder / "flow.jsonl"
+    write_corpus(texts, corpus)
+    encoder = load_encoder(EncoderSettings(dtype="bf16"), "cpu")
+    contenders = [
+        Contender(ALONE, partial(alone, encoder, texts), None),
+        Contender(OURS, partial(whole_flow, corpus, folder / "index"), TOLERANCE),
+    ]
+    duels = [Duel(OURS, ALONE, floor=0.85, goal=0.93)]
+    cores = os.cpu_count() or 1
+    return Benchmark("whole flow", "passages", passages, contenders, duels, worst_cosine, cores)
+
+
+def short_texts(count: int) -> list[str]:
+    """Runs of words of docstrings, each with a number that makes it one of its kind."""
+    words = " ".join(documents(2_000)).split()
+    starts = range(0, len(words) - WORDS, 7)
+    runs = itertools.cycle(" ".join(words[at : at + WORDS]) for at in starts)
+    return [f"{next(runs)} {number}" for number in range(count)]
+
+
+def write_corpus(texts: Sequence[str], path: Path) -> None:
+    """JSON Lines, in an order that the parts keep."""
+    rows = ({"_id": f"d{n:07d}", "text": text} for n, text in enumerate(texts))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+
+def alone(encoder: TransformerEncoder, texts: Sequence[str]) -> Float32:
+    """Tokenise and encode, 16,384 texts at a time as a part holds."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    parts = [texts[at : at + 16_384] for at in range(0, len(texts), 16_384)]
+    found = [encoder.encode_ids([s.ids for s in encoder.tokeniser.encode(part)]) for part in parts]
+    torch.set_num_threads(before)
+    return np.concatenate(found)
+
+
+def whole_flow(corpus: Path, index: Path) -> Float32:
+    """The command, from nothing; then the vectors that it stored, in the corpus's order."""
+    shutil.rmtree(index, ignore_errors=True)
+    sets = [f"--set={setting}" for setting in SETTINGS]
+    program = "from jobs.cli import main; main()"
+    command = [sys.executable, "-c", program, "index", str(corpus), str(index), *sets]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return stored(index)
+
+
+def stored(index: Path) -> Float32:
+    """float32[n, d] of all parts of version 1."""
+    version = json.loads((index / "manifests" / "000001.json").read_bytes())
+    tables = [
+        pq.read_table(index / part["passages"]["key"], columns=["doc_id"]).append_column(
+            "vector", pq.read_table(index / part["vectors"]["key"])["vector"]
+        )
+        for part in version["parts"]
+    ]
+    return matrix(pa.concat_tables(tables).sort_by("doc_id")["vector"])
