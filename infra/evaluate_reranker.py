@@ -22,6 +22,7 @@ from transformers import AutoTokenizer
 
 from infra.reranker import evaluation
 from infra.reranker.encoding import BiEncoder
+from infra.reranker.model import adapted
 from pipelines.corpus.stdlib import write_demo
 from pipelines.models import adapter
 
@@ -38,7 +39,7 @@ def main() -> None:
     others = [evaluation.read_beir(path, path.name) for path in arguments.collection]
     config = adapter.read_adapter_config(arguments.adapter)
     model, tokenizer = (
-        adapter.load_adapter(arguments.adapter, BASE),
+        adapted(arguments.adapter, BASE),
         AutoTokenizer.from_pretrained(BASE),
     )
     encoder = BiEncoder(BASE, arguments.cache, config.max_length, bf16=not arguments.exact)

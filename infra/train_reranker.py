@@ -28,6 +28,7 @@ from transformers import AutoTokenizer, BertForSequenceClassification
 
 from infra.reranker import data, evaluation, lora
 from infra.reranker.encoding import BiEncoder
+from infra.reranker.model import adapted, classifier
 from infra.reranker.training import Recipe, train
 from pipelines.corpus.stdlib import stdlib_documents
 from pipelines.models import adapter
@@ -52,7 +53,7 @@ def main() -> None:
         data.medquad_collection(arguments.medquad, encoder, recipe.seed),
     ]
     print({c.name: (len(c.passages), len(c.examples)) for c in training}, flush=True)
-    model, tokenizer = adapter.classifier(BASE), AutoTokenizer.from_pretrained(BASE)
+    model, tokenizer = classifier(BASE), AutoTokenizer.from_pretrained(BASE)
     lora.inject(model, recipe.rank, recipe.alpha / recipe.rank)
     if arguments.resume:
         lora.restore(model, load_file(arguments.resume / adapter.WEIGHTS))
@@ -68,7 +69,7 @@ def main() -> None:
     seconds = time.monotonic() - started
     _save(arguments.out, model, recipe, 0.05)
     dev = data.stdlib_collection(passages, encoder, dev=True)
-    curve = _dev_curve(dev, adapter.load_adapter(arguments.out, BASE), tokenizer)
+    curve = _dev_curve(dev, adapted(arguments.out, BASE), tokenizer)
     chosen = evaluation.robust_interpolation(curve)
     _save(arguments.out, model, recipe, chosen)
     report = _report(recipe, training, losses, seconds) | {

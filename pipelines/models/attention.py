@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 
 from pipelines.models.batch import Batch
@@ -26,6 +25,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tenso
 
 def _varlen(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
     """FlashAttention over uneven lengths: one launch for the whole batch, on a GPU in 16 bits."""
+    from torch.nn.attention.varlen import varlen_attn  # a second to import, and of no use on a CPU
+
     inner = batch.ends.int()
     firsts = len(queries) != len(keys)
     outer = torch.arange(len(inner), device=inner.device, dtype=torch.int32) if firsts else inner

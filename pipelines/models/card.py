@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.errors import InputError, SettingsError
+from pipelines.core.errors import InputError, IntegrityError, SettingsError
 from pipelines.core.fingerprint import fingerprint
 from pipelines.core.settings import EncoderSettings, RerankerSettings
 from pipelines.models import limits
@@ -145,6 +145,20 @@ def read_reranker_card(settings: RerankerSettings) -> RerankerCard:
         interpolation=float(_or(settings.interpolation, own.get("interpolation", 1.0))),
         **deciding,
     )
+
+
+def check_fingerprint(name: str, expected: str | None, found: str) -> None:
+    """Refuse a model that is not the one whose results are stored.
+
+    Raises:
+        IntegrityError: the fingerprints differ.
+    """
+    if expected is not None and expected != found:
+        raise IntegrityError(
+            f"The model {name!r} has fingerprint {found} on this worker, not {expected}: model "
+            "and index do not match.",
+            "Give every worker the same model files and settings, or index again.",
+        )
 
 
 def reranker_folders(settings: RerankerSettings) -> RerankerFolders:

@@ -5,20 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModel
 
 from pipelines.core.protocols import Float32, Int32
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.batch import Batch
-from pipelines.models.card import EncoderCard, read_encoder_card
+from pipelines.models.card import EncoderCard, check_fingerprint, read_encoder_card
 from pipelines.models.forward import Inputs, Runner, make_runner
 from pipelines.models.layout import Layout, read_layout
 from pipelines.models.limits import is_packable
-from pipelines.models.loading import check_fingerprint, load_weights, move
-from pipelines.models.network import Network, PaddedNetwork
+from pipelines.models.network import Network
 from pipelines.models.packed import PackedBert
 from pipelines.models.pooling import POOLS
 from pipelines.models.resolve import resolve_model
+from pipelines.models.state import read_state
 from pipelines.models.tokens import FastTokeniser, load_tokeniser
 
 
@@ -92,10 +91,8 @@ def load_encoder(
 
 def _load_network(layout: Layout, dtype: str, trusted: bool, runner: Runner) -> Network:
     if is_packable(layout.config):
-        model = load_weights(AutoModel, layout.transformer, "fp32", trusted)
-        move(model, runner.device)
-        return PackedBert(model.state_dict(), model.config, dtype)
-    model = load_weights(AutoModel, layout.transformer, dtype, trusted)
-    move(model, runner.device)
-    model.config.use_cache = False  # a causal model would keep keys and values for nothing
-    return PaddedNetwork(model, runner.pad_id)
+        state = read_state(layout.transformer).moved(runner.device)
+        return PackedBert(state, layout.config, dtype)
+    from pipelines.models.padded import load_network  # transformers takes seconds to import
+
+    return load_network(layout, dtype, trusted, runner.device)

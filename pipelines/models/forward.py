@@ -12,6 +12,7 @@ from pipelines.core.errors import SettingsError
 from pipelines.core.protocols import Float32, Int32, Int64
 from pipelines.models.batch import Batch, send
 from pipelines.models.layout import Layout
+from pipelines.models.limits import pad_id
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,5 @@ def make_runner(layout: Layout, batch_tokens: int | None, device: str, dtype: st
             f"dtype = int8 runs on CPUs only; this worker has {device!r}.",
             "Set dtype = bf16, or cluster.gpu = never.",
         )
-    pad_id = layout.config.get("pad_token_id") or 0
     tokens = batch_tokens or (1024 if device == "cpu" else 65_536)
-    return Runner(tokens, int(pad_id), torch.device(device))
+    return Runner(tokens, pad_id(layout.config), torch.device(device))

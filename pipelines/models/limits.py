@@ -28,13 +28,19 @@ def positions(config: Mapping[str, Any]) -> int | None:
     most = config.get("max_position_embeddings", config.get("n_positions"))
     if most is None or int(most) <= 0:
         return None
-    offset = numbers_from_pad(config.get("model_type"))
-    return int(most) - (int(config.get("pad_token_id", 1)) + 1 if offset else 0)
+    return int(most) - first_position(config)
 
 
-def numbers_from_pad(model_type: Any) -> bool:
-    """Whether such a model's first position is pad_token_id + 1 rather than 0."""
-    return model_type in _OFFSET_POSITIONS
+def pad_id(config: Mapping[str, Any]) -> int:
+    """The id of padding: the model's own, else as its family has it, else 0."""
+    offset = config.get("model_type") in _OFFSET_POSITIONS
+    found = config.get("pad_token_id", 1 if offset else 0)
+    return 0 if found is None else int(found)
+
+
+def first_position(config: Mapping[str, Any]) -> int:
+    """The number of an input's first position: 0, or what follows the padding's."""
+    return pad_id(config) + 1 if config.get("model_type") in _OFFSET_POSITIONS else 0
 
 
 def is_packable(config: Mapping[str, Any]) -> bool:

@@ -1,14 +1,12 @@
-"""What encoders and rerankers ask of the transformer below them, and how most models give it.
+"""What encoders and rerankers ask of the transformer below them.
 
-`PaddedNetwork` runs any model of transformers as it is, on padded rows. The architectures that
-`packed.py` knows run without padding, by our own forward pass.
+`packed.py` runs the architectures that it knows without padding, by our own forward pass;
+`padded.py` runs any other as the library transformers has it.
 """
 
 from typing import Protocol
 
-import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from pipelines.models.batch import Batch
 
@@ -24,50 +22,16 @@ class Network(Protocol):
 
 
 class Classifier(Protocol):
-    """A sequence classifier with one label: a batch → logits."""
+    """A sequence classifier: a batch → logits."""
 
     def __call__(self, batch: Batch) -> Tensor:
-        """float32[b, 1]."""
+        """float32[b, labels]."""
 
+    @property
+    def labels(self) -> int:
+        """How many there are; a reranker has one."""
 
-class PaddedNetwork:
-    """A model of transformers (protocol: Network)."""
-
-    def __init__(self, model: PreTrainedModel, pad_id: int) -> None:
-        self._model = model
-        self._pad_id = pad_id
-
-    def hidden(self, batch: Batch) -> Tensor:
-        rows, real = pad(batch, self._pad_id)
-        return self._model(input_ids=rows, attention_mask=real.long())[0][real]  # type: ignore[no-any-return]
-
-    def first(self, batch: Batch) -> Tensor:
-        return self.hidden(batch)[batch.ends[:-1]]
-
-
-class PaddedClassifier:
-    """A classifier of transformers (protocol: Classifier)."""
-
-    def __init__(self, model: PreTrainedModel, pad_id: int) -> None:
-        self._model = model
-        self._pad_id = pad_id
-
-    def __call__(self, batch: Batch) -> Tensor:
-        rows, real = pad(batch, self._pad_id)
-        typed = {} if batch.types is None else {"token_type_ids": spread(batch.types, real, 0)}
-        output = self._model(input_ids=rows, attention_mask=real.long(), **typed)
-        return output.logits.float()  # type: ignore[no-any-return]
-
-
-def pad(batch: Batch, pad_id: int) -> tuple[Tensor, Tensor]:
-    """int64[b, longest] ids, filled on the right, and bool[b, longest], where they are real."""
-    places = torch.arange(batch.longest, device=batch.ids.device)
-    real = places < batch.lengths[:, None]
-    return spread(batch.ids, real, pad_id), real
-
-
-def spread(flat: Tensor, real: Tensor, fill: int) -> Tensor:
-    """A batch's tokens as padded rows."""
-    rows = torch.full(real.shape, fill, dtype=flat.dtype, device=flat.device)
-    rows[real] = flat
-    return rows
+    @property
+    def token_types(self) -> int:
+        """How many the model knows: RoBERTa one and DistilBERT none, so that it is told nothing
+        of where a passage begins."""

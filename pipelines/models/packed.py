@@ -10,18 +10,20 @@ multiplications a token, 2·d² remain.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
-from transformers import PreTrainedConfig
 
 from pipelines.models.attention import attend
 from pipelines.models.batch import Batch
-from pipelines.models.limits import numbers_from_pad
+from pipelines.models.limits import first_position
 from pipelines.models.linear import FloatLinear, Linear, MakeLinear, linear_maps
+from pipelines.models.state import State
 
-State = Mapping[str, Tensor]
+#: A parsed config.json.
+Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +41,13 @@ class Shape:
     first_position: int
 
     @classmethod
-    def of(cls, config: PreTrainedConfig) -> "Shape":
-        """From a configuration that `is_packable`."""
-        offset = numbers_from_pad(config.model_type)
-        first = int(config.pad_token_id or 0) + 1 if offset else 0
-        return cls(config.num_attention_heads, config.layer_norm_eps, first)
+    def of(cls, config: Config) -> "Shape":
+        """From a config.json that `is_packable`; what it leaves out is as BERT has it."""
+        return cls(
+            heads=config.get("num_attention_heads", 12),
+            epsilon=config.get("layer_norm_eps", 1e-12),
+            first_position=first_position(config),
+        )
 
 
 class Norm:
@@ -99,8 +103,7 @@ class Layer:
 class PackedBert:
     """BERT's encoder (protocol: Network)."""
 
-    def __init__(self, state: State, config: PreTrainedConfig, dtype: str) -> None:
-        """From a state dict whose names begin with "embeddings." and "encoder."."""
+    def __init__(self, state: State, config: Config, dtype: str) -> None:
         shape = Shape.of(config)
         self._words = state["embeddings.word_embeddings.weight"].float()
         self._positions = state["embeddings.position_embeddings.weight"].float()
@@ -109,8 +112,13 @@ class PackedBert:
         self._first_position = shape.first_position
         self._layers = [
             Layer(state, f"encoder.layer.{number}", shape, linear_maps(dtype))
-            for number in range(config.num_hidden_layers)
+            for number in range(config.get("num_hidden_layers", 12))
         ]
+
+    @property
+    def token_types(self) -> int:
+        """How many the model knows."""
+        return len(self._types)
 
     def hidden(self, batch: Batch) -> Tensor:
         x = self._embed(batch)
@@ -133,21 +141,22 @@ class PackedBert:
 class PackedClassifier:
     """BERT with a head of two linear maps over its first token (protocol: Classifier)."""
 
-    def __init__(self, state: State, config: PreTrainedConfig, dtype: str) -> None:
-        body = "bert" if config.model_type == "bert" else "roberta"
-        pooler, out = (
-            ("bert.pooler.dense", "classifier")
-            if body == "bert"
-            else ("classifier.dense", "classifier.out_proj")
-        )
-        self._bert = PackedBert(_below(state, f"{body}."), config, dtype)
+    def __init__(self, state: State, config: Config, dtype: str) -> None:
+        heads = ("pooler.dense", "classifier"), ("classifier.dense", "classifier.out_proj")
+        names = heads[config["model_type"] != "bert"]
+        self._bert = PackedBert(state, config, dtype)
         self._pooler, self._out = (
-            FloatLinear(state[f"{name}.weight"], state[f"{name}.bias"]) for name in (pooler, out)
+            FloatLinear.of(state[f"{name}.weight"], state[f"{name}.bias"], torch.float32)
+            for name in names
         )
+
+    @property
+    def labels(self) -> int:
+        return len(self._out.bias)
+
+    @property
+    def token_types(self) -> int:
+        return self._bert.token_types
 
     def __call__(self, batch: Batch) -> Tensor:
         return self._out(torch.tanh(self._pooler(self._bert.first(batch))))
-
-
-def _below(state: State, prefix: str) -> State:
-    return {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+import torch
 
 from pipelines.core.errors import InputError
 from pipelines.core.protocols import Bool, Int32, PairScores
@@ -13,15 +13,16 @@ from pipelines.models.adapter import load_adapter
 from pipelines.models.card import (
     RerankerCard,
     RerankerFolders,
+    check_fingerprint,
     read_reranker_card,
     reranker_folders,
 )
 from pipelines.models.forward import Inputs, Runner, make_runner
 from pipelines.models.layout import read_layout
 from pipelines.models.limits import is_packable
-from pipelines.models.loading import check_fingerprint, load_weights, move, read_config
-from pipelines.models.network import Classifier, PaddedClassifier
+from pipelines.models.network import Classifier
 from pipelines.models.packed import PackedClassifier
+from pipelines.models.state import read_state
 from pipelines.models.tokens import FastTokeniser, load_tokeniser
 
 
@@ -38,21 +39,14 @@ class CrossEncoderReranker:
     """A sequence classifier with one label (protocol: Reranker). Logits are raw: no sigmoid."""
 
     def __init__(
-        self,
-        classifier: Classifier,
-        tokeniser: FastTokeniser,
-        card: RerankerCard,
-        runner: Runner,
-        token_types: int,
+        self, classifier: Classifier, tokeniser: FastTokeniser, card: RerankerCard, runner: Runner
     ) -> None:
-        """`token_types` that the model has: RoBERTa has one and DistilBERT none, so they are told
-        nothing of where the passage begins."""
         self.card = card
         self._tokeniser = tokeniser
         self._classifier = classifier
         self._runner = runner
         self._template = tokeniser.pair_template()
-        self._typed = 0 < max(self._template.types) < token_types
+        self._typed = 0 < max(self._template.types) < classifier.token_types
 
     @property
     def tokeniser(self) -> FastTokeniser:
@@ -122,34 +116,30 @@ def load_reranker(
     folders = reranker_folders(settings)
     layout = read_layout(folders.base)
     runner = make_runner(layout, settings.batch_tokens, device, card.dtype)
-    classifier = _load_classifier(folders, card.dtype, settings.trust_remote_code, runner)
-    token_types = int(layout.config.get("type_vocab_size", 0))
-    return CrossEncoderReranker(classifier, load_tokeniser(folders.base), card, runner, token_types)
+    classifier = _load_classifier(folders, card.dtype, settings.trust_remote_code, runner.device)
+    if classifier.labels != 1:
+        raise InputError(
+            f"{layout.transformer} has {classifier.labels} labels; a reranker has one, its "
+            "relevance.",
+            "Name a cross-encoder that was trained with num_labels = 1.",
+        )
+    return CrossEncoderReranker(classifier, load_tokeniser(folders.base), card, runner)
 
 
 def _load_classifier(
-    folders: RerankerFolders, dtype: str, trusted: bool, runner: Runner
+    folders: RerankerFolders, dtype: str, trusted: bool, device: torch.device
 ) -> Classifier:
-    packable = is_packable(read_layout(folders.base).config)
-    model = _load_model(folders, "fp32" if packable else dtype, trusted)
-    move(model, runner.device)
-    if packable:
-        return PackedClassifier(model.state_dict(), model.config, dtype)
-    return PaddedClassifier(model, runner.pad_id)
-
-
-def _load_model(folders: RerankerFolders, dtype: str, trusted: bool) -> PreTrainedModel:
-    """An adapter belongs to a BERT, which is packable, so that `dtype` is fp32 for it."""
+    """An adapter belongs to a BERT, which is packable."""
+    layout = read_layout(folders.base)
     if folders.adapter is not None:
-        return load_adapter(folders.adapter, folders.base)
-    folder = read_layout(folders.base).transformer
-    labels = read_config(folder, trusted).num_labels
-    if labels != 1:
-        raise InputError(
-            f"{folder} has {labels} labels; a reranker has one, its relevance.",
-            "Name a cross-encoder that was trained with num_labels = 1.",
-        )
-    return load_weights(AutoModelForSequenceClassification, folder, dtype, trusted)
+        state = load_adapter(folders.adapter, folders.base)
+    elif is_packable(layout.config):
+        state = read_state(layout.transformer)
+    else:
+        from pipelines.models.padded import load_classifier  # transformers takes seconds to import
+
+        return load_classifier(layout, dtype, trusted, device)
+    return PackedClassifier(state.moved(device), layout.config, dtype)
 
 
 def _lengths(rows: Sequence[Int32]) -> Int32:

@@ -15,8 +15,7 @@ from pipelines.corpus.cut import Part as CutPart
 from pipelines.corpus.cut import cut_slice
 from pipelines.corpus.passages import CutRule
 from pipelines.corpus.slices import Slice
-from pipelines.models.card import EncoderCard
-from pipelines.models.loading import check_fingerprint
+from pipelines.models.card import EncoderCard, check_fingerprint
 from pipelines.models.resolve import resolve_model
 from pipelines.models.tokens import load_tokeniser
 from pipelines.stages.compare import Compared, rows_of

@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from sentence_transformers import CrossEncoder
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, BertForSequenceClassification
 
 from pipelines.core.protocols import Float32, Int32
 from pipelines.core.settings import RerankerSettings
-from pipelines.models.adapter import classifier
 from pipelines.models.reranker import CrossEncoderReranker, load_reranker
 from pipelines.models.resolve import resolve_model
 from tests.bench.harness import Benchmark, Contender, Duel, fastest
@@ -73,7 +72,8 @@ def save_cross_encoder(folder: Path) -> Path:
     """A whole cross-encoder: the embedded model's weights under a head that is random."""
     base = resolve_model("embedded", None)
     torch.manual_seed(0)
-    classifier(base).save_pretrained(folder)
+    model = BertForSequenceClassification.from_pretrained(base, num_labels=1)
+    model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     return folder
 

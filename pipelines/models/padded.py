@@ -1,0 +1,147 @@
+"""Models as the library transformers has them, on padded rows: all that packed.py does not know.
+
+Weights come from safetensors only, and nothing is left at random.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import logging
+
+from pipelines.core.errors import InputError
+from pipelines.models.batch import Batch
+from pipelines.models.layout import Layout
+from pipelines.models.limits import pad_id
+from pipelines.models.linear import DTYPES
+
+
+class PaddedNetwork:
+    """A model of transformers (protocol: Network)."""
+
+    def __init__(self, model: PreTrainedModel, pad_id: int) -> None:
+        self._model = model
+        self._pad_id = pad_id
+
+    def hidden(self, batch: Batch) -> Tensor:
+        rows, real = pad(batch, self._pad_id)
+        return self._model(input_ids=rows, attention_mask=real.long())[0][real]  # type: ignore[no-any-return]
+
+    def first(self, batch: Batch) -> Tensor:
+        return self.hidden(batch)[batch.ends[:-1]]
+
+
+class PaddedClassifier:
+    """A classifier of transformers (protocol: Classifier)."""
+
+    def __init__(self, model: PreTrainedModel, pad_id: int) -> None:
+        self._model = model
+        self._pad_id = pad_id
+
+    @property
+    def labels(self) -> int:
+        return int(self._model.config.num_labels or 0)
+
+    @property
+    def token_types(self) -> int:
+        return int(getattr(self._model.config, "type_vocab_size", 0))
+
+    def __call__(self, batch: Batch) -> Tensor:
+        rows, real = pad(batch, self._pad_id)
+        typed = {} if batch.types is None else {"token_type_ids": spread(batch.types, real, 0)}
+        output = self._model(input_ids=rows, attention_mask=real.long(), **typed)
+        return output.logits.float()  # type: ignore[no-any-return]
+
+
+def pad(batch: Batch, pad_id: int) -> tuple[Tensor, Tensor]:
+    """int64[b, longest] ids, filled on the right, and bool[b, longest], where they are real."""
+    places = torch.arange(batch.longest, device=batch.ids.device)
+    real = places < batch.lengths[:, None]
+    return spread(batch.ids, real, pad_id), real
+
+
+def spread(flat: Tensor, real: Tensor, fill: int) -> Tensor:
+    """A batch's tokens as padded rows."""
+    rows = torch.full(real.shape, fill, dtype=flat.dtype, device=flat.device)
+    rows[real] = flat
+    return rows
+
+
+def load_network(
+    layout: Layout, dtype: str, trust_remote_code: bool, device: torch.device
+) -> PaddedNetwork:
+    """The encoder of a folder on the device; raises as `load_weights` does."""
+    model = load_weights(AutoModel, layout.transformer, dtype, trust_remote_code)
+    model.config.use_cache = False  # a causal model would keep keys and values for nothing
+    _move(model, device)
+    return PaddedNetwork(model, pad_id(layout.config))
+
+
+def load_classifier(
+    layout: Layout, dtype: str, trust_remote_code: bool, device: torch.device
+) -> PaddedClassifier:
+    """The sequence classifier of a folder on the device; raises as `load_weights` does."""
+    kind = AutoModelForSequenceClassification
+    model = load_weights(kind, layout.transformer, dtype, trust_remote_code)
+    _move(model, device)
+    return PaddedClassifier(model, pad_id(layout.config))
+
+
+def _move(model: torch.nn.Module, device: torch.device) -> None:
+    model.to(device)
+
+
+def load_weights(kind: Any, folder: Path, dtype: str, trust_remote_code: bool) -> PreTrainedModel:
+    """The model of a folder in evaluation mode, on the CPU.
+
+    Args:
+        kind: a class with `from_pretrained`, such as transformers.AutoModel.
+        folder: with config.json and safetensors weights; nothing is downloaded.
+        dtype: "fp32", "bf16" or "fp16": the weights are cast to it.
+        trust_remote_code: whether code in the folder may run.
+
+    Raises:
+        InputError: the architecture is unknown, or weights that it needs are not in the files.
+    """
+    try:
+        with _quiet():
+            model, report = kind.from_pretrained(
+                folder,
+                dtype=DTYPES[dtype],
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"{folder} cannot be loaded: {error}", "Name another model.") from error
+    _refuse_random(folder, report)
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def _refuse_random(folder: Path, report: dict[str, Any]) -> None:
+    """Weights that the files lack are random after loading; only an unused pooler may be."""
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise InputError(
+            f"{folder} lacks {len(missing)} weights of its architecture, such as {missing[0]}.",
+            "Name a folder whose weights are complete, and whose task is the one asked for.",
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar and no report in a worker's log; what matters is raised."""
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
