@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from transformers.utils import logging
 
 from pipelines import __version__
-from tests.bench import embed, flow, ivf, labels, rerank, search
+from tests.bench import build, embed, flow, ingest, ivf, labels, rerank, search
 from tests.bench.harness import Benchmark, Outcome, measure
 from tests.bench.show import table, write_chart, write_json
 
@@ -50,6 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--documents", type=int, default=1000, help="of the embed benchmark")
     parser.add_argument("--queries", type=int, default=60, help="of the rerank benchmark")
     parser.add_argument("--pairs", type=int, default=1_000_000, help="of the labels benchmark")
+    parser.add_argument("--rows", type=int, default=20_000, help="of the ingest benchmark")
     parser.add_argument("--passages", type=int, default=50_000, help="of the flow benchmark")
     parser.add_argument("--only", action="append", help="of the benchmarks, by name")
     return parser.parse_args()
@@ -63,6 +64,8 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
         "any-layout": ivf.any_layout,
         "exact": search.benchmark,
         "labels": lambda: labels.benchmark(arguments.pairs),
+        "build": build.benchmark,
+        "ingest": lambda: ingest.benchmark(arguments.rows, folder),
         "flow": lambda: flow.benchmark(arguments.passages, folder),
     }
     return [builds[name] for name in arguments.only or builds]
