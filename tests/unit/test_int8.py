@@ -1,0 +1,112 @@
+"""Products of 8-bit numbers against the floats that they stand for."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.models.int8 import Int8Linear
+from pipelines.models.kernels import expand, expand_gelu, mix, round_rows
+from pipelines.models.linear import FloatLinear
+
+Sizes = st.sampled_from([1, 3, 8, 12, 48, 64, 384])
+
+
+def normal(seed: int, *shape: int) -> Any:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def problem(seed: int, n: int, k: int, m: int) -> Any:
+    """x [n, k], a weight [m, k] and a bias [m]."""
+    return [torch.from_numpy(normal(seed + i, *s)) for i, s in enumerate([(n, k), (m, k), (m,)])]
+
+
+def hadamard(planes: int) -> Any:
+    """Sylvester's matrix, without its scale."""
+    matrix = np.ones((1, 1))
+    while len(matrix) < planes:
+        matrix = np.kron([[1, 1], [1, -1]], matrix)
+    return matrix
+
+
+@given(st.integers(0, 10**6), st.integers(0, 4), st.integers(1, 7))
+@settings(max_examples=60, deadline=None)
+def test_mixing_is_a_hadamard_transform_between_planes(seed: int, log: int, width: int) -> None:
+    row = normal(seed, width << log)
+    expected = np.kron(hadamard(1 << log), np.eye(width)) @ row
+    mix(row, width)
+    np.testing.assert_allclose(row, expected, atol=1e-4)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(0, 4), st.integers(1, 9))
+@settings(max_examples=60, deadline=None)
+def test_rows_are_rounded_to_the_nearest_step(seed: int, n: int, log: int, width: int) -> None:
+    rows = normal(seed, n, width << log)
+    rows[0] *= 1e-6
+    small, scales = np.empty(rows.shape, np.int8), np.empty(n, np.float32)
+    round_rows(rows, width, small, scales)
+    mixed = rows @ np.kron(hadamard(1 << log), np.eye(width)).astype(np.float32)
+    assert (abs(small * scales[:, None] - mixed) <= 0.501 * scales[:, None] + 1e-12).all()
+    assert (abs(small).max(axis=1) == 127).all()
+
+
+def test_a_row_of_zeros_is_zeros() -> None:
+    small, scales = np.ones((1, 8), np.int8), np.ones(1, np.float32)
+    round_rows(np.zeros((1, 8), np.float32), 1, small, scales)
+    assert not small.any()
+    assert scales[0] == 0
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 70))
+@settings(max_examples=60, deadline=None)
+def test_expanding_is_the_formula(seed: int, n: int, m: int) -> None:
+    products = np.random.default_rng(seed).integers(-(10**6), 10**6, (n, m)).astype(np.int32)
+    rows, columns, bias = abs(normal(seed, n)) * 1e-3, abs(normal(seed, m)) * 1e-2, normal(seed, m)
+    expected = products * (rows[:, None] * columns) + bias
+    plain, bent = np.empty((n, m), np.float32), np.empty((n, m), np.float32)
+    expand(products, rows, columns, bias, plain)
+    np.testing.assert_allclose(plain, expected, rtol=1e-5, atol=1e-5)
+    expand_gelu(products, rows, columns, bias, bent)
+    gelu = torch.nn.functional.gelu(torch.from_numpy(plain)).numpy()
+    assert (abs(bent - gelu) <= 3e-7 * abs(plain) + 1e-6).all()
+
+
+@given(st.integers(0, 10**6), st.integers(1, 20), Sizes, st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_a_map_is_near_its_float(seed: int, n: int, k: int, m: int) -> None:
+    x, weight, bias = problem(seed, n, k, m)
+    found, expected = Int8Linear.of(weight, bias)(x), FloatLinear(weight, bias)(x)
+    # Half a step in each of k terms, at most 1/127 of a row's length: far below that as a rule.
+    bound = 0.02 * x.norm(dim=1, keepdim=True) * weight.norm(dim=1) + 1e-5
+    assert ((found - expected).abs() <= bound).all()
+
+
+def test_an_outlier_does_not_drown_the_rest() -> None:
+    """One large component, as transformers have them, would set the scale of a whole row."""
+    x, weight, bias = problem(1, 64, 384, 32)
+    x[:, 7] *= 60
+    scales = weight.abs().amax(1) / 127
+    small = (weight / scales[:, None]).round().to(torch.int8)
+    unmixed = Int8Linear(small.numpy(), scales.numpy(), bias.numpy(), width=384)
+    expected = FloatLinear(weight, bias)(x)
+    error, without = (
+        (maps(x) - expected).square().mean() for maps in (Int8Linear.of(weight, bias), unmixed)
+    )
+    assert error < without / 4
+
+
+def test_a_part_is_some_of_the_outputs() -> None:
+    x, weight, bias = problem(0, 5, 48, 30)
+    whole = Int8Linear.of(weight, bias)
+    assert torch.equal(whole.part(10, 20)(x), whole(x)[:, 10:20])
+    assert torch.equal(whole.part(20, None).gelu(x), whole.gelu(x)[:, 20:])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gelu_follows_the_map(dtype: torch.dtype) -> None:
+    x, weight, bias = problem(0, 5, 48, 30)
+    maps = FloatLinear.of(weight, bias, dtype)
+    assert torch.equal(maps.gelu(x), torch.nn.functional.gelu(maps(x)))
