@@ -1,4 +1,4 @@
-"""The loops around products of 8-bit matrices, as machine code; see `linear.py`."""
+"""The loops around products of 8-bit matrices, as machine code; see `int8.py`."""
 
 import numpy as np
 
