@@ -19,6 +19,7 @@ from pipelines.core.settings import RerankerSettings
 from pipelines.models.adapter import classifier
 from pipelines.models.reranker import CrossEncoderReranker, load_reranker
 from pipelines.models.resolve import resolve_model
+from tests.bench.distances import worst_logit
 from tests.bench.harness import Benchmark, Contender, Duel, fastest
 from tests.bench.texts import documents, questions
 
@@ -73,11 +74,6 @@ def save_cross_encoder(folder: Path) -> Path:
     classifier(base).save_pretrained(folder)
     AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     return folder
-
-
-def worst_logit(wanted: Float32, found: Float32) -> float:
-    """The largest difference between two lists of logits."""
-    return float(np.max(np.abs(wanted - found)))
 
 
 def _load(folder: Path, dtype: str) -> CrossEncoderReranker:
