@@ -37,6 +37,11 @@ class Batch:
         return torch.nn.functional.pad(self.lengths.cumsum(0), (1, 0))
 
     @cached_property
+    def bounds(self) -> Tensor:
+        """int32[b + 1]: `ends`, as FlashAttention takes them."""
+        return self.ends.int()
+
+    @cached_property
     def places(self) -> Tensor:
         """int64[t]: each token's place in its input, from 0."""
         every = torch.arange(len(self.ids), device=self.ids.device)
