@@ -48,6 +48,12 @@ class Batch:
         return every - self.ends[:-1].repeat_interleave(self.lengths, output_size=len(every))
 
     @cached_property
+    def cells(self) -> Tensor:
+        """int64[t]: each token's cell among padded rows. A mask would make a GPU's host wait."""
+        starts = torch.arange(len(self.sizes), device=self.ids.device) * self.longest
+        return self.places + starts.repeat_interleave(self.lengths, output_size=len(self.ids))
+
+    @cached_property
     def groups(self) -> list[tuple[int, int]]:
         """(inputs, tokens of each) for each run of inputs of one length, in order."""
         starts = np.flatnonzero(np.r_[True, self.sizes[1:] != self.sizes[:-1]])
