@@ -18,16 +18,27 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tenso
     Returns:
         As queries, with the heads side by side: [t or b, heads · d].
     """
-    fast = queries.is_cuda and queries.dtype in (torch.float16, torch.bfloat16)
-    way = _varlen if fast else _grouped
+    way = _varlen if _flashes(queries) else _grouped
     return way(queries, keys, values, batch).flatten(1)
+
+
+def _flashes(queries: Tensor) -> bool:
+    """Whether FlashAttention takes these: 16 bits, heads of 8·i ≤ 256, and an Ampere or later."""
+    width = queries.shape[2]
+    return (
+        queries.is_cuda
+        and queries.dtype in (torch.float16, torch.bfloat16)
+        and width % 8 == 0
+        and width <= 256
+        and torch.cuda.get_device_capability(queries.device) >= (8, 0)
+    )
 
 
 def _varlen(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
     """FlashAttention over uneven lengths: one launch for the whole batch, on a GPU in 16 bits."""
     from torch.nn.attention.varlen import varlen_attn  # a second to import, and of no use on a CPU
 
-    inner = batch.ends.int()
+    inner = batch.bounds
     firsts = len(queries) != len(keys)
     outer = torch.arange(len(inner), device=inner.device, dtype=torch.int32) if firsts else inner
     most = 1 if firsts else batch.longest

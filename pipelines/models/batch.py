@@ -37,10 +37,21 @@ class Batch:
         return torch.nn.functional.pad(self.lengths.cumsum(0), (1, 0))
 
     @cached_property
+    def bounds(self) -> Tensor:
+        """int32[b + 1]: `ends`, as FlashAttention takes them."""
+        return self.ends.int()
+
+    @cached_property
     def places(self) -> Tensor:
         """int64[t]: each token's place in its input, from 0."""
         every = torch.arange(len(self.ids), device=self.ids.device)
         return every - self.ends[:-1].repeat_interleave(self.lengths, output_size=len(every))
+
+    @cached_property
+    def cells(self) -> Tensor:
+        """int64[t]: each token's cell among padded rows. A mask would make a GPU's host wait."""
+        starts = torch.arange(len(self.sizes), device=self.ids.device) * self.longest
+        return self.places + starts.repeat_interleave(self.lengths, output_size=len(self.ids))
 
     @cached_property
     def groups(self) -> list[tuple[int, int]]:

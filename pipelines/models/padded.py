@@ -29,7 +29,8 @@ class PaddedNetwork:
 
     def hidden(self, batch: Batch) -> Tensor:
         rows, real = pad(batch, self._pad_id)
-        return self._model(input_ids=rows, attention_mask=real.long())[0][real]  # type: ignore[no-any-return]
+        found: Tensor = self._model(input_ids=rows, attention_mask=real)[0]
+        return found.flatten(0, 1)[batch.cells]
 
     def first(self, batch: Batch) -> Tensor:
         return self.hidden(batch)[batch.ends[:-1]]
@@ -52,22 +53,23 @@ class PaddedClassifier:
 
     def __call__(self, batch: Batch) -> Tensor:
         rows, real = pad(batch, self._pad_id)
-        typed = {} if batch.types is None else {"token_type_ids": spread(batch.types, real, 0)}
-        output = self._model(input_ids=rows, attention_mask=real.long(), **typed)
+        typed = {} if batch.types is None else {"token_type_ids": _spread(batch, batch.types, 0)}
+        output = self._model(input_ids=rows, attention_mask=real, **typed)
         return output.logits.float()  # type: ignore[no-any-return]
 
 
 def pad(batch: Batch, pad_id: int) -> tuple[Tensor, Tensor]:
-    """int64[b, longest] ids, filled on the right, and bool[b, longest], where they are real."""
+    """int64[b, longest] ids, filled on the right, and as many masks: 1 where ids are real."""
     places = torch.arange(batch.longest, device=batch.ids.device)
     real = places < batch.lengths[:, None]
-    return spread(batch.ids, real, pad_id), real
+    return _spread(batch, batch.ids, pad_id), real.long()
 
 
-def spread(flat: Tensor, real: Tensor, fill: int) -> Tensor:
+def _spread(batch: Batch, flat: Tensor, fill: int) -> Tensor:
     """A batch's tokens as padded rows."""
-    rows = torch.full(real.shape, fill, dtype=flat.dtype, device=flat.device)
-    rows[real] = flat
+    shape = len(batch.sizes), batch.longest
+    rows = torch.full(shape, fill, dtype=flat.dtype, device=flat.device)
+    rows.view(-1)[batch.cells] = flat
     return rows
 
 

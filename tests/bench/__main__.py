@@ -21,8 +21,9 @@ from transformers.utils import logging
 
 from pipelines import __version__
 from tests.bench import build, embed, flow, ingest, ivf, labels, rerank, search
+from tests.bench.chart import write_chart
 from tests.bench.harness import Benchmark, Outcome, measure
-from tests.bench.show import table, write_chart, write_json
+from tests.bench.show import table, write_json
 
 PEERS = ("torch", "transformers", "sentence-transformers", "faiss-cpu", "numpy", "pandas")
 Build = Callable[[], Benchmark]

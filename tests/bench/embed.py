@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
@@ -12,6 +10,7 @@ from pipelines.core.protocols import Float32
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.encoder import TransformerEncoder, load_encoder
 from pipelines.models.resolve import resolve_model
+from tests.bench.distances import worst_cosine
 from tests.bench.harness import Benchmark, Contender, Duel, fastest
 from tests.bench.texts import documents
 
@@ -41,16 +40,6 @@ def benchmark(count: int) -> Benchmark:
     ]
     name = f"embed (peer's best: {best.name})"
     return Benchmark(name, "documents", len(texts), contenders, duels, worst_cosine)
-
-
-def worst_cosine(wanted: Float32, found: Float32) -> float:
-    """1 less the least cosine between two matrices' rows."""
-    return 1.0 - float(np.min(np.sum(_unit(wanted) * _unit(found), axis=1)))
-
-
-def _unit(vectors: Float32) -> Any:
-    wide = vectors.astype(np.float64)
-    return wide / np.linalg.norm(wide, axis=1, keepdims=True)
 
 
 def _load(dtype: str) -> TransformerEncoder:

@@ -18,6 +18,7 @@ from pipelines.core.protocols import Float32, Int32
 from pipelines.core.settings import RerankerSettings
 from pipelines.models.reranker import CrossEncoderReranker, load_reranker
 from pipelines.models.resolve import resolve_model
+from tests.bench.distances import worst_logit
 from tests.bench.harness import Benchmark, Contender, Duel, fastest
 from tests.bench.texts import documents, questions
 
@@ -76,11 +77,6 @@ def save_cross_encoder(folder: Path) -> Path:
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     return folder
-
-
-def worst_logit(wanted: Float32, found: Float32) -> float:
-    """The largest difference between two lists of logits."""
-    return float(np.max(np.abs(wanted - found)))
 
 
 def _load(folder: Path, dtype: str) -> CrossEncoderReranker:

@@ -1,4 +1,4 @@
-"""Outcomes as a table, as bench.json and as bench.png."""
+"""Outcomes as a table and as bench.json."""
 
 import json
 from collections.abc import Sequence
@@ -6,12 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from rich.table import Table
 
 from tests.bench.harness import Outcome, Ratio
-
-OURS, FLOOR, LINE = "#0072B2", "#D55E00", "#5f6b7a"  # Okabe and Ito (2008), as in the report
 
 
 def table(outcome: Outcome) -> Table:
@@ -42,28 +39,3 @@ def write_json(path: Path, outcomes: Sequence[Outcome], about: dict[str, Any]) -
     """All figures, and what they were measured on."""
     value = {**about, "benchmarks": [asdict(outcome) for outcome in outcomes]}
     path.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
-
-
-def write_chart(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Horizontal bars of all ratios, with least and most, and the line at which both are equal."""
-    ratios = [ratio for outcome in outcomes for ratio in outcome.ratios]
-    figure = Figure(figsize=(8, 1.2 + 0.45 * len(ratios)), layout="constrained")
-    axes = figure.subplots()
-    middles = [ratio.median for ratio in ratios]
-    spread = [[r.median - r.least for r in ratios], [r.most - r.median for r in ratios]]
-    axes.barh(_labels(outcomes), middles, xerr=spread, color=OURS, ecolor=LINE, capsize=3)
-    rows = range(len(ratios))
-    axes.scatter([ratio.duel.floor for ratio in ratios], rows, marker="|", s=200, color=FLOOR)
-    axes.axvline(1.0, color=LINE, linewidth=1, linestyle="--")
-    axes.invert_yaxis()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("times the speed of the peer: median, least, most; | is the floor")
-    figure.savefig(path, dpi=150)
-
-
-def _labels(outcomes: Sequence[Outcome]) -> list[str]:
-    return [
-        f"{outcome.name}: {ratio.duel.ours.removeprefix('shardrank ')} to {ratio.duel.peer}"
-        for outcome in outcomes
-        for ratio in outcome.ratios
-    ]
