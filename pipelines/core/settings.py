@@ -95,7 +95,7 @@ class EncoderSettings(Table):
     stored: Literal["fp16", "fp32"] = Field("fp16", description="type of the stored vectors")
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     batch_tokens: int | None = resize(
-        None, "padded tokens in one forward pass; none: 1024 on a CPU, 65536 on a GPU", ge=1
+        None, "tokens in one forward pass; none: 1024 on a CPU, 65536 on a GPU", ge=1
     )
 
 
@@ -206,7 +206,7 @@ class RerankerSettings(Table):
     dtype: Dtype = Field("auto", description=_DTYPE)
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     batch_tokens: int | None = resize(
-        None, "padded tokens in one forward pass; none: 1024 on a CPU, 65536 on a GPU", ge=1
+        None, "tokens in one forward pass; none: 1024 on a CPU, 65536 on a GPU", ge=1
     )
 
 

@@ -34,7 +34,7 @@ class EncoderCard:
         max_tokens: the longest input, special tokens included.
         pooling: "mean", "cls" or "last".
         normalise: whether vectors are divided by their L2 norm.
-        dtype: of the forward pass: "fp32", "bf16" or "fp16".
+        dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
     """
 
     name: str
@@ -64,7 +64,7 @@ class RerankerCard:
         fingerprint: of all that decides its logits, which the interpolation does not.
         max_tokens: the longest pair, special tokens included.
         interpolation: a in a·logit + (1-a)·retrieval score.
-        dtype: of the forward pass: "fp32", "bf16" or "fp16".
+        dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
     """
 
     name: str
