@@ -7,7 +7,8 @@ cutting everything at once, so hits can be merged in any grouping. It also holds
 the pieces where (query, doc_id, passage) names one hit, as in a version it does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -87,6 +88,20 @@ def floors(hits: pa.Table, queries: int, k: int) -> Float32:
     result = np.full(queries, -np.inf, dtype=np.float32)
     result[hits["query"].to_numpy()[last]] = hits["score"].to_numpy()[last]
     return result
+
+
+def split(hits: pa.Table, starts: Sequence[int]) -> Iterator[pa.Table]:
+    """The hits of queries starts[i] to starts[i + 1], counted from starts[i], for each such i.
+
+    Args:
+        hits: schema HITS, sorted by query; every column but that is only looked at, not copied.
+        starts: ascending numbers of queries.
+    """
+    rows = np.searchsorted(hits["query"].to_numpy(), starts)
+    for low, (begin, end) in zip(starts, pairwise(rows), strict=False):
+        mine = hits.slice(begin, end - begin)
+        query = pc.subtract(mine["query"], pa.scalar(low, pa.int32()))
+        yield mine.set_column(0, HITS.field("query"), query)
 
 
 def _encode_ids(doc_ids: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:

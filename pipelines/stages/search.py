@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.core.columns import matrix
+from pipelines.core.topk import split
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.core.version import Version
 from pipelines.index.exact import sweep_topk
@@ -73,16 +73,14 @@ class Search:
         self._workspace = workspace
         self._index = index
         blocks = [matrix(workspace.read_table(ref)["vector"]) for ref in queries]
-        self._starts = np.cumsum([0, *(len(block) for block in blocks)])
+        self._starts = np.cumsum([0, *(len(block) for block in blocks)]).tolist()
         self._queries = np.concatenate(blocks)
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         hits = self._hits(unit.spec)
         outputs = {
-            f"block-{n:05d}": self._workspace.write_scratch(
-                unit, f"{n:05d}.parquet", self._block(hits, n)
-            )
-            for n in range(len(self._starts) - 1)
+            f"block-{n:05d}": self._workspace.write_scratch(unit, f"{n:05d}.parquet", block)
+            for n, block in enumerate(split(hits, self._starts))
         }
         return Result(outputs, {"rows": len(self._queries), "hits": hits.num_rows}, {})
 
@@ -98,11 +96,3 @@ class Search:
         positions = shard.search(self._queries, how.nprobe, how.depth, live)
         starts = offsets(spec["parts"])
         return refine(self._queries, positions, blocks, starts, how.k)
-
-    def _block(self, hits: pa.Table, number: int) -> pa.Table:
-        """The hits of one query block, with queries counted from its start."""
-        low, high = int(self._starts[number]), int(self._starts[number + 1])
-        inside = pc.and_(pc.greater_equal(hits["query"], low), pc.less(hits["query"], high))
-        mine = hits.filter(inside)
-        query = pc.subtract(mine["query"], pa.scalar(low, pa.int32()))
-        return mine.set_column(0, mine.schema.field("query"), query)

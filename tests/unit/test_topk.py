@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipelines.core.errors import InputError
 from pipelines.core.schemas import HITS
-from pipelines.core.topk import floors, fold_and_cut, merge, ranks
+from pipelines.core.topk import floors, fold_and_cut, merge, ranks, split
 
 IDS = ["a", "b", "z", "é", "\uffff", "\U0001f600", "", "aa"]
 SCORES = [float(np.float32(s)) for s in (-np.inf, -1.5, -0.0, 0.0, 1e-40, 1.5, np.inf)]
@@ -72,3 +73,21 @@ def test_nothing_merges_to_nothing() -> None:
 def test_floors_are_the_kth_scores() -> None:
     hits = fold_and_cut(table([(0, "a", 0, 1.0), (0, "b", 0, 0.5), (2, "a", 0, 3.0)]), 2)
     assert floors(hits, 4, 2).tolist() == [0.5, -np.inf, -np.inf, -np.inf]
+
+
+@given(hit_lists, st.lists(st.integers(0, 5), min_size=2, max_size=5).map(sorted))
+def test_a_split_gives_each_run_of_queries_its_hits(hits: Any, starts: list[int]) -> None:
+    whole = fold_and_cut(table(hits), 5)
+    pieces = list(split(whole, starts))
+    assert [piece.schema for piece in pieces] == [HITS] * (len(starts) - 1)
+    for (low, high), piece in zip(pairwise(starts), pieces, strict=True):
+        mine = [row for row in whole.to_pylist() if low <= row["query"] < high]
+        assert piece.to_pylist() == [row | {"query": row["query"] - low} for row in mine]
+
+
+def test_a_split_copies_query_numbers_alone() -> None:
+    whole = fold_and_cut(table([(q, i, 0, 1.0) for q in range(100) for i in IDS]), 8)
+    before = pa.total_allocated_bytes()
+    pieces = list(split(whole, range(0, 101, 10)))
+    assert sum(piece.num_rows for piece in pieces) == 800
+    assert pa.total_allocated_bytes() - before <= 800 * 4 + 10 * 64
