@@ -90,6 +90,43 @@ def floors(hits: pa.Table, queries: int, k: int) -> Float32:
     return result
 
 
+class Best:
+    """The k best documents of each query over tables that come one after another.
+
+    However many come, it never holds more than three times what it keeps in the end: hits wait
+    until they are as many as those kept, and are then merged with them.
+    """
+
+    def __init__(self, queries: int, k: int) -> None:
+        self._k = k
+        self._kept = HITS.empty_table()
+        self._waiting: list[pa.Table] = []
+        self._floor = np.full(queries, -np.inf, dtype=np.float32)
+
+    @property
+    def floor(self) -> Float32:
+        """float32[queries]: scores under which a hit is not wanted; see `floors`."""
+        return self._floor
+
+    def add(self, hits: pa.Table) -> None:
+        """Take in what `fold_and_cut(…, k)` returned for some other part of the documents."""
+        wanted = hits["score"].to_numpy() >= self._floor[hits["query"].to_numpy()]
+        self._waiting.append(hits.filter(pa.array(wanted)))
+        # The floor soon lets few hits through, so merging again for each table would be waste.
+        if sum(table.num_rows for table in self._waiting) >= self._kept.num_rows:
+            self.table()
+
+    def table(self) -> pa.Table:
+        """What `merge` gives for all tables that were added: HITS in the total order."""
+        if not self._kept.num_rows and len(self._waiting) == 1:
+            self._kept = self._waiting[0]  # it is in order, and cut
+        elif self._waiting:
+            self._kept = merge([self._kept, *self._waiting], self._k)
+        self._waiting = []
+        self._floor = floors(self._kept, len(self._floor), self._k)
+        return self._kept
+
+
 def split(hits: pa.Table, starts: Sequence[int]) -> Iterator[pa.Table]:
     """The hits of queries starts[i] to starts[i + 1], counted from starts[i], for each such i.
 

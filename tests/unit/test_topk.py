@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipelines.core.errors import InputError
 from pipelines.core.schemas import HITS
-from pipelines.core.topk import floors, fold_and_cut, merge, ranks, split
+from pipelines.core.topk import Best, floors, fold_and_cut, merge, ranks, split
 
 IDS = ["a", "b", "z", "é", "\uffff", "\U0001f600", "", "aa"]
 SCORES = [float(np.float32(s)) for s in (-np.inf, -1.5, -0.0, 0.0, 1e-40, 1.5, np.inf)]
@@ -59,6 +59,19 @@ def test_merging_is_associative_in_any_order(
     nested = merge([merge(groups[:split], k), merge(groups[split:], k)], k)
     assert nested.equals(fold_and_cut(whole, k))
     assert merge(groups, k).equals(nested)
+
+
+@given(st.lists(hit_lists, max_size=6), st.integers(1, 5))
+def test_the_best_of_tables_one_by_one_are_those_of_all_at_once(lists: Any, k: int) -> None:
+    # Each piece has documents of its own, as parts and shards have.
+    own = [[(q, f"{d}{n}", p, s) for q, d, p, s in hits] for n, hits in enumerate(lists)]
+    pieces, best = [fold_and_cut(table(hits), k) for hits in own], Best(4, k)
+    for number, piece in enumerate(pieces, 1):
+        best.add(piece)
+        if number % 2:
+            assert best.table().equals(merge(pieces[:number], k))
+        assert (best.floor <= floors(merge(pieces[:number], k), 4, k)).all()
+    assert best.table().equals(merge(pieces, k))
 
 
 def test_nan_is_refused() -> None:
