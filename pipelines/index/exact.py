@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.core.protocols import Float32
+from pipelines.core.schemas import HITS
 from pipelines.core.topk import Best
 from pipelines.index.blocks import PartBlock
 from pipelines.index.pairs import candidates, check_queries, pair_scores
@@ -31,8 +32,11 @@ def part_topk(queries: Float32, part: PartBlock, k: int, floor: Float32 | None =
     """
     check_queries(queries)
     least = np.full(len(queries), -np.inf, dtype=np.float32) if floor is None else floor
-    query, row = candidates(queries, part, part.starts, k, least)
-    return part.hits(query, row, pair_scores(queries, query, part.vectors, row), k)
+    tables = [
+        part.hits(query, row, pair_scores(queries, query, part.vectors, row), k)
+        for query, row in candidates(queries, part, part.starts, k, least)
+    ]
+    return pa.concat_tables([HITS.empty_table(), *tables])
 
 
 def sweep_topk(queries: Float32, parts: Iterable[PartBlock], k: int) -> pa.Table:
