@@ -40,11 +40,11 @@ def fold_and_cut(hits: pa.Table, k: int) -> pa.Table:
     query, passage, score, part, row = (
         hits[name].to_numpy() for name in ("query", "passage", "score", "part", "row")
     )
-    codes, ids = _encode_ids(hits["doc_id"])
-    kept = top_order(query, _byte_ranks(ids)[codes], passage, score, k)
+    documents, ids = number_ids(hits["doc_id"])
+    kept = top_order(query, documents, passage, score, k)
     numbers = [column[kept] for column in (passage, score, part, row)]
     return pa.Table.from_arrays(
-        [pa.array(query[kept]), ids.take(pa.array(codes[kept])), *map(pa.array, numbers)],
+        [pa.array(query[kept]), ids.take(pa.array(documents[kept])), *map(pa.array, numbers)],
         schema=HITS,
     )
 
@@ -141,20 +141,17 @@ def split(hits: pa.Table, starts: Sequence[int]) -> Iterator[pa.Table]:
         yield mine.set_column(0, HITS.field("query"), query)
 
 
-def _encode_ids(doc_ids: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:
-    """int32[n] codes, and the distinct ids that they index."""
+def number_ids(doc_ids: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:
+    """int32[n], and the distinct ids that they number in the order of their bytes (Arrow's)."""
     encoded = doc_ids.dictionary_encode().unify_dictionaries()
     if encoded.num_chunks == 0:
         return np.empty(0, np.int32), pa.array([], pa.string())
     codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
-    return codes, encoded.chunk(0).dictionary
-
-
-def _byte_ranks(ids: pa.StringArray) -> Int32:
-    """int32[n]: the place of each of n distinct ids in their order by bytes (Arrow's order)."""
-    result = np.empty(len(ids), dtype=np.int32)
-    result[pc.sort_indices(ids).to_numpy()] = np.arange(len(ids), dtype=np.int32)
-    return result
+    ids = encoded.chunk(0).dictionary
+    order = pc.sort_indices(ids)
+    places = np.empty(len(ids), dtype=np.int32)
+    places[order.to_numpy()] = np.arange(len(ids), dtype=np.int32)
+    return places[codes], ids.take(order)
 
 
 def descending(score: Float32) -> npt.NDArray[np.uint32]:
