@@ -93,7 +93,8 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
     )
     blocks = encode(context, texts, plan.encoder, plan.card)
     searched = search(context, plan.index, version, blocks, plan.how)
-    merged = merge(context, searched, len(blocks), depth if plan.reranker else 0)
+    asked = [block.vectors.rows for block in blocks]
+    merged = merge(context, searched, asked, depth if plan.reranker else 0)
     reranked: list[Done] = []
     if plan.reranker:
         candidates = Candidates(

@@ -40,6 +40,15 @@ SAMPLED_PARTS_PER_UNIT = 32
 #: Passages of a shard that has no file: small, so that exact search spreads over the workers.
 EXACT_SHARD_PASSAGES = 16_384
 
+#: Bytes that the queries which are searched at once take, with all of their hits. A larger batch is
+#: searched in groups, and each group reads the shard's vectors anew.
+SEARCH_BYTES = 1 << 30
+
+#: Of these, a hit that is refined takes so many, and so does each that exact search is to keep
+#: while it merges them part by part: measured at 12 and 3 million hits.
+REFINED_BYTES = 20
+EXACT_BYTES = 420
+
 #: Pairs in a unit of reranking, about: enough for even batches, few enough to lose little to a
 #: kill.
 PAIRS_PER_UNIT = 1024
@@ -219,6 +228,18 @@ def estimate(
     return Sizes(vectors, codec, shards, shard, training, build=3 * shard)
 
 
+def queries_at_once(k: int, depth: int, dim: int) -> int:
+    """How many queries are searched at once, so that they fit SEARCH_BYTES.
+
+    Args:
+        k: documents kept for each query.
+        depth: hits refined for each query; 0: exact search.
+        dim: components of a vector.
+    """
+    hits = depth * REFINED_BYTES if depth else k * EXACT_BYTES
+    return max(1, SEARCH_BYTES // (hits + 4 * dim))
+
+
 def plan_shards(part_rows: Sequence[int], shard_passages: int) -> list[list[int]]:
     """Consecutive parts grouped into as few shards as the limit allows, the largest minimal.
 
@@ -232,21 +253,24 @@ def plan_shards(part_rows: Sequence[int], shard_passages: int) -> list[list[int]
     if not part_rows:
         return []
     largest = min(max(part_rows), shard_passages)
-    fewest = len(_fill(part_rows, shard_passages))
+    fewest = len(fill(part_rows, shard_passages))
     limits = range(largest, shard_passages + 1)
     # A higher limit never needs more shards, so the lowest that needs no more is found by halving.
-    place = bisect_left(limits, True, key=lambda limit: len(_fill(part_rows, limit)) <= fewest)
-    return _fill(part_rows, limits[place])
+    place = bisect_left(limits, True, key=lambda limit: len(fill(part_rows, limit)) <= fewest)
+    return fill(part_rows, limits[place])
 
 
-def _fill(part_rows: Sequence[int], limit: int) -> list[list[int]]:
-    """Shards filled one after another, each as far as the limit allows."""
-    shards: list[list[int]] = [[]]
-    rows = 0
-    for part, size in enumerate(part_rows):
-        if rows + size > limit and shards[-1]:
-            shards.append([])
-            rows = 0
-        shards[-1].append(part)
-        rows += size
-    return shards
+def fill(rows: Sequence[int], limit: int) -> list[list[int]]:
+    """Pieces in order, put together as far as the limit on their rows allows: their indices.
+
+    A piece that is larger than the limit stands alone.
+    """
+    groups: list[list[int]] = [[]]
+    held = 0
+    for piece, size in enumerate(rows):
+        if held + size > limit and groups[-1]:
+            groups.append([])
+            held = 0
+        groups[-1].append(piece)
+        held += size
+    return groups

@@ -7,7 +7,8 @@ cutting everything at once, so hits can be merged in any grouping. It also holds
 the pieces where (query, doc_id, passage) names one hit, as in a version it does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -39,11 +40,11 @@ def fold_and_cut(hits: pa.Table, k: int) -> pa.Table:
     query, passage, score, part, row = (
         hits[name].to_numpy() for name in ("query", "passage", "score", "part", "row")
     )
-    codes, ids = _encode_ids(hits["doc_id"])
-    kept = top_order(query, _byte_ranks(ids)[codes], passage, score, k)
+    documents, ids = number_ids(hits["doc_id"])
+    kept = top_order(query, documents, passage, score, k)
     numbers = [column[kept] for column in (passage, score, part, row)]
     return pa.Table.from_arrays(
-        [pa.array(query[kept]), ids.take(pa.array(codes[kept])), *map(pa.array, numbers)],
+        [pa.array(query[kept]), ids.take(pa.array(documents[kept])), *map(pa.array, numbers)],
         schema=HITS,
     )
 
@@ -89,20 +90,68 @@ def floors(hits: pa.Table, queries: int, k: int) -> Float32:
     return result
 
 
-def _encode_ids(doc_ids: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:
-    """int32[n] codes, and the distinct ids that they index."""
+class Best:
+    """The k best documents of each query over tables that come one after another.
+
+    However many come, it never holds more than three times what it keeps in the end: hits wait
+    until they are as many as those kept, and are then merged with them.
+    """
+
+    def __init__(self, queries: int, k: int) -> None:
+        self._k = k
+        self._kept = HITS.empty_table()
+        self._waiting: list[pa.Table] = []
+        self._floor = np.full(queries, -np.inf, dtype=np.float32)
+
+    @property
+    def floor(self) -> Float32:
+        """float32[queries]: scores under which a hit is not wanted; see `floors`."""
+        return self._floor
+
+    def add(self, hits: pa.Table) -> None:
+        """Take in what `fold_and_cut(…, k)` returned for some other part of the documents."""
+        wanted = hits["score"].to_numpy() >= self._floor[hits["query"].to_numpy()]
+        self._waiting.append(hits.filter(pa.array(wanted)))
+        # The floor soon lets few hits through, so merging again for each table would be waste.
+        if sum(table.num_rows for table in self._waiting) >= self._kept.num_rows:
+            self.table()
+
+    def table(self) -> pa.Table:
+        """What `merge` gives for all tables that were added: HITS in the total order."""
+        if not self._kept.num_rows and len(self._waiting) == 1:
+            self._kept = self._waiting[0]  # it is in order, and cut
+        elif self._waiting:
+            self._kept = merge([self._kept, *self._waiting], self._k)
+        self._waiting = []
+        self._floor = floors(self._kept, len(self._floor), self._k)
+        return self._kept
+
+
+def split(hits: pa.Table, starts: Sequence[int]) -> Iterator[pa.Table]:
+    """The hits of queries starts[i] to starts[i + 1], counted from starts[i], for each such i.
+
+    Args:
+        hits: schema HITS, sorted by query; every column but that is only looked at, not copied.
+        starts: ascending numbers of queries.
+    """
+    rows = np.searchsorted(hits["query"].to_numpy(), starts)
+    for low, (begin, end) in zip(starts, pairwise(rows), strict=False):
+        mine = hits.slice(begin, end - begin)
+        query = pc.subtract(mine["query"], pa.scalar(low, pa.int32()))
+        yield mine.set_column(0, HITS.field("query"), query)
+
+
+def number_ids(doc_ids: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:
+    """int32[n], and the distinct ids that they number in the order of their bytes (Arrow's)."""
     encoded = doc_ids.dictionary_encode().unify_dictionaries()
     if encoded.num_chunks == 0:
         return np.empty(0, np.int32), pa.array([], pa.string())
     codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
-    return codes, encoded.chunk(0).dictionary
-
-
-def _byte_ranks(ids: pa.StringArray) -> Int32:
-    """int32[n]: the place of each of n distinct ids in their order by bytes (Arrow's order)."""
-    result = np.empty(len(ids), dtype=np.int32)
-    result[pc.sort_indices(ids).to_numpy()] = np.arange(len(ids), dtype=np.int32)
-    return result
+    ids = encoded.chunk(0).dictionary
+    order = pc.sort_indices(ids)
+    places = np.empty(len(ids), dtype=np.int32)
+    places[order.to_numpy()] = np.arange(len(ids), dtype=np.int32)
+    return places[codes], ids.take(order)
 
 
 def descending(score: Float32) -> npt.NDArray[np.uint32]:

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.core.protocols import Float32
-from pipelines.core.topk import floors, merge
+from pipelines.core.schemas import HITS
+from pipelines.core.topk import Best
 from pipelines.index.blocks import PartBlock
 from pipelines.index.pairs import candidates, check_queries, pair_scores
 
@@ -31,8 +32,11 @@ def part_topk(queries: Float32, part: PartBlock, k: int, floor: Float32 | None =
     """
     check_queries(queries)
     least = np.full(len(queries), -np.inf, dtype=np.float32) if floor is None else floor
-    query, row = candidates(queries, part, part.starts, k, least)
-    return part.hits(query, row, pair_scores(queries, query, part.vectors, row), k)
+    tables = [
+        part.hits(query, row, pair_scores(queries, query, part.vectors, row), k)
+        for query, row in candidates(queries, part, part.starts, k, least)
+    ]
+    return pa.concat_tables([HITS.empty_table(), *tables])
 
 
 def sweep_topk(queries: Float32, parts: Iterable[PartBlock], k: int) -> pa.Table:
@@ -41,12 +45,7 @@ def sweep_topk(queries: Float32, parts: Iterable[PartBlock], k: int) -> pa.Table
     Raises:
         InputError: a query vector is not finite.
     """
-    best, waiting = merge([], k), []
-    floor = floors(best, len(queries), k)
+    best = Best(len(queries), k)
     for part in parts:
-        waiting.append(part_topk(queries, part, k, floor))
-        # The floor soon lets few hits through, so merging again for each part would be waste.
-        if sum(table.num_rows for table in waiting) >= best.num_rows:
-            best, waiting = merge([best, *waiting], k), []
-            floor = floors(best, len(queries), k)
-    return merge([best, *waiting], k)
+        best.add(part_topk(queries, part, k, best.floor))
+    return best.table()

@@ -145,3 +145,27 @@ def best_first(scores: Int32, found: Int64, counts: Int32, out: Int64) -> None:
         order.sort()
         for i in range(len(order)):
             out[query, i] = order[i] & 0xFFFFFFFF
+
+
+@compiled
+def by_value(values: Int64, size: int) -> tuple[Int64, Int64]:
+    """Whole numbers in order, the earlier of equals first, by counting them.
+
+    Args:
+        values: int64[n], from -1 to size - 1.
+        size: room for counts; there is little of it beside the values.
+
+    Returns:
+        order: int64[n], where the values stand as they ascend.
+        ends: int64[size + 1], how many values are less than 0, 1, … size.
+    """
+    ends, order = np.zeros(size + 1, np.int64), np.empty(len(values), np.int64)
+    for value in values:
+        ends[value + 1] += 1
+    less = 0
+    for i in range(len(ends)):
+        less, ends[i] = less + ends[i], less
+    for i in range(len(values)):
+        order[ends[values[i] + 1]] = i
+        ends[values[i] + 1] += 1
+    return order, ends

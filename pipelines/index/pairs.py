@@ -55,7 +55,7 @@ def check_queries(queries: Float32) -> None:
 
 def candidates(
     queries: Float32, part: PartBlock, starts: Int64, k: int, floor: Float32
-) -> tuple[Int64, Int64]:
+) -> Iterator[tuple[Int64, Int64]]:
     """Pairs (query, row) that hold each query's k best segments of a part, and few others.
 
     A segment is a run of rows that counts once: a document, or a single row. The k-th largest of
@@ -71,22 +71,20 @@ def candidates(
         k: segments wanted.
         floor: float32[Q], scores under which a query wants none.
 
-    Returns:
-        query int64[m] and row int64[m], ascending by (query, row); only live rows.
+    Yields:
+        query int64[m] and row int64[m], ascending by (query, row), only live rows; a block of
+        queries at a time, since all rows are candidates where all vectors are equal.
     """
     groups = starts[:: max(1, len(starts) // (_GROUPS_PER_RESULT * k))]
     hidden = np.flatnonzero(~part.live)
-    margin = _margin(queries, part)
-    found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
     for begin, scores in _score_blocks(queries, part):
         scores[:, hidden] = -np.inf
         block = slice(begin, begin + len(scores))
-        bound = np.maximum(_kth_maximum(scores, groups, k), floor[block]) - margin[block]
+        least = np.maximum(_kth_maximum(scores, groups, k), floor[block])
+        bound = least - _margin(queries[block], part)
         query, row = np.divmod(np.flatnonzero(scores >= bound[:, None]), part.rows)
         seen = part.live[row]
-        found.append((query[seen] + begin, row[seen]))
-    query, row = (np.concatenate(column) for column in zip(*found, strict=True))
-    return query, row
+        yield query[seen] + begin, row[seen]
 
 
 def _margin(queries: Float32, part: PartBlock) -> Float32:

@@ -54,7 +54,8 @@ def exact_neighbours(
     scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
     for part, offset in zip(parts, offsets, strict=True):
         # One more than k, since the excluded row may be among them.
-        owner, row = candidates(queries, part, np.arange(part.rows), k + 1, scores[:, -1])
+        found = candidates(queries, part, np.arange(part.rows), k + 1, scores[:, -1])
+        owner, row = _joined(found)
         others = row + offset != exclude[owner]
         owner, row = owner[others], row[others]
         query = np.concatenate([query, owner.astype(np.int32)])
@@ -104,6 +105,13 @@ def _find(wanted: Int64, found: Int64) -> Int32:
     place = order[np.minimum(place, len(order) - 1)] if len(order) else place
     hit = (keys[place] == (base + wanted).ravel()) & (wanted.ravel() >= 0)
     return np.where(hit, place % found.shape[1] + 1, 0).astype(np.int32).reshape(wanted.shape)
+
+
+def _joined(pairs: Iterable[tuple[Int64, Int64]]) -> tuple[Int64, Int64]:
+    """Both columns of all blocks of pairs."""
+    blocks = [(np.empty(0, np.int64), np.empty(0, np.int64)), *pairs]
+    query, row = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    return query, row
 
 
 def _square(

@@ -1,47 +1,136 @@
-"""Refinement: exact scores for the hits of a shard, each part read once for all of them."""
+"""Refinement: exact scores for the hits of a shard, each part read once for all of them.
 
-from collections.abc import Iterable, Sequence
+Hits are held as a position and a score each, and are put in order a block of queries at a time.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.core.protocols import Float32, Int64
-from pipelines.core.topk import merge
+from pipelines.core.protocols import Bool, Float32, Int32, Int64
+from pipelines.core.schemas import HITS
+from pipelines.core.topk import number_ids, top_order
 from pipelines.index.blocks import PartBlock
+from pipelines.index.kernels import by_value
 from pipelines.index.pairs import check_queries, pair_scores
+
+#: Hits scored at once: their numbers take little room beside all hits.
+_AT_ONCE = 1 << 20
+
+#: What HITS say of a row, whoever asked for it.
+_ROWS = pa.schema([HITS.field(name) for name in ("doc_id", "passage", "part", "row")])
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The live rows of a shard that were hit.
+
+    Attributes:
+        documents: int32[n], the place of each row's document in `ids`.
+        ids: distinct ids, in the order of their bytes.
+        passages: int32[n]; likewise `parts` and `rows`, as in HITS.
+        places: int32[positions + 1], the place here of the row at each position of the shard; -1
+            where there is none, and in the end, where position -1 looks it up.
+    """
+
+    documents: Int32
+    ids: pa.StringArray
+    passages: Int32
+    parts: Int32
+    rows: Int32
+    places: Int32
+
+    @classmethod
+    def of(cls, tables: Sequence[pa.Table], hit: Sequence[Bool]) -> "Rows":
+        """From the hit rows of each part, and bool[rows] that say which they are."""
+        table = pa.concat_tables([_ROWS.empty_table(), *tables])
+        documents, ids = number_ids(table["doc_id"])
+        passages, parts, rows = (table[name].to_numpy() for name in _ROWS.names[1:])
+        where = np.concatenate([*hit, [False]])
+        places = np.where(where, np.cumsum(where) - 1, -1).astype(np.int32)
+        return cls(documents, ids, passages, parts, rows, places)
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """The hits of a shard with their exact scores.
+
+    Attributes:
+        positions: int64[Q, depth] in the shard; -1 is no hit.
+        scores: float32[Q, depth]; 0 of what is no hit, or not live.
+        rows: where the hits are.
+    """
+
+    positions: Int64
+    scores: Float32
+    rows: Rows
+
+    def best(self, begin: int, end: int, k: int) -> pa.Table:
+        """HITS in the total order: the k best documents of queries `begin` to `end`.
+
+        They are counted from `begin`; rows that are not live are left out.
+        """
+        rows, block = self.rows, slice(begin, end)
+        places = rows.places[self.positions[block]]
+        owner, column = np.nonzero(places >= 0)
+        place, score = places[owner, column], self.scores[block][owner, column]
+        query: Int32 = owner.astype(np.int32)
+        kept = top_order(query, rows.documents[place], rows.passages[place], score, k)
+        place = place[kept]
+        columns = [
+            pa.array(query[kept]),
+            rows.ids.take(pa.array(rows.documents[place])),
+            pa.array(rows.passages[place]),
+            pa.array(score[kept]),
+            pa.array(rows.parts[place]),
+            pa.array(rows.rows[place]),
+        ]
+        return pa.Table.from_arrays(columns, schema=HITS)
 
 
 def refine(
-    queries: Float32,
-    positions: Int64,
-    parts: Iterable[PartBlock],
-    offsets: Sequence[int],
-    k: int,
-) -> pa.Table:
-    """The k best documents of a shard for each query, among the hits found there.
+    queries: Float32, positions: Int64, parts: Iterable[PartBlock], offsets: Sequence[int]
+) -> Refined:
+    """Score the hits of a shard, which takes about 20 bytes for each of them.
 
     Args:
         queries: float32[Q, d].
         positions: int64[Q, depth] in the shard, as `Shard.search` gives them; -1 is no hit.
         parts: the shard's parts in its order, loaded one at a time.
         offsets: the position of each part's first row.
-        k: documents kept for each query.
-
-    Returns:
-        HITS with exact scores, in the total order; rows that are not live are left out.
 
     Raises:
         InputError: a query vector is not finite.
     """
     check_queries(queries)
-    query, column = np.nonzero(positions >= 0)
-    position = positions[query, column]
-    order = np.argsort(position, kind="stable")
-    query, position = query[order], position[order]
-    tables = []
+    flat = positions.ravel()
+    order, ends = by_value(flat, int(flat.max(initial=-1)) + 1)
+    scores, tables, hit = np.zeros(len(flat), np.float32), [], []
     for part, offset in zip(parts, offsets, strict=True):
-        begin, end = np.searchsorted(position, [offset, offset + part.rows])
-        row, owner = position[begin:end] - offset, query[begin:end]
-        row, owner = row[part.live[row]], owner[part.live[row]]
-        tables.append(part.hits(owner, row, pair_scores(queries, owner, part.vectors, row), k))
-    return merge(tables, k)
+        begin, end = ends[np.minimum([offset, offset + part.rows], len(ends) - 1)]
+        seen = np.zeros(part.rows, np.bool_)
+        for mine in _pieces(order[begin:end]):
+            row = flat[mine] - offset
+            mine, row = mine[part.live[row]], row[part.live[row]]
+            scores[mine] = pair_scores(queries, mine // positions.shape[1], part.vectors, row)
+            seen[row] = True
+        tables.append(_described(part, np.flatnonzero(seen)))
+        hit.append(seen)
+    return Refined(positions, scores.reshape(positions.shape), Rows.of(tables, hit))
+
+
+def _pieces(hits: Int64) -> Iterator[Int64]:
+    return (hits[begin : begin + _AT_ONCE] for begin in range(0, len(hits), _AT_ONCE))
+
+
+def _described(part: PartBlock, rows: Int64) -> pa.Table:
+    row = rows.astype(np.int32)
+    columns = [
+        part.doc_ids.take(pa.array(row)),
+        pa.array(part.passages[row]),
+        pa.array(np.full(len(row), part.ordinal, dtype=np.int32)),
+        pa.array(row),
+    ]
+    return pa.Table.from_arrays(columns, schema=_ROWS)

@@ -1,19 +1,23 @@
 """search: every shard once for the whole batch of queries, refined in the same sweep.
 
-The queries go to the documents: an actor holds all query vectors, opens a shard, probes it, and
-then reads the vectors of the shard's parts one part at a time to score the hits exactly.
+The queries go to the documents: an actor opens a shard, probes it for as many blocks of queries as
+its memory allows, and then reads the vectors of the shard's parts one part at a time to score the
+hits exactly. How the blocks are grouped changes no hit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.core.columns import matrix
+from pipelines.core.protocols import Float32
+from pipelines.core.sizing import fill, queries_at_once
+from pipelines.core.topk import split
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.core.version import Version
 from pipelines.index.exact import sweep_topk
@@ -27,6 +31,9 @@ from pipelines.stages.encode import QueryBlock
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
+
+#: A shard's parts, as `part_spec` names them.
+Parts = Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ def search(
     """One marker a shard; its output block-N holds the hits of query block N."""
     units = plan_search(version, blocks, how)
     pool = context.search_pool(len(units))
-    make = partial(Search, context.workspace, index, [b.vectors for b in blocks])
+    queries = [block.vectors for block in blocks]
+    make = partial(Search, context.workspace, index, queries, version.encoder["dim"])
     return run_stage(context, "search", units, [Step(make, pool)])
 
 
@@ -64,45 +72,86 @@ def plan_search(version: Version, blocks: Sequence[QueryBlock], how: Effort) -> 
     ]
 
 
+class Opened(Protocol):
+    """A shard that is ready to be searched, any number of times."""
+
+    def hits(self, queries: Float32, starts: Sequence[int]) -> Iterator[pa.Table]:
+        """For each run of queries [starts[i], starts[i + 1]): HITS, counted from its start."""
+
+
+@dataclass(frozen=True)
+class Exact:
+    """A shard without a file: all of its vectors are compared (protocol: Opened)."""
+
+    index: Workspace
+    parts: Parts
+    how: Effort
+
+    def hits(self, queries: Float32, starts: Sequence[int]) -> Iterator[pa.Table]:
+        found = sweep_topk(queries, load_blocks(self.index, self.parts), self.how.k)
+        return split(found, starts)
+
+
+class Probed:
+    """A shard in memory: it is probed, and what is found is refined (protocol: Opened)."""
+
+    def __init__(self, index: Workspace, parts: Parts, how: Effort, shard: FileRef) -> None:
+        self._index, self._parts, self._how = index, parts, how
+        self._shard = Shard.load(index.storage.read_checked(shard), int8_product)
+        self._live = live_positions(index, parts)
+
+    def hits(self, queries: Float32, starts: Sequence[int]) -> Iterator[pa.Table]:
+        how, blocks = self._how, load_blocks(self._index, self._parts)
+        positions = self._shard.search(queries, how.nprobe, how.depth, self._live)
+        found = refine(queries, positions, blocks, offsets(self._parts))
+        return (found.best(begin, end, how.k) for begin, end in pairwise(starts))
+
+
 class Search:
     """A shard → the best documents of every query in it, one file a query block."""
 
-    def __init__(self, workspace: Workspace, index: Workspace, queries: list[FileRef]) -> None:
+    def __init__(
+        self, workspace: Workspace, index: Workspace, queries: Sequence[FileRef], dim: int
+    ) -> None:
         use_faiss_threads(1)
         use_torch_threads(1)
         self._workspace = workspace
         self._index = index
-        blocks = [matrix(workspace.read_table(ref)["vector"]) for ref in queries]
-        self._starts = np.cumsum([0, *(len(block) for block in blocks)])
-        self._queries = np.concatenate(blocks)
+        self._queries = queries
+        self._dim = dim
+        self._held: tuple[Sequence[int], Float32] = ([], np.empty((0, dim), np.float32))
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
-        hits = self._hits(unit.spec)
-        outputs = {
-            f"block-{n:05d}": self._workspace.write_scratch(
-                unit, f"{n:05d}.parquet", self._block(hits, n)
-            )
-            for n in range(len(self._starts) - 1)
-        }
-        return Result(outputs, {"rows": len(self._queries), "hits": hits.num_rows}, {})
+        how = Effort(**unit.spec["how"])
+        rows = [ref.rows for ref in self._queries]
+        shard = self._open(unit.spec, how)
+        outputs: dict[str, FileRef] = {}
+        for group in fill(rows, queries_at_once(how.k, how.depth, self._dim)):
+            outputs |= self._search(unit, shard, group)
+        hits = sum(ref.rows for ref in outputs.values())
+        return Result(outputs, {"rows": sum(rows), "hits": hits}, {})
 
-    def _hits(self, spec: Mapping[str, Any]) -> pa.Table:
-        how = Effort(**spec["how"])
-        blocks = load_blocks(self._index, spec["parts"])
+    def _open(self, spec: Mapping[str, Any], how: Effort) -> Opened:
         if spec["shard"] is None:
-            return sweep_topk(self._queries, blocks, how.k)
-        shard = Shard.load(
-            self._index.storage.read_checked(FileRef.parse(spec["shard"])), int8_product
-        )
-        live = live_positions(self._index, spec["parts"])
-        positions = shard.search(self._queries, how.nprobe, how.depth, live)
-        starts = offsets(spec["parts"])
-        return refine(self._queries, positions, blocks, starts, how.k)
+            return Exact(self._index, spec["parts"], how)
+        return Probed(self._index, spec["parts"], how, FileRef.parse(spec["shard"]))
 
-    def _block(self, hits: pa.Table, number: int) -> pa.Table:
-        """The hits of one query block, with queries counted from its start."""
-        low, high = int(self._starts[number]), int(self._starts[number + 1])
-        inside = pc.and_(pc.greater_equal(hits["query"], low), pc.less(hits["query"], high))
-        mine = hits.filter(inside)
-        query = pc.subtract(mine["query"], pa.scalar(low, pa.int32()))
-        return mine.set_column(0, mine.schema.field("query"), query)
+    def _search(self, unit: Unit, shard: Opened, group: Sequence[int]) -> dict[str, FileRef]:
+        """The files of the blocks of one group, whose hits are in memory together."""
+        starts = list(accumulate((self._queries[n].rows for n in group), initial=0))
+        blocks = shard.hits(self._vectors(group, starts), starts)
+        return {
+            f"block-{n:05d}": self._workspace.write_scratch(unit, f"{n:05d}.parquet", hits)
+            for n, hits in zip(group, blocks, strict=True)
+        }
+
+    def _vectors(self, group: Sequence[int], starts: Sequence[int]) -> Float32:
+        """float32[q, d] of these blocks; they are kept, so those of an only group are read once."""
+        if self._held[0] != group:
+            self._held = ([], np.empty((0, self._dim), np.float32))  # let go of the last group's
+            vectors = np.empty((starts[-1], self._dim), np.float32)
+            for number, (begin, end) in zip(group, pairwise(starts), strict=True):
+                table = self._workspace.read_table(self._queries[number])
+                vectors[begin:end] = matrix(table["vector"])
+            self._held = (group, vectors)
+        return self._held[1]

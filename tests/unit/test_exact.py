@@ -13,6 +13,7 @@ from pipelines.index import pairs
 from pipelines.index.blocks import PartBlock
 from pipelines.index.exact import part_topk, sweep_topk
 from pipelines.index.pairs import pair_scores
+from tests.memory import peak_bytes
 
 
 def block(
@@ -137,6 +138,19 @@ def test_no_margin_would_miss_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     assert part_topk(queries, part, 5).equals(expected)
     monkeypatch.setattr(pairs, "_margin", lambda queries, part: np.zeros(20, np.float32))
     assert not part_topk(queries, part, 5).equals(expected)
+
+
+def test_vectors_that_are_all_equal_are_not_all_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row is then a candidate of every query; the k best of a block stay."""
+    monkeypatch.setattr(pairs, "_BLOCK_BYTES", 1 << 16)  # 32 queries
+    ids = pa.array([f"{i:04}" for i in range(500)])
+    part = PartBlock(
+        0, ids, np.zeros(500, np.int32), np.ones((500, 8), np.float32), np.ones(500, bool)
+    )
+    queries = np.ones((320, 8), np.float32)
+    found = part_topk(queries, part, 3)
+    assert found["doc_id"].to_pylist() == ["0000", "0001", "0002"] * 320
+    assert peak_bytes(lambda: part_topk(queries, part, 3)) < 320 * 500 * 16
 
 
 def test_queries_that_are_not_finite_are_refused() -> None:

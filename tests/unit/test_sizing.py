@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from pipelines.core.errors import SettingsError
 from pipelines.core.settings import IndexSettings
-from pipelines.core.sizing import estimate, plan_index, plan_shards, refuse_misfits
+from pipelines.core.sizing import (
+    SEARCH_BYTES,
+    estimate,
+    plan_index,
+    plan_shards,
+    queries_at_once,
+    refuse_misfits,
+)
 
 
 def test_auto_is_exact_up_to_the_limit_and_ivfpq_above() -> None:
@@ -118,3 +125,12 @@ def _splits(rows: Any) -> Any:
 
 def test_a_part_over_the_limit_is_a_shard_alone() -> None:
     assert plan_shards([3, 11, 4, 5], 10) == [[0], [1], [2, 3]]
+
+
+@pytest.mark.parametrize("depth", [0, 200, 2000])
+def test_queries_searched_at_once_fit_their_memory(depth: int) -> None:
+    some = queries_at_once(100, depth, 384)
+    assert 20_000 < some < 200_000
+    assert queries_at_once(100, 2 * depth, 768) == some // 2 or depth == 0
+    assert some * (4 * 384 + (20 * depth or 420 * 100)) <= SEARCH_BYTES
+    assert queries_at_once(10**9, depth, 10**9) == 1

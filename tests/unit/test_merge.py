@@ -1,0 +1,53 @@
+"""The hits of many shards become one ranking, in the memory of a few."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.core.schemas import HITS
+from pipelines.core.topk import merge
+from pipelines.core.units import Unit
+from pipelines.stages.merge import Merge
+from pipelines.stages.workspace import Workspace
+from pipelines.storage.local import LocalStorage
+from tests.memory import peak_bytes
+
+QUERIES, K = 50, 40
+
+
+def shard_hits(number: int, documents: int = 1000) -> pa.Table:
+    """K hits for all queries but the last; scores tie often."""
+    rng = np.random.default_rng(number)
+    drawn = [rng.choice(documents, K, replace=False) for _ in range(QUERIES - 1)]
+    row = np.concatenate(drawn).astype(np.int32)
+    columns = {
+        "query": np.repeat(np.arange(QUERIES - 1, dtype=np.int32), K),
+        "doc_id": [f"{n * 7919 % documents:04d}-{number}" for n in row],
+        "passage": np.zeros(len(row), np.int32),
+        "score": np.round(rng.normal(size=len(row)), 1).astype(np.float32),
+        "part": np.full(len(row), number, np.int32),
+        "row": row,
+    }
+    return merge([pa.table(columns, schema=HITS)], K)
+
+
+def unit(workspace: Workspace, shards: int) -> Unit:
+    refs = [workspace.write_table(f"{n}.parquet", shard_hits(n)).json() for n in range(shards)]
+    return Unit("merge", {"hits": refs, "queries": QUERIES, "k": K, "rerank_depth": 3})
+
+
+def test_shards_read_one_by_one_give_what_all_at_once_give(tmp_path: Path) -> None:
+    workspace = Workspace(LocalStorage(str(tmp_path)))
+    for shards in (1, 2, 3, 9, 30):
+        done = Merge(workspace)(unit(workspace, shards), {})
+        found = workspace.read_table(done.outputs["hits"])
+        assert found.equals(merge([shard_hits(n) for n in range(shards)], K))
+        assert sum(done.facts["pairs"].values()) == 3 * (QUERIES - 1)
+
+
+def test_memory_does_not_grow_with_the_shards(tmp_path: Path) -> None:
+    workspace = Workspace(LocalStorage(str(tmp_path)))
+    few, many = (unit(workspace, shards) for shards in (4, 64))
+    few_bytes, many_bytes = (peak_bytes(lambda u=u: Merge(workspace)(u, {})) for u in (few, many))
+    assert many_bytes < 2 * few_bytes

@@ -1,0 +1,179 @@
+"""A shard searched for a batch of queries, however its blocks are grouped."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines.core.columns import vector_column
+from pipelines.core.errors import IntegrityError
+from pipelines.core.protocols import Float32
+from pipelines.core.schemas import passages_schema, vectors_schema
+from pipelines.core.sizing import IndexPlan
+from pipelines.core.units import FileRef, Unit
+from pipelines.index.codec import train_codec
+from pipelines.index.shard import build_shard
+from pipelines.stages.search import Effort, Search
+from pipelines.stages.workspace import Result, Workspace
+from pipelines.storage.local import LocalStorage
+from tests.memory import peak_bytes
+
+DIM, ROWS, PARTS, K = 8, 210, 3, 7
+EFFORTS = {"exact": Effort(K, 0, 0), "ivfpq": Effort(K, 3, 20)}
+BLOCKS = (5, 9, 1, 7, 7)
+
+
+@dataclass(frozen=True)
+class Counting(LocalStorage):
+    """A folder that remembers what was read."""
+
+    reads: list[str] = field(default_factory=list)
+
+    def read_checked(self, ref: FileRef) -> bytes:
+        self.reads.append(ref.key)
+        return super().read_checked(ref)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A shard of PARTS parts, and blocks of queries, in a folder."""
+
+    workspace: Workspace
+    unit: Unit
+    queries: list[FileRef]
+
+    def worker(self) -> Search:
+        return Search(self.workspace, self.workspace, self.queries, DIM)
+
+    def run(self) -> Result:
+        return self.worker()(self.unit, {})
+
+    def reads(self, begin: str) -> int:
+        """How many files of such a name were read."""
+        assert isinstance(self.workspace.storage, Counting)
+        return sum(key.startswith(begin) for key in self.workspace.storage.reads)
+
+
+def vectors(rows: int, seed: int) -> Float32:
+    drawn = np.random.default_rng(seed).normal(size=(rows, DIM))
+    return np.round(drawn, 1).astype(np.float32)
+
+
+def write_part(workspace: Workspace, number: int) -> dict[str, Any]:
+    """Documents of two passages."""
+    schema = passages_schema(100)
+    rows = [
+        {
+            "doc_id": f"{(7 * number + row // 2) % 211:03d}-{number}",
+            "passage": row % 2,
+            "title": "",
+            "text": "",
+            "content_hash": "",
+            "tokens": [],
+            "truncated": False,
+        }
+        for row in range(ROWS)
+    ]
+    stored = pa.table(
+        {"vector": vector_column(vectors(ROWS, number))}, schema=vectors_schema(DIM, "fp32")
+    )
+    passages = workspace.write_table(
+        f"parts/{number}.passages", pa.Table.from_pylist(rows, schema=schema)
+    )
+    return {
+        "ordinal": number,
+        "passages": passages.json(),
+        "vectors": workspace.write_table(f"parts/{number}.vectors", stored).json(),
+        "deleted": None,
+    }
+
+
+def write_shard(workspace: Workspace) -> FileRef:
+    held = np.concatenate([vectors(ROWS, number) for number in range(PARTS)])
+    codec = train_codec(held, IndexPlan("ivfpq", 4, 4, 4, False, len(held), 0))
+    shard = build_shard(codec, [(np.arange(len(held)), held)], "cpu")
+    return workspace.write_content("shards/{}", shard, len(held))
+
+
+def batch(folder: Path, kind: str, blocks: tuple[int, ...] = BLOCKS) -> Batch:
+    workspace = Workspace(Counting(str(folder)))
+    queries = [
+        workspace.write_table(
+            f"queries/{n}.parquet", pa.table({"vector": vector_column(vectors(rows, 100 + n))})
+        )
+        for n, rows in enumerate(blocks)
+    ]
+    spec = {
+        "shard": write_shard(workspace).json() if kind == "ivfpq" else None,
+        "parts": [write_part(workspace, number) for number in range(PARTS)],
+        "queries": [ref.json() for ref in queries],
+        "how": asdict(EFFORTS[kind]),
+    }
+    return Batch(workspace, Unit("search", spec), queries)
+
+
+def at_once(monkeypatch: pytest.MonkeyPatch, queries: int) -> None:
+    """Search so many queries together, or a block where it has more."""
+    monkeypatch.setattr("pipelines.stages.search.queries_at_once", lambda k, depth, dim: queries)
+
+
+@pytest.mark.parametrize("kind", EFFORTS)
+def test_grouping_changes_no_byte(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = batch(tmp_path, kind)
+    whole = made.run()
+    assert sorted(whole.outputs) == [f"block-{n:05d}" for n in range(len(BLOCKS))]
+    assert whole.counts == {"rows": sum(BLOCKS), "hits": K * sum(BLOCKS)}
+    for queries in (1, 9, 14, 15, 20, 28):
+        at_once(monkeypatch, queries)
+        assert made.run() == whole
+
+
+@pytest.mark.parametrize("kind", EFFORTS)
+def test_a_block_is_given_what_it_is_given_alone(kind: str, tmp_path: Path) -> None:
+    together, alone = batch(tmp_path / "all", kind), batch(tmp_path / "one", kind, BLOCKS[:1])
+    both = [made.run().outputs["block-00000"].sha256 for made in (together, alone)]
+    assert both[0] == both[1]
+
+
+@pytest.mark.parametrize("kind", EFFORTS)
+@pytest.mark.parametrize(("queries", "groups"), [(29, 1), (15, 2), (1, 5)])
+def test_a_group_reads_each_part_once(
+    kind: str, queries: int, groups: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once(monkeypatch, queries)
+    made = batch(tmp_path, kind)
+    worker = made.worker()
+    for _ in range(3):
+        worker(made.unit, {})
+    assert made.reads("parts") == 3 * groups * PARTS * 2
+    assert made.reads("shards") == (3 if kind == "ivfpq" else 0)
+    # The queries of an only group stay in memory.
+    assert made.reads("queries") == (len(BLOCKS) if groups == 1 else 3 * len(BLOCKS))
+
+
+@pytest.mark.parametrize("kind", EFFORTS)
+def test_memory_is_that_of_a_group(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once(monkeypatch, 500)
+    few, many = (batch(tmp_path / str(n), kind, (250,) * n) for n in (2, 16))
+    assert peak_bytes(many.run) < 1.2 * peak_bytes(few.run)
+
+
+def test_a_block_that_cannot_be_read_leaves_no_wrong_vectors_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once(monkeypatch, 14)
+    made = batch(tmp_path, "exact", (14, 14))
+    whole, worker, last = made.run(), made.worker(), tmp_path / made.queries[1].key
+    good = last.read_bytes()
+    last.write_bytes(good[::-1])
+    with pytest.raises(IntegrityError):
+        worker(made.unit, {})
+    last.write_bytes(good)
+    assert worker(made.unit, {}) == whole
