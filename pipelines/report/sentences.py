@@ -44,8 +44,8 @@ def _tuned(curve: AuditCurve) -> str:
     return (
         f"Queries search with {_setting(point)}: of the {curve.k} passages that exact search finds"
         f" first, this finds {100 * point.recall:.1f} % (target {100 * curve.target:g} %). Each"
-        f" query reads {formats.size(point.cost)},"
-        f" {formats.share(point.cost, dearest)} of what the dearest setting tried reads."
+        f" query costs {formats.share(point.cost, dearest)} of what the dearest setting tried"
+        " costs."
     )
 
 

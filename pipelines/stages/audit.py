@@ -60,7 +60,7 @@ def audit(context: Context, index: Index) -> dict[str, Any]:
     dones = run_stage(context, "audit", units, [Step(partial(Audit, context.workspace))])
     tables = [context.workspace.read_table(done.outputs["probe"]) for done in dones]
     probe = arithmetic.merge_probes([_to_probe(table, settings.k) for table in tables], settings.k)
-    points = _curve(probe, index, settings, context.settings.encoder.stored)
+    points = _curve(probe, index, settings)
     best = arithmetic.choose(points, settings.target) or max(points, key=lambda p: p.recall)
     chosen = {"recall": best.recall, "nprobe": best.nprobe, "depth": best.depth}
     asked = sum(ref.rows for ref in questions)
@@ -154,14 +154,12 @@ def _to_probe(table: pa.Table, k: int) -> Probe:
     return Probe(scores, ranks.flatten().to_numpy().astype(np.int32).reshape(shape))
 
 
-def _curve(probe: Probe, index: Index, settings: AuditSettings, stored: str) -> list[AuditPoint]:
-    plan = index.plan
+def _curve(probe: Probe, index: Index, settings: AuditSettings) -> list[AuditPoint]:
     costs = CostModel(
         passages=sum(part.live.passages for part in index.parts),
         shards=len(index.shards),
-        nlist=plan.nlist,
-        code_bytes=plan.code_bytes,
-        vector_bytes=index.card.dim * (2 if stored == "fp16" else 4),
+        nlist=index.plan.nlist,
+        dim=index.card.dim,
     )
     depths = arithmetic.depth_grid(settings.k, settings.max_depth)
-    return arithmetic.recall_curve(probe, arithmetic.probe_grid(plan.nlist), depths, costs)
+    return arithmetic.recall_curve(probe, arithmetic.probe_grid(index.plan.nlist), depths, costs)

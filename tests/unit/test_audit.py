@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.core.audit import (
+    REFINED_PRODUCTS,
     AuditPoint,
     CostModel,
     Probe,
@@ -13,7 +14,7 @@ from pipelines.core.audit import (
     recall_curve,
 )
 
-COSTS = CostModel(passages=1000, shards=2, nlist=10, code_bytes=4, vector_bytes=100)
+COSTS = CostModel(passages=1000, shards=2, nlist=10, dim=4)
 
 points = st.lists(
     st.builds(
@@ -35,10 +36,10 @@ def test_grids() -> None:
     assert depth_grid(7, 7) == [7]
 
 
-def test_costs_are_bytes_read() -> None:
-    assert COSTS.bytes_read(1, 10) == 100 * 4 + 20 * 100
-    assert COSTS.bytes_read(99, 10) == 1000 * 4 + 20 * 100
-    assert COSTS.bytes_read(1, 900) == 100 * 4 + 100 * 100  # no more than was scanned
+def test_costs_are_products() -> None:
+    assert COSTS.products(1, 10) == 100 * 4 + 20 * REFINED_PRODUCTS
+    assert COSTS.products(99, 10) == 1000 * 4 + 20 * REFINED_PRODUCTS
+    assert COSTS.products(1, 900) == 100 * 4 + 100 * REFINED_PRODUCTS  # no more than was scanned
 
 
 def test_recall_counts_the_nearest_of_all_shards() -> None:

@@ -154,7 +154,7 @@ def test_the_audit_chooses_settings_that_reach_the_target(shard_bytes: bytes) ->
     wanted = np.argsort(-(VECTORS[:50] @ VECTORS.T), axis=1)[:, :10] * 2
     grid, depths = probe_grid(16), depth_grid(10, 300)
     probe = Probe(scores, probe_ranks(shard, VECTORS[:50], wanted, grid, 300))
-    curve = recall_curve(probe, grid, depths, CostModel(ROWS, 1, 16, PLAN.code_bytes, DIM * 2))
+    curve = recall_curve(probe, grid, depths, CostModel(ROWS, 1, 16, DIM))
     chosen = choose(curve, 0.9)
     found = shard.search(VECTORS[:50], chosen.nprobe, chosen.depth)
     recall = np.mean([np.isin(w, f).mean() for w, f in zip(wanted, found, strict=True)])
