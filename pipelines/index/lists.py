@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.core.protocols import Bool, Float32, Int8, Int8Product, Int32, Int64
-from pipelines.index.kernels import best_first, collect, decode
+from pipelines.index.kernels import best_first, by_value, collect, decode
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -24,6 +24,9 @@ _MOST = 127
 
 #: Bytes of the buffers in which a block of queries gathers what it finds.
 _BUFFER_BYTES = 256 << 20
+
+#: Bytes of the products of a list with queries that probe it: many may probe a large one.
+_PRODUCT_BYTES = 64 << 20
 
 #: Room in a query's buffer beyond twice what is wanted: a full one is cut to the half.
 _SLACK = 64
@@ -88,8 +91,7 @@ class Probes:
     @classmethod
     def by_list(cls, lists: Int64, nlist: int) -> "Probes":
         """From int64[Q, nprobe], the lists of each query."""
-        order = np.argsort(lists.ravel(), kind="stable")
-        ends = np.searchsorted(lists.ravel()[order], np.arange(nlist + 1))
+        order, ends = by_value(lists.ravel(), nlist)
         return cls((order // lists.shape[1]).astype(np.int32), ends)
 
     def of(self, number: int) -> Int32:
@@ -129,15 +131,21 @@ class Lists:
         best_first(scores, positions, counts, out)
 
     def _probed(self, probes: Probes, live: Bool | None) -> Iterator[tuple[Int32, Int64, Int8]]:
-        """Each list that is probed: queries int32[q], positions int64[n], rows int8[n, d]."""
+        """Each list that is probed: queries int32[q], positions int64[n], rows int8[n, d].
+
+        It comes again for every so many queries that probe it.
+        """
         for number in range(self._ivf.nlist):
             asking = probes.of(number)
             positions, codes = self._list(number)
             if live is not None:
                 kept = live[positions]
                 positions, codes = positions[kept], codes[kept]
-            if len(asking) and len(positions):
-                yield asking, positions, self._decoder.rows(codes)
+            if not len(asking) or not len(positions):
+                continue
+            rows, height = self._decoder.rows(codes), max(1, _PRODUCT_BYTES // (4 * len(positions)))
+            for begin in range(0, len(asking), height):
+                yield asking[begin : begin + height], positions, rows
 
     def _list(self, number: int) -> tuple[Int64, UInt8]:
         """Positions int64[n] and codes uint8[n, bytes] of a list, in faiss's own memory."""

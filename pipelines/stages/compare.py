@@ -125,13 +125,16 @@ class Compare:
 
 
 def _in_range(keys: pa.Table, number: Sequence[int]) -> pa.Table:
-    """The keys whose hashes lie in range `number` of so many; they are sorted by hash."""
+    """The keys whose hashes lie in range `number` of so many; they are sorted by hash.
+
+    They are copied: a slice would keep all keys of the file in memory, and so those of all files.
+    """
     place, ranges = number
     hashes, width = keys["id_hash"].to_numpy(), (1 << 64) // ranges
     begin = int(np.searchsorted(hashes, np.uint64(place * width)))
-    if place + 1 == ranges:
-        return keys.slice(begin)
-    return keys.slice(begin, int(np.searchsorted(hashes, np.uint64((place + 1) * width))) - begin)
+    last = place + 1 == ranges
+    end = len(hashes) if last else int(np.searchsorted(hashes, np.uint64((place + 1) * width)))
+    return keys.take(pa.array(np.arange(begin, end)))
 
 
 def _grouped(name: str, table: pa.Table, column: str) -> Iterator[tuple[str, pa.Table]]:

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.core.schemas import DOCUMENT_KEYS, PART_KEYS, REMOVED, SKIPS
 from pipelines.corpus.compare import DUPLICATES, Mode, compare
+from pipelines.stages.compare import _in_range
 
 GONE = ""  # the content hash of a tombstone
 
@@ -100,3 +103,27 @@ def test_it_is_what_dictionaries_say(case: Case) -> None:
     assert sum(found.taken.values()) == rows_in - len(skips)
     schemas = (found.skips.schema, found.duplicates.schema, found.removed.schema)
     assert schemas == (SKIPS, DUPLICATES, REMOVED)
+
+
+def keys(seed: int, rows: int) -> pa.Table:
+    """DOCUMENT_KEYS of one slice, sorted by hash."""
+    hashes = np.sort(np.random.default_rng(seed).integers(0, 1 << 64, rows, dtype=np.uint64))
+    ids = [f"{number:032x}" for number in hashes]
+    columns = [hashes, ids, ids, np.arange(rows)]
+    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=DOCUMENT_KEYS)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 500])
+@pytest.mark.parametrize("ranges", [1, 2, 3, 7])
+def test_every_key_is_in_one_range(rows: int, ranges: int) -> None:
+    whole = keys(0, rows)
+    pieces = [_in_range(whole, (number, ranges)) for number in range(ranges)]
+    assert pa.concat_tables(pieces).equals(whole)
+
+
+def test_keys_of_other_ranges_do_not_stay_in_memory() -> None:
+    before = pa.total_allocated_bytes()
+    kept = [_in_range(keys(seed, 2000), (3, 10)) for seed in range(20)]
+    wanted = sum(table.nbytes for table in kept)
+    assert 0.08 < sum(table.num_rows for table in kept) / 40_000 < 0.12
+    assert wanted <= pa.total_allocated_bytes() - before < 1.2 * wanted

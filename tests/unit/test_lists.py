@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.core.protocols import Int8, Int32
-from pipelines.index.kernels import collect, cut, decode
+from pipelines.index.kernels import by_value, collect, cut, decode
 from pipelines.index.lists import Lists
 from pipelines.models.products import int8_product
 
@@ -138,6 +138,32 @@ def test_blocks_of_queries_change_nothing(built: Any, monkeypatch: pytest.Monkey
     whole = Lists(built, int8_product).search(queries, 4, 20, None)
     monkeypatch.setattr("pipelines.index.lists._BUFFER_BYTES", 7 * 12 * (2 * 20 + 64))
     assert np.array_equal(Lists(built, int8_product).search(queries, 4, 20, None), whole)
+
+
+def test_products_are_small_however_many_queries_probe_a_list(
+    built: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def product(left: Int8, right: Int8) -> Int32:
+        sizes.append(len(left) * len(right) * 4)
+        return int8_product(left, right)
+
+    queries = vectors(50, 5)
+    whole = Lists(built, product).search(queries, 4, 20, None)
+    assert max(sizes) > 16_384
+    sizes.clear()
+    monkeypatch.setattr("pipelines.index.lists._PRODUCT_BYTES", 16_384)
+    assert np.array_equal(Lists(built, product).search(queries, 4, 20, None), whole)
+    assert max(sizes) <= 16_384
+
+
+@given(st.lists(st.integers(-1, 9)))
+@settings(deadline=None)
+def test_numbers_are_put_in_order_by_counting(values: list[int]) -> None:
+    order, ends = by_value(np.array(values, np.int64), 10)
+    assert order.tolist() == sorted(range(len(values)), key=lambda i: values[i])
+    assert ends.tolist() == [sum(value < least for value in values) for least in range(11)]
 
 
 def test_finds_what_faiss_finds(built: Any) -> None:
