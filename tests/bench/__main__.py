@@ -8,6 +8,7 @@ import argparse
 import os
 import platform
 from collections.abc import Callable
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,11 +37,13 @@ def main() -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.set_num_threads(1)
+    outcomes: list[Outcome] = []
     with TemporaryDirectory() as folder:
-        builds = _builds(arguments, Path(folder))
-        outcomes = [_measured(build, arguments.rounds) for build in builds]
-    write_json(arguments.folder / "bench.json", outcomes, _about(arguments.rounds))
-    write_chart(arguments.folder / "bench.png", outcomes)
+        for build in _builds(arguments, Path(folder)):
+            outcomes.append(_measured(build, arguments.rounds))
+            # After each, so that what is cut off keeps what it has.
+            write_json(arguments.folder / "bench.json", outcomes, _about(arguments.rounds))
+            write_chart(arguments.folder / "bench.png", outcomes)
     Console().print(f"{arguments.folder}/bench.json, {arguments.folder}/bench.png")
 
 
@@ -83,6 +86,7 @@ def _measured(build: Build, rounds: int) -> Outcome:
 
 def _about(rounds: int) -> dict[str, Any]:
     return {
+        "date": date.today().isoformat(),
         "shardrank": __version__,
         "python": platform.python_version(),
         "machine": platform.machine(),

@@ -1,7 +1,8 @@
-"""Outcomes as a table and as bench.json."""
+"""Outcomes as a table, as bench.json, and as the table of the README."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,3 +40,26 @@ def write_json(path: Path, outcomes: Sequence[Outcome], about: dict[str, Any]) -
     """All figures, and what they were measured on."""
     value = {**about, "benchmarks": [asdict(outcome) for outcome in outcomes]}
     path.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
+
+
+def markdown(measured: Mapping[str, Any]) -> str:
+    """What bench.json holds, as the README shows it: one row a duel."""
+    rows = ["| work | ours | peer | times as fast | floor | goal |", "|---|---|---|---|---|---|"]
+    for outcome in measured["benchmarks"]:
+        speeds = {speed["name"]: speed["per_second"] for speed in outcome["speeds"]}
+        rows += [_row(outcome, speeds, ratio) for ratio in outcome["ratios"]]
+    return "\n".join(rows)
+
+
+def _row(outcome: Mapping[str, Any], speeds: Mapping[str, float], ratio: Mapping[str, Any]) -> str:
+    duel = ratio["duel"]
+    shown = [f"{duel[who]}: {_rounded(speeds[duel[who]])}" for who in ("ours", "peer")]
+    spread = f"**{ratio['median']:.2f}** ({ratio['least']:.2f} to {ratio['most']:.2f})"
+    cells = [f"{outcome['name']}, {outcome['unit']}/s", *shown, spread]
+    return f"| {' | '.join(cells)} | {duel['floor']:g} | {duel['goal']:g} |"
+
+
+def _rounded(value: float) -> str:
+    """To three digits."""
+    digits = max(0, 2 - int(math.log10(value)))
+    return f"{round(value, 2 - int(math.log10(value))):,.{digits}f}"
