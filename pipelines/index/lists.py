@@ -32,6 +32,10 @@ _PRODUCT_BYTES = 64 << 20
 _SLACK = 64
 
 
+#: A list that is empty, or that nobody asks for.
+_NOTHING = np.empty(0, np.int64), np.empty((0, 0), np.uint8)
+
+
 class Decoder(Protocol):
     """What codes are, as 8-bit numbers."""
 
@@ -137,22 +141,27 @@ class Lists:
         """
         for number in range(self._ivf.nlist):
             asking = probes.of(number)
-            positions, codes = self._list(number)
-            if live is not None:
-                kept = live[positions]
-                positions, codes = positions[kept], codes[kept]
-            if not len(asking) or not len(positions):
+            positions, codes = self._live(number, live) if len(asking) else _NOTHING
+            if not len(positions):
                 continue
             rows, height = self._decoder.rows(codes), max(1, _PRODUCT_BYTES // (4 * len(positions)))
             for begin in range(0, len(asking), height):
                 yield asking[begin : begin + height], positions, rows
+
+    def _live(self, number: int, live: Bool | None) -> tuple[Int64, UInt8]:
+        """A list without the rows that are not live."""
+        positions, codes = self._list(number)
+        if live is None:
+            return positions, codes
+        kept = live[positions]
+        return positions[kept], codes[kept]
 
     def _list(self, number: int) -> tuple[Int64, UInt8]:
         """Positions int64[n] and codes uint8[n, bytes] of a list, in faiss's own memory."""
         stored = self._ivf.invlists
         size = stored.list_size(number)
         if not size:
-            return np.empty(0, np.int64), np.empty((0, self._ivf.code_size), np.uint8)
+            return _NOTHING
         codes = faiss.rev_swig_ptr(stored.get_codes(number), size * self._ivf.code_size)
         return faiss.rev_swig_ptr(stored.get_ids(number), size), codes.reshape(size, -1)
 
