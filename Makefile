@@ -25,6 +25,17 @@ $(VENV)/.test: $(VENV)/.torch pyproject.toml constraints.txt
 	$(PIP) -e '.[cpu,demo,test]'
 	@touch $@ $(VENV)/.demo
 
+$(VENV)/.bench: $(VENV)/.test
+	$(PIP) -e '.[cpu,demo,test,bench]'
+	@touch $@
+
+# A peer of the benchmarks that bears neither our numpy nor our pyarrow nor our faiss.
+build/autofaiss/.made:
+	$(PYTHON) -m venv build/autofaiss
+	build/autofaiss/bin/python -m pip install --quiet --disable-pip-version-check \
+		autofaiss==2.18.0 faiss-cpu==1.9.0 numpy==1.26.4 pyarrow==20.0.0
+	@touch $@
+
 demo: $(VENV)/.demo ## The whole line on a built-in corpus: index, rank, rerank, report (demo/)
 	$(BIN)/shardrank demo --out demo
 
@@ -39,7 +50,7 @@ check: $(VENV)/.test ## Lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.test ## Benchmarks against named peers, in one run
+bench: $(VENV)/.bench build/autofaiss/.made ## Benchmarks against named peers, in one run
 	$(BIN)/python -m tests.bench
 
 clean: ## Remove what make made

@@ -16,10 +16,16 @@ ACTOR_CPUS = 0.75
 
 @dataclass(frozen=True)
 class Resources:
-    """What a cluster has: logical CPUs and GPUs."""
+    """What a cluster has: logical CPUs and GPUs, and the CPUs of its largest node (none: all)."""
 
     cpus: float
     gpus: float = 0.0
+    largest: float | None = None
+
+    @property
+    def threads(self) -> int:
+        """Of a unit that has a node to itself."""
+        return max(1, int(self.cpus if self.largest is None else self.largest))
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ FEWEST_PER_CENTROID = 39
 WANTED_PER_LIST = 64
 WANTED_PER_PQ_CENTROID = 256
 
-#: OPQ is worth its training where a code has fewer bits than this for each component. Measured on
-#: 14,000 vectors of all-MiniLM-L6-v2 (128 lists, 32 probed), share of the 100 nearest among 200
-#: candidates: .80 to .84 at half a bit, .896 to .905 and .883 to .903 at one. At two bits, with
-#: codes of residuals, .934 to .935.
+#: OPQ is worth its product with each query where a code has fewer bits than this for each
+#: component. Measured on 14,000 vectors of all-MiniLM-L6-v2 (128 lists, 32 probed), with a rotation
+#: that found less than today's, share of the 100 nearest among 200 candidates: .80 to .84 at half a
+#: bit, .896 to .905 at one. At two bits, with codes of residuals, .934 to .935.
 OPQ_BELOW_BITS = 2
 
 #: Bytes of one vector's position in a shard.

@@ -1,6 +1,6 @@
 """The codec: the trained, empty quantiser that all shards of a version share.
 
-OPQ rotation (Ge et al., Optimized Product Quantization, CVPR 2013) where the plan says so, then
+An OPQ rotation (Ge et al., Optimized Product Quantization, CVPR 2013) where the plan says so, then
 IVF with PQ codes (Jégou et al., Product Quantization for Nearest Neighbor Search, 2011), for the
 inner product; or, of kind "ivfsq8", with 8-bit scalar codes. The codes are of the vectors, not of
 their residuals: the centroids are normalised as the inner product asks, so residuals are no
@@ -20,10 +20,6 @@ from pipelines.core.errors import InputError, SettingsError
 from pipelines.core.protocols import Float32
 from pipelines.core.sizing import IndexPlan
 
-#: Rounds of OPQ, each of which learns a PQ and then a rotation, and the k-means steps of the
-#: first and the later ones. Far below faiss's 50, 40 and 4, whose training takes ten minutes.
-_OPQ_ROUNDS, _FIRST_STEPS, _STEPS = 8, 10, 2
-
 
 def train_codec(sample: Float32, plan: IndexPlan) -> bytes:
     """A trained, empty index; the same sample and plan give the same bytes.
@@ -37,11 +33,15 @@ def train_codec(sample: Float32, plan: IndexPlan) -> bytes:
         SettingsError: the plan is of an exact index, which has no codec.
     """
     _check(sample, plan)
-    ivf = _ivf(sample.shape[1], plan)
-    index = faiss.IndexPreTransform(_opq(sample.shape[1], plan), ivf) if plan.opq else ivf
-    with _threads(1 if plan.opq else faiss.omp_get_max_threads()):
-        index.train(np.ascontiguousarray(sample))
-    return bytes(faiss.serialize_index(index))
+    rows, ivf = np.ascontiguousarray(sample), _ivf(sample.shape[1], plan)
+    if not plan.opq:
+        ivf.train(rows)
+        return bytes(faiss.serialize_index(ivf))
+    with _one_thread():
+        rotation = _rotation(rows, plan.pq_m)
+        rows = rotation.apply(rows)
+    ivf.train(rows)
+    return bytes(faiss.serialize_index(faiss.IndexPreTransform(rotation, ivf)))
 
 
 def code_error(codec: bytes, vectors: Float32) -> float:
@@ -90,22 +90,31 @@ def _ivf(dim: int, plan: IndexPlan) -> Any:
     return ivf
 
 
-def _opq(dim: int, plan: IndexPlan) -> Any:
-    """An untrained rotation. Its first guess has a fixed seed inside faiss; its PQ has ours."""
-    rotation: Any = faiss.OPQMatrix(dim, plan.pq_m)
-    rotation.niter, rotation.niter_pq_0, rotation.niter_pq = _OPQ_ROUNDS, _FIRST_STEPS, _STEPS
-    quantiser = faiss.ProductQuantizer(dim, plan.pq_m, plan.pq_bits)
-    quantiser.cp.seed = _seed(plan)
-    rotation.pq = quantiser
-    rotation.referenced_objects = [quantiser]  # faiss holds a bare pointer
+def _rotation(sample: Float32, groups: int) -> Any:
+    """The parametric solution of OPQ: principal components, dealt out to the sub-quantisers so that
+    each has about the same share of the variance (Ge et al. 2013, §4; in faiss: balanced bins).
+
+    Measured on 168,000 vectors of all-MiniLM-L6-v2 at 48 bytes (64 of 2,048 lists): the codes alone
+    find .706 of the 100 nearest, after a second of training; 8 rounds of OPQ from faiss's random
+    rotation .677 after 22 s, and rounds from this one no more than it does.
+    """
+    count, dim = sample.shape
+    pca = faiss.PCAMatrix(dim, dim)
+    pca.balanced_bins = groups
+    # Of fewer rows than components faiss finds no whole basis; repeated, they vary as they did.
+    pca.train(np.tile(sample, (-(-dim // count), 1)))
+    rotation: Any = faiss.LinearTransform(dim, dim, False)  # without the mean that PCA takes away
+    rotation.A = pca.A
+    rotation.is_trained = True
+    rotation.set_is_orthonormal()
     return rotation
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Uses `count` threads for a while: the bits of an OPQ depend on how many there are."""
+def _one_thread() -> Iterator[None]:
+    """For a while: the bits of these products depend on how many threads there are."""
     before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(count)
+    faiss.omp_set_num_threads(1)
     try:
         yield
     finally:

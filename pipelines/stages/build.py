@@ -29,7 +29,8 @@ def train(context: Context, parts: Sequence[Part], plan: IndexPlan) -> Codec | N
         return None
     refs = sample(context, parts, Draw("sample", plan.train_rows, plan.seed))
     unit = Unit("train", {"sample": [ref.json() for ref in refs], "plan": asdict(plan)})
-    [done] = run_stage(context, "train", [unit], [Step(partial(Train, context.workspace))])
+    make = partial(Train, context.workspace, context.resources.threads)
+    [done] = run_stage(context, "train", [unit], [Step(make)])
     passages = sum(part.live.passages for part in parts)
     return Codec(done.outputs["codec"], passages, done.facts["error"])
 
@@ -57,11 +58,16 @@ def plan_build(
 
 @dataclass(frozen=True)
 class Train:
-    """The sample → the codec."""
+    """The sample → the codec, on all cores of its node: meanwhile the flow has no other work.
+
+    The number of threads changes no bit of it.
+    """
 
     workspace: Workspace
+    threads: int
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
+        use_threads(self.threads)
         refs = [FileRef.parse(ref) for ref in unit.spec["sample"]]
         vectors = matrix(read_sample(self.workspace, refs)["vector"])
         codec = train_codec(vectors, IndexPlan(**unit.spec["plan"]))

@@ -41,7 +41,9 @@ def connect(settings: ClusterSettings, verbose: bool = False) -> Iterator[Resour
 def resources() -> Resources:
     """The connected cluster's logical CPUs and GPUs."""
     have = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return Resources(have.get("CPU", 0.0), have.get("GPU", 0.0))
+    nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
+    largest = max((n["Resources"].get("CPU", 0.0) for n in nodes if n["Alive"]), default=None)
+    return Resources(have.get("CPU", 0.0), have.get("GPU", 0.0), largest)
 
 
 def _quieten(verbose: bool) -> None:

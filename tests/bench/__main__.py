@@ -1,4 +1,5 @@
-"""Benchmarks against named peers, in one process, on as many threads each.
+"""Benchmarks against named peers, in one process group, on as many threads each; then bounds, which
+have no peer.
 
 python -m tests.bench [FOLDER] [--rounds 5] [--documents 1000] [--queries 60] [--pairs 1000000]
     [--passages 50000] [--only NAME ...]
@@ -7,7 +8,7 @@ python -m tests.bench [FOLDER] [--rounds 5] [--documents 1000] [--queries 60] [-
 import argparse
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -21,13 +22,18 @@ from threadpoolctl import threadpool_limits
 from transformers.utils import logging
 
 from pipelines import __version__
-from tests.bench import build, embed, flow, ingest, ivf, labels, rerank, search
+from tests.bench import build, embed, flow, growth, ingest, ivf, labels, rerank, search, startup
+from tests.bench.bounds import Bound, bounds_table
 from tests.bench.chart import write_chart
 from tests.bench.harness import Benchmark, Outcome, measure
 from tests.bench.show import table, write_json
 
 PEERS = ("torch", "transformers", "sentence-transformers", "faiss-cpu", "numpy", "pandas")
 Build = Callable[[], Benchmark]
+Bounds = Callable[[Path, int], Iterator[Bound]]
+#: Of what is bounded; each takes minutes.
+BOUND_ROUNDS = 3
+BOUNDS: dict[str, Bounds] = {"startup": startup.bounds, "growth": growth.bounds}
 
 
 def main() -> None:
@@ -37,14 +43,28 @@ def main() -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.set_num_threads(1)
-    outcomes: list[Outcome] = []
     with TemporaryDirectory() as folder:
-        for build in _builds(arguments, Path(folder)):
-            outcomes.append(_measured(build, arguments.rounds))
-            # After each, so that what is cut off keeps what it has.
-            write_json(arguments.folder / "bench.json", outcomes, _about(arguments.rounds))
-            write_chart(arguments.folder / "bench.png", outcomes)
+        _measure(arguments, Path(folder))
     Console().print(f"{arguments.folder}/bench.json, {arguments.folder}/bench.png")
+
+
+def _measure(arguments: argparse.Namespace, folder: Path) -> None:
+    """What is measured is written after each benchmark, so that a run cut off keeps what it has."""
+    outcomes: list[Outcome] = []
+    bounds: list[Bound] = []
+
+    def write() -> None:
+        write_json(arguments.folder / "bench.json", outcomes, bounds, _about(arguments.rounds))
+
+    for make in _builds(arguments, folder):
+        outcomes.append(_measured(make, arguments.rounds))
+        write()
+        write_chart(arguments.folder / "bench.png", outcomes)
+    for name in arguments.only or BOUNDS:
+        bounds += BOUNDS[name](folder, BOUND_ROUNDS) if name in BOUNDS else ()
+        write()
+    if bounds:
+        Console().print(bounds_table(bounds))
 
 
 def _arguments() -> argparse.Namespace:
@@ -56,7 +76,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=1_000_000, help="of the labels benchmark")
     parser.add_argument("--rows", type=int, default=20_000, help="of the ingest benchmark")
     parser.add_argument("--passages", type=int, default=50_000, help="of the flow benchmark")
-    parser.add_argument("--only", action="append", help="of the benchmarks, by name")
+    parser.add_argument("--only", action="append", help="of the benchmarks or bounds, by name")
     return parser.parse_args()
 
 
@@ -68,11 +88,12 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
         "any-layout": ivf.any_layout,
         "exact": search.benchmark,
         "labels": lambda: labels.benchmark(arguments.pairs),
-        "build": build.benchmark,
+        "build": build.plain,
+        "build-rotated": lambda: build.rotated(folder),
         "ingest": lambda: ingest.benchmark(arguments.rows, folder),
         "flow": lambda: flow.benchmark(arguments.passages, folder),
     }
-    return [builds[name] for name in arguments.only or builds]
+    return [builds[name] for name in arguments.only or builds if name in builds]
 
 
 def _measured(build: Build, rounds: int) -> Outcome:

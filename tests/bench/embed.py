@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from importlib.util import find_spec
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -19,6 +20,7 @@ TOLERANCE = 1e-4
 INT8_TOLERANCE = 5e-3
 BATCHES = (16, 32, 64)
 DEFAULT, BEST = "sentence-transformers fp32", "sentence-transformers bf16"
+OPENVINO, OPENVINO_BATCHES = "OpenVINO int8", (8, 16, 32)
 
 
 def benchmark(count: int) -> Benchmark:
@@ -38,6 +40,11 @@ def benchmark(count: int) -> Benchmark:
         Duel("shardrank bf16", BEST, floor=1.3, goal=1.6),
         Duel("shardrank int8", DEFAULT, floor=3.4, goal=5),
     ]
+    if find_spec("nncf"):
+        contenders.append(_openvino(texts))
+        duels.append(Duel("shardrank int8", OPENVINO, floor=1, goal=1.3))
+    else:
+        print(f"{OPENVINO} is not measured: nncf is absent, which `make bench` installs.")
     name = f"embed (peer's best: {best.name})"
     return Benchmark(name, "documents", len(texts), contenders, duels, worst_cosine)
 
@@ -55,3 +62,13 @@ def _peer(texts: Sequence[str], dtype: torch.dtype, batch_size: int) -> Contende
     model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": dtype})
     run = partial(model.encode, list(texts), batch_size=batch_size, show_progress_bar=False)
     return Contender(f"batch {batch_size}", run, None)
+
+
+def _openvino(texts: Sequence[str]) -> Contender:
+    """In its best batch size; calibrated on other texts. Its answers are its own affair."""
+    from tests.bench.openvino_peer import SAMPLES, OpenVinoEncoder
+
+    encoder = OpenVinoEncoder(documents(len(texts) + SAMPLES)[len(texts) :])
+    runs = [partial(encoder.encode, texts, batch) for batch in OPENVINO_BATCHES]
+    best = fastest([Contender(OPENVINO, run, None) for run in runs])
+    return Contender(OPENVINO, best.run, None)

@@ -8,8 +8,6 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -23,7 +21,8 @@ from pipelines.core.columns import matrix
 from pipelines.core.protocols import Float32
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.encoder import TransformerEncoder, load_encoder
-from tests.bench.embed import worst_cosine
+from tests.bench.command import settings, shardrank
+from tests.bench.distances import worst_cosine
 from tests.bench.harness import Benchmark, Contender, Duel
 from tests.bench.texts import documents
 
@@ -31,12 +30,12 @@ ALONE, OURS = "the model alone", "shardrank index"
 #: Stored vectors are fp16; one thread or two round a sum in bf16 differently.
 TOLERANCE = 2e-4
 WORDS = 24
-SETTINGS = ("encoder.dtype=bf16", "index.kind=exact", "passages.split=false")
+SETTINGS = settings(encoder__dtype="bf16", index__kind="exact", passages__split="false")
 
 
 def benchmark(passages: int, folder: Path) -> Benchmark:
     """`passages` of 24 words each, in bf16."""
-    texts = short_texts(passages)
+    texts = short_texts(passages, WORDS)
     corpus = folder / "flow.jsonl"
     write_corpus(texts, corpus)
     encoder = load_encoder(EncoderSettings(dtype="bf16"), "cpu")
@@ -49,11 +48,11 @@ def benchmark(passages: int, folder: Path) -> Benchmark:
     return Benchmark("whole flow", "passages", passages, contenders, duels, worst_cosine, cores)
 
 
-def short_texts(count: int) -> list[str]:
-    """Runs of words of docstrings, each with a number that makes it one of its kind."""
+def short_texts(count: int, length: int) -> list[str]:
+    """Runs of so many words of docstrings, each with a number that makes it one of its kind."""
     words = " ".join(documents(2_000)).split()
-    starts = range(0, len(words) - WORDS, 7)
-    runs = itertools.cycle(" ".join(words[at : at + WORDS]) for at in starts)
+    starts = range(0, len(words) - length, 7)
+    runs = itertools.cycle(" ".join(words[at : at + length]) for at in starts)
     return [f"{next(runs)} {number}" for number in range(count)]
 
 
@@ -76,11 +75,7 @@ def alone(encoder: TransformerEncoder, texts: Sequence[str]) -> Float32:
 def whole_flow(corpus: Path, index: Path) -> Float32:
     """The command, from nothing; then the vectors that it stored, in the corpus's order."""
     shutil.rmtree(index, ignore_errors=True)
-    sets = [f"--set={setting}" for setting in SETTINGS]
-    program = "from jobs.cli import main; main()"
-    command = [sys.executable, "-c", program, "index", str(corpus), str(index), *sets]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    shardrank("index", corpus, index, *SETTINGS)
     return stored(index)
 
 

@@ -9,9 +9,6 @@ CHANGED are edited and DELETED are gone. Then the second corpus is indexed anew,
 import argparse
 import json
 import random
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +18,7 @@ from pipelines.stages.blocks import read_bitmap
 from pipelines.stages.publish import open_version
 from pipelines.stages.workspace import Workspace
 from pipelines.storage import LocalStorage
+from tests.bench.command import shardrank
 
 CHANGED, ADDED, DELETED = 0.02, 0.01, 0.01
 EDIT = " This paragraph was revised last night."
@@ -59,11 +57,7 @@ def _write(path: Path, rows: list[dict[str, str]]) -> Path:
 
 def run_index(corpus: Path, index: Path, sets: list[str]) -> Run:
     """The command as a user gives it, in a process of its own."""
-    began = time.monotonic()
-    words = [sys.executable, "-c", "from jobs.cli import main; main()", "index"]
-    options = [word for value in sets for word in ("--set", value)]
-    subprocess.run([*words, str(corpus), str(index), *options], check=True)
-    seconds = time.monotonic() - began
+    seconds = shardrank("index", corpus, index, *(f"--set={value}" for value in sets))
     return Run(seconds, open_version(Workspace(LocalStorage(str(index)))).version)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from tests.bench.bounds import Bound
 from tests.bench.harness import Outcome, Ratio
 
 
@@ -36,9 +37,15 @@ def _ratio(ratio: Ratio) -> str:
     return f"{ratio.median:.2f}× ({ratio.least:.2f}-{ratio.most:.2f})"
 
 
-def write_json(path: Path, outcomes: Sequence[Outcome], about: dict[str, Any]) -> None:
+def write_json(
+    path: Path, outcomes: Sequence[Outcome], bounds: Sequence[Bound], about: dict[str, Any]
+) -> None:
     """All figures, and what they were measured on."""
-    value = {**about, "benchmarks": [asdict(outcome) for outcome in outcomes]}
+    value = {
+        **about,
+        "benchmarks": [asdict(outcome) for outcome in outcomes],
+        "bounds": [asdict(bound) for bound in bounds],
+    }
     path.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
 
 
@@ -49,6 +56,13 @@ def markdown(measured: Mapping[str, Any]) -> str:
         speeds = {speed["name"]: speed["per_second"] for speed in outcome["speeds"]}
         rows += [_row(outcome, speeds, ratio) for ratio in outcome["ratios"]]
     return "\n".join(rows)
+
+
+def bounds_markdown(measured: Mapping[str, Any]) -> str:
+    """What bench.json holds of bounds, as the README shows it."""
+    bounds = [Bound(**value) for value in measured["bounds"]]
+    rows = [f"| {b.name} | {b.shown()} | {b.most:g} {b.unit} |" for b in bounds]
+    return "\n".join(["| what | measured | at most |", "|---|---|---|", *rows])
 
 
 def _row(outcome: Mapping[str, Any], speeds: Mapping[str, float], ratio: Mapping[str, Any]) -> str:

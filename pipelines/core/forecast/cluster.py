@@ -164,7 +164,8 @@ def _stage(flow: Flow, need: Need, cluster: Cluster, rates: Rates) -> StageForec
     crowd, waves = math.ceil(workers / cluster.nodes), math.ceil(need.units / workers)
     busiest, loaded = math.ceil(need.units / cluster.nodes), crowd * need.loaded
     wait_s = need.files * rates.request_s
-    model_s, work_s = _model_s(need, pool, rates), need.work_s + wait_s
+    model_s = _model_s(need, pool, rates)
+    work_s = need.work_s / (cluster.cpus if need.spread else 1) + wait_s
     # Where a model is on GPUs, the cores read for it meanwhile; on CPUs both want the same cores.
     apart = pool.device != "cpu"
     reads = math.ceil(need.units / cluster.cores) if apart else waves

@@ -27,7 +27,7 @@ KEY_MEMORY = 80
 #: Bytes in memory of each token of a part that is cut: text, span and id.
 CUT_MEMORY = 12
 
-#: faiss's k-means: rounds for the lists; vectors that OPQ and PQ look at, at most.
+#: faiss's k-means: rounds for the lists; vectors that PQ looks at, at most.
 LIST_ROUNDS = 10
 MOST_CODEBOOK_ROWS = 65_536
 
@@ -124,7 +124,7 @@ def _sample(work: Work, rates: Rates) -> Need:
 
 
 def _train(work: Work, rates: Rates) -> Need:
-    """One unit on one thread: the bits of a rotation depend on how many there are."""
+    """One unit; its rotation is a second or so, and left out."""
     plan = work.index
     lists = LIST_ROUNDS * plan.train_rows * plan.nlist * work.dim / rates.fp32_products_per_core_s
     books = min(plan.train_rows, MOST_CODEBOOK_ROWS) if plan.kind == "ivfpq" else 0
@@ -138,6 +138,7 @@ def _train(work: Work, rates: Rates) -> Need:
         bytes=plan.train_rows * work.dim * 4,
         memory=PROCESS_BYTES + work.sizes.training,
         spec=files * REF_BYTES,
+        spread=True,
     )
 
 

@@ -42,6 +42,7 @@ class Need:
         model: whose flops they are.
         loaded: bytes that each worker reads once.
         gathered: bytes that the driver holds at the stage's end.
+        spread: whether a unit computes on all cores of its node.
         steps: of the stage; around a model, reading and writing are steps of their own.
     """
 
@@ -57,6 +58,7 @@ class Need:
     model: Model | None = None
     loaded: float = 0.0
     gathered: float = 0.0
+    spread: bool = False
     steps: int = 1
 
 

@@ -1,0 +1,44 @@
+"""Figures that have no peer: each is measured a few times, and its median has a bound."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What was measured, and what it may be at most.
+
+    Attributes:
+        unit: of the values: "s", or "×" for a ratio.
+        values: one a round.
+        most: the bound.
+    """
+
+    name: str
+    unit: str
+    values: Sequence[float]
+    most: float
+
+    @property
+    def middle(self) -> float:
+        return median(self.values)
+
+    @property
+    def kept(self) -> bool:
+        return self.middle <= self.most
+
+    def shown(self) -> str:
+        """The median, least and most, with the unit."""
+        return f"{self.middle:.2f} {self.unit} ({min(self.values):.2f} to {max(self.values):.2f})"
+
+
+def bounds_table(bounds: Sequence[Bound]) -> Table:
+    """One row a bound."""
+    shown = Table("", "measured", "at most", "", title="bounds")
+    for bound in bounds:
+        verdict = "kept" if bound.kept else "BROKEN"
+        shown.add_row(bound.name, bound.shown(), f"{bound.most:g} {bound.unit}", verdict)
+    return shown

@@ -1,0 +1,133 @@
+"""How time and memory grow with the corpus and with the batch of queries, and with the workers.
+
+The flows run without Ray in a fresh process, so that its peak memory is that of one worker with one
+unit in hand, and nothing but the work is timed. Corpus and queries grow apart: 1, 4 and 16 times.
+
+    python -m tests.bench.growth index|rank …    # one run, for `bounds`; prints its peak memory
+"""
+
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.bounds import Bound
+from tests.bench.command import settings, shardrank, stage_seconds
+from tests.bench.flow import short_texts, write_corpus
+
+PASSAGES, QUERIES, WORDS = 16_384, 4_096, 8
+FACTORS = (1, 4, 16)
+#: Units of one size, whatever the size of the corpus.
+INDEX = settings(
+    encoder__dtype="int8",
+    index__kind="exact",
+    passages__split="false",
+    passages__part_size=4_096,
+    corpus__slice_bytes=1 << 20,
+)
+RANK = settings(reranker__model="off", search__block_queries=1_024)
+READING, EMBEDDING, SEARCHING = ("scan", "compare", "ingest"), ("embed",), ("search", "merge")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run: seconds by stage, and the peak of resident memory in bytes."""
+
+    seconds: Mapping[str, float]
+    peak: int
+
+    def each(self, stages: tuple[str, ...], items: int) -> float:
+        """Seconds of these stages for each of the items."""
+        return sum(self.seconds[stage] for stage in stages) / items
+
+
+def bounds(folder: Path, rounds: int) -> Iterator[Bound]:
+    """Cost for each item, and memory, at 16 times the size as a multiple of those at 1."""
+    root = folder / "growth"
+    root.mkdir(parents=True, exist_ok=True)
+    for factor in FACTORS:
+        write_corpus(short_texts(PASSAGES * factor, WORDS), root / f"corpus-{factor}.jsonl")
+        write_corpus(short_texts(QUERIES * factor, WORDS), root / f"queries-{factor}.jsonl")
+    found = [_round(root / str(number), root) for number in range(rounds)]
+    for factor in FACTORS[1:]:
+        yield from _bounds(factor, found)
+    yield Bound("embed with 2 actors instead of 1", "×", [_workers(root) for _ in range(rounds)], 1)
+
+
+#: Points by (flow, factor of the corpus, factor of the queries).
+Points = dict[tuple[str, int, int], Point]
+
+
+def _round(made: Path, root: Path) -> Points:
+    points: Points = {}
+    for factor in FACTORS:
+        points["index", factor, 1] = _point("index", made, root, factor, 1)
+    for corpus, queries in [(factor, 1) for factor in FACTORS] + [(1, f) for f in FACTORS[1:]]:
+        points["rank", corpus, queries] = _point("rank", made, root, corpus, queries)
+    return points
+
+
+def _bounds(factor: int, rounds: list[Points]) -> Iterator[Bound]:
+    def grown(flow: str, corpus: int, queries: int, stages: tuple[str, ...]) -> list[float]:
+        items = corpus * queries
+        pairs = [(points[flow, corpus, queries], points[flow, 1, 1]) for points in rounds]
+        return [large.each(stages, items) / small.each(stages, 1) for large, small in pairs]
+
+    def peaks(flow: str, corpus: int, queries: int) -> list[float]:
+        return [points[flow, corpus, queries].peak / points[flow, 1, 1].peak for points in rounds]
+
+    size = f"{factor} times the"
+    reading, embedding = (grown("index", factor, 1, s) for s in (READING, EMBEDDING))
+    yield Bound(f"{size} passages: scan, compare, ingest, a passage", "×", reading, 1.1)
+    yield Bound(f"{size} passages: embed, a passage", "×", embedding, 1.1)
+    yield Bound(f"{size} passages: index, peak memory", "×", peaks("index", factor, 1), 1.1)
+    for name, at in (("passages", (factor, 1)), ("queries", (1, factor))):
+        searching = grown("rank", *at, SEARCHING)
+        yield Bound(f"{size} {name}: search, merge, a query and passage", "×", searching, 1.1)
+        yield Bound(f"{size} {name}: rank, peak memory", "×", peaks("rank", *at), 1.1)
+
+
+def _point(flow: str, made: Path, root: Path, corpus: int, queries: int) -> Point:
+    index = made / f"index-{corpus}"
+    out = made / f"ranked-{corpus}-{queries}"
+    words = {
+        "index": ["index", root / f"corpus-{corpus}.jsonl", index, *INDEX],
+        "rank": ["rank", index, root / f"queries-{queries}.jsonl", out, *RANK],
+    }[flow]
+    command = [sys.executable, "-m", "tests.bench.growth", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    peak = int(done.stdout.splitlines()[-1])
+    return Point(stage_seconds(index if flow == "index" else out), peak)
+
+
+def _workers(root: Path) -> float:
+    """On Ray: the seconds of embed with two actors over those with one."""
+    seconds = []
+    for actors in (2, 1):
+        index = root / f"actors-{actors}"
+        shutil.rmtree(index, ignore_errors=True)
+        sets = [*INDEX, *settings(cluster__actors=actors)]
+        shardrank("index", root / "corpus-16.jsonl", index, *sets)
+        seconds.append(stage_seconds(index)["embed"])
+    return seconds[0] / seconds[1]
+
+
+def main() -> None:
+    """The command of the arguments in this process, without Ray; then its peak memory in bytes."""
+    import torch
+
+    from tests import inline, world
+
+    torch.set_num_threads(1)
+    with inline.installed():
+        code = world.shardrank(*sys.argv[1:])
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
