@@ -1,9 +1,14 @@
 """The benchmarks' arithmetic, on timings that are made up."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
+from tests.bench.bounds import Bound
+from tests.bench.growth import Point
+from tests.bench.growth import _bounds as growth_bounds
 from tests.bench.harness import (
     AnswersDisagree,
     Benchmark,
@@ -13,6 +18,7 @@ from tests.bench.harness import (
     fastest,
     measure,
 )
+from tests.bench.show import bounds_markdown, write_json
 from tests.bench.texts import documents, questions
 
 
@@ -102,3 +108,29 @@ def test_the_peers_best_setting_is_chosen_after_a_run_to_warm_up() -> None:
     first, second = time.contender("16", [50.0, 3.0]), time.contender("32", [2.0])
     assert fastest([first, second], clock=time).name == "32"
     assert time.turns == ["16", "16", "32"]
+
+
+def test_a_bound_is_of_the_median() -> None:
+    kept, broken = (Bound("start", "s", values, 1.0) for values in ([0.5, 9.0, 1.0], [1.5]))
+    assert (kept.middle, kept.kept, broken.kept) == (1.0, True, False)
+    assert kept.shown() == "1.00 s (0.50 to 9.00)"
+
+
+def test_the_readmes_table_of_bounds_comes_from_the_json(tmp_path: Path) -> None:
+    write_json(tmp_path / "bench.json", [], [Bound("start", "s", [0.5], 1.0)], {})
+    shown = bounds_markdown(json.loads((tmp_path / "bench.json").read_text()))
+    assert shown.splitlines()[2:] == ["| start | 0.50 s (0.50 to 0.50) | 1 s |"]
+
+
+def test_growth_is_a_cost_for_each_item_as_a_multiple_of_the_smallest() -> None:
+    def point(seconds: float, peak: int) -> Point:
+        stages = ("scan", "compare", "ingest", "embed", "search", "merge")
+        return Point(dict.fromkeys(stages, seconds), peak)
+
+    points = {("index", 1, 1): point(2.0, 100), ("rank", 1, 1): point(2.0, 100)}
+    points |= {(flow, 4, 1): point(12.0, 110) for flow in ("index", "rank")}
+    points["rank", 1, 4] = point(8.0, 100)
+    found = {bound.name: bound.middle for bound in growth_bounds(4, [points])}
+    assert found["4 times the passages: embed, a passage"] == 1.5
+    assert found["4 times the passages: index, peak memory"] == 1.1
+    assert found["4 times the queries: search, merge, a query and passage"] == 1.0
