@@ -93,6 +93,9 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
         "ingest": lambda: ingest.benchmark(arguments.rows, folder),
         "flow": lambda: flow.benchmark(arguments.passages, folder),
     }
+    unknown = set(arguments.only or ()) - builds.keys() - BOUNDS.keys()
+    if unknown:
+        raise SystemExit(f"--only: {', '.join(sorted(unknown))} not in {[*builds, *BOUNDS]}")
     return [builds[name] for name in arguments.only or builds if name in builds]
 
 

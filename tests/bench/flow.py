@@ -50,7 +50,7 @@ def benchmark(passages: int, folder: Path) -> Benchmark:
 
 def short_texts(count: int, length: int) -> list[str]:
     """Runs of so many words of docstrings, each with a number that makes it one of its kind."""
-    words = " ".join(documents(2_000)).split()
+    words = " ".join(documents(10_000)).split()  # all that there are
     starts = range(0, len(words) - length, 7)
     runs = itertools.cycle(" ".join(words[at : at + length]) for at in starts)
     return [f"{next(runs)} {number}" for number in range(count)]

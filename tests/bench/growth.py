@@ -45,7 +45,7 @@ class Point:
 
 
 def bounds(folder: Path, rounds: int) -> Iterator[Bound]:
-    """Cost for each item, and memory, at 16 times the size as a multiple of those at 1."""
+    """Cost for each item, and memory, at 4 and 16 times the size as a multiple of those at 1."""
     root = folder / "growth"
     root.mkdir(parents=True, exist_ok=True)
     for factor in FACTORS:

@@ -9,7 +9,7 @@ from pipelines.core.audit import CostModel, Probe, choose, depth_grid, probe_gri
 from pipelines.core.errors import InputError, SettingsError
 from pipelines.core.settings import IndexSettings
 from pipelines.core.sizing import IndexPlan, estimate, plan_index
-from pipelines.index.codec import code_error, train_codec
+from pipelines.index.codec import _rotation, code_error, train_codec
 from pipelines.index.probe import probe_ranks
 from pipelines.index.shard import Shard, build_shard, use_threads
 from pipelines.models.products import int8_product
@@ -61,6 +61,18 @@ def test_training_gives_the_same_bytes_on_any_threads(plan: IndexPlan, threads: 
     use_threads(threads)
     assert train_codec(VECTORS, plan) == expected
     assert faiss.omp_get_max_threads() == threads
+
+
+@pytest.mark.parametrize("rows", [5, ROWS])
+def test_a_rotation_is_one_and_shares_out_the_variance(rows: int) -> None:
+    sample = VECTORS[:rows] * np.linspace(1, 3, DIM, dtype=np.float32)
+    rotation = _rotation(sample, 4)
+    matrix = faiss.vector_to_array(rotation.A).reshape(DIM, DIM)
+    assert np.allclose(matrix @ matrix.T, np.eye(DIM), atol=1e-5)
+    assert np.allclose(rotation.apply(sample), sample @ matrix.T, atol=1e-4)
+    shares = rotation.apply(sample).var(axis=0).reshape(4, -1).sum(axis=1)
+    plain = sample.var(axis=0).reshape(4, -1).sum(axis=1)
+    assert np.ptp(shares) < np.ptp(plain)
 
 
 def test_the_seed_decides(codec: bytes) -> None:
