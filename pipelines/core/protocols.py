@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pipelines.core.units import FileRef
 
 Float32 = npt.NDArray[np.float32]
+UInt16 = npt.NDArray[np.uint16]
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]

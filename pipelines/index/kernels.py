@@ -89,7 +89,8 @@ def cut(scores: Int32, found: Int64, count: int, depth: int, scratch: Int32) -> 
         scores, found: int32 and int64[capacity], of which `count` ≥ depth are filled.
         scratch: int32[capacity], overwritten.
     """
-    scratch[:count] = scores[:count]
+    for i in range(count):  # numba would copy a slice one number at a time
+        scratch[i] = scores[i]
     least = _largest(scratch[:count], depth)
     ties = depth
     for i in range(count):

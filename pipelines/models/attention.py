@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from pipelines.models.batch import Batch
 
@@ -20,6 +20,11 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tenso
     """
     way = _varlen if _flashes(queries) else _grouped
     return way(queries, keys, values, batch).flatten(1)
+
+
+def multiplies_bf16() -> bool:
+    """Whether this CPU multiplies bf16, which takes half as long as float32 then."""
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 def _flashes(queries: Tensor) -> bool:
@@ -51,6 +56,8 @@ def _grouped(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Ten
     """Inputs of one length together, group by group."""
     found = torch.empty_like(queries)
     heads, width = keys.shape[1:]
+    short = queries.device.type == "cpu" and queries.dtype == torch.bfloat16 and multiplies_bf16()
+    one_length = _in_bf16 if short else scaled_dot_product_attention
     token = query = 0
     for count, length in batch.groups:
         asked = 1 if len(queries) != len(keys) else length
@@ -59,6 +66,18 @@ def _grouped(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Ten
         q = queries[mine].view(count, asked, heads, width).transpose(1, 2)
         k, v = (x[theirs].view(count, length, heads, width).transpose(1, 2) for x in (keys, values))
         out = found[mine].view(count, asked, heads, width)
-        out.copy_(scaled_dot_product_attention(q, k, v).transpose(1, 2))
+        out.copy_(one_length(q, k, v).transpose(1, 2))
         token, query = theirs.stop, mine.stop
     return found
+
+
+def _in_bf16(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Two batched products in bf16, on a CPU; the softmax between them is compiled."""
+    from pipelines.models.softmax import LANES, softmax_rows  # a GPU's machine may lack numba
+
+    length, width = keys.shape[2:]
+    padding = (0, 0, 0, -length % LANES)
+    k, v = (pad(x, padding).flatten(0, 1) for x in (keys, values))
+    weights = torch.bmm(queries.flatten(0, 1), k.transpose(1, 2))
+    softmax_rows(weights.view(torch.uint16).flatten(0, 1).numpy(), length, width**-0.5)
+    return torch.bmm(weights, v).view(queries.shape)

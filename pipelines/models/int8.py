@@ -1,14 +1,22 @@
 """Linear maps x·Wᵀ + b as products of 8-bit numbers, with a scale for each row; CPUs only."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipelines.core.protocols import Float32, Int8
-from pipelines.models.kernels import expand, expand_gelu, mix, round_rows
+from pipelines.core.protocols import Float32, Int8, Int32
+from pipelines.models.attention import multiplies_bf16
+from pipelines.models.kernels import (
+    expand,
+    expand_bf16,
+    expand_gelu,
+    expand_norm,
+    mix,
+    round_rows,
+)
+from pipelines.models.norm import Norm
 from pipelines.models.products import int8_product
 
 #: Planes between which the components of a row are mixed before they are rounded.
@@ -48,11 +56,25 @@ class Int8Linear:
         small = np.rint(rows / np.where(scales > 0, scales, 1)[:, None]).astype(np.int8)
         return cls(small, scales, bias.float().numpy(), width)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return self._apply(x, expand)
-
     def gelu(self, x: Tensor) -> Tensor:
-        return self._apply(x, expand_gelu)
+        found = self._multiply(x)
+        expand_gelu(*found, self.scales, self.bias, out := np.empty(found[0].shape, np.float32))
+        return torch.from_numpy(out)
+
+    def attended(self, x: Tensor) -> Tensor:
+        """In bf16 where the CPU multiplies that: its error is then below that of 8 bits."""
+        found = self._multiply(x)
+        if multiplies_bf16():
+            expand_bf16(*found, self.scales, self.bias, bits := np.empty(found[0].shape, np.uint16))
+            return torch.from_numpy(bits).view(torch.bfloat16)
+        expand(*found, self.scales, self.bias, out := np.empty(found[0].shape, np.float32))
+        return torch.from_numpy(out)
+
+    def added(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
+        found = self._multiply(x)
+        out, affine = np.empty(found[0].shape, np.float32), (norm.weight.numpy(), norm.bias.numpy())
+        expand_norm(*found, self.scales, self.bias, stream.numpy(), (*affine, norm.epsilon), out)
+        return torch.from_numpy(out)
 
     def part(self, begin: int, end: int | None) -> "Int8Linear":
         mine = slice(begin, end)
@@ -60,11 +82,9 @@ class Int8Linear:
             self, weight=self.weight[mine], scales=self.scales[mine], bias=self.bias[mine]
         )
 
-    def _apply(self, x: Tensor, finish: Callable[..., None]) -> Tensor:
-        rows: Float32 = x.numpy()
+    def _multiply(self, x: Tensor) -> tuple[Int32, Float32]:
+        """Products int32[n, m] and the scales of the rows of x, float32[n]."""
+        rows: Float32 = x.float().numpy()
         small, scales = np.empty(rows.shape, np.int8), np.empty(len(rows), np.float32)
         round_rows(rows, self.width, small, scales)
-        products = int8_product(small, self.weight)
-        out = np.empty(products.shape, np.float32)
-        finish(products, scales, self.scales, self.bias, out)
-        return torch.from_numpy(out)
+        return int8_product(small, self.weight), scales

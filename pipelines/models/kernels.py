@@ -2,8 +2,12 @@
 
 import numpy as np
 
-from pipelines.core.compiled import compiled
-from pipelines.core.protocols import Float32, Int8, Int32
+from pipelines.core.compiled import compiled, compiled_sum
+from pipelines.core.protocols import Float32, Int8, Int32, UInt16
+from pipelines.models.bf16 import narrow
+
+#: A weight float32[m], a bias float32[m] and an epsilon.
+Affine = tuple[Float32, Float32, float]
 
 #: A float's bits without its sign compare as integers do.
 _MAGNITUDE = 0x7FFFFFFF
@@ -23,7 +27,9 @@ def round_rows(x: Float32, width: int, out: Int8, scales: Float32) -> None:
     bits = row.view(np.int32)
     largest = np.zeros(1, np.int32)
     for number in range(len(x)):
-        row[:] = x[number]
+        given = x[number]
+        for i in range(len(row)):  # numba copies a slice one number at a time
+            row[i] = given[i]
         mix(row, width)
         most = np.int32(0)
         for i in range(len(row)):
@@ -54,9 +60,61 @@ def mix(row: Float32, width: int) -> None:
 def expand(products: Int32, rows: Float32, columns: Float32, bias: Float32, out: Float32) -> None:
     """out[i, j] = products[i, j] · rows[i] · columns[j] + bias[j], all float32[n, m]."""
     for number in range(len(products)):
-        mine, found, scale = products[number], out[number], rows[number]
+        _expand_row(products[number], rows[number], columns, bias, out[number])
+
+
+@compiled
+def _expand_row(
+    products: Int32, scale: float, columns: Float32, bias: Float32, out: Float32
+) -> None:
+    for i in range(len(products)):
+        out[i] = np.float32(products[i]) * (scale * columns[i]) + bias[i]
+
+
+@compiled
+def expand_bf16(
+    products: Int32, rows: Float32, columns: Float32, bias: Float32, out: UInt16
+) -> None:
+    """As `expand`, into the bits of bf16[n, m]."""
+    row = np.empty(products.shape[1], np.float32)
+    bits = row.view(np.int32)
+    for number in range(len(products)):
+        _expand_row(products[number], rows[number], columns, bias, row)
+        narrow(bits, out[number])
+
+
+@compiled_sum
+def expand_norm(
+    products: Int32,
+    rows: Float32,
+    columns: Float32,
+    bias: Float32,
+    stream: Float32,
+    norm: Affine,
+    out: Float32,
+) -> None:
+    """As `expand`, then the stream float32[n, m] added, and layer normalisation.
+
+    Args:
+        norm: the weight float32[m], the bias float32[m] and the epsilon of the normalisation
+            (Ba et al. 2016, arXiv:1607.06450).
+    """
+    weight, shift, epsilon = norm
+    size = np.float32(products.shape[1])
+    for number in range(len(products)):
+        mine, before = out[number], stream[number]
+        _expand_row(products[number], rows[number], columns, bias, mine)
+        total = np.float32(0)
         for i in range(len(mine)):
-            found[i] = np.float32(mine[i]) * (scale * columns[i]) + bias[i]
+            mine[i] += before[i]
+            total += mine[i]
+        mean, squares = total / size, np.float32(0)
+        for i in range(len(mine)):
+            mine[i] -= mean
+            squares += mine[i] * mine[i]
+        factor = np.float32(1 / np.sqrt(squares / size + epsilon))
+        for i in range(len(mine)):
+            mine[i] = mine[i] * factor * weight[i] + shift[i]
 
 
 @compiled

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipelines.models.norm import Norm
+
 #: Types of a forward pass, by their names in the settings.
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -20,6 +22,12 @@ class Linear(Protocol):
 
     def gelu(self, x: Tensor) -> Tensor:
         """The map, and then GELU."""
+
+    def attended(self, x: Tensor) -> Tensor:
+        """The map, in the type in which its outputs attend to each other."""
+
+    def added(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
+        """The map added to the stream float32[n, m], and normalised: float32[n, m]."""
 
     def part(self, begin: int, end: int | None) -> "Linear":
         """The map to some of the outputs only; it shares the memory."""
@@ -55,6 +63,12 @@ class FloatLinear:
 
     def gelu(self, x: Tensor) -> Tensor:
         return functional.gelu(self(x))
+
+    def attended(self, x: Tensor) -> Tensor:
+        return self(x)
+
+    def added(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
+        return norm(stream + self(x))
 
     def part(self, begin: int, end: int | None) -> "FloatLinear":
         return FloatLinear(self.weight[begin:end], self.bias[begin:end])

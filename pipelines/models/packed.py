@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import layer_norm
 
 from pipelines.models.attention import attend
 from pipelines.models.batch import Batch
 from pipelines.models.limits import first_position
 from pipelines.models.linear import FloatLinear, Linear, MakeLinear, linear_maps
+from pipelines.models.norm import Norm
 from pipelines.models.state import State
 
 #: A parsed config.json.
@@ -50,18 +50,6 @@ class Shape:
         )
 
 
-class Norm:
-    """Layer normalisation in float32 (Ba et al. 2016, arXiv:1607.06450)."""
-
-    def __init__(self, state: State, name: str, epsilon: float) -> None:
-        self._weight = state[f"{name}.weight"].float()
-        self._bias = state[f"{name}.bias"].float()
-        self._epsilon = epsilon
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return layer_norm(x, self._weight.shape, self._weight, self._bias, self._epsilon)
-
-
 class Layer:
     """One layer: attention, then two linear maps, each added to the stream and normalised."""
 
@@ -79,25 +67,25 @@ class Layer:
         width = len(state[f"{name}.{own}.query.bias"])
         self._query, self._key_value = self._all.part(0, width), self._all.part(width, None)
         self._out = joined("attention.output.dense")
-        self._norm = Norm(state, f"{name}.attention.output.LayerNorm", shape.epsilon)
+        self._norm = Norm.of(state, f"{name}.attention.output.LayerNorm", shape.epsilon)
         self._up, self._down = joined("intermediate.dense"), joined("output.dense")
-        self._last_norm = Norm(state, f"{name}.output.LayerNorm", shape.epsilon)
+        self._last_norm = Norm.of(state, f"{name}.output.LayerNorm", shape.epsilon)
 
     def __call__(self, x: Tensor, batch: Batch) -> Tensor:
         """float32[t, d] → float32[t, d]."""
-        queries, keys, values = self._all(x).view(len(x), 3, self._heads, -1).unbind(1)
+        queries, keys, values = self._all.attended(x).view(len(x), 3, self._heads, -1).unbind(1)
         return self._finish(x, attend(queries, keys, values, batch))
 
     def first(self, x: Tensor, batch: Batch) -> Tensor:
         """float32[t, d] → float32[b, d], of the first token of each input."""
         head = x[batch.ends[:-1]]
-        queries = self._query(head).view(len(head), self._heads, -1)
-        keys, values = self._key_value(x).view(len(x), 2, self._heads, -1).unbind(1)
+        queries = self._query.attended(head).view(len(head), self._heads, -1)
+        keys, values = self._key_value.attended(x).view(len(x), 2, self._heads, -1).unbind(1)
         return self._finish(head, attend(queries, keys, values, batch))
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        x = self._norm(x + self._out(attended))
-        return self._last_norm(x + self._down(self._up.gelu(x)))
+        x = self._out.added(attended, x, self._norm)
+        return self._down.added(self._up.gelu(x), x, self._last_norm)
 
 
 class PackedBert:
@@ -108,7 +96,7 @@ class PackedBert:
         self._words = state["embeddings.word_embeddings.weight"].float()
         self._positions = state["embeddings.position_embeddings.weight"].float()
         self._types = state["embeddings.token_type_embeddings.weight"].float()
-        self._norm = Norm(state, "embeddings.LayerNorm", shape.epsilon)
+        self._norm = Norm.of(state, "embeddings.LayerNorm", shape.epsilon)
         self._first_position = shape.first_position
         self._layers = [
             Layer(state, f"encoder.layer.{number}", shape, linear_maps(dtype))
