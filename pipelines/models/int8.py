@@ -56,6 +56,11 @@ class Int8Linear:
         small = np.rint(rows / np.where(scales > 0, scales, 1)[:, None]).astype(np.int8)
         return cls(small, scales, bias.float().numpy(), width)
 
+    def __call__(self, x: Tensor) -> Tensor:
+        found = self._multiply(x)
+        expand(*found, self.scales, self.bias, out := np.empty(found[0].shape, np.float32))
+        return torch.from_numpy(out)
+
     def gelu(self, x: Tensor) -> Tensor:
         found = self._multiply(x)
         expand_gelu(*found, self.scales, self.bias, out := np.empty(found[0].shape, np.float32))
@@ -63,12 +68,11 @@ class Int8Linear:
 
     def attended(self, x: Tensor) -> Tensor:
         """In bf16 where the CPU multiplies that: its error is then below that of 8 bits."""
+        if not multiplies_bf16():
+            return self(x)
         found = self._multiply(x)
-        if multiplies_bf16():
-            expand_bf16(*found, self.scales, self.bias, bits := np.empty(found[0].shape, np.uint16))
-            return torch.from_numpy(bits).view(torch.bfloat16)
-        expand(*found, self.scales, self.bias, out := np.empty(found[0].shape, np.float32))
-        return torch.from_numpy(out)
+        expand_bf16(*found, self.scales, self.bias, bits := np.empty(found[0].shape, np.uint16))
+        return torch.from_numpy(bits).view(torch.bfloat16)
 
     def added(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
         found = self._multiply(x)

@@ -59,7 +59,7 @@ def most(bits: Int32) -> np.int32:
 
 
 @compiled
-def shift(x: Float32, factor: float, less: float) -> None:
+def shift(x: Float32, factor: np.float32, less: np.float32) -> None:
     """x · factor - less, in place."""
     for i in range(len(x)):
         x[i] = x[i] * factor - less
@@ -81,9 +81,9 @@ def powers(x: Float32) -> None:
 
 
 @compiled_sum
-def total(x: Float32) -> float:
+def total(x: Float32) -> np.float32:
     """The sum."""
     found = np.float32(0)
     for i in range(len(x)):
         found += x[i]
-    return found  # type: ignore[return-value]
+    return found

@@ -9,8 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.models.int8 import Int8Linear
-from pipelines.models.kernels import expand, expand_gelu, mix, round_rows
+from pipelines.models.kernels import (
+    expand,
+    expand_bf16,
+    expand_gelu,
+    expand_norm,
+    mix,
+    round_rows,
+)
 from pipelines.models.linear import FloatLinear
+from pipelines.models.norm import Norm
 
 Sizes = st.sampled_from([1, 3, 8, 12, 48, 64, 384])
 
@@ -72,6 +80,24 @@ def test_expanding_is_the_formula(seed: int, n: int, m: int) -> None:
     expand_gelu(products, rows, columns, bias, bent)
     gelu = torch.nn.functional.gelu(torch.from_numpy(plain)).numpy()
     assert (abs(bent - gelu) <= 3e-7 * abs(plain) + 1e-6).all()
+    short = np.empty((n, m), np.uint16)
+    expand_bf16(products, rows, columns, bias, short)
+    rounded = torch.from_numpy(plain).bfloat16()
+    assert torch.equal(torch.from_numpy(short).view(torch.bfloat16), rounded)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(2, 70))
+@settings(max_examples=60, deadline=None)
+def test_what_is_added_to_the_stream_is_normalised(seed: int, n: int, m: int) -> None:
+    products = np.random.default_rng(seed).integers(-(10**6), 10**6, (n, m)).astype(np.int32)
+    rows, columns, bias = abs(normal(seed, n)) * 1e-3, abs(normal(seed, m)) * 1e-2, normal(seed, m)
+    stream, weight, shift = normal(seed + 1, n, m), normal(seed + 2, m), normal(seed + 3, m)
+    found, plain = np.empty((n, m), np.float32), np.empty((n, m), np.float32)
+    expand_norm(products, rows, columns, bias, stream, (weight, shift, 1e-5), found)
+    expand(products, rows, columns, bias, plain)
+    norm = Norm(torch.from_numpy(weight), torch.from_numpy(shift), 1e-5)
+    expected = norm(torch.from_numpy(stream + plain)).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 20), Sizes, st.integers(1, 40))
@@ -103,6 +129,17 @@ def test_a_part_is_some_of_the_outputs() -> None:
     whole = Int8Linear.of(weight, bias)
     assert torch.equal(whole.part(10, 20)(x), whole(x)[:, 10:20])
     assert torch.equal(whole.part(20, None).gelu(x), whole.gelu(x)[:, 20:])
+
+
+@pytest.mark.parametrize("shortens", [True, False])
+def test_what_attends_is_in_bf16_where_the_cpu_multiplies_it(
+    shortens: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, weight, bias = problem(0, 5, 48, 30)
+    monkeypatch.setattr("pipelines.models.int8.multiplies_bf16", lambda: shortens)
+    maps = Int8Linear.of(weight, bias)
+    found, expected = maps.attended(x), maps(x)
+    assert torch.equal(found, expected.bfloat16() if shortens else expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
