@@ -16,7 +16,6 @@ from pipelines.core.schemas import REJECTED
 from pipelines.core.settings import EncoderSettings
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.models.card import EncoderCard
-from pipelines.models.encoder import load_encoder
 from pipelines.models.threads import use_threads
 from pipelines.stages.parts import PartFiles, part_facts, write_bitmap, write_vectors
 from pipelines.stages.runner import Context, run_stage
@@ -59,6 +58,8 @@ class Embed:
     """Token ids → vectors, the whole part at once, so that batches are as even as can be."""
 
     def __init__(self, settings: EncoderSettings, fingerprint: str, device: str) -> None:
+        from pipelines.models.encoder import load_encoder  # brings torch: a second
+
         use_threads(1)
         self._encoder = load_encoder(settings, device, fingerprint)
 

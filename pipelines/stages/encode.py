@@ -14,7 +14,6 @@ from pipelines.core.settings import EncoderSettings
 from pipelines.core.units import FileRef, Unit
 from pipelines.corpus.parts import encode_table
 from pipelines.models.card import EncoderCard
-from pipelines.models.encoder import load_encoder
 from pipelines.models.threads import use_threads
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
@@ -57,6 +56,8 @@ class Encode:
         self, workspace: Workspace, settings: EncoderSettings, fingerprint: str, device: str
     ) -> None:
         self._workspace = workspace
+        from pipelines.models.encoder import load_encoder  # brings torch: a second
+
         use_threads(1)
         self._encoder = load_encoder(settings, device, fingerprint)
 

@@ -24,7 +24,6 @@ from pipelines.core.topk import ranks
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.core.version import Version
 from pipelines.models.card import RerankerCard
-from pipelines.models.reranker import load_reranker
 from pipelines.models.threads import use_threads
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
@@ -177,6 +176,8 @@ class ScorePairs:
     """Pairs → raw float32 logits, and whether a pair had to be cut."""
 
     def __init__(self, settings: RerankerSettings, fingerprint: str, device: str) -> None:
+        from pipelines.models.reranker import load_reranker  # brings torch: a second
+
         use_threads(1)
         self._reranker = load_reranker(settings, device, fingerprint)
 

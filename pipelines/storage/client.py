@@ -4,14 +4,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import s3fs
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from pipelines.core.errors import InputError, RunFailed, ShardrankError
 from pipelines.core.protocols import Entry
 from pipelines.core.settings import S3Settings
+
+if TYPE_CHECKING:
+    from s3fs import S3FileSystem
 
 #: What a request can end with after its retries.
 FAILURES = (OSError, BotoCoreError, ClientError)
@@ -21,7 +23,7 @@ BROKEN_ATTEMPTS = 3
 FINAL = (FileNotFoundError, PermissionError, NoCredentialsError)
 
 
-def filesystem(settings: S3Settings) -> s3fs.S3FileSystem:
+def filesystem(settings: S3Settings) -> "S3FileSystem":
     """The process's own file system for these settings; threads share it.
 
     Listings are not cached: another writer's files must be seen.
@@ -30,9 +32,11 @@ def filesystem(settings: S3Settings) -> s3fs.S3FileSystem:
 
 
 @lru_cache
-def _connect(settings: S3Settings, process: int) -> s3fs.S3FileSystem:
+def _connect(settings: S3Settings, process: int) -> "S3FileSystem":
     """`process` keeps a forked child from its parent's sockets."""
-    files = s3fs.S3FileSystem(
+    from s3fs import S3FileSystem  # a third of a second, and of no use on a disk
+
+    files = S3FileSystem(
         skip_instance_cache=True,
         use_listings_cache=False,
         endpoint_url=settings.endpoint,

@@ -10,8 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-
-import s3fs
+from typing import TYPE_CHECKING
 
 from pipelines.core.errors import CommitStateUnknown, IntegrityError
 from pipelines.core.fingerprint import sha256_hex
@@ -20,6 +19,9 @@ from pipelines.core.settings import S3Settings
 from pipelines.core.units import FileRef
 from pipelines.storage.client import FAILURES, FINAL, explained, filesystem, s3_files
 from pipelines.storage.keys import checked_data, checked_key, checked_prefix, conflict, missing
+
+if TYPE_CHECKING:
+    from s3fs import S3FileSystem
 
 #: Of a create, a large upload and a checked read, above the retries of each request.
 ATTEMPTS = 5
@@ -106,7 +108,7 @@ class S3Storage:
         yield
 
     @property
-    def _files(self) -> s3fs.S3FileSystem:
+    def _files(self) -> "S3FileSystem":
         return filesystem(self.settings)
 
     def _path(self, key: str) -> str:
