@@ -49,10 +49,6 @@ SEARCH_BYTES = 1 << 30
 REFINED_BYTES = 20
 EXACT_BYTES = 420
 
-#: Pairs in a unit of reranking, about: enough for even batches, few enough to lose little to a
-#: kill.
-PAIRS_PER_UNIT = 1024
-
 
 @dataclass(frozen=True)
 class IndexPlan:
@@ -95,6 +91,15 @@ class Sizes:
     shard: int
     training: int
     build: int
+
+
+def pairs_per_unit(pairs: int) -> int:
+    """Pairs in a unit of reranking, about: a 64th of all, from 256 to 1,024.
+
+    Enough for even batches, few enough that small work suffices for several actors and a kill
+    loses little.
+    """
+    return min(1024, max(256, pairs // 64))
 
 
 def default_part_size(corpus_bytes: int) -> int:

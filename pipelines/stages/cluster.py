@@ -11,6 +11,8 @@ from typing import Any
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+# A second by default, so that what has read for a model is gone when there is something to write.
+os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "20000")
 
 import ray
 import ray.data

@@ -1,7 +1,7 @@
 """rerank: score (query, passage) pairs, sweeping over the parts, never over the queries.
 
 Pairs are grouped by part, so that each passage is read and tokenised once, however many queries
-retrieved it; a unit is a run of neighbouring parts with about `PAIRS_PER_UNIT` pairs.
+retrieved it; a unit is a run of neighbouring parts with about `pairs_per_unit` pairs.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from pipelines.core.columns import token_lists
 from pipelines.core.pools import TASK_CPUS
 from pipelines.core.protocols import Int32, Int64, Tokeniser
 from pipelines.core.settings import RerankerSettings
-from pipelines.core.sizing import PAIRS_PER_UNIT
+from pipelines.core.sizing import pairs_per_unit
 from pipelines.core.text import passage_text
 from pipelines.core.topk import ranks
 from pipelines.core.units import Done, FileRef, Unit
@@ -108,11 +108,11 @@ def stored_tokens_serve(version: Version, card: RerankerCard) -> bool:
 
 
 def group_parts(pairs: Mapping[int, int]) -> list[list[int]]:
-    """Parts in order, cut into runs as soon as a run holds PAIRS_PER_UNIT pairs."""
+    """Parts in order, cut into runs as soon as a run holds `pairs_per_unit` pairs."""
     groups: list[list[int]] = []
-    held = PAIRS_PER_UNIT
+    held = enough = pairs_per_unit(sum(pairs.values()))
     for part in sorted(pairs):
-        if held >= PAIRS_PER_UNIT:
+        if held >= enough:
             groups.append([])
             held = 0
         groups[-1].append(part)

@@ -30,8 +30,9 @@ Worker = Callable[[Unit, Tables], Tables | Result]
 class Step:
     """One step of a stage. `make` builds the worker where it runs: once an actor, or once a task.
 
-    With a pool the step runs on actors; without, on tasks that hold `cpus` CPUs each: a whole one
-    where the task computes, a fraction where it only reads or writes for a model.
+    With a pool the step runs on actors, or on tasks like them where no actor would see a second
+    unit; without, on tasks that hold `cpus` CPUs each: a whole one where the task computes, a
+    fraction where it only reads or writes for a model.
     """
 
     make: Callable[[], Worker]
@@ -58,7 +59,8 @@ def sweep(
     dataset: Dataset = ray.data.from_arrow([pa.Table.from_pylist([row], _ROW) for row in rows])
     for number, step in enumerate(steps):
         last = number == len(steps) - 1
-        dataset = _apply(dataset, _fitting(step, len(units)), workspace if last else None, retries)
+        fitting, finish_in = _fitting(step, len(units)), workspace if last else None
+        dataset = _apply(dataset, fitting, len(units), finish_in, retries)
     batches: Any = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     for batch in batches:
         yield from (_outcome(row) for row in batch.to_pylist())
@@ -71,18 +73,34 @@ def _fitting(step: Step, units: int) -> Step:
     return replace(step, pool=replace(step.pool, actors=min(step.pool.actors, units)))
 
 
-def _apply(dataset: Dataset, step: Step, finish_in: Workspace | None, retries: int) -> Dataset:
+def _in_flight(pool: Pool, units: int) -> int:
+    """Units given to an actor at once. With many, the next is there when one is done; of few, the
+    first actor to stand would get all, and the others none."""
+    return 2 if units >= 8 * pool.actors else 1
+
+
+def _serves_once(pool: Pool, units: int) -> bool:
+    """Whether tasks do as well as the pool: they run in processes that there are already, one of
+    which may have loaded the libraries. One that is done would keep a GPU's memory, though."""
+    return units <= pool.actors and not pool.gpus
+
+
+def _apply(
+    dataset: Dataset, step: Step, units: int, finish_in: Workspace | None, retries: int
+) -> Dataset:
     common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
     with warnings.catch_warnings():
         # Ray Data retries tasks and restarts actors for ever by default, which loops on a unit that
         # kills its process. The limits are only to be had by an argument that Ray drops in 2.64.
         warnings.filterwarnings("ignore", message=".*ray_remote_args")
-        if step.pool is None:
-            task = _Task(step.make, finish_in)
-            return dataset.map_batches(task, num_cpus=step.cpus, max_retries=retries, **common)
+        if step.pool is None or _serves_once(step.pool, units):
+            task, cpus = _Task(step.make, finish_in), step.pool.cpus if step.pool else step.cpus
+            return dataset.map_batches(task, num_cpus=cpus, max_retries=retries, **common)
         return dataset.map_batches(
             _host_class(step.make, finish_in),
-            compute=ActorPoolStrategy(size=step.pool.actors),
+            compute=ActorPoolStrategy(
+                size=step.pool.actors, max_tasks_in_flight_per_actor=_in_flight(step.pool, units)
+            ),
             num_cpus=step.pool.cpus,
             num_gpus=step.pool.gpus,
             max_restarts=retries,

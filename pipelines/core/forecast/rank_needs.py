@@ -18,7 +18,7 @@ from pipelines.core.forecast.needs import (
 )
 from pipelines.core.forecast.rates import Rates
 from pipelines.core.forecast.work import Work
-from pipelines.core.sizing import BYTES_PER_TOKEN, PAIRS_PER_UNIT
+from pipelines.core.sizing import BYTES_PER_TOKEN, pairs_per_unit
 
 #: Stored bytes of a hit with a random id, of a reranker's score, of a ranking, of its TREC line.
 HIT_BYTES = 14
@@ -132,7 +132,7 @@ class Runs:
             return cls(0, 0, 0.0)
         touched = min(work.parts, work.pairs)
         each = work.pairs / touched
-        parts = min(touched, math.ceil(PAIRS_PER_UNIT / each))
+        parts = min(touched, math.ceil(pairs_per_unit(work.pairs) / each))
         return cls(math.ceil(touched / parts), parts, parts * each)
 
 
