@@ -74,16 +74,17 @@ def cut_document(document: Document, spans: TokenSpans, rule: CutRule) -> list[P
         rule: how to cut.
     """
     head_characters = len(full_text(document, rule)) - len(document.text)
-    # A token that begins with the space before the text belongs to the text.
-    head = int(np.searchsorted(spans.ends, head_characters, side="right"))
-    total = len(spans.ids)
-    if head == total:
+    if spans.end <= head_characters:
         return []
+    total = len(spans.ids)
     if total <= rule.room or not rule.split:
         return [Passage(document.text, spans.ids[: rule.room], total > rule.room)]
+    places = spans.places()
+    # A token that begins with the space before the text belongs to the text.
+    head = int(np.searchsorted(places.ends, head_characters, side="right"))
     kept = spans.ids[: min(head, rule.room // 2)]
-    pieces = windows(spans.words[head:], rule.room - len(kept), rule.overlap)
-    starts, ends = spans.starts[head:] - head_characters, spans.ends[head:] - head_characters
+    pieces = windows(places.words[head:], rule.room - len(kept), rule.overlap)
+    starts, ends = places.starts[head:] - head_characters, places.ends[head:] - head_characters
     return [
         Passage(
             text=document.text[max(int(starts[first]), 0) : int(ends[last - 1])],

@@ -1,5 +1,8 @@
 """Attention within inputs that stand one after another (Vaswani et al. 2017, arXiv:1706.03762)."""
 
+from functools import cache
+from importlib.util import find_spec
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
@@ -22,9 +25,12 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tenso
     return way(queries, keys, values, batch).flatten(1)
 
 
-def multiplies_bf16() -> bool:
-    """Whether this CPU multiplies bf16, which takes half as long as float32 then."""
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+@cache
+def attends_in_bf16() -> bool:
+    """Whether bf16 is the way to attend on this CPU: it multiplies that, twice as fast as float32,
+    and there is numba for the softmax, which the bare machine of a GPU may lack."""
+    multiplies = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return bool(multiplies) and find_spec("numba") is not None
 
 
 def _flashes(queries: Tensor) -> bool:
@@ -56,7 +62,7 @@ def _grouped(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Ten
     """Inputs of one length together, group by group."""
     found = torch.empty_like(queries)
     heads, width = keys.shape[1:]
-    short = queries.device.type == "cpu" and queries.dtype == torch.bfloat16 and multiplies_bf16()
+    short = queries.device.type == "cpu" and queries.dtype == torch.bfloat16 and attends_in_bf16()
     one_length = _in_bf16 if short else scaled_dot_product_attention
     token = query = 0
     for count, length in batch.groups:
@@ -73,7 +79,7 @@ def _grouped(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Ten
 
 def _in_bf16(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Two batched products in bf16, on a CPU; the softmax between them is compiled."""
-    from pipelines.models.softmax import LANES, softmax_rows  # a GPU's machine may lack numba
+    from pipelines.models.softmax import LANES, softmax_rows  # numba: see `attends_in_bf16`
 
     length, width = keys.shape[2:]
     padding = (0, 0, 0, -length % LANES)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pipelines.core.protocols import Float32, Int8, Int32
-from pipelines.models.attention import multiplies_bf16
+from pipelines.models.attention import attends_in_bf16
 from pipelines.models.kernels import (
     expand,
     expand_bf16,
@@ -68,7 +68,7 @@ class Int8Linear:
 
     def attended(self, x: Tensor) -> Tensor:
         """In bf16 where the CPU multiplies that: its error is then below that of 8 bits."""
-        if not multiplies_bf16():
+        if not attends_in_bf16():
             return self(x)
         found = self._multiply(x)
         expand_bf16(*found, self.scales, self.bias, bits := np.empty(found[0].shape, np.uint16))

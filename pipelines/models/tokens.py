@@ -8,7 +8,7 @@ Imports no torch.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from tokenizers.normalizers import Sequence as NormalizerSequence
 
 from pipelines.core.errors import InputError
 from pipelines.core.fingerprint import fingerprint
-from pipelines.core.protocols import Int32, TokenSpans
+from pipelines.core.protocols import Int32, TokenPlaces, TokenSpans
 from pipelines.models.layout import Layout, read_layout
 
 _PROBE = "the quick brown fox 0123456789"
@@ -124,10 +124,15 @@ def _convert(layout: Layout) -> Tokenizer:
 
 
 def _spans(encoding: Encoding) -> TokenSpans:
+    ids = np.asarray(encoding.ids, np.int32)
+    last = encoding.token_to_chars(len(ids) - 1) if len(ids) else None
+    return TokenSpans(ids, last[1] if last else 0, partial(_places, encoding))
+
+
+def _places(encoding: Encoding) -> TokenPlaces:
     offsets = np.asarray(encoding.offsets, np.int32).reshape(-1, 2)  # int32[n, 2]
     # Without special tokens every token belongs to a word.
-    words = np.asarray(encoding.word_ids, np.int32)
-    return TokenSpans(np.asarray(encoding.ids, np.int32), offsets[:, 0], offsets[:, 1], words)
+    return TokenPlaces(offsets[:, 0], offsets[:, 1], np.asarray(encoding.word_ids, np.int32))
 
 
 def _probe_single(backend: Tokenizer) -> tuple[Int32, Int32]:

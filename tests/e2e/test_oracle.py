@@ -282,9 +282,8 @@ def stubbed(inline: pytest.MonkeyPatch, folders: dict[str, Path]) -> Iterator[Si
         return Stub(load_tokeniser(Path(wanted.model)), state.broken)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.stages.embed.load_encoder", encoder)
-        patch.setattr("pipelines.stages.encode.load_encoder", encoder)
-        patch.setattr("pipelines.stages.rerank.load_reranker", reranker)
+        patch.setattr("pipelines.models.encoder.load_encoder", encoder)
+        patch.setattr("pipelines.models.reranker.load_reranker", reranker)
         yield state
 
 

@@ -136,7 +136,7 @@ def test_what_attends_is_in_bf16_where_the_cpu_multiplies_it(
     shortens: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, weight, bias = problem(0, 5, 48, 30)
-    monkeypatch.setattr("pipelines.models.int8.multiplies_bf16", lambda: shortens)
+    monkeypatch.setattr("pipelines.models.int8.attends_in_bf16", lambda: shortens)
     maps = Int8Linear.of(weight, bias)
     found, expected = maps.attended(x), maps(x)
     assert torch.equal(found, expected.bfloat16() if shortens else expected)

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from pipelines.core.errors import SettingsError
 from pipelines.core.fingerprint import content_hash
-from pipelines.core.protocols import Entry, SourceOpener, TokenSpans
+from pipelines.core.protocols import Entry, SourceOpener, TokenPlaces, TokenSpans
 from pipelines.core.schemas import REJECTED, passages_schema
 from pipelines.core.settings import CorpusSettings
 from pipelines.corpus.cut import Part, cut_slice
@@ -52,7 +52,8 @@ class TinyTokeniser:
         offsets = np.array(found.offsets, np.int32).reshape(-1, 2)
         words = np.array([-1 if w is None else w for w in found.word_ids], np.int32)
         ids = np.array(found.ids, np.int32)
-        return TokenSpans(ids, offsets[:, 0], offsets[:, 1], words)
+        places = TokenPlaces(offsets[:, 0], offsets[:, 1], words)
+        return TokenSpans(ids, int(offsets[-1, 1]) if len(ids) else 0, lambda: places)
 
 
 def numbered(lengths: list[int]) -> np.ndarray:

@@ -67,7 +67,7 @@ def test_attention_in_bf16_is_the_formula(lengths: list[int], seed: int, firsts:
     q, k, v = torch.randn(3, len(made.ids), heads, width).bfloat16().unbind()
     asked = q[made.ends[:-1]] if firsts else q
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.models.attention.multiplies_bf16", lambda: True)
+        patch.setattr("pipelines.models.attention.attends_in_bf16", lambda: True)
         found = attend(asked, k, v, made).view(-1, heads, width)
     assert found.dtype == torch.bfloat16
     expected = attended(q.float(), k.float(), v.float(), made, firsts)

@@ -58,17 +58,21 @@ def test_pairs_equal_what_transformers_gives(folder: Path, tokeniser: FastTokeni
 def test_spans_point_into_the_text(tokeniser: FastTokeniser) -> None:
     text = "boundary layer"
     spans = tokeniser.encode([text])[0]
-    pieces = [text[a:b].strip() for a, b in zip(spans.starts, spans.ends, strict=True)]
+    places = spans.places()
+    pieces = [text[a:b].strip() for a, b in zip(places.starts, places.ends, strict=True)]
     assert "".join(pieces) == "boundarylayer"
-    assert spans.ids.dtype == spans.starts.dtype == spans.words.dtype == np.int32
-    assert spans.words[0] == 0
-    assert spans.words[-1] == 1
-    assert (np.diff(spans.words) >= 0).all()
+    assert spans.end == places.ends[-1]
+    assert spans.ids.dtype == places.starts.dtype == places.words.dtype == np.int32
+    assert places.words[0] == 0
+    assert places.words[-1] == 1
+    assert (np.diff(places.words) >= 0).all()
 
 
 def test_a_text_without_tokens(tokeniser: FastTokeniser) -> None:
     spans = tokeniser.encode([""])[0]
-    assert [len(x) for x in (spans.ids, spans.starts, spans.ends, spans.words)] == [0, 0, 0, 0]
+    places = spans.places()
+    assert [len(x) for x in (spans.ids, places.starts, places.ends, places.words)] == [0, 0, 0, 0]
+    assert spans.end == 0
     assert tokeniser.encode([]) == []
 
 
