@@ -22,7 +22,19 @@ from threadpoolctl import threadpool_limits
 from transformers.utils import logging
 
 from pipelines import __version__
-from tests.bench import build, embed, flow, growth, ingest, ivf, labels, rerank, search, startup
+from tests.bench import (
+    build,
+    embed,
+    flow,
+    growth,
+    ingest,
+    ivf,
+    labels,
+    quality,
+    rerank,
+    search,
+    startup,
+)
 from tests.bench.bounds import Bound, bounds_table
 from tests.bench.chart import write_chart
 from tests.bench.harness import Benchmark, Outcome, measure
@@ -33,7 +45,11 @@ Build = Callable[[], Benchmark]
 Bounds = Callable[[Path, int], Iterator[Bound]]
 #: Of what is bounded; each takes minutes.
 BOUND_ROUNDS = 3
-BOUNDS: dict[str, Bounds] = {"startup": startup.bounds, "growth": growth.bounds}
+BOUNDS: dict[str, Bounds] = {
+    "quality": quality.bounds,
+    "startup": startup.bounds,
+    "growth": growth.bounds,
+}
 
 
 def main() -> None:

@@ -31,8 +31,12 @@ class Bound:
         return self.middle <= self.most
 
     def shown(self) -> str:
-        """The median, least and most, with the unit."""
-        return f"{self.middle:.2f} {self.unit} ({min(self.values):.2f} to {max(self.values):.2f})"
+        """The median, and least and most where there are several, with the unit."""
+        digits = 2 if self.most >= 0.1 else 4
+        middle, least, most = (
+            f"{value:.{digits}f}" for value in (self.middle, min(self.values), max(self.values))
+        )
+        return f"{middle} {self.unit}".rstrip() + f" ({least} to {most})" * (len(self.values) > 1)
 
 
 def bounds_table(bounds: Sequence[Bound]) -> Table:
@@ -40,5 +44,5 @@ def bounds_table(bounds: Sequence[Bound]) -> Table:
     shown = Table("", "measured", "at most", "", title="bounds")
     for bound in bounds:
         verdict = "kept" if bound.kept else "BROKEN"
-        shown.add_row(bound.name, bound.shown(), f"{bound.most:g} {bound.unit}", verdict)
+        shown.add_row(bound.name, bound.shown(), f"{bound.most:g} {bound.unit}".rstrip(), verdict)
     return shown

@@ -61,7 +61,7 @@ def markdown(measured: Mapping[str, Any]) -> str:
 def bounds_markdown(measured: Mapping[str, Any]) -> str:
     """What bench.json holds of bounds, as the README shows it."""
     bounds = [Bound(**value) for value in measured["bounds"]]
-    rows = [f"| {b.name} | {b.shown()} | {b.most:g} {b.unit} |" for b in bounds]
+    rows = [f"| {b.name} | {b.shown()} | {f'{b.most:g} {b.unit}'.rstrip()} |" for b in bounds]
     return "\n".join(["| what | measured | at most |", "|---|---|---|", *rows])
 
 

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.bounds import Bound
-from tests.bench.command import shardrank
+from tests.bench.command import settings, shardrank
 from tests.bench.flow import write_corpus
 from tests.bench.texts import documents, questions
 
 PASSAGES, QUERIES = 1_000, 20
+BF16 = settings(encoder__dtype="bf16", reranker__dtype="bf16")
 
 
 def bounds(folder: Path, rounds: int) -> Iterator[Bound]:
@@ -17,14 +18,18 @@ def bounds(folder: Path, rounds: int) -> Iterator[Bound]:
     root.mkdir(parents=True, exist_ok=True)
     write_corpus(documents(PASSAGES), root / "corpus.jsonl")
     write_corpus(questions(QUERIES), root / "queries.jsonl")
-    whole = [_index_and_rank(root, root / str(number)) for number in range(rounds)]
+    whole = [_index_and_rank(root, root / f"fp32-{n}", []) for n in range(rounds)]
+    short = [_index_and_rank(root, root / f"bf16-{n}", BF16) for n in range(rounds)]
     helped = [shardrank("--help") for _ in range(rounds)]
-    status = [shardrank("status", root / "0" / "index") for _ in range(rounds)]
+    status = [shardrank("status", root / "fp32-0" / "index") for _ in range(rounds)]
     yield Bound("shardrank --help", "s", helped, 0.5)
     yield Bound("shardrank status", "s", status, 1)
-    yield Bound(f"index {PASSAGES:,} passages and rank {QUERIES} queries", "s", whole, 30)
+    name = f"index {PASSAGES:,} passages and rank {QUERIES} queries"
+    yield Bound(name, "s", whole, 30)
+    yield Bound(f"{name}, both in bf16", "s", short, 30)
 
 
-def _index_and_rank(root: Path, made: Path) -> float:
-    index = shardrank("index", root / "corpus.jsonl", made / "index")
-    return index + shardrank("rank", made / "index", root / "queries.jsonl", made / "ranked")
+def _index_and_rank(root: Path, made: Path, sets: list[str]) -> float:
+    index, out = made / "index", made / "ranked"
+    seconds = shardrank("index", root / "corpus.jsonl", index, *sets)
+    return seconds + shardrank("rank", index, root / "queries.jsonl", out, *sets)

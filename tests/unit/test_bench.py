@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.bench.bounds import Bound
@@ -18,6 +19,7 @@ from tests.bench.harness import (
     fastest,
     measure,
 )
+from tests.bench.quality import Task, _swapped
 from tests.bench.show import bounds_markdown, write_json
 from tests.bench.texts import documents, questions
 
@@ -117,9 +119,23 @@ def test_a_bound_is_of_the_median() -> None:
 
 
 def test_the_readmes_table_of_bounds_comes_from_the_json(tmp_path: Path) -> None:
-    write_json(tmp_path / "bench.json", [], [Bound("start", "s", [0.5], 1.0)], {})
+    bounds = [Bound("start", "s", [0.5], 1.0), Bound("loss", "", [0.0012], 0.003)]
+    write_json(tmp_path / "bench.json", [], bounds, {})
     shown = bounds_markdown(json.loads((tmp_path / "bench.json").read_text()))
-    assert shown.splitlines()[2:] == ["| start | 0.50 s (0.50 to 0.50) | 1 s |"]
+    assert shown.splitlines()[2:] == ["| start | 0.50 s | 1 s |", "| loss | 0.0012 | 0.003 |"]
+
+
+def test_only_what_changes_places_is_compared() -> None:
+    exact = np.array([[0.9, 0.5, 0.45, 0.1], [0.4, 0.3, 0.2, 0.1]], np.float32)
+    small = np.array([[0.9, 0.4, 0.46, 0.1], [0.4, 0.3, 0.2, 0.1]], np.float32)
+    assert _swapped(exact, exact) == 0
+    assert _swapped(exact, small) == pytest.approx(0.05)
+
+
+def test_ndcg_is_of_the_one_answer() -> None:
+    task = Task(["q"] * 3, [], np.array([7, 1, 99]))
+    ranked = np.tile(np.arange(20), (3, 1))
+    assert task.ndcg(ranked) == pytest.approx((1 / np.log2(9) + 1 / np.log2(3)) / 3)
 
 
 def test_growth_is_a_cost_for_each_item_as_a_multiple_of_the_smallest() -> None:
