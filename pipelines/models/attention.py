@@ -78,12 +78,29 @@ def _grouped(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Ten
 
 
 def _in_bf16(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Two batched products in bf16, on a CPU; the softmax between them is compiled."""
+    """As `scaled_dot_product_attention`, on a CPU.
+
+    Each shape of a product costs half a millisecond and a quarter of a megabyte once. So that few
+    occur, there are 2^i inputs in each, and lengths are multiples of `LANES`.
+    """
+    powers = [1 << bit for bit in range(len(keys).bit_length()) if len(keys) >> bit & 1]
+    pieces = zip(*(torch.split(x, powers) for x in (queries, keys, values)), strict=True)
+    return torch.cat([_padded(*piece) for piece in pieces])
+
+
+def _padded(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Two batched products in bf16; the softmax between them is compiled."""
     from pipelines.models.softmax import LANES, softmax_rows  # numba: see `attends_in_bf16`
 
-    length, width = keys.shape[2:]
-    padding = (0, 0, 0, -length % LANES)
-    k, v = (pad(x, padding).flatten(0, 1) for x in (keys, values))
-    weights = torch.bmm(queries.flatten(0, 1), k.transpose(1, 2))
+    inputs, heads, length, width = keys.shape
+    asked = queries.shape[2]
+    q = _lengthened(queries, LANES if asked > 1 else 1)
+    k, v = _lengthened(keys, LANES), _lengthened(values, LANES)
+    weights = torch.bmm(q, k.transpose(1, 2))
     softmax_rows(weights.view(torch.uint16).flatten(0, 1).numpy(), length, width**-0.5)
-    return torch.bmm(weights, v).view(queries.shape)
+    return torch.bmm(weights, v).view(inputs, heads, -1, width)[:, :, :asked]
+
+
+def _lengthened(x: Tensor, unit: int) -> Tensor:
+    """[n, heads, length, d] → [n · heads, a multiple of `unit`, d], with zeros behind."""
+    return pad(x, (0, 0, 0, -x.shape[2] % unit)).flatten(0, 1)
