@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipelines.core.errors import InputError
 from pipelines.core.evaluation import Judgement, evaluate
-from pipelines.core.units import Done
+from pipelines.core.units import Done, FileRef
 from pipelines.stages.runner import Context
 from pipelines.stages.workspace import Workspace
 
@@ -73,9 +73,10 @@ def deliver(
     """
     workspace = context.workspace
     refs = [done.outputs["rankings"] for done in collated]
-    table = pa.concat_tables([workspace.read_table(ref) for ref in refs])
-    files = {"run.trec": workspace.storage.write("run.trec", to_trec(table), table.num_rows)}
-    metrics = evaluate(table, judgements) if judgements else None
+    # Block by block: as Python's objects, all rows at once would be ten times their Arrow table.
+    run = b"".join(to_trec(workspace.read_table(ref)) for ref in refs)
+    files = {"run.trec": workspace.storage.write("run.trec", run, sum(ref.rows for ref in refs))}
+    metrics = _metrics(workspace, refs, judgements) if judgements else None
     if metrics is None:
         workspace.storage.delete("metrics.json")
     else:
@@ -88,6 +89,12 @@ def deliver(
     }
     workspace.write_json("manifest.json", manifest)
     return metrics
+
+
+def _metrics(
+    workspace: Workspace, refs: Sequence[FileRef], judgements: Sequence[Judgement]
+) -> dict[str, dict[str, float]]:
+    return evaluate(pa.concat_tables([workspace.read_table(ref) for ref in refs]), judgements)
 
 
 def to_trec(rankings: pa.Table) -> bytes:
