@@ -1,14 +1,12 @@
 """shardrank evaluate: metrics of an OUT against judgements."""
 
-import pyarrow as pa
-
 from jobs.console import console
 from jobs.rank import metrics_table
 from pipelines.core.evaluation import evaluate
 from pipelines.core.settings import Settings
 from pipelines.core.units import FileRef
 from pipelines.corpus.qrels import read_qrels
-from pipelines.stages.workspace import open_workspace
+from pipelines.stages.workspace import StoredTables, open_workspace
 from pipelines.storage import Sources
 
 
@@ -19,5 +17,5 @@ def run(out: str, qrels: str, settings: Settings) -> None:
     with Sources(settings.s3).open(qrels) as file:
         judgements = read_qrels(file.read(), qrels)
     refs = [FileRef.parse(ref) for ref in manifest["rankings"]]
-    metrics = evaluate(pa.concat_tables([workspace.read_table(ref) for ref in refs]), judgements)
+    metrics = evaluate(StoredTables(workspace, refs), judgements)
     console().print(metrics_table(metrics))

@@ -1,7 +1,7 @@
 """From what a label run left on storage to LABELS/FORMAT/report.html."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from pipelines.core.labels.formats import Format
 from pipelines.core.protocols import Bool, Float32
 from pipelines.core.units import Done
 from pipelines.labelling import Labelled, LabelPlan
-from pipelines.report.data import Histogram, StageTime, even_edges, snippet
+from pipelines.report.data import Histogram, StageTime, edges_over, snippet
 from pipelines.report.labels import LabelReportData, Suspect, render_labels
 from pipelines.stages.deliver_labels import counts
 from pipelines.stages.runner import Context
@@ -94,12 +94,12 @@ def _score_histograms(
             grade = pc.fill_null(table["grade"], 0).to_numpy()
             yield table["score"].to_numpy(), grade >= least
 
-    if not any(positive.any() for _, positive in parts()):
+    edges = edges_over(values for values, _ in parts())
+    if edges is None or not any(positive.any() for _, positive in parts()):
         return None, None
-    edges = _edges(values for values, _ in parts())
     return (
-        _histogram((values[positive] for values, positive in parts()), edges),
-        _histogram((values[~positive] for values, positive in parts()), edges),
+        Histogram.over((values[positive] for values, positive in parts()), edges),
+        Histogram.over((values[~positive] for values, positive in parts()), edges),
     )
 
 
@@ -117,20 +117,8 @@ def _margins(workspace: Workspace, form: Format, exported: Sequence[Done]) -> Hi
             others[offsets[:-1]] = False
             yield (first - values)[others]
 
-    if not any(len(values) for values in parts()):
-        return None
-    return _histogram(parts(), _edges(parts()))
-
-
-def _edges(parts: Iterable[Float32]) -> tuple[float, ...]:
-    ends = [(values.min(), values.max()) for values in parts if len(values)]
-    return even_edges(float(min(low for low, _ in ends)), float(max(high for _, high in ends)))
-
-
-def _histogram(parts: Iterable[Float32], edges: tuple[float, ...]) -> Histogram:
-    """One file's values at a time."""
-    empty = Histogram(edges, (0,) * (len(edges) - 1))
-    return sum((Histogram.of(values, edges) for values in parts), empty)
+    edges = edges_over(parts())
+    return Histogram.over(parts(), edges) if edges else None
 
 
 def _suspects(workspace: Workspace, exported: Sequence[Done]) -> list[Suspect]:

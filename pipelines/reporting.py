@@ -1,7 +1,7 @@
 """From what a run left on storage to its report.html."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pipelines import __version__
 from pipelines.core.audit import AuditPoint
 from pipelines.core.evaluation import coverage
+from pipelines.core.protocols import Float32
 from pipelines.core.settings import Settings
 from pipelines.core.units import total
 from pipelines.core.version import Version
@@ -25,11 +26,11 @@ from pipelines.report.data import (
     Line,
     ReportData,
     StageTime,
-    even_edges,
+    edges_over,
     snippet,
 )
 from pipelines.report.page import render
-from pipelines.stages.workspace import Workspace
+from pipelines.stages.workspace import StoredTables, Workspace
 
 EXAMPLES = 5
 LINES = 5
@@ -55,7 +56,8 @@ def write_report(workspace: Workspace, finished: Finished) -> None:
 def report_data(workspace: Workspace, finished: Finished) -> ReportData:
     """All that the page shows, read from the index and the output."""
     plan, version = finished.plan, finished.plan.published.version
-    rankings = _rankings(workspace, finished.ranked)
+    collated = [done.outputs["rankings"] for done in finished.ranked.collated]
+    rankings = StoredTables(workspace, collated)
     index_run = str(version.made["run"])
     judged = list(plan.judgements)
     return ReportData(
@@ -71,18 +73,13 @@ def report_data(workspace: Workspace, finished: Finished) -> ReportData:
         ),
         audit=_audit(version.audit),
         lengths=_lengths(version.lengths),
-        retrieval_scores=_histogram(rankings["retrieval_score"]),
-        rerank_logits=_histogram(rankings["rerank_score"].drop_null()),
+        retrieval_scores=_scores(rankings, "retrieval_score"),
+        rerank_logits=_scores(rankings, "rerank_score"),
         metrics=finished.metrics,
-        coverage=coverage(rankings, judged) if judged else None,
+        coverage=coverage(rankings.only("query_id"), judged) if judged else None,
         rejected_by_reason=_rejected(plan.index, index_run),
         examples=tuple(_examples(plan, rankings)),
     )
-
-
-def _rankings(workspace: Workspace, ranked: Ranked) -> pa.Table:
-    refs = (done.outputs["rankings"] for done in ranked.collated)
-    return pa.concat_tables([workspace.read_table(ref) for ref in refs])
 
 
 def _versions(finished: Finished) -> dict[str, str]:
@@ -156,11 +153,12 @@ def _lengths(lengths: Mapping[str, int]) -> Histogram:
     return Histogram(tuple(float(edge) for edge in edges), counts)
 
 
-def _histogram(values: pa.ChunkedArray) -> Histogram | None:
-    if not len(values):
-        return None
-    array = values.to_numpy()
-    return Histogram.of(array, even_edges(float(array.min()), float(array.max())))
+def _scores(rankings: StoredTables, column: str) -> Histogram | None:
+    def parts() -> Iterator[Float32]:
+        return (block[column].drop_null().to_numpy() for block in rankings.only(column))
+
+    edges = edges_over(parts())
+    return Histogram.over(parts(), edges) if edges else None
 
 
 def _rejected(index: Workspace, run: str) -> dict[str, int]:
@@ -172,36 +170,48 @@ def _rejected(index: Workspace, run: str) -> dict[str, int]:
     return counts
 
 
-def _examples(plan: RankPlan, rankings: pa.Table) -> list[Example]:
+def _examples(plan: RankPlan, rankings: StoredTables) -> list[Example]:
     """The queries whose order changed most, which are the ones worth a look; where there are
     judgements, those among them that show a relevant document."""
     relevant = {(j.query_id, j.doc_id): j.relevance > 0 for j in plan.judgements}
-    query_ids = _most_moved(_telling(rankings, relevant))
-    texts = {row["query_id"]: row["text"] for row in plan.queries.table.to_pylist()}
-    shown = rankings.filter(pc.is_in(rankings["query_id"], pa.array(query_ids, pa.string())))
-    near = pc.or_(
-        pc.less_equal(shown["rank"], LINES), pc.less_equal(shown["retrieval_rank"], LINES)
-    )
-    rows = shown.filter(near).to_pylist()
+    query_ids = _most_moved(rankings, relevant)
+    wanted = pa.array(query_ids, pa.string())
+    asked = plan.queries.table.filter(pc.is_in(plan.queries.table["query_id"], wanted))
+    texts = dict(zip(asked["query_id"].to_pylist(), asked["text"].to_pylist(), strict=True))
+    rows = [row for block in rankings for row in _near(block, wanted)]
     passages = _passages(plan, {(row["doc_id"], row["passage"]) for row in rows})
     return [_example(query_id, texts[query_id], rows, passages, relevant) for query_id in query_ids]
 
 
-def _telling(rankings: pa.Table, relevant: Mapping[tuple[str, str], bool]) -> pa.Table:
-    """The rankings of queries with a relevant document among the first; all where none has."""
-    top = rankings.filter(pc.less_equal(rankings["rank"], LINES))
+def _near(block: pa.Table, query_ids: pa.Array) -> list[dict[str, Any]]:
+    """The rows of these queries that are among the first in either order."""
+    first = pc.or_(
+        pc.less_equal(block["rank"], LINES), pc.less_equal(block["retrieval_rank"], LINES)
+    )
+    mine = pc.is_in(block["query_id"], query_ids)
+    return list(block.filter(pc.and_(first, mine)).to_pylist())
+
+
+def _most_moved(rankings: StoredTables, relevant: Mapping[tuple[str, str], bool]) -> list[str]:
+    """Of the queries with a relevant document among the first (of all, where none has one) those
+    whose first documents moved furthest."""
+    best: list[tuple[bool, int, str]] = []
+    for block in rankings.only("query_id", "doc_id", "rank", "retrieval_rank"):
+        best = sorted([*best, *_moves(block, relevant)])[:EXAMPLES]
+    return [query_id for dull, _, query_id in best if dull == best[0][0]]
+
+
+def _moves(
+    block: pa.Table, relevant: Mapping[tuple[str, str], bool]
+) -> list[tuple[bool, int, str]]:
+    """(no relevant document among the first, minus how far these moved, query), of each query."""
+    top = block.filter(pc.less_equal(block["rank"], LINES))
     pairs = zip(top["query_id"].to_pylist(), top["doc_id"].to_pylist(), strict=True)
-    queries = {query for query, doc in pairs if relevant.get((query, doc))}
-    chosen = rankings.filter(pc.is_in(rankings["query_id"], pa.array(queries, pa.string())))
-    return chosen if chosen.num_rows else rankings
-
-
-def _most_moved(rankings: pa.Table) -> list[str]:
-    top = rankings.filter(pc.less_equal(rankings["rank"], LINES))
+    telling = {query for query, doc in pairs if relevant.get((query, doc))}
     moved = pc.abs(pc.subtract(top["retrieval_rank"], top["rank"]))
     sums = top.append_column("moved", moved).group_by("query_id").aggregate([("moved", "sum")])
-    order = [("moved_sum", "descending"), ("query_id", "ascending")]
-    return [str(name) for name in sums.sort_by(order)["query_id"][:EXAMPLES].to_pylist()]
+    moves = zip(sums["query_id"].to_pylist(), sums["moved_sum"].to_pylist(), strict=True)
+    return [(query not in telling, -far, query) for query, far in moves]
 
 
 def _passages(plan: RankPlan, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], Any]:

@@ -5,7 +5,7 @@ Kekäläinen, 2002, as in trec_eval); MRR@10 and Recall@100 count relevance of 1
 https://ir-measur.es
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import ir_measures
@@ -47,20 +47,27 @@ class Coverage:
         return self.judged - self.both
 
 
-def coverage(rankings: pa.Table, judgements: Sequence[Judgement]) -> Coverage:
-    """Counts queries by whether they are ranked (RANKINGS) and judged."""
+def coverage(blocks: Iterable[pa.Table], judgements: Sequence[Judgement]) -> Coverage:
+    """Counts queries by whether they are ranked (RANKINGS, of which no two share a query) and
+    judged."""
     judged = {judgement.query_id for judgement in judgements}
-    ranked = set(pc.unique(rankings["query_id"]).to_pylist())
-    return Coverage(len(judged), len(ranked), len(judged & ranked))
+    ranked = both = 0
+    for block in blocks:
+        found = set(pc.unique(block["query_id"]).to_pylist())
+        ranked, both = ranked + len(found), both + len(judged & found)
+    return Coverage(len(judged), ranked, both)
 
 
-def evaluate(rankings: pa.Table, judgements: Sequence[Judgement]) -> dict[str, dict[str, float]]:
+def evaluate(
+    blocks: Iterable[pa.Table], judgements: Sequence[Judgement]
+) -> dict[str, dict[str, float]]:
     """Means of nDCG@10, MRR@10 and Recall@100 over the judged queries.
 
     A judged query without a ranking counts as 0; a ranked query without judgements is left out.
 
     Args:
-        rankings: a table of schema RANKINGS, rows in any order, a document once for each query.
+        blocks: tables of schema RANKINGS, rows in any order, a document once for each query; of
+            what is walked only the judged queries' rows are kept.
         judgements: what is relevant to what; the last one wins where a pair is judged twice.
 
     Returns:
@@ -71,15 +78,12 @@ def evaluate(rankings: pa.Table, judgements: Sequence[Judgement]) -> dict[str, d
     Raises:
         InputError: no query is both ranked and judged.
     """
-    _require_overlap(rankings, judgements)
+    rankings = _judged(blocks, judgements)
     orders = {"retrieved": "retrieval_rank"}
     if rankings["rerank_score"].null_count < rankings.num_rows:
         orders["reranked"] = "rank"
     qrels = [Qrel(j.query_id, j.doc_id, j.relevance) for j in judgements]
-    judged = rankings.filter(
-        pc.is_in(rankings["query_id"], pa.array({q.query_id for q in qrels}, pa.string()))
-    )
-    return {name: _metrics(judged, column, qrels) for name, column in orders.items()}
+    return {name: _metrics(rankings, column, qrels) for name, column in orders.items()}
 
 
 def _metrics(rankings: pa.Table, rank_column: str, qrels: list[Qrel]) -> dict[str, float]:
@@ -97,14 +101,19 @@ def _metrics(rankings: pa.Table, rank_column: str, qrels: list[Qrel]) -> dict[st
     return {name: float(means[measure]) for name, measure in MEASURES.items()}
 
 
-def _require_overlap(rankings: pa.Table, judgements: Sequence[Judgement]) -> None:
-    counts = coverage(rankings, judgements)
-    if counts.both:
-        return
+def _judged(blocks: Iterable[pa.Table], judgements: Sequence[Judgement]) -> pa.Table:
+    """The rows of judged queries. Raises InputError where there is none."""
+    wanted = pa.array({judgement.query_id for judgement in judgements}, pa.string())
+    kept, ranked = [], "none"
+    for block in blocks:
+        kept.append(block.filter(pc.is_in(block["query_id"], wanted)))
+        if ranked == "none" and block.num_rows:
+            ranked = repr(block["query_id"][0].as_py())
+    if any(table.num_rows for table in kept):
+        return pa.concat_tables(kept)
     judged = repr(judgements[0].query_id) if judgements else "none"
-    ranked = repr(rankings["query_id"][0].as_py()) if rankings.num_rows else "none"
     raise InputError(
-        f"None of the {counts.ranked} ranked queries has a judgement: the rankings hold query"
-        f" ids such as {ranked}, the judgements such as {judged} ({counts.judged} queries).",
+        f"None of the ranked queries has a judgement: the rankings hold query ids such as {ranked},"
+        f" the judgements such as {judged} ({len(wanted)} queries).",
         "Give the judgements that belong to these queries.",
     )

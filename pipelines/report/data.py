@@ -1,8 +1,8 @@
 """What a report shows, as plain values: nothing here reads files or knows how a run is stored."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,12 @@ class Histogram:
         counts, _ = np.histogram(np.asarray(values, dtype=np.float64), bins=np.asarray(edges))
         return cls(edges, tuple(int(count) for count in counts))
 
+    @classmethod
+    def over(cls, parts: Iterable[npt.ArrayLike], edges: tuple[float, ...]) -> "Histogram":
+        """Counts the values of all parts, of which one is in memory at a time."""
+        empty = cls(edges, (0,) * (len(edges) - 1))
+        return sum((cls.of(values, edges) for values in parts), empty)
+
     def __add__(self, other: "Histogram") -> "Histogram":
         """The histogram of both inputs' values. Raises ValueError where the edges differ."""
         if self.edges != other.edges:
@@ -83,6 +89,12 @@ def even_edges(low: float, high: float, bins: int = 40) -> tuple[float, ...]:
     """Edges of `bins` equal bins from low to high; an empty range gets the width 1."""
     width = 1.0 if high <= low else 0.0
     return tuple(float(edge) for edge in np.linspace(low - width / 2, high + width / 2, bins + 1))
+
+
+def edges_over(parts: Iterable[npt.NDArray[Any]]) -> tuple[float, ...] | None:
+    """Even edges from the least to the largest value of all parts; None where there is none."""
+    ends = [(float(values.min()), float(values.max())) for values in parts if len(values)]
+    return even_edges(min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
 
 
 def whole_edges(low: int, high: int, bins: int = 40) -> tuple[float, ...]:

@@ -8,11 +8,13 @@ import pyarrow as pa
 
 from pipelines.core.errors import InputError
 from pipelines.core.evaluation import Judgement, evaluate
-from pipelines.core.units import Done, FileRef
+from pipelines.core.units import Done
 from pipelines.stages.runner import Context
-from pipelines.stages.workspace import Workspace
+from pipelines.stages.workspace import StoredTables, Workspace
 
 TAG = "shardrank"
+#: Columns of the rankings that a TREC run has.
+TREC = ("query_id", "doc_id", "rank", "score")
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,10 @@ def deliver(
     """
     workspace = context.workspace
     refs = [done.outputs["rankings"] for done in collated]
-    # Block by block: as Python's objects, all rows at once would be ten times their Arrow table.
-    run = b"".join(to_trec(workspace.read_table(ref)) for ref in refs)
-    files = {"run.trec": workspace.storage.write("run.trec", run, sum(ref.rows for ref in refs))}
-    metrics = _metrics(workspace, refs, judgements) if judgements else None
+    blocks, rows = StoredTables(workspace, refs), sum(ref.rows for ref in refs)
+    lines = (to_trec(block) for block in blocks.only(*TREC))
+    files = {"run.trec": workspace.write_pieces("run.trec", lines, rows)}
+    metrics = evaluate(blocks, judgements) if judgements else None
     if metrics is None:
         workspace.storage.delete("metrics.json")
     else:
@@ -91,18 +93,12 @@ def deliver(
     return metrics
 
 
-def _metrics(
-    workspace: Workspace, refs: Sequence[FileRef], judgements: Sequence[Judgement]
-) -> dict[str, dict[str, float]]:
-    return evaluate(pa.concat_tables([workspace.read_table(ref) for ref in refs]), judgements)
-
-
 def to_trec(rankings: pa.Table) -> bytes:
     """`query_id Q0 doc_id rank score tag`, one line a row; scores print so that they read back.
 
     The format: https://trec.nist.gov (trec_eval's results file).
     """
-    columns = (rankings[name].to_pylist() for name in ("query_id", "doc_id", "rank", "score"))
+    columns = (rankings[name].to_pylist() for name in TREC)
     lines = (
         f"{query} Q0 {doc} {rank} {score:.9g} {TAG}\n"
         for query, doc, rank, score in zip(*columns, strict=True)

@@ -2,10 +2,12 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from mmap import ACCESS_READ, mmap
+from tempfile import TemporaryFile
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -33,6 +35,17 @@ class Workspace:
 
     def write_table(self, key: str, table: pa.Table) -> FileRef:
         return self.storage.write(key, encode_table(table), rows=table.num_rows)
+
+    def write_pieces(self, key: str, pieces: Iterable[bytes], rows: int) -> FileRef:
+        """A file made piece by piece: they go through this machine's disk, not its memory."""
+        with TemporaryFile() as spool:
+            for piece in pieces:
+                spool.write(piece)
+            if not spool.tell():
+                return self.storage.write(key, b"", rows)
+            spool.flush()
+            with mmap(spool.fileno(), 0, access=ACCESS_READ) as data:
+                return self.storage.write(key, cast(bytes, data), rows)
 
     def write_content(self, key: str, data: bytes, rows: int) -> FileRef:
         """Bytes under a key with `{}` where the start of their sha256 goes.
@@ -102,6 +115,23 @@ def refuse_same(one: str, one_name: str, other: str, other_name: str) -> None:
         raise InputError(
             f"{one_name} and {other_name} are the same place: {one}.", "Give each its own."
         )
+
+
+@dataclass(frozen=True)
+class StoredTables:
+    """Tables of one kind, read one by one and anew each time that they are walked."""
+
+    workspace: Workspace
+    refs: Sequence[FileRef]
+    columns: tuple[str, ...] | None = None
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        wanted = None if self.columns is None else list(self.columns)
+        return (self.workspace.read_table(ref, wanted) for ref in self.refs)
+
+    def only(self, *columns: str) -> "StoredTables":
+        """The same files, of which only these columns are read."""
+        return replace(self, columns=columns)
 
 
 @dataclass(frozen=True)

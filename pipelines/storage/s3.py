@@ -141,7 +141,10 @@ class S3Storage:
         self._put(path, data, "overwrite")
 
     def _put(self, path: str, data: bytes, mode: str) -> None:
-        self._files.pipe_file(path, data, chunksize=self.settings.part_mb << 20, mode=mode)
+        part = self.settings.part_mb << 20
+        # What is not sent in parts must be bytes; it may be a map of a file.
+        body = data if len(data) >= 2 * part else bytes(data)
+        self._files.pipe_file(path, body, chunksize=part, mode=mode)
 
     def _created(self, path: str, data: bytes, last: bool) -> bool:
         """One attempt; False where nothing is stored and another attempt may help."""

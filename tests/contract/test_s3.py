@@ -128,6 +128,11 @@ def test_large_files_go_up_in_parts(s3: S3Storage) -> None:
     assert entry.version.endswith("-3"), "the ETag of a multipart upload counts its parts"
 
 
+def test_a_large_file_made_in_pieces_goes_up_in_parts(s3: S3Storage) -> None:
+    pieces = (LARGE[at : at + (1 << 20)] for at in range(0, len(LARGE), 1 << 20))
+    assert s3.read_checked(Workspace(s3).write_pieces("large", pieces, rows=0)) == LARGE
+
+
 def test_an_upload_that_was_cut_off_is_not_seen(s3: S3Storage) -> None:
     bucket, _, prefix = s3.root.removeprefix("s3://").partition("/")
     files, place = filesystem(s3.settings), {"Bucket": bucket, "Key": f"{prefix}/large"}

@@ -21,6 +21,7 @@ from pipelines.core.units import FileRef
 from pipelines.corpus.parts import encode_table
 from pipelines.corpus.reader import SourceRow, read_slice
 from pipelines.corpus.slices import plan_slices
+from pipelines.stages.workspace import Workspace
 from pipelines.storage import LocalStorage, Sources, contains, open_storage
 
 
@@ -32,6 +33,15 @@ def test_reads_what_it_wrote(storage: Storage) -> None:
     ref = storage.write("a/b.bin", b"one", rows=7)
     assert ref == FileRef("a/b.bin", 3, hashlib.sha256(b"one").hexdigest(), 7)
     assert storage.read("a/b.bin") == storage.read_checked(ref) == b"one"
+
+
+def test_a_file_made_in_pieces(storage: Storage) -> None:
+    workspace = Workspace(storage)
+    ref = workspace.write_pieces("a/pieces", (bytes([n]) * 1000 for n in range(3)), rows=3)
+    data = b"".join(bytes([n]) * 1000 for n in range(3))
+    assert storage.read_checked(ref) == data
+    assert ref == storage.write("a/pieces", data, rows=3)
+    assert storage.read_checked(workspace.write_pieces("a/none", [], rows=0)) == b""
 
 
 def test_an_empty_file_is_a_file(storage: Storage) -> None:

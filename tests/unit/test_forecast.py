@@ -263,10 +263,15 @@ def test_enough_memory_and_no_driver_to_fill_leave_nothing_to_say() -> None:
 
 
 def test_a_driver_that_holds_too_much_is_named() -> None:
-    found = forecast(work(queries=10**7, reranker=None), cluster(), Rates())
-    assert found.driver.need.stage == "deliver"
+    found = forecast(work(10**11), cluster(), Rates())
+    assert found.driver.need.stage == "compare"
     lines = [line for line in misfits(found) if "the driver needs" in line]
-    assert [line.split(":")[0] for line in lines] == ["deliver"]
+    assert [line.split(":")[0] for line in lines] == ["compare", "audit"]
+
+
+def test_the_batch_of_queries_does_not_fill_the_driver() -> None:
+    few, many = (forecast(work(queries=n), cluster(), Rates()) for n in (10**5, 10**7))
+    assert named(few, "deliver").driver_bytes == named(many, "deliver").driver_bytes
 
 
 def test_advice_names_settings_that_there_are_for_every_stage() -> None:

@@ -43,7 +43,7 @@ SMALLER_DRIVER = {
     "merge": "Raise search.block_queries.",
     "rerank": "Raise search.block_queries.",
     "collate": "Raise search.block_queries.",
-    "deliver": "It holds all rankings of the batch: rank fewer queries at a time.",
+    "deliver": "Lower search.block_queries.",
 }
 
 #: What cuts a stage into more units, where a setting does; the shards of exact search have a size

@@ -32,6 +32,10 @@ REFINED_MEMORY = 200
 MERGED_MEMORY = 500
 DELIVERED_MEMORY = 360
 
+#: How often the rankings are read once they are there: a run, metrics, and the report's two
+#: histograms of two walks each, its coverage and its examples.
+WALKS = 9
+
 #: Bytes in the driver of the count of one part's pairs, which each block's marker holds.
 COUNT_MEMORY = 130
 
@@ -176,15 +180,15 @@ def _collate(work: Work, rates: Rates) -> Need:
 
 
 def _deliver(work: Work, rates: Rates) -> Need:
-    """The driver holds all rankings, writes them as TREC lines, and reads them for the report."""
-    rows = work.queries * work.k
+    """The driver walks the rankings block by block: for TREC lines, for metrics, for the report."""
+    rows, block = work.queries * work.k, work.block_rows * work.k
     return Need(
         "deliver",
         1,
         "driver",
-        work_s=rows / rates.delivered_rows_per_s + 2 * rows / rates.read_rows_per_core_s,
-        files=2 * work.blocks + 2,
-        bytes=rows * (2 * RANKING_BYTES + TREC_BYTES),
-        memory=PROCESS_BYTES + rows * DELIVERED_MEMORY,
+        work_s=rows / rates.delivered_rows_per_s + WALKS * rows / rates.read_rows_per_core_s,
+        files=WALKS * work.blocks + 2,
+        bytes=rows * (WALKS * RANKING_BYTES + TREC_BYTES),
+        memory=PROCESS_BYTES + block * DELIVERED_MEMORY,
         spec=0.0,
     )
