@@ -16,9 +16,11 @@ class Rates:
             of Wikipedia, whose 51 s of ingest less 24 s for the tokeniser are this.
         scanned_bytes_per_core_s: reading and checking source text; the same run's scan.
         compared_keys_per_core_s: 17,721 ids in .02 s, in the first run of `tests.bench.nights`.
-        bf16_flops_per_core_s: of a model, counted as 2 for each parameter and token: 65,014
-            passages of Wikipedia, of 202 tokens, in 1,734 s on two cores, beside other work.
-        fp32_flops_per_core_s: that of bf16, times 47.1 / 82.0 documents embedded a core-second.
+        bf16_flops_per_core_s: of a model, counted as 2 for each parameter and token: 10,240
+            passages of 44 tokens in 18.5 s of embed on two cores (2026-11-25). Longer passages
+            take more: a model of 22M, at 250 tokens, a third more a token.
+        fp32_flops_per_core_s, int8_flops_per_core_s: that of bf16, by the documents that the
+            benchmark embeds in a second: 103, 321 and 466 in fp32, bf16 and int8.
         gpu_flops_per_s: an assumption; no GPU was measured.
         int8_products_per_core_s: multiply-adds of list-major search, its decoding and selection
             included: 10,800 queries, 32 of 1,024 lists, 300,000 vectors of 384 components; of the
@@ -44,8 +46,9 @@ class Rates:
     cut_passages_per_core_s: float = 4_500
     scanned_bytes_per_core_s: float = 60e6
     compared_keys_per_core_s: float = 0.9e6
-    bf16_flops_per_core_s: float = 80e9
-    fp32_flops_per_core_s: float = 46e9
+    bf16_flops_per_core_s: float = 260e9
+    fp32_flops_per_core_s: float = 83e9
+    int8_flops_per_core_s: float = 377e9
     gpu_flops_per_s: float = 20e12
     int8_products_per_core_s: float = 39e9
     fp32_products_per_core_s: float = 34e9
@@ -65,4 +68,5 @@ class Rates:
         """Of a model on one worker; fp16, which a CPU computes slowly, counts as fp32 there."""
         if device != "cpu":
             return self.gpu_flops_per_s
-        return self.bf16_flops_per_core_s if dtype == "bf16" else self.fp32_flops_per_core_s
+        special = {"bf16": self.bf16_flops_per_core_s, "int8": self.int8_flops_per_core_s}
+        return special.get(dtype, self.fp32_flops_per_core_s)
