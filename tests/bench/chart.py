@@ -23,7 +23,7 @@ def write_chart(path: Path, outcomes: Sequence[Outcome]) -> None:
     axes.axvline(1.0, color=LINE, linewidth=1, linestyle="--")
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("times the speed of the peer: median, least, most; | is the floor")
+    axes.set_xlabel("times the speed of the peer:\nmedian, least, most; | is the floor")
     figure.savefig(path, dpi=150)
 
 
