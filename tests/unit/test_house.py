@@ -145,3 +145,13 @@ def test_unit_tests_cannot_start_ray() -> None:
     ray = pytest.importorskip("ray")
     with pytest.raises(AssertionError, match="tests/ray"):
         ray.init()
+
+
+def test_the_driver_imports_neither_torch_nor_s3fs() -> None:
+    """Nor does a worker that only reads or writes for a model: each takes a second or a third."""
+    code = (
+        "import sys, jobs.index, jobs.rank, jobs.label, pipelines.stages.embed\n"
+        "print(sorted({'torch', 'transformers', 's3fs'} & {*sys.modules}))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
