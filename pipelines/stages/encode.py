@@ -55,9 +55,9 @@ class Encode:
     def __init__(
         self, workspace: Workspace, settings: EncoderSettings, fingerprint: str, device: str
     ) -> None:
-        self._workspace = workspace
         from pipelines.models.encoder import load_encoder  # brings torch: a second
 
+        self._workspace = workspace
         use_threads(1)
         self._encoder = load_encoder(settings, device, fingerprint)
 

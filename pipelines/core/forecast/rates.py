@@ -17,8 +17,8 @@ class Rates:
         scanned_bytes_per_core_s: reading and checking source text; the same run's scan.
         compared_keys_per_core_s: 17,721 ids in .02 s, in the first run of `tests.bench.nights`.
         bf16_flops_per_core_s: of a model, counted as 2 for each parameter and token: 10,240
-            passages of 44 tokens in 18.5 s of embed on two cores (2026-11-25). Longer passages
-            take more: a model of 22M, at 250 tokens, a third more a token.
+            passages of 44 tokens in 23.5 s of embed on two cores, less 5 for the actors' start
+            (2026-11-25). A token of a longer passage takes more.
         fp32_flops_per_core_s, int8_flops_per_core_s: that of bf16, by the documents that the
             benchmark embeds in a second: 103, 321 and 466 in fp32, bf16 and int8.
         gpu_flops_per_s: an assumption; no GPU was measured.
