@@ -13,6 +13,7 @@ from pipelines.core.protocols import Float32, Int32, Int64
 from pipelines.models.batch import Batch, send
 from pipelines.models.layout import Layout
 from pipelines.models.limits import pad_id
+from pipelines.models.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -87,5 +88,7 @@ def make_runner(layout: Layout, batch_tokens: int | None, device: str, dtype: st
             f"dtype = int8 runs on CPUs only; this worker has {device!r}.",
             "Set dtype = bf16, or cluster.gpu = never.",
         )
+    if device == "cpu":
+        keep_freed_memory()
     tokens = batch_tokens or (1024 if device == "cpu" else 65_536)
     return Runner(tokens, pad_id(layout.config), torch.device(device))
