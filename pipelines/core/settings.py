@@ -188,6 +188,9 @@ class SearchSettings(Table):
     block_queries: int = Field(
         4096, ge=1, le=1 << 20, description="queries in one block of the batch"
     )
+    memory_mb: int = resize(
+        1024, "memory of an actor for the queries that it searches at once, and their hits", ge=1
+    )
 
 
 class RerankerSettings(Table):

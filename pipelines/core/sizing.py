@@ -40,14 +40,10 @@ SAMPLED_PARTS_PER_UNIT = 32
 #: Passages of a shard that has no file: small, so that exact search spreads over the workers.
 EXACT_SHARD_PASSAGES = 16_384
 
-#: Bytes that the queries which are searched at once take, with all of their hits. A larger batch is
-#: searched in groups, and each group reads the shard's vectors anew.
-SEARCH_BYTES = 1 << 30
-
-#: Of these, a hit that is refined takes so many, and so does each that exact search is to keep
-#: while it merges them part by part: measured at 12 and 3 million hits.
+#: Bytes of a hit that is refined while it is searched for, and of one that exact search is to keep
+#: while it merges them part by part: measured at 12 and at 1 to 2.5 million hits.
 REFINED_BYTES = 20
-EXACT_BYTES = 420
+EXACT_BYTES = 190
 
 
 @dataclass(frozen=True)
@@ -233,16 +229,19 @@ def estimate(
     return Sizes(vectors, codec, shards, shard, training, build=3 * shard)
 
 
-def queries_at_once(k: int, depth: int, dim: int) -> int:
-    """How many queries are searched at once, so that they fit SEARCH_BYTES.
+def queries_at_once(memory: int, k: int, depth: int, dim: int) -> int:
+    """How many queries are searched at once, at least 1.
+
+    A larger batch is searched in groups, and each group reads the shard's vectors anew.
 
     Args:
+        memory: bytes for them, with all of their hits.
         k: documents kept for each query.
         depth: hits refined for each query; 0: exact search.
         dim: components of a vector.
     """
     hits = depth * REFINED_BYTES if depth else k * EXACT_BYTES
-    return max(1, SEARCH_BYTES // (hits + 4 * dim))
+    return max(1, memory // (hits + 4 * dim))
 
 
 def plan_shards(part_rows: Sequence[int], shard_passages: int) -> list[list[int]]:

@@ -22,9 +22,33 @@ from pipelines.core.schemas import HITS
 UInt64 = npt.NDArray[np.uint64]
 
 
+#: Hits that are put in order at once: their keys take several times their own memory.
+SORTED_AT_ONCE = 1 << 18
+
+
 def merge(tables: Sequence[pa.Table], k: int) -> pa.Table:
-    """The k best documents of each query over all tables (schema HITS); see `fold_and_cut`."""
-    return fold_and_cut(pa.concat_tables([HITS.empty_table(), *tables]), k)
+    """The k best documents of each query over all tables; see `fold_and_cut`.
+
+    Args:
+        tables: schema HITS, each sorted by query.
+        k: documents kept for each query, at least 1.
+    """
+    return pa.concat_tables([fold_and_cut(run, k) for run in _runs(tables)])
+
+
+def _runs(tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
+    """All tables' hits of some queries, then of the next ones; at least one table.
+
+    As many queries are in a run as have SORTED_AT_ONCE hits on average.
+    """
+    rows = sum(table.num_rows for table in tables)
+    queries = 1 + max((table["query"][-1].as_py() for table in tables if table.num_rows), default=0)
+    step = max(1, SORTED_AT_ONCE * queries // max(1, rows))
+    bounds = np.append(np.arange(0, queries, step), queries)
+    cuts = [np.searchsorted(table["query"].to_numpy(), bounds).tolist() for table in tables]
+    for run in range(len(bounds) - 1):
+        slices = (t.slice(c[run], c[run + 1] - c[run]) for t, c in zip(tables, cuts, strict=True))
+        yield pa.concat_tables([HITS.empty_table(), *slices])
 
 
 def fold_and_cut(hits: pa.Table, k: int) -> pa.Table:

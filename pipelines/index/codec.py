@@ -20,6 +20,12 @@ from pipelines.core.errors import InputError, SettingsError
 from pipelines.core.protocols import Float32
 from pipelines.core.sizing import IndexPlan
 
+#: Rounds of k-means for a sub-quantiser, of which faiss makes 25: most of the training was theirs.
+#: Measured on 83,759 vectors of all-MiniLM-L6-v2 at 48 bytes (64 of 512 lists), over two seeds, the
+#: codes alone find .734 of the 100 nearest after 10 rounds and .735 after 25, .732 after 6; without
+#: a rotation .663, .663 and .662.
+PQ_ROUNDS = 10
+
 
 def train_codec(sample: Float32, plan: IndexPlan) -> bytes:
     """A trained, empty index; the same sample and plan give the same bytes.
@@ -84,7 +90,7 @@ def _ivf(dim: int, plan: IndexPlan) -> Any:
         ivf = faiss.IndexIVFScalarQuantizer(lists, dim, plan.nlist, bits, metric)
     else:
         ivf = faiss.IndexIVFPQ(lists, dim, plan.nlist, plan.pq_m, plan.pq_bits, metric)
-        ivf.pq.cp.seed = _seed(plan)
+        ivf.pq.cp.seed, ivf.pq.cp.niter = _seed(plan), PQ_ROUNDS
     ivf.by_residual = False
     ivf.cp.seed = _seed(plan)
     return ivf

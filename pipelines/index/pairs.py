@@ -12,7 +12,7 @@ from pipelines.index.blocks import PartBlock
 _PAIRS = 1024
 
 #: Bytes of the block of scores that one matrix product fills.
-_BLOCK_BYTES = 64 << 20
+_BLOCK_BYTES = 16 << 20
 
 #: Groups of documents for each result wanted: more make the threshold tighter and dearer.
 _GROUPS_PER_RESULT = 8

@@ -52,7 +52,8 @@ def search(
     units = plan_search(version, blocks, how)
     pool = context.search_pool(len(units))
     queries = [block.vectors for block in blocks]
-    make = partial(Search, context.workspace, index, queries, version.encoder["dim"])
+    batch = QueryBatch(queries, version.encoder["dim"], context.settings.search.memory_mb << 20)
+    make = partial(Search, context.workspace, index, batch)
     return run_stage(context, "search", units, [Step(make, pool)])
 
 
@@ -107,26 +108,39 @@ class Probed:
         return (found.best(begin, end, how.k) for begin, end in pairwise(starts))
 
 
+@dataclass(frozen=True)
+class QueryBatch:
+    """The queries of a run.
+
+    Attributes:
+        files: their vectors, a file a block.
+        dim: components of a vector.
+        memory: bytes for the queries that are searched at once.
+    """
+
+    files: Sequence[FileRef]
+    dim: int
+    memory: int
+
+
 class Search:
     """A shard → the best documents of every query in it, one file a query block."""
 
-    def __init__(
-        self, workspace: Workspace, index: Workspace, queries: Sequence[FileRef], dim: int
-    ) -> None:
+    def __init__(self, workspace: Workspace, index: Workspace, batch: QueryBatch) -> None:
         use_faiss_threads(1)
         use_torch_threads(1)
         self._workspace = workspace
         self._index = index
-        self._queries = queries
-        self._dim = dim
-        self._held: tuple[Sequence[int], Float32] = ([], np.empty((0, dim), np.float32))
+        self._batch = batch
+        self._held: tuple[Sequence[int], Float32] | None = None
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         how = Effort(**unit.spec["how"])
-        rows = [ref.rows for ref in self._queries]
+        rows = [ref.rows for ref in self._batch.files]
         shard = self._open(unit.spec, how)
         outputs: dict[str, FileRef] = {}
-        for group in fill(rows, queries_at_once(how.k, how.depth, self._dim)):
+        some = queries_at_once(self._batch.memory, how.k, how.depth, self._batch.dim)
+        for group in fill(rows, some):
             outputs |= self._search(unit, shard, group)
         hits = sum(ref.rows for ref in outputs.values())
         return Result(outputs, {"rows": sum(rows), "hits": hits}, {})
@@ -138,7 +152,7 @@ class Search:
 
     def _search(self, unit: Unit, shard: Opened, group: Sequence[int]) -> dict[str, FileRef]:
         """The files of the blocks of one group, whose hits are in memory together."""
-        starts = list(accumulate((self._queries[n].rows for n in group), initial=0))
+        starts = list(accumulate((self._batch.files[n].rows for n in group), initial=0))
         blocks = shard.hits(self._vectors(group, starts), starts)
         return {
             f"block-{n:05d}": self._workspace.write_scratch(unit, f"{n:05d}.parquet", hits)
@@ -147,11 +161,11 @@ class Search:
 
     def _vectors(self, group: Sequence[int], starts: Sequence[int]) -> Float32:
         """float32[q, d] of these blocks; they are kept, so those of an only group are read once."""
-        if self._held[0] != group:
-            self._held = ([], np.empty((0, self._dim), np.float32))  # let go of the last group's
-            vectors = np.empty((starts[-1], self._dim), np.float32)
+        if self._held is None or self._held[0] != group:
+            self._held = None  # lets go of the last group's
+            vectors = np.empty((starts[-1], self._batch.dim), np.float32)
             for number, (begin, end) in zip(group, pairwise(starts), strict=True):
-                table = self._workspace.read_table(self._queries[number])
+                table = self._workspace.read_table(self._batch.files[number])
                 vectors[begin:end] = matrix(table["vector"])
             self._held = (group, vectors)
         return self._held[1]

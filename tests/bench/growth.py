@@ -28,7 +28,7 @@ INDEX = settings(
     passages__part_size=2_048,
     corpus__slice_bytes=1 << 18,
 )
-RANK = settings(reranker__model="off", search__block_queries=256)
+RANK = settings(reranker__model="off", search__block_queries=256, search__memory_mb=8)
 READING, EMBEDDING, SEARCHING = ("scan", "compare", "ingest"), ("embed",), ("search", "merge")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.core.schemas import HITS
-from pipelines.core.topk import merge
+from pipelines.core.topk import fold_and_cut, merge
 from pipelines.core.units import Unit
 from pipelines.stages.merge import Merge
 from pipelines.stages.workspace import Workspace
@@ -29,7 +29,7 @@ def shard_hits(number: int, documents: int = 1000) -> pa.Table:
         "part": np.full(len(row), number, np.int32),
         "row": row,
     }
-    return merge([pa.table(columns, schema=HITS)], K)
+    return fold_and_cut(pa.table(columns, schema=HITS), K)
 
 
 def unit(workspace: Workspace, shards: int) -> Unit:

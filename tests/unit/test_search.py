@@ -16,7 +16,7 @@ from pipelines.core.sizing import IndexPlan
 from pipelines.core.units import FileRef, Unit
 from pipelines.index.codec import train_codec
 from pipelines.index.shard import build_shard
-from pipelines.stages.search import Effort, Search
+from pipelines.stages.search import Effort, QueryBatch, Search
 from pipelines.stages.workspace import Result, Workspace
 from pipelines.storage.local import LocalStorage
 from tests.memory import peak_bytes
@@ -46,7 +46,7 @@ class Batch:
     queries: list[FileRef]
 
     def worker(self) -> Search:
-        return Search(self.workspace, self.workspace, self.queries, DIM)
+        return Search(self.workspace, self.workspace, QueryBatch(self.queries, DIM, 1 << 30))
 
     def run(self) -> Result:
         return self.worker()(self.unit, {})
@@ -117,7 +117,7 @@ def batch(folder: Path, kind: str, blocks: tuple[int, ...] = BLOCKS) -> Batch:
 
 def at_once(monkeypatch: pytest.MonkeyPatch, queries: int) -> None:
     """Search so many queries together, or a block where it has more."""
-    monkeypatch.setattr("pipelines.stages.search.queries_at_once", lambda k, depth, dim: queries)
+    monkeypatch.setattr("pipelines.stages.search.queries_at_once", lambda *sizes: queries)
 
 
 @pytest.mark.parametrize("kind", EFFORTS)
@@ -177,3 +177,13 @@ def test_a_block_that_cannot_be_read_leaves_no_wrong_vectors_behind(
         worker(made.unit, {})
     last.write_bytes(good)
     assert worker(made.unit, {}) == whole
+
+
+def test_less_memory_reads_the_vectors_more_often(tmp_path: Path) -> None:
+    made = batch(tmp_path, "exact")
+    whole, once = made.run(), made.reads("vectors")
+    # 140 bytes of a query and its 7 hits of 190 each: three groups, [5], [9] and [1, 7], and [7].
+    memory = 9 * (K * 190 + 4 * DIM)
+    small = Search(made.workspace, made.workspace, QueryBatch(made.queries, DIM, memory))
+    assert small(made.unit, {}) == whole
+    assert made.reads("vectors") - once == 4 * once

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from pipelines.core.errors import SettingsError
 from pipelines.core.settings import IndexSettings
 from pipelines.core.sizing import (
-    SEARCH_BYTES,
     estimate,
     plan_index,
     plan_shards,
@@ -129,8 +128,9 @@ def test_a_part_over_the_limit_is_a_shard_alone() -> None:
 
 @pytest.mark.parametrize("depth", [0, 200, 2000])
 def test_queries_searched_at_once_fit_their_memory(depth: int) -> None:
-    some = queries_at_once(100, depth, 384)
+    some = queries_at_once(1 << 30, 100, depth, 384)
     assert 20_000 < some < 200_000
-    assert queries_at_once(100, 2 * depth, 768) == some // 2 or depth == 0
-    assert some * (4 * 384 + (20 * depth or 420 * 100)) <= SEARCH_BYTES
-    assert queries_at_once(10**9, depth, 10**9) == 1
+    assert queries_at_once(1 << 30, 100, 2 * depth, 768) == some // 2 or depth == 0
+    assert queries_at_once(1 << 29, 100, depth, 384) == some // 2
+    assert some * (4 * 384 + (20 * depth or 190 * 100)) <= 1 << 30
+    assert queries_at_once(1 << 30, 10**9, depth, 10**9) == 1

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.core import topk
 from pipelines.core.errors import InputError
 from pipelines.core.schemas import HITS
 from pipelines.core.topk import Best, floors, fold_and_cut, merge, ranks, split
@@ -59,6 +60,9 @@ def test_merging_is_associative_in_any_order(
     nested = merge([merge(groups[:split], k), merge(groups[split:], k)], k)
     assert nested.equals(fold_and_cut(whole, k))
     assert merge(groups, k).equals(nested)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(topk, "SORTED_AT_ONCE", data.draw(st.integers(1, 40)))
+        assert merge(groups, k).equals(nested)
 
 
 @given(st.lists(hit_lists, max_size=6), st.integers(1, 5))
