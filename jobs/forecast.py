@@ -106,6 +106,7 @@ def _work(job: ClusterJob, settings: Settings) -> Work:
         nprobe=min(settings.search.nprobe or AUDITED_NPROBE, index.nlist),
         depth=_depth(passages, settings),
         block_queries=settings.search.block_queries,
+        search_bytes=settings.search.memory_mb << 20,
         rerank_depth=settings.reranker.depth,
     )
 

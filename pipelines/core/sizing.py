@@ -236,12 +236,20 @@ def queries_at_once(memory: int, k: int, depth: int, dim: int) -> int:
 
     Args:
         memory: bytes for them, with all of their hits.
+        k, depth, dim: as of `query_bytes`.
+    """
+    return max(1, memory // query_bytes(k, depth, dim))
+
+
+def query_bytes(k: int, depth: int, dim: int) -> int:
+    """Memory of a query that is searched for in a shard, with its hits.
+
+    Args:
         k: documents kept for each query.
         depth: hits refined for each query; 0: exact search.
         dim: components of a vector.
     """
-    hits = depth * REFINED_BYTES if depth else k * EXACT_BYTES
-    return max(1, memory // (hits + 4 * dim))
+    return 4 * dim + (depth * REFINED_BYTES if depth else k * EXACT_BYTES)
 
 
 def plan_shards(part_rows: Sequence[int], shard_passages: int) -> list[list[int]]:

@@ -22,7 +22,7 @@ from pipelines.core.forecast.rank_needs import Runs
 from pipelines.core.forecast.rates import Rates
 from pipelines.core.forecast.work import Model, Work
 from pipelines.core.settings import ClusterSettings, IndexSettings, Settings
-from pipelines.core.sizing import plan_index
+from pipelines.core.sizing import fill, plan_index, queries_at_once
 from pipelines.core.units import FileRef
 from pipelines.models.size import encoder_parameters, reranker_parameters
 
@@ -62,6 +62,7 @@ def work(passages: int = 10**9, queries: int = 10**6, kind: str = "auto", **othe
         "nprobe": 64,
         "depth": 200,
         "block_queries": 4096,
+        "search_bytes": 1 << 30,
         "rerank_depth": 50,
     }
     return Work(passages=passages, queries=queries, **{**values, **other})
@@ -75,6 +76,7 @@ works = st.builds(
     part_size=st.integers(1, 1 << 20),
     shard_passages=st.integers(1, 10**7),
     block_queries=st.integers(1, 1 << 20),
+    search_bytes=st.integers(1, 1 << 34),
     reranker=st.sampled_from([MINILM, None]),
 )
 
@@ -163,9 +165,11 @@ def test_a_billion_passages_and_a_million_queries_on_64_nodes() -> None:
     assert found.bottleneck.waves == 64
     assert found.seconds("index") / 3600 == pytest.approx(15.9, abs=0.05)
     assert found.seconds("rank") / 3600 == pytest.approx(2.5, abs=0.05)
-    assert [line.split(".")[0].split(",")[0] for line in misfits(found)][:2] == [
-        "search: a worker needs 44",
-        "merge: a worker needs 205",
+    assert [line.split(".")[0] for line in misfits(found)] == [
+        "merge: there are units for 245 of 1,024 workers",
+        "rerank: each of its 32,679 units names all query blocks, which is 2",
+        "collate: each of its 245 units names all units of rerank, which is 1",
+        "collate: there are units for 245 of 1,024 workers",
     ]
 
 
@@ -218,11 +222,30 @@ def test_search_by_hand() -> None:
     vectors, hits, shard = 5_000 * 384 * 4, 5_000 * 100 * 14, some.sizes.shard
     moved = 2 * (100_000 * row + shard + hits) + 2 * vectors  # each actor reads all queries
     assert stage.storage_s == pytest.approx(moved / 1e9)
-    refined = 5_000 * 200 * 200
+    refined = 5_000 * 200 * 20
     part = 1_000 * (row + 384 * 4)
-    held = 0.8e9 + 2 * vectors + refined + 2 * shard + part
+    held = 0.8e9 + vectors + refined + 2 * shard + part
     assert stage.need.memory == pytest.approx(held)
     assert stage.free_bytes == 128e9 * 0.7 / 2
+
+
+def test_groups_of_queries_are_those_of_search() -> None:
+    """Blocks put together by the stage itself; an actor's memory is that of a group."""
+    for queries, block, memory in (
+        (10**6, 4096, 1 << 30),
+        (5_000, 4096, 1),
+        (9_000, 1_000, 1 << 24),
+    ):
+        some = work(queries=queries, block_queries=block, search_bytes=memory)
+        blocks = [min(block, queries - at) for at in range(0, queries, block)]
+        groups = fill(blocks, queries_at_once(memory, some.k, some.depth, some.dim))
+        rows = [sum(blocks[n] for n in group) for group in groups]
+        assert (some.groups, some.group_rows) == (len(rows), max(rows))
+    few, many = (
+        named(forecast(work(queries=n), cluster(), Rates()), "search") for n in (10**6, 10**7)
+    )
+    assert few.need.memory == many.need.memory
+    assert few.need.bytes < many.need.bytes
 
 
 def test_runs_of_parts_are_those_of_rerank() -> None:
@@ -332,7 +355,7 @@ def run_command(*more: str) -> str:
 def test_the_command_says_it_all_and_loads_nothing_heavy() -> None:
     said = run_command()
     assert "Bottleneck: embed, 15.6 h or 98% of index, bound by compute." in said
-    assert "merge: a worker needs 205.6 GB" in said
+    assert "merge: there are units for 245 of 1,024 workers" in said
     assert "TFLOP" not in said
     assert said.endswith("loaded\n")
 

@@ -26,10 +26,12 @@ SCORE_BYTES = 8
 RANKING_BYTES = 18
 TREC_BYTES = 60
 
-#: Bytes in memory of each row while it is worked on, measured at 819,200 pairs, two million hits
-#: and 200,000 rankings.
-REFINED_MEMORY = 200
-MERGED_MEMORY = 500
+#: Bytes in memory of each row while it is worked on, measured at 819,200 pairs, at 409,600 hits that
+#: are kept of 8 shards' (one shard is read after another), at two million that are put in order at
+#: once, and at 200,000 rankings.
+PAIR_MEMORY = 200
+MERGED_MEMORY = 220
+COLLATED_MEMORY = 500
 DELIVERED_MEMORY = 360
 
 #: How often the rankings are read once they are there: a run, metrics, and the report's two
@@ -67,23 +69,24 @@ def _encode(work: Work, rates: Rates) -> Need:
 
 
 def _search(work: Work, rates: Rates) -> Need:
-    """Each actor holds the vectors of all queries; each block's hits are picked from all."""
+    """A group of queries after another, for each of which the shard's vectors are read anew; each
+    block's hits are picked from its group's. An actor keeps the queries of an only group."""
     rows, vectors, hits = work.shard_rows, work.queries * work.dim * 4, work.queries * work.k
-    picking = work.blocks * hits / rates.filtered_rows_per_core_s
+    picking = work.blocks * work.group_rows * work.k / rates.filtered_rows_per_core_s
+    again = vectors if work.groups > 1 else 0
     return Need(
         "search",
         work.shards,
         "search",
-        work_s=read_parts_s(work, rows, rates) + search_s(work, rates) + picking,
-        files=part_files(work, rows) + 1 + work.blocks,
-        bytes=rows * work.row_bytes + work.sizes.shard + hits * HIT_BYTES,
+        work_s=work.groups * read_parts_s(work, rows, rates) + search_s(work, rates) + picking,
+        files=work.groups * part_files(work, rows) + 1 + work.blocks,
+        bytes=work.groups * rows * work.row_bytes + work.sizes.shard + hits * HIT_BYTES + again,
         memory=PROCESS_BYTES
-        + 2 * vectors
-        + work.queries * work.candidates * REFINED_MEMORY
+        + work.group_bytes
         + 2 * work.sizes.shard
         + part_memory(work),
         spec=work.blocks * REF_BYTES + work.shard_parts * PART_SPEC_BYTES,
-        loaded=vectors,
+        loaded=vectors - again,
         gathered=work.shards * work.blocks * REF_MEMORY,
     )
 
@@ -113,7 +116,7 @@ def _merge(work: Work, rates: Rates) -> Need:
         work_s=hits / rates.read_rows_per_core_s + hits / rates.merged_hits_per_core_s,
         files=work.shards + 1,
         bytes=(hits + work.block_rows * work.k) * HIT_BYTES,
-        memory=PROCESS_BYTES + hits * MERGED_MEMORY,
+        memory=PROCESS_BYTES + work.block_rows * work.k * MERGED_MEMORY,
         spec=work.shards * REF_BYTES,
         gathered=work.blocks * touched * COUNT_MEMORY,
     )
@@ -155,7 +158,7 @@ def _rerank(work: Work, rates: Rates) -> Need:
         bytes=hits * HIT_BYTES + passages,
         memory=PROCESS_BYTES
         + model_memory(work.reranker)
-        + work.block_rows * work.k * REFINED_MEMORY,
+        + work.block_rows * work.k * PAIR_MEMORY,
         spec=(2 * work.blocks + runs.parts) * REF_BYTES,
         flops=forward_flops(work.reranker, runs.pairs * tokens),
         model=work.reranker,
@@ -174,7 +177,7 @@ def _collate(work: Work, rates: Rates) -> Need:
         work_s=work.pairs / rates.read_rows_per_core_s + rows / rates.collated_rows_per_core_s,
         files=runs + 3,
         bytes=rows * (HIT_BYTES + RANKING_BYTES) + work.pairs * SCORE_BYTES,
-        memory=PROCESS_BYTES + rows * MERGED_MEMORY,
+        memory=PROCESS_BYTES + rows * COLLATED_MEMORY,
         spec=(runs + 2) * REF_BYTES,
     )
 

@@ -6,7 +6,15 @@ Every slice, part, shard and block counts as a full one, so a forecast errs to t
 import math
 from dataclasses import dataclass
 
-from pipelines.core.sizing import BYTES_PER_TOKEN, EXACT_SHARD_PASSAGES, IndexPlan, Sizes, estimate
+from pipelines.core.sizing import (
+    BYTES_PER_TOKEN,
+    EXACT_SHARD_PASSAGES,
+    IndexPlan,
+    Sizes,
+    estimate,
+    queries_at_once,
+    query_bytes,
+)
 
 #: Stored bytes of a passage (text, tokens, ids) for each token: 1.9 to 3.1 in four indexes.
 PASSAGE_BYTES_PER_TOKEN = 3.0
@@ -40,6 +48,7 @@ class Work:
         nprobe: lists probed for each query in each shard.
         depth: hits refined for each query in each shard.
         block_queries: queries in one block of the batch.
+        search_bytes: for the queries that an actor searches at once, and their hits.
         rerank_depth: documents of each query that are reranked.
     """
 
@@ -62,6 +71,7 @@ class Work:
     nprobe: int
     depth: int
     block_queries: int
+    search_bytes: int
     rerank_depth: int
 
     @property
@@ -128,6 +138,26 @@ class Work:
     def block_rows(self) -> int:
         """Queries of a full block."""
         return min(self.queries, self.block_queries)
+
+    @property
+    def group_rows(self) -> int:
+        """Queries that are searched at once: whole blocks."""
+        some = queries_at_once(self.search_bytes, self.k, self.refined, self.dim)
+        return min(self.queries, max(1, some // self.block_queries) * self.block_queries)
+
+    @property
+    def refined(self) -> int:
+        """Hits refined for each query; 0: exact search."""
+        return 0 if self.index.kind == "exact" else self.depth
+
+    @property
+    def group_bytes(self) -> int:
+        """Memory of the queries that are searched at once, with their hits."""
+        return self.group_rows * query_bytes(self.k, self.refined, self.dim)
+
+    @property
+    def groups(self) -> int:
+        return math.ceil(self.queries / self.group_rows)
 
     @property
     def pairs(self) -> int:
