@@ -26,9 +26,9 @@ SCORE_BYTES = 8
 RANKING_BYTES = 18
 TREC_BYTES = 60
 
-#: Bytes in memory of each row while it is worked on, measured at 819,200 pairs, at 409,600 hits that
-#: are kept of 8 shards' (one shard is read after another), at two million that are put in order at
-#: once, and at 200,000 rankings.
+#: Bytes in memory of each row while it is worked on, measured at 819,200 pairs, at 409,600 hits
+#: that are kept of 8 shards' (one shard is read after another), at two million that are put in
+#: order at once, and at 200,000 rankings.
 PAIR_MEMORY = 200
 MERGED_MEMORY = 220
 COLLATED_MEMORY = 500
