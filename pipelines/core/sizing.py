@@ -41,7 +41,8 @@ SAMPLED_PARTS_PER_UNIT = 32
 EXACT_SHARD_PASSAGES = 16_384
 
 #: Bytes of a hit that is refined while it is searched for, and of one that exact search is to keep
-#: while it merges them part by part: measured at 12 and at 1 to 2.5 million hits.
+#: while it merges them part by part: measured at 12 and at 1 to 2.5
+#: million hits, with ids of 8 bytes; each further byte takes three more.
 REFINED_BYTES = 20
 EXACT_BYTES = 190
 
@@ -90,7 +91,8 @@ class Sizes:
 
 
 def pairs_per_unit(pairs: int) -> int:
-    """Pairs in a unit of reranking, about: a 64th of all, from 256 to 1,024.
+    """Pairs in a unit of reranking, about: a 64th of all, from 256 to 1,024. A part is not split,
+    so where many queries meet a small corpus a unit has more.
 
     Enough for even batches, few enough that small work suffices for several actors and a kill
     loses little.

@@ -49,11 +49,6 @@ class AdapterConfig:
         return self.alpha / self.rank
 
 
-def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter of this format rather than a whole model."""
-    return (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file()
-
-
 def read_adapter_config(folder: Path) -> AdapterConfig:
     """Read and check ``config.json``."""
     path = folder / CONFIG

@@ -40,7 +40,7 @@ MakeLinear = Callable[[Tensor, Tensor], Linear]
 def linear_maps(dtype: str) -> MakeLinear:
     """How maps are made for a forward pass in "fp32", "bf16", "fp16" or "int8"."""
     if dtype == "int8":
-        from pipelines.models.int8 import Int8Linear  # it alone needs numba, which a GPU does not
+        from pipelines.models.int8 import Int8Linear  # needs numba, which a GPU does not
 
         return Int8Linear.of
     return partial(FloatLinear.of, dtype=DTYPES[dtype])

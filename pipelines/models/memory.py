@@ -14,8 +14,8 @@ def keep_freed_memory() -> None:
     """Have this process keep what it frees, where its C library is glibc; elsewhere nothing.
 
     A batch's activations are a few MB each. As glibc begins, it gives them back to the kernel once
-    they are free and has each page of them cleared when they are wanted anew: 150,000 faults in a
-    unit of 512 passages, which took 7% of an actor's time.
+    they are free and has each page of them cleared when they are wanted anew: 76,000 faults in a
+    unit of 512 passages, which took an actor 7% of its time.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -97,12 +97,6 @@ def edges_over(parts: Iterable[npt.NDArray[Any]]) -> tuple[float, ...] | None:
     return even_edges(min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
 
 
-def whole_edges(low: int, high: int, bins: int = 40) -> tuple[float, ...]:
-    """Edges at halves, for at most `bins` bins that each hold equally many whole numbers."""
-    step = max(1, -(-(high - low + 1) // bins))
-    return tuple(edge - 0.5 for edge in range(low, high + step + 1, step))
-
-
 @dataclass(frozen=True)
 class Line:
     """One ranked document of an example.

@@ -58,7 +58,8 @@ def plan_build(
 
 @dataclass(frozen=True)
 class Train:
-    """The sample → the codec, on all cores of its node: meanwhile the flow has no other work.
+    """The sample → the codec, on as many threads as the largest node has cores: meanwhile the flow
+    has no other work.
 
     The number of threads changes no bit of it.
     """

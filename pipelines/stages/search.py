@@ -1,8 +1,8 @@
-"""search: every shard once for the whole batch of queries, refined in the same sweep.
+"""search: every shard is opened once for the batch of queries, refined in the same sweep.
 
 The queries go to the documents: an actor opens a shard, probes it for as many blocks of queries as
-its memory allows, and then reads the vectors of the shard's parts one part at a time to score the
-hits exactly. How the blocks are grouped changes no hit.
+`search.memory_mb` allows, at least one, and then reads the vectors of the shard's parts one part at
+a time to score the hits exactly. How the blocks are grouped changes no hit.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -2,10 +2,11 @@
 have no peer.
 
 python -m tests.bench [FOLDER] [--rounds 5] [--documents 1000] [--queries 60] [--pairs 1000000]
-    [--passages 50000] [--only NAME ...]
+    [--rows 20000] [--passages 50000] [--only NAME ...]
 """
 
 import argparse
+import json
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ from tests.bench import (
 from tests.bench.bounds import Bound, bounds_table
 from tests.bench.chart import write_chart
 from tests.bench.harness import Benchmark, Outcome, measure
-from tests.bench.show import table, write_json
+from tests.bench.show import table, write_json, write_markdown
 
 PEERS = ("torch", "transformers", "sentence-transformers", "faiss-cpu", "numpy", "pandas")
 Build = Callable[[], Benchmark]
@@ -61,7 +62,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
         _measure(arguments, Path(folder))
-    Console().print(f"{arguments.folder}/bench.json, {arguments.folder}/bench.png")
+    Console().print(", ".join(f"{arguments.folder}/bench.{kind}" for kind in ("json", "md", "png")))
 
 
 def _measure(arguments: argparse.Namespace, folder: Path) -> None:
@@ -70,7 +71,9 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> None:
     bounds: list[Bound] = []
 
     def write() -> None:
-        write_json(arguments.folder / "bench.json", outcomes, bounds, _about(arguments.rounds))
+        path = arguments.folder / "bench.json"
+        write_json(path, outcomes, bounds, _about(arguments.rounds))
+        write_markdown(path.with_suffix(".md"), json.loads(path.read_text("utf-8")))
 
     for make in _builds(arguments, folder):
         outcomes.append(_measured(make, arguments.rounds))

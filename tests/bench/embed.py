@@ -1,4 +1,7 @@
-"""Embedding: our encoder against sentence-transformers, from texts to normalised vectors."""
+"""Embedding: our encoder against sentence-transformers, from texts to normalised vectors.
+
+All run in one process, which keeps the memory that it frees as ours asks for; the peers gain by it.
+"""
 
 from collections.abc import Sequence
 from functools import partial

@@ -64,7 +64,7 @@ def write_corpus(texts: Sequence[str], path: Path) -> None:
 
 
 def alone(encoder: TransformerEncoder, texts: Sequence[str]) -> Float32:
-    """Tokenise and encode, 16,384 texts at a time as a part holds."""
+    """Tokenise and encode, 16,384 texts at a time: batches are more even than our parts' are."""
     before = torch.get_num_threads()
     torch.set_num_threads(os.cpu_count() or 1)
     parts = [texts[at : at + 16_384] for at in range(0, len(texts), 16_384)]

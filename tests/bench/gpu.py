@@ -1,6 +1,7 @@
 """Encoders, cross-encoders and batch search on one GPU, against named peers.
 
-python tests/bench/gpu.py OUT [--rounds 5] [--seconds 0.3] [--only NAME ...] [--compile] [--small]
+python tests/bench/gpu.py OUT [--rounds 5] [--seconds 0.3] [--only NAME ...]
+    [--batch-tokens 65536] [--compile] [--small]
 
 It needs torch, transformers and numpy; whatever else is missing is skipped, with a reason. OUT
 gets gpu.json, written anew after each benchmark, so that an hour that ends early is not lost, and

@@ -24,7 +24,6 @@ from tests.bench.texts import documents, questions
 
 #: What two dtypes of one model may differ by, in a logit.
 TOLERANCE = 0.01
-INT8_TOLERANCE = 0.01
 MAX_TOKENS = 256
 PER_QUERY, QUERIES_PER_DOCUMENT = 15, 2
 BATCHES = (16, 32, 64)
@@ -57,7 +56,7 @@ def benchmark(queries: int, folder: Path) -> Benchmark:
         Contender(BEST, best.run, None),
         Contender("shardrank fp32", partial(_ours, _load(model, "fp32"), pairs), TOLERANCE),
         Contender("shardrank bf16", partial(_ours, _load(model, "bf16"), pairs), TOLERANCE),
-        Contender("shardrank int8", partial(_ours, _load(model, "int8"), pairs), INT8_TOLERANCE),
+        Contender("shardrank int8", partial(_ours, _load(model, "int8"), pairs), TOLERANCE),
     ]
     duels = [
         Duel("shardrank fp32", DEFAULT, floor=1, goal=1.3),

@@ -1,4 +1,4 @@
-"""Outcomes as a table, as bench.json, and as the table of the README."""
+"""Outcomes as a table, as bench.json, and as the tables of the README."""
 
 import json
 import math
@@ -49,8 +49,13 @@ def write_json(
     path.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
 
 
-def markdown(measured: Mapping[str, Any]) -> str:
-    """What bench.json holds, as the README shows it: one row a duel."""
+def write_markdown(path: Path, measured: Mapping[str, Any]) -> None:
+    """What bench.json holds, as the tables of the README: of the duels, and of the bounds."""
+    path.write_text(f"{_duels(measured)}\n\n{_bounds(measured)}\n", "utf-8")
+
+
+def _duels(measured: Mapping[str, Any]) -> str:
+    """One row a duel."""
     rows = ["| work | ours | peer | times as fast | floor | goal |", "|---|---|---|---|---|---|"]
     for outcome in measured["benchmarks"]:
         speeds = {speed["name"]: speed["per_second"] for speed in outcome["speeds"]}
@@ -58,8 +63,7 @@ def markdown(measured: Mapping[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def bounds_markdown(measured: Mapping[str, Any]) -> str:
-    """What bench.json holds of bounds, as the README shows it."""
+def _bounds(measured: Mapping[str, Any]) -> str:
     bounds = [Bound(**value) for value in measured["bounds"]]
     rows = [f"| {b.name} | {b.shown()} | {f'{b.most:g} {b.unit}'.rstrip()} |" for b in bounds]
     return "\n".join(["| what | measured | at most |", "|---|---|---|", *rows])

@@ -19,7 +19,6 @@ from pipelines.models.adapter import (
     FORMAT,
     WEIGHTS,
     AdapterConfig,
-    is_adapter,
     load_adapter,
     read_adapter_config,
     save_adapter,
@@ -85,7 +84,6 @@ def test_merging_adds_the_scaled_product(
 
 def test_the_configuration_comes_back(folder: Path) -> None:
     config = read_adapter_config(folder)
-    assert is_adapter(folder)
     assert config.adapter_sha256 == sha256_of(folder / WEIGHTS)
     assert (config.scale, config.max_length, config.interpolation) == (3.0, 256, 0.05)
 

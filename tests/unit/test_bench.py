@@ -15,12 +15,15 @@ from tests.bench.harness import (
     Benchmark,
     Contender,
     Duel,
+    Outcome,
+    Ratio,
+    Speed,
     check_answers,
     fastest,
     measure,
 )
 from tests.bench.quality import Task, _swapped
-from tests.bench.show import bounds_markdown, write_json
+from tests.bench.show import write_json, write_markdown
 from tests.bench.texts import documents, questions
 
 
@@ -118,11 +121,17 @@ def test_a_bound_is_of_the_median() -> None:
     assert kept.shown() == "1.00 s (0.50 to 9.00)"
 
 
-def test_the_readmes_table_of_bounds_comes_from_the_json(tmp_path: Path) -> None:
+def test_the_readmes_tables_come_from_the_json(tmp_path: Path) -> None:
+    duel = Duel("ours", "theirs", floor=1, goal=1.5)
+    speeds = [Speed("ours", [0.1], 0.1, 1234.5, 0.0), Speed("theirs", [1.25], 1.25, 98.76, 0.0)]
+    outcome = Outcome("work", "rows", 123, 2, speeds, [Ratio(duel, 12.5, 12.0, 13.0)])
     bounds = [Bound("start", "s", [0.5], 1.0), Bound("loss", "", [0.0012], 0.003)]
-    write_json(tmp_path / "bench.json", [], bounds, {})
-    shown = bounds_markdown(json.loads((tmp_path / "bench.json").read_text()))
-    assert shown.splitlines()[2:] == ["| start | 0.50 s | 1 s |", "| loss | 0.0012 | 0.003 |"]
+    write_json(tmp_path / "bench.json", [outcome], bounds, {})
+    write_markdown(tmp_path / "bench.md", json.loads((tmp_path / "bench.json").read_text()))
+    rows = (tmp_path / "bench.md").read_text().splitlines()
+    wanted = "| work, rows/s | ours: 1,230 | theirs: 98.8 | **12.50** (12.00 to 13.00) | 1 | 1.5 |"
+    assert rows[2] == wanted
+    assert rows[-2:] == ["| start | 0.50 s | 1 s |", "| loss | 0.0012 | 0.003 |"]
 
 
 def test_only_what_changes_places_is_compared() -> None:

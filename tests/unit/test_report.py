@@ -4,7 +4,6 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +21,6 @@ from pipelines.report.data import (
     StageTime,
     even_edges,
     snippet,
-    whole_edges,
 )
 from pipelines.report.page import render
 
@@ -61,7 +59,7 @@ def full(text: str = "a title") -> ReportData:
             StageTime("rank", "rerank", 2, 0, 50, 1.5),
         ),
         audit=AuditCurve(100, 0.95, points, (4, 100), "ivfpq"),
-        lengths=Histogram.of([3, 5, 200], whole_edges(3, 200)),
+        lengths=Histogram.of([3, 5, 200], even_edges(3, 200)),
         retrieval_scores=Histogram.of([0.1, 0.9], edges),
         rerank_logits=Histogram.of([0.1, 0.9], edges),
         metrics={"retrieved": metrics, "reranked": {**metrics, "nDCG@10": 0.5, "MRR@10": 0.45}},
@@ -228,14 +226,6 @@ def test_histograms_add_like_their_values(left: list[float], right: list[float])
 def test_histograms_with_different_edges_do_not_add() -> None:
     with pytest.raises(ValueError, match="different edges"):
         Histogram((0.0, 1.0), (1,)) + Histogram((0.0, 2.0), (1,))
-
-
-@given(st.integers(0, 3000), st.integers(0, 3000))
-def test_whole_edges_hold_every_number_once(low: int, extra: int) -> None:
-    edges = whole_edges(low, low + extra)
-    assert 2 <= len(edges) <= 41
-    histogram = Histogram.of(np.arange(low, low + extra + 1), edges)
-    assert histogram.total == extra + 1
 
 
 def test_quantile_interpolates_within_a_bin() -> None:

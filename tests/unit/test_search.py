@@ -12,7 +12,7 @@ from pipelines.core.columns import vector_column
 from pipelines.core.errors import IntegrityError
 from pipelines.core.protocols import Float32
 from pipelines.core.schemas import passages_schema, vectors_schema
-from pipelines.core.sizing import IndexPlan
+from pipelines.core.sizing import IndexPlan, query_bytes
 from pipelines.core.units import FileRef, Unit
 from pipelines.index.codec import train_codec
 from pipelines.index.shard import build_shard
@@ -181,9 +181,9 @@ def test_a_block_that_cannot_be_read_leaves_no_wrong_vectors_behind(
 
 def test_less_memory_reads_the_vectors_more_often(tmp_path: Path) -> None:
     made = batch(tmp_path, "exact")
-    whole, once = made.run(), made.reads("vectors")
-    # 140 bytes of a query and its 7 hits of 190 each: three groups, [5], [9] and [1, 7], and [7].
-    memory = 9 * (K * 190 + 4 * DIM)
+    whole, once = made.run(), made.reads("parts")
+    assert once
+    memory = 9 * query_bytes(K, 0, DIM)  # of 5, 9, 1, 7 and 7 queries: [5], [9], [1, 7] and [7]
     small = Search(made.workspace, made.workspace, QueryBatch(made.queries, DIM, memory))
     assert small(made.unit, {}) == whole
-    assert made.reads("vectors") - once == 4 * once
+    assert made.reads("parts") - once == 4 * once

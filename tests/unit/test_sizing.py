@@ -12,6 +12,7 @@ from pipelines.core.sizing import (
     plan_index,
     plan_shards,
     queries_at_once,
+    query_bytes,
     refuse_misfits,
 )
 
@@ -130,7 +131,7 @@ def test_a_part_over_the_limit_is_a_shard_alone() -> None:
 def test_queries_searched_at_once_fit_their_memory(depth: int) -> None:
     some = queries_at_once(1 << 30, 100, depth, 384)
     assert 20_000 < some < 200_000
-    assert queries_at_once(1 << 30, 100, 2 * depth, 768) == some // 2 or depth == 0
     assert queries_at_once(1 << 29, 100, depth, 384) == some // 2
     assert some * (4 * 384 + (20 * depth or 190 * 100)) <= 1 << 30
+    assert (some + 1) * query_bytes(100, depth, 384) > 1 << 30
     assert queries_at_once(1 << 30, 10**9, depth, 10**9) == 1

@@ -52,9 +52,9 @@ def _scan(work: Work, rates: Rates) -> Need:
 
 
 def _compare(work: Work, rates: Rates) -> Need:
-    """A unit reads the keys of all slices. It keeps those of its range, but as views: what they
-    are views of stays in memory."""
+    """A unit reads the keys of all slices, one file after another, and keeps those of its range."""
     keys = work.documents
+    held = min(keys, KEYS_PER_RANGE) + work.slice_documents
     comparing = min(keys, KEYS_PER_RANGE) / rates.compared_keys_per_core_s
     return Need(
         "compare",
@@ -63,7 +63,7 @@ def _compare(work: Work, rates: Rates) -> Need:
         work_s=keys / rates.read_rows_per_core_s + comparing,
         files=work.slices + 1,
         bytes=keys * KEY_BYTES,
-        memory=PROCESS_BYTES + keys * KEY_MEMORY,
+        memory=PROCESS_BYTES + held * KEY_MEMORY,
         spec=work.slices * 1.5 * REF_BYTES,
     )
 

@@ -22,7 +22,7 @@ SMALLER_WORKER = {
     "build": "Lower index.shard_passages.",
     "audit": "Lower index.shard_passages.",
     "encode": "Lower search.block_queries or cluster.actors.",
-    "search": "Lower search.memory_mb or cluster.actors.",
+    "search": "Lower search.memory_mb, search.block_queries or cluster.actors.",
     "merge": "Lower search.block_queries.",
     "rerank": "Lower search.block_queries or cluster.actors.",
     "collate": "Lower search.block_queries.",

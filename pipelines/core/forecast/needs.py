@@ -79,7 +79,7 @@ def read_parts_s(work: Work, rows: int, rates: Rates) -> float:
 
 def model_memory(model: Model) -> float:
     """Bytes of a loaded model's weights, less its embeddings."""
-    return model.parameters * (2 if model.dtype == "bf16" else 4)
+    return model.parameters * {"int8": 1, "bf16": 2, "fp16": 2}.get(model.dtype, 4)
 
 
 def forward_flops(model: Model, tokens: float) -> float:

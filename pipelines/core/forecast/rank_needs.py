@@ -69,22 +69,18 @@ def _encode(work: Work, rates: Rates) -> Need:
 
 
 def _search(work: Work, rates: Rates) -> Need:
-    """A group of queries after another, for each of which the shard's vectors are read anew; each
-    block's hits are picked from its group's. An actor keeps the queries of an only group."""
+    """A group of queries after another, for each of which the shard's vectors are read anew. An
+    actor keeps the queries of an only group."""
     rows, vectors, hits = work.shard_rows, work.queries * work.dim * 4, work.queries * work.k
-    picking = work.blocks * work.group_rows * work.k / rates.filtered_rows_per_core_s
     again = vectors if work.groups > 1 else 0
     return Need(
         "search",
         work.shards,
         "search",
-        work_s=work.groups * read_parts_s(work, rows, rates) + search_s(work, rates) + picking,
-        files=work.groups * part_files(work, rows) + 1 + work.blocks,
+        work_s=work.groups * read_parts_s(work, rows, rates) + search_s(work, rates),
+        files=work.groups * part_files(work, rows) + 1 + work.blocks * (2 if again else 1),
         bytes=work.groups * rows * work.row_bytes + work.sizes.shard + hits * HIT_BYTES + again,
-        memory=PROCESS_BYTES
-        + work.group_bytes
-        + 2 * work.sizes.shard
-        + part_memory(work),
+        memory=PROCESS_BYTES + work.group_bytes + 2 * work.sizes.shard + part_memory(work),
         spec=work.blocks * REF_BYTES + work.shard_parts * PART_SPEC_BYTES,
         loaded=vectors - again,
         gathered=work.shards * work.blocks * REF_MEMORY,
@@ -106,17 +102,20 @@ def search_s(work: Work, rates: Rates) -> float:
 
 
 def _merge(work: Work, rates: Rates) -> Need:
-    """Every shard gives a query as many hits as are kept in the end."""
+    """Every shard gives a query as many hits as are kept in the end. Of the n-th shard's, the n-th
+    part is better than what the ones before it left; what passes is sorted with as much again."""
+    kept = work.block_rows * work.k
     hits = work.shards * work.block_rows * min(work.k, work.shard_rows)
+    ordered = min(hits, 2 * kept * (1 + math.log(work.shards)))
     touched = min(work.parts, work.pairs // work.blocks)
     return Need(
         "merge",
         work.blocks,
         "task",
-        work_s=hits / rates.read_rows_per_core_s + hits / rates.merged_hits_per_core_s,
+        work_s=hits / rates.read_rows_per_core_s + ordered / rates.merged_hits_per_core_s,
         files=work.shards + 1,
-        bytes=(hits + work.block_rows * work.k) * HIT_BYTES,
-        memory=PROCESS_BYTES + work.block_rows * work.k * MERGED_MEMORY,
+        bytes=(hits + kept) * HIT_BYTES,
+        memory=PROCESS_BYTES + kept * MERGED_MEMORY,
         spec=work.shards * REF_BYTES,
         gathered=work.blocks * touched * COUNT_MEMORY,
     )
@@ -158,7 +157,7 @@ def _rerank(work: Work, rates: Rates) -> Need:
         bytes=hits * HIT_BYTES + passages,
         memory=PROCESS_BYTES
         + model_memory(work.reranker)
-        + work.block_rows * work.k * PAIR_MEMORY,
+        + max(runs.pairs, work.block_rows * work.k) * PAIR_MEMORY,
         spec=(2 * work.blocks + runs.parts) * REF_BYTES,
         flops=forward_flops(work.reranker, runs.pairs * tokens),
         model=work.reranker,
