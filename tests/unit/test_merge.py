@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
+from pipelines.core import topk
+from pipelines.core.forecast.rank_needs import sorted_hits
 from pipelines.core.schemas import HITS
 from pipelines.core.topk import fold_and_cut, merge
 from pipelines.core.units import Unit
@@ -44,6 +47,24 @@ def test_shards_read_one_by_one_give_what_all_at_once_give(tmp_path: Path) -> No
         found = workspace.read_table(done.outputs["hits"])
         assert found.equals(merge([shard_hits(n) for n in range(shards)], K))
         assert sum(done.facts["pairs"].values()) == 3 * (QUERIES - 1)
+
+
+def test_few_hits_are_sorted_as_the_forecast_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+
+    def counting(hits: pa.Table, k: int) -> pa.Table:
+        counted.append(hits.num_rows)
+        return fold_and_cut(hits, k)
+
+    tables = [shard_hits(number) for number in range(100)]
+    monkeypatch.setattr(topk, "fold_and_cut", counting)
+    for shards in (2, 8, 30, 100):
+        counted.clear()
+        best = topk.Best(QUERIES, K)
+        for table in tables[:shards]:
+            best.add(table)
+        kept = best.table().num_rows
+        assert sum(counted) == pytest.approx(sorted_hits(kept, shards), rel=0.1)
 
 
 def test_memory_does_not_grow_with_the_shards(tmp_path: Path) -> None:

@@ -101,18 +101,26 @@ def search_s(work: Work, rates: Rates) -> float:
     return choosing + scanning + refining
 
 
+def sorted_hits(kept: int, shards: int) -> float:
+    """Hits that are put in order while so many are kept of one shard after another.
+
+    Of the n-th shard's, the n-th part is better than what those before it left; as counted, what
+    passes is sorted with twice as much that is kept or was sorted before.
+    """
+    return 3 * kept * math.log(shards)
+
+
 def _merge(work: Work, rates: Rates) -> Need:
-    """Every shard gives a query as many hits as are kept in the end. Of the n-th shard's, the n-th
-    part is better than what the ones before it left; what passes is sorted with as much again."""
+    """Every shard gives a query as many hits as are kept in the end, and few of them pass."""
     kept = work.block_rows * work.k
     hits = work.shards * work.block_rows * min(work.k, work.shard_rows)
-    ordered = min(hits, 2 * kept * (1 + math.log(work.shards)))
     touched = min(work.parts, work.pairs // work.blocks)
     return Need(
         "merge",
         work.blocks,
         "task",
-        work_s=hits / rates.read_rows_per_core_s + ordered / rates.merged_hits_per_core_s,
+        work_s=hits / rates.read_rows_per_core_s
+        + sorted_hits(kept, work.shards) / rates.merged_hits_per_core_s,
         files=work.shards + 1,
         bytes=(hits + kept) * HIT_BYTES,
         memory=PROCESS_BYTES + kept * MERGED_MEMORY,
