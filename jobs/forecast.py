@@ -13,7 +13,8 @@ from pipelines.core.forecast.rates import Rates
 from pipelines.core.forecast.work import Model, Work
 from pipelines.core.settings import Settings
 from pipelines.core.sizing import BYTES_PER_TOKEN, default_part_size, plan_index, refuse_misfits
-from pipelines.models.card import read_encoder_card, read_reranker_card
+from pipelines.models.card import EncoderCard, read_encoder_card, read_reranker_card
+from pipelines.models.machine import multiplies_bf16
 from pipelines.models.size import encoder_parameters, reranker_parameters
 
 #: What is taken for granted of a corpus that nobody has read: Wikipedia's articles have 2.1
@@ -79,7 +80,7 @@ def _rates(job: ClusterJob) -> Rates:
 
 
 def _work(job: ClusterJob, settings: Settings) -> Work:
-    card, passages = read_encoder_card(settings.encoder), int(job.passages)
+    card, passages = read_encoder_card(settings.encoder, halve=multiplies_bf16()), int(job.passages)
     limit = min(settings.passages.max_tokens or card.max_tokens, card.max_tokens)
     tokens = max(1, int(FILLED * limit))
     text_bytes = int(passages * tokens * BYTES_PER_TOKEN)
@@ -95,7 +96,7 @@ def _work(job: ClusterJob, settings: Settings) -> Work:
         dim=card.dim,
         component_bytes=2 if settings.encoder.stored == "fp16" else 4,
         encoder=Model(encoder_parameters(settings.encoder), card.dtype),
-        reranker=_reranker(settings),
+        reranker=_reranker(settings, card),
         index=index,
         shard_passages=settings.index.shard_passages,
         part_size=part_size,
@@ -111,10 +112,10 @@ def _work(job: ClusterJob, settings: Settings) -> Work:
     )
 
 
-def _reranker(settings: Settings) -> Model | None:
+def _reranker(settings: Settings, encoder: EncoderCard) -> Model | None:
     if settings.reranker.model == "off":
         return None
-    dtype = read_reranker_card(settings.reranker).dtype
+    dtype = read_reranker_card(settings.reranker, halve=encoder.dtype == "bf16").dtype
     return Model(reranker_parameters(settings.reranker), dtype)
 
 
@@ -170,13 +171,18 @@ def _assumptions(job: ClusterJob, work: Work, settings: Settings) -> list[str]:
     effort = f"nprobe {work.nprobe}, depth {work.depth}" if work.index.nlist else "exact search"
     lines = [
         f"Assumed: {PASSAGES_PER_DOCUMENT} passages a document, of {work.passage_tokens} tokens "
-        f"each; {work.query_tokens} tokens a query; {effort}; the speeds in "
+        f"each; {work.query_tokens} tokens a query; {effort}; {_dtypes(work)}; the speeds in "
         "pipelines/core/forecast/rates.py, most of them measured."
     ]
     if job.gpus and settings.cluster.gpu == "auto" and job.gpu_tflops is None:
         tera = Rates().gpu_flops_per_s / TERA
         lines.append(f"Assumed, not measured: {tera:g} TFLOP/s a GPU. Give yours: --gpu-tflops.")
     return lines
+
+
+def _dtypes(work: Work) -> str:
+    reranker = f", the reranker in {work.reranker.dtype}" if work.reranker else ""
+    return f"the encoder in {work.encoder.dtype}{reranker}"
 
 
 def duration(seconds: float) -> str:

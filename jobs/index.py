@@ -27,7 +27,7 @@ def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -
         if plan.parent != max(version_numbers(workspace), default=0):
             # Another run published between the plan and the lock: build on its version.
             plan = plan_indexing(corpus, workspace, mode, settings)
-        context = Context(workspace, plan.run, settings, resources, reporter)
+        context = Context(workspace, plan.run, plan.settings, resources, reporter)
         context.refuse_impossible()
         published = index(context, plan)
     for line in summary(path, published):

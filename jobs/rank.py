@@ -37,7 +37,7 @@ def run(job: RankJob, settings: Settings, verbose: bool) -> None:
         connect(settings.cluster, verbose) as resources,
         ConsoleReporter() as reporter,
     ):
-        context = Context(workspace, plan.run, settings, resources, reporter)
+        context = Context(workspace, plan.run, plan.settings, resources, reporter)
         context.refuse_impossible()
         claim(workspace, RANKED, plan.run, job.overwrite)
         metrics = _run(context, plan)

@@ -17,11 +17,13 @@ from pipelines.core.gate import Change, Refusal, collapsed, refusals
 from pipelines.core.layout import Limits
 from pipelines.core.settings import Settings
 from pipelines.core.sizing import default_part_size, refuse_misfits
+from pipelines.core.stored import dtype_as_stored
 from pipelines.core.units import Done, FileRef, total
 from pipelines.core.version import Part, Version
 from pipelines.corpus.compare import Mode
 from pipelines.corpus.slices import Slice, plan_slices
-from pipelines.models.card import EncoderCard, read_encoder_card
+from pipelines.models.card import EncoderCard, read_encoder_card, settled
+from pipelines.models.machine import multiplies_bf16
 from pipelines.stages.compare import Compared, Sides, compare_corpus
 from pipelines.stages.delete import delete, read_ids
 from pipelines.stages.embed import embed
@@ -45,7 +47,7 @@ class IndexPlan:
     """What an index run will read, with which model, on top of which version.
 
     `differs` names what changed about passages or vectors since the base was made: nothing that
-    is stored serves then.
+    is stored serves then. `settings` are the run's, where the encoder's dtype is no longer "auto".
     """
 
     corpus: str
@@ -57,6 +59,7 @@ class IndexPlan:
     differs: Sequence[str]
     recipe: dict[str, Any]
     part_size: int
+    settings: Settings
     run: str
 
     @property
@@ -86,9 +89,9 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     sources = Sources(settings.s3)
     entries = sources.list(corpus)
     size = sum(entry.bytes for entry in entries)
-    card = read_encoder_card(settings.encoder)
-    slices = plan_slices(entries, sources.open, settings.corpus.slice_bytes)
     base = latest_version(workspace)
+    settings, card = _settle(settings, base)
+    slices = plan_slices(entries, sources.open, settings.corpus.slice_bytes)
     recipe = _recipe(settings, card)
     differs = _differing(base.version.recipe, recipe) if base else []
     if differs and mode == "upsert":
@@ -110,7 +113,16 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
             **{name: getattr(settings, name).deciding() for name in ("corpus", "index", "audit")},
         }
     )
-    return IndexPlan(corpus, mode, slices, size, card, base, differs, recipe, part_size, run)
+    return IndexPlan(
+        corpus, mode, slices, size, card, base, differs, recipe, part_size, settings, run
+    )
+
+
+def _settle(settings: Settings, base: Published | None) -> tuple[Settings, EncoderCard]:
+    """The settings with the encoder's dtype: the index's, at first what suits this machine."""
+    encoder = dtype_as_stored(base.version, settings.encoder) if base else settings.encoder
+    card = read_encoder_card(encoder, halve=multiplies_bf16())
+    return settings.model_copy(update={"encoder": settled(encoder, card)}), card
 
 
 def _recipe(settings: Settings, card: EncoderCard) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from pipelines.core.fingerprint import fingerprint
 from pipelines.core.labels.formats import Format, get_format
 from pipelines.core.labels.schemas import JUDGED
 from pipelines.core.settings import LabelSettings, RerankerSettings, Settings
+from pipelines.core.stored import runs_in_bf16
 from pipelines.core.units import Done, FileRef
 from pipelines.core.version import Version
 from pipelines.corpus.parts import encode_table
 from pipelines.corpus.qrels import read_judged
-from pipelines.models.card import RerankerCard, read_reranker_card
+from pipelines.models.card import RerankerCard, read_reranker_card, settled
 from pipelines.stages.export import export
 from pipelines.stages.gather import Stores, gather
 from pipelines.stages.locate import locate
@@ -209,21 +210,26 @@ def plan_teacher(name: str, ranked: RankedRun, settings: Settings) -> TeacherPla
         raise SettingsError(f"label.teachers names {name!r}, which is nobody.", "")
     if name != RERANKER:
         named = settings.reranker.model_copy(update={"model": name, "revision": None})
-        return TeacherPlan(name, read_reranker_card(named), named)
+        return _plan_model(name, named, ranked.version)
     held, root = ranked.manifest["reranker"], ranked.out.storage.root
     if held is None or settings.reranker.model == "off":
         raise InputError(
             f"{root} was not reranked, so that label.teachers = reranker names nobody.",
             "Name a cross-encoder, or retrieval: --set label.teachers=retrieval.",
         )
-    card = read_reranker_card(settings.reranker)
-    if card.fingerprint != held:
+    plan = _plan_model(name, settings.reranker, ranked.version)
+    if plan.card and plan.card.fingerprint != held:
         raise InputError(
             f"{root} was reranked by another model ({held}) than [reranker] names now "
-            f"({card.name}, {card.fingerprint}): labels would mix two teachers.",
+            f"({plan.card.name}, {plan.card.fingerprint}): labels would mix two teachers.",
             "Give the [reranker] settings of that run, or rank again.",
         )
-    return TeacherPlan(name, card, settings.reranker)
+    return plan
+
+
+def _plan_model(name: str, settings: RerankerSettings, version: Version) -> TeacherPlan:
+    card = read_reranker_card(settings, halve=runs_in_bf16(version))
+    return TeacherPlan(name, card, settled(settings, card))
 
 
 def _query_ids(out: Workspace, ref: FileRef) -> list[str]:

@@ -8,9 +8,10 @@ from typing import Any
 from pipelines.core.errors import InputError
 from pipelines.core.evaluation import Judgement
 from pipelines.core.fingerprint import fingerprint
-from pipelines.core.settings import EncoderSettings, Settings
-from pipelines.core.stored import index_encoder
+from pipelines.core.settings import EncoderSettings, RerankerSettings, Settings
+from pipelines.core.stored import index_encoder, runs_in_bf16
 from pipelines.core.units import Done
+from pipelines.core.version import Version
 from pipelines.corpus.qrels import read_judged
 from pipelines.corpus.queries import QueryBatch, read_queries
 from pipelines.models.card import (
@@ -18,6 +19,7 @@ from pipelines.models.card import (
     RerankerCard,
     read_encoder_card,
     read_reranker_card,
+    settled,
 )
 from pipelines.stages.collate import collate
 from pipelines.stages.encode import QueryBlock, encode, write_blocks
@@ -32,13 +34,16 @@ from pipelines.storage import Sources
 
 @dataclass(frozen=True)
 class RankPlan:
-    """What a rank run will read, with which models; known before any work, without Ray."""
+    """What a rank run will read, with which models; known before any work, without Ray.
+
+    `settings` are the run's, with the index's own encoder, and no dtype left at "auto".
+    """
 
     index: Workspace
     published: Published
     queries: QueryBatch
     judgements: Sequence[Judgement]
-    encoder: EncoderSettings
+    settings: Settings
     card: EncoderCard
     reranker: RerankerCard | None
     how: Effort
@@ -71,7 +76,8 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     encoder = index_encoder(published.version, settings.encoder)
     card = read_encoder_card(encoder)
     _require_match(published, card)
-    reranker = read_reranker_card(settings.reranker) if settings.reranker.model != "off" else None
+    reranker = _reranker_card(published.version, settings.reranker)
+    settings = _settled(settings, encoder, reranker)
     how = _effort(published, settings)
     decided = {
         "version": fingerprint(published.version.content()),
@@ -82,7 +88,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         "depth": settings.reranker.depth,
     }
     run = fingerprint(decided)
-    return RankPlan(index, published, batch, judgements, encoder, card, reranker, how, run)
+    return RankPlan(index, published, batch, judgements, settings, card, reranker, how, run)
 
 
 def rank(context: Context, plan: RankPlan) -> Ranked:
@@ -91,7 +97,7 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
     texts = write_blocks(
         context.workspace, plan.queries.table, context.settings.search.block_queries
     )
-    blocks = encode(context, texts, plan.encoder, plan.card)
+    blocks = encode(context, texts, plan.card)
     searched = search(context, plan.index, version, blocks, plan.how)
     asked = [block.vectors.rows for block in blocks]
     merged = merge(context, searched, asked, depth if plan.reranker else 0)
@@ -112,6 +118,21 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
     if plan.queries.rejected.num_rows:
         context.workspace.write_table("rejected/queries.parquet", plan.queries.rejected)
     return Ranked(blocks, merged, reranked, collated)
+
+
+def _reranker_card(version: Version, settings: RerankerSettings) -> RerankerCard | None:
+    if settings.model == "off":
+        return None
+    return read_reranker_card(settings, halve=runs_in_bf16(version))
+
+
+def _settled(
+    settings: Settings, encoder: EncoderSettings, reranker: RerankerCard | None
+) -> Settings:
+    models: dict[str, Any] = {"encoder": encoder}
+    if reranker:
+        models["reranker"] = settled(settings.reranker, reranker)
+    return settings.model_copy(update=models)
 
 
 def _require_match(published: Published, card: EncoderCard) -> None:

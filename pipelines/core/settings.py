@@ -18,7 +18,7 @@ from pydantic import (
 from pipelines.core.errors import SettingsError
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
-_DTYPE = "of the forward pass: fp32, bf16, fp16, or int8 (CPUs only); auto: as the model's files"
+_DTYPE = "of the forward pass: fp32, bf16, fp16, or int8 (CPUs only)"
 Pooling = Literal["auto", "mean", "cls", "last"]
 
 
@@ -91,7 +91,11 @@ class EncoderSettings(Table):
     dim: int | None = Field(
         None, ge=1, description="keep the first components only (Matryoshka), then normalise"
     )
-    dtype: Dtype = Field("auto", description=_DTYPE)
+    dtype: Dtype = Field(
+        "auto",
+        description=f"{_DTYPE}; auto: as the index; at first bf16 where this machine multiplies "
+        "it (for BERT's family), else as the model's files",
+    )
     stored: Literal["fp16", "fp32"] = Field("fp16", description="type of the stored vectors")
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     batch_tokens: int | None = resize(
@@ -206,7 +210,11 @@ class RerankerSettings(Table):
         description="a in a·logit + (1-a)·retrieval score; none: as the model says, else 1",
     )
     max_tokens: int | None = Field(None, ge=8, description="the longest pair in tokens")
-    dtype: Dtype = Field("auto", description=_DTYPE)
+    dtype: Dtype = Field(
+        "auto",
+        description=f"{_DTYPE}; auto: bf16 where the index's encoder runs in it (for BERT's "
+        "family), else as the model's files",
+    )
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     batch_tokens: int | None = resize(
         None, "tokens in one forward pass; none: 1024 on a CPU, 65536 on a GPU", ge=1

@@ -9,6 +9,22 @@ from pipelines.core.version import Version
 _ASKED_ANEW = ("batch_tokens", "trust_remote_code")
 
 
+def dtype_as_stored(version: Version, wanted: EncoderSettings) -> EncoderSettings:
+    """The settings, where dtype = "auto" is what the index has the same model in.
+
+    So that an index stays in one dtype, whatever machines its runs are planned on.
+    """
+    same = version.encoder["settings"]["model"] == wanted.model
+    if wanted.dtype != "auto" or not same:
+        return wanted
+    return wanted.model_copy(update={"dtype": version.encoder["dtype"]})
+
+
+def runs_in_bf16(version: Version) -> bool:
+    """Whether the index's encoder does, so that rerankers with dtype = "auto" may."""
+    return bool(version.encoder["dtype"] == "bf16")
+
+
 def index_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
     """The index's own encoder settings.
 
@@ -17,7 +33,7 @@ def index_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
     Raises:
         SettingsError: they do not.
     """
-    built = EncoderSettings(**version.encoder["settings"])
+    built = EncoderSettings(**version.encoder["settings"] | {"dtype": version.encoder["dtype"]})
     asked = wanted.model_dump(exclude_defaults=True, exclude=set(_ASKED_ANEW))
     differing = [name for name, value in asked.items() if getattr(built, name) != value]
     if differing:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from pipelines.models.batch import Batch
+from pipelines.models.machine import multiplies_bf16
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
@@ -27,10 +28,9 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tenso
 
 @cache
 def attends_in_bf16() -> bool:
-    """Whether bf16 is the way to attend on this CPU: it multiplies that, twice as fast as float32,
-    and there is numba for the softmax, which the bare machine of a GPU may lack."""
-    multiplies = torch.cpu.get_capabilities().get("avx512_bf16", False)
-    return bool(multiplies) and find_spec("numba") is not None
+    """Whether bf16 is the way to attend on this CPU: it multiplies that, and there is numba for
+    the softmax, which the bare machine of a GPU may lack."""
+    return find_spec("numba") is not None and multiplies_bf16()
 
 
 def _flashes(queries: Tensor) -> bool:

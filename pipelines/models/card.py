@@ -7,7 +7,7 @@ and refuses a model that differs. Imports no torch and no transformers.
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.core.errors import InputError, IntegrityError, SettingsError
 from pipelines.core.fingerprint import fingerprint
@@ -17,6 +17,8 @@ from pipelines.models.layout import Layout, read_json, read_layout
 from pipelines.models.resolve import package_folder, resolve_model, resolve_reranker
 from pipelines.models.tokens import load_tokeniser
 from pipelines.models.weights import files_of, weights_sha256
+
+Model = TypeVar("Model", EncoderSettings, RerankerSettings)
 
 ADAPTER_WEIGHTS = "adapter.safetensors"
 POOLINGS = ("mean", "cls", "last")
@@ -84,8 +86,10 @@ class RerankerFolders:
     adapter: Path | None
 
 
-def read_encoder_card(settings: EncoderSettings) -> EncoderCard:
+def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> EncoderCard:
     """The card of the encoder that the settings name; settings win over the model's files.
+
+    `halve` says that dtype = "auto" may mean bf16.
 
     Vectors are normalised where the model has a Normalize module or is compared by cosine
     (sentence-transformers' default): search is by inner product, which is then the cosine.
@@ -109,7 +113,7 @@ def read_encoder_card(settings: EncoderSettings) -> EncoderCard:
         "normalise": _or(settings.normalise, _normalises(layout)),
         "query_prompt": query,
         "document_prompt": document,
-        "dtype": limits.dtype(layout.config, settings.dtype),
+        "dtype": limits.dtype(layout.config, settings.dtype, halve),
     }
     hidden = _hidden(layout, settings.trust_remote_code)
     return EncoderCard(
@@ -117,8 +121,10 @@ def read_encoder_card(settings: EncoderSettings) -> EncoderCard:
     )
 
 
-def read_reranker_card(settings: RerankerSettings) -> RerankerCard:
+def read_reranker_card(settings: RerankerSettings, halve: bool = False) -> RerankerCard:
     """The card of the reranker that the settings name; settings win over the model's files.
+
+    `halve` says that dtype = "auto" may mean bf16.
 
     The interpolation of a whole model is `shardrank.interpolation` in its config.json (a table
     "shardrank" with a key "interpolation"), else 1: the logit alone.
@@ -136,7 +142,7 @@ def read_reranker_card(settings: RerankerSettings) -> RerankerCard:
         "weights_sha256": weights_sha256(*files_of(layout.transformer), *adapter),
         "tokeniser_fingerprint": load_tokeniser(folders.base).fingerprint,
         "max_tokens": limits.max_tokens(layout, limit, "reranker"),
-        "dtype": limits.dtype(layout.config, settings.dtype),
+        "dtype": limits.dtype(layout.config, settings.dtype, halve),
     }
     hidden = {**_hidden(layout, settings.trust_remote_code), "adapter": own.get("alpha")}
     return RerankerCard(
@@ -145,6 +151,11 @@ def read_reranker_card(settings: RerankerSettings) -> RerankerCard:
         interpolation=float(_or(settings.interpolation, own.get("interpolation", 1.0))),
         **deciding,
     )
+
+
+def settled(settings: Model, card: EncoderCard | RerankerCard) -> Model:
+    """The settings with the card's dtype: what every worker loads, whatever its own CPU can do."""
+    return settings.model_copy(update={"dtype": card.dtype})
 
 
 def check_fingerprint(name: str, expected: str | None, found: str) -> None:

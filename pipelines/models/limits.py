@@ -94,12 +94,12 @@ def width(config: Mapping[str, Any]) -> int:
     )
 
 
-def dtype(config: Mapping[str, Any], setting: str) -> str:
+def dtype(config: Mapping[str, Any], setting: str, halve: bool) -> str:
     """The type of the forward pass: "fp32", "bf16", "fp16" or "int8".
 
-    "auto" takes the type of the files, except that fp16 files run in fp32, which holds their
-    weights exactly: fp16 overflows in some models and is slow on CPUs, and a fingerprint must
-    not depend on the device.
+    "auto" takes bf16 where `halve` asks for it and packed.py runs the model, whose sums stay in
+    float32. Else it takes the type of the files, except that fp16 files run in fp32, which holds
+    their weights exactly: fp16 overflows in some models and is slow on CPUs.
 
     Raises:
         SettingsError: "int8", but the model is none that runs in 8 bits.
@@ -112,6 +112,8 @@ def dtype(config: Mapping[str, Any], setting: str) -> str:
         )
     if setting != "auto":
         return setting
+    if halve and is_packable(config):
+        return "bf16"
     found = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     return _DTYPES.get(found, "fp32")
 

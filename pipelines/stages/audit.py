@@ -77,7 +77,7 @@ def _questions(context: Context, index: Index) -> list[FileRef]:
     listed = sources.list(settings.audit.query_file)
     batch = read_queries(listed, sources.open, settings.corpus)
     texts = write_blocks(context.workspace, batch.table, settings.search.block_queries)
-    blocks = encode(context, texts, settings.encoder, index.card)
+    blocks = encode(context, texts, index.card)
     return [block.vectors for block in blocks]
 
 

@@ -36,13 +36,12 @@ def write_blocks(workspace: Workspace, queries: pa.Table, block_queries: int) ->
     return [workspace.write_content(key, encode_table(b), b.num_rows) for b in blocks]
 
 
-def encode(
-    context: Context, blocks: Sequence[FileRef], settings: EncoderSettings, card: EncoderCard
-) -> list[QueryBlock]:
+def encode(context: Context, blocks: Sequence[FileRef], card: EncoderCard) -> list[QueryBlock]:
     """The vectors of every block of queries, with the model's query prompt."""
     spec = {"encoder": card.fingerprint}
     units = [Unit("encode", {"queries": ref.json(), **spec}) for ref in blocks]
     pool = context.model_pool(len(units))
+    settings = context.settings.encoder
     make = partial(Encode, context.workspace, settings, card.fingerprint, pool.device)
     dones = run_stage(context, "encode", units, [Step(make, pool)])
     outputs = [done.outputs["vectors"] for done in dones]

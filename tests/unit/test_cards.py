@@ -3,10 +3,12 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+import torch
 
 from pipelines.core.errors import InputError, SettingsError
 from pipelines.core.settings import EncoderSettings, RerankerSettings
-from pipelines.models.card import EncoderCard, read_encoder_card, read_reranker_card
+from pipelines.models.card import EncoderCard, read_encoder_card, read_reranker_card, settled
+from pipelines.models.machine import multiplies_bf16
 from pipelines.models.resolve import resolve_model
 from tests.tiny_models import (
     DOCUMENT_PROMPT,
@@ -137,6 +139,24 @@ def test_dtype_auto(folder: Path, files: str | None, expected: str) -> None:
     write_json(folder / "config.json", {**values, "torch_dtype": files})
     assert card(folder).dtype == expected
     assert card(folder, dtype="fp16").dtype == "fp16"
+
+
+@pytest.mark.parametrize(("family", "halved"), [("bert", "bf16"), ("qwen2-last", "fp32")])
+def test_dtype_auto_where_bf16_is_fast(tmp_path: Path, family: str, halved: str) -> None:
+    settings = EncoderSettings(model=str(tiny_encoder(tmp_path, family)))
+    assert read_encoder_card(settings, halve=True).dtype == halved
+    asked = settings.model_copy(update={"dtype": "fp32"})
+    assert read_encoder_card(asked, halve=True).dtype == "fp32"
+
+
+def test_a_settled_card_is_the_same_on_every_machine(folder: Path) -> None:
+    settings = EncoderSettings(model=str(folder))
+    planned = read_encoder_card(settings, halve=True)
+    assert read_encoder_card(settled(settings, planned)) == planned
+
+
+def test_what_this_cpu_multiplies() -> None:
+    assert multiplies_bf16() == torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 
 def test_dim_above_the_width(folder: Path) -> None:

@@ -353,7 +353,7 @@ def run_command(*more: str) -> str:
 
 
 def test_the_command_says_it_all_and_loads_nothing_heavy() -> None:
-    said = run_command()
+    said = run_command("--set", "encoder.dtype=fp32")
     assert "Bottleneck: embed, 15.6 h or 98% of index, bound by compute." in said
     assert "merge: there are units for 245 of 1,024 workers" in said
     assert "TFLOP" not in said
