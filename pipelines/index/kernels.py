@@ -11,6 +11,9 @@ UInt8 = npt.NDArray[np.uint8]
 #: Scores compared at once: whether any of them is wanted is one vector instruction or two.
 _STRIDE = 32
 
+#: The lower half of a hit.
+_LOW = 0xFFFFFFFF
+
 
 @compiled
 def decode(codes: UInt8, tables: Int8, bits: int, out: Int8) -> None:
@@ -40,112 +43,99 @@ def collect(
     products: Int32,
     queries: Int32,
     positions: Int64,
-    scores: Int32,
     found: Int64,
     counts: Int32,
-    floors: Int32,
+    floors: Int64,
     depth: int,
 ) -> None:
     """Put what lies above its query's floor into the query's buffer; cut buffers that are full.
 
+    A hit is one number, its score over its position's complement, so that hits order as numbers:
+    by descending score, the lower position first.
+
     Args:
         products: int32[q, n] scores of some queries against some rows.
         queries: int32[q], which queries they are.
-        positions: int64[n], which rows.
-        scores, found: int32 and int64[Q, capacity], the buffers; capacity ≥ depth + 32.
+        positions: int64[n] < 2^31, which rows.
+        found: int64[Q, capacity], the buffers of hits; capacity ≥ depth + 32.
         counts: int32[Q], how much of each buffer is filled.
-        floors: int32[Q], the score that a row must beat: that of the depth-th best so far.
+        floors: int64[Q], the hit that a row must beat: the depth-th best so far.
         depth: how many are wanted.
     """
-    room = scores.shape[1] - _STRIDE
-    scratch = np.empty(scores.shape[1], np.int32)
+    room = found.shape[1] - _STRIDE
+    whole = products.shape[1] - products.shape[1] % _STRIDE  # loops of a known length are fast
     for number in range(len(queries)):
         query = queries[number]
-        row, mine, places = products[number], scores[query], found[query]
+        row, mine = products[number], found[query]
         floor, count = floors[query], int(counts[query])
-        for begin in range(0, len(row), _STRIDE):
-            piece = row[begin : begin + _STRIDE]
-            wanted = np.int32(0)
-            for score in piece:
-                wanted |= np.int32(score > floor)
+        for begin in range(0, whole, _STRIDE):
+            least, wanted = np.int32(floor >> 32), np.int32(0)
+            for i in range(_STRIDE):
+                wanted |= np.int32(row[begin + i] >= least)
             if wanted == 0:
                 continue
             if count > room:
-                floor = cut(mine, places, count, depth, scratch)
-                count = depth
-            # No branch on the comparison: it would be mispredicted as often as not.
-            for i in range(len(piece)):
-                mine[count] = piece[i]
-                places[count] = positions[begin + i]
-                count += int(piece[i] > floor)
+                floor, count = cut(mine, count, depth), depth
+            for i in range(_STRIDE):
+                count = _put(mine, count, floor, row[begin + i], positions[begin + i])
+        if count > room:
+            floor, count = cut(mine, count, depth), depth
+        for i in range(whole, len(row)):
+            count = _put(mine, count, floor, row[i], positions[i])
         floors[query], counts[query] = floor, count
 
 
 @compiled
-def cut(scores: Int32, found: Int64, count: int, depth: int, scratch: Int32) -> int:
-    """Keep the `depth` best of a buffer in their order, the earlier of equals; returns the least.
+def _put(hits: Int64, count: int, floor: int, score: int, position: int) -> int:
+    """Put a hit behind the others; returns how many there are with it, if it beats the floor.
 
-    Args:
-        scores, found: int32 and int64[capacity], of which `count` ≥ depth are filled.
-        scratch: int32[capacity], overwritten.
+    No branch on the comparison: it would be mispredicted as often as not.
     """
-    for i in range(count):  # numba would copy a slice one number at a time
-        scratch[i] = scores[i]
-    least = _largest(scratch[:count], depth)
-    ties = depth
-    for i in range(count):
-        ties -= int(scores[i] > least)
-    kept = 0
-    for i in range(count):
-        score, tie = scores[i], int(scores[i] == least) & int(ties > 0)
-        scores[kept], found[kept] = score, found[i]
-        kept += int(score > least) | tie
-        ties -= tie
-    return least
+    hit = (np.int64(score) << 32) | (_LOW - position)
+    hits[count] = hit
+    return count + int(hit > floor)
 
 
 @compiled
-def _largest(values: Int32, k: int) -> int:
-    """The k-th largest value; reorders them (Hoare's quickselect, partitioned without branches)."""
-    low, high = 0, len(values)
-    while high - low > 1:
-        pivot = values[(low + high) >> 1]
+def cut(hits: Int64, count: int, depth: int) -> int:
+    """Bring the `depth` largest of `count` distinct numbers to the front; returns the least of
+    them (Hoare's quickselect, partitioned without branches)."""
+    low, high = 0, count
+    while True:
+        middle = (low + high) >> 1
+        pivot = hits[middle]
+        hits[middle] = hits[low]
         above = low
-        for i in range(low, high):
-            value = values[i]
-            values[i], values[above] = values[above], value
+        for i in range(low + 1, high):
+            value = hits[i]
+            hits[i] = hits[above + 1]
+            hits[above + 1] = value
             above += int(value > pivot)
-        if k <= above:
-            high = above
-            continue
-        equal = above
-        for i in range(above, high):
-            value = values[i]
-            values[i], values[equal] = values[equal], value
-            equal += int(value == pivot)
-        if k <= equal:
+        hits[low] = hits[above]
+        hits[above] = pivot
+        if above == depth - 1:
             return int(pivot)
-        low = equal
-    return int(values[low])
+        if above < depth:
+            low = above + 1
+        else:
+            high = above
 
 
 @compiled
-def best_first(scores: Int32, found: Int64, counts: Int32, out: Int64) -> None:
-    """Each buffer's best positions by descending score, then position, into out: int64[Q, depth].
+def best_first(found: Int64, counts: Int32, out: Int64) -> None:
+    """The positions of each buffer's best hits, best first, into out: int64[Q, depth].
 
     What a buffer is short of `depth` stays as it is in `out`. Buffers are reordered.
     """
-    depth, scratch = out.shape[1], np.empty(scores.shape[1], np.int32)
+    depth = out.shape[1]
     for query in range(len(counts)):
-        if counts[query] > depth:
-            cut(scores[query], found[query], counts[query], depth, scratch)
-        order = np.empty(min(counts[query], depth), np.int64)
-        for i in range(len(order)):
-            # Positions are below 2^31, so one number holds both, and sorts as the pair does.
-            order[i] = (-np.int64(scores[query, i]) << 32) | found[query, i]
-        order.sort()
-        for i in range(len(order)):
-            out[query, i] = order[i] & 0xFFFFFFFF
+        hits, count = found[query], counts[query]
+        if count > depth:
+            cut(hits, count, depth)
+            count = depth
+        hits[:count].sort()
+        for i in range(count):
+            out[query, i] = _LOW - (hits[count - 1 - i] & _LOW)
 
 
 @compiled

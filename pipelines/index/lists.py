@@ -2,8 +2,8 @@
 
 A batch knows its queries, so the loops of an IVF search (Jégou et al. 2011) can be turned round:
 the outer one goes over the lists, and instead of table look-ups for each query and code there is
-one product of 8-bit matrices. Queries and rows are rounded to 8 bits; their products are whole
-numbers, so that what a query finds depends neither on the batch that it is in nor on threads.
+one product of 8-bit matrices. Queries, centroids and rows are rounded to 8 bits; their products
+are whole numbers, so that what a query finds depends neither on its batch nor on threads.
 """
 
 from collections.abc import Iterator
@@ -25,8 +25,9 @@ _MOST = 127
 #: Bytes of the buffers in which a block of queries gathers what it finds.
 _BUFFER_BYTES = 256 << 20
 
-#: Bytes of the products of a list with queries that probe it: many may probe a large one.
-_PRODUCT_BYTES = 64 << 20
+#: Bytes of products that are made and looked through at once: they stay in the cache, and in
+#: memory that the process has already.
+_PRODUCT_BYTES = 2 << 20
 
 #: Room in a query's buffer beyond twice what is wanted: a full one is cut to the half.
 _SLACK = 64
@@ -103,6 +104,24 @@ class Probes:
         return self.queries[self.ends[number] : self.ends[number + 1]]
 
 
+class Best:
+    """The best rows so far of each query, as many as are wanted."""
+
+    def __init__(self, queries: int, depth: int) -> None:
+        self._depth = depth
+        self._hits = np.empty((queries, _capacity(depth)), np.int64)
+        self._counts = np.zeros(queries, np.int32)
+        self._floors = np.full(queries, np.iinfo(np.int64).min)
+
+    def add(self, products: Int32, queries: Int32, positions: Int64) -> None:
+        """int32[q, n] scores of queries int32[q] against the rows at positions int64[n]."""
+        collect(products, queries, positions, self._hits, self._counts, self._floors, self._depth)
+
+    def into(self, out: Int64) -> None:
+        """Positions int64[Q, depth], best first; what there is too little of stays in `out`."""
+        best_first(self._hits, self._counts, out)
+
+
 class Lists:
     """The inverted lists of a faiss index, for list-major search."""
 
@@ -111,28 +130,36 @@ class Lists:
         self._ivf: Any = faiss.downcast_index(faiss.extract_index_ivf(index))
         self._product = product
         self._decoder = _decoder(self._ivf)
+        centroids = self._ivf.quantizer.reconstruct_n(0, self._ivf.nlist)
+        self._centroids = _rounded(centroids.reshape(1, -1)).reshape(centroids.shape)
 
     def search(self, queries: Float32, nprobe: int, depth: int, live: Bool | None) -> Int64:
         """Positions int64[Q, depth], best first, padded with -1; see `Shard.search`."""
         found = np.full((len(queries), depth), -1, np.int64)
-        height = max(1, _BUFFER_BYTES // (_capacity(depth) * 12))
+        height = max(1, _BUFFER_BYTES // (_capacity(depth) * 8))
         for begin in range(0, len(queries), height):
             block = slice(begin, begin + height)
             self._search_block(self._rotated(queries[block]), nprobe, live, found[block])
         return found
 
     def _search_block(self, queries: Float32, nprobe: int, live: Bool | None, out: Int64) -> None:
-        _, lists = self._ivf.quantizer.search(queries, nprobe)
-        probes = Probes.by_list(lists, self._ivf.nlist)
-        small = _rounded(self._decoder.scale(queries))
-        depth, shape = out.shape[1], (len(queries), _capacity(out.shape[1]))
-        scores, positions = np.empty(shape, np.int32), np.empty(shape, np.int64)
-        counts = np.zeros(len(queries), np.int32)
-        floors = np.full(len(queries), np.iinfo(np.int32).min, np.int32)
+        probes = Probes.by_list(self._nearest(_rounded(queries), nprobe), self._ivf.nlist)
+        small, best = _rounded(self._decoder.scale(queries)), Best(len(queries), out.shape[1])
         for asking, where, rows in self._probed(probes, live):
-            products = self._product(small[asking], rows)
-            collect(products, asking, where, scores, positions, counts, floors, depth)
-        best_first(scores, positions, counts, out)
+            best.add(self._product(small[asking], rows), asking, where)
+        best.into(out)
+
+    def _nearest(self, small: Int8, nprobe: int) -> Int64:
+        """int64[Q, nprobe] of int8[Q, d]: the lists whose centroids have the largest products."""
+        out = np.empty((len(small), nprobe), np.int64)
+        height = max(1, _PRODUCT_BYTES // (4 * self._ivf.nlist))
+        for begin in range(0, len(small), height):
+            block = small[begin : begin + height]
+            best = Best(len(block), nprobe)
+            products = self._product(block, self._centroids)
+            best.add(products, np.arange(len(block), dtype=np.int32), np.arange(self._ivf.nlist))
+            best.into(out[begin : begin + height])
+        return out
 
     def _probed(self, probes: Probes, live: Bool | None) -> Iterator[tuple[Int32, Int64, Int8]]:
         """Each list that is probed: queries int32[q], positions int64[n], rows int8[n, d].

@@ -201,14 +201,13 @@ def test_search_by_hand() -> None:
     plan = plan_index(IndexSettings(kind="ivfpq", nlist=1_000, pq_m=48), 200_000, 384)
     some = work(200_000, 5_000, index=plan, shard_passages=100_000, part_size=1_000)
     rates = Rates(
-        fp32_products_per_core_s=1e9,
         int8_products_per_core_s=2e9,
         refined_pairs_per_core_s=1e6,
         part_bytes_per_core_s=1e8,
         request_s=0.01,
     )
     stage = named(forecast(some, cluster(1, 2), rates), "search")
-    choosing = 5_000 * 1_000 * 384 / 1e9
+    choosing = 5_000 * 1_000 * 384 / 2e9
     scanning = 5_000 * (100_000 * 64 / 1_000) * 384 / 2e9
     refining = 5_000 * 200 / 1e6
     row = 204 * 3 + 384 * 2  # bytes of a passage and its vector

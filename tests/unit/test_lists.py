@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.core.protocols import Int8, Int32
-from pipelines.index.kernels import by_value, collect, cut, decode
+from pipelines.index.kernels import best_first, by_value, collect, cut, decode
 from pipelines.index.lists import Lists
 from pipelines.models.products import int8_product
 
@@ -69,36 +69,38 @@ def test_codes_are_read_as_faiss_writes_them(seed: int, bits: int, books: int, w
     assert np.array_equal(out, pq.decode(codes).astype(np.int8))
 
 
-@given(st.lists(st.integers(-5, 5), min_size=1, max_size=60), st.data())
+@given(st.lists(st.integers(-50, 50), min_size=1, max_size=60, unique=True), st.data())
 @settings(max_examples=200, deadline=None)
-def test_a_cut_keeps_the_best_and_the_earlier_of_equals(values: list[int], data: Any) -> None:
-    depth = data.draw(st.integers(1, len(values)))
-    scores, found = np.array(values, np.int32), np.arange(len(values)) * 7
-    least = cut(scores, found, len(values), depth, np.empty(len(values), np.int32))
-    best = np.sort(np.argsort(-np.array(values), kind="stable")[:depth])
-    assert found[:depth].tolist() == (best * 7).tolist()
-    assert scores[:depth].tolist() == np.array(values)[best].tolist()
-    assert least == min(np.array(values)[best])
+def test_a_cut_brings_the_largest_to_the_front(values: list[int], data: Any) -> None:
+    depth, filled = data.draw(st.integers(1, len(values))), len(values)
+    hits = np.array([*values, 99], np.int64)  # 99 lies behind what is filled
+    least = cut(hits, filled, depth)
+    best = sorted(values, reverse=True)[:depth]
+    assert sorted(hits[:depth], reverse=True) == best
+    assert least == best[-1]
+    assert sorted(hits) == sorted([*values, 99])
 
 
 @given(st.integers(0, 10**6), st.integers(1, 150), st.integers(1, 40), st.integers(1, 30))
 @settings(max_examples=60, deadline=None)
 def test_nothing_that_belongs_to_the_best_is_lost(seed: int, n: int, depth: int, high: int) -> None:
-    """Whatever the order in which lists come, the depth best are among what is held at the end."""
+    """Whatever the order in which lists come, and in whichever of them lower positions are."""
     rng = np.random.default_rng(seed)
     lists = [rng.integers(-high, high, (2, size)).astype(np.int32) for size in (n, 1, n // 2 + 1)]
-    scores, found = np.empty((2, depth + 32), np.int32), np.empty((2, depth + 32), np.int64)
-    counts, floors = np.zeros(2, np.int32), np.full(2, -(2**31), np.int32)
+    every = np.concatenate(lists, axis=1)
+    places = rng.permutation(every.shape[1])
+    hits, out = np.empty((2, depth + 32), np.int64), np.full((2, depth), -1, np.int64)
+    counts, floors = np.zeros(2, np.int32), np.full(2, -(2**63), np.int64)
     first = 0
     for products in lists:
-        where = np.arange(first, first + products.shape[1])
-        asking = np.arange(2, dtype=np.int32)
-        collect(products, asking, where, scores, found, counts, floors, depth)
+        where = places[first : first + products.shape[1]]
+        collect(products, np.arange(2, dtype=np.int32), where, hits, counts, floors, depth)
         first += products.shape[1]
-    every = np.concatenate(lists, axis=1)
+    best_first(hits, counts, out)
     for query in range(2):
-        wanted = np.argsort(-every[query], kind="stable")[:depth]
-        assert set(wanted) <= set(found[query, : counts[query]])
+        wanted = places[np.lexsort((places, -every[query]))][:depth]
+        assert out[query, : len(wanted)].tolist() == wanted.tolist()
+        assert (out[query, len(wanted) :] == -1).all()
 
 
 @pytest.mark.parametrize("nprobe", [1, 3, 8])
@@ -115,7 +117,7 @@ def plain_search(built: Any, queries: Any, nprobe: int, depth: int, live: Any) -
     """One query at a time, one list at a time, no buffers and no floors."""
     lists = Lists(built, plain_product)
     rotated = lists._rotated(queries)
-    _, probed = faiss.extract_index_ivf(built).quantizer.search(rotated, nprobe)
+    probed = plain_nearest(built, rotated, nprobe)
     out = np.full((len(queries), depth), -1, np.int64)
     for number, query in enumerate(rotated):
         scaled = lists._decoder.scale(query[None])
@@ -127,16 +129,31 @@ def plain_search(built: Any, queries: Any, nprobe: int, depth: int, live: Any) -
             scores.append(plain_product(small, lists._decoder.rows(codes[kept]))[0])
             places.append(where[kept])
         score, place = np.concatenate(scores), np.concatenate(places)
-        best = np.argsort(-score, kind="stable")[:depth]
-        best = best[np.lexsort((place[best], -score[best]))]
+        best = np.lexsort((place, -score))[:depth]
         out[number, : len(best)] = place[best]
     return out
+
+
+def plain_nearest(built: Any, rotated: Any, nprobe: int) -> Any:
+    """The lists of each query, by products of numbers rounded to 8 bits; the first of equals."""
+    centroids = faiss.extract_index_ivf(built).quantizer.reconstruct_n(0, NLIST)
+    small = np.rint(rotated * (127 / np.abs(rotated).max(axis=1, keepdims=True)))
+    products = small @ np.rint(centroids * (127 / np.abs(centroids).max())).T
+    return np.argsort(-products, axis=1, kind="stable")[:, :nprobe]
+
+
+def test_probes_the_lists_that_faiss_does(built: Any) -> None:
+    """All but a few, whose centroids are as near to 8 bits."""
+    lists = Lists(built, int8_product)
+    rotated = lists._rotated(vectors(500, 7))
+    _, theirs = faiss.extract_index_ivf(built).quantizer.search(rotated, 3)
+    assert recall(theirs, plain_nearest(built, rotated, 3)) > 0.98
 
 
 def test_blocks_of_queries_change_nothing(built: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     queries = vectors(50, 5)
     whole = Lists(built, int8_product).search(queries, 4, 20, None)
-    monkeypatch.setattr("pipelines.index.lists._BUFFER_BYTES", 7 * 12 * (2 * 20 + 64))
+    monkeypatch.setattr("pipelines.index.lists._BUFFER_BYTES", 7 * 8 * (2 * 20 + 64))
     assert np.array_equal(Lists(built, int8_product).search(queries, 4, 20, None), whole)
 
 

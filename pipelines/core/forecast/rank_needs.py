@@ -96,9 +96,9 @@ def search_s(work: Work, rates: Rates) -> float:
     products = work.queries * work.shard_rows * work.dim
     if work.index.kind == "exact":
         return products / rates.fp32_products_per_core_s + refining
-    choosing = work.queries * work.index.nlist * work.dim / rates.fp32_products_per_core_s
-    scanning = products * work.nprobe / work.index.nlist / rates.int8_products_per_core_s
-    return choosing + scanning + refining
+    choosing = work.queries * work.index.nlist * work.dim
+    scanning = products * work.nprobe / work.index.nlist
+    return (choosing + scanning) / rates.int8_products_per_core_s + refining
 
 
 def sorted_hits(kept: int, shards: int) -> float:
