@@ -130,8 +130,7 @@ class Lists:
         self._ivf: Any = faiss.downcast_index(faiss.extract_index_ivf(index))
         self._product = product
         self._decoder = _decoder(self._ivf)
-        centroids = self._ivf.quantizer.reconstruct_n(0, self._ivf.nlist)
-        self._centroids = _rounded(centroids.reshape(1, -1)).reshape(centroids.shape)
+        self._centroids = _centroids(self._ivf)
 
     def search(self, queries: Float32, nprobe: int, depth: int, live: Bool | None) -> Int64:
         """Positions int64[Q, depth], best first, padded with -1; see `Shard.search`."""
@@ -204,6 +203,12 @@ class Lists:
 
 def _decoder(ivf: Any) -> Decoder:
     return PQDecoder(ivf.pq) if isinstance(ivf, faiss.IndexIVFPQ) else SQDecoder(ivf.sq)
+
+
+def _centroids(ivf: Any) -> Int8:
+    """int8[nlist, d], rounded by one scale for all of them."""
+    values: Float32 = ivf.quantizer.reconstruct_n(0, ivf.nlist)
+    return _rounded(values.reshape(1, -1)).reshape(values.shape)
 
 
 def _capacity(depth: int) -> int:
