@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipelines.core.errors import SettingsError
-from pipelines.core.settings import EncoderSettings, RerankerSettings, Settings, parse_settings
+from pipelines.core.overrides import parse_settings
+from pipelines.core.settings import EncoderSettings, RerankerSettings, Settings
 
 #: Names of models that are no folders, even where a folder is called so.
 NO_FOLDER = ("embedded", "off")

@@ -8,24 +8,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pyarrow.compute as pc
-
-from pipelines.assembly import Material, assemble, version_parts
+from pipelines.assembly import Assembled, Material, assemble, version_parts
 from pipelines.core.errors import GateRefused, InputError, SettingsError
 from pipelines.core.fingerprint import fingerprint
-from pipelines.core.gate import Change, Refusal, collapsed, refusals
 from pipelines.core.layout import Limits
 from pipelines.core.settings import Settings
 from pipelines.core.sizing import default_part_size, refuse_misfits
 from pipelines.core.stored import dtype_as_stored
-from pipelines.core.units import Done, FileRef, total
 from pipelines.core.version import Part, Version
 from pipelines.corpus.compare import Mode
 from pipelines.corpus.slices import Slice, plan_slices
 from pipelines.models.card import EncoderCard, read_encoder_card, settled
 from pipelines.models.machine import multiplies_bf16
+from pipelines.night import Made, Night, refuse_collapsed
 from pipelines.stages.compare import Compared, Sides, compare_corpus
-from pipelines.stages.delete import delete, read_ids
+from pipelines.stages.delete import delete
 from pipelines.stages.embed import embed
 from pipelines.stages.ingest import (
     Cutting,
@@ -153,108 +150,70 @@ def index(context: Context, plan: IndexPlan) -> Published:
         RunFailed: some units failed; rerun to resume.
     """
     _refuse_reembedding(plan, context.settings)
+    gate = context.settings.gate
+    night = _compare(context, plan)
+    night.refuse(night.expected(), gate)
+    made = _make(context, plan, night.compared)
+    # A snapshot is all there is, so what cannot be indexed is gone; an upsert keeps what it had.
+    spared = made.late if plan.mode == "upsert" else []
+    stored = delete(context, plan.stored, night.compared, spared) if plan.reuse else []
+    changes = night.changes(context.workspace, made)
+    _require_documents(plan, changes, [*stored, *made.parts])
+    try:
+        night.refuse(changes, gate)
+        refuse_collapsed(stored, made.parts, gate)
+    except GateRefused:
+        # What an encoder gone wrong has made must not be found again by the run after its repair.
+        context.workspace.forget("embed", made.embedded)
+        raise
+    assembled = assemble(context, _material(context.settings, plan, stored, made.parts))
+    published = publish(context.workspace, _version(context, plan, changes, assembled))
+    # What could not be embedded tonight is tried again by the next run that finds it.
+    context.workspace.forget("embed", [d for d in made.embedded if d.counts.get("rejected")])
+    return published
+
+
+def _compare(context: Context, plan: IndexPlan) -> Night:
     scans = scan(context, plan.slices)
     set_aside(context, "scan", scans)
     sides = Sides(plan.slices, scans, plan.stored, plan.mode, plan.reuse is not None)
     compared = compare_corpus(context, sides)
     set_aside(context, "compare", compared.dones)
-    night = Night(plan, scans, compared)
-    night.refuse(night.changes(late=0, in_vain=0), context.settings)
+    return Night(plan.stored, plan.mode, bool(plan.differs), scans, compared)
+
+
+def _make(context: Context, plan: IndexPlan, compared: Compared) -> Made:
     ingested = ingest(context, plan.slices, compared, Cutting(plan.card, plan.part_size))
     set_aside(context, "ingest", ingested)
     files = list(parts_of(ingested))
     embedded = embed(context, files, plan.card)
     set_aside(context, "embed", embedded)
-    new = [new_part(f, d.outputs, d.facts) for f, d in zip(files, embedded, strict=True)]
-    late = [done.outputs["rejected"] for done in (*ingested, *embedded)]
-    late = [ref for ref in late if ref.rows]
-    # A snapshot is all there is, so what cannot be indexed is gone; an upsert keeps what it had.
-    spared = late if plan.mode == "upsert" else []
-    stored = delete(context, plan.stored, compared, spared) if plan.reuse else []
-    in_vain = _replaced_in_vain(context.workspace, compared, late)
-    changes = night.changes(sum(ref.rows for ref in late), in_vain)
-    changes["embedded"] = total(embedded, "rows")
-    _require_documents(plan, changes, [*stored, *new])
-    try:
-        night.refuse(changes, context.settings)
-        _refuse(collapsed(stored, new, context.settings.gate))
-    except GateRefused:
-        # What an encoder gone wrong has made must not be found again by the run after its repair.
-        context.workspace.forget("embed", embedded)
-        raise
-    limits = Limits.nightly(
-        context.settings.compact, plan.part_size, context.settings.index.shard_passages
-    )
-    assembled = assemble(context, Material(plan.reuse, stored, new, plan.card, limits))
-    version = Version(
+    both = zip(files, embedded, strict=True)
+    return Made(ingested, embedded, [new_part(f, d.outputs, d.facts) for f, d in both])
+
+
+def _material(
+    settings: Settings, plan: IndexPlan, stored: Sequence[Part], new: Sequence[Part]
+) -> Material:
+    limits = Limits.nightly(settings.compact, plan.part_size, settings.index.shard_passages)
+    return Material(plan.reuse, stored, new, plan.card, limits)
+
+
+def _version(
+    context: Context, plan: IndexPlan, changes: dict[str, int], assembled: Assembled
+) -> Version:
+    settings = context.settings
+    return Version(
         parent=plan.parent,
-        encoder={**asdict(plan.card), "settings": context.settings.encoder.deciding()},
+        encoder={**asdict(plan.card), "settings": settings.encoder.deciding()},
         recipe=plan.recipe,
         part_size=plan.part_size,
-        index_settings=context.settings.index.deciding(),
-        audit_settings=context.settings.audit.deciding(),
+        index_settings=settings.index.deciding(),
+        audit_settings=settings.audit.deciding(),
         changes=changes,
         made=made_by("index", context.run, corpus=plan.corpus),
         **version_parts(assembled),
     )
-    published = publish(context.workspace, version)
-    # What could not be embedded tonight is tried again by the next run that finds it.
-    context.workspace.forget("embed", [d for d in embedded if d.counts.get("rejected")])
-    return published
-
-
-@dataclass(frozen=True)
-class Night:
-    """What a run found about its corpus, as counts that add up.
-
-    rows = added + changed + unchanged + tombstones + rejected, and
-    documents after = documents before + added - deleted.
-    """
-
-    plan: IndexPlan
-    scans: Sequence[Done]
-    compared: Compared
-
-    @property
-    def before(self) -> int:
-        return sum(part.live.documents for part in self.plan.stored)
-
-    def changes(self, late: int, in_vain: int) -> dict[str, int]:
-        """The version's counts.
-
-        Args:
-            late: documents rejected after the comparison, while they were cut or embedded.
-            in_vain: those of them that were to replace live ones; in a snapshot these are gone.
-        """
-        count = self.compared.count
-        return {
-            "rows": total(self.scans, "rows"),
-            "added": count("added") - (late - in_vain),
-            "changed": count("changed") - in_vain,
-            "unchanged": count("unchanged"),
-            "tombstones": count("tombstones"),
-            "deleted": count("deleted") + (in_vain if self.plan.mode == "snapshot" else 0),
-            "rejected": total(self.scans, "rejected") + count("rejected") + late,
-        }
-
-    def refuse(self, changes: dict[str, int], settings: Settings) -> None:
-        """Raise GateRefused where this changes too much."""
-        after = self.before + changes["added"] - changes["deleted"]
-        names = ("changed", "deleted", "rows", "rejected")
-        counts = {name: changes[name] for name in names}
-        if self.plan.differs:  # gate.reembed has allowed that everything is embedded anew
-            counts["changed"] = 0
-        _refuse(refusals(Change(self.before, after, **counts), settings.gate))
-
-
-def _refuse(reasons: Sequence[Refusal]) -> None:
-    if reasons:
-        said = "; ".join(refusal.reason for refusal in reasons)
-        allowed = " ".join(f"--set {refusal.setting}" for refusal in reasons)
-        raise GateRefused(
-            f"The gate refused to publish: {said}.",
-            f"Look at the corpus. If this is meant, allow it for this run: {allowed}.",
-        )
 
 
 def _refuse_reembedding(plan: IndexPlan, settings: Settings) -> None:
@@ -266,16 +225,6 @@ def _refuse_reembedding(plan: IndexPlan, settings: Settings) -> None:
             "Restore the setting, or allow it for this run: --set gate.reembed=true. Readers keep "
             "the old version meanwhile.",
         )
-
-
-def _replaced_in_vain(workspace: Workspace, compared: Compared, late: Sequence[FileRef]) -> int:
-    """How many documents were live before and are rejected in their new form."""
-    if not late:
-        return 0
-    rejected = read_ids(workspace, late)
-    tables = (workspace.read_table(ref) for ref in compared.removed)
-    replaced = (table.filter(pc.field("replaced"))["doc_id"] for table in tables)
-    return sum(pc.sum(pc.is_in(ids, value_set=rejected)).as_py() or 0 for ids in replaced)
 
 
 def _require_documents(plan: IndexPlan, changes: dict[str, int], parts: Sequence[Part]) -> None:

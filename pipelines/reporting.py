@@ -16,6 +16,7 @@ from pipelines.core.settings import Settings
 from pipelines.core.units import total
 from pipelines.core.version import Version
 from pipelines.corpus.keys import LENGTH_STEP
+from pipelines.models.card import EncoderCard, RerankerCard
 from pipelines.ranking import Ranked, RankPlan
 from pipelines.report.data import (
     AuditCurve,
@@ -84,13 +85,16 @@ def report_data(workspace: Workspace, finished: Finished) -> ReportData:
 
 def _versions(finished: Finished) -> dict[str, str]:
     plan = finished.plan
-    reranker = plan.reranker.name if plan.reranker else "none"
     return {
         "shardrank": __version__,
         "index version": f"{plan.published.number:06d}",
-        "encoder": f"{plan.card.name} ({plan.card.fingerprint[:8]}, {plan.card.dtype})",
-        "reranker": f"{reranker} ({plan.reranker.fingerprint[:8]})" if plan.reranker else reranker,
+        "encoder": _model(plan.card),
+        "reranker": _model(plan.reranker) if plan.reranker else "none",
     }
+
+
+def _model(card: EncoderCard | RerankerCard) -> str:
+    return f"{card.name} ({card.fingerprint[:8]}, {card.dtype})"
 
 
 def _settings(finished: Finished) -> dict[str, str]:

@@ -9,7 +9,7 @@ metrics.json, manifest.json, and the versions without who made them.
 import argparse
 import sys
 
-from pipelines.core.settings import parse_settings
+from pipelines.core.overrides import parse_settings
 from pipelines.storage import open_storage
 from tests.world import snapshot_of
 

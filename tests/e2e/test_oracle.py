@@ -19,10 +19,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from pipelines.core.errors import InputError
+from pipelines.core.overrides import parse_settings
 from pipelines.core.pools import Resources
 from pipelines.core.protocols import Float32, Int32, PairScores
 from pipelines.core.schemas import RANKINGS
-from pipelines.core.settings import EncoderSettings, RerankerSettings, Settings, parse_settings
+from pipelines.core.settings import EncoderSettings, RerankerSettings, Settings
 from pipelines.indexing import index, plan_indexing
 from pipelines.models.tokens import FastTokeniser, load_tokeniser
 from pipelines.ranking import plan_ranking, rank

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.core.errors import InputError, SettingsError
-from pipelines.core.settings import Settings, parse_settings
+from pipelines.core.overrides import parse_settings
+from pipelines.core.settings import Settings
 from pipelines.indexing import IndexPlan, plan_indexing
 from pipelines.stages.workspace import Workspace
 from pipelines.storage.local import LocalStorage

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from pipelines.core.errors import InputError, RunFailed
+from pipelines.core.overrides import parse_settings
 from pipelines.core.pools import ACTOR_CPUS, Pool, Resources
-from pipelines.core.settings import Settings, parse_settings
+from pipelines.core.settings import Settings
 from pipelines.core.units import Done, Unit
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Failure, Step, Tables, sweep

@@ -13,8 +13,9 @@ import pytest
 from typer.main import get_command
 
 from jobs.cli import app
+from pipelines.core.overrides import parse_settings
 from pipelines.core.schemas import RANKINGS, REJECTED
-from pipelines.core.settings import Settings, parse_settings
+from pipelines.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

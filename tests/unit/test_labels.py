@@ -25,7 +25,8 @@ from pipelines.core.labels.ensemble import combine
 from pipelines.core.labels.formats import FORMATS, SHORT_LIST, TOO_FEW, Rows, get_format
 from pipelines.core.labels.scored import Origin, Scored, mix
 from pipelines.core.labels.sketch import similarity, sketch
-from pipelines.core.settings import LabelSettings, parse_settings
+from pipelines.core.overrides import parse_settings
+from pipelines.core.settings import LabelSettings
 
 #: All that filters is off.
 PLAIN = LabelSettings(near_duplicate=None, depth=1000, negatives=1000)

@@ -1,7 +1,7 @@
 import pytest
 
 from pipelines.core.errors import SettingsError
-from pipelines.core.settings import parse_settings
+from pipelines.core.overrides import parse_settings
 
 
 @pytest.mark.parametrize("prompt", ["query: ", " x", "a=b ", " ", ""])
