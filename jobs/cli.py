@@ -9,6 +9,7 @@ import typer
 
 from jobs.console import error_console
 from pipelines.core.errors import ShardrankError
+from pipelines.core.garbage import collect_seldom
 
 #: The exit code that typer gives to Ctrl-C.
 INTERRUPTED = 130
@@ -274,6 +275,7 @@ def plan_cluster_job(
 def main() -> None:
     """Entry point. Exit codes: 0 done; 1 failed, retry is safe; 2 bad input or settings;
     3 gate or audit refused; 4 commit state unknown."""
+    collect_seldom()
     try:
         app()
     except ShardrankError as error:

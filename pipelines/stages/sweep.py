@@ -17,6 +17,7 @@ import ray.data
 from ray.data import ActorPoolStrategy, Dataset
 
 from pipelines.core.errors import ShardrankError
+from pipelines.core.garbage import collect_seldom
 from pipelines.core.pools import Pool
 from pipelines.core.units import Done, Unit
 from pipelines.stages.workspace import Result, Workspace
@@ -114,6 +115,7 @@ class _Host:
     rather than the whole dataset."""
 
     def __init__(self, make: Callable[[], Worker], finish_in: Workspace | None) -> None:
+        collect_seldom()
         self._finish_in = finish_in
         self._broken: Exception | None = None
         try:

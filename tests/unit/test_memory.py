@@ -1,6 +1,7 @@
-"""What a batch frees is there for the next."""
+"""What a batch frees is there for the next; what is made for good is not looked through often."""
 
 import ctypes
+import gc
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipelines.core.garbage import NEW_OBJECTS, collect_seldom
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.encoder import load_encoder
 from tests.tiny_models import tiny_encoder
@@ -32,3 +34,30 @@ def _faults(act: Callable[[], None]) -> int:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     act()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def test_what_imports_make_is_seldom_looked_through() -> None:
+    before = gc.get_threshold()
+    try:
+        collect_seldom()
+        assert _looks_while_making(4 * NEW_OBJECTS) <= 4
+        gc.set_threshold(*before)
+        assert _looks_while_making(4 * NEW_OBJECTS) > 40
+    finally:
+        gc.set_threshold(*before)
+
+
+def _looks_while_making(count: int) -> int:
+    """Collections of any generation meanwhile."""
+    looks: list[str] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        looks.append(phase)
+
+    gc.callbacks.append(note)
+    try:
+        made: list[list[int]] = [[] for _ in range(count)]
+    finally:
+        gc.callbacks.remove(note)
+    assert len(made) == count
+    return looks.count("start")
