@@ -132,8 +132,8 @@ def main() -> None:
 
 def _peak() -> int:
     """The most bytes that this process had in memory; rusage counts its parent's before exec."""
-    line = next(each for each in Path("/proc/self/status").open() if each.startswith("VmHWM"))
-    return int(line.split()[1]) << 10
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":
