@@ -20,9 +20,9 @@ PAGES = 5 * (8 << 20) // 4096
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc's mallopt")
 def test_pages_of_a_batch_are_not_cleared_anew_for_the_next(tmp_path: Path) -> None:
     load_encoder(EncoderSettings(model=str(tiny_encoder(tmp_path, "bert"))), "cpu")
-    for _ in range(3):  # the first gets its pages, the next find their places
-        _five_of_8_mb()
-    assert _faults(_five_of_8_mb) < PAGES / 10
+    # The first gets its pages. Of the next, some may lose a place to another test's leavings and
+    # get new pages for it; with memory given back, each would get all of its pages anew.
+    assert min(_faults(_five_of_8_mb) for _ in range(10)) < PAGES / 10
 
 
 def _five_of_8_mb() -> None:
