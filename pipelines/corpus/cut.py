@@ -15,7 +15,7 @@ from pipelines.corpus.reader import read_slice
 from pipelines.corpus.slices import Slice
 from pipelines.corpus.validate import Document, Reason, Rejected, check, rejected_table
 
-_BATCH_DOCUMENTS = 256
+_BATCH_DOCUMENTS = 1_024
 _BATCH_CHARACTERS = 4 << 20
 
 

@@ -1,0 +1,156 @@
+"""Tokens put together from remembered words, against the library's of the whole text."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Encoding, Tokenizer
+
+from pipelines.core.protocols import TokenSpans
+from pipelines.models import words as module
+from pipelines.models.resolve import resolve_model
+from pipelines.models.tokens import load_tokeniser
+from pipelines.models.word_kernels import LONGEST
+from pipelines.models.words import WordMemory, works_word_by_word
+
+#: Each differs from the default in what it does with single characters.
+NORMALISERS = {
+    "default": {},
+    "cased": {"lowercase": False},
+    "accents": {"strip_accents": False},
+    "stripped": {"lowercase": False, "strip_accents": True},
+    "unclean": {"clean_text": False},
+    "chinese": {"handle_chinese_chars": False},
+}
+#: Marks, controls, spaces that are none in ASCII, wide characters, letters that grow in lower case.
+ODD = "\u0301\u0338\u200d\u00ad\x00\x0b\x0c\x1f\x7f\u0085\u00a0\u2028\u3000\ufffd流れ한İßΣςéÅ≠…“—😀"
+PIECES = st.one_of(
+    st.sampled_from(
+        ["The", "the", "wing", "unbelievably", "e\u0301", "don't", "[1]", "3.14", "流れ"]
+    ),
+    st.text(st.sampled_from(" \t\n\r.,[]-'aZ9" + ODD), max_size=6),
+    st.text(max_size=5),
+)
+TEXTS = st.lists(st.lists(PIECES, max_size=12).map("".join), max_size=6)
+
+
+def backend(**changes: Any) -> Tokenizer:
+    path = resolve_model("embedded", None) / "tokenizer.json"
+    rules = json.loads(path.read_text())
+    rules |= {"truncation": None, "padding": None}
+    rules["normalizer"] |= changes
+    return Tokenizer.from_str(json.dumps(rules))
+
+
+MEMORIES = {name: WordMemory(backend(**changes)) for name, changes in NORMALISERS.items()}
+LIBRARY = {name: backend(**changes) for name, changes in NORMALISERS.items()}
+
+
+def assert_as_the_library(found: TokenSpans, wanted: Encoding) -> None:
+    places = found.places()
+    assert found.ids.tolist() == wanted.ids
+    assert list(zip(places.starts.tolist(), places.ends.tolist(), strict=True)) == wanted.offsets
+    assert places.words.tolist() == wanted.word_ids
+    assert found.end == (wanted.offsets[-1][1] if wanted.offsets else 0)
+
+
+@pytest.mark.parametrize("name", NORMALISERS)
+@given(TEXTS)
+@settings(max_examples=150, deadline=None)
+def test_words_give_what_the_library_gives(name: str, texts: list[str]) -> None:
+    found = MEMORIES[name].encode(texts)
+    wanted = LIBRARY[name].encode_batch(texts, add_special_tokens=False)
+    for text, spans, encoding in zip(texts, found, wanted, strict=True):
+        words = re.split(r"[ \t\n\r!-/:-@\[-`{-~]", text)
+        assert (spans is None) == any(len(word.encode()) > LONGEST for word in words)
+        if spans is not None:
+            assert_as_the_library(spans, encoding)
+
+
+def test_a_text_that_is_more_than_its_words_is_left_to_the_library() -> None:
+    memory = WordMemory(backend())
+    fits, long = "ü" * (LONGEST // 2), "ü" * (LONGEST // 2) + "x"
+    found = memory.encode(["a [MASK] b", f"before {long} after", fits, f"a\n{fits}", "[mask]"])
+    assert [spans is None for spans in found] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize(("room", "letters"), [(4, 4_096), (4_096, 16)])
+def test_a_full_memory_refuses_texts_and_is_emptied_for_the_next(
+    monkeypatch: pytest.MonkeyPatch, room: int, letters: int
+) -> None:
+    monkeypatch.setattr(module, "_WORDS", room)
+    monkeypatch.setattr(module, "_LETTERS", letters)
+    memory, library = WordMemory(backend()), LIBRARY["default"]
+    texts = [f"w{number}x wing w{number + 1}x" for number in range(40)]
+    kept = 0
+    for begin in range(0, 40, 4):
+        batch = texts[begin : begin + 4]
+        wanted = library.encode_batch(batch, add_special_tokens=False)
+        for spans, encoding in zip(memory.encode(batch), wanted, strict=True):
+            if spans is not None:
+                assert_as_the_library(spans, encoding)
+                kept += 1
+    assert 18 <= kept <= 30
+    assert memory.encode([" ".join(map(str, range(100)))]) == [None]
+
+
+class Counting:
+    """A tokeniser that counts what it is asked."""
+
+    def __init__(self) -> None:
+        self._backend = backend()
+        self.asked: list[str] = []
+
+    def get_added_tokens_decoder(self) -> Any:
+        return self._backend.get_added_tokens_decoder()
+
+    def encode_batch(self, texts: Sequence[str], **how: Any) -> list[Encoding]:
+        self.asked += texts
+        return self._backend.encode_batch(texts, **how)
+
+
+def test_the_library_is_asked_for_a_word_once() -> None:
+    counting: Any = Counting()
+    memory = WordMemory(counting)
+    memory.encode(["a wing, a wing", "a Wing"])
+    memory.encode(["Wing, wing\na"])
+    assert counting.asked == ["a wing , Wing"]
+
+
+def test_a_tokeniser_remembers_when_it_is_asked_for_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokeniser = load_tokeniser(resolve_model("embedded", None))
+    texts = ["flow over a wing", "a [SEP] b", "x" * 2 * LONGEST, "", "…"]
+    few = tokeniser.encode(texts)
+    calls = _count_calls(monkeypatch)
+    many = tokeniser.encode(texts * 400)
+    assert calls == [2_000]
+    for one, other in zip(few * 400, many, strict=True):
+        assert np.array_equal(one.ids, other.ids)
+        assert one.end == other.end
+
+
+def _count_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    calls: list[int] = []
+    encode = WordMemory.encode
+
+    def counted(self: WordMemory, texts: Sequence[str]) -> list[TokenSpans | None]:
+        calls.append(len(texts))
+        return encode(self, texts)
+
+    monkeypatch.setattr(WordMemory, "encode", counted)
+    return calls
+
+
+def test_only_what_is_known_to_be_exact_is_remembered() -> None:
+    assert works_word_by_word(backend())
+    for key, value in (("normalizer", {"type": "NFC"}), ("pre_tokenizer", {"type": "Whitespace"})):
+        rules = json.loads(backend().to_str()) | {key: value}
+        assert not works_word_by_word(Tokenizer.from_str(json.dumps(rules)))
+    with_words = backend()
+    with_words.add_tokens(["supersonic flow"])  # matched after lower-casing, across spaces
+    assert not works_word_by_word(with_words)
