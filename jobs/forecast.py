@@ -12,7 +12,7 @@ from pipelines.core.forecast.misfits import misfits
 from pipelines.core.forecast.rates import Rates
 from pipelines.core.forecast.work import Model, Work
 from pipelines.core.settings import Settings
-from pipelines.core.sizing import BYTES_PER_TOKEN, default_part_size, plan_index, refuse_misfits
+from pipelines.core.sizing import BYTES_PER_TOKEN, default_part_size, plan_codec, refuse_misfits
 from pipelines.models.card import EncoderCard, read_encoder_card, read_reranker_card
 from pipelines.models.machine import multiplies_bf16
 from pipelines.models.size import encoder_parameters, reranker_parameters
@@ -86,7 +86,7 @@ def _work(job: ClusterJob, settings: Settings) -> Work:
     text_bytes = int(passages * tokens * BYTES_PER_TOKEN)
     part_size = settings.passages.part_size or default_part_size(text_bytes)
     refuse_misfits(settings.index, card.dim, part_size)
-    index = plan_index(settings.index, passages, card.dim)
+    index = plan_codec(settings.index, passages, card.dim)
     return Work(
         passages=passages,
         documents=math.ceil(passages / PASSAGES_PER_DOCUMENT),

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from jobs.console import ConsoleReporter, console
-from pipelines.core.errors import InputError
 from pipelines.core.settings import Settings
 from pipelines.corpus.compare import Mode
 from pipelines.indexing import index, plan_indexing
@@ -11,12 +10,10 @@ from pipelines.stages.cluster import connect
 from pipelines.stages.publish import Published, index_lock, version_numbers
 from pipelines.stages.runner import Context
 from pipelines.stages.workspace import open_workspace
-from pipelines.storage import contains
 
 
 def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -> Published:
     """Index CORPUS into INDEX and print what came of it."""
-    _refuse_overlap(corpus, path)
     workspace = open_workspace(path, settings)
     plan = plan_indexing(corpus, workspace, mode, settings)
     with (
@@ -33,14 +30,6 @@ def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -
     for line in summary(path, published):
         console().print(line)
     return published
-
-
-def _refuse_overlap(corpus: str, path: str) -> None:
-    if contains(corpus, path):
-        raise InputError(
-            f"INDEX {path} lies inside CORPUS {corpus}: the next run would read its own files.",
-            "Choose an INDEX outside, or name the corpus's files.",
-        )
 
 
 def summary(path: str, published: Published) -> list[str]:

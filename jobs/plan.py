@@ -5,9 +5,10 @@ import os
 from rich.table import Table
 
 from jobs.console import console
+from pipelines.assembly import serving_codec
 from pipelines.core.pools import Pool, Resources, plan_pool
 from pipelines.core.settings import ClusterSettings, Settings
-from pipelines.core.sizing import BYTES_PER_TOKEN, estimate, plan_index
+from pipelines.core.sizing import BYTES_PER_TOKEN, CodecPlan, estimate, plan_codec
 from pipelines.corpus.compare import Mode
 from pipelines.indexing import IndexPlan, plan_indexing
 from pipelines.ranking import plan_ranking
@@ -21,17 +22,18 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
     """Print the plan of an index run. Raises what the run itself would refuse with."""
     pool = plan_pool(_resources(settings.cluster), settings.cluster)
     plan = plan_indexing(corpus, open_workspace(path, settings), mode, settings)
-    passages = _estimate_passages(plan, settings)
-    sizes = plan_index(settings.index, passages, plan.card.dim)
+    read = _estimate_passages(plan, settings)
+    total = read + (plan.base.version.live.passages if plan.base and mode == "upsert" else 0)
+    sizes, origin = _codec(plan, settings, total)
     component = 2 if settings.encoder.stored == "fp16" else 4
-    bytes_ = estimate(sizes, passages, plan.card.dim, settings.index.shard_passages, component)
+    bytes_ = estimate(sizes, total, plan.card.dim, settings.index.shard_passages, component)
     table = _table(f"shardrank index {corpus} {path}")
     table.add_row("source", f"{plan.bytes / 1e6:,.1f} MB in {len(plan.slices):,} slices")
-    table.add_row("passages", f"about {passages:,} (by bytes), in parts of {plan.part_size:,}")
+    table.add_row("passages", f"about {read:,} (by bytes), in parts of {plan.part_size:,}")
     table.add_row("on top of", _base_line(plan, settings))
     table.add_row("encoder", f"{plan.card.name}: {plan.card.dim} components, {plan.card.dtype}")
     table.add_row("embed pool", pool.explain())
-    table.add_row("index", _index_line(sizes.kind, sizes.nlist, sizes.code_bytes, sizes.opq))
+    table.add_row("index", f"{_index_line(sizes)}{origin}, for about {total:,} passages")
     table.add_row(
         "disk",
         f"vectors {bytes_.vectors / 1e6:,.1f} MB, shards "
@@ -108,7 +110,15 @@ def _base_line(plan: IndexPlan, settings: Settings) -> str:
     return f"{what}; {changed} changed, all {live.passages:,} passages are embedded anew{allowed}"
 
 
-def _index_line(kind: str, nlist: int, code_bytes: int, opq: bool) -> str:
-    if kind == "exact":
+def _codec(plan: IndexPlan, settings: Settings, passages: int) -> tuple[CodecPlan, str]:
+    """The codec that is kept, or the one to be trained; and where it comes from."""
+    if plan.reuse and serving_codec(plan.reuse, settings.index, passages):
+        return CodecPlan(**plan.reuse.index), f", that of version {plan.parent:06d} while it serves"
+    return plan_codec(settings.index, passages, plan.card.dim), ""
+
+
+def _index_line(codec: CodecPlan) -> str:
+    if codec.kind == "exact":
         return "exact search over the stored vectors"
-    return f"{kind}: {nlist:,} lists, {code_bytes} bytes a vector{', OPQ' if opq else ''}"
+    rotated = ", OPQ" if codec.opq else ""
+    return f"{codec.kind}: {codec.nlist:,} lists, {codec.code_bytes} bytes a vector{rotated}"

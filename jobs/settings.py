@@ -1,6 +1,7 @@
 """Settings from a TOML file and --set."""
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ from pipelines.core.settings import EncoderSettings, RerankerSettings, Settings
 
 #: Names of models that are no folders, even where a folder is called so.
 NO_FOLDER = ("embedded", "off")
+TEACHERS = ("embedded", "reranker", "retrieval")
 
 ModelTable = TypeVar("ModelTable", EncoderSettings, RerankerSettings)
 
@@ -21,16 +23,26 @@ def load_settings(config: Path | None, overrides: list[str] | None) -> Settings:
         SettingsError: no such file, no TOML, or a setting that is unknown or wrong.
     """
     settings = parse_settings(_read(config) if config else {}, overrides or [])
-    tables = {name: _absolute(getattr(settings, name)) for name in ("encoder", "reranker")}
-    return settings.model_copy(update=tables)
+    teachers = tuple(_absolute(name, TEACHERS) for name in settings.label.teachers)
+    return settings.model_copy(
+        update={
+            "encoder": _found(settings.encoder),
+            "reranker": _found(settings.reranker),
+            "label": settings.label.model_copy(update={"teachers": teachers}),
+        }
+    )
 
 
-def _absolute(table: ModelTable) -> ModelTable:
+def _found(table: ModelTable) -> ModelTable:
+    """A model that is not named stays unset: it asks for none."""
+    model = _absolute(table.model, NO_FOLDER)
+    return table if model == table.model else table.model_copy(update={"model": model})
+
+
+def _absolute(model: str, no_folder: Collection[str]) -> str:
     """A local model's folder in full: workers and later commands have other working folders."""
-    if table.model in NO_FOLDER:
-        return table
-    folder = Path(table.model).expanduser()
-    return table.model_copy(update={"model": str(folder.resolve())}) if folder.is_dir() else table
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if model not in no_folder and folder.is_dir() else model
 
 
 def _read(config: Path) -> dict[str, object]:

@@ -13,7 +13,7 @@ from pipelines.verifying import checks, verify
 def run(path: str, number: int | None, settings: Settings) -> None:
     """Check a version, the latest by default. Raises IntegrityError where anything is wrong."""
     workspace = open_workspace(path, settings)
-    number = number or existing_versions(workspace)[-1]
+    number = existing_versions(workspace)[-1] if number is None else number
     version = read_version(workspace, number)
     seen = track(
         verify(workspace, version),

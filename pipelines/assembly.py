@@ -6,7 +6,8 @@ from typing import Any
 
 from pipelines.core.drift import drifted, outgrown
 from pipelines.core.layout import Limits, Size, plan_folds, plan_rewrites
-from pipelines.core.sizing import EXACT_SHARD_PASSAGES, IndexPlan, plan_index, plan_shards
+from pipelines.core.settings import IndexSettings
+from pipelines.core.sizing import EXACT_SHARD_PASSAGES, CodecPlan, plan_codec, plan_shards
 from pipelines.core.version import Codec, Part, Shard, Version
 from pipelines.models.card import EncoderCard
 from pipelines.stages.audit import Index, audit
@@ -41,7 +42,7 @@ class Assembled:
     parts: Sequence[Part]
     shards: Sequence[Shard]
     codec: Codec | None
-    plan: IndexPlan
+    plan: CodecPlan
     audit: dict[str, Any]
 
 
@@ -58,19 +59,21 @@ def assemble(context: Context, material: Material) -> Assembled:
     layout = _compacted(context, material)
     base, settings = material.base, context.settings
     passages = sum(part.live.passages for part in layout.parts)
-    if base and base.codec and _same_settings(context, base) and not outgrown(base.codec, passages):
-        kept = _indexed(context, material, layout, base.codec, IndexPlan(**base.index))
-        drift = drifted(base.codec, kept.shards, kept.parts, settings.compact.max_drift)
+    if base and (codec := serving_codec(base, settings.index, passages)):
+        kept = _indexed(context, material, layout, codec, CodecPlan(**base.index))
+        drift = drifted(codec, kept.shards, kept.parts, settings.compact.max_drift)
         if not drift and _passes(audited := _audited(context, material.card, kept)):
             return audited
-    plan = plan_index(settings.index, passages, material.card.dim)
+    plan = plan_codec(settings.index, passages, material.card.dim)
     fresh = replace(layout, shards=())
-    codec = train(context, layout.parts, plan)
-    return _audited(context, material.card, _indexed(context, material, fresh, codec, plan))
+    trained = train(context, layout.parts, plan)
+    return _audited(context, material.card, _indexed(context, material, fresh, trained, plan))
 
 
-def _same_settings(context: Context, base: Version) -> bool:
-    return dict(base.index_settings) == context.settings.index.deciding()
+def serving_codec(base: Version, settings: IndexSettings, passages: int) -> Codec | None:
+    """The version's codec, if an index of so many passages may keep it by size and settings."""
+    same = dict(base.index_settings) == settings.deciding()
+    return base.codec if same and base.codec and not outgrown(base.codec, passages) else None
 
 
 def _passes(assembled: Assembled) -> bool:
@@ -97,7 +100,7 @@ def _compacted(context: Context, material: Material) -> Layout:
 
 
 def _indexed(
-    context: Context, material: Material, layout: Layout, codec: Codec | None, plan: IndexPlan
+    context: Context, material: Material, layout: Layout, codec: Codec | None, plan: CodecPlan
 ) -> Assembled:
     """Shards over all parts: those of the layout that are not folded, and new ones."""
     parts, rows = layout.parts, [part.rows for part in layout.parts]

@@ -14,13 +14,12 @@ from pipelines.core.fingerprint import fingerprint
 from pipelines.core.layout import Limits
 from pipelines.core.settings import Settings
 from pipelines.core.sizing import default_part_size, refuse_misfits
-from pipelines.core.stored import dtype_as_stored
 from pipelines.core.version import Part, Version
 from pipelines.corpus.compare import Mode
 from pipelines.corpus.slices import Slice, plan_slices
-from pipelines.models.card import EncoderCard, read_encoder_card, settled
-from pipelines.models.machine import multiplies_bf16
+from pipelines.models.card import EncoderCard
 from pipelines.night import Made, Night, refuse_collapsed
+from pipelines.settling import hold, settle
 from pipelines.stages.compare import Compared, Sides, compare_corpus
 from pipelines.stages.delete import delete
 from pipelines.stages.embed import embed
@@ -36,7 +35,7 @@ from pipelines.stages.publish import Published, latest_version, made_by, publish
 from pipelines.stages.runner import Context
 from pipelines.stages.scan import scan
 from pipelines.stages.workspace import Workspace
-from pipelines.storage import Sources
+from pipelines.storage import Sources, contains
 
 
 @dataclass(frozen=True)
@@ -79,15 +78,16 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     """List the corpus, cut it into slices, read the model's card and the latest version.
 
     Raises:
-        InputError: there is no such corpus or model.
+        InputError: there is no such corpus or model, or the index lies inside the corpus.
         SettingsError: the index's settings suit neither the model nor the parts, or an upsert
             would have to embed documents that it does not hold.
     """
+    _refuse_overlap(corpus, workspace.storage.root)
     sources = Sources(settings.s3)
     entries = sources.list(corpus)
     size = sum(entry.bytes for entry in entries)
     base = latest_version(workspace)
-    settings, card = _settle(settings, base)
+    settings, card = settle(settings, workspace, base)
     slices = plan_slices(entries, sources.open, settings.corpus.slice_bytes)
     recipe = _recipe(settings, card)
     differs = _differing(base.version.recipe, recipe) if base else []
@@ -115,11 +115,12 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     )
 
 
-def _settle(settings: Settings, base: Published | None) -> tuple[Settings, EncoderCard]:
-    """The settings with the encoder's dtype: the index's, at first what suits this machine."""
-    encoder = dtype_as_stored(base.version, settings.encoder) if base else settings.encoder
-    card = read_encoder_card(encoder, halve=multiplies_bf16())
-    return settings.model_copy(update={"encoder": settled(encoder, card)}), card
+def _refuse_overlap(corpus: str, path: str) -> None:
+    if contains(corpus, path):
+        raise InputError(
+            f"INDEX {path} lies inside CORPUS {corpus}: the next run would read its own files.",
+            "Choose an INDEX outside, or name the corpus's files.",
+        )
 
 
 def _recipe(settings: Settings, card: EncoderCard) -> dict[str, Any]:
@@ -150,6 +151,8 @@ def index(context: Context, plan: IndexPlan) -> Published:
         RunFailed: some units failed; rerun to resume.
     """
     _refuse_reembedding(plan, context.settings)
+    if not plan.base:
+        hold(context.workspace, plan.card)
     gate = context.settings.gate
     night = _compare(context, plan)
     night.refuse(night.expected(), gate)

@@ -13,6 +13,8 @@ import pytest
 from jobs.cli import main
 from pipelines.core.protocols import Storage
 from pipelines.core.version import Version
+from pipelines.stages.publish import latest_version
+from pipelines.stages.workspace import Workspace
 from pipelines.storage.local import LocalStorage
 from tests.tiny_models import WORDS, tiny_encoder, tiny_reranker
 
@@ -110,6 +112,13 @@ def snapshot_of(index: Storage, out: Storage | None = None) -> dict[str, Any]:
 def versions(index: Path) -> dict[str, Any]:
     """The content of every committed version, by its file's key."""
     return _versions(LocalStorage(str(index)))
+
+
+def latest(index: Path) -> Version:
+    """What the last command left published."""
+    found = latest_version(Workspace(LocalStorage(str(index))))
+    assert found
+    return found.version
 
 
 def _versions(index: Storage) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Settings from a TOML file's tables and `table.key=value` overrides, or what is wrong there."""
 
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from pipelines.core.errors import SettingsError
 from pipelines.core.settings import Settings
@@ -40,7 +41,15 @@ def _split_override(override: str) -> tuple[str, str, Any]:
     if not (equals and dot and key):
         raise SettingsError(f"--set {override!r} is not table.key=value.", "Try --set search.k=10.")
     # Blanks belong to the value: prompts such as "query: " end in one.
-    return table, key, None if text.strip().lower() in ("none", "null") else text
+    none = text.strip().lower() in ("none", "null") and _admits_none(table, key)
+    return table, key, None if none else text
+
+
+def _admits_none(table: str, key: str) -> bool:
+    """Elsewhere "none" is a word, or wrong."""
+    known = Settings.model_fields.get(table)
+    fields: dict[str, FieldInfo] = getattr(known and known.annotation, "model_fields", {})
+    return key in fields and type(None) in get_args(fields[key].annotation)
 
 
 def _explain(error: ValidationError) -> tuple[str, str]:

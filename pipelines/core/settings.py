@@ -29,7 +29,9 @@ def resize(default: Any, description: str, **limits: Any) -> Any:
 class Table(BaseModel):
     """Base of the settings tables: frozen, and unknown names are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+    )
 
     def deciding(self) -> dict[str, Any]:
         """The fields that change results, as JSON: what a fingerprint takes in."""
@@ -233,7 +235,9 @@ class LabelSettings(Table):
     )
     depth: int = Field(50, ge=1, description="documents of each ranking that the teachers score")
     positives: Literal["qrels", "teacher"] = Field(
-        "qrels", description="what is relevant: by judgement, or also what the teachers put first"
+        "qrels",
+        description="what is relevant: by judgement, or also what the teachers put first, unless "
+        "it was judged to be less",
     )
     min_grade: int = Field(1, ge=1, description="the least judgement that makes a positive")
     first_rank: int = Field(1, ge=1, description="negatives are mined from this retrieval rank")

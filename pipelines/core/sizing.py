@@ -48,7 +48,7 @@ EXACT_BYTES = 190
 
 
 @dataclass(frozen=True)
-class IndexPlan:
+class CodecPlan:
     """What decides a codec. `nlist` to `train_rows` are 0 where `kind` is "exact".
 
     Of "ivfsq8" every component is a sub-quantiser of 8 bits: pq_m is the dimension, pq_bits 8.
@@ -109,7 +109,7 @@ def default_part_size(corpus_bytes: int) -> int:
     return min(16_384, max(512, 1 << (wanted.bit_length() - 1)))
 
 
-def plan_index(settings: IndexSettings, passages: int, dim: int) -> IndexPlan:
+def plan_codec(settings: IndexSettings, passages: int, dim: int) -> CodecPlan:
     """The index that suits a corpus of so many passages of `dim` components.
 
     Lists are counted for one shard, not for the corpus: shards are searched one by one, so each
@@ -121,23 +121,23 @@ def plan_index(settings: IndexSettings, passages: int, dim: int) -> IndexPlan:
     """
     small = settings.kind == "auto" and passages <= settings.exact_below
     if settings.kind == "exact" or small:
-        return IndexPlan("exact", 0, 0, 0, False, 0, settings.seed)
+        return CodecPlan("exact", 0, 0, 0, False, 0, settings.seed)
     nlist = settings.nlist or _nlist(passages, settings.shard_passages)
     if settings.kind == "ivfsq8":
         rows = min(passages, settings.train_rows or WANTED_PER_LIST * nlist)
-        plan = IndexPlan("ivfsq8", nlist, dim, 8, False, rows, settings.seed)
+        plan = CodecPlan("ivfsq8", nlist, dim, 8, False, rows, settings.seed)
     else:
         plan = _plan_pq(settings, passages, dim, nlist)
     _refuse_few(plan, passages)
     return plan
 
 
-def _plan_pq(settings: IndexSettings, passages: int, dim: int, nlist: int) -> IndexPlan:
+def _plan_pq(settings: IndexSettings, passages: int, dim: int, nlist: int) -> CodecPlan:
     pq_m, bits = _pq_m(settings, dim), settings.pq_bits
     wanted = max(WANTED_PER_LIST * nlist, WANTED_PER_PQ_CENTROID << bits)
     rows = min(passages, settings.train_rows or wanted)
     opq = pq_m * bits < OPQ_BELOW_BITS * dim if settings.opq is None else settings.opq
-    return IndexPlan("ivfpq", nlist, pq_m, bits, opq, rows, settings.seed)
+    return CodecPlan("ivfpq", nlist, pq_m, bits, opq, rows, settings.seed)
 
 
 def refuse_misfits(settings: IndexSettings, dim: int, part_size: int) -> None:
@@ -189,7 +189,7 @@ def _pq_m(settings: IndexSettings, dim: int) -> int:
     return fitting[-1]
 
 
-def _refuse_few(plan: IndexPlan, passages: int) -> None:
+def _refuse_few(plan: CodecPlan, passages: int) -> None:
     if plan.nlist > passages:
         raise SettingsError(
             f"index.nlist = {plan.nlist} is more than the corpus's {passages} passages.",
@@ -206,12 +206,12 @@ def _refuse_few(plan: IndexPlan, passages: int) -> None:
 
 
 def estimate(
-    plan: IndexPlan, passages: int, dim: int, shard_passages: int, component_bytes: int = 2
+    plan: CodecPlan, passages: int, dim: int, shard_passages: int, component_bytes: int = 2
 ) -> Sizes:
     """Sizes of the index that `plan` gives.
 
     Args:
-        plan: from `plan_index`.
+        plan: from `plan_codec`.
         passages: vectors in all.
         dim: components of a vector.
         shard_passages: vectors in a shard, at most.

@@ -1,5 +1,9 @@
 """Settings that belong to an index, taken from its version by whoever works on it later."""
 
+from typing import Any
+
+from pydantic import BaseModel
+
 from pipelines.core.errors import SettingsError
 from pipelines.core.settings import AuditSettings, EncoderSettings, IndexSettings
 from pipelines.core.version import Version
@@ -8,16 +12,11 @@ from pipelines.core.version import Version
 #: that came with a stranger's model may run.
 _ASKED_ANEW = ("batch_tokens", "trust_remote_code")
 
+#: Where a model is, which may be elsewhere by now: its fingerprint says whether it is the same.
+_WHERE = ("model", "revision")
 
-def dtype_as_stored(version: Version, wanted: EncoderSettings) -> EncoderSettings:
-    """The settings, where dtype = "auto" is what the index has the same model in.
-
-    So that an index stays in one dtype, whatever machines its runs are planned on.
-    """
-    same = version.encoder["settings"]["model"] == wanted.model
-    if wanted.dtype != "auto" or not same:
-        return wanted
-    return wanted.model_copy(update={"dtype": version.encoder["dtype"]})
+#: Values that ask for nothing: what the model or the index has.
+_AS_IT_IS = (None, "auto")
 
 
 def runs_in_bf16(version: Version) -> bool:
@@ -26,34 +25,70 @@ def runs_in_bf16(version: Version) -> bool:
 
 
 def index_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
-    """The index's own encoder settings.
+    """The index's own encoder settings, at the place where the model is wanted from.
 
-    Settings left at their defaults ask for nothing else; others must agree with the index.
+    Whoever loads that model checks its fingerprint.
 
     Raises:
-        SettingsError: they do not.
+        SettingsError: another setting is asked for than the index's.
     """
-    built = EncoderSettings(**version.encoder["settings"] | {"dtype": version.encoder["dtype"]})
-    asked = wanted.model_dump(exclude_defaults=True, exclude=set(_ASKED_ANEW))
-    differing = [name for name, value in asked.items() if getattr(built, name) != value]
-    if differing:
-        pairs = ", ".join(
-            f"encoder.{n} is {getattr(built, n)!r} there and {asked[n]!r} here" for n in differing
-        )
-        raise SettingsError(
-            f"The index was built with another encoder: {pairs}.",
-            "Leave [encoder] out here, or index again with this model.",
-        )
-    return built.model_copy(update={name: getattr(wanted, name) for name in _ASKED_ANEW})
+    built = _stored_encoder(version)
+    _refuse_others("encoder", built, _asked(wanted, but=(*_ASKED_ANEW, *_WHERE)))
+    anew = {name: getattr(wanted, name) for name in _ASKED_ANEW}
+    return built.model_copy(update=_place(built, wanted) | anew)
+
+
+def kept_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
+    """The index's own encoder settings, for work that loads no model.
+
+    Raises:
+        SettingsError: another model or setting is asked for than the index's.
+    """
+    built = _stored_encoder(version)
+    _refuse_others("encoder", built, _asked(wanted, but=_ASKED_ANEW))
+    return built
+
+
+def kept_index(version: Version, wanted: IndexSettings) -> IndexSettings:
+    """The [index] settings that the version was made from, on the device that is wanted.
+
+    Raises:
+        SettingsError: others are asked for.
+    """
+    built = IndexSettings(**version.index_settings, device=wanted.device)
+    _refuse_others("index", built, _asked(wanted))
+    return built
 
 
 def audit_settings(version: Version, wanted: AuditSettings) -> AuditSettings:
-    """The [audit] settings that the version was audited with, and what differs from the defaults
-    in those that are wanted."""
-    asked = wanted.model_dump(exclude_defaults=True)
-    return AuditSettings(**{**version.audit_settings, **asked})
+    """The [audit] settings that the version was audited with, and over them what is asked for."""
+    return AuditSettings(**{**version.audit_settings, **wanted.model_dump(exclude_unset=True)})
 
 
-def index_settings(version: Version, wanted: IndexSettings) -> IndexSettings:
-    """The [index] settings that the version was made from, on the device that is wanted."""
-    return IndexSettings(**version.index_settings, device=wanted.device)
+def _stored_encoder(version: Version) -> EncoderSettings:
+    return EncoderSettings(**version.encoder["settings"] | {"dtype": version.encoder["dtype"]})
+
+
+def _place(built: EncoderSettings, wanted: EncoderSettings) -> dict[str, Any]:
+    """A revision is one of its model's: named alone it is the index's model's."""
+    asked = _asked(wanted)
+    moved = asked.get("model", built.model) != built.model
+    return {name: getattr(wanted, name) for name in _WHERE if moved or name in asked}
+
+
+def _asked(wanted: BaseModel, but: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What was set on purpose, equal to the default or not."""
+    given = wanted.model_dump(exclude_unset=True, exclude=set(but))
+    return {name: value for name, value in given.items() if value not in _AS_IT_IS}
+
+
+def _refuse_others(table: str, built: BaseModel, asked: dict[str, Any]) -> None:
+    differing = [name for name, value in asked.items() if getattr(built, name) != value]
+    if differing:
+        pairs = ", ".join(
+            f"{table}.{n} is {getattr(built, n)!r} there and {asked[n]!r} here" for n in differing
+        )
+        raise SettingsError(
+            f"The index was built with other settings: {pairs}.",
+            f"Leave them out of [{table}] here, or index again with these.",
+        )

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipelines.core.errors import InputError, SettingsError
 from pipelines.core.protocols import Float32
-from pipelines.core.sizing import IndexPlan
+from pipelines.core.sizing import CodecPlan
 
 #: Rounds of k-means for a sub-quantiser, of which faiss makes 25: most of the training was theirs.
 #: Measured on 83,759 vectors of all-MiniLM-L6-v2 at 48 bytes (64 of 512 lists), over two seeds, the
@@ -27,7 +27,7 @@ from pipelines.core.sizing import IndexPlan
 PQ_ROUNDS = 10
 
 
-def train_codec(sample: Float32, plan: IndexPlan) -> bytes:
+def train_codec(sample: Float32, plan: CodecPlan) -> bytes:
     """A trained, empty index; the same sample and plan give the same bytes.
 
     Args:
@@ -65,7 +65,7 @@ def code_error(codec: bytes, vectors: Float32) -> float:
     return round(float(np.square(vectors - decoded).sum()) / energy, 6)
 
 
-def _check(sample: Float32, plan: IndexPlan) -> None:
+def _check(sample: Float32, plan: CodecPlan) -> None:
     if plan.kind == "exact":
         raise SettingsError("An exact index has no codec to train.", "Set index.kind = ivfpq.")
     if len(sample) < plan.fewest_rows:
@@ -82,7 +82,7 @@ def _check(sample: Float32, plan: IndexPlan) -> None:
         )
 
 
-def _ivf(dim: int, plan: IndexPlan) -> Any:
+def _ivf(dim: int, plan: CodecPlan) -> Any:
     lists, metric = faiss.IndexFlatIP(dim), faiss.METRIC_INNER_PRODUCT
     ivf: Any
     if plan.kind == "ivfsq8":
@@ -127,5 +127,5 @@ def _one_thread() -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
-def _seed(plan: IndexPlan) -> int:
+def _seed(plan: CodecPlan) -> int:
     return plan.seed % (1 << 31)

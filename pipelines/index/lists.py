@@ -104,7 +104,7 @@ class Probes:
         return self.queries[self.ends[number] : self.ends[number + 1]]
 
 
-class Best:
+class BestRows:
     """The best rows so far of each query, as many as are wanted."""
 
     def __init__(self, queries: int, depth: int) -> None:
@@ -143,7 +143,7 @@ class Lists:
 
     def _search_block(self, queries: Float32, nprobe: int, live: Bool | None, out: Int64) -> None:
         probes = Probes.by_list(self._nearest(_rounded(queries), nprobe), self._ivf.nlist)
-        small, best = _rounded(self._decoder.scale(queries)), Best(len(queries), out.shape[1])
+        small, best = _rounded(self._decoder.scale(queries)), BestRows(len(queries), out.shape[1])
         for asking, where, rows in self._probed(probes, live):
             best.add(self._product(small[asking], rows), asking, where)
         best.into(out)
@@ -154,7 +154,7 @@ class Lists:
         height = max(1, _PRODUCT_BYTES // (4 * self._ivf.nlist))
         for begin in range(0, len(small), height):
             block = small[begin : begin + height]
-            best = Best(len(block), nprobe)
+            best = BestRows(len(block), nprobe)
             products = self._product(block, self._centroids)
             best.add(products, np.arange(len(block), dtype=np.int32), np.arange(self._ivf.nlist))
             best.into(out[begin : begin + height])

@@ -140,13 +140,14 @@ def _is(word: UInt8, table: Table, number: int) -> bool:
 
 
 @compiled
-def lay_out(found: Found, tokens: Tokens, out: Int32, bounds: Int64) -> None:
+def lay_out(found: Found, tokens: Tokens, ids: Int32, places: Int32, bounds: Int64) -> None:
     """Put the tokens of all texts one after another.
 
     Args:
         found: the texts' words.
         tokens: those of every word.
-        out: int32[4, m], filled: ids, their first and last + 1 characters, and their words; each
+        ids: int32[m], filled.
+        places: int32[3, m], filled: the first and last + 1 characters of each, and its word;
             counted from where its text begins.
         bounds: int64[texts + 1], filled: where each text's tokens begin.
     """
@@ -156,10 +157,10 @@ def lay_out(found: Found, tokens: Tokens, out: Int32, bounds: Int64) -> None:
         while number < found.ends[text]:
             word, place = found.words[number], found.places[number]
             for i in range(tokens.begins[word], tokens.begins[word + 1]):
-                out[0, filled] = tokens.ids[i]
-                out[1, filled] = place + tokens.starts[i]
-                out[2, filled] = place + tokens.ends[i]
-                out[3, filled] = part + tokens.parts[i]
+                ids[filled] = tokens.ids[i]
+                places[0, filled] = place + tokens.starts[i]
+                places[1, filled] = place + tokens.ends[i]
+                places[2, filled] = part + tokens.parts[i]
                 filled += 1
             part += tokens.sizes[word]
             number += 1

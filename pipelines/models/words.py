@@ -116,13 +116,15 @@ class WordMemory:
     def _spans(self, found: Found) -> Iterator[TokenSpans]:
         filled = found.words[: found.ends[-1] if len(found.ends) else 0]
         sizes = np.diff(self._tokens.begins)  # tokens of each word
-        out = np.empty((4, int(sizes[filled].sum())), np.int32)
+        total = int(sizes[filled].sum())
+        # Apart, as ids are kept for longer.
+        ids, places = np.empty(total, np.int32), np.empty((3, total), np.int32)
         bounds = np.zeros(len(found.ends) + 1, np.int64)
-        lay_out(found, self._tokens, out, bounds)
-        ids, starts, ends, words = out
+        lay_out(found, self._tokens, ids, places, bounds)
+        starts, ends, words = places
         for a, b in pairwise(bounds.tolist()):
-            places = partial(TokenPlaces, starts[a:b], ends[a:b], words[a:b])
-            yield TokenSpans(ids[a:b], int(ends[b - 1]) if b > a else 0, places)
+            lie = partial(TokenPlaces, starts[a:b], ends[a:b], words[a:b])
+            yield TokenSpans(ids[a:b], int(ends[b - 1]) if b > a else 0, lie)
 
 
 def _kinds_of_bytes() -> UInt8:

@@ -17,7 +17,7 @@ from pipelines.core.audit import AuditPoint, CostModel, Probe
 from pipelines.core.columns import matrix
 from pipelines.core.protocols import Int64
 from pipelines.core.settings import AuditSettings
-from pipelines.core.sizing import IndexPlan
+from pipelines.core.sizing import CodecPlan
 from pipelines.core.units import FileRef, Unit
 from pipelines.core.version import Part, Shard
 from pipelines.corpus.queries import read_queries
@@ -42,7 +42,7 @@ class Index:
 
     parts: Sequence[Part]
     shards: Sequence[Shard]
-    plan: IndexPlan
+    plan: CodecPlan
     card: EncoderCard
 
 

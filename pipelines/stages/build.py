@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.core.columns import matrix
 from pipelines.core.protocols import Float32, Int64
-from pipelines.core.sizing import IndexPlan
+from pipelines.core.sizing import CodecPlan
 from pipelines.core.units import FileRef, Unit
 from pipelines.core.version import Codec, Part, Shard
 from pipelines.index.codec import code_error, train_codec
@@ -23,7 +23,7 @@ from pipelines.stages.workspace import Result, Workspace
 ERROR_ROWS = 4096
 
 
-def train(context: Context, parts: Sequence[Part], plan: IndexPlan) -> Codec | None:
+def train(context: Context, parts: Sequence[Part], plan: CodecPlan) -> Codec | None:
     """The trained, empty codec; None where the plan is exact search, which needs none."""
     if plan.kind == "exact":
         return None
@@ -71,7 +71,7 @@ class Train:
         use_threads(self.threads)
         refs = [FileRef.parse(ref) for ref in unit.spec["sample"]]
         vectors = matrix(read_sample(self.workspace, refs)["vector"])
-        codec = train_codec(vectors, IndexPlan(**unit.spec["plan"]))
+        codec = train_codec(vectors, CodecPlan(**unit.spec["plan"]))
         ref = self.workspace.write_content("codecs/{}.faiss", codec, rows=0)
         error = code_error(codec, vectors[:: _step(len(vectors))])
         return Result({"codec": ref}, {"rows": len(vectors)}, {"error": error})

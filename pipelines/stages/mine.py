@@ -1,8 +1,8 @@
 """mine: which (query, passage) pairs the teachers shall score, one query block a unit.
 
-The first documents of each ranking; judged positives that retrieval missed, with all their
-passages (the teachers' best one counts); and negatives drawn from the index and from other
-queries' positives.
+The first documents of each ranking, and judged positives behind them; positives that retrieval
+missed, with all their passages (the teachers' best one counts); and negatives drawn from the index
+and from other queries' positives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -138,10 +138,9 @@ def _read_pool(workspace: Workspace, refs: Sequence[Mapping[str, Any]]) -> pa.Ta
 
 def candidates(block: Block, settings: LabelSettings) -> pa.Table:
     """CANDIDATES of a block, by query, then origin, rank and place."""
-    near = block.hits.append_column("rank", pa.array(ranks(block.hits)))
-    near = near.filter(pc.less_equal(near["rank"], settings.depth))
     judged = block.judged.join(block.located, "doc_id", join_type="inner")
     positives = judged.filter(pc.greater_equal(judged["grade"], settings.min_grade))
+    near = _near(block.hits, positives, settings.depth)
     pieces = [_retrieved(block, near), _missed(positives, near)]
     known = _documents(near, judged)
     if settings.random_negatives:
@@ -151,6 +150,17 @@ def candidates(block: Block, settings: LabelSettings) -> pa.Table:
     table = pa.concat_tables(pieces)
     order = [(name, "ascending") for name in ("query", "origin", "rank", "part", "row")]
     return table.sort_by(order).combine_chunks()
+
+
+def _near(hits: pa.Table, positives: pa.Table, depth: int) -> pa.Table:
+    """The first `depth` hits of each query with their ranks, and those of its positives behind."""
+    rank = ranks(hits)
+    numbered = hits.select(["query", "doc_id"]).append_column("at", pa.array(np.arange(len(rank))))
+    pairs = positives.select(["query", "doc_id"])
+    relevant = numbered.join(pairs, ["query", "doc_id"], join_type="left semi")["at"].to_numpy()
+    kept = rank <= depth
+    kept[relevant] = True
+    return hits.append_column("rank", pa.array(rank)).filter(pa.array(kept))
 
 
 def _documents(near: pa.Table, judged: pa.Table) -> tuple[Int32, Int64]:
@@ -175,7 +185,7 @@ def _retrieved(block: Block, near: pa.Table) -> pa.Table:
 
 
 def _missed(positives: pa.Table, near: pa.Table) -> pa.Table:
-    """All passages of positives that are not among the first of their query's ranking."""
+    """All passages of positives that are not in their query's ranking."""
     known = near.select(["query", "doc_id"])
     found = positives.join(known, ["query", "doc_id"], join_type="left anti")
     lengths = found["rows"].to_numpy()

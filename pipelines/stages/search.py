@@ -52,7 +52,7 @@ def search(
     units = plan_search(version, blocks, how)
     pool = context.search_pool(len(units))
     queries = [block.vectors for block in blocks]
-    batch = QueryBatch(queries, version.encoder["dim"], context.settings.search.memory_mb << 20)
+    batch = SearchBatch(queries, version.encoder["dim"], context.settings.search.memory_mb << 20)
     make = partial(Search, context.workspace, index, batch)
     return run_stage(context, "search", units, [Step(make, pool)])
 
@@ -109,7 +109,7 @@ class Probed:
 
 
 @dataclass(frozen=True)
-class QueryBatch:
+class SearchBatch:
     """The queries of a run.
 
     Attributes:
@@ -126,7 +126,7 @@ class QueryBatch:
 class Search:
     """A shard → the best documents of every query in it, one file a query block."""
 
-    def __init__(self, workspace: Workspace, index: Workspace, batch: QueryBatch) -> None:
+    def __init__(self, workspace: Workspace, index: Workspace, batch: SearchBatch) -> None:
         use_faiss_threads(1)
         use_torch_threads(1)
         self._workspace = workspace

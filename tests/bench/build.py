@@ -19,7 +19,7 @@ import numpy as np
 
 from pipelines.core.protocols import Float32, Int64
 from pipelines.core.settings import EncoderSettings, IndexSettings
-from pipelines.core.sizing import IndexPlan, plan_index
+from pipelines.core.sizing import IndexPlan, plan_codec
 from pipelines.index.codec import train_codec
 from pipelines.index.shard import build_shard
 from pipelines.models.encoder import load_encoder
@@ -104,7 +104,7 @@ def _task(opq: bool) -> Task:
     np.random.default_rng(0).shuffle(vectors)
     queries, stored = vectors[:JUDGED], vectors[JUDGED:]
     _, nearest = faiss.knn(queries, stored, K, faiss.METRIC_INNER_PRODUCT)
-    plan = plan_index(IndexSettings(kind="ivfpq", nlist=NLIST, train_rows=TRAIN), ROWS, 384)
+    plan = plan_codec(IndexSettings(kind="ivfpq", nlist=NLIST, train_rows=TRAIN), ROWS, 384)
     return Task(stored, queries, nearest, replace(plan, opq=opq))
 
 

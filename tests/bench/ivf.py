@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from pipelines.core.protocols import Float32, Int64
-from pipelines.core.sizing import IndexPlan
+from pipelines.core.sizing import CodecPlan
 from pipelines.index.codec import train_codec
 from pipelines.index.shard import Shard, build_shard
 from pipelines.models.products import int8_product
@@ -27,8 +27,8 @@ from tests.bench.vectors import DIM, Collection, collection
 
 ROWS, QUERIES, K = 300_000, 16_384, 100
 NLIST, NPROBE, TRAIN, JUDGED = 1_024, 32, 80_000, 1_000
-PQ = IndexPlan("ivfpq", NLIST, pq_m=48, pq_bits=8, opq=False, train_rows=TRAIN, seed=0)
-SQ8 = IndexPlan("ivfsq8", NLIST, pq_m=DIM, pq_bits=8, opq=False, train_rows=TRAIN, seed=0)
+PQ = CodecPlan("ivfpq", NLIST, pq_m=48, pq_bits=8, opq=False, train_rows=TRAIN, seed=0)
+SQ8 = CodecPlan("ivfsq8", NLIST, pq_m=DIM, pq_bits=8, opq=False, train_rows=TRAIN, seed=0)
 FAST_SCAN = f"IVF{NLIST},PQ96x4fs,Refine(SQ8)"
 #: Recall that rounding may cost, where codes and lists are the same.
 TOLERANCE = 2e-3
@@ -90,7 +90,7 @@ def _prepared() -> tuple[Collection, Judge]:
     return made, Judge(nearest)
 
 
-def _shard(made: Collection, plan: IndexPlan) -> bytes:
+def _shard(made: Collection, plan: CodecPlan) -> bytes:
     codec = train_codec(made.stored[:TRAIN], plan)  # the vectors come in no order
     return build_shard(codec, [(np.arange(ROWS), made.stored)], "cpu")
 

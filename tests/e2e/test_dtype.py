@@ -7,12 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.core.settings import RerankerSettings
-from pipelines.core.version import Version
 from pipelines.models.card import read_reranker_card
-from pipelines.stages.publish import latest_version
-from pipelines.stages.workspace import Workspace
-from pipelines.storage.local import LocalStorage
-from tests.world import World, make_world, shardrank, versions, write_lines
+from tests.tiny_models import tiny_encoder
+from tests.world import World, latest, make_world, shardrank, versions, write_lines
 
 TYPES = {True: "bf16", False: "fp32"}
 
@@ -23,18 +20,12 @@ def world(tmp_path: Path, models: tuple[Path, Path]) -> World:
 
 
 def plan_on(machine: pytest.MonkeyPatch, multiplies: bool) -> None:
-    machine.setattr("pipelines.indexing.multiplies_bf16", lambda: multiplies)
+    machine.setattr("pipelines.settling.multiplies_bf16", lambda: multiplies)
 
 
 def add_document(world: World) -> None:
     lines = Path(world.corpus).read_text().splitlines()
     write_lines(Path(world.corpus), [*lines, {"_id": "new", "text": "one more"}])
-
-
-def latest(index: Path) -> Version:
-    found = latest_version(Workspace(LocalStorage(str(index))))
-    assert found
-    return found.version
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -77,12 +68,53 @@ def test_a_type_that_is_asked_for_is_another_index(
 def test_another_model_is_in_what_suits_the_machine(
     world: World, tmp_path: Path, inline: pytest.MonkeyPatch
 ) -> None:
-    index, moved = tmp_path / "index", tmp_path / "encoder"
+    index, other = tmp_path / "index", tiny_encoder(tmp_path / "other", "bert", dim=32)
     plan_on(inline, True)
     assert shardrank(*world.index(index, "encoder.dtype=int8")) == 0
     assert shardrank(*world.index(index)) == 0
     assert latest(index).encoder["dtype"] == "int8"
-    shutil.copytree(world.encoder, moved)
-    again = ("gate.reembed=true", f"encoder.model={moved}")
+    again = ("gate.reembed=true", f"encoder.model={other}")
     assert shardrank(*world.index(index, *again)) == 0
     assert latest(index).encoder["dtype"] == "bf16"
+
+
+def test_a_model_that_was_moved_is_the_same_one(
+    world: World, tmp_path: Path, inline: pytest.MonkeyPatch
+) -> None:
+    index, moved = tmp_path / "index", tmp_path / "moved"
+    first, moved_model = tmp_path / "first", f"encoder.model={moved}"
+    shutil.copytree(world.encoder, first)
+    plan_on(inline, False)
+    assert shardrank(*world.index(index, f"encoder.model={first}")) == 0
+    first.rename(moved)
+    plan_on(inline, True)
+    assert shardrank(*world.rank(index, tmp_path / "out", moved_model)) == 0
+    add_document(world)
+    assert shardrank(*world.index(index, moved_model)) == 0
+    version = latest(index)
+    assert (version.encoder["dtype"], version.changes["embedded"]) == ("fp32", 1)
+
+
+def test_a_first_run_goes_on_in_its_type_on_another_machine(
+    world: World, tmp_path: Path, inline: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "index"
+    plan_on(inline, True)
+    with inline.context() as patch:
+        patch.setattr("pipelines.indexing.assemble", _stop)
+        assert shardrank(*world.index(index)) != 0
+    embedded = units(index, "embed")
+    plan_on(inline, False)
+    assert shardrank(*world.index(index)) == 0
+    assert latest(index).encoder["dtype"] == "bf16"
+    assert units(index, "embed") == embedded
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def units(index: Path, stage: str) -> set[str]:
+    found = {path.name for path in (index / "units" / stage).glob("*.json")}
+    assert found
+    return found

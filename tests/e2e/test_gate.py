@@ -263,6 +263,7 @@ def test_a_damaged_latest_manifest_can_be_left(store: Store, said: Said) -> None
     assert store.night() == 2
     assert "its checksum is not that of its content" in said()
     assert shardrank("verify", str(store.index), "--version", "1") == 0
+    assert shardrank("verify", str(store.index), "--version", "0") == 2
     assert shardrank("versions", str(store.index)) == 0
     assert "its manifest is damaged" in said()
     assert shardrank("gc", str(store.index)) == 2

@@ -21,7 +21,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -
 def plan(world: World, corpus: str, settings: Settings) -> IndexPlan:
     """Of an index that is not there."""
     return plan_indexing(
-        corpus, Workspace(LocalStorage(str(world.root / "i"))), "snapshot", settings
+        corpus, Workspace(LocalStorage(f"{world.root}-index")), "snapshot", settings
     )
 
 

@@ -8,15 +8,15 @@ import pytest
 from pipelines.core.audit import CostModel, Probe, choose, depth_grid, probe_grid, recall_curve
 from pipelines.core.errors import InputError, SettingsError
 from pipelines.core.settings import IndexSettings
-from pipelines.core.sizing import IndexPlan, estimate, plan_index
+from pipelines.core.sizing import CodecPlan, estimate, plan_codec
 from pipelines.index.codec import _rotation, code_error, train_codec
 from pipelines.index.probe import probe_ranks
 from pipelines.index.shard import Shard, build_shard, use_threads
 from pipelines.models.products import int8_product
 
 DIM, ROWS = 16, 3000
-SCALAR = IndexPlan("ivfsq8", nlist=16, pq_m=16, pq_bits=8, opq=False, train_rows=ROWS, seed=3)
-PLAN = IndexPlan("ivfpq", nlist=16, pq_m=8, pq_bits=4, opq=True, train_rows=ROWS, seed=3)
+SCALAR = CodecPlan("ivfsq8", nlist=16, pq_m=16, pq_bits=8, opq=False, train_rows=ROWS, seed=3)
+PLAN = CodecPlan("ivfpq", nlist=16, pq_m=8, pq_bits=4, opq=True, train_rows=ROWS, seed=3)
 NONE = np.full(20, -1)
 
 
@@ -56,7 +56,7 @@ def blocks() -> Any:
 
 @pytest.mark.parametrize("plan", [PLAN, replace(PLAN, opq=False), SCALAR])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_training_gives_the_same_bytes_on_any_threads(plan: IndexPlan, threads: int) -> None:
+def test_training_gives_the_same_bytes_on_any_threads(plan: CodecPlan, threads: int) -> None:
     expected = train_codec(VECTORS, plan)
     use_threads(threads)
     assert train_codec(VECTORS, plan) == expected
@@ -86,7 +86,7 @@ def test_building_gives_the_same_bytes_on_any_threads(codec: bytes, shard_bytes:
 
 
 @pytest.mark.parametrize("plan", [PLAN, SCALAR])
-def test_sizes_are_as_estimated(plan: IndexPlan) -> None:
+def test_sizes_are_as_estimated(plan: CodecPlan) -> None:
     codec, sizes = train_codec(VECTORS, plan), estimate(plan, ROWS, DIM, 10**6)
     assert abs(len(codec) - sizes.codec) < 1000
     assert abs(len(build_shard(codec, blocks(), "cpu")) - sizes.shard) < 1000
@@ -105,7 +105,7 @@ def test_bad_samples_are_refused() -> None:
     with pytest.raises(InputError, match=r"1 of 3000 .* first 7"):
         train_codec(broken, PLAN)
     with pytest.raises(SettingsError, match="exact"):
-        train_codec(VECTORS, plan_index(IndexSettings(), 100, DIM))
+        train_codec(VECTORS, plan_codec(IndexSettings(), 100, DIM))
 
 
 def test_bad_blocks_are_refused(codec: bytes) -> None:
@@ -127,7 +127,7 @@ def test_a_codec_is_an_empty_shard(codec: bytes) -> None:
 
 
 @pytest.mark.parametrize("plan", [PLAN, replace(PLAN, opq=False), SCALAR])
-def test_searching_all_lists_finds_most_neighbours(plan: IndexPlan) -> None:
+def test_searching_all_lists_finds_most_neighbours(plan: CodecPlan) -> None:
     shard = Shard.load(build_shard(train_codec(VECTORS, plan), blocks(), "cpu"), int8_product)
     assert shard.size == ROWS
     wanted = np.argsort(-(VECTORS[:20] @ VECTORS.T), axis=1)[:, :10] * 2

@@ -17,7 +17,7 @@ HOUSE = (
         f"pipelines.{flow}"
         for flow in ("indexing", "ranking", "labelling", "compacting", "upkeep", "verifying")
     ),
-    ("pipelines.assembly", "pipelines.night"),
+    ("pipelines.assembly", "pipelines.night", "pipelines.settling"),
     ("pipelines.stages",),
     tuple(f"pipelines.{p}" for p in ("corpus", "models", "index", "storage", "report")),
     ("pipelines.core",),

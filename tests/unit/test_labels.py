@@ -97,11 +97,12 @@ def test_what_holds_of_all_chosen_pairs(scored: Scored, values: dict[str, Any]) 
     found = list(zip(chosen.positive.tolist(), chosen.negative.tolist(), strict=True))
     assert len(set(found)) == len(found), "no pair twice"
     drawn = (scored.origin == Origin.RANDOM) | (scored.origin == Origin.BATCH)
-    best = np.where(drawn, -np.inf, scored.score)
+    less = scored.judged & ~scored.positive  # judged, and not relevant
+    best = np.where(drawn | less, -np.inf, scored.score)
     if label.positives == "qrels":
         assert scored.positive[chosen.positive].all()
     for p in set(chosen.positive[~scored.positive[chosen.positive]].tolist()):
-        assert scored.score[p] == best[scored.query == scored.query[p]].max()
+        assert best[p] == best[scored.query == scored.query[p]].max() > -np.inf
     assert not scored.positive[chosen.negative].any()
     assert (scored.query[chosen.positive] == scored.query[chosen.negative]).all()
     mined = Counter(p for p, n in found if scored.origin[n] == Origin.RETRIEVED)

@@ -12,11 +12,11 @@ from pipelines.core.columns import vector_column
 from pipelines.core.errors import IntegrityError
 from pipelines.core.protocols import Float32
 from pipelines.core.schemas import passages_schema, vectors_schema
-from pipelines.core.sizing import IndexPlan, query_bytes
+from pipelines.core.sizing import CodecPlan, query_bytes
 from pipelines.core.units import FileRef, Unit
 from pipelines.index.codec import train_codec
 from pipelines.index.shard import build_shard
-from pipelines.stages.search import Effort, QueryBatch, Search
+from pipelines.stages.search import Effort, Search, SearchBatch
 from pipelines.stages.workspace import Result, Workspace
 from pipelines.storage.local import LocalStorage
 from tests.memory import peak_bytes
@@ -46,7 +46,7 @@ class Batch:
     queries: list[FileRef]
 
     def worker(self) -> Search:
-        return Search(self.workspace, self.workspace, QueryBatch(self.queries, DIM, 1 << 30))
+        return Search(self.workspace, self.workspace, SearchBatch(self.queries, DIM, 1 << 30))
 
     def run(self) -> Result:
         return self.worker()(self.unit, {})
@@ -93,7 +93,7 @@ def write_part(workspace: Workspace, number: int) -> dict[str, Any]:
 
 def write_shard(workspace: Workspace) -> FileRef:
     held = np.concatenate([vectors(ROWS, number) for number in range(PARTS)])
-    codec = train_codec(held, IndexPlan("ivfpq", 4, 4, 4, False, len(held), 0))
+    codec = train_codec(held, CodecPlan("ivfpq", 4, 4, 4, False, len(held), 0))
     shard = build_shard(codec, [(np.arange(len(held)), held)], "cpu")
     return workspace.write_content("shards/{}", shard, len(held))
 
@@ -184,6 +184,6 @@ def test_less_memory_reads_the_vectors_more_often(tmp_path: Path) -> None:
     whole, once = made.run(), made.reads("parts")
     assert once
     memory = 9 * query_bytes(K, 0, DIM)  # of 5, 9, 1, 7 and 7 queries: [5], [9], [1, 7] and [7]
-    small = Search(made.workspace, made.workspace, QueryBatch(made.queries, DIM, memory))
+    small = Search(made.workspace, made.workspace, SearchBatch(made.queries, DIM, memory))
     assert small(made.unit, {}) == whole
     assert made.reads("parts") - once == 4 * once

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+from jobs.settings import load_settings
 from pipelines.core.errors import SettingsError
 from pipelines.core.overrides import parse_settings
 
@@ -15,6 +18,36 @@ def test_none_is_spelled_with_or_without_blanks(none: str) -> None:
     tables = {"encoder": {"query_prompt": "query: "}}
     settings = parse_settings(tables, [f"encoder.query_prompt={none}"])
     assert settings.encoder.query_prompt is None
+
+
+def test_none_is_a_word_where_the_setting_has_one() -> None:
+    tables = {"label": {"curriculum": "score-gap"}}
+    assert parse_settings(tables, ["label.curriculum=none"]).label.curriculum == "none"
+    for override in ("search.k=none", "search.no=none", "no.k=none"):
+        with pytest.raises(SettingsError):
+            parse_settings({}, [override])
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("name", ["label.ceiling", "label.temperature", "gate.max_change"])
+def test_numbers_are_finite(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        parse_settings({}, [f"{name}={value}"])
+
+
+def test_folders_of_models_are_named_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers run elsewhere. A name that is a word stays one, even beside a folder called so."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("ce", "embedded", "retrieval"):
+        Path(name).mkdir()
+    names = ("encoder.model=ce", "reranker.model=embedded", "label.teachers=retrieval,ce,org/ce")
+    settings = load_settings(None, list(names))
+    folder = str(tmp_path / "ce")
+    assert (settings.encoder.model, settings.reranker.model) == (folder, "embedded")
+    assert settings.label.teachers == ("retrieval", folder, "org/ce")
+    assert not load_settings(None, []).encoder.model_fields_set
 
 
 def test_blanks_around_names_and_numbers_do_not_matter() -> None:

@@ -9,7 +9,7 @@ from pipelines.core.errors import SettingsError
 from pipelines.core.settings import IndexSettings
 from pipelines.core.sizing import (
     estimate,
-    plan_index,
+    plan_codec,
     plan_shards,
     queries_at_once,
     query_bytes,
@@ -19,17 +19,17 @@ from pipelines.core.sizing import (
 
 def test_auto_is_exact_up_to_the_limit_and_ivfpq_above() -> None:
     settings = IndexSettings(exact_below=20_000)
-    assert plan_index(settings, 20_000, 384).kind == "exact"
-    assert plan_index(settings, 20_001, 384).kind == "ivfpq"
-    assert plan_index(IndexSettings(kind="exact"), 10**9, 384).kind == "exact"
+    assert plan_codec(settings, 20_000, 384).kind == "exact"
+    assert plan_codec(settings, 20_001, 384).kind == "ivfpq"
+    assert plan_codec(IndexSettings(kind="exact"), 10**9, 384).kind == "exact"
 
 
 def test_a_million_passages_of_384() -> None:
-    plan = plan_index(IndexSettings(), 1_000_000, 384)
+    plan = plan_codec(IndexSettings(), 1_000_000, 384)
     assert (plan.nlist, plan.pq_m, plan.code_bytes, plan.train_rows) == (4096, 48, 48, 262_144)
     assert plan.opq
-    assert not plan_index(IndexSettings(bytes_per_vector=96), 1_000_000, 384).opq
-    assert plan_index(IndexSettings(), 10**9, 384) == plan  # lists are counted for one shard
+    assert not plan_codec(IndexSettings(bytes_per_vector=96), 1_000_000, 384).opq
+    assert plan_codec(IndexSettings(), 10**9, 384) == plan  # lists are counted for one shard
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_million_passages_of_384() -> None:
 )
 def test_refusals_name_the_numbers(settings: Any, passages: int, words: Any) -> None:
     with pytest.raises(SettingsError) as refused:
-        plan_index(IndexSettings(kind="ivfpq", **settings), passages, 384)
+        plan_codec(IndexSettings(kind="ivfpq", **settings), passages, 384)
     assert all(word in refused.value.message for word in words)
 
 
@@ -62,9 +62,9 @@ def test_misfits_are_refused_ahead(kind: Any, settings: Any, words: Any) -> None
 def test_scalar_codes_train_on_few_rows() -> None:
     """There is no k-means but that of the lists."""
     settings = IndexSettings(kind="ivfsq8", nlist=4)
-    assert plan_index(settings, 156, 384).train_rows == 156
+    assert plan_codec(settings, 156, 384).train_rows == 156
     with pytest.raises(SettingsError, match="ivfsq8 with 4 lists"):
-        plan_index(settings, 155, 384)
+        plan_codec(settings, 155, 384)
 
 
 def test_what_fits_or_is_not_used_passes() -> None:
@@ -81,7 +81,7 @@ def test_what_fits_or_is_not_used_passes() -> None:
 )
 def test_what_is_planned_can_be_trained(passages: int, dim: int, shard: int, budget: int) -> None:
     settings = IndexSettings(kind="ivfpq", bytes_per_vector=budget, shard_passages=shard)
-    plan = plan_index(settings, passages, dim)
+    plan = plan_codec(settings, passages, dim)
     assert dim % plan.pq_m == 0
     assert plan.code_bytes <= budget
     assert plan.nlist & (plan.nlist - 1) == 0
@@ -90,15 +90,15 @@ def test_what_is_planned_can_be_trained(passages: int, dim: int, shard: int, bud
 
 def test_estimates_of_a_small_plan() -> None:
     settings = IndexSettings(kind="ivfpq", nlist=64, pq_m=16, opq=True)
-    sizes = estimate(plan_index(settings, 12_000, 64), 12_000, 64, 10_000)
+    sizes = estimate(plan_codec(settings, 12_000, 64), 12_000, 64, 10_000)
     assert sizes.vectors == 12_000 * 64 * 2
     assert sizes.codec == (64 + 64 + 256) * 64 * 4
     assert sizes.shard == sizes.codec + 10_000 * (16 + 8)
     assert sizes.shards == 2
-    scalar = plan_index(IndexSettings(kind="ivfsq8", nlist=64), 12_000, 64)
+    scalar = plan_codec(IndexSettings(kind="ivfsq8", nlist=64), 12_000, 64)
     assert (scalar.code_bytes, scalar.opq, scalar.train_rows) == (64, False, 64 * 64)
     assert estimate(scalar, 12_000, 64, 10_000).codec == (64 + 2) * 64 * 4
-    exact = estimate(plan_index(IndexSettings(), 12_000, 64), 12_000, 64, 10_000, 4)
+    exact = estimate(plan_codec(IndexSettings(), 12_000, 64), 12_000, 64, 10_000, 4)
     assert (exact.vectors, exact.shard) == (12_000 * 64 * 4, 0)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipelines.core.sizing import (
     BYTES_PER_TOKEN,
     EXACT_SHARD_PASSAGES,
-    IndexPlan,
+    CodecPlan,
     Sizes,
     estimate,
     queries_at_once,
@@ -38,7 +38,7 @@ class Work:
         dim: components of a vector.
         component_bytes: of a stored vector: 2 for fp16, 4 for fp32.
         reranker: none where nothing is reranked.
-        index: from `plan_index`.
+        index: from `plan_codec`.
         shard_passages: passages in a shard, at most.
         part_size: passages in a part.
         slice_bytes: source text in one unit of reading.
@@ -61,7 +61,7 @@ class Work:
     component_bytes: int
     encoder: Model
     reranker: Model | None
-    index: IndexPlan
+    index: CodecPlan
     shard_passages: int
     part_size: int
     slice_bytes: int

@@ -48,12 +48,13 @@ class Chosen:
 
 def positives_of(scored: Scored, settings: LabelSettings) -> Bool:
     """bool[n]: judged relevant; or, as the settings say, also what the teachers put first of all
-    that was not drawn."""
+    that was neither drawn nor judged to be less."""
     if settings.positives == "qrels":
         return scored.positive
-    drawn = (scored.origin == Origin.RANDOM) | (scored.origin == Origin.BATCH)
-    score = np.where(drawn, np.float32(-np.inf), scored.score)
-    first = (rank_within(scored.query, score, scored.key) == 1) & ~drawn
+    out = (scored.origin == Origin.RANDOM) | (scored.origin == Origin.BATCH)
+    out |= scored.judged & ~scored.positive
+    score = np.where(out, np.float32(-np.inf), scored.score)
+    first = (rank_within(scored.query, score, scored.key) == 1) & ~out
     found: Bool = scored.positive | first
     return found
 

@@ -1,0 +1,84 @@
+"""Whether what is asked for is what an index has; what is not asked for comes from the index."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from pipelines.core.errors import SettingsError
+from pipelines.core.overrides import parse_settings
+from pipelines.core.settings import Settings
+from pipelines.core.stored import audit_settings, index_encoder, kept_encoder, kept_index
+from pipelines.core.version import Version
+
+#: What a version says of its settings.
+_STORED = SimpleNamespace(
+    encoder={
+        "settings": {"model": "org/other", "revision": "v2", "stored": "fp32", "pooling": "auto"},
+        "dtype": "int8",
+    },
+    index_settings={"kind": "ivfpq", "nlist": 64},
+    audit_settings={"target": 0.9, "k": 10},
+)
+VERSION = cast(Version, _STORED)
+
+
+def settings(*overrides: str) -> Settings:
+    return parse_settings({}, list(overrides))
+
+
+def test_nothing_asked_is_the_index_own() -> None:
+    asked = settings("encoder.batch_tokens=64", "index.device=cpu", "encoder.dtype=auto")
+    encoder, index = index_encoder(VERSION, asked.encoder), kept_index(VERSION, asked.index)
+    assert (encoder.model, encoder.revision, encoder.stored) == ("org/other", "v2", "fp32")
+    assert (encoder.dtype, encoder.batch_tokens) == ("int8", 64)
+    assert (index.kind, index.nlist, index.device) == ("ivfpq", 64, "cpu")
+    assert audit_settings(VERSION, settings().audit).k == 10
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("encoder.stored=fp16", "encoder.stored is 'fp32' there and 'fp16' here"),  # the default
+        ("encoder.pooling=mean", "encoder.pooling is 'auto' there"),
+        ("encoder.dtype=bf16", "encoder.dtype is 'int8' there"),
+    ],
+)
+def test_an_encoder_that_is_asked_for_must_agree(override: str, words: str) -> None:
+    for taken in (index_encoder, kept_encoder):
+        with pytest.raises(SettingsError, match=words):
+            taken(VERSION, settings(override).encoder)
+
+
+@pytest.mark.parametrize("agreeing", ["index.kind=auto", "index.kind=ivfpq", "index.nlist=64"])
+def test_an_index_that_is_asked_for_must_agree(agreeing: str) -> None:
+    assert kept_index(VERSION, settings(agreeing).index).nlist == 64
+    with pytest.raises(SettingsError, match=r"index\.nlist is 64 there and 32 here"):
+        kept_index(VERSION, settings(agreeing, "index.nlist=32").index)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "place"),
+    [
+        (("encoder.model=embedded",), ("embedded", None)),  # named, and so not the default
+        (("encoder.model=org/new",), ("org/new", None)),
+        (("encoder.model=org/new", "encoder.revision=v3"), ("org/new", "v3")),
+        (("encoder.model=org/other",), ("org/other", "v2")),
+        (("encoder.revision=v3",), ("org/other", "v3")),
+    ],
+)
+def test_a_model_may_be_elsewhere(overrides: tuple[str, ...], place: tuple[Any, ...]) -> None:
+    found = index_encoder(VERSION, settings(*overrides).encoder)
+    assert (found.model, found.revision) == place
+
+
+def test_work_without_a_model_takes_no_other() -> None:
+    with pytest.raises(SettingsError, match=r"encoder\.model is 'org/other' there"):
+        kept_encoder(VERSION, settings("encoder.model=embedded").encoder)
+    assert kept_encoder(VERSION, settings("encoder.model=org/other").encoder).revision == "v2"
+
+
+def test_an_audit_is_stricter_where_it_is_asked_to_be() -> None:
+    """Though .95 and 100 are the defaults."""
+    found = audit_settings(VERSION, settings("audit.target=0.95", "audit.k=100").audit)
+    assert (found.target, found.k) == (0.95, 100)
