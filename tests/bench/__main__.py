@@ -39,6 +39,7 @@ from tests.bench import (
 from tests.bench.bounds import Bound, bounds_table
 from tests.bench.chart import write_chart
 from tests.bench.harness import Benchmark, Outcome, measure
+from tests.bench.machine import machine
 from tests.bench.show import table, write_json, write_markdown
 
 PEERS = ("torch", "transformers", "sentence-transformers", "faiss-cpu", "numpy", "pandas")
@@ -70,9 +71,11 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> None:
     outcomes: list[Outcome] = []
     bounds: list[Bound] = []
 
+    about = _about(arguments.rounds)
+
     def write() -> None:
         path = arguments.folder / "bench.json"
-        write_json(path, outcomes, bounds, _about(arguments.rounds))
+        write_json(path, outcomes, bounds, about)
         write_markdown(path.with_suffix(".md"), json.loads(path.read_text("utf-8")))
 
     for make in _builds(arguments, folder):
@@ -132,8 +135,7 @@ def _about(rounds: int) -> dict[str, Any]:
         "date": date.today().isoformat(),
         "shardrank": __version__,
         "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
+        **machine(),
         "rounds": rounds,
         "versions": {name: version(name) for name in PEERS},
     }

@@ -19,7 +19,7 @@ import numpy as np
 
 from pipelines.core.protocols import Float32, Int64
 from pipelines.core.settings import EncoderSettings, IndexSettings
-from pipelines.core.sizing import IndexPlan, plan_codec
+from pipelines.core.sizing import CodecPlan, plan_codec
 from pipelines.index.codec import train_codec
 from pipelines.index.shard import build_shard
 from pipelines.models.encoder import load_encoder
@@ -44,7 +44,7 @@ class Task:
     stored: Float32
     queries: Float32
     nearest: Int64
-    plan: IndexPlan
+    plan: CodecPlan
 
     def recall(self, index: faiss.Index) -> float:
         """Share of the 100 nearest that the codes alone find at 32 lists."""

@@ -50,8 +50,17 @@ def write_json(
 
 
 def write_markdown(path: Path, measured: Mapping[str, Any]) -> None:
-    """What bench.json holds, as the tables of the README: of the duels, and of the bounds."""
-    path.write_text(f"{_duels(measured)}\n\n{_bounds(measured)}\n", "utf-8")
+    """What bench.json holds, as the README has it: the machine, and tables of duels and bounds."""
+    pieces = (_machine(measured), _duels(measured), _bounds(measured))
+    path.write_text("\n\n".join(pieces) + "\n", "utf-8")
+
+
+def _machine(measured: Mapping[str, Any]) -> str:
+    rates = ", ".join(f"{kind} {rate:,}" for kind, rate in measured["peaks"].items())
+    return (
+        f"{measured['date']}, {measured['cpu']}, {measured['cores']} cores; products on one core, "
+        f"10⁹ operations a second: {rates}."
+    )
 
 
 def _duels(measured: Mapping[str, Any]) -> str:

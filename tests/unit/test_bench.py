@@ -126,11 +126,14 @@ def test_the_readmes_tables_come_from_the_json(tmp_path: Path) -> None:
     speeds = [Speed("ours", [0.1], 0.1, 1234.5, 0.0), Speed("theirs", [1.25], 1.25, 98.76, 0.0)]
     outcome = Outcome("work", "rows", 123, 2, speeds, [Ratio(duel, 12.5, 12.0, 13.0)])
     bounds = [Bound("start", "s", [0.5], 1.0), Bound("loss", "", [0.0012], 0.003)]
-    write_json(tmp_path / "bench.json", [outcome], bounds, {})
+    about = {"date": "2026-11-26", "cpu": "A CPU", "cores": 2, "peaks": {"fp32": 100, "int8": 1000}}
+    write_json(tmp_path / "bench.json", [outcome], bounds, about)
     write_markdown(tmp_path / "bench.md", json.loads((tmp_path / "bench.json").read_text()))
     rows = (tmp_path / "bench.md").read_text().splitlines()
     wanted = "| work, rows/s | ours: 1,230 | theirs: 98.8 | **12.50** (12.00 to 13.00) | 1 | 1.5 |"
-    assert rows[2] == wanted
+    assert rows[0].startswith("2026-11-26, A CPU, 2 cores; ")
+    assert rows[0].endswith("fp32 100, int8 1,000.")
+    assert rows[4] == wanted
     assert rows[-2:] == ["| start | 0.50 s | 1 s |", "| loss | 0.0012 | 0.003 |"]
 
 
