@@ -6,7 +6,6 @@ from typing import Any
 
 from jobs.console import ConsoleReporter, console
 from pipelines.core.settings import Settings
-from pipelines.label_reporting import write_label_report
 from pipelines.labelling import LabelPlan, label, plan_labelling
 from pipelines.stages.cluster import connect
 from pipelines.stages.deliver_labels import claim_labels, deliver_labels
@@ -35,10 +34,12 @@ def run(job: LabelJob, settings: Settings, verbose: bool) -> None:
     workspace = open_workspace(job.labels, settings)
     with (
         workspace.storage.lock("runs/lock"),
-        connect(settings.cluster, verbose) as resources,
+        connect(settings.cluster, verbose, meanwhile="pipelines.report.labels") as resources,
         ConsoleReporter() as reporter,
     ):
         context = Context(workspace, plan.run, settings, resources, reporter)
+        from pipelines.label_reporting import write_label_report  # matplotlib; see `meanwhile`
+
         context.refuse_impossible()
         claim_labels(workspace, about(plan), plan.form, plan.run, job.overwrite)
         labelled = label(context, plan)

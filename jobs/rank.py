@@ -9,7 +9,6 @@ from jobs.console import ConsoleReporter, console
 from pipelines.core.fingerprint import fingerprint
 from pipelines.core.settings import Settings
 from pipelines.ranking import Ranked, RankPlan, plan_ranking, rank
-from pipelines.reporting import Finished, write_report
 from pipelines.stages.cluster import connect
 from pipelines.stages.deliver import RANKED, claim, deliver
 from pipelines.stages.runner import Context
@@ -34,7 +33,7 @@ def run(job: RankJob, settings: Settings, verbose: bool) -> None:
     workspace = open_workspace(job.out, settings)
     with (
         workspace.storage.lock("lock"),
-        connect(settings.cluster, verbose) as resources,
+        connect(settings.cluster, verbose, meanwhile="pipelines.report.page") as resources,
         ConsoleReporter() as reporter,
     ):
         context = Context(workspace, plan.run, plan.settings, resources, reporter)
@@ -45,6 +44,8 @@ def run(job: RankJob, settings: Settings, verbose: bool) -> None:
 
 
 def _run(context: Context, plan: RankPlan) -> dict[str, dict[str, float]] | None:
+    from pipelines.reporting import Finished, write_report  # matplotlib; see `meanwhile`
+
     ranked = rank(context, plan)
     # Apart from the manifest, which is the same wherever the index lies.
     context.workspace.write_json("origin.json", {"index": plan.index.storage.root})

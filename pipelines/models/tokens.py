@@ -22,8 +22,8 @@ from pipelines.core.fingerprint import fingerprint
 from pipelines.core.protocols import Int32, TokenPlaces, TokenSpans
 from pipelines.models.layout import Layout, read_layout
 
-#: Characters from which on a call is worth the loading of machine code.
-_WORTH_REMEMBERING = 1 << 15
+#: Characters from which on it is worth half a second to load machine code.
+_WORTH_REMEMBERING = 1 << 20
 
 if TYPE_CHECKING:
     from pipelines.models.words import WordMemory
@@ -57,6 +57,7 @@ class FastTokeniser:
         backend.no_padding()
         self._backend = backend
         self._single = _probe_single(backend)
+        self._seen = 0  # characters
 
     @cached_property
     def fingerprint(self) -> str:
@@ -75,7 +76,8 @@ class FastTokeniser:
 
     def encode(self, texts: Sequence[str]) -> list[TokenSpans]:
         """Ids, character spans and word numbers of each text, without special tokens."""
-        if sum(map(len, texts)) < _WORTH_REMEMBERING or self._words is None:
+        self._seen += sum(map(len, texts))
+        if self._seen < _WORTH_REMEMBERING or self._words is None:
             return self._ask(texts)
         spans = self._words.encode(texts)
         rest = iter(self._ask([t for t, s in zip(texts, spans, strict=True) if s is None]))

@@ -21,9 +21,6 @@ from pipelines.core.sizing import CodecPlan
 from pipelines.core.units import FileRef, Unit
 from pipelines.core.version import Part, Shard
 from pipelines.corpus.queries import read_queries
-from pipelines.index.probe import exact_neighbours, probe_ranks
-from pipelines.index.shard import Shard as LoadedShard
-from pipelines.index.shard import use_threads as use_faiss_threads
 from pipelines.models.card import EncoderCard
 from pipelines.models.products import int8_product
 from pipelines.models.threads import use_threads as use_torch_threads
@@ -109,6 +106,11 @@ class Audit:
     workspace: Workspace
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
+        # These bring faiss and numba.
+        from pipelines.index.probe import exact_neighbours, probe_ranks
+        from pipelines.index.shard import Shard as LoadedShard
+        from pipelines.index.shard import use_threads as use_faiss_threads
+
         use_faiss_threads(1)
         use_torch_threads(1)
         spec, read = unit.spec, self.workspace.read_table

@@ -11,8 +11,6 @@ from pipelines.core.protocols import Float32, Int64
 from pipelines.core.sizing import CodecPlan
 from pipelines.core.units import FileRef, Unit
 from pipelines.core.version import Codec, Part, Shard
-from pipelines.index.codec import code_error, train_codec
-from pipelines.index.shard import build_shard, use_threads
 from pipelines.stages.blocks import load_blocks, offsets, part_spec, searchable
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sample import Draw, read_sample, sample
@@ -68,6 +66,9 @@ class Train:
     threads: int
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
+        from pipelines.index.codec import code_error, train_codec  # brings faiss
+        from pipelines.index.shard import use_threads
+
         use_threads(self.threads)
         refs = [FileRef.parse(ref) for ref in unit.spec["sample"]]
         vectors = matrix(read_sample(self.workspace, refs)["vector"])
@@ -85,6 +86,9 @@ class Build:
     device: str
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
+        from pipelines.index.codec import code_error  # brings faiss and numba
+        from pipelines.index.shard import build_shard, use_threads
+
         use_threads(1)
         codec = self.workspace.storage.read_checked(FileRef.parse(unit.spec["codec"]))
         parts = unit.spec["parts"]

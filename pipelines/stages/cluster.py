@@ -4,7 +4,9 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from tempfile import TemporaryFile
+from threading import Thread
 from typing import Any
 
 # Read when Ray is imported or started, so set before both.
@@ -23,8 +25,16 @@ from pipelines.core.settings import ClusterSettings
 
 
 @contextmanager
-def connect(settings: ClusterSettings, verbose: bool = False) -> Iterator[Resources]:
+def connect(
+    settings: ClusterSettings, verbose: bool = False, meanwhile: str | None = None
+) -> Iterator[Resources]:
     """Start or join Ray; yields what it has. Ray is left running only if it was joined.
+
+    Args:
+        settings: which Ray.
+        verbose: say what Ray says.
+        meanwhile: a module that is imported while Ray starts, which is mostly waiting. It must not
+            import Ray.
 
     Raises:
         RunFailed: no Ray could be started or reached.
@@ -33,7 +43,11 @@ def connect(settings: ClusterSettings, verbose: bool = False) -> Iterator[Resour
         yield resources()
         return
     _quieten(verbose)
+    if meanwhile:
+        Thread(target=import_module, args=[meanwhile]).start()
     _start(settings, verbose)
+    if not settings.address:
+        _end_autoscaler()
     try:
         yield resources()
     finally:
@@ -76,6 +90,15 @@ def _start(settings: ClusterSettings, verbose: bool) -> None:
         raise RunFailed(
             f"Ray could not be reached or started {where}: {error}", "Check cluster.address."
         ) from error
+
+
+def _end_autoscaler() -> None:
+    """One machine cannot grow; and of all processes of Ray's this one does not end when it is told
+    to, so that stopping Ray would wait for it for a second."""
+    node: Any = ray._private.worker._global_node
+    for started in node.all_processes.get("monitor", []) if node else []:
+        started.process.kill()
+        started.process.wait()
 
 
 @contextmanager

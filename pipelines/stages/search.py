@@ -21,9 +21,6 @@ from pipelines.core.topk import split
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.core.version import Version
 from pipelines.index.exact import sweep_topk
-from pipelines.index.refine import refine
-from pipelines.index.shard import Shard
-from pipelines.index.shard import use_threads as use_faiss_threads
 from pipelines.models.products import int8_product
 from pipelines.models.threads import use_threads as use_torch_threads
 from pipelines.stages.blocks import live_positions, load_blocks, offsets, part_spec
@@ -97,11 +94,17 @@ class Probed:
     """A shard in memory: it is probed, and what is found is refined (protocol: Opened)."""
 
     def __init__(self, index: Workspace, parts: Parts, how: Effort, shard: FileRef) -> None:
+        from pipelines.index.shard import Shard, use_threads  # brings faiss and numba
+
+        use_threads(1)
+        use_torch_threads(1)
         self._index, self._parts, self._how = index, parts, how
         self._shard = Shard.load(index.storage.read_checked(shard), int8_product)
         self._live = live_positions(index, parts)
 
     def hits(self, queries: Float32, starts: Sequence[int]) -> Iterator[pa.Table]:
+        from pipelines.index.refine import refine  # brings numba
+
         how, blocks = self._how, load_blocks(self._index, self._parts)
         positions = self._shard.search(queries, how.nprobe, how.depth, self._live)
         found = refine(queries, positions, blocks, offsets(self._parts))
@@ -127,8 +130,6 @@ class Search:
     """A shard → the best documents of every query in it, one file a query block."""
 
     def __init__(self, workspace: Workspace, index: Workspace, batch: SearchBatch) -> None:
-        use_faiss_threads(1)
-        use_torch_threads(1)
         self._workspace = workspace
         self._index = index
         self._batch = batch

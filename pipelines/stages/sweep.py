@@ -31,9 +31,9 @@ Worker = Callable[[Unit, Tables], Tables | Result]
 class Step:
     """One step of a stage. `make` builds the worker where it runs: once an actor, or once a task.
 
-    With a pool the step runs on actors, or on tasks like them where no actor would see a second
-    unit; without, on tasks that hold `cpus` CPUs each: a whole one where the task computes, a
-    fraction where it only reads or writes for a model.
+    With a pool the step runs on actors, or on a task like them where there is but one unit;
+    without, on tasks that hold `cpus` CPUs each: a whole one where the task computes, a fraction
+    where it only reads or writes for a model.
     """
 
     make: Callable[[], Worker]
@@ -81,9 +81,10 @@ def _in_flight(pool: Pool, units: int) -> int:
 
 
 def _serves_once(pool: Pool, units: int) -> bool:
-    """Whether tasks do as well as the pool: they run in processes that there are already, one of
-    which may have loaded the libraries. One that is done would keep a GPU's memory, though."""
-    return units <= pool.actors and not pool.gpus
+    """Whether a task does as well as the pool: it runs in a process that there is already, which
+    may have loaded the libraries. One that is done would keep a GPU's memory, though; and of tasks
+    that are a whole pool's, Ray Data runs one after another, as it keeps CPUs for other steps."""
+    return units == 1 and not pool.gpus
 
 
 def _apply(
