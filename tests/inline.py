@@ -31,7 +31,9 @@ def sweep(
 
 
 @contextmanager
-def connect(settings: ClusterSettings, verbose: bool = False) -> Iterator[Resources]:
+def connect(
+    settings: ClusterSettings, verbose: bool = False, meanwhile: str | None = None
+) -> Iterator[Resources]:
     """A cluster of as many CPUs as the settings ask for (2 where they do not say)."""
     yield Resources(settings.cpus or 2)
 

@@ -283,9 +283,11 @@ def test_compaction_keeps_the_audits_settings(store: Store) -> None:
 def test_a_codec_that_was_sabotaged(world: World, tmp_path: Path, said: Said) -> None:
     """Lists and codes learned from noise find little; the audit says so."""
 
+    train = codec.train_codec
+
     def noise(sample: Float32, plan: Any) -> bytes:
         rng = np.random.default_rng(0)
-        return codec.train_codec(rng.standard_normal(sample.shape).astype(np.float32), plan)
+        return train(rng.standard_normal(sample.shape).astype(np.float32), plan)
 
     store = Store(world, tmp_path)
     store.add(450)
