@@ -1,14 +1,13 @@
 """Attention within inputs that stand one after another (Vaswani et al. 2017, arXiv:1706.03762)."""
 
-from functools import cache
-from importlib.util import find_spec
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
+from pipelines.models.attention_bf16 import attend_in_bf16, attends_in_bf16
 from pipelines.models.batch import Batch
-from pipelines.models.machine import multiplies_bf16
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
@@ -22,15 +21,14 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tenso
     Returns:
         As queries, with the heads side by side: [t or b, heads · d].
     """
-    way = _varlen if _flashes(queries) else _grouped
-    return way(queries, keys, values, batch).flatten(1)
+    return _way(queries)(queries, keys, values, batch).flatten(1)
 
 
-@cache
-def attends_in_bf16() -> bool:
-    """Whether bf16 is the way to attend on this CPU: it multiplies that, and there is numba for
-    the softmax, which the bare machine of a GPU may lack."""
-    return find_spec("numba") is not None and multiplies_bf16()
+def _way(queries: Tensor) -> Callable[[Tensor, Tensor, Tensor, Batch], Tensor]:
+    if _flashes(queries):
+        return _varlen
+    short = queries.device.type == "cpu" and queries.dtype == torch.bfloat16
+    return attend_in_bf16 if short and attends_in_bf16() else _grouped
 
 
 def _flashes(queries: Tensor) -> bool:
@@ -62,8 +60,6 @@ def _grouped(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Ten
     """Inputs of one length together, group by group."""
     found = torch.empty_like(queries)
     heads, width = keys.shape[1:]
-    short = queries.device.type == "cpu" and queries.dtype == torch.bfloat16 and attends_in_bf16()
-    one_length = _in_bf16 if short else scaled_dot_product_attention
     token = query = 0
     for count, length in batch.groups:
         asked = 1 if len(queries) != len(keys) else length
@@ -72,35 +68,6 @@ def _grouped(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Ten
         q = queries[mine].view(count, asked, heads, width).transpose(1, 2)
         k, v = (x[theirs].view(count, length, heads, width).transpose(1, 2) for x in (keys, values))
         out = found[mine].view(count, asked, heads, width)
-        out.copy_(one_length(q, k, v).transpose(1, 2))
+        out.copy_(scaled_dot_product_attention(q, k, v).transpose(1, 2))
         token, query = theirs.stop, mine.stop
     return found
-
-
-def _in_bf16(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """As `scaled_dot_product_attention`, on a CPU.
-
-    Each shape of a product costs half a millisecond and a quarter of a megabyte once. So that few
-    occur, there are 2^i inputs in each, and lengths are multiples of `LANES`.
-    """
-    powers = [1 << bit for bit in range(len(keys).bit_length()) if len(keys) >> bit & 1]
-    pieces = zip(*(torch.split(x, powers) for x in (queries, keys, values)), strict=True)
-    return torch.cat([_padded(*piece) for piece in pieces])
-
-
-def _padded(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Two batched products in bf16; the softmax between them is compiled."""
-    from pipelines.models.softmax import LANES, softmax_rows  # numba: see `attends_in_bf16`
-
-    inputs, heads, length, width = keys.shape
-    asked = queries.shape[2]
-    q = _lengthened(queries, LANES if asked > 1 else 1)
-    k, v = _lengthened(keys, LANES), _lengthened(values, LANES)
-    weights = torch.bmm(q, k.transpose(1, 2))
-    softmax_rows(weights.view(torch.uint16).flatten(0, 1).numpy(), length, width**-0.5)
-    return torch.bmm(weights, v).view(inputs, heads, -1, width)[:, :, :asked]
-
-
-def _lengthened(x: Tensor, unit: int) -> Tensor:
-    """[n, heads, length, d] → [n · heads, a multiple of `unit`, d], with zeros behind."""
-    return pad(x, (0, 0, 0, -x.shape[2] % unit)).flatten(0, 1)

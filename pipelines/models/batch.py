@@ -9,6 +9,26 @@ from torch import Tensor
 
 from pipelines.core.protocols import Int64
 
+#: What the lengths of blocks are multiples of: numbers in a vector register of 512 bits.
+_LANES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """2^i neighbouring inputs that are computed at one length.
+
+    Attributes:
+        inputs: which of the batch they are.
+        begins: int64[n] on the CPU, the first token of each.
+        sizes: int64[n] on the CPU, tokens of each.
+        length: the largest of these, rounded up to a multiple of 16.
+    """
+
+    inputs: slice
+    begins: Int64
+    sizes: Int64
+    length: int
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -59,6 +79,20 @@ class Batch:
         starts = np.flatnonzero(np.r_[True, self.sizes[1:] != self.sizes[:-1]])
         counts = np.diff(np.append(starts, len(self.sizes)))
         return [(int(n), int(self.sizes[at])) for n, at in zip(counts, starts, strict=True)]
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """Inputs whose lengths round up to one multiple of 16, by powers of two, in order."""
+        begins = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+        lengths = self.sizes + -self.sizes % _LANES
+        changes = [*(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
+        blocks, first = [], 0
+        for end in changes:
+            while first < end:
+                mine = slice(first, first + (1 << (end - first).bit_length() - 1))
+                blocks.append(Block(mine, begins[mine], self.sizes[mine], int(lengths[first])))
+                first = mine.stop
+        return blocks
 
     @property
     def longest(self) -> int:

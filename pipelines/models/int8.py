@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pipelines.core.protocols import Float32, Int8, Int32
-from pipelines.models.attention import attends_in_bf16
+from pipelines.models.attention_bf16 import attends_in_bf16
 from pipelines.models.kernels import (
     expand,
     expand_bf16,

@@ -1,13 +1,14 @@
-"""Softmax over rows of bf16, as machine code: torch's own takes longer than both its products."""
+"""The loops around attention's products, as machine code.
+
+The softmax is over rows of bf16: torch's own takes longer than both products.
+"""
 
 import numpy as np
 
 from pipelines.core.compiled import compiled, compiled_sum
-from pipelines.core.protocols import Float32, Int32, UInt16
+from pipelines.core.protocols import Float32, Int32, Int64, UInt16
 from pipelines.models.bf16 import narrow, widen
 
-#: Numbers that a vector register of 512 bits holds: rows are padded to a multiple.
-LANES = 16
 #: Rows that are worked on together, in a core's innermost cache.
 _ROWS = 8
 #: A float's bits without its sign compare as integers do.
@@ -16,14 +17,47 @@ _LOWEST = -(2**31)
 
 
 @compiled
-def softmax_rows(x: UInt16, length: int, scale: float) -> None:
-    """Each row becomes softmax(row · scale) of its first `length` numbers, and 0 after them.
+def spread(x: Int64, begins: Int64, sizes: Int64, out: Int64) -> None:
+    """Tokens of inputs that stand one after another → the heads of each input, one length for all.
+
+    Args:
+        x: [t, heads, w] of some tokens.
+        begins: int64[n], the first token of each input.
+        sizes: int64[n], how many it has.
+        out: [n, heads, length, w], filled; 0 behind an input's tokens.
+    """
+    for number in range(len(sizes)):
+        begin, size = begins[number], sizes[number]
+        for head in range(x.shape[1]):
+            mine = out[number, head]
+            for token in range(size):
+                for i in range(x.shape[2]):
+                    mine[token, i] = x[begin + token, head, i]
+            mine[size:] = 0
+
+
+@compiled
+def gather(x: Int64, begins: Int64, sizes: Int64, out: Int64) -> None:
+    """The way back: x [n, heads, length, w] into out [t, heads, w]; see `spread`."""
+    for number in range(len(sizes)):
+        begin = begins[number]
+        for token in range(sizes[number]):
+            for head in range(out.shape[1]):
+                for i in range(out.shape[2]):
+                    out[begin + token, head, i] = x[number, head, token, i]
+
+
+@compiled
+def softmax_rows(x: UInt16, lengths: Int64, each: int, scale: float) -> None:
+    """Each row becomes softmax(row · scale) of its first numbers, and 0 after them.
 
     Sums are in float32; exp is off by 4e-5 of itself, where bf16 rounds by 2e-3.
 
     Args:
-        x: the bits of bf16[n, p], contiguous, p a multiple of `LANES`; overwritten.
-        length: at most p; what stands after it is ignored.
+        x: the bits of bf16[n · each, p], contiguous; overwritten.
+        lengths: int64[n], each at most p, for as many groups of rows; what stands after so many
+            numbers is ignored.
+        each: rows of a group.
         scale: positive.
     """
     width = x.shape[1]
@@ -39,7 +73,7 @@ def softmax_rows(x: UInt16, length: int, scale: float) -> None:
         widen(flat_mine, flat_bits)
         for number in range(len(mine)):
             row = rows[number]
-            for i in range(length, width):
+            for i in range(lengths[(begin + number) // each], width):
                 row[i] = -np.inf
             highest_bits[number] = most(bits[number])
             shift(row, factor, highest[number] * factor)
