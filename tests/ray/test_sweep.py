@@ -1,7 +1,9 @@
 """sweep and run_stage on Ray: what a failing unit, worker or actor does to the others."""
 
 import os
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from pipelines.core.errors import InputError, RunFailed
 from pipelines.core.overrides import parse_settings
-from pipelines.core.pools import ACTOR_CPUS, Pool, Resources
+from pipelines.core.pools import ACTOR_CPUS, TASK_CPUS, Pool, Resources
 from pipelines.core.settings import Settings
 from pipelines.core.units import Done, Unit
 from pipelines.stages.runner import Context, run_stage
@@ -89,6 +91,22 @@ class Dying:
         return self._write(unit, tables)
 
 
+class Meeting:
+    """A middle step that waits until all units of the stage are being worked on."""
+
+    def __init__(self, folder: Path, units: int) -> None:
+        self._folder = folder
+        self._units = units
+
+    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+        (self._folder / unit.id).touch()
+        for _ in range(400):
+            if len(list(self._folder.iterdir())) == self._units:
+                return tables
+            time.sleep(0.1)
+        raise TimeoutError("the other units wait for this one")
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(LocalStorage(str(tmp_path / "workspace")))
@@ -155,6 +173,15 @@ def test_an_actor_that_dies_is_replaced(workspace: Workspace, tmp_path: Path) ->
     assert numbers(workspace, dones) == list(range(4))
     # Whether unit 0 is done again depends on whether its row came back before the process died.
     assert dones[1].facts["process"] != int(flag.read_text())
+
+
+def test_as_many_units_as_actors_are_worked_on_at_once(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "here").mkdir()
+    meet = Step(partial(Meeting, tmp_path / "here", 2), replace(POOL, actors=2))
+    steps = [Step(Double, cpus=TASK_CPUS), meet, Step(partial(Write, workspace), cpus=TASK_CPUS)]
+    assert numbers(workspace, run_stage(context(workspace), "try", units(2), steps)) == [0, 2]
 
 
 def test_a_unit_that_always_kills_its_actor_ends_the_run(workspace: Workspace) -> None:
