@@ -11,36 +11,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipelines.models.batch import Batch
+from pipelines.models.batch import Batch, Block
 from pipelines.models.machine import multiplies_bf16
 
 
 @cache
 def attends_in_bf16() -> bool:
     """Whether bf16 is the way to attend on this CPU: it multiplies that, and there is numba for
-    the softmax, which the bare machine of a GPU may lack."""
+    the loops around, which the bare machine of a GPU may lack."""
     return find_spec("numba") is not None and multiplies_bf16()
 
 
 def attend_in_bf16(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
     """As `pipelines.models.attention.attend`, of bf16 on a CPU: [t or b, heads, d]."""
-    from pipelines.models.attention_kernels import gather, softmax_rows
+    from pipelines.models.attention_kernels import gather  # numba: see `attends_in_bf16`
 
-    heads, width = keys.shape[1:]
     found = torch.empty(queries.shape, dtype=torch.bfloat16)
     firsts = len(queries) != len(keys)
     for block in batch.blocks:
-        k, v = (_spread(x, block.begins, block.sizes, block.length) for x in (keys, values))
-        asked = 1 if firsts else block.length
-        q = (
-            queries[block.inputs].reshape(-1, 1, width)
-            if firsts
-            else _spread(queries, block.begins, block.sizes, block.length)
-        )
-        weights = torch.bmm(q, k.transpose(1, 2))
-        bits = weights.view(torch.uint16).flatten(0, 1).numpy()
-        softmax_rows(bits, block.sizes, heads * asked, width**-0.5)
-        out = torch.bmm(weights, v).view(-1, heads, asked, width)
+        k, v = _spread(keys, block), _spread(values, block)
+        q = _first(queries, block) if firsts else _spread(queries, block)
+        out = torch.bmm(_weights(q, k, block), v).view(len(block.sizes), -1, *q.shape[1:])
         if firsts:
             found[block.inputs] = out[:, :, 0]
         else:
@@ -48,12 +39,27 @@ def attend_in_bf16(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) 
     return found
 
 
-def _spread(x: Tensor, begins: Any, sizes: Any, length: int) -> Tensor:
-    """[t, heads, d] → [inputs · heads, length, d]: an input's tokens, then zeros."""
+def _weights(queries: Tensor, keys: Tensor, block: Block) -> Tensor:
+    """bf16[inputs · heads, asked, length]: what each query takes of each token."""
+    from pipelines.models.attention_kernels import softmax_rows  # numba: see `attends_in_bf16`
+
+    found = torch.bmm(queries, keys.transpose(1, 2))
+    rows = found.view(torch.uint16).flatten(0, 1).numpy()
+    softmax_rows(rows, block.sizes, len(rows) // len(block.sizes), queries.shape[2] ** -0.5)
+    return found
+
+
+def _first(queries: Tensor, block: Block) -> Tensor:
+    """[b, heads, d] of one token an input → [inputs · heads, 1, d] of the block's."""
+    return queries[block.inputs].flatten(0, 1).unsqueeze(1)
+
+
+def _spread(x: Tensor, block: Block) -> Tensor:
+    """[t, heads, d] → [inputs · heads, length, d] of the block: its inputs' tokens, then zeros."""
     from pipelines.models.attention_kernels import spread  # numba: see `attends_in_bf16`
 
-    out = torch.empty((len(sizes), x.shape[1], length, x.shape[2]), dtype=x.dtype)
-    spread(_words(x), begins, sizes, _words(out))
+    out = torch.empty((len(block.sizes), x.shape[1], block.length, x.shape[2]), dtype=x.dtype)
+    spread(_words(x), block.begins, block.sizes, _words(out))
     return out.flatten(0, 1)
 
 

@@ -23,7 +23,7 @@ from pipelines.core.protocols import Int32, TokenPlaces, TokenSpans
 from pipelines.models.layout import Layout, read_layout
 
 #: Characters from which on it is worth half a second to load machine code.
-_WORTH_REMEMBERING = 1 << 20
+_WORTH_REMEMBERING = 1 << 19
 
 if TYPE_CHECKING:
     from pipelines.models.words import WordMemory
