@@ -4,10 +4,28 @@ The machine code is kept beside the module, or in the user's cache folder where 
 so that only the first worker on a machine waits for it.
 """
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from numba import njit
+
+@contextmanager
+def _absent(module: str) -> Iterator[None]:
+    """Meanwhile its import fails, unless it was imported before."""
+    held = module in sys.modules
+    sys.modules.setdefault(module, None)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        if not held:
+            del sys.modules[module]
+
+
+# numba would look for a BLAS there, which takes it a fifth of a second and no loop needs.
+with _absent("scipy.linalg"):
+    import numba.np.arraymath  # noqa: F401
+    from numba import njit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

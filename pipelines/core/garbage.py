@@ -1,5 +1,6 @@
 """How often Python looks for garbage that refers to itself."""
 
+import atexit
 import gc
 
 #: New objects between two looks. Python's 700 make many of the hundred thousands that torch, ray
@@ -9,5 +10,7 @@ NEW_OBJECTS = 50_000
 
 
 def collect_seldom() -> None:
-    """Look for it less often in this process, from now on. Arrays and tables wait for no look."""
+    """Look for it less often in this process, from now on, and not where it ends, which takes
+    `shardrank rank` half a second (2026-11-26). Arrays and tables wait for no look."""
     gc.set_threshold(NEW_OBJECTS)
+    atexit.register(gc.freeze)

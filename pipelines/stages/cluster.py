@@ -93,10 +93,10 @@ def _start(settings: ClusterSettings, verbose: bool) -> None:
 
 
 def _end_autoscaler() -> None:
-    """One machine cannot grow; and of all processes of Ray's this one does not end when it is told
-    to, so that stopping Ray would wait for it for a second."""
+    """One machine cannot grow; and of Ray's processes this one alone does not end when it is told
+    to, so that a stop would wait for it for a second."""
     node: Any = ray._private.worker._global_node
-    for started in node.all_processes.get("monitor", []) if node else []:
+    for started in node.all_processes.get("monitor", ()):
         started.process.kill()
         started.process.wait()
 
