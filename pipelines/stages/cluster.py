@@ -17,11 +17,13 @@ os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "20000")
 
 import ray
-import ray.data
 
 from pipelines.core.errors import RunFailed
 from pipelines.core.pools import Resources
 from pipelines.core.settings import ClusterSettings
+
+#: What Ray Data imports that is no part of Ray: it can be imported while Ray starts.
+_WANTED = ("pandas",)
 
 
 @contextmanager
@@ -42,10 +44,10 @@ def connect(
     if ray.is_initialized():
         yield resources()
         return
-    _quieten(verbose)
-    if meanwhile:
-        Thread(target=import_module, args=[meanwhile]).start()
+    for module in filter(None, (*_WANTED, meanwhile)):
+        Thread(target=import_module, args=[module]).start()
     _start(settings, verbose)
+    _quieten(verbose)
     if not settings.address:
         _end_autoscaler()
     try:
@@ -63,8 +65,9 @@ def resources() -> Resources:
 
 
 def _quieten(verbose: bool) -> None:
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = verbose
+    import ray.data  # a third of a second, part of it spent while Ray started
+
+    ray.data.DataContext.get_current().enable_progress_bars = verbose
     level = logging.INFO if verbose else logging.CRITICAL
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(level)

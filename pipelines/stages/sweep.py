@@ -10,17 +10,18 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import ray.data
-from ray.data import ActorPoolStrategy, Dataset
 
 from pipelines.core.errors import ShardrankError
 from pipelines.core.garbage import collect_seldom
 from pipelines.core.pools import Pool
 from pipelines.core.units import Done, Unit
 from pipelines.stages.workspace import Result, Workspace
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
 
 Tables = Mapping[str, pa.Table]
 #: A step's worker: (unit, tables of the step before) → tables for the next, or the result.
@@ -56,6 +57,8 @@ def sweep(
     workspace: Workspace, units: Sequence[Unit], steps: Sequence[Step], retries: int
 ) -> Iterator[Done | Failure]:
     """Run the steps on every unit; yields outcomes as they come. One failure stops no other."""
+    import ray.data  # a third of a second, for which no command waits before Ray starts
+
     rows = [_row(unit.json(), started=0.0) for unit in units]
     dataset: Dataset = ray.data.from_arrow([pa.Table.from_pylist([row], _ROW) for row in rows])
     for number, step in enumerate(steps):
@@ -88,8 +91,10 @@ def _serves_once(pool: Pool, units: int) -> bool:
 
 
 def _apply(
-    dataset: Dataset, step: Step, units: int, finish_in: Workspace | None, retries: int
-) -> Dataset:
+    dataset: "Dataset", step: Step, units: int, finish_in: Workspace | None, retries: int
+) -> "Dataset":
+    from ray.data import ActorPoolStrategy  # see `sweep`
+
     common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
     with warnings.catch_warnings():
         # Ray Data retries tasks and restarts actors for ever by default, which loops on a unit that

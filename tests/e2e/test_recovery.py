@@ -215,7 +215,7 @@ def check_every(
 ) -> set[str]:
     """End runs at each `every`-th write, before and after it; the top folders written then."""
     with installed() as patch:
-        patch.setattr("jobs.rank.write_report", lambda workspace, finished: None)
+        patch.setattr("pipelines.reporting.write_report", lambda workspace, finished: None)
         total = writes_of(world, root / "count")
         keys = set()
         for at in range(first, total + 1, every):
@@ -235,7 +235,7 @@ def test_ended_at_the_commit_of_a_version(
 ) -> None:
     """Before it there is no version; after it there is one, and the rerun adds none."""
     with installed() as patch:
-        patch.setattr("jobs.rank.write_report", lambda workspace, finished: None)
+        patch.setattr("pipelines.reporting.write_report", lambda workspace, finished: None)
         for before in (True, False):
             root = tmp_path / str(before)
             with pytest.MonkeyPatch.context() as inner:

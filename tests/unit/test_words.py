@@ -127,9 +127,9 @@ def test_a_tokeniser_remembers_when_it_is_asked_for_much(monkeypatch: pytest.Mon
     texts = ["flow over a wing", "a [SEP] b", "x" * 2 * LONGEST, "", "…"]
     few = tokeniser.encode(texts)
     calls = _count_calls(monkeypatch)
-    many = tokeniser.encode(texts * 400)
-    assert calls == [2_000]
-    for one, other in zip(few * 400, many, strict=True):
+    many = tokeniser.encode(texts * 4_000)
+    assert calls == [20_000]
+    for one, other in zip(few * 4_000, many, strict=True):
         assert np.array_equal(one.ids, other.ids)
         assert one.end == other.end
 
