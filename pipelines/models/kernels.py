@@ -1,10 +1,10 @@
-"""The loops around products of 8-bit matrices and of bf16, as machine code."""
+"""The loops around products of 8-bit matrices, as machine code; see `int8.py`."""
 
 import numpy as np
 
 from pipelines.core.compiled import compiled, compiled_sum
 from pipelines.core.protocols import Float32, Int8, Int32, UInt16
-from pipelines.models.bf16 import narrow, widen
+from pipelines.models.bf16 import narrow
 
 #: A weight float32[m], a bias float32[m] and an epsilon.
 Affine = tuple[Float32, Float32, float]
@@ -83,7 +83,7 @@ def expand_bf16(
         narrow(bits, out[number])
 
 
-@compiled
+@compiled_sum
 def expand_norm(
     products: Int32,
     rows: Float32,
@@ -93,43 +93,28 @@ def expand_norm(
     norm: Affine,
     out: Float32,
 ) -> None:
-    """As `expand`, then the stream float32[n, m] added, and normalised; see `add_row`."""
-    for number in range(len(products)):
-        _expand_row(products[number], rows[number], columns, bias, out[number])
-        add_row(stream[number], norm, out[number])
-
-
-@compiled
-def add_norm(mapped: UInt16, stream: Float32, norm: Affine, out: Float32) -> None:
-    """The bits of bf16[n, m] and the stream float32[n, m] added, and normalised."""
-    bits = out.view(np.int32)
-    for number in range(len(mapped)):
-        widen(mapped[number], bits[number])
-        add_row(stream[number], norm, out[number])
-
-
-@compiled_sum
-def add_row(stream: Float32, norm: Affine, out: Float32) -> None:
-    """Layer normalisation (Ba et al. 2016, arXiv:1607.06450) of out + stream, in place.
+    """As `expand`, then the stream float32[n, m] added, and layer normalisation.
 
     Args:
-        stream: float32[m].
-        norm: the weight float32[m], the bias float32[m] and the epsilon.
-        out: float32[m].
+        norm: the weight float32[m], the bias float32[m] and the epsilon of the normalisation
+            (Ba et al. 2016, arXiv:1607.06450).
     """
     weight, shift, epsilon = norm
-    size = np.float32(len(out))
-    total = np.float32(0)
-    for i in range(len(out)):
-        out[i] += stream[i]
-        total += out[i]
-    mean, squares = total / size, np.float32(0)
-    for i in range(len(out)):
-        out[i] -= mean
-        squares += out[i] * out[i]
-    factor = np.float32(1 / np.sqrt(squares / size + epsilon))
-    for i in range(len(out)):
-        out[i] = out[i] * factor * weight[i] + shift[i]
+    size = np.float32(products.shape[1])
+    for number in range(len(products)):
+        mine, before = out[number], stream[number]
+        _expand_row(products[number], rows[number], columns, bias, mine)
+        total = np.float32(0)
+        for i in range(len(mine)):
+            mine[i] += before[i]
+            total += mine[i]
+        mean, squares = total / size, np.float32(0)
+        for i in range(len(mine)):
+            mine[i] -= mean
+            squares += mine[i] * mine[i]
+        factor = np.float32(1 / np.sqrt(squares / size + epsilon))
+        for i in range(len(mine)):
+            mine[i] = mine[i] * factor * weight[i] + shift[i]
 
 
 @compiled

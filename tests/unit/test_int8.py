@@ -100,20 +100,6 @@ def test_what_is_added_to_the_stream_is_normalised(seed: int, n: int, m: int) ->
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-@given(st.integers(0, 10**6), st.integers(0, 9), st.integers(2, 70), st.booleans())
-@settings(max_examples=60, deadline=None)
-def test_bf16_and_the_stream_are_normalised(seed: int, n: int, m: int, shortens: bool) -> None:
-    mapped = torch.from_numpy(normal(seed, n, m)).bfloat16()
-    stream, weight, shift = (
-        torch.from_numpy(normal(seed + i, *shape)) for i, shape in enumerate([(n, m), (m,), (m,)])
-    )
-    norm = Norm(weight, shift, 1e-5)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.models.norm.attends_in_bf16", lambda: shortens)
-        found = norm.of_sum(mapped, stream)
-    torch.testing.assert_close(found, norm(stream + mapped.float()), rtol=1e-4, atol=1e-4)
-
-
 @given(st.integers(0, 10**6), st.integers(1, 20), Sizes, st.integers(1, 40))
 @settings(max_examples=60, deadline=None)
 def test_a_map_is_near_its_float(seed: int, n: int, k: int, m: int) -> None:
