@@ -38,13 +38,13 @@ def run(job: LabelJob, settings: Settings, verbose: bool) -> None:
         ConsoleReporter() as reporter,
     ):
         context = Context(workspace, plan.run, settings, resources, reporter)
-        from pipelines.label_reporting import write_label_report  # matplotlib; see `meanwhile`
-
         context.refuse_impossible()
         claim_labels(workspace, about(plan), plan.form, plan.run, job.overwrite)
         labelled = label(context, plan)
         manifest = deliver_labels(context, plan.form, labelled.scored, labelled.exported)
         command = " ".join(["shardrank", *sys.argv[1:]])
+        from pipelines.label_reporting import write_label_report  # matplotlib; see `meanwhile`
+
         write_label_report(context, plan, labelled, command)
     for line in summary(job, manifest):
         console().print(line)
