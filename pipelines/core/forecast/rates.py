@@ -1,8 +1,8 @@
 """How fast things go: the measured speeds that a forecast starts from.
 
-Measured on 2026-11-21 on one core of a Zen 4 (AVX-512, bf16, VNNI), where nothing else is said. What
-is of 2026-11-25 is of a CPU whose products of bf16 and 8 bits are twice as fast: on a Zen 4 models in
-these take nearly twice as long.
+Measured on 2026-11-21 on one core of a Zen 4 (AVX-512, bf16, VNNI), where nothing else is said.
+What is of 2026-11-25 is of a CPU whose products of bf16 and 8 bits are twice as fast: on a Zen 4
+models in these take nearly twice as long.
 """
 
 from dataclasses import dataclass
