@@ -1,4 +1,7 @@
-"""shardrank plan: what a job would do, as arithmetic; nothing runs and nothing is written."""
+"""shardrank plan: what a job would do, as arithmetic; no stage runs.
+
+The models' cards are read, for which those of a hub are downloaded.
+"""
 
 import os
 
@@ -11,6 +14,7 @@ from pipelines.core.settings import ClusterSettings, Settings
 from pipelines.core.sizing import BYTES_PER_TOKEN, CodecPlan, estimate, plan_codec
 from pipelines.corpus.compare import Mode
 from pipelines.indexing import IndexPlan, plan_indexing
+from pipelines.models.machine import visible_gpus
 from pipelines.ranking import plan_ranking
 from pipelines.stages.workspace import open_workspace
 
@@ -22,6 +26,7 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
     """Print the plan of an index run. Raises what the run itself would refuse with."""
     pool = plan_pool(_resources(settings.cluster), settings.cluster)
     plan = plan_indexing(corpus, open_workspace(path, settings), mode, settings)
+    settings = plan.settings
     read = _estimate_passages(plan, settings)
     total = read + (plan.base.version.live.passages if plan.base and mode == "upsert" else 0)
     sizes, origin = _codec(plan, settings, total)
@@ -81,9 +86,9 @@ def _table(title: str) -> Table:
 
 
 def _resources(settings: ClusterSettings) -> Resources:
-    """Of the cluster that would be used; a local Ray is not started to count CPUs."""
+    """Of the cluster that would be used; a local Ray is not started to count them."""
     if settings.address is None:
-        return Resources(settings.cpus or os.cpu_count() or 1)
+        return Resources(settings.cpus or os.cpu_count() or 1, visible_gpus())
     from pipelines.stages.cluster import connect
 
     with connect(settings) as resources:

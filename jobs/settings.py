@@ -3,17 +3,14 @@
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
-from typing import TypeVar
 
 from pipelines.core.errors import SettingsError
 from pipelines.core.overrides import parse_settings
-from pipelines.core.settings import EncoderSettings, RerankerSettings, Settings
+from pipelines.core.settings import AuditSettings, ModelSettings, Settings
 
 #: Names of models that are no folders, even where a folder is called so.
 NO_FOLDER = ("embedded", "off")
 TEACHERS = ("embedded", "reranker", "retrieval")
-
-ModelTable = TypeVar("ModelTable", EncoderSettings, RerankerSettings)
 
 
 def load_settings(config: Path | None, overrides: list[str] | None) -> Settings:
@@ -29,14 +26,23 @@ def load_settings(config: Path | None, overrides: list[str] | None) -> Settings:
             "encoder": _found(settings.encoder),
             "reranker": _found(settings.reranker),
             "label": settings.label.model_copy(update={"teachers": teachers}),
+            "audit": _placed(settings.audit),
         }
     )
 
 
-def _found(table: ModelTable) -> ModelTable:
+def _found(table: ModelSettings) -> ModelSettings:
     """A model that is not named stays unset: it asks for none."""
     model = _absolute(table.model, NO_FOLDER)
     return table if model == table.model else table.model_copy(update={"model": model})
+
+
+def _placed(audit: AuditSettings) -> AuditSettings:
+    """The questions' path in full: a later command asks them again, from another folder."""
+    path = audit.query_file
+    if path is None or "://" in path:
+        return audit
+    return audit.model_copy(update={"query_file": str(Path(path).expanduser().absolute())})
 
 
 def _absolute(model: str, no_folder: Collection[str]) -> str:

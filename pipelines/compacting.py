@@ -3,7 +3,7 @@
 from pipelines.assembly import Material, assemble, version_parts
 from pipelines.core.layout import Limits
 from pipelines.core.settings import Settings
-from pipelines.core.stored import audit_settings, kept_encoder, kept_index
+from pipelines.core.stored import audit_settings, index_encoder, kept_encoder, kept_index
 from pipelines.core.version import Version
 from pipelines.models.card import EncoderCard
 from pipelines.stages.publish import Published, made_by, publish
@@ -17,9 +17,10 @@ def own_settings(base: Published, wanted: Settings) -> Settings:
     Raises:
         SettingsError: another encoder or index is asked for than there is.
     """
-    encoder = kept_encoder(base.version, wanted.encoder)
-    index = kept_index(base.version, wanted.index)
     audit = audit_settings(base.version, wanted.audit)
+    own = index_encoder if audit.query_file else kept_encoder  # questions are embedded
+    encoder = own(base.version, wanted.encoder)
+    index = kept_index(base.version, wanted.index)
     return wanted.model_copy(update={"encoder": encoder, "index": index, "audit": audit})
 
 

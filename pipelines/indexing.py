@@ -14,6 +14,7 @@ from pipelines.core.fingerprint import fingerprint
 from pipelines.core.layout import Limits
 from pipelines.core.settings import Settings
 from pipelines.core.sizing import default_part_size, refuse_misfits
+from pipelines.core.stored import audit_settings, index_settings
 from pipelines.core.version import Part, Version
 from pipelines.corpus.compare import Mode
 from pipelines.corpus.slices import Slice, plan_slices
@@ -87,7 +88,7 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     entries = sources.list(corpus)
     size = sum(entry.bytes for entry in entries)
     base = latest_version(workspace)
-    settings, card = settle(settings, workspace, base)
+    settings, card = settle(_following(settings, base), workspace, base)
     slices = plan_slices(entries, sources.open, settings.corpus.slice_bytes)
     recipe = _recipe(settings, card)
     differs = _differing(base.version.recipe, recipe) if base else []
@@ -113,6 +114,15 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     return IndexPlan(
         corpus, mode, slices, size, card, base, differs, recipe, part_size, settings, run
     )
+
+
+def _following(settings: Settings, base: Published | None) -> Settings:
+    """[index] and [audit] are the index's own where nothing else is asked for."""
+    if base is None:
+        return settings
+    index = index_settings(base.version, settings.index)
+    audit = audit_settings(base.version, settings.audit)
+    return settings.model_copy(update={"index": index, "audit": audit})
 
 
 def _refuse_overlap(corpus: str, path: str) -> None:

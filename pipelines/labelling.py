@@ -209,7 +209,8 @@ def plan_teacher(name: str, ranked: RankedRun, settings: Settings) -> TeacherPla
     if name in ("", "off", "none"):
         raise SettingsError(f"label.teachers names {name!r}, which is nobody.", "")
     if name != RERANKER:
-        named = settings.reranker.model_copy(update={"model": name, "revision": None})
+        own = {"model": name, "revision": None, "trust_remote_code": False}
+        named = settings.reranker.model_copy(update=own)
         return _plan_model(name, named, ranked.version)
     held, root = ranked.manifest["reranker"], ranked.out.storage.root
     if held is None or settings.reranker.model == "off":

@@ -1,9 +1,11 @@
 """The rank flow: queries → encode → search → merge → rerank → collate → ranked Parquet."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import pyarrow as pa
 
 from pipelines.core.errors import InputError
 from pipelines.core.evaluation import Judgement
@@ -115,9 +117,17 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
         reranked = rerank(context, candidates, plan.reranker)
     interpolation = plan.reranker.interpolation if plan.reranker else 0.0
     collated = collate(context, blocks, merged, reranked, interpolation)
-    if plan.queries.rejected.num_rows:
-        context.workspace.write_table("rejected/queries.parquet", plan.queries.rejected)
+    _set_aside(context, plan.queries.rejected)
     return Ranked(blocks, merged, reranked, collated)
+
+
+def _set_aside(context: Context, rejected: pa.Table) -> None:
+    """The queries that cannot be ranked; those of a run before may have been mended since."""
+    key = "rejected/queries.parquet"
+    if rejected.num_rows:
+        context.workspace.write_table(key, rejected)
+    else:
+        context.workspace.storage.delete(key)
 
 
 def _reranker_card(version: Version, settings: RerankerSettings) -> RerankerCard | None:
@@ -139,10 +149,20 @@ def _require_match(published: Published, card: EncoderCard) -> None:
     built = published.version.encoder
     if built["fingerprint"] != card.fingerprint:
         raise InputError(
-            f"The model {card.name!r} is not the one the index was built with: its weights' sha256 "
-            f"is {card.weights_sha256[:12]}…, there it is {built['weights_sha256'][:12]}….",
-            "Give the original model, or index again.",
+            f"The model {card.name!r} is not the one the index was built with: "
+            f"{_unlike(card, built)}.",
+            "Give the original model (code that it needs is trusted anew by each command: "
+            "encoder.trust_remote_code), or index again.",
         )
+
+
+def _unlike(card: EncoderCard, built: Mapping[str, Any]) -> str:
+    if card.weights_sha256 == built["weights_sha256"]:
+        return "its weights are, but its tokeniser, its config or the code that it trusts differ"
+    return (
+        f"its weights' sha256 is {card.weights_sha256[:12]}…, "
+        f"there it is {built['weights_sha256'][:12]}…"
+    )
 
 
 def _effort(published: Published, settings: Settings) -> Effort:

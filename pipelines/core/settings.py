@@ -4,7 +4,7 @@ Fields marked `resize` do not change results (pool and batch sizes): they stay o
 fingerprint, so that resizing a cluster never throws work away.
 """
 
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -66,7 +66,10 @@ class PassageSettings(Table):
 
     split: bool = Field(True, description="split long documents; false keeps one passage each")
     max_tokens: int | None = Field(
-        None, ge=16, description="tokens in a passage, title included; none: the encoder's limit"
+        None,
+        ge=16,
+        description="an input's tokens, with title, prompt and special ones; none: the encoder's "
+        "limit, which is the most",
     )
     overlap: int = Field(32, ge=0, description="tokens that two neighbouring passages share")
     part_size: int | None = Field(
@@ -171,13 +174,21 @@ class GateSettings(Table):
 
 
 class CompactSettings(Table):
-    """[compact]: when stored parts and shards are rewritten. Nothing is embedded for it."""
+    """[compact]: when an index run rewrites what is stored. Nothing is embedded for it.
+
+    `shardrank compact` rewrites whatever lost a passage and folds all that is small.
+    """
 
     max_deleted: float = Field(
-        0.2, ge=0, lt=1, description="a part with a larger share of deleted passages is rewritten"
+        0.2,
+        ge=0,
+        lt=1,
+        description="at night a part with a larger share of deleted passages is rewritten",
     )
     fold: int = Field(
-        8, ge=2, description="as many small parts or shards of like size are folded into one"
+        8,
+        ge=2,
+        description="at night as many small parts or shards of like size are folded into one",
     )
     max_drift: float = Field(
         0.1, ge=0, description="growth of the codes' error at which the codec is trained anew"
@@ -220,6 +231,10 @@ class RerankerSettings(Table):
     batch_tokens: int | None = resize(
         None, "tokens in one forward pass; none: 1024 on a CPU, 65536 on a GPU", ge=1
     )
+
+
+#: A table that names a model.
+ModelSettings = TypeVar("ModelSettings", EncoderSettings, RerankerSettings)
 
 
 class LabelSettings(Table):
@@ -295,7 +310,8 @@ class LabelSettings(Table):
 
 
 class ClusterSettings(Table):
-    """[cluster]: where it runs. Nothing here changes results."""
+    """[cluster]: where it runs. Nothing here changes results, but for the last bits in which
+    devices differ."""
 
     address: str | None = resize(None, "a Ray cluster's address; none: a local Ray")
     cpus: int | None = resize(None, "logical CPUs of the local Ray; none: the machine's", ge=1)
@@ -309,7 +325,7 @@ class S3Settings(Table):
     """[s3]: how s3:// is reached. Credentials come from the AWS environment only."""
 
     endpoint: str | None = resize(None, "the service's URL; none: AWS_ENDPOINT_URL, else Amazon's")
-    region: str | None = resize(None, "none: as AWS_REGION or the profile say")
+    region: str | None = resize(None, "none: as AWS_DEFAULT_REGION or the profile say")
     profile: str | None = resize(None, "a profile of ~/.aws; none: AWS_PROFILE, else the default")
     attempts: int = resize(8, "times a request is sent; thrice that where answers break off", ge=1)
     timeout: float = resize(30.0, "seconds without an answer until it is sent again", gt=0)

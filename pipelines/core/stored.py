@@ -32,10 +32,9 @@ def index_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
     Raises:
         SettingsError: another setting is asked for than the index's.
     """
-    built = _stored_encoder(version)
+    built = _stored_encoder(version, wanted)
     _refuse_others("encoder", built, _asked(wanted, but=(*_ASKED_ANEW, *_WHERE)))
-    anew = {name: getattr(wanted, name) for name in _ASKED_ANEW}
-    return built.model_copy(update=_place(built, wanted) | anew)
+    return built.model_copy(update=_place(built, wanted))
 
 
 def kept_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
@@ -44,9 +43,14 @@ def kept_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
     Raises:
         SettingsError: another model or setting is asked for than the index's.
     """
-    built = _stored_encoder(version)
+    built = _stored_encoder(version, wanted)
     _refuse_others("encoder", built, _asked(wanted, but=_ASKED_ANEW))
     return built
+
+
+def index_settings(version: Version, wanted: IndexSettings) -> IndexSettings:
+    """The [index] settings that the version was made from, and over them what is asked for."""
+    return IndexSettings(**{**version.index_settings, **wanted.model_dump(exclude_unset=True)})
 
 
 def kept_index(version: Version, wanted: IndexSettings) -> IndexSettings:
@@ -65,8 +69,9 @@ def audit_settings(version: Version, wanted: AuditSettings) -> AuditSettings:
     return AuditSettings(**{**version.audit_settings, **wanted.model_dump(exclude_unset=True)})
 
 
-def _stored_encoder(version: Version) -> EncoderSettings:
-    return EncoderSettings(**version.encoder["settings"] | {"dtype": version.encoder["dtype"]})
+def _stored_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
+    own = {**version.encoder["settings"], "dtype": version.encoder["dtype"]}
+    return EncoderSettings(**own | {name: getattr(wanted, name) for name in _ASKED_ANEW})
 
 
 def _place(built: EncoderSettings, wanted: EncoderSettings) -> dict[str, Any]:

@@ -7,18 +7,16 @@ and refuses a model that differs. Imports no torch and no transformers.
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pipelines.core.errors import InputError, IntegrityError, SettingsError
 from pipelines.core.fingerprint import fingerprint
-from pipelines.core.settings import EncoderSettings, RerankerSettings
+from pipelines.core.settings import EncoderSettings, ModelSettings, RerankerSettings
 from pipelines.models import limits
 from pipelines.models.layout import Layout, read_json, read_layout
 from pipelines.models.resolve import package_folder, resolve_model, resolve_reranker
 from pipelines.models.tokens import load_tokeniser
 from pipelines.models.weights import files_of, weights_sha256
-
-Model = TypeVar("Model", EncoderSettings, RerankerSettings)
 
 ADAPTER_WEIGHTS = "adapter.safetensors"
 POOLINGS = ("mean", "cls", "last")
@@ -153,7 +151,7 @@ def read_reranker_card(settings: RerankerSettings, halve: bool = False) -> Reran
     )
 
 
-def settled(settings: Model, card: EncoderCard | RerankerCard) -> Model:
+def settled(settings: ModelSettings, card: EncoderCard | RerankerCard) -> ModelSettings:
     """The settings with the card's dtype: what every worker loads, whatever its own CPU can do."""
     return settings.model_copy(update={"dtype": card.dtype})
 

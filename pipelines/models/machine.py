@@ -1,6 +1,19 @@
-"""What the CPU of this machine can do. Imports no torch."""
+"""What this machine has and can do. Imports no torch."""
 
+import os
 from functools import cache
+from pathlib import Path
+
+#: Where NVIDIA's driver lists its GPUs.
+_DRIVER = Path("/proc/driver/nvidia/gpus")
+
+
+def visible_gpus() -> int:
+    """NVIDIA's GPUs that a process here may use: those that a local Ray would find."""
+    found, named = len(list(_DRIVER.glob("*"))), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return found
+    return min(found, len([name for name in named.split(",") if name.strip() not in ("", "-1")]))
 
 
 @cache

@@ -49,7 +49,7 @@ def works_word_by_word(backend: Tokenizer) -> bool:
         steps in (["BertNormalizer"], ["Lowercase", "BertNormalizer"])
         and (rules["pre_tokenizer"] or {}).get("type") == "BertPreTokenizer"
         and rules["model"]["type"] == "WordPiece"
-        and not any(token["normalized"] for token in rules["added_tokens"])
+        and not any(t["normalized"] or " " in t["content"] for t in rules["added_tokens"])
     )
 
 

@@ -1,5 +1,6 @@
 """Random nights of an index, each checked against a dictionary of what must be live."""
 
+import itertools
 import json
 import random
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from pipelines.stages.publish import Published, latest_version
 from pipelines.stages.workspace import Workspace
 from pipelines.storage.local import LocalStorage
 from pipelines.verifying import verify
-from tests.world import VOCABULARY, World, make_world, shardrank, write_lines
+from tests.world import VOCABULARY, World, latest, make_world, shardrank, write_lines
 
 SETS = (
     "passages.max_tokens=16",
@@ -261,6 +262,20 @@ def test_only_what_changed_is_embedded(world: World, tmp_path: Path) -> None:
         "deleted": 1,
         "rejected": 0,
     }
+
+
+def test_a_night_keeps_the_kind_of_index(world: World, tmp_path: Path) -> None:
+    """Though by its size it would be searched exactly."""
+    corpus, index = tmp_path / "corpus.jsonl", tmp_path / "index"
+    for count, sets in [(40, (*SETS, *IVFPQ)), (41, SETS), (42, (*SETS, "index.kind=auto"))]:
+        texts = random.Random(0).sample(list(itertools.combinations(VOCABULARY, 2)), count)
+        rows = ({"_id": f"d{n}", "text": " ".join(text)} for n, text in enumerate(texts))
+        given = (f"encoder.model={world.encoder}", *sets)
+        words = [word for value in given for word in ("--set", value)]
+        assert shardrank("index", write_lines(corpus, rows), str(index), *words) == 0
+        version = latest(index)
+        assert version.index["kind"] == ("exact" if count == 42 else "ivfpq")
+        assert version.audit["k"] == 5
 
 
 def test_nothing_changed_publishes_nothing(world: World, tmp_path: Path) -> None:

@@ -286,3 +286,35 @@ def test_k_beyond_the_corpus_is_no_error(world: World, built: Path, tmp_path: Pa
     lines = (out / "run.trec").read_text().splitlines()
     assert len(lines) == 3 * 40
     assert json.loads((out / "metrics.json").read_bytes())["retrieved"]["Recall@100"] == 1.0
+
+
+def test_compact_asks_the_audits_questions_of_a_model_that_moved(
+    large: World, tmp_path: Path
+) -> None:
+    index, encoder = tmp_path / "index", shutil.copytree(large.encoder, tmp_path / "encoder")
+    own = (f"encoder.model={encoder}", f"audit.query_file={large.queries}", "audit.target=0")
+    assert shardrank(*large.index(index, *IVFPQ, *own)) == 0
+    moved = encoder.rename(tmp_path / "moved")
+    for stage in ("encode", "audit"):
+        shutil.rmtree(index / "units" / stage)
+    assert shardrank("compact", str(index), "--set", f"encoder.model={moved}") == 0
+    assert list((index / "units" / "encode").glob("*.json"))
+    assert latest(index).audit["questions"] == 3
+
+
+def test_a_query_that_was_mended_is_no_longer_set_aside(
+    world: World, built: Path, tmp_path: Path
+) -> None:
+    out, queries = tmp_path / "out", tmp_path / "queries.jsonl"
+    command, good = world.rank(built, out, *SMALL), Path(world.queries).read_text()
+    command[2] = str(queries)
+    for text, aside in [(f"{good}{{}}\n", True), (good, False)]:
+        queries.write_text(text)
+        assert shardrank(*command) == 0
+        assert (out / "rejected" / "queries.parquet").exists() == aside
+
+
+def test_what_is_no_ranking_is_not_evaluated(world: World, tmp_path: Path, said: Said) -> None:
+    (tmp_path / "manifest.json").write_text("{}")  # as labels have one
+    assert shardrank("evaluate", str(tmp_path), world.qrels) == 2
+    assert "holds no rankings" in said()

@@ -8,7 +8,7 @@ import torch
 from pipelines.core.errors import InputError, SettingsError
 from pipelines.core.settings import EncoderSettings, RerankerSettings
 from pipelines.models.card import EncoderCard, read_encoder_card, read_reranker_card, settled
-from pipelines.models.machine import multiplies_bf16
+from pipelines.models.machine import multiplies_bf16, visible_gpus
 from pipelines.models.resolve import resolve_model
 from tests.tiny_models import (
     DOCUMENT_PROMPT,
@@ -229,3 +229,18 @@ def test_interpolation_is_not_in_the_fingerprint(tmp_path: Path) -> None:
     plain = read_reranker_card(RerankerSettings(model=folder))
     mixed = read_reranker_card(RerankerSettings(model=folder, interpolation=0.5))
     assert plain.fingerprint == mixed.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("named", "visible"), [(None, 2), ("", 0), ("-1", 0), ("1", 1), ("0,1,2", 2)]
+)
+def test_gpus_are_those_that_a_process_may_use(
+    named: str | None, visible: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.models.machine._DRIVER", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in ("0000:17:00.0", "0000:65:00.0"):
+        (tmp_path / name).mkdir()
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert visible_gpus() == visible

@@ -3,7 +3,9 @@
 import tracemalloc
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -27,6 +29,8 @@ from pipelines.core.labels.scored import Origin, Scored, mix
 from pipelines.core.labels.sketch import similarity, sketch
 from pipelines.core.overrides import parse_settings
 from pipelines.core.settings import LabelSettings
+from pipelines.labelling import RankedRun, plan_teacher
+from tests.tiny_models import tiny_reranker
 
 #: All that filters is off.
 PLAIN = LabelSettings(near_duplicate=None, depth=1000, negatives=1000)
@@ -382,6 +386,17 @@ def test_an_unknown_format_names_those_there_are() -> None:
 def test_teachers_from_the_command_line() -> None:
     given_ = parse_settings({}, ["label.teachers=reranker, retrieval"])
     assert given_.label.teachers == ("reranker", "retrieval")
+
+
+def test_code_is_trusted_for_the_reranker_alone(tmp_path: Path) -> None:
+    teacher = str(tiny_reranker(tmp_path / "teacher", "bert"))
+    trusting = parse_settings({}, ["reranker.trust_remote_code=true", "reranker.max_tokens=48"])
+    version = SimpleNamespace(encoder={"dtype": "fp32"})
+    ranked = cast(RankedRun, SimpleNamespace(version=version))
+    plan = plan_teacher(teacher, ranked, trusting).settings
+    assert plan
+    assert plan.model == teacher
+    assert (plan.max_tokens, plan.trust_remote_code) == (48, False)
 
 
 @pytest.mark.parametrize(

@@ -62,3 +62,14 @@ def test_an_audit_that_is_shallower_than_its_k() -> None:
         k = 200 if tables else 100
         assert refused.value.message == f"audit.max_depth = 99 is below audit.k = {k}."
         assert "as many hits" in refused.value.hint
+
+
+def test_questions_are_found_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for given, kept in [
+        ("asked.jsonl", f"{tmp_path}/asked.jsonl"),
+        ("s3://b/asked", "s3://b/asked"),
+    ]:
+        assert load_settings(None, [f"audit.query_file={given}"]).audit.query_file == kept

@@ -1,5 +1,6 @@
 """Whether what is asked for is what an index has; what is not asked for comes from the index."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -7,20 +8,34 @@ import pytest
 
 from pipelines.core.errors import SettingsError
 from pipelines.core.overrides import parse_settings
-from pipelines.core.settings import Settings
-from pipelines.core.stored import audit_settings, index_encoder, kept_encoder, kept_index
+from pipelines.core.settings import EncoderSettings, Settings
+from pipelines.core.stored import (
+    audit_settings,
+    index_encoder,
+    index_settings,
+    kept_encoder,
+    kept_index,
+)
 from pipelines.core.version import Version
 
 #: What a version says of its settings.
 _STORED = SimpleNamespace(
     encoder={
-        "settings": {"model": "org/other", "revision": "v2", "stored": "fp32", "pooling": "auto"},
+        "settings": {
+            "model": "org/other",
+            "revision": "v2",
+            "stored": "fp32",
+            "pooling": "auto",
+            "trust_remote_code": True,
+        },
         "dtype": "int8",
     },
     index_settings={"kind": "ivfpq", "nlist": 64},
     audit_settings={"target": 0.9, "k": 10},
 )
 VERSION = cast(Version, _STORED)
+
+Taken = Callable[[Version, EncoderSettings], EncoderSettings]
 
 
 def settings(*overrides: str) -> Settings:
@@ -34,6 +49,19 @@ def test_nothing_asked_is_the_index_own() -> None:
     assert (encoder.dtype, encoder.batch_tokens) == ("int8", 64)
     assert (index.kind, index.nlist, index.device) == ("ivfpq", 64, "cpu")
     assert audit_settings(VERSION, settings().audit).k == 10
+
+
+@pytest.mark.parametrize("taken", [index_encoder, kept_encoder])
+def test_what_its_maker_trusted_counts_for_nothing(taken: Taken) -> None:
+    assert not taken(VERSION, settings().encoder).trust_remote_code
+    assert taken(VERSION, settings("encoder.trust_remote_code=true").encoder).trust_remote_code
+
+
+def test_a_night_takes_over_what_it_does_not_set() -> None:
+    found = index_settings(VERSION, settings("index.nlist=32", "index.device=cpu").index)
+    assert (found.kind, found.nlist, found.device) == ("ivfpq", 32, "cpu")
+    anew = index_settings(VERSION, settings("index.kind=auto", "index.nlist=none").index)
+    assert (anew.kind, anew.nlist) == ("auto", None)
 
 
 @pytest.mark.parametrize(

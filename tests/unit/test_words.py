@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Encoding, Tokenizer
+from tokenizers import AddedToken, Encoding, Tokenizer
 
 from pipelines.core.protocols import TokenSpans
 from pipelines.models import words as module
@@ -151,6 +151,7 @@ def test_only_what_is_known_to_be_exact_is_remembered() -> None:
     for key, value in (("normalizer", {"type": "NFC"}), ("pre_tokenizer", {"type": "Whitespace"})):
         rules = json.loads(backend().to_str()) | {key: value}
         assert not works_word_by_word(Tokenizer.from_str(json.dumps(rules)))
-    with_words = backend()
-    with_words.add_tokens(["supersonic flow"])  # matched after lower-casing, across spaces
-    assert not works_word_by_word(with_words)
+    for lowers in (True, False):  # matched across spaces, which words are asked for with
+        with_words = backend()
+        with_words.add_tokens([AddedToken("supersonic flow", normalized=lowers)])
+        assert not works_word_by_word(with_words)
