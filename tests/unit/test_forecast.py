@@ -353,7 +353,7 @@ def run_command(*more: str) -> str:
 
 def test_the_command_says_it_all_and_loads_nothing_heavy() -> None:
     said = run_command()
-    assert "Bottleneck: embed, 5.0 h or 95% of index, bound by compute." in said
+    assert "Bottleneck: embed, 8.3 h or 97% of index, bound by compute." in said
     assert "merge: there are units for 245 of 1,024 workers" in said
     assert "TFLOP" not in said
     assert said.endswith("loaded\n")

@@ -1,8 +1,7 @@
 """How fast things go: the measured speeds that a forecast starts from.
 
 Measured on 2026-11-21 on one core of a Zen 4 (AVX-512, bf16, VNNI), where nothing else is said.
-What is of 2026-11-25 is of a CPU whose products of bf16 and 8 bits are twice as fast: on a Zen 4
-models in these take nearly twice as long.
+What is of 2026-11-25 is of a CPU whose products of bf16 and 8 bits are twice as fast.
 """
 
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ class Rates:
             tokeniser, in .95 s, and a fifth for hashing and writing.
         scanned_bytes_per_core_s: reading and checking source text; the same run's scan.
         compared_keys_per_core_s: 17,721 ids in .02 s, in the first run of `tests.bench.nights`.
-        bf16_flops_per_core_s: of a model, counted as 2 for each parameter and token: 10,240
-            passages of 44 tokens in 23.5 s of embed on two cores, less 5 for the actors' start
-            (2026-11-25). A token of a longer passage takes more.
+        bf16_flops_per_core_s: of a model, counted as 2 for each parameter and token: 50,000
+            passages of 75 tokens in 265 s of embed on two cores, less 5 for the actors' start
+            (2026-11-26). A token of a longer passage takes more.
         fp32_flops_per_core_s, int8_flops_per_core_s: that of bf16, by the documents that the
-            benchmark embeds in a second: 103, 321 and 466 in fp32, bf16 and int8.
+            benchmark embeds in a second: 97, 184 and 292 in fp32, bf16 and int8.
         gpu_flops_per_s: an assumption; no GPU was measured.
         int8_products_per_core_s: multiply-adds of list-major search, with the choice of lists,
             decoding and selection: 8,192 queries, 32 of 1,024 lists, 300,000 vectors of 384
@@ -49,9 +48,9 @@ class Rates:
     cut_passages_per_core_s: float = 25_000
     scanned_bytes_per_core_s: float = 60e6
     compared_keys_per_core_s: float = 0.9e6
-    bf16_flops_per_core_s: float = 260e9
-    fp32_flops_per_core_s: float = 83e9
-    int8_flops_per_core_s: float = 377e9
+    bf16_flops_per_core_s: float = 155e9
+    fp32_flops_per_core_s: float = 82e9
+    int8_flops_per_core_s: float = 246e9
     gpu_flops_per_s: float = 20e12
     int8_products_per_core_s: float = 80e9
     fp32_products_per_core_s: float = 34e9
