@@ -36,6 +36,10 @@ PEER, BEST, OURS = "faiss IndexIVFPQ", "faiss FastScan + refine", "shardrank"
 
 Search = Callable[[Float32], Int64]
 
+#: faiss's stubs do not know what these take.
+_IVF_EFFORT: Any = faiss.SearchParametersIVF
+_REFINE_EFFORT: Any = faiss.IndexRefineSearchParameters
+
 
 @dataclass(frozen=True, eq=False)
 class Judge:
@@ -96,7 +100,7 @@ def _shard(made: Collection, plan: CodecPlan) -> bytes:
 
 
 def _faiss_pq(shard: bytes) -> Search:
-    index = faiss.deserialize_index(np.frombuffer(shard, np.uint8))
+    index: Any = faiss.deserialize_index(np.frombuffer(shard, np.uint8))
     index.nprobe = NPROBE
     return partial(_faiss, index)
 
@@ -108,8 +112,8 @@ def _fast_scan(made: Collection) -> list[Search]:
     index.add(made.stored)
 
     def search(nprobe: int, factor: float, queries: Float32) -> Int64:
-        inner = faiss.SearchParametersIVF(nprobe=nprobe)
-        both = faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=inner)
+        inner = _IVF_EFFORT(nprobe=nprobe)
+        both = _REFINE_EFFORT(k_factor=factor, base_index_params=inner)
         found: Int64 = index.search(queries, K, params=both)[1]
         return found
 

@@ -63,7 +63,8 @@ class Task:
         left: Int32 = np.repeat(np.arange(len(self.queries), dtype=np.int32), DEPTH)
         right = self.hits.ravel().astype(np.int32)
         logits = reranker.score(queries, documents, left, right).logits
-        return (1 / (1 + np.exp(-logits))).reshape(self.hits.shape)
+        scores: Float32 = (1 / (1 + np.exp(-logits))).reshape(self.hits.shape)
+        return scores
 
     def reranked(self, scores: Float32) -> Int64:
         """The hits in the order of their scores."""
