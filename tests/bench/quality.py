@@ -62,8 +62,8 @@ class Task:
         )
         left: Int32 = np.repeat(np.arange(len(self.queries), dtype=np.int32), DEPTH)
         right = self.hits.ravel().astype(np.int32)
-        logits = reranker.score(queries, documents, left, right).logits
-        scores: Float32 = (1 / (1 + np.exp(-logits))).reshape(self.hits.shape)
+        logits = reranker.score(queries, documents, left, right).logits.reshape(self.hits.shape)
+        scores: Float32 = np.reciprocal(1 + np.exp(-logits))
         return scores
 
     def reranked(self, scores: Float32) -> Int64:
