@@ -21,6 +21,7 @@ import ray
 from pipelines.core.errors import RunFailed
 from pipelines.core.pools import Resources
 from pipelines.core.settings import ClusterSettings
+from pipelines.stages.one_machine import settle_for_one_machine
 
 #: What Ray Data imports that is no part of Ray: it can be imported while Ray starts.
 _WANTED = ("pandas",)
@@ -50,6 +51,7 @@ def connect(
     _quieten(verbose)
     if not settings.address:
         _end_autoscaler()
+        settle_for_one_machine()
     try:
         yield resources()
     finally:

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import ray
 
 from pipelines.core.errors import InputError, RunFailed
 from pipelines.core.overrides import parse_settings
 from pipelines.core.pools import ACTOR_CPUS, TASK_CPUS, Pool, Resources
 from pipelines.core.settings import Settings
 from pipelines.core.units import Done, Unit
+from pipelines.stages import one_machine
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Failure, Step, Tables, sweep
 from pipelines.stages.workspace import Result, Workspace
@@ -221,3 +223,12 @@ def test_a_result_before_the_last_step_is_refused(workspace: Workspace) -> None:
     steps = [Step(partial(Write, workspace)), Step(Double)]
     with pytest.raises(RunFailed, match="only the last step may return a Result"):
         run_stage(context(workspace), "try", units(1), steps)
+
+
+def test_one_machine_starts_no_actor_for_a_cluster(tmp_path: Path) -> None:
+    """A Ray that is new to `one_machine.py` must be looked at first."""
+    assert ray.__version__.startswith(one_machine._KNOWN)
+    workspace = Workspace(LocalStorage(str(tmp_path)))
+    assert len(list(sweep(workspace, units(1), [Step(partial(Write, workspace))], retries=1))) == 1
+    running = {actor["ActorClassName"] for actor in ray._private.state.actors().values()}
+    assert not {name for name in running if "Stats" in name or "Coordinator" in name}
