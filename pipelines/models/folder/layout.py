@@ -1,0 +1,146 @@
+"""A transformer's folder: config.json, and how sentence-transformers would call the model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.errors import InputError
+from pipelines.models.folder.reading import Keys, check_keys, read_known, read_object
+
+#: Names of the file with the transformer's settings; the library reads the first that exists
+#: (sentence-transformers 6.2, Transformer.load_config).
+_CALLED = (
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+)
+#: What a transformer may be asked for: hidden states by encoders, logits by classifiers.
+_TASKS = {"feature-extraction": "token_embeddings", "sequence-classification": "scores"}
+_CALL = Keys.of(
+    "max_seq_length do_lower_case query_length document_length transformer_task modality_config "
+    "module_output_name processor_kwargs tokenizer_args model_kwargs model_args",
+    idle="unpad_inputs",
+    processing_kwargs=(None, {}),
+    query_expansion=(None,),
+    config_kwargs=(None, {}),
+    config_args=(None, {}),
+)
+_PROCESSOR = Keys.of("model_max_length", idle="trust_remote_code use_fast padding_side")
+#: Where and in which precision the library would run: no other values come of it.
+_MODEL = Keys.of(
+    "",
+    idle="trust_remote_code torch_dtype dtype attn_implementation low_cpu_mem_usage device_map "
+    "use_safetensors",
+)
+#: Keys of config.json that change what the weights mean.
+_ALTERED = ("quantization_config", "compression_config", "adapter_fusion_models")
+
+
+@dataclass(frozen=True)
+class Call:
+    """How the library calls a model, as its folder says it.
+
+    Attributes:
+        max_length: the longest input in tokens, special ones included; none: as the tokeniser.
+        query_length: of a query, where that is another; likewise document_length.
+        lower_case: whether texts are lower-cased before the tokeniser sees them.
+        modalities: what the model takes, by the library's names; none: the folder does not say.
+    """
+
+    max_length: int | None = None
+    query_length: int | None = None
+    document_length: int | None = None
+    lower_case: bool = False
+    modalities: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A transformer's folder as read.
+
+    Attributes:
+        transformer: the folder with config.json, weights and tokeniser.
+        config: the parsed config.json.
+        call: how the library calls the model.
+    """
+
+    transformer: Path
+    config: Mapping[str, Any]
+    call: Call
+
+    @cached_property
+    def architecture(self) -> str:
+        """The class that the weights were saved from; "" where the file names none."""
+        named = self.config.get("architectures") or [""]
+        return str(named[0])
+
+    @property
+    def lower_case(self) -> bool:
+        """Whether texts are lower-cased before the tokeniser sees them."""
+        return self.call.lower_case
+
+
+def read_layout(folder: Path, task: str = "feature-extraction") -> Layout:
+    """Read a transformer's folder for a task, by transformers' name of it.
+
+    Raises:
+        InputError: config.json is missing, a file is no JSON object, or says something that is
+            not understood.
+    """
+    config = read_object(folder / "config.json")
+    for name in _ALTERED:
+        if config.get(name):
+            raise InputError(
+                f"{folder / 'config.json'} has {name}: its weights are quantised or altered, and "
+                "must not be read as plain numbers.",
+                "Name the model that it was made from, in float32, bfloat16 or float16.",
+            )
+    return Layout(folder, config, _call(folder, task))
+
+
+def _call(folder: Path, task: str) -> Call:
+    path = next((folder / name for name in _CALLED if (folder / name).is_file()), None)
+    if path is None:
+        return Call()
+    found = read_known(path, _CALL)
+    processor = _older(path, found, "processor_kwargs", "tokenizer_args", _PROCESSOR)
+    _older(path, found, "model_kwargs", "model_args", _MODEL)
+    _check_task(path, found, task)
+    return Call(
+        max_length=processor.get("model_max_length", found.get("max_seq_length")),
+        query_length=found.get("query_length"),
+        document_length=found.get("document_length"),
+        lower_case=bool(found.get("do_lower_case")),
+        modalities=_modalities(path, found.get("modality_config"), task),
+    )
+
+
+def _older(
+    path: Path, found: Mapping[str, Any], name: str, older: str, keys: Keys
+) -> Mapping[str, Any]:
+    """A table that has had two names; the older one wins, as in the library."""
+    table: Mapping[str, Any] = found.get(older) or found.get(name) or {}
+    check_keys(path, table, keys)
+    return table
+
+
+def _check_task(path: Path, found: Mapping[str, Any], task: str) -> None:
+    """Raise InputError where the model is one for another task, or gives something else."""
+    fixed = Keys.of("", transformer_task=(task, None), module_output_name=(_TASKS.get(task), None))
+    check_keys(path, {n: found[n] for n in fixed.fixed if n in found}, fixed)
+
+
+def _modalities(path: Path, found: Mapping[str, Any] | None, task: str) -> tuple[str, ...] | None:
+    """The modalities by name; text must go through the model's own forward pass."""
+    if found is None:
+        return None
+    output = "last_hidden_state" if task == "feature-extraction" else "logits"
+    keys = Keys.of("", idle="format", method=("forward",), method_output_name=(output,))
+    check_keys(path, found.get("text", {}), keys)
+    return tuple(found)

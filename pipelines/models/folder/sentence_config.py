@@ -1,0 +1,130 @@
+"""config_sentence_transformers.json: prompts, similarity, cut, and which kind of model it is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.errors import InputError
+from pipelines.models.folder.reading import Keys, check_keys, read_known
+
+_NAME = "config_sentence_transformers.json"
+#: `requirements` and `__version__` name releases of libraries; `keep_in_fp32_modules` keeps
+#: last bits.
+_IDLE = "__version__ requirements"
+_SIMILARITIES = ("cosine", "dot", "dot_score", None)
+_ENCODER = Keys.of(
+    "prompts default_prompt_name similarity_fn_name truncate_dim model_type", idle=_IDLE
+)
+#: Logits are given raw; these activations would not change their order.
+_ACTIVATIONS = (
+    None,
+    "torch.nn.modules.linear.Identity",
+    "torch.nn.modules.activation.Sigmoid",
+    "torch.nn.modules.activation.Tanh",
+)
+_RERANKER = Keys.of(
+    "prompts default_prompt_name model_type",
+    idle=f"{_IDLE} keep_in_fp32_modules",
+    activation_fn=_ACTIVATIONS,
+    similarity_fn_name=_SIMILARITIES,
+)
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+_UNTAKEN = (
+    "Documents are embedded under the model's prompt {!r}: {!r}. (sentence-transformers 6.2 takes "
+    'that name for documents too, by its documentation, but finds an empty "document" first.) '
+    "Another one: encoder.document_prompt."
+)
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What an encoder's folder says beside its modules.
+
+    Attributes:
+        query_prompt: put before queries.
+        document_prompt: put before documents.
+        similarity: "cosine" or "dot".
+        truncate_dim: components that are kept of each vector; none: all.
+        notes: sentences about what the library does otherwise.
+    """
+
+    query_prompt: str = ""
+    document_prompt: str = ""
+    similarity: str = "cosine"
+    truncate_dim: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_encoder_config(folder: Path) -> EncoderConfig:
+    """What an encoder's folder says beside its modules.
+
+    Prompts are by the library's documented rule: "query" before queries; before documents the first
+    of "document", "passage" and "corpus" that exists. The default prompt is for neither:
+    `encode_query` and `encode_document` do without one before they take it.
+
+    Raises:
+        InputError: the file says something that is not understood, or the model is no encoder of
+            one vector a text, or is compared by a distance that search does not know.
+    """
+    found = read_known(folder / _NAME, _ENCODER, optional=True)
+    _check_kind(folder, found, "SentenceTransformer")
+    similarity = _similarity(folder, found.get("similarity_fn_name"))
+    cut = found.get("truncate_dim")
+    if cut is not None and (not isinstance(cut, int) or cut < 1):
+        raise InputError(
+            f"{folder / _NAME} has truncate_dim = {cut!r}, not a number.", "Mend the file."
+        )
+    prompts = _prompts(folder, found, own=("query", "document"))
+    named = next((name for name in _DOCUMENT_PROMPTS if name in prompts), "document")
+    document = prompts.get(named, "")
+    notes = (_UNTAKEN.format(named, document),) if named != "document" and document else ()
+    return EncoderConfig(prompts.get("query", ""), document, similarity, cut, notes)
+
+
+def read_reranker_prompt(folder: Path) -> str:
+    """What a cross-encoder's folder puts before queries: its default prompt (the library puts it
+    before the first text of a pair). Raises InputError as `read_encoder_config`."""
+    found = read_known(folder / _NAME, _RERANKER, optional=True)
+    _check_kind(folder, found, "CrossEncoder")
+    name = found.get("default_prompt_name")
+    return _prompts(folder, found, own=())[name] if name else ""
+
+
+def check_activation(path: Path, config: dict[str, Any]) -> None:
+    """Refuse a classifier's config.json whose activation would order logits in another way."""
+    older = config.get("sbert_ce_default_activation_function")
+    named = (config.get("sentence_transformers") or {}).get("activation_fn", older)
+    check_keys(path, {"activation_fn": named}, _RERANKER)
+
+
+def _check_kind(folder: Path, found: dict[str, Any], wanted: str) -> None:
+    kind = found.get("model_type") or wanted
+    if kind == wanted or (wanted == "CrossEncoder" and not (folder / "modules.json").is_file()):
+        return
+    raise InputError(
+        f"{folder} is a {kind} of sentence-transformers, and a {wanted} is wanted here.",
+        "Name a bi-encoder as encoder.model, a cross-encoder as reranker.model.",
+    )
+
+
+def _similarity(folder: Path, name: str | None) -> str:
+    if name not in _SIMILARITIES:
+        raise InputError(
+            f"{folder / _NAME} compares vectors by {name!r}; search is by inner product or cosine.",
+            "Use a model that is compared by cosine or dot.",
+        )
+    return "dot" if name and name.startswith("dot") else "cosine"
+
+
+def _prompts(folder: Path, found: dict[str, Any], own: tuple[str, ...]) -> dict[str, str]:
+    """Prompts by name. Raises InputError where the default one is neither there nor the library's
+    `own`."""
+    prompts = {name: str(text or "") for name, text in (found.get("prompts") or {}).items()}
+    default = found.get("default_prompt_name")
+    if default and default not in {*prompts, *own}:
+        raise InputError(
+            f"{folder / _NAME} has default_prompt_name = {default!r}, and no such prompt: it has "
+            f"{', '.join(prompts) or 'none'}.",
+            "Mend the file, or use another model.",
+        )
+    return prompts
