@@ -18,6 +18,7 @@ from pipelines.core.version import Version
 from pipelines.corpus.parts import encode_table
 from pipelines.corpus.qrels import read_judged
 from pipelines.models.card import RerankerCard, read_reranker_card, settled
+from pipelines.models.complete import check_reranker
 from pipelines.stages.export import export
 from pipelines.stages.gather import Stores, gather
 from pipelines.stages.locate import locate
@@ -229,6 +230,7 @@ def plan_teacher(name: str, ranked: RankedRun, settings: Settings) -> TeacherPla
 
 
 def _plan_model(name: str, settings: RerankerSettings, version: Version) -> TeacherPlan:
+    check_reranker(settings)
     card = read_reranker_card(settings, halve=runs_in_bf16(version))
     return TeacherPlan(name, card, settled(settings, card))
 

@@ -23,6 +23,7 @@ from pipelines.models.card import (
     read_reranker_card,
     settled,
 )
+from pipelines.models.complete import check_encoder, check_reranker
 from pipelines.stages.collate import collate
 from pipelines.stages.encode import QueryBlock, encode, write_blocks
 from pipelines.stages.merge import merge
@@ -76,6 +77,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     asked = batch.table["query_id"].to_pylist()
     judgements = read_judged(sources.open, qrels, asked) if qrels else []
     encoder = index_encoder(published.version, settings.encoder)
+    check_encoder(encoder)
     card = read_encoder_card(encoder)
     _require_match(published, card)
     reranker = _reranker_card(published.version, settings.reranker)
@@ -133,6 +135,7 @@ def _set_aside(context: Context, rejected: pa.Table) -> None:
 def _reranker_card(version: Version, settings: RerankerSettings) -> RerankerCard | None:
     if settings.model == "off":
         return None
+    check_reranker(settings)
     return read_reranker_card(settings, halve=runs_in_bf16(version))
 
 

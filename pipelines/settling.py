@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.core.settings import Settings
 from pipelines.models.card import EncoderCard, read_encoder_card, settled
+from pipelines.models.complete import check_encoder
 from pipelines.models.machine import multiplies_bf16
 from pipelines.stages.publish import Published
 from pipelines.stages.workspace import Workspace
@@ -23,9 +24,10 @@ def settle(
 
     "auto" is what the index has the same weights in, else what suits model and machine.
 
-    Raises what `read_encoder_card` raises.
+    Raises what `check_encoder` and `read_encoder_card` raise.
     """
     encoder = settings.encoder
+    check_encoder(encoder)
     card = read_encoder_card(encoder, halve=multiplies_bf16())
     held = base.version.encoder if base else _begun(workspace)
     if encoder.dtype == "auto" and held.get("weights_sha256") == card.weights_sha256:

@@ -8,17 +8,18 @@ from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification
 
 from pipelines.models.adapter import load_adapter
+from pipelines.models.folder.layout import read_layout
 from pipelines.models.state import State, read_state
 
 
 def classifier(base: Path) -> BertForSequenceClassification:
     """A one-logit classifier over the base encoder's weights; its head is still random."""
-    return _filled(base, read_state(base))
+    return _filled(base, read_state(read_layout(base, plain=True)))
 
 
 def adapted(folder: Path, base: Path) -> BertForSequenceClassification:
     """Base and adapter merged, in evaluation mode."""
-    return _filled(base, load_adapter(folder, base)).eval()
+    return _filled(base, load_adapter(folder, read_layout(base, plain=True))).eval()
 
 
 def _filled(base: Path, state: State) -> BertForSequenceClassification:

@@ -142,6 +142,10 @@ class Reranker(Protocol):
     @property
     def tokeniser(self) -> Tokeniser: ...
 
+    @property
+    def prompt(self) -> str:
+        """What stands before every query."""
+
     def score(
         self, queries: Sequence[Int32], passages: Sequence[Int32], left: Int32, right: Int32
     ) -> PairScores:

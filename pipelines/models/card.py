@@ -1,7 +1,8 @@
 """Cards: all that decides a model's results, read from its files without loading it.
 
 The driver plans with cards and puts their fingerprints into units; a worker reads the card again
-and refuses a model that differs. Imports no torch and no transformers.
+and refuses a model that differs. Imports no torch, and transformers only for models of other
+families than BERT's.
 """
 
 from collections.abc import Mapping
@@ -12,15 +13,21 @@ from typing import Any
 from pipelines.core.errors import InputError, IntegrityError, SettingsError
 from pipelines.core.fingerprint import fingerprint
 from pipelines.core.settings import EncoderSettings, ModelSettings, RerankerSettings
-from pipelines.models import limits
-from pipelines.models.layout import Layout, read_json, read_layout
-from pipelines.models.resolve import package_folder, resolve_model, resolve_reranker
+from pipelines.models.folder import limits
+from pipelines.models.folder.encoder import (
+    EncoderFolder,
+    configs,
+    read_encoder_folder,
+    tower_facts,
+    tower_files,
+    vector_width,
+)
+from pipelines.models.folder.hashes import files_of, weights_sha256
+from pipelines.models.folder.layout import Layout
+from pipelines.models.folder.modules import Tower
+from pipelines.models.folder.reranker import RerankerFolder, read_reranker_folder
+from pipelines.models.folder.weights import find_weights
 from pipelines.models.tokens import load_tokeniser
-from pipelines.models.weights import files_of, weights_sha256
-
-ADAPTER_WEIGHTS = "adapter.safetensors"
-POOLINGS = ("mean", "cls", "last")
-_ENCODER_MODULES = frozenset({"Transformer", "Pooling", "Normalize"})
 
 
 @dataclass(frozen=True)
@@ -30,10 +37,12 @@ class EncoderCard:
     Attributes:
         name: the model as the settings name it.
         fingerprint: of all that decides its vectors; the name and the place are not in it.
+        weights_sha256, tokeniser_fingerprint: of what documents go through.
         dim: components of a vector, after any cut.
-        max_tokens: the longest input, special tokens included.
-        pooling: "mean", "cls" or "last".
-        normalise: whether vectors are divided by their L2 norm.
+        max_tokens: the longest document in tokens, special ones included.
+        query_max_tokens: the longest query.
+        pooling: "mean", "cls", "last" …; several are joined by "+"; "" for a static table.
+        normalise: whether vectors are divided by their L2 norm in the end.
         dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
     """
 
@@ -43,6 +52,7 @@ class EncoderCard:
     tokeniser_fingerprint: str
     dim: int
     max_tokens: int
+    query_max_tokens: int
     pooling: str
     normalise: bool
     query_prompt: str
@@ -64,6 +74,7 @@ class RerankerCard:
         fingerprint: of all that decides its logits, which the interpolation does not.
         max_tokens: the longest pair, special tokens included.
         interpolation: a in a·logit + (1-a)·retrieval score.
+        prompt: put before queries.
         dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
     """
 
@@ -73,15 +84,8 @@ class RerankerCard:
     tokeniser_fingerprint: str
     max_tokens: int
     interpolation: float
+    prompt: str
     dtype: str
-
-
-@dataclass(frozen=True)
-class RerankerFolders:
-    """Where a reranker's files are. A whole model has no adapter, and its base is its folder."""
-
-    base: Path
-    adapter: Path | None
 
 
 def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> EncoderCard:
@@ -89,33 +93,33 @@ def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> Encoder
 
     `halve` says that dtype = "auto" may mean bf16.
 
-    Vectors are normalised where the model has a Normalize module or is compared by cosine
-    (sentence-transformers' default): search is by inner product, which is then the cosine.
+    Vectors are normalised in the end where the model is compared by cosine (sentence-transformers'
+    default): search is by inner product, which is then the cosine.
 
     Raises:
-        InputError: there is no such model, or it needs a module or pooling that is not supported.
+        InputError: there is no such model, or its files say something that is not understood.
         SettingsError: a setting asks for more than the model has.
     """
-    folder = resolve_model(settings.model, settings.revision)
-    layout = read_layout(folder)
-    _check_modules(layout, _ENCODER_MODULES)
-    query = _or(settings.query_prompt, layout.query_prompt)
-    document = _or(settings.document_prompt, layout.document_prompt)
-    _check_prompts(layout, query + document)
+    folder = read_encoder_folder(settings)
+    documents, queries = folder.towers.documents, folder.towers.queries
+    query = _or(settings.query_prompt, folder.config.query_prompt)
+    document = _or(settings.document_prompt, folder.config.document_prompt)
+    _check_prompts(folder, query, document)
     deciding: dict[str, Any] = {
-        "weights_sha256": weights_sha256(*files_of(layout.transformer)),
-        "tokeniser_fingerprint": load_tokeniser(folder).fingerprint,
-        "dim": _dim(layout, settings.dim),
-        "max_tokens": limits.max_tokens(layout, settings.max_tokens, "encoder"),
-        "pooling": _pooling(layout, settings.pooling),
-        "normalise": _or(settings.normalise, _normalises(layout)),
+        "weights_sha256": weights_sha256(*tower_files(documents)),
+        "tokeniser_fingerprint": load_tokeniser(documents.source).fingerprint,
+        "dim": _dim(folder, settings.dim),
+        "max_tokens": _longest(documents, settings.max_tokens, "document_length"),
+        "query_max_tokens": _longest(queries, settings.max_tokens, "query_length"),
+        "pooling": "+".join(documents.pooling.modes) if documents.pooling else "",
+        "normalise": _or(settings.normalise, folder.config.similarity == "cosine"),
         "query_prompt": query,
         "document_prompt": document,
-        "dtype": limits.dtype(layout.config, settings.dtype, halve),
+        "dtype": limits.dtype(configs(folder.towers), settings.dtype, halve),
     }
-    hidden = _hidden(layout, settings.trust_remote_code)
+    hidden = _hidden(folder, settings.trust_remote_code)
     return EncoderCard(
-        name=settings.model, fingerprint=fingerprint(["encoder-1", deciding, hidden]), **deciding
+        name=settings.model, fingerprint=fingerprint(["encoder-2", deciding, hidden]), **deciding
     )
 
 
@@ -128,24 +132,27 @@ def read_reranker_card(settings: RerankerSettings, halve: bool = False) -> Reran
     "shardrank" with a key "interpolation"), else 1: the logit alone.
 
     Raises:
-        InputError: there is no such model, or it needs a module that is not supported.
+        InputError: there is no such model, or its files say something that is not understood.
         SettingsError: a setting asks for more than the model has.
     """
-    folders = reranker_folders(settings)
-    layout = read_layout(folders.base)
-    own = _adapter_values(folders.adapter) if folders.adapter else _whole_values(layout)
+    folder = read_reranker_folder(settings)
+    layout, own = folder.layout, folder.own
     limit = settings.max_tokens or own.get("max_length")
-    adapter = files_of(folders.adapter) if folders.adapter else []
     deciding: dict[str, Any] = {
-        "weights_sha256": weights_sha256(*files_of(layout.transformer), *adapter),
-        "tokeniser_fingerprint": load_tokeniser(folders.base).fingerprint,
+        "weights_sha256": weights_sha256(*_reranker_files(folder)),
+        "tokeniser_fingerprint": load_tokeniser(layout).fingerprint,
         "max_tokens": limits.max_tokens(layout, limit, "reranker"),
-        "dtype": limits.dtype(layout.config, settings.dtype, halve),
+        "prompt": folder.prompt,
+        "dtype": limits.dtype([layout.config], settings.dtype, halve),
     }
-    hidden = {**_hidden(layout, settings.trust_remote_code), "adapter": own.get("alpha")}
+    hidden = {
+        "config": limits.deciding_config(layout.config),
+        "code": _code(layout.transformer, settings.trust_remote_code),
+        "adapter": own.get("alpha"),
+    }
     return RerankerCard(
         name=settings.model,
-        fingerprint=fingerprint(["reranker-1", deciding, hidden]),
+        fingerprint=fingerprint(["reranker-2", deciding, hidden]),
         interpolation=float(_or(settings.interpolation, own.get("interpolation", 1.0))),
         **deciding,
     )
@@ -170,50 +177,13 @@ def check_fingerprint(name: str, expected: str | None, found: str) -> None:
         )
 
 
-def reranker_folders(settings: RerankerSettings) -> RerankerFolders:
-    """Where the files of the reranker are that the settings name.
-
-    Raises:
-        InputError: there is no such model, or its base package is not installed.
-    """
-    folder = resolve_reranker(settings.model, settings.revision)
-    if not (folder / ADAPTER_WEIGHTS).is_file():
-        return RerankerFolders(folder, None)
-    return RerankerFolders(package_folder(_adapter_values(folder)["base_package"]), folder)
-
-
 def _or(setting: Any, own: Any) -> Any:
     return own if setting is None else setting
 
 
-def _adapter_values(folder: Path) -> dict[str, Any]:
-    values: dict[str, Any] = read_json(folder / "config.json")
-    missing = {"base_package", "alpha", "max_length", "interpolation"} - values.keys()
-    if missing:
-        raise InputError(
-            f"{folder / 'config.json'} lacks {', '.join(sorted(missing))}.",
-            "Name the folder of a complete adapter.",
-        )
-    return values
-
-
-def _whole_values(layout: Layout) -> dict[str, Any]:
-    _check_modules(layout, frozenset({"Transformer"}))
-    return dict(layout.config.get("shardrank", {}))
-
-
-def _check_modules(layout: Layout, supported: frozenset[str]) -> None:
-    unknown = sorted(set(layout.modules) - supported)
-    if unknown:
-        raise InputError(
-            f"The model's modules.json has {', '.join(unknown)}, which is not supported "
-            f"(supported: {', '.join(sorted(supported))}).",
-            "Use a model without these modules.",
-        )
-
-
-def _check_prompts(layout: Layout, prompts: str) -> None:
-    if prompts and not layout.pools_prompt:
+def _check_prompts(folder: EncoderFolder, query: str, document: str) -> None:
+    both = (folder.towers.queries.pooling, query), (folder.towers.documents.pooling, document)
+    if any(prompt and pooling and not pooling.includes_prompt for pooling, prompt in both):
         raise InputError(
             "The model leaves its prompt's tokens out of the pooling (include_prompt = false), "
             "which is not supported.",
@@ -221,34 +191,44 @@ def _check_prompts(layout: Layout, prompts: str) -> None:
         )
 
 
-def _normalises(layout: Layout) -> bool:
-    return "Normalize" in layout.modules or layout.similarity == "cosine"
+def _longest(tower: Tower, setting: int | None, own: str) -> int:
+    if not isinstance(tower.source, Layout):
+        return setting or limits.UNLIMITED
+    return limits.max_tokens(tower.source, setting, "encoder", getattr(tower.source.call, own))
 
 
-def _pooling(layout: Layout, setting: str) -> str:
-    pooling = layout.pooling if setting == "auto" else setting
-    if pooling not in POOLINGS:
+def _dim(folder: EncoderFolder, setting: int | None) -> int:
+    width = vector_width(folder.towers.documents)
+    other = vector_width(folder.towers.queries)
+    if width != other:
         raise InputError(
-            f"The model pools by {pooling}, which is not supported.",
-            f"Use another model, or set encoder.pooling to one of {', '.join(POOLINGS)}.",
+            f"{folder.root} gives documents {width} components and queries {other}.",
+            "Use another model.",
         )
-    return pooling
-
-
-def _dim(layout: Layout, setting: int | None) -> int:
-    width = limits.width(layout.config)
     if setting is not None and setting > width:
         raise SettingsError(
             f"encoder.dim = {setting}, but the model's vectors have {width} components.",
             f"Set encoder.dim to {width} or less.",
         )
-    return setting or width
+    return min(setting or folder.config.truncate_dim or width, width)
 
 
-def _hidden(layout: Layout, trusted: bool) -> dict[str, Any]:
-    """What decides results and needs no field of its own: the architecture, and trusted code."""
-    code = files_of(layout.transformer, "*.py") if trusted else []
-    return {
-        "config": limits.deciding_config(layout.config),
-        "code": weights_sha256(*code) if code else None,
-    }
+def _hidden(folder: EncoderFolder, trusted: bool) -> dict[str, Any]:
+    """What decides results and needs no field of its own."""
+    towers = folder.towers
+    hidden = {**tower_facts(towers.documents), "code": _code(folder.root, trusted)}
+    if folder.one_way:
+        return hidden
+    weights = weights_sha256(*tower_files(towers.queries))
+    tokeniser = load_tokeniser(towers.queries.source).fingerprint
+    return {**hidden, "queries": [tower_facts(towers.queries), weights, tokeniser]}
+
+
+def _code(folder: Path, trusted: bool) -> str | None:
+    code = files_of(folder, "**/*.py") if trusted else []
+    return weights_sha256(*code) if code else None
+
+
+def _reranker_files(folder: RerankerFolder) -> list[Path]:
+    adapter = files_of(folder.adapter, "*.safetensors") if folder.adapter else []
+    return [*find_weights(folder.layout.transformer).files, *adapter]

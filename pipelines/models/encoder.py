@@ -10,13 +10,13 @@ from pipelines.core.protocols import Float32, Int32
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.batch import Batch
 from pipelines.models.card import EncoderCard, check_fingerprint, read_encoder_card
+from pipelines.models.folder.encoder import read_encoder_folder
+from pipelines.models.folder.layout import Layout
+from pipelines.models.folder.packable import is_packable
 from pipelines.models.forward import Inputs, Runner, make_runner
-from pipelines.models.layout import Layout, read_layout
-from pipelines.models.limits import is_packable
 from pipelines.models.network import Network
 from pipelines.models.packed import PackedBert
 from pipelines.models.pooling import POOLS
-from pipelines.models.resolve import resolve_model
 from pipelines.models.state import read_state
 from pipelines.models.tokens import FastTokeniser, load_tokeniser
 
@@ -83,15 +83,16 @@ def load_encoder(
     """
     card = read_encoder_card(settings)
     check_fingerprint(settings.model, fingerprint, card.fingerprint)
-    folder = resolve_model(settings.model, settings.revision)
-    runner = make_runner(read_layout(folder), settings.batch_tokens, device, card.dtype)
-    network = _load_network(read_layout(folder), card.dtype, settings.trust_remote_code, runner)
-    return TransformerEncoder(network, load_tokeniser(folder), card, runner)
+    source = read_encoder_folder(settings).towers.documents.source
+    assert isinstance(source, Layout)
+    runner = make_runner(source, settings.batch_tokens, device, card.dtype)
+    network = _load_network(source, card.dtype, settings.trust_remote_code, runner)
+    return TransformerEncoder(network, load_tokeniser(source), card, runner)
 
 
 def _load_network(layout: Layout, dtype: str, trusted: bool, runner: Runner) -> Network:
     if is_packable(layout.config):
-        state = read_state(layout.transformer).moved(runner.device)
+        state = read_state(layout).moved(runner.device)
         return PackedBert(state, layout.config, dtype)
     from pipelines.models.padded import load_network  # transformers takes seconds to import
 

@@ -11,8 +11,8 @@ from pipelines.core.batching import plan_batches
 from pipelines.core.errors import SettingsError
 from pipelines.core.protocols import Float32, Int32, Int64
 from pipelines.models.batch import Batch, send
-from pipelines.models.layout import Layout
-from pipelines.models.limits import pad_id
+from pipelines.models.folder.layout import Layout
+from pipelines.models.folder.limits import pad_id
 from pipelines.models.memory import keep_freed_memory
 
 

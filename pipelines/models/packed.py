@@ -1,5 +1,5 @@
 """BERT and its likes without padding (Devlin et al. 2019, arXiv:1810.04805): `is_packable` in
-limits.py says which models these are.
+folder/packable.py says which models these are.
 
 A batch is one run of tokens: the linear layers see [t, d], and only attention knows where inputs
 begin and end. The stream between the layers is float32 whatever the type of the products: measured
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from pipelines.models.attention import attend
 from pipelines.models.batch import Batch
-from pipelines.models.limits import first_position
+from pipelines.models.folder.limits import first_position
+from pipelines.models.folder.packable import head_names
 from pipelines.models.linear import FloatLinear, Linear, MakeLinear, linear_maps
 from pipelines.models.norm import Norm
 from pipelines.models.state import State
@@ -130,12 +131,10 @@ class PackedClassifier:
     """BERT with a head of two linear maps over its first token (protocol: Classifier)."""
 
     def __init__(self, state: State, config: Config, dtype: str) -> None:
-        heads = ("pooler.dense", "classifier"), ("classifier.dense", "classifier.out_proj")
-        names = heads[config["model_type"] != "bert"]
         self._bert = PackedBert(state, config, dtype)
         self._pooler, self._out = (
             FloatLinear.of(state[f"{name}.weight"], state[f"{name}.bias"], torch.float32)
-            for name in names
+            for name in head_names(config)
         )
 
     @property

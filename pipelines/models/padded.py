@@ -15,8 +15,8 @@ from transformers.utils import logging
 
 from pipelines.core.errors import InputError
 from pipelines.models.batch import Batch
-from pipelines.models.layout import Layout
-from pipelines.models.limits import pad_id
+from pipelines.models.folder.layout import Layout
+from pipelines.models.folder.limits import pad_id
 from pipelines.models.linear import DTYPES
 
 
@@ -109,18 +109,15 @@ def load_weights(kind: Any, folder: Path, dtype: str, trust_remote_code: bool) -
     Raises:
         InputError: the architecture is unknown, or weights that it needs are not in the files.
     """
-    try:
-        with _quiet():
-            model, report = kind.from_pretrained(
-                folder,
-                dtype=DTYPES[dtype],
-                use_safetensors=True,
-                trust_remote_code=trust_remote_code,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(f"{folder} cannot be loaded: {error}", "Name another model.") from error
+    with _quiet(), _explained(folder):
+        model, report = kind.from_pretrained(
+            folder,
+            dtype=DTYPES[dtype],
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+        )
     _refuse_random(folder, report)
     return model.eval()  # type: ignore[no-any-return]
 
@@ -147,3 +144,38 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def encoder_report(layout: Layout, trust_remote_code: bool) -> tuple[list[str], list[str]]:
+    """The weights that an encoder's files lack, and those that they hold besides; from headers."""
+    missing, besides = _report(AutoModel, layout.transformer, trust_remote_code)
+    return [name for name in missing if not name.startswith("pooler.")], besides
+
+
+def classifier_report(layout: Layout, trust_remote_code: bool) -> tuple[list[str], list[str]]:
+    """As `encoder_report`, for a sequence classifier, whose pooler is no idle part."""
+    kind = AutoModelForSequenceClassification
+    return _report(kind, layout.transformer, trust_remote_code)
+
+
+def _report(kind: Any, folder: Path, trusted: bool) -> tuple[list[str], list[str]]:
+    """On the device "meta", where tensors have shapes and no memory, the library reads headers."""
+    with _quiet(), _explained(folder):
+        _, report = kind.from_pretrained(
+            folder,
+            device_map="meta",
+            use_safetensors=True,
+            trust_remote_code=trusted,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    return sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """What the library says of a folder that it cannot load, as an InputError."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"{folder} cannot be loaded: {error}", "Name another model.") from error

@@ -6,20 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipelines.core.errors import InputError
 from pipelines.core.protocols import Bool, Int32, PairScores
 from pipelines.core.settings import RerankerSettings
 from pipelines.models.adapter import load_adapter
 from pipelines.models.card import (
     RerankerCard,
-    RerankerFolders,
     check_fingerprint,
     read_reranker_card,
-    reranker_folders,
 )
+from pipelines.models.folder.packable import is_packable
+from pipelines.models.folder.reranker import RerankerFolder, read_reranker_folder
 from pipelines.models.forward import Inputs, Runner, make_runner
-from pipelines.models.layout import read_layout
-from pipelines.models.limits import is_packable
 from pipelines.models.network import Classifier
 from pipelines.models.packed import PackedClassifier
 from pipelines.models.state import read_state
@@ -51,6 +48,10 @@ class CrossEncoderReranker:
     @property
     def tokeniser(self) -> FastTokeniser:
         return self._tokeniser
+
+    @property
+    def prompt(self) -> str:
+        return self.card.prompt
 
     def score(
         self, queries: Sequence[Int32], passages: Sequence[Int32], left: Int32, right: Int32
@@ -113,28 +114,21 @@ def load_reranker(
     """
     card = read_reranker_card(settings)
     check_fingerprint(settings.model, fingerprint, card.fingerprint)
-    folders = reranker_folders(settings)
-    layout = read_layout(folders.base)
-    runner = make_runner(layout, settings.batch_tokens, device, card.dtype)
-    classifier = _load_classifier(folders, card.dtype, settings.trust_remote_code, runner.device)
-    if classifier.labels != 1:
-        raise InputError(
-            f"{layout.transformer} has {classifier.labels} labels; a reranker has one, its "
-            "relevance.",
-            "Name a cross-encoder that was trained with num_labels = 1.",
-        )
-    return CrossEncoderReranker(classifier, load_tokeniser(folders.base), card, runner)
+    folder = read_reranker_folder(settings)
+    runner = make_runner(folder.layout, settings.batch_tokens, device, card.dtype)
+    classifier = _load_classifier(folder, card.dtype, settings.trust_remote_code, runner.device)
+    return CrossEncoderReranker(classifier, load_tokeniser(folder.layout), card, runner)
 
 
 def _load_classifier(
-    folders: RerankerFolders, dtype: str, trusted: bool, device: torch.device
+    folder: RerankerFolder, dtype: str, trusted: bool, device: torch.device
 ) -> Classifier:
     """An adapter belongs to a BERT, which is packable."""
-    layout = read_layout(folders.base)
-    if folders.adapter is not None:
-        state = load_adapter(folders.adapter, folders.base)
+    layout = folder.layout
+    if folder.adapter is not None:
+        state = load_adapter(folder.adapter, layout)
     elif is_packable(layout.config):
-        state = read_state(layout.transformer)
+        state = read_state(layout)
     else:
         from pipelines.models.padded import load_classifier  # transformers takes seconds to import
 

@@ -1,39 +1,19 @@
 """How much a model multiplies: counted from the headers of its weights. Imports no torch."""
 
-import json
-import math
-from pathlib import Path
-
 from pipelines.core.settings import EncoderSettings, RerankerSettings
-from pipelines.models.card import reranker_folders
-from pipelines.models.layout import read_layout
-from pipelines.models.resolve import resolve_model
-from pipelines.models.weights import files_of
+from pipelines.models.folder.encoder import read_encoder_folder, tower_files
+from pipelines.models.folder.headers import parameters, read_headers
+from pipelines.models.folder.reranker import read_reranker_folder
+from pipelines.models.folder.weights import find_weights
 
 
 def encoder_parameters(settings: EncoderSettings) -> int:
-    """Of the encoder that the settings name; see `multiplied`."""
-    return multiplied(resolve_model(settings.model, settings.revision))
+    """The parameters that each token of a document is multiplied with; see `parameters`."""
+    files = tower_files(read_encoder_folder(settings).towers.documents)
+    return sum(parameters(read_headers([file])) for file in files)
 
 
 def reranker_parameters(settings: RerankerSettings) -> int:
     """Of the reranker that the settings name; an adapter is merged into its base."""
-    return multiplied(reranker_folders(settings).base)
-
-
-def multiplied(folder: Path) -> int:
-    """The parameters that each token is multiplied with: all matrices but embeddings, which are
-    looked up."""
-    return sum(_matrices(file) for file in files_of(read_layout(folder).transformer))
-
-
-def _matrices(file: Path) -> int:
-    """Of one file; a header is JSON after 8 bytes of its length (https://huggingface.co/docs/
-    safetensors)."""
-    with open(file, "rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    return sum(
-        math.prod(tensor["shape"])
-        for name, tensor in header.items()
-        if "embed" not in name and len(tensor.get("shape", ())) > 1
-    )
+    layout = read_reranker_folder(settings).layout
+    return parameters(read_headers(find_weights(layout.transformer).files))

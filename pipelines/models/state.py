@@ -12,10 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipelines.core.errors import InputError
-from pipelines.models.weights import files_of
-
-#: What classifiers and language models put before the names of the encoder that they hold.
-_BODIES = ("bert.", "roberta.")
+from pipelines.models.folder.layout import Layout
+from pipelines.models.folder.packable import PREFIXES, bare_name
+from pipelines.models.folder.weights import find_weights
 
 
 class State(dict[str, Tensor]):
@@ -38,17 +37,10 @@ class State(dict[str, Tensor]):
         return State({name: tensor.to(device) for name, tensor in self.items()}, self.folder)
 
 
-def read_state(folder: Path) -> State:
-    """All weights in a folder's safetensors files, on the CPU, in the type of the files."""
+def read_state(layout: Layout) -> State:
+    """All weights of a model that is packable, on the CPU, in the type of the files."""
+    prefix = PREFIXES[str(layout.config["model_type"])]
     weights: dict[str, Tensor] = {}
-    for file in files_of(folder):
-        weights |= {bare_name(name): tensor for name, tensor in load_file(file).items()}
-    return State(weights, folder)
-
-
-def bare_name(name: str) -> str:
-    """A weight's name in the encoder alone, with layer norms as they are called today."""
-    for body in _BODIES:
-        name = name.removeprefix(body)
-    name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
-    return name.replace("LayerNorm.beta", "LayerNorm.bias")
+    for file in find_weights(layout.transformer).files:
+        weights |= {bare_name(name, prefix): tensor for name, tensor in load_file(file).items()}
+    return State(weights, layout.transformer)

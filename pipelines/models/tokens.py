@@ -16,11 +16,13 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as NormalizerSequence
+from tokenizers.processors import TemplateProcessing
 
 from pipelines.core.errors import InputError
 from pipelines.core.fingerprint import fingerprint
 from pipelines.core.protocols import Int32, TokenPlaces, TokenSpans
-from pipelines.models.layout import Layout, read_layout
+from pipelines.models.folder.layout import Layout
+from pipelines.models.folder.modules import StaticTable
 
 #: Characters from which on it is worth half a second to load machine code.
 _WORTH_REMEMBERING = 1 << 19
@@ -106,8 +108,8 @@ class FastTokeniser:
         return _probe_pair(self._backend)
 
 
-def load_tokeniser(folder: Path) -> FastTokeniser:
-    """The tokeniser of a model's folder: tokenizer.json where there is one, else transformers'.
+def load_tokeniser(source: Layout | StaticTable) -> FastTokeniser:
+    """The tokeniser of a model: tokenizer.json where there is one, else transformers'.
 
     tokenizer.json is taken as it stands, plus the lower-casing that sentence_bert_config.json
     may ask for.
@@ -115,11 +117,20 @@ def load_tokeniser(folder: Path) -> FastTokeniser:
     Raises:
         InputError: the folder has no tokeniser, or only one that is written in Python.
     """
-    layout = read_layout(folder)
-    path = layout.transformer / "tokenizer.json"
-    return FastTokeniser(
-        _lower_case(Tokenizer.from_file(str(path)) if path.is_file() else _convert(layout), layout)
-    )
+    if isinstance(source, StaticTable):
+        return FastTokeniser(_without_specials(_read(source.folder / "tokenizer.json")))
+    path = source.transformer / "tokenizer.json"
+    return FastTokeniser(_lower_case(_read(path) if path.is_file() else _convert(source), source))
+
+
+def _read(path: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(path))
+
+
+def _without_specials(backend: Tokenizer) -> Tokenizer:
+    """A static table has no vectors of special tokens in its means."""
+    backend.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+    return backend
 
 
 def _lower_case(backend: Tokenizer, layout: Layout) -> Tokenizer:

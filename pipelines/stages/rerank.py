@@ -183,8 +183,9 @@ class ScorePairs:
 
     def __call__(self, unit: Unit, tables: Tables) -> Tables:
         pairs, tokeniser = tables["pairs"], self._reranker.tokeniser
+        queries = [self._reranker.prompt + text for text in tables["queries"]["text"].to_pylist()]
         scores = self._reranker.score(
-            _tokens(tokeniser, tables["queries"]["text"].to_pylist()),
+            _tokens(tokeniser, queries),
             _passage_tokens(tokeniser, tables["passages"]),
             pairs["left"].to_numpy(),
             pairs["right"].to_numpy(),

@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from pipelines.core.protocols import Float32
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.encoder import TransformerEncoder, load_encoder
-from pipelines.models.resolve import resolve_model
+from pipelines.models.folder.resolve import resolve_model
 from tests.bench.distances import worst_cosine
 from tests.bench.harness import Benchmark, Contender, Duel, fastest
 from tests.bench.texts import documents

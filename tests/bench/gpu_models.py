@@ -19,10 +19,11 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from pipelines.core.protocols import Float32, Int32, Int64
 from pipelines.models.batch import Batch
+from pipelines.models.folder.packable import PREFIXES, bare_name
 from pipelines.models.forward import Inputs, Runner
 from pipelines.models.packed import PackedBert, PackedClassifier
 from pipelines.models.pooling import mean
-from pipelines.models.state import State, bare_name
+from pipelines.models.state import State
 from tests.bench.gpu_setup import Setup
 
 ENCODE, PAIRS = "encode", "pairs"
@@ -167,7 +168,10 @@ def make_model(size: Size, device: torch.device) -> BertForSequenceClassificatio
 
 def packed_step(work: Work, compiled: bool = False) -> Step:
     """Our forward pass in bf16, from a batch to its answers."""
-    weights = {bare_name(name): tensor for name, tensor in work.model.state_dict().items()}
+    weights = {
+        bare_name(name, PREFIXES["bert"]): tensor
+        for name, tensor in work.model.state_dict().items()
+    }
     state, config = State(weights, Path("made here")), work.model.config.to_dict()
     if work.task == PAIRS:
         classifier = PackedClassifier(state, config, "bf16")

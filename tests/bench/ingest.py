@@ -27,7 +27,8 @@ from pipelines.corpus.parts import encode_table
 from pipelines.corpus.scan import scan_slice
 from pipelines.corpus.slices import plan_slices
 from pipelines.models.card import read_encoder_card
-from pipelines.models.resolve import resolve_model
+from pipelines.models.folder.layout import read_layout
+from pipelines.models.folder.resolve import resolve_model
 from pipelines.models.tokens import load_tokeniser
 from pipelines.stages.ingest import cut_rule
 from pipelines.storage import Sources
@@ -84,7 +85,7 @@ def ours(source: Path, out: Path) -> frozenset[str]:
     [piece] = plan_slices(sources.list(str(source)), opener, 1 << 30)
     scanned = scan_slice(piece, opener, settings)
     skips = compare([(0, scanned.keys)], [], "snapshot", True).skips["row"].to_pylist()
-    tokeniser = load_tokeniser(resolve_model("embedded", None))
+    tokeniser = load_tokeniser(read_layout(resolve_model("embedded", None)))
     rule = cut_rule(PassageSettings(), read_encoder_card(EncoderSettings()), tokeniser.specials)
     found: set[str] = set()
     for part in cut_slice(piece, opener, settings, rule, tokeniser, frozenset(skips), PART):

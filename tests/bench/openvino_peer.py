@@ -16,7 +16,7 @@ import numpy as np
 from transformers import AutoModel, AutoTokenizer
 
 from pipelines.core.protocols import Float32
-from pipelines.models.resolve import resolve_model
+from pipelines.models.folder.resolve import resolve_model
 
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it calls home
 SAMPLES, MAX_TOKENS = 300, 256

@@ -16,8 +16,8 @@ from transformers import AutoTokenizer, BertForSequenceClassification
 
 from pipelines.core.protocols import Float32, Int32
 from pipelines.core.settings import RerankerSettings
+from pipelines.models.folder.resolve import resolve_model
 from pipelines.models.reranker import CrossEncoderReranker, load_reranker
-from pipelines.models.resolve import resolve_model
 from tests.bench.distances import worst_logit
 from tests.bench.harness import Benchmark, Contender, Duel, fastest
 from tests.bench.texts import documents, questions

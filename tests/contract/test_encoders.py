@@ -15,7 +15,7 @@ from pipelines.core.protocols import Encoder, Float32, Int32
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.card import read_encoder_card
 from pipelines.models.encoder import TransformerEncoder, load_encoder
-from pipelines.models.resolve import resolve_model
+from pipelines.models.folder.resolve import resolve_model
 from tests.tiny_models import DOCUMENT_PROMPT, ENCODER_FAMILIES, WORDS, edit_json, tiny_encoder
 
 TEXTS = [" ".join(WORDS[i : i + n]) for i, n in enumerate([5, 1, 12, 3, 7, 30, 2, 9, 5, 4])]

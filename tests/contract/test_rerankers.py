@@ -20,9 +20,11 @@ from pipelines.core.protocols import Int32, PairScores, Reranker
 from pipelines.core.settings import RerankerSettings
 from pipelines.models.adapter import AdapterConfig, load_adapter, save_adapter
 from pipelines.models.card import read_reranker_card
+from pipelines.models.complete import check_reranker
+from pipelines.models.folder.hashes import weights_sha256
+from pipelines.models.folder.layout import read_layout
+from pipelines.models.folder.resolve import SHIPPED_RERANKER
 from pipelines.models.reranker import CrossEncoderReranker, cut_pairs, load_reranker
-from pipelines.models.resolve import SHIPPED_RERANKER
-from pipelines.models.weights import weights_sha256
 from tests.tiny_models import RERANKER_FAMILIES, WORDS, edit_json, tiny_encoder, tiny_reranker
 
 QUERIES = ["what is a shock wave", "heat", "how does lift drag a thin wing"]
@@ -131,6 +133,9 @@ def test_two_labels_are_refused(tmp_path: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     weights |= {n: weights[n].repeat(2, *[1] * (weights[n].ndim - 1)) for n in HEAD}
     save_file(weights, folder / "model.safetensors")
+    with pytest.raises(InputError, match=r"lacks 2 weights .* or has them in another shape"):
+        check_reranker(RerankerSettings(model=str(folder)))
+    edit_json(folder / "config.json", id2label={"0": "no", "1": "yes"})
     with pytest.raises(InputError, match="has 2 labels"):
         load(folder)
 
@@ -139,13 +144,16 @@ def test_an_encoder_is_no_reranker(tmp_path: Path) -> None:
     """Its classifier would be random, and its scores would look like any others."""
     folder = tiny_encoder(tmp_path, "bert")
     edit_json(folder / "config.json", id2label={"0": "relevance"})
-    with pytest.raises(InputError, match=r"lacks .* weights"):
+    with pytest.raises(InputError, match="is a BertModel"):
         load(folder)
+    edit_json(folder / "config.json", architectures=["BertForSequenceClassification"])
+    with pytest.raises(InputError, match=r"lacks .* weights"):
+        check_reranker(RerankerSettings(model=str(folder)))
 
 
 def test_an_adapter_on_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base, folder = tiny_encoder(tmp_path / "base", "bert"), tmp_path / "adapter"
-    monkeypatch.setattr("pipelines.models.card.package_folder", lambda package: base)
+    monkeypatch.setattr("pipelines.models.folder.reranker.package_folder", lambda package: base)
     tensors = {
         "full.classifier.weight": torch.linspace(-1, 1, 32)[None],
         "full.classifier.bias": torch.tensor([0.5]),
@@ -159,9 +167,17 @@ def test_an_adapter_on_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (reranker.card.max_tokens, reranker.card.interpolation) == (40, 0.1)
     query, passage = ids(reranker, [QUERIES[0], PASSAGES[0]])
     plain = BertForSequenceClassification(BertConfig.from_pretrained(base, num_labels=1)).eval()
-    names = {n if n.startswith("classifier") else f"bert.{n}" for n in load_adapter(folder, base)}
+    names = {
+        n if n.startswith("classifier") else f"bert.{n}"
+        for n in load_adapter(folder, read_layout(base, plain=True))
+    }
     assert names == set(plain.state_dict())
-    plain.load_state_dict({n: load_adapter(folder, base)[n.removeprefix("bert.")] for n in names})
+    plain.load_state_dict(
+        {
+            n: load_adapter(folder, read_layout(base, plain=True))[n.removeprefix("bert.")]
+            for n in names
+        }
+    )
     row = torch.tensor([[2, *query, 3, *passage, 3]])
     types = torch.tensor([[0] * (len(query) + 2) + [1] * (len(passage) + 1)])
     expected = plain(input_ids=row, token_type_ids=types).logits.item()

@@ -25,6 +25,7 @@ from pipelines.core.protocols import Float32, Int32, PairScores
 from pipelines.core.schemas import RANKINGS
 from pipelines.core.settings import EncoderSettings, RerankerSettings, Settings
 from pipelines.indexing import index, plan_indexing
+from pipelines.models.folder.layout import CLASSIFIES, read_layout
 from pipelines.models.tokens import FastTokeniser, load_tokeniser
 from pipelines.ranking import plan_ranking, rank
 from pipelines.stages.publish import Published
@@ -240,6 +241,7 @@ class Stub:
     def __init__(self, tokeniser: FastTokeniser, broken: bool = False) -> None:
         self.tokeniser = tokeniser
         self.dim = DIM
+        self.prompt = ""
         self._broken = broken
 
     def encode_ids(self, ids: Sequence[Int32]) -> Float32:
@@ -277,10 +279,12 @@ def stubbed(inline: pytest.MonkeyPatch, folders: dict[str, Path]) -> Iterator[Si
     state = SimpleNamespace(broken=False)
 
     def encoder(wanted: EncoderSettings, device: str, fingerprint: str) -> Stub:
-        return Stub(load_tokeniser(folders["encoder"]))
+        return Stub(load_tokeniser(read_layout(folders["encoder"])))
 
     def reranker(wanted: RerankerSettings, device: str, fingerprint: str) -> Stub:
-        return Stub(load_tokeniser(Path(wanted.model)), state.broken)
+        return Stub(
+            load_tokeniser(read_layout(Path(wanted.model), CLASSIFIES, plain=True)), state.broken
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipelines.models.encoder.load_encoder", encoder)

@@ -15,7 +15,6 @@ from transformers import BertConfig, BertModel
 from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.settings import RerankerSettings
 from pipelines.models.adapter import (
-    BASE_WEIGHTS,
     FORMAT,
     WEIGHTS,
     AdapterConfig,
@@ -24,6 +23,8 @@ from pipelines.models.adapter import (
     save_adapter,
     sha256_of,
 )
+from pipelines.models.folder.layout import Call, Layout, read_layout
+from pipelines.models.folder.weights import SINGLE
 from pipelines.models.reranker import load_reranker
 
 SHIPPED = Path(__file__).parents[2] / "pipelines" / "models" / "shipped" / "reranker"
@@ -44,7 +45,7 @@ def base(tmp_path: Path) -> Path:
     folder = tmp_path / "base"
     folder.mkdir()
     config.save_pretrained(folder)
-    save_file(dict(BertModel(config).state_dict()), folder / BASE_WEIGHTS)
+    save_file(dict(BertModel(config).state_dict()), folder / SINGLE)
     return folder
 
 
@@ -60,9 +61,7 @@ def tensors() -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def folder(tmp_path: Path, base: Path, tensors: dict[str, torch.Tensor]) -> Path:
-    config = AdapterConfig(
-        FORMAT, "some-package", sha256_of(base / BASE_WEIGHTS), "", 2, 6.0, 256, 0.05
-    )
+    config = AdapterConfig(FORMAT, "some-package", sha256_of(base / SINGLE), "", 2, 6.0, 256, 0.05)
     save_adapter(tmp_path / "adapter", tensors, config)
     return tmp_path / "adapter"
 
@@ -71,7 +70,7 @@ def test_merging_adds_the_scaled_product(
     base: Path, folder: Path, tensors: dict[str, torch.Tensor]
 ) -> None:
     plain = BertModel.from_pretrained(base).state_dict()
-    found = load_adapter(folder, base)
+    found = load_adapter(folder, read_layout(base, plain=True))
     a, b = tensors[f"lora_a.{QUERY_LAYER}"].float(), tensors[f"lora_b.{QUERY_LAYER}"].float()
     expected = plain["encoder.layer.0.attention.self.query.weight"] + 3.0 * b @ a
     torch.testing.assert_close(found["encoder.layer.0.attention.self.query.weight"], expected)
@@ -90,17 +89,17 @@ def test_the_configuration_comes_back(folder: Path) -> None:
 
 @pytest.mark.parametrize("which", ["base", "adapter"])
 def test_changed_weights_are_refused(base: Path, folder: Path, which: str) -> None:
-    path = base / BASE_WEIGHTS if which == "base" else folder / WEIGHTS
+    path = base / SINGLE if which == "base" else folder / WEIGHTS
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(IntegrityError, match="sha256"):
-        load_adapter(folder, base)
+        load_adapter(folder, read_layout(base, plain=True))
 
 
 def test_missing_base_names_the_package(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="some-package"):
-        load_adapter(folder, tmp_path)
+        load_adapter(folder, Layout(tmp_path, {"model_type": "bert"}, Call()))
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", json.dumps({"format": "other"})])

@@ -13,8 +13,8 @@ from torch import Tensor
 from pipelines.core.protocols import Int32
 from pipelines.models.attention import attend
 from pipelines.models.batch import Batch
+from pipelines.models.folder.layout import read_layout
 from pipelines.models.forward import Inputs, Runner
-from pipelines.models.layout import read_layout
 from pipelines.models.packed import PackedBert
 from pipelines.models.padded import load_network
 from pipelines.models.state import read_state
@@ -70,7 +70,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @settings(max_examples=25, deadline=None)
 def test_packed_equals_padded(folder: Path, lengths: list[int], seed: int) -> None:
     layout = read_layout(folder)
-    packed = PackedBert(read_state(layout.transformer), layout.config, "fp32")
+    packed = PackedBert(read_state(layout), layout.config, "fp32")
     with torch.inference_mode():
         padded, made = network(folder), batch(lengths, seed)
         torch.testing.assert_close(packed.hidden(made), padded.hidden(made), atol=2e-5, rtol=1e-4)

@@ -6,6 +6,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from pipelines.core.errors import InputError
+from pipelines.models.folder.layout import read_layout
 from pipelines.models.tokens import FastTokeniser, load_tokeniser
 from tests.tiny_models import edit_json, tiny_encoder, write_json
 
@@ -26,7 +27,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def tokeniser(folder: Path) -> FastTokeniser:
-    return load_tokeniser(folder)
+    return load_tokeniser(read_layout(folder))
 
 
 def test_ids_and_template_give_what_transformers_gives(
@@ -82,33 +83,33 @@ def test_all_ids_are_below_the_vocabulary_size(tokeniser: FastTokeniser) -> None
 
 def test_fingerprint_ignores_baked_limits_and_sees_rules(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path, "bert-st")
-    before = load_tokeniser(folder).fingerprint
+    before = load_tokeniser(read_layout(folder)).fingerprint
     path = folder / "tokenizer.json"
     backend = Tokenizer.from_file(str(path))
     backend.enable_truncation(5)
     backend.save(str(path))
-    assert load_tokeniser(folder).fingerprint == before
+    assert load_tokeniser(read_layout(folder)).fingerprint == before
     backend.add_tokens(["supersonic flow"])
     backend.save(str(path))
-    assert load_tokeniser(folder).fingerprint != before
+    assert load_tokeniser(read_layout(folder)).fingerprint != before
 
 
 def test_lower_casing_of_sentence_transformers(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path, "roberta-cls")
     edit_json(folder / "sentence_bert_config.json", do_lower_case=True)
-    upper, lower = load_tokeniser(folder).encode(["WING", "wing"])
+    upper, lower = load_tokeniser(read_layout(folder)).encode(["WING", "wing"])
     assert upper.ids.tolist() == lower.ids.tolist()
 
 
 def test_without_tokenizer_json_transformers_builds_one(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path, "bert")
-    expected = load_tokeniser(folder).encode(TEXTS[:2])
+    expected = load_tokeniser(read_layout(folder)).encode(TEXTS[:2])
     vocab = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab()
     words = sorted(vocab, key=lambda word: vocab[word])
     (folder / "vocab.txt").write_text("\n".join(words))
     (folder / "tokenizer.json").unlink()
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer"})
-    found = load_tokeniser(folder)
+    found = load_tokeniser(read_layout(folder))
     assert [s.ids.tolist() for s in found.encode(TEXTS[:2])] == [s.ids.tolist() for s in expected]
     assert [ids.tolist() for ids in found.single_template()] == [[2], [3]]
 
@@ -116,4 +117,4 @@ def test_without_tokenizer_json_transformers_builds_one(tmp_path: Path) -> None:
 def test_no_tokeniser_at_all(tmp_path: Path) -> None:
     write_json(tmp_path / "config.json", {"model_type": "unheard-of"})
     with pytest.raises(InputError, match=r"no tokenizer\.json"):
-        load_tokeniser(tmp_path)
+        load_tokeniser(read_layout(tmp_path))

@@ -13,7 +13,8 @@ from tokenizers import AddedToken, Encoding, Tokenizer
 
 from pipelines.core.protocols import TokenSpans
 from pipelines.models import words as module
-from pipelines.models.resolve import resolve_model
+from pipelines.models.folder.layout import read_layout
+from pipelines.models.folder.resolve import resolve_model
 from pipelines.models.tokens import load_tokeniser
 from pipelines.models.word_kernels import LONGEST
 from pipelines.models.words import WordMemory, works_word_by_word
@@ -123,7 +124,7 @@ def test_the_library_is_asked_for_a_word_once() -> None:
 
 
 def test_a_tokeniser_remembers_when_it_is_asked_for_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokeniser = load_tokeniser(resolve_model("embedded", None))
+    tokeniser = load_tokeniser(read_layout(resolve_model("embedded", None)))
     texts = ["flow over a wing", "a [SEP] b", "x" * 2 * LONGEST, "", "…"]
     few = tokeniser.encode(texts)
     calls = _count_calls(monkeypatch)

@@ -21,7 +21,8 @@ _CALLED = (
     "sentence_xlnet_config.json",
 )
 #: What a transformer may be asked for: hidden states by encoders, logits by classifiers.
-_TASKS = {"feature-extraction": "token_embeddings", "sequence-classification": "scores"}
+ENCODES, CLASSIFIES = "feature-extraction", "sequence-classification"
+_TASKS = {ENCODES: "token_embeddings", CLASSIFIES: "scores"}
 _CALL = Keys.of(
     "max_seq_length do_lower_case query_length document_length transformer_task modality_config "
     "module_output_name processor_kwargs tokenizer_args model_kwargs model_args",
@@ -86,8 +87,10 @@ class Layout:
         return self.call.lower_case
 
 
-def read_layout(folder: Path, task: str = "feature-extraction") -> Layout:
+def read_layout(folder: Path, task: str = ENCODES, plain: bool = False) -> Layout:
     """Read a transformer's folder for a task, by transformers' name of it.
+
+    `plain` says that there is no modules.json: the library then reads no file of its own.
 
     Raises:
         InputError: config.json is missing, a file is no JSON object, or says something that is
@@ -101,7 +104,7 @@ def read_layout(folder: Path, task: str = "feature-extraction") -> Layout:
                 "must not be read as plain numbers.",
                 "Name the model that it was made from, in float32, bfloat16 or float16.",
             )
-    return Layout(folder, config, _call(folder, task))
+    return Layout(folder, config, Call() if plain else _call(folder, task))
 
 
 def _call(folder: Path, task: str) -> Call:
@@ -140,7 +143,7 @@ def _modalities(path: Path, found: Mapping[str, Any] | None, task: str) -> tuple
     """The modalities by name; text must go through the model's own forward pass."""
     if found is None:
         return None
-    output = "last_hidden_state" if task == "feature-extraction" else "logits"
+    output = "last_hidden_state" if task == ENCODES else "logits"
     keys = Keys.of("", idle="format", method=("forward",), method_output_name=(output,))
     check_keys(path, found.get("text", {}), keys)
     return tuple(found)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.errors import InputError
-from pipelines.models.folder.layout import Layout, read_layout
+from pipelines.models.folder.layout import CLASSIFIES, Layout, read_layout
 from pipelines.models.folder.reading import Keys, check_keys, read_json, read_known
 
 #: Their names of poolings → ours. The first six are the booleans of older files.
@@ -136,13 +136,28 @@ def read_towers(folder: Path) -> Towers:
         InputError: a file is missing, is no JSON, or says something that is not understood.
     """
     if not (folder / "modules.json").is_file():
-        both = _plain(read_layout(folder))
+        both = _plain(read_layout(folder, plain=True))
         return Towers(both, both)
     entries = _entries(folder / "modules.json")
     if entries and _name(entries[0]["type"]) in ("Router", "Asym"):
         return _routed(folder / entries[0]["path"], _modules(folder, entries[1:]))
     both = _tower(folder, _modules(folder, entries))
     return Towers(both, both)
+
+
+def read_cross_encoder(folder: Path) -> Layout:
+    """The transformer of a cross-encoder's folder, in either layout; raises as `read_towers`."""
+    if not (folder / "modules.json").is_file():
+        return read_layout(folder, CLASSIFIES, plain=True)
+    entries = _entries(folder / "modules.json")
+    names = [_name(entry["type"]) or entry["type"] for entry in entries]
+    if names != ["Transformer"]:
+        raise InputError(
+            f"{folder / 'modules.json'} has the modules {', '.join(names) or 'none'}; a reranker "
+            "has one Transformer.",
+            "Name a cross-encoder's folder.",
+        )
+    return read_layout(folder / _inside(folder, entries[0]["path"]), CLASSIFIES)
 
 
 def _plain(layout: Layout) -> Tower:
@@ -205,7 +220,7 @@ def _module(folder: Path, reference: str) -> _Module:
 
 
 def _tower(folder: Path, modules: Sequence[_Module]) -> Tower:
-    source, *rest = modules or [None]
+    source, rest = (modules[0], modules[1:]) if modules else (None, ())
     if isinstance(source, StaticTable):
         return Tower(source, None, _steps(folder, rest))
     if isinstance(source, Layout):
@@ -241,7 +256,7 @@ def _pooling(path: Path) -> Pooling:
     found = read_known(path, _POOLING)
     modes = found.get("pooling_mode")
     if modes is None:
-        modes = [k for k, on in found.items() if k.startswith("pooling_mode_") and on] or ["mean"]
+        modes = [name for name in POOLINGS if found.get(name)] or ["mean"]
     modes = [modes] if isinstance(modes, str) else list(modes)
     unknown = [mode for mode in modes if mode not in POOLINGS]
     if unknown:

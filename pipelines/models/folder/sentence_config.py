@@ -1,5 +1,6 @@
 """config_sentence_transformers.json: prompts, similarity, cut, and which kind of model it is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ def read_encoder_config(folder: Path) -> EncoderConfig:
         InputError: the file says something that is not understood, or the model is no encoder of
             one vector a text, or is compared by a distance that search does not know.
     """
+    if not (folder / "modules.json").is_file():
+        return EncoderConfig(notes=_unread(folder))
     found = read_known(folder / _NAME, _ENCODER, optional=True)
     _check_kind(folder, found, "SentenceTransformer")
     similarity = _similarity(folder, found.get("similarity_fn_name"))
@@ -84,13 +87,15 @@ def read_encoder_config(folder: Path) -> EncoderConfig:
 def read_reranker_prompt(folder: Path) -> str:
     """What a cross-encoder's folder puts before queries: its default prompt (the library puts it
     before the first text of a pair). Raises InputError as `read_encoder_config`."""
+    if not (folder / "modules.json").is_file():
+        return ""
     found = read_known(folder / _NAME, _RERANKER, optional=True)
     _check_kind(folder, found, "CrossEncoder")
     name = found.get("default_prompt_name")
     return _prompts(folder, found, own=())[name] if name else ""
 
 
-def check_activation(path: Path, config: dict[str, Any]) -> None:
+def check_activation(path: Path, config: Mapping[str, Any]) -> None:
     """Refuse a classifier's config.json whose activation would order logits in another way."""
     older = config.get("sbert_ce_default_activation_function")
     named = (config.get("sentence_transformers") or {}).get("activation_fn", older)
@@ -99,12 +104,19 @@ def check_activation(path: Path, config: dict[str, Any]) -> None:
 
 def _check_kind(folder: Path, found: dict[str, Any], wanted: str) -> None:
     kind = found.get("model_type") or wanted
-    if kind == wanted or (wanted == "CrossEncoder" and not (folder / "modules.json").is_file()):
+    if kind == wanted:
         return
     raise InputError(
         f"{folder} is a {kind} of sentence-transformers, and a {wanted} is wanted here.",
         "Name a bi-encoder as encoder.model, a cross-encoder as reranker.model.",
     )
+
+
+def _unread(folder: Path) -> tuple[str, ...]:
+    """Without modules.json the library reads no file of its own."""
+    if not (folder / _NAME).is_file():
+        return ()
+    return (f"{_NAME} is not read, since {folder} has no modules.json.",)
 
 
 def _similarity(folder: Path, name: str | None) -> str:

@@ -20,7 +20,7 @@ def weights_sha256(*files: Path) -> str:
     return hashes[0] if len(hashes) == 1 else fingerprint(hashes, digits=64)
 
 
-def files_of(folder: Path, pattern: str = "*.safetensors") -> list[Path]:
+def files_of(folder: Path, pattern: str) -> list[Path]:
     """The files of a folder by pattern, sorted by name."""
     return sorted(folder.glob(pattern))
 

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pipelines.core.errors import InputError, SettingsError
-from pipelines.models.layout import Layout, read_json
+from pipelines.models.folder.layout import Layout
+from pipelines.models.folder.packable import PREFIXES, is_packable
+from pipelines.models.folder.reading import read_object
 
 #: These number positions from pad_token_id + 1, so that many position embeddings are never used
 #: (transformers, RobertaEmbeddings.create_position_ids_from_input_ids).
@@ -14,13 +15,14 @@ _OFFSET_POSITIONS = frozenset(
     {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet",
      "longformer", "data2vec-text", "xmod", "luke", "mluke", "ibert"}
 )  # fmt: skip
-#: Architectures with BERT's layers and none besides, which packed.py runs.
-_PACKABLE = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")
 _DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp32"}
 
 #: config.json's keys that say where a model came from or how it is trained, not what it computes.
 _NOISE = frozenset({"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache"})
+
+#: The limit of a model that has none: a static table, or one without positions.
+UNLIMITED = 1 << 20
 
 
 def positions(config: Mapping[str, Any]) -> int | None:
@@ -43,24 +45,14 @@ def first_position(config: Mapping[str, Any]) -> int:
     return pad_id(config) + 1 if config.get("model_type") in _OFFSET_POSITIONS else 0
 
 
-def is_packable(config: Mapping[str, Any]) -> bool:
-    """Whether packed.py's forward pass is the model's: it runs without padding, and in 8 bits."""
-    return (
-        config.get("model_type") in _PACKABLE
-        and config.get("position_embedding_type", "absolute") == "absolute"
-        and config.get("hidden_act", "gelu") == "gelu"
-        and not config.get("is_decoder")
-        and not config.get("auto_map")
-    )
-
-
-def max_tokens(layout: Layout, setting: int | None, table: str) -> int:
+def max_tokens(layout: Layout, setting: int | None, table: str, own: int | None = None) -> int:
     """The longest input in tokens, special ones included: the setting, else the model's own.
 
     Args:
         layout: the model's folder.
         setting: what the user asked for, if anything.
         table: the settings table, for the message.
+        own: what the folder says of this kind of input alone.
 
     Raises:
         SettingsError: the setting is above the model's positions, or there is no limit at all.
@@ -73,7 +65,7 @@ def max_tokens(layout: Layout, setting: int | None, table: str) -> int:
                 f"Set {table}.max_tokens to {most} or less.",
             )
         return setting
-    own = layout.max_seq_length or _tokeniser_limit(layout.transformer)
+    own = own or layout.call.max_length or _tokeniser_limit(layout)
     known = [limit for limit in (most, own) if limit is not None]
     if not known:
         raise SettingsError("The model names no longest input.", f"Set {table}.max_tokens.")
@@ -94,27 +86,31 @@ def width(config: Mapping[str, Any]) -> int:
     )
 
 
-def dtype(config: Mapping[str, Any], setting: str, halve: bool) -> str:
-    """The type of the forward pass: "fp32", "bf16", "fp16" or "int8".
+def dtype(configs: list[Mapping[str, Any]], setting: str, halve: bool) -> str:
+    """The type of the forward pass of the transformers with these configurations: "fp32", "bf16",
+    "fp16" or "int8"; "fp32" where there is none, as of a static table.
 
-    "auto" takes bf16 where `halve` asks for it and packed.py runs the model, whose sums stay in
+    "auto" takes bf16 where `halve` asks for it and packed.py runs the models, whose sums stay in
     float32. Else it takes the type of the files, except that fp16 files run in fp32, which holds
     their weights exactly: fp16 overflows in some models and is slow on CPUs.
 
     Raises:
-        SettingsError: "int8", but the model is none that runs in 8 bits.
+        SettingsError: "int8", but a model is none that runs in 8 bits.
     """
-    if setting == "int8" and not is_packable(config):
+    if not configs:
+        return "fp32"
+    unpacked = [config for config in configs if not is_packable(config)]
+    if setting == "int8" and unpacked:
         raise SettingsError(
-            f"dtype = int8 is for {', '.join(sorted(_PACKABLE))} with GELU and absolute positions; "
-            f"this model is {config.get('model_type')!r}.",
+            f"dtype = int8 is for {', '.join(sorted(PREFIXES))} with GELU and absolute positions; "
+            f"this model is {unpacked[0].get('model_type')!r}.",
             "Set dtype = bf16.",
         )
     if setting != "auto":
         return setting
-    if halve and is_packable(config):
+    if halve and not unpacked:
         return "bf16"
-    found = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    found = str(configs[0].get("dtype") or configs[0].get("torch_dtype") or "float32")
     return _DTYPES.get(found, "fp32")
 
 
@@ -124,7 +120,8 @@ def deciding_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if name not in _NOISE}
 
 
-def _tokeniser_limit(transformer: Path) -> int | None:
+def _tokeniser_limit(layout: Layout) -> int | None:
     """model_max_length; transformers writes 1e30 where there is none."""
-    limit = read_json(transformer / "tokenizer_config.json", {}).get("model_max_length")
+    path = layout.transformer / "tokenizer_config.json"
+    limit = read_object(path, optional=True).get("model_max_length")
     return int(limit) if limit is not None and limit < 1 << 30 else None

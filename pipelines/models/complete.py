@@ -1,0 +1,103 @@
+"""Whether a model's folder holds all that its architecture needs, and nothing that it has no use
+for: seen from the headers of its weights and from its tokeniser, by the driver, before any stage.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.core.errors import InputError
+from pipelines.core.settings import EncoderSettings, RerankerSettings
+from pipelines.models.folder.encoder import read_encoder_folder
+from pipelines.models.folder.headers import read_headers
+from pipelines.models.folder.layout import Layout
+from pipelines.models.folder.modules import StaticTable, Tower
+from pipelines.models.folder.packable import differences, is_packable, needed, needed_head
+from pipelines.models.folder.reranker import read_reranker_folder
+from pipelines.models.folder.static import table_rows
+from pipelines.models.folder.weights import find_weights
+from pipelines.models.tokens import load_tokeniser
+
+#: Heads of other tasks, a pooler that an encoder may have, and a decoder that it may leave: parts
+#: of a weight's name that say that no forward pass of ours uses it.
+_IDLE_PARTS = frozenset(
+    {"pooler", "cls", "classifier", "score", "qa_outputs", "decoder", "predictions", "head",
+     "lm_head", "mlm_head", "lm_loss", "lm_predictions", "mask_predictions", "logits_proj",
+     "generator_predictions", "generator_lm_head", "discriminator_predictions", "vocab_transform",
+     "vocab_layer_norm", "vocab_projector", "pre_classifier", "sequence_summary"}
+)  # fmt: skip
+_IDLE_BUFFERS = ("position_ids", "token_type_ids", "inv_freq", "masked_bias")
+
+
+def check_encoder(settings: EncoderSettings) -> None:
+    """Raise InputError where the encoder that the settings name cannot be run right."""
+    towers = read_encoder_folder(settings).towers
+    _check_tower(towers.documents, settings.trust_remote_code)
+    if towers.queries != towers.documents:
+        _check_tower(towers.queries, settings.trust_remote_code)
+
+
+def check_reranker(settings: RerankerSettings) -> None:
+    """Raise InputError where the reranker that the settings name cannot be run right."""
+    folder = read_reranker_folder(settings)
+    layout = folder.layout
+    if folder.adapter is not None:
+        _refuse(layout.transformer, *_packed_differences(layout, labels=0))
+    elif is_packable(layout.config):
+        _refuse(layout.transformer, *_packed_differences(layout, labels=1))
+    else:
+        from pipelines.models.padded import classifier_report  # transformers takes seconds to load
+
+        _refuse(layout.transformer, *classifier_report(layout, settings.trust_remote_code))
+    _check_ids(layout, int(layout.config.get("vocab_size", 0)))
+
+
+def _check_tower(tower: Tower, trusted: bool) -> None:
+    source = tower.source
+    if isinstance(source, StaticTable):
+        _check_ids(source, table_rows(source))
+        return
+    if is_packable(source.config):
+        _refuse(source.transformer, *_packed_differences(source, labels=0))
+    else:
+        from pipelines.models.padded import encoder_report  # transformers takes seconds to load
+
+        _refuse(source.transformer, *encoder_report(source, trusted))
+    _check_ids(source, int(source.config.get("vocab_size", 0)))
+
+
+def _packed_differences(layout: Layout, labels: int) -> tuple[list[str], list[str]]:
+    """Of a model that packed.py runs, with a classifier's head where it has labels."""
+    wanted = needed(layout.config)
+    wanted |= needed_head(layout.config, labels) if labels else {}
+    return differences(read_headers(find_weights(layout.transformer).files), wanted, layout.config)
+
+
+def _refuse(folder: Path, missing: Sequence[str], besides: Sequence[str]) -> None:
+    if missing:
+        raise InputError(
+            f"{folder} lacks {len(missing)} weights of its architecture, such as {missing[0]}, or "
+            "has them in another shape.",
+            "Name a folder whose weights are complete, and whose task is the one asked for.",
+        )
+    unknown = [name for name in besides if not _is_idle(name)]
+    if unknown:
+        raise InputError(
+            f"{folder} holds {len(unknown)} weights that its architecture has no use for, such as "
+            f"{unknown[0]}: they may change what the model computes.",
+            "Name the folder of a plain model, or save it again with the library that it is for.",
+        )
+
+
+def _is_idle(name: str) -> bool:
+    return name.endswith(_IDLE_BUFFERS) or not _IDLE_PARTS.isdisjoint(name.split(".")[:2])
+
+
+def _check_ids(source: Layout | StaticTable, rows: int) -> None:
+    """Raise InputError where the tokeniser knows ids that the model has no vector for."""
+    most = load_tokeniser(source).vocab_size
+    if rows and most > rows:
+        folder = source.transformer if isinstance(source, Layout) else source.folder
+        raise InputError(
+            f"{folder} has a tokeniser with ids up to {most - 1:,}, and vectors for {rows:,} only.",
+            "Name a folder whose tokeniser and weights belong together.",
+        )

@@ -1,0 +1,145 @@
+"""A bi-encoder as its folder and the settings have it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.errors import InputError, SettingsError
+from pipelines.core.settings import EncoderSettings
+from pipelines.models.folder import limits
+from pipelines.models.folder.layout import Layout
+from pipelines.models.folder.modules import (
+    Dense,
+    Normalize,
+    OwnModule,
+    Pooling,
+    Tower,
+    Towers,
+    read_towers,
+)
+from pipelines.models.folder.resolve import resolve_model
+from pipelines.models.folder.sentence_config import EncoderConfig, read_encoder_config
+from pipelines.models.folder.weights import find_weights
+
+
+@dataclass(frozen=True)
+class EncoderFolder:
+    """An encoder's folder as read.
+
+    Attributes:
+        towers: how documents and queries become vectors; the settings' pooling and normalising
+            are in them.
+        config: prompts, similarity and cut, as the folder says.
+    """
+
+    root: Path
+    towers: Towers
+    config: EncoderConfig
+
+    @property
+    def one_way(self) -> bool:
+        """Whether queries go the way of documents."""
+        return self.towers.documents == self.towers.queries
+
+
+def read_encoder_folder(settings: EncoderSettings) -> EncoderFolder:
+    """The folder of the encoder that the settings name.
+
+    Raises:
+        InputError: there is no such model, or its files say something that is not understood.
+        SettingsError: a setting is of no use to the model.
+    """
+    folder = resolve_model(settings.model, settings.revision)
+    towers = read_towers(folder)
+    config = read_encoder_config(folder)
+    for tower in (towers.documents, towers.queries):
+        _refuse_untrusted(folder, tower, settings.trust_remote_code)
+    wanted = Towers(_as_set(towers.documents, settings), _as_set(towers.queries, settings))
+    return EncoderFolder(folder, wanted, config)
+
+
+def vector_width(tower: Tower) -> int:
+    """Components of a tower's vectors before any cut.
+
+    Raises:
+        InputError: the modules' widths do not fit each other.
+    """
+    found = _source_width(tower)
+    for step in tower.steps:
+        if isinstance(step, Dense):
+            if step.inputs != found:
+                raise InputError(
+                    f"{step.folder} takes {step.inputs} components, and gets {found}.",
+                    "Name a complete model folder.",
+                )
+            found = step.outputs
+    return found
+
+
+def tower_files(tower: Tower) -> list[Path]:
+    """The files with weights that a tower reads, in order."""
+    folders = [_source_folder(tower)]
+    folders += [step.folder for step in tower.steps if isinstance(step, Dense)]
+    return [file for folder in folders for file in find_weights(folder).files]
+
+
+def tower_facts(tower: Tower) -> dict[str, Any]:
+    """What decides a tower's vectors beside weights and tokeniser; JSON only."""
+    config = tower.source.config if isinstance(tower.source, Layout) else {}
+    return {
+        "config": limits.deciding_config(config),
+        "pooling": list(tower.pooling.modes) if tower.pooling else None,
+        "steps": [_step_facts(step) for step in tower.steps],
+    }
+
+
+def configs(towers: Towers) -> list[Mapping[str, Any]]:
+    """The config.json of each transformer among the towers."""
+    sources = (tower.source for tower in (towers.documents, towers.queries))
+    return [source.config for source in sources if isinstance(source, Layout)]
+
+
+def _as_set(tower: Tower, settings: EncoderSettings) -> Tower:
+    """The tower with the pooling that is set, and without its last norm where that is unwanted."""
+    if settings.pooling != "auto":
+        if not isinstance(tower.source, Layout):
+            raise SettingsError(
+                f"encoder.pooling = {settings.pooling}, but the model is a static table, whose "
+                "vectors are means.",
+                "Leave encoder.pooling at auto.",
+            )
+        includes = tower.pooling.includes_prompt if tower.pooling else True
+        tower = replace(tower, pooling=Pooling((settings.pooling,), includes))
+    if settings.normalise is False and tower.steps and isinstance(tower.steps[-1], Normalize):
+        tower = replace(tower, steps=tower.steps[:-1])
+    return tower
+
+
+def _refuse_untrusted(folder: Path, tower: Tower, trusted: bool) -> None:
+    own = [step for step in tower.steps if isinstance(step, OwnModule)]
+    if own and not trusted:
+        raise InputError(
+            f"{folder} has a module {own[0].reference}, which is its author's own code.",
+            "To run it where you trust it: --set encoder.trust_remote_code=true.",
+        )
+
+
+def _source_folder(tower: Tower) -> Path:
+    source = tower.source
+    return source.transformer if isinstance(source, Layout) else source.folder
+
+
+def _source_width(tower: Tower) -> int:
+    if isinstance(tower.source, Layout):
+        modes = len(tower.pooling.modes) if tower.pooling else 1
+        return limits.width(tower.source.config) * modes
+    from pipelines.models.folder.static import table_width
+
+    return table_width(tower.source)
+
+
+def _step_facts(step: Dense | Normalize | OwnModule) -> Any:
+    if isinstance(step, Dense):
+        return ["dense", step.inputs, step.outputs, step.bias, step.activation, step.residual]
+    return ["own", step.reference] if isinstance(step, OwnModule) else "normalize"
