@@ -167,17 +167,10 @@ def test_an_adapter_on_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (reranker.card.max_tokens, reranker.card.interpolation) == (40, 0.1)
     query, passage = ids(reranker, [QUERIES[0], PASSAGES[0]])
     plain = BertForSequenceClassification(BertConfig.from_pretrained(base, num_labels=1)).eval()
-    names = {
-        n if n.startswith("classifier") else f"bert.{n}"
-        for n in load_adapter(folder, read_layout(base, plain=True))
-    }
+    merged = load_adapter(folder, read_layout(base, plain=True))
+    names = {n if n.startswith("classifier") else f"bert.{n}" for n in merged}
     assert names == set(plain.state_dict())
-    plain.load_state_dict(
-        {
-            n: load_adapter(folder, read_layout(base, plain=True))[n.removeprefix("bert.")]
-            for n in names
-        }
-    )
+    plain.load_state_dict({n: merged[n.removeprefix("bert.")] for n in names})
     row = torch.tensor([[2, *query, 3, *passage, 3]])
     types = torch.tensor([[0] * (len(query) + 2) + [1] * (len(passage) + 1)])
     expected = plain(input_ids=row, token_type_ids=types).logits.item()

@@ -123,6 +123,7 @@ def test_unsupported_modules_and_poolings(folder: Path) -> None:
     edit_json(folder / "1_Pooling" / "config.json", pooling_mode="first-and-last")
     with pytest.raises(InputError, match="first-and-last"):
         card(folder)
+    edit_json(folder / "1_Pooling" / "config.json", pooling_mode="mean")
     write_modules(folder, ["Transformer", "Pooling", "LSTM"])
     with pytest.raises(InputError, match="LSTM"):
         card(folder)
