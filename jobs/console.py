@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -33,6 +34,12 @@ def console() -> Console:
 def error_console() -> Console:
     """Standard error."""
     return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    """Sentences about the input that change nothing, on standard error."""
+    for note in notes:
+        error_console().print(f"note: {note}")
 
 
 class ConsoleReporter:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from jobs.console import ConsoleReporter, console
+from jobs.console import ConsoleReporter, console, print_notes
 from pipelines.core.settings import Settings
 from pipelines.corpus.compare import Mode
 from pipelines.indexing import index, plan_indexing
+from pipelines.models.notes import encoder_notes
 from pipelines.stages.cluster import connect
 from pipelines.stages.publish import Published, index_lock, version_numbers
 from pipelines.stages.runner import Context
@@ -16,6 +17,7 @@ def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -
     """Index CORPUS into INDEX and print what came of it."""
     workspace = open_workspace(path, settings)
     plan = plan_indexing(corpus, workspace, mode, settings)
+    print_notes(encoder_notes(plan.settings.encoder))
     with (
         index_lock(workspace),
         connect(settings.cluster, verbose) as resources,

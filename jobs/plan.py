@@ -15,6 +15,7 @@ from pipelines.core.sizing import BYTES_PER_TOKEN, CodecPlan, estimate, plan_cod
 from pipelines.corpus.compare import Mode
 from pipelines.indexing import IndexPlan, plan_indexing
 from pipelines.models.machine import visible_gpus
+from pipelines.models.notes import encoder_notes, reranker_notes
 from pipelines.ranking import plan_ranking
 from pipelines.stages.workspace import open_workspace
 
@@ -37,6 +38,8 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
     table.add_row("passages", f"about {read:,} (by bytes), in parts of {plan.part_size:,}")
     table.add_row("on top of", _base_line(plan, settings))
     table.add_row("encoder", f"{plan.card.name}: {plan.card.dim} components, {plan.card.dtype}")
+    for note in encoder_notes(settings.encoder):
+        table.add_row("", note)
     table.add_row("embed pool", pool.explain())
     table.add_row("index", f"{_index_line(sizes)}{origin}, for about {total:,} passages")
     table.add_row(
@@ -74,6 +77,8 @@ def explain_rank(path: str, queries: str, settings: Settings) -> None:
         "rerank",
         f"{plan.reranker.name}: at most {count * depth:,} pairs" if plan.reranker else "none",
     )
+    for note in reranker_notes(plan.settings.reranker):
+        table.add_row("", note)
     table.add_row("model pool", pool.explain())
     console().print(table)
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from jobs.console import ConsoleReporter, console
+from jobs.console import ConsoleReporter, console, print_notes
 from pipelines.core.fingerprint import fingerprint
 from pipelines.core.settings import Settings
+from pipelines.models.notes import reranker_notes
 from pipelines.ranking import Ranked, RankPlan, plan_ranking, rank
 from pipelines.stages.cluster import connect
 from pipelines.stages.deliver import RANKED, claim, deliver
@@ -30,6 +31,7 @@ def run(job: RankJob, settings: Settings, verbose: bool) -> None:
     """Rank QUERIES over INDEX into OUT and print what came of it."""
     refuse_same(job.index, "INDEX", job.out, "OUT")
     plan = plan_ranking(open_workspace(job.index, settings), job.queries, job.qrels, settings)
+    print_notes(reranker_notes(plan.settings.reranker))
     workspace = open_workspace(job.out, settings)
     with (
         workspace.storage.lock("lock"),

@@ -1,0 +1,49 @@
+"""What a model's folder holds and is not read, or is read otherwise than one might think: sentences
+for people. Nothing here changes a result."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipelines.core.settings import EncoderSettings, RerankerSettings
+from pipelines.models.folder.encoder import read_encoder_folder
+from pipelines.models.folder.layout import Layout
+from pipelines.models.folder.modules import StaticTable, Tower
+from pipelines.models.folder.reranker import read_reranker_folder
+from pipelines.models.folder.weights import find_weights
+
+
+def encoder_notes(settings: EncoderSettings) -> list[str]:
+    """Of the encoder that the settings name; raises as its card does."""
+    folder = read_encoder_folder(settings)
+    towers = folder.towers.documents, folder.towers.queries
+    return [*folder.config.notes, *_distinct(_tower_notes(tower) for tower in towers)]
+
+
+def reranker_notes(settings: RerankerSettings) -> list[str]:
+    """Of the reranker that the settings name; raises as its card does."""
+    if settings.model == "off":
+        return []
+    return _source_notes(read_reranker_folder(settings).layout)
+
+
+def _tower_notes(tower: Tower) -> list[str]:
+    return _source_notes(tower.source)
+
+
+def _source_notes(source: Layout | StaticTable) -> list[str]:
+    folder = source.transformer if isinstance(source, Layout) else source.folder
+    return _weight_notes(folder)
+
+
+def _weight_notes(folder: Path) -> list[str]:
+    found = find_weights(folder)
+    if not found.others:
+        return []
+    read = ", ".join(file.name for file in found.files)
+    return [
+        f"{folder} holds other weights that are not read: {', '.join(found.others)}; {read} is."
+    ]
+
+
+def _distinct(lists: Iterable[list[str]]) -> list[str]:
+    return list(dict.fromkeys(note for notes in lists for note in notes))
