@@ -104,7 +104,19 @@ def read_layout(folder: Path, task: str = ENCODES, plain: bool = False) -> Layou
                 "must not be read as plain numbers.",
                 "Name the model that it was made from, in float32, bfloat16 or float16.",
             )
+    _refuse_relative(folder, config)
     return Layout(folder, config, Call() if plain else _call(folder, task))
+
+
+def _refuse_relative(folder: Path, config: Mapping[str, Any]) -> None:
+    """transformers 5 computes absolute positions whatever this key says, but for ESM."""
+    kind = config.get("position_embedding_type") or "absolute"
+    if kind != "absolute" and config.get("model_type") != "esm":
+        raise InputError(
+            f"{folder / 'config.json'} has position_embedding_type = {kind!r}, and no forward pass "
+            "here knows such positions.",
+            "Use another model.",
+        )
 
 
 def _call(folder: Path, task: str) -> Call:
