@@ -1,0 +1,90 @@
+"""Files below a local folder. Links are followed, to folders as to files, in one way everywhere."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pipelines.core.sources import LeftOut
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file below a folder.
+
+    Attributes:
+        address: the folder's, and below it.
+        below: the names from the folder to the file.
+        linked: whether a link was followed on the way.
+        loop: it is no file, but a link to a folder above it.
+    """
+
+    address: str
+    below: Path
+    linked: bool = False
+    loop: bool = False
+
+
+def walk(base: str, wanted: Callable[[Path], bool] = lambda below: True) -> Iterator[Found]:
+    """All files below a folder, but for those in folders below it that are not wanted.
+
+    Raises OSError where something may not be read: os.walk would pass over it.
+    """
+    yield from _walk(base, (), frozenset(), False, wanted)
+
+
+def _walk(
+    folder: str,
+    below: Path,
+    above: frozenset[tuple[int, int]],
+    linked: bool,
+    wanted: Callable[[Path], bool],
+) -> Iterator[Found]:
+    above |= {_identity(os.stat(folder))}
+    with os.scandir(folder) as scanned:
+        entries = sorted(scanned, key=lambda entry: entry.name)
+    for entry in entries:
+        path, through = (*below, entry.name), linked or entry.is_symlink()
+        if not entry.is_dir():
+            yield Found(entry.path, path, through)
+        elif _identity(os.stat(entry.path)) in above:
+            yield Found(entry.path, path, through, loop=True)
+        elif wanted(path):
+            yield from _walk(entry.path, path, above, through, wanted)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def size_of(address: str) -> int:
+    """A file's bytes; -1 for a link that leads nowhere."""
+    try:
+        return os.stat(address).st_size
+    except FileNotFoundError:
+        return -1
+
+
+def is_no_file(address: str) -> bool:
+    """Whether it is a pipe, a socket or a device."""
+    return not stat.S_ISREG(os.stat(address).st_mode)
+
+
+def shown(address: str) -> str:
+    """The address as UTF-8: the system hands other bytes over as surrogates."""
+    return address.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def once(found: Sequence[Found]) -> tuple[list[Found], list[LeftOut]]:
+    """Of several ways to one file the one without links, else the first; and the others."""
+    if not any(one.linked for one in found):
+        return list(found), []
+    ways: dict[str, Found] = {}
+    others = []
+    for one in sorted(found, key=lambda one: (one.linked, one.address)):
+        kept = ways.setdefault(os.path.realpath(one.address), one)
+        if kept is not one:
+            others.append(LeftOut(one.address, f"the same file as {kept.address}", data=False))
+    return list(ways.values()), others
