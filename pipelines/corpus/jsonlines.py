@@ -105,9 +105,7 @@ def _parse(at: int, line: bytes | None) -> Parsed:
     return (at, value, "") if isinstance(value, dict) else (at, {}, "malformed_json")
 
 
-def _check_head(
-    uri: str, head: Sequence[Parsed], columns: CorpusSettings, given: Given
-) -> None:
+def _check_head(uri: str, head: Sequence[Parsed], columns: CorpusSettings, given: Given) -> None:
     """Refuses a file whose first rows all lack a column: that is a setting, not the rows."""
     found = {name: None for _, values, problem in head if not problem for name in values}
     found |= dict.fromkeys(given)

@@ -78,7 +78,9 @@ class _Names:
         self._seen.update(dict.fromkeys(names if few else self._wanted & names))
 
     def found(self) -> list[str]:
-        first = dict.fromkeys([*list(self._seen)[:_MOST_NAMES], *(self._wanted & self._seen.keys())])
+        first = dict.fromkeys(
+            [*list(self._seen)[:_MOST_NAMES], *(self._wanted & self._seen.keys())]
+        )
         return [name.encode("utf-8", "backslashreplace").decode("utf-8") for name in first]
 
 

@@ -51,9 +51,7 @@ _MAGIC = (
 )
 _UTF16 = Content("UTF-16", "Convert it: iconv -f UTF-16 -t UTF-8 FILE > FILE.utf8.jsonl")
 _UTF32 = Content("UTF-32", "Convert it: iconv -f UTF-32 -t UTF-8 FILE > FILE.utf8.jsonl")
-_CR_ONLY = Content(
-    "lines that end in CR alone", r"Convert it: tr '\r' '\n' < FILE > FILE.lf.jsonl"
-)
+_CR_ONLY = Content("lines that end in CR alone", r"Convert it: tr '\r' '\n' < FILE > FILE.lf.jsonl")
 _ARRAY = Content("a JSON array", "Write one object a line: jq -c '.[]' FILE > FILE.jsonl")
 _PLAIN = Content("JSON, not compressed", "Take the last ending from its name, or compress it.")
 _SPREAD = Content(

@@ -109,9 +109,7 @@ def _objects(bucket: str, page: dict[str, Any]) -> list[Entry]:
     ]
 
 
-def _pages(
-    settings: S3Settings, bucket: str, prefix: str, **more: str
-) -> Iterator[dict[str, Any]]:
+def _pages(settings: S3Settings, bucket: str, prefix: str, **more: str) -> Iterator[dict[str, Any]]:
     page: dict[str, Any] = {"NextContinuationToken": None}
     while "NextContinuationToken" in page:
         token = page["NextContinuationToken"]
