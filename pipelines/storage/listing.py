@@ -13,7 +13,7 @@ from pipelines.storage.client import explained, s3_children, s3_files, s3_object
 from pipelines.storage.globs import covers, enters, fixed_part, has_magic, matches
 from pipelines.storage.local import local_entry
 from pipelines.storage.tables import Bucket, Disk, Listed, parents, refuse_tables
-from pipelines.storage.walk import Found, is_no_file, once, shown, size_of, walk
+from pipelines.storage.walk import Found, is_no_file, shown, size_of, walk
 
 _NOT_MATCHED = "in a folder that the glob matches, as it does not match the file: end it in /**"
 
@@ -24,13 +24,36 @@ def list_local(uri: str) -> Listing:
     try:
         base, found, pattern = _find_local(path)
         refuse_tables(Disk(), _folders_of(base, found))
-        unique, left_out = once(found)
-        judged = [_judge_local(one, pattern) for one in unique]
+        judged = [_judge_local(one, pattern) for one in found]
     except OSError as error:
         raise InputError(
             f"{error.filename} could not be listed: {error.strerror}.", "Check the path."
         ) from error
-    return _listing(judged, left_out)
+    return _listing(_once(found, judged))
+
+
+def _once(found: Sequence[Found], judged: Sequence[Entry | LeftOut]) -> list[Entry | LeftOut]:
+    """Of several ways to one file that is read, the one without links counts, else the first."""
+    if not any(one.linked for one in found):
+        return list(judged)
+    ways: dict[str, str] = {}
+    for one, verdict in sorted(zip(found, judged, strict=True), key=_plainest):
+        if isinstance(verdict, Entry):
+            ways.setdefault(os.path.realpath(one.address), one.address)
+    return [
+        verdict if one.loop else _or_the_same(one.address, verdict, ways)
+        for one, verdict in zip(found, judged, strict=True)
+    ]
+
+
+def _plainest(pair: tuple[Found, Entry | LeftOut]) -> tuple[bool, str]:
+    return pair[0].linked, pair[0].address
+
+
+def _or_the_same(address: str, verdict: Entry | LeftOut, ways: dict[str, str]) -> Entry | LeftOut:
+    kept = ways.get(os.path.realpath(address), address)
+    same = LeftOut(shown(address), f"the same file as {kept}", data=False)
+    return verdict if kept == address else same
 
 
 def _find_local(path: str) -> tuple[str, list[Found], Sequence[str]]:
@@ -95,13 +118,13 @@ def list_s3(settings: S3Settings, uri: str) -> Listing:
             _refuse_both(named, below)
         if named and not below:
             refuse_tables(Bucket(settings), parents(address))
-            return _listing([_judge_s3(named, (), ())], [])
+            return _listing([_judge_s3(named, (), ())])
         if not below and has_magic(address):
             return _list_glob(settings, address)
         refuse_tables(Bucket(settings), parents(address))
         look = Listed(entry.key for entry in below)
         refuse_tables(look, _s3_folders(address, below))
-    return _listing([_judge_s3(entry, _below(entry, address), ()) for entry in below], [])
+    return _listing([_judge_s3(entry, _below(entry, address), ()) for entry in below])
 
 
 def _s3_below(settings: S3Settings, address: str, named: Entry | None) -> list[Entry]:
@@ -122,7 +145,7 @@ def _list_glob(settings: S3Settings, address: str) -> Listing:
     every = _descend(settings, base, pattern)
     found = [entry for entry in every if covers(pattern, _below(entry, base))]
     refuse_tables(Bucket(settings), [*parents(base + "/"), *_s3_folders(base, found)])
-    return _listing([_judge_s3(entry, _below(entry, base), pattern) for entry in found], [])
+    return _listing([_judge_s3(entry, _below(entry, base), pattern) for entry in found])
 
 
 def _descend(settings: S3Settings, folder: str, pattern: Sequence[str]) -> list[Entry]:
@@ -161,9 +184,9 @@ def _s3_folders(base: str, found: Sequence[Entry]) -> set[str]:
     return {base, *(folder for folders in within for folder in folders)}
 
 
-def _listing(judged: Sequence[Entry | LeftOut], others: Sequence[LeftOut]) -> Listing:
+def _listing(judged: Sequence[Entry | LeftOut]) -> Listing:
     read = (one for one in judged if isinstance(one, Entry))
-    left_out = [*(one for one in judged if isinstance(one, LeftOut)), *others]
+    left_out = (one for one in judged if isinstance(one, LeftOut))
     return Listing(
         tuple(sorted(read, key=lambda entry: entry.key)),
         tuple(sorted(left_out, key=lambda one: one.address)),

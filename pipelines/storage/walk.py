@@ -2,10 +2,8 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-
-from pipelines.core.sources import LeftOut
 
 Path = tuple[str, ...]
 
@@ -75,16 +73,3 @@ def is_no_file(address: str) -> bool:
 def shown(address: str) -> str:
     """The address as UTF-8: the system hands other bytes over as surrogates."""
     return address.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def once(found: Sequence[Found]) -> tuple[list[Found], list[LeftOut]]:
-    """Of several ways to one file the one without links, else the first; and the others."""
-    if not any(one.linked for one in found):
-        return list(found), []
-    ways: dict[str, Found] = {}
-    others = []
-    for one in sorted(found, key=lambda one: (one.linked, one.address)):
-        kept = ways.setdefault(os.path.realpath(one.address), one)
-        if kept is not one:
-            others.append(LeftOut(one.address, f"the same file as {kept.address}", data=False))
-    return list(ways.values()), others
