@@ -110,7 +110,9 @@ def _shown_parents(address: str, below: Sequence[str]) -> Iterator[str]:
 
 def list_s3(settings: S3Settings, uri: str) -> Listing:
     """See `Sources.listing`; nothing is raised for what is left out."""
-    address = uri.rstrip("/")
+    address, bucket = uri.rstrip("/"), uri.removeprefix("s3://").partition("/")[0]
+    if not bucket or has_magic(bucket):
+        raise InputError(f"{uri!r} does not name one bucket.", "Write s3://bucket/….")
     with explained(uri, "listed"):
         named = s3_object(settings, address)
         below = _s3_below(settings, address, named)
@@ -139,8 +141,6 @@ def _s3_below(settings: S3Settings, address: str, named: Entry | None) -> list[E
 
 def _list_glob(settings: S3Settings, address: str) -> Listing:
     base = fixed_part(address)
-    if not base.startswith("s3://"):
-        raise InputError(f"{address!r} has a wildcard in the bucket's name.", "Name the bucket.")
     pattern = address[len(base) :].strip("/").split("/")
     every = _descend(settings, base, pattern)
     found = [entry for entry in every if covers(pattern, _below(entry, base))]

@@ -25,9 +25,7 @@ SOURCES = Sources(S3Settings())
 
 def rows(folder: Path, columns: CorpusSettings) -> list[SourceRow]:
     files = plan_files(SOURCES.list(str(folder)), SOURCES.open, columns.slice_bytes)
-    return [
-        row for f in files for s in f.slices for row in read_slice(s, SOURCES.open, columns)
-    ]
+    return [row for f in files for s in f.slices for row in read_slice(s, SOURCES.open, columns)]
 
 
 def write(path: Path, table: dict[str, Any]) -> None:
