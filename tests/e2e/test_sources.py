@@ -5,7 +5,6 @@ import gzip
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -75,7 +74,7 @@ def store(world: World, tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Iterator[list[str]]:
+def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
     """What was said, in words, gathered at each look."""
 
     class Said(list[str]):
@@ -84,7 +83,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Iterator[list[str]]:
             self.append(" ".join((captured.out + captured.err).split()))
             return any(str(words) in text for text in self)
 
-    yield Said()
+    return Said()
 
 
 @pytest.mark.parametrize(

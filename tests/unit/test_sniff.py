@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import pickle
+from collections.abc import Callable
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -29,9 +30,12 @@ LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
 PLAIN = LINES.encode()
 
 
-def written(writer: object, table: pa.Table = pa.Table.from_pylist(ROWS)) -> bytes:
+TABLE = pa.Table.from_pylist(ROWS)
+
+
+def written(writer: Callable[..., object], table: pa.Table = TABLE) -> bytes:
     sink = io.BytesIO()
-    writer(table, sink)  # type: ignore[operator]
+    writer(table, sink)
     return sink.getvalue()
 
 
