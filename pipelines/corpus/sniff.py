@@ -68,9 +68,11 @@ def refuse_other_content(uri: str, stream: BinaryIO) -> None:
     before and after.
     """
     named = name_format(uri)
-    head = stream.read(_HEAD)
+    if named is None:
+        return
+    head = stream.read(_HEAD if named[1] else _TEXT)
     stream.seek(0)
-    found = other_content(head, *named) if named else None
+    found = other_content(head, *named)
     if found:
         raise InputError(*_told(uri, found))
 

@@ -1,6 +1,7 @@
 """What a file, folder or glob stands for: every file of it, judged by its name."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,7 +14,7 @@ from pipelines.storage.client import explained, s3_children, s3_files, s3_object
 from pipelines.storage.globs import covers, enters, fixed_part, has_magic, matches
 from pipelines.storage.local import local_entry
 from pipelines.storage.tables import Bucket, Disk, Listed, parents, refuse_tables
-from pipelines.storage.walk import Found, is_no_file, shown, size_of, walk
+from pipelines.storage.walk import Found, shown, status_of, walk
 
 _NOT_MATCHED = "in a folder that the glob matches, as it does not match the file: end it in /**"
 
@@ -75,10 +76,11 @@ def _judge_local(one: Found, pattern: Sequence[str]) -> Entry | LeftOut:
         return LeftOut(one.address, "a link to a folder above it", data=False)
     if shown(one.address) != one.address:
         return LeftOut(shown(one.address), "its name is no UTF-8", data=True)
-    left_out = why_left_out(one.address, one.below, size_of(one.address))
+    status = status_of(one.address)
+    left_out = why_left_out(one.address, one.below, status.st_size if status else -1)
     if left_out or (left_out := _unmatched(one.address, one.below, pattern)):
         return left_out
-    if is_no_file(one.address):
+    if status and not stat.S_ISREG(status.st_mode):
         return LeftOut(one.address, "a pipe, a socket or a device", data=True)
     return local_entry(Path(one.address), one.address)
 

@@ -1,7 +1,6 @@
 """Files below a local folder. Links are followed, to folders as to files, in one way everywhere."""
 
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -57,17 +56,12 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def size_of(address: str) -> int:
-    """A file's bytes; -1 for a link that leads nowhere."""
+def status_of(address: str) -> os.stat_result | None:
+    """None for a link that leads nowhere."""
     try:
-        return os.stat(address).st_size
+        return os.stat(address)
     except FileNotFoundError:
-        return -1
-
-
-def is_no_file(address: str) -> bool:
-    """Whether it is a pipe, a socket or a device."""
-    return not stat.S_ISREG(os.stat(address).st_mode)
+        return None
 
 
 def shown(address: str) -> str:
