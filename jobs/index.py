@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from jobs.console import ConsoleReporter, console, print_notes
+from jobs.listing import left_out_line
 from pipelines.core.settings import Settings
 from pipelines.corpus.compare import Mode
-from pipelines.indexing import index, plan_indexing
+from pipelines.indexing import IndexPlan, index, plan_indexing
 from pipelines.models.notes import encoder_notes
 from pipelines.stages.cluster import connect
 from pipelines.stages.publish import Published, index_lock, version_numbers
@@ -29,9 +30,16 @@ def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -
         context = Context(workspace, plan.run, plan.settings, resources, reporter)
         context.refuse_impossible()
         published = index(context, plan)
-    for line in summary(path, published):
+    for line in [*summary(path, published), *_left_out(path, plan)]:
         console().print(line)
     return published
+
+
+def _left_out(path: str, plan: IndexPlan) -> list[str]:
+    if not plan.listing.left_out:
+        return []
+    said = left_out_line(plan.listing)
+    return [f"  left out   {said}; files in {path}/runs/{plan.run}/sources.parquet"]
 
 
 def summary(path: str, published: Published) -> list[str]:

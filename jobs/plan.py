@@ -8,10 +8,12 @@ import os
 from rich.table import Table
 
 from jobs.console import console
+from jobs.listing import left_out_lines, read_lines
 from pipelines.assembly import serving_codec
 from pipelines.core.pools import Pool, Resources, plan_pool
 from pipelines.core.settings import ClusterSettings, Settings
 from pipelines.core.sizing import BYTES_PER_TOKEN, CodecPlan, estimate, plan_codec
+from pipelines.core.sources import Listing
 from pipelines.corpus.compare import Mode
 from pipelines.indexing import IndexPlan, plan_indexing
 from pipelines.models.machine import visible_gpus
@@ -35,6 +37,7 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
     bytes_ = estimate(sizes, total, plan.card.dim, settings.index.shard_passages, component)
     table = _table(f"shardrank index {corpus} {path}")
     table.add_row("source", f"{plan.bytes / 1e6:,.1f} MB in {len(plan.slices):,} slices")
+    _add_listing(table, plan.listing)
     table.add_row("passages", f"about {read:,} (by bytes), in parts of {plan.part_size:,}")
     table.add_row("on top of", _base_line(plan, settings))
     table.add_row("encoder", f"{plan.card.name}: {plan.card.dim} components, {plan.card.dtype}")
@@ -67,6 +70,7 @@ def explain_rank(path: str, queries: str, settings: Settings) -> None:
         f"{len(version.parts):,} parts, {version.live.passages:,} passages",
     )
     table.add_row("queries", f"{count:,} ({plan.queries.rejected.num_rows:,} rejected)")
+    _add_listing(table, plan.listing)
     table.add_row(
         "search",
         f"k {plan.how.k}, nprobe {plan.how.nprobe}, depth {plan.how.depth}"
@@ -81,6 +85,12 @@ def explain_rank(path: str, queries: str, settings: Settings) -> None:
         table.add_row("", note)
     table.add_row("model pool", pool.explain())
     console().print(table)
+
+
+def _add_listing(table: Table, listing: Listing) -> None:
+    table.add_row("read", read_lines(listing))
+    if listing.left_out:
+        table.add_row("left out", left_out_lines(listing))
 
 
 def _table(title: str) -> Table:

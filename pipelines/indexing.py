@@ -4,7 +4,7 @@ The first run of an INDEX compares its corpus with nothing; every later one with
 and only what is new or changed is cut and embedded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,10 +14,13 @@ from pipelines.core.fingerprint import fingerprint
 from pipelines.core.layout import Limits
 from pipelines.core.settings import Settings
 from pipelines.core.sizing import default_part_size, refuse_misfits
+from pipelines.core.sources import Listing
 from pipelines.core.stored import audit_settings, index_settings
+from pipelines.core.units import total
 from pipelines.core.version import Part, Version
 from pipelines.corpus.compare import Mode
-from pipelines.corpus.slices import Slice, plan_slices
+from pipelines.corpus.named import known_names, refuse_absent
+from pipelines.corpus.slices import Slice, plan_files
 from pipelines.models.card import EncoderCard
 from pipelines.night import Made, Night, refuse_collapsed
 from pipelines.settling import hold, settle
@@ -32,9 +35,16 @@ from pipelines.stages.ingest import (
     passage_overlap,
 )
 from pipelines.stages.parts import new_part
-from pipelines.stages.publish import Published, latest_version, made_by, publish, set_aside
+from pipelines.stages.publish import (
+    Published,
+    keep_listing,
+    latest_version,
+    made_by,
+    publish,
+    set_aside,
+)
 from pipelines.stages.runner import Context
-from pipelines.stages.scan import scan
+from pipelines.stages.scan import names_of, refuse_unreadable, scan
 from pipelines.stages.workspace import Workspace
 from pipelines.storage import Sources, contains
 
@@ -43,11 +53,14 @@ from pipelines.storage import Sources, contains
 class IndexPlan:
     """What an index run will read, with which model, on top of which version.
 
+    `names` are the columns known before a row is read: of Parquet files, and those of paths.
     `differs` names what changed about passages or vectors since the base was made: nothing that
     is stored serves then. `settings` are the run's, where the encoder's dtype is no longer "auto".
     """
 
     corpus: str
+    listing: Listing
+    names: Set[str]
     mode: Mode
     slices: Sequence[Slice]
     bytes: int
@@ -79,17 +92,22 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     """List the corpus, cut it into slices, read the model's card and the latest version.
 
     Raises:
-        InputError: there is no such corpus or model, or the index lies inside the corpus.
+        InputError: there is no such corpus or model, a file of it cannot be read or would be left
+            out, a column is missing, or the index lies inside the corpus.
         SettingsError: the index's settings suit neither the model nor the parts, or an upsert
             would have to embed documents that it does not hold.
     """
     _refuse_overlap(corpus, workspace.storage.root)
     sources = Sources(settings.s3)
-    entries = sources.list(corpus)
-    size = sum(entry.bytes for entry in entries)
+    listing = sources.listing(corpus, settings.corpus.allow_unread)
+    size = sum(entry.bytes for entry in listing.read)
+    files = plan_files(listing.read, sources.open, settings.corpus.slice_bytes)
+    names = known_names(files, settings.corpus)
+    if all(file.schema is not None for file in files):
+        refuse_absent(names, settings.corpus)
+    slices = [piece for file in files for piece in file.slices]
     base = latest_version(workspace)
     settings, card = settle(_following(settings, base), workspace, base)
-    slices = plan_slices(entries, sources.open, settings.corpus.slice_bytes)
     recipe = _recipe(settings, card)
     differs = _differing(base.version.recipe, recipe) if base else []
     if differs and mode == "upsert":
@@ -112,7 +130,19 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
         }
     )
     return IndexPlan(
-        corpus, mode, slices, size, card, base, differs, recipe, part_size, settings, run
+        corpus=corpus,
+        listing=listing,
+        names=names,
+        mode=mode,
+        slices=slices,
+        bytes=size,
+        card=card,
+        base=base,
+        differs=differs,
+        recipe=recipe,
+        part_size=part_size,
+        settings=settings,
+        run=run,
     )
 
 
@@ -154,7 +184,8 @@ def index(context: Context, plan: IndexPlan) -> Published:
     """Run the flow; what an earlier run finished is not done again.
 
     Raises:
-        InputError: no document would be left in the index.
+        InputError: no document would be left in the index, no row of a file can be read, or no
+            file has a column that the settings name.
         GateRefused: the version would differ too much from the one before it.
         AuditRefused: the index does not reach the audit's target.
         CommitConflict: another run published meanwhile.
@@ -187,8 +218,12 @@ def index(context: Context, plan: IndexPlan) -> Published:
 
 
 def _compare(context: Context, plan: IndexPlan) -> Night:
+    keep_listing(context, plan.listing)
     scans = scan(context, plan.slices)
     set_aside(context, "scan", scans)
+    refuse_unreadable(plan.slices, scans, Sources(context.settings.s3))
+    if total(scans, "rows"):
+        refuse_absent(plan.names | names_of(scans), context.settings.corpus)
     sides = Sides(plan.slices, scans, plan.stored, plan.mode, plan.reuse is not None)
     compared = compare_corpus(context, sides)
     set_aside(context, "compare", compared.dones)

@@ -11,6 +11,7 @@ from pipelines.core.errors import InputError
 from pipelines.core.evaluation import Judgement
 from pipelines.core.fingerprint import fingerprint
 from pipelines.core.settings import EncoderSettings, RerankerSettings, Settings
+from pipelines.core.sources import Listing
 from pipelines.core.stored import index_encoder, runs_in_bf16
 from pipelines.core.units import Done
 from pipelines.core.version import Version
@@ -44,6 +45,7 @@ class RankPlan:
 
     index: Workspace
     published: Published
+    listing: Listing
     queries: QueryBatch
     judgements: Sequence[Judgement]
     settings: Settings
@@ -71,7 +73,8 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     """
     published = open_version(index)
     sources = Sources(settings.s3)
-    batch = read_queries(sources.list(queries), sources.open, settings.corpus)
+    listing = sources.listing(queries, settings.corpus.allow_unread)
+    batch = read_queries(listing.read, sources.open, settings.corpus)
     if not batch.table.num_rows:
         raise InputError(f"{queries} holds no usable query.", "Queries need an id and a text.")
     asked = batch.table["query_id"].to_pylist()
@@ -92,7 +95,9 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         "depth": settings.reranker.depth,
     }
     run = fingerprint(decided)
-    return RankPlan(index, published, batch, judgements, settings, card, reranker, how, run)
+    return RankPlan(
+        index, published, listing, batch, judgements, settings, card, reranker, how, run
+    )
 
 
 def rank(context: Context, plan: RankPlan) -> Ranked:

@@ -57,6 +57,16 @@ REJECTED = pa.schema(
     ]
 )
 
+#: The files that a run's corpus stands for: INDEX/runs/RUN/sources.parquet. `reason` says why one
+#: is not read; null where it is.
+SOURCES = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=True),
+        pa.field("reason", pa.string(), nullable=True),
+    ]
+)
+
 #: One row per accepted document of a source slice: what comparing it with an index needs. The
 #: content hash of a tombstone, a row that only says that a document is gone, is empty.
 DOCUMENT_KEYS = pa.schema(

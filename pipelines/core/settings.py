@@ -22,7 +22,7 @@ Pooling = Literal["auto", "mean", "cls", "last"]
 
 
 def resize(default: Any, description: str, **limits: Any) -> Any:
-    """A field that changes speed or memory, never results."""
+    """A field that changes speed or memory, or whether a run goes on, never its results."""
     return Field(default, description=description, json_schema_extra={"resize": True}, **limits)
 
 
@@ -51,6 +51,9 @@ class CorpusSettings(Table):
     text: str = Field("text", description="column of the text")
     tombstone: str | None = Field(
         None, description="column that is true where a row only says that its document is gone"
+    )
+    allow_unread: bool = resize(
+        False, "go on where files that look like data are not read, such as .csv or .jsonl.bz2"
     )
     max_document_bytes: int = Field(
         16 << 20, ge=1, description="a document over this many bytes of UTF-8 is rejected"

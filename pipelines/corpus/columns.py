@@ -13,6 +13,7 @@ from pipelines.core.protocols import SourceOpener
 from pipelines.core.schemas import is_plain
 from pipelines.core.settings import CorpusSettings
 from pipelines.corpus.failures import readable
+from pipelines.corpus.partitions import Given
 from pipelines.corpus.rows import SourceRow
 from pipelines.corpus.slices import Slice
 
@@ -21,7 +22,7 @@ _BATCH_ROWS = 1024
 
 
 def read_columns(
-    piece: Slice, opener: SourceOpener, columns: CorpusSettings
+    piece: Slice, opener: SourceOpener, columns: CorpusSettings, given: Given
 ) -> Iterator[SourceRow]:
     """See `pipelines.corpus.reader.read_slice`. Types are checked before any value is touched."""
     with readable(piece.uri), opener(piece.uri, piece.version) as stream:
@@ -31,7 +32,7 @@ def read_columns(
             pre_buffer=True,
             page_checksum_verification=True,
         )
-        _check_schema(piece.uri, file.schema_arrow, columns)
+        check_schema(piece.uri, file.schema_arrow, columns, given)
         yield from _rows(file, piece, columns)
 
 
@@ -113,14 +114,20 @@ def _text(value: Any) -> Any:
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
-def _check_schema(uri: str, schema: pa.Schema, columns: CorpusSettings) -> None:
-    _check_column(uri, schema, "id", columns.id, integers=True)
-    if columns.tombstone not in schema.names or columns.text in schema.names:
+def check_schema(uri: str, schema: pa.Schema, columns: CorpusSettings, given: Given) -> None:
+    """Raise InputError where a column is missing or cannot hold what it should.
+
+    `given` are the columns that the file's path gives: what the file says of them is not read.
+    """
+    gone = columns.tombstone in {*schema.names, *given}
+    if columns.id not in given:
+        _check_column(uri, schema, "id", columns.id, integers=True)
+    if columns.text not in given and (columns.text in schema.names or not gone):
         _check_column(uri, schema, "text", columns.text)
-    if columns.title in schema.names:
+    if columns.title in schema.names and columns.title not in given:
         _check_column(uri, schema, "title", columns.title)
-    if columns.tombstone and columns.tombstone in schema.names:
-        _check_tombstone(uri, schema, columns.tombstone)
+    if columns.tombstone in schema.names and columns.tombstone not in given:
+        _check_tombstone(uri, schema, str(columns.tombstone))
 
 
 def _check_tombstone(uri: str, schema: pa.Schema, name: str) -> None:

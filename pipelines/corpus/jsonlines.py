@@ -12,8 +12,10 @@ from pipelines.core.errors import InputError
 from pipelines.core.protocols import SourceOpener
 from pipelines.core.settings import CorpusSettings
 from pipelines.corpus.failures import readable
+from pipelines.corpus.partitions import Given
 from pipelines.corpus.rows import SourceRow
 from pipelines.corpus.slices import Slice
+from pipelines.corpus.sniff import refuse_other_content
 
 _BUFFER = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -27,18 +29,22 @@ Line = tuple[int, bytes | None]
 Parsed = tuple[int, dict[str, Any], str]
 
 
-def read_lines(piece: Slice, opener: SourceOpener, columns: CorpusSettings) -> Iterator[SourceRow]:
+def read_lines(
+    piece: Slice, opener: SourceOpener, columns: CorpusSettings, given: Given
+) -> Iterator[SourceRow]:
     """See `pipelines.corpus.reader.read_slice`. Blank lines are no rows."""
     limit = columns.max_document_bytes * _JSON_INFLATION + _LINE_SLACK
     names = (columns.id, columns.title, columns.text, columns.tombstone)
     with readable(piece.uri), opener(piece.uri, piece.version) as stream:
+        if piece.start == 0:
+            refuse_other_content(piece.uri, stream)
         rows = (_parse(at, line) for at, line in _lines(piece, stream, limit))
         head = list(islice(rows, _HEAD))
         if piece.start == 0:
-            _check_head(piece.uri, head, columns)
+            _check_head(piece.uri, head, columns, given)
         for row, values, problem in chain(head, rows):
             doc_id, title, text, gone = (values.get(name) if name else None for name in names)
-            yield SourceRow(row, doc_id, title, text, problem, gone)
+            yield SourceRow(row, doc_id, title, text, problem, gone, values.keys())
 
 
 def _lines(piece: Slice, stream: BinaryIO, limit: int) -> Iterator[Line]:
@@ -52,7 +58,6 @@ def _lines(piece: Slice, stream: BinaryIO, limit: int) -> Iterator[Line]:
                 return
             if at == 0 and line is not None:
                 line = line.removeprefix(_BYTE_ORDER_MARK)
-                _refuse_array(piece.uri, line)
             if line is None or not (line.isspace() or line == b""):
                 yield at, line
             at += size
@@ -100,9 +105,10 @@ def _parse(at: int, line: bytes | None) -> Parsed:
     return (at, value, "") if isinstance(value, dict) else (at, {}, "malformed_json")
 
 
-def _check_head(uri: str, head: Sequence[Parsed], columns: CorpusSettings) -> None:
+def _check_head(uri: str, head: Sequence[Parsed], columns: CorpusSettings, given: Given) -> None:
     """Refuses a file whose first rows all lack a column: that is a setting, not the rows."""
     found = {name: None for _, values, problem in head if not problem for name in values}
+    found |= dict.fromkeys(given)
     if all(problem for _, _, problem in head):
         return
     gone = columns.tombstone in found  # a file of nothing but tombstones needs no text
@@ -118,11 +124,3 @@ def _check_end(piece: Slice, size: int) -> None:
     if not piece.compression and size < piece.end:
         hint = "Do not change sources during a run; run again."
         raise InputError(f"{piece.uri} has {size} bytes, fewer than when it was listed.", hint)
-
-
-def _refuse_array(uri: str, line: bytes) -> None:
-    if line.lstrip().startswith(b"["):
-        raise InputError(
-            f"{uri} begins with a JSON array, not with an object.",
-            "Write one object a line: jq -c '.[]' FILE > FILE.jsonl",
-        )

@@ -10,6 +10,7 @@ from pipelines.core.schemas import QUERIES
 from pipelines.core.settings import CorpusSettings
 from pipelines.corpus.reader import SourceRow, read_slice
 from pipelines.corpus.slices import plan_slices
+from pipelines.corpus.sniff import unreadable_file
 from pipelines.corpus.validate import Document, Reason, Rejected, check, rejected_table, shown_id
 
 
@@ -26,13 +27,16 @@ def read_queries(
 ) -> QueryBatch:
     """All queries; of an id that occurs again, the first occurrence counts.
 
-    The same files and rules as for documents, without titles. Raises what `read_slice` raises.
+    The same files and rules as for documents, without titles. Raises what `read_slice` raises, and
+    InputError where no row of a file can be read.
     """
     queries: dict[str, str] = {}
     rejected = []
     for entry in entries:
         aside: list[Rejected] = []
+        rows = unreadable = 0
         for row in _rows(entry, opener, settings):
+            rows, unreadable = rows + 1, unreadable + (row.problem != "")
             found = check(row, settings)
             if isinstance(found, Document) and found.doc_id in queries:
                 found = Reason.DUPLICATE_ID
@@ -40,6 +44,8 @@ def read_queries(
                 aside.append(Rejected(row.row, shown_id(row.doc_id), found))
             elif isinstance(found, Document):
                 queries[found.doc_id] = found.text
+        if 0 < rows == unreadable:
+            raise unreadable_file(entry.key, rows, opener, entry.version)
         rejected.append(rejected_table(entry.key, "encode", aside))
     table = pa.table([list(queries), list(queries.values())], schema=QUERIES)
     return QueryBatch(table, pa.concat_tables([rejected_table("", "", []), *rejected]))

@@ -7,6 +7,7 @@ from pipelines.core.protocols import SourceOpener
 from pipelines.core.settings import CorpusSettings
 from pipelines.corpus.columns import read_columns
 from pipelines.corpus.jsonlines import read_lines
+from pipelines.corpus.partitions import Given, path_columns
 from pipelines.corpus.rows import SourceRow
 from pipelines.corpus.slices import Slice
 
@@ -22,7 +23,8 @@ def read_slice(piece: Slice, opener: SourceOpener, columns: CorpusSettings) -> I
     Args:
         piece: what to read.
         opener: opens its file.
-        columns: names of the id, title and text columns; the title's may be absent.
+        columns: names of the id, title and text columns; the title's may be absent. What the
+            path of the file says of them (`lang=en/`) comes before what the file says.
 
     Raises:
         InputError: a column is missing or of a type that cannot hold what it should, or the file
@@ -30,13 +32,26 @@ def read_slice(piece: Slice, opener: SourceOpener, columns: CorpusSettings) -> I
         RunFailed: reading failed, and may succeed another time.
     """
     read = read_columns if piece.format == "parquet" else read_lines
+    given = path_columns(piece.uri, columns)
     try:
-        yield from read(piece, opener, columns)
+        rows = read(piece, opener, columns, given)
+        yield from (_with(row, columns, given) for row in rows) if given else rows
     except (InputError, RunFailed):
         # A change looks like damage to who reads through it: that would blame the wrong thing.
         _require_unchanged(piece, opener)
         raise
     _require_unchanged(piece, opener)
+
+
+def _with(row: SourceRow, columns: CorpusSettings, given: Given) -> SourceRow:
+    """The row, with what its file's path says in place of what the file says."""
+    return row._replace(
+        doc_id=given.get(columns.id, row.doc_id),
+        title=given.get(columns.title, row.title),
+        text=given.get(columns.text, row.text),
+        tombstone=given.get(columns.tombstone or "", row.tombstone),
+        names=row.names | given.keys(),
+    )
 
 
 def _require_unchanged(piece: Slice, opener: SourceOpener) -> None:

@@ -1,5 +1,6 @@
 """One row of a source file, before anything is judged."""
 
+from collections.abc import Set
 from typing import Any, NamedTuple
 
 
@@ -7,7 +8,7 @@ class SourceRow(NamedTuple):
     """A row's number (see Slice) and four values of any type, None where absent.
 
     `problem` is a reason of `pipelines.corpus.validate.Reason` where the row could not be read,
-    else empty.
+    else empty. `names` are the keys of a JSON row; of Parquet the schema says them once for all.
     """
 
     row: int
@@ -16,3 +17,4 @@ class SourceRow(NamedTuple):
     text: Any
     problem: str = ""
     tombstone: Any = None
+    names: Set[str] = frozenset()

@@ -14,6 +14,7 @@ from pipelines.core.errors import InputError
 from pipelines.core.protocols import Entry, SourceOpener
 from pipelines.core.sources import SUPPORTED_NAMES, Compression, Format, name_format
 from pipelines.corpus.failures import readable
+from pipelines.corpus.sniff import refuse_other_content
 
 _FOOTERS_AT_ONCE = 8
 
@@ -61,44 +62,72 @@ def source_format(uri: str) -> tuple[Format, Compression]:
     return found
 
 
-def plan_slices(entries: Sequence[Entry], opener: SourceOpener, slice_bytes: int) -> list[Slice]:
-    """All slices of the files, in the order given and then by position.
+@dataclass(frozen=True)
+class SourceFile:
+    """A file as it will be read: its slices, and the schema of one of Parquet."""
 
-    Only the footers of Parquet files are read. A slice holds about `slice_bytes` (of Parquet:
-    uncompressed) bytes: whole row groups, or pieces of one that is larger than that.
+    uri: str
+    slices: Sequence[Slice]
+    schema: pa.Schema | None
+
+
+def plan_slices(entries: Sequence[Entry], opener: SourceOpener, slice_bytes: int) -> list[Slice]:
+    """All slices of the files, as `plan_files` cuts them."""
+    return [s for file in plan_files(entries, opener, slice_bytes) for s in file.slices]
+
+
+def plan_files(
+    entries: Sequence[Entry], opener: SourceOpener, slice_bytes: int
+) -> list[SourceFile]:
+    """The files in the order given, each cut into slices by position.
+
+    Only the footers of Parquet files are read, and the first bytes of other files on this
+    machine's disks: elsewhere that would be a request a file, and who reads the first slice looks.
+    A slice holds about `slice_bytes` (of Parquet: uncompressed) bytes: whole row groups, or pieces
+    of one that is larger than that.
 
     Raises:
-        InputError: a file is no Parquet file, its name says neither format, or it changed since
-            it was listed.
+        InputError: a file is not what its name says, its name says neither format, or it changed
+            since it was listed.
     """
     with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
-        planned = pool.map(lambda entry: _plan_file(entry, opener, slice_bytes), entries)
-        return [piece for pieces in planned for piece in pieces]
+        return list(pool.map(lambda entry: _plan_file(entry, opener, slice_bytes), entries))
 
 
-def _plan_file(entry: Entry, opener: SourceOpener, slice_bytes: int) -> list[Slice]:
+def _plan_file(entry: Entry, opener: SourceOpener, slice_bytes: int) -> SourceFile:
     kind, compression = source_format(entry.key)
+    schema = None
     if kind == "parquet":
-        ranges = _row_ranges(_row_groups(entry, opener), slice_bytes)
-    elif compression:
-        ranges = iter([(0, entry.bytes)] if entry.bytes else [])
+        footer = _footer(entry, opener)
+        schema, ranges = footer.schema.to_arrow_schema(), _row_ranges(footer, slice_bytes)
     else:
-        ranges = _even_ranges(0, entry.bytes, -(-entry.bytes // slice_bytes))
-    return [Slice(entry.key, entry.version, kind, compression, start, end) for start, end in ranges]
+        if "://" not in entry.key:
+            _look(entry, opener)
+        pieces = 1 if compression else -(-entry.bytes // slice_bytes)
+        ranges = _even_ranges(0, entry.bytes, pieces if entry.bytes else 0)
+    cut = [Slice(entry.key, entry.version, kind, compression, start, end) for start, end in ranges]
+    return SourceFile(entry.key, cut, schema)
 
 
-def _row_groups(entry: Entry, opener: SourceOpener) -> list[tuple[int, int]]:
-    """(rows, uncompressed bytes) of each row group, from the footer."""
+def _look(entry: Entry, opener: SourceOpener) -> None:
     with readable(entry.key), opener(entry.key, entry.version) as stream:
-        footer = pq.read_metadata(pa.PythonFile(cast(io.IOBase, stream), mode="r"))
-    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
-    return [(group.num_rows, group.total_byte_size) for group in groups]
+        refuse_other_content(entry.key, stream)
 
 
-def _row_ranges(groups: Sequence[tuple[int, int]], slice_bytes: int) -> Iterator[tuple[int, int]]:
+def _footer(entry: Entry, opener: SourceOpener) -> pq.FileMetaData:
+    try:
+        with readable(entry.key), opener(entry.key, entry.version) as stream:
+            return pq.read_metadata(pa.PythonFile(cast(io.IOBase, stream), mode="r"))
+    except InputError:
+        _look(entry, opener)
+        raise
+
+
+def _row_ranges(footer: pq.FileMetaData, slice_bytes: int) -> Iterator[tuple[int, int]]:
     """Row ranges of about `slice_bytes`; row groups are kept whole where they are smaller."""
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     start = end = held = 0
-    for rows, size in groups:
+    for rows, size in ((group.num_rows, group.total_byte_size) for group in groups):
         if held and held + size > slice_bytes:
             yield start, end
             start, held = end, 0

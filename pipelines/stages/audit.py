@@ -71,8 +71,8 @@ def _questions(context: Context, index: Index) -> list[FileRef]:
         seed = settings.index.seed + 1
         return sample(context, index.parts, Draw("questions", settings.audit.queries, seed))
     sources = Sources(settings.s3)
-    listed = sources.list(settings.audit.query_file)
-    batch = read_queries(listed, sources.open, settings.corpus)
+    listing = sources.listing(settings.audit.query_file, settings.corpus.allow_unread)
+    batch = read_queries(listing.read, sources.open, settings.corpus)
     texts = write_blocks(context.workspace, batch.table, settings.search.block_queries)
     blocks = encode(context, texts, index.card)
     return [block.vectors for block in blocks]

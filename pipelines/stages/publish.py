@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from pipelines import __version__
 from pipelines.core.errors import AuditRefused, InputError, IntegrityError, RunFailed
-from pipelines.core.schemas import REJECTED
+from pipelines.core.schemas import REJECTED, SOURCES
+from pipelines.core.sources import Listing
 from pipelines.core.units import Done
 from pipelines.core.version import Version, version_key, version_number
 from pipelines.stages.runner import Context
@@ -165,6 +166,14 @@ def _user() -> str:
 def index_lock(workspace: Workspace) -> AbstractContextManager[None]:
     """One writer at a time on one INDEX. Raises CommitConflict where one is at work."""
     return workspace.storage.lock("runs/lock")
+
+
+def keep_listing(context: Context, listing: Listing) -> None:
+    """Write runs/RUN/sources.parquet (SOURCES): the files read, then those left out, and why."""
+    read = [{"source": entry.key, "bytes": entry.bytes, "reason": None} for entry in listing.read]
+    left = [{"source": o.address, "bytes": None, "reason": o.reason} for o in listing.left_out]
+    table = pa.Table.from_pylist([*read, *left], SOURCES)
+    context.workspace.write_table(f"runs/{context.run}/sources.parquet", table)
 
 
 def set_aside(context: Context, stage: str, dones: Sequence[Done]) -> int:

@@ -1,5 +1,6 @@
 """scan: read every source row once, keep the keys of good rows, set the bad ones aside."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +9,7 @@ from pipelines.core.settings import CorpusSettings
 from pipelines.core.units import Done, Unit
 from pipelines.corpus.scan import scan_slice
 from pipelines.corpus.slices import Slice
+from pipelines.corpus.sniff import unreadable_file
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
@@ -43,5 +45,31 @@ class Scan:
             "rejected": write("rejected.parquet", found.rejected),
         }
         accepted, rejected = found.keys.num_rows, found.rejected.num_rows
-        counts = {"rows": found.rows, "accepted": accepted, "rejected": rejected}
-        return Result(outputs, counts, {})
+        counts = {
+            "rows": found.rows,
+            "accepted": accepted,
+            "rejected": rejected,
+            "unreadable": found.unreadable,
+        }
+        return Result(outputs, counts, {"names": found.names})
+
+
+def refuse_unreadable(slices: Sequence[Slice], scans: Sequence[Done], sources: Sources) -> None:
+    """Raise InputError where no row of a file that has any could be read.
+
+    Its documents are not known, so a snapshot would delete them.
+    """
+    rows, unreadable = Counter[str](), Counter[str]()
+    for piece, done in zip(slices, scans, strict=True):
+        rows[piece.uri] += done.counts["rows"]
+        unreadable[piece.uri] += done.counts["unreadable"]
+    bad = {piece.uri: piece for piece in slices if 0 < rows[piece.uri] == unreadable[piece.uri]}
+    if not bad:
+        return
+    uri, piece = next(iter(bad.items()))
+    raise unreadable_file(uri, rows[uri], sources.open, piece.version, others=len(bad) - 1)
+
+
+def names_of(scans: Sequence[Done]) -> set[str]:
+    """The names of columns that the rows of JSON Lines gave."""
+    return {name for done in scans for name in done.facts["names"]}

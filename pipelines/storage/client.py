@@ -55,11 +55,73 @@ def _connect(settings: S3Settings, process: int) -> "S3FileSystem":
 
 
 def s3_files(settings: S3Settings, folder: str) -> list[Entry]:
-    """All objects below s3://bucket/folder, sorted; keys are full s3:// addresses."""
-    found = filesystem(settings).find(folder, detail=True)
-    start = folder.rstrip("/") + "/"
-    entries = [s3_entry(info) for info in found.values() if not info["name"].endswith("/")]
-    return sorted((e for e in entries if e.key.startswith(start)), key=lambda entry: entry.key)
+    """All objects below s3://bucket/folder, sorted; keys are full s3:// addresses.
+
+    Keys are as the service has them, also with empty segments (`a//b`), of which s3fs's own
+    listings lose some. What ends in a slash marks a folder and is none of them.
+    """
+    bucket, prefix = _bucket_and_prefix(folder)
+    found = (entry for page in _pages(settings, bucket, prefix) for entry in _objects(bucket, page))
+    return sorted(found, key=lambda entry: entry.key)
+
+
+def s3_object(settings: S3Settings, address: str) -> Entry | None:
+    """The object of that very key; None where there is none."""
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    if not key:
+        return None
+    try:
+        head = filesystem(settings).call_s3("head_object", Bucket=bucket, Key=key)
+    except FileNotFoundError:
+        return None
+    return s3_entry({**head, "name": f"{bucket}/{key}", "size": head["ContentLength"]})
+
+
+def s3_children(settings: S3Settings, folder: str) -> tuple[list[Entry], list[str]]:
+    """The objects directly in s3://bucket/folder, and the folders, as full addresses."""
+    bucket, prefix = _bucket_and_prefix(folder)
+    entries: list[Entry] = []
+    folders: list[str] = []
+    for page in _pages(settings, bucket, prefix, Delimiter="/"):
+        entries += _objects(bucket, page)
+        folders += [f"s3://{bucket}/{p['Prefix'][:-1]}" for p in page.get("CommonPrefixes", [])]
+    return entries, folders
+
+
+def s3_holds(settings: S3Settings, prefix: str) -> bool:
+    """Whether any key begins with s3://bucket/prefix: one request."""
+    bucket, _, start = prefix.removeprefix("s3://").partition("/")
+    page = _page(settings, Bucket=bucket, Prefix=start, MaxKeys=1)
+    return bool(page.get("Contents"))
+
+
+def _bucket_and_prefix(folder: str) -> tuple[str, str]:
+    """`s3://b` is the whole bucket, `s3://b/` the folder without a name in it."""
+    bucket, slash, key = folder.removeprefix("s3://").partition("/")
+    return bucket, f"{key}/" if slash else ""
+
+
+def _objects(bucket: str, page: dict[str, Any]) -> list[Entry]:
+    return [
+        s3_entry({**one, "name": f"{bucket}/{one['Key']}", "size": one["Size"]})
+        for one in page.get("Contents", [])
+        if not one["Key"].endswith("/")
+    ]
+
+
+def _pages(settings: S3Settings, bucket: str, prefix: str, **more: str) -> Iterator[dict[str, Any]]:
+    page: dict[str, Any] = {"NextContinuationToken": None}
+    while "NextContinuationToken" in page:
+        token = page["NextContinuationToken"]
+        further = {"ContinuationToken": token} if token else {}
+        page = _page(settings, Bucket=bucket, Prefix=prefix, **more, **further)
+        yield page
+
+
+def _page(settings: S3Settings, **asked: Any) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""
+    answer: dict[str, Any] = filesystem(settings).call_s3("list_objects_v2", **asked)
+    return answer
 
 
 def s3_entry(info: dict[str, Any]) -> Entry:

@@ -1,19 +1,22 @@
 """Finding and opening what the user gave: a file, a folder or a glob, on disk or in S3."""
 
-import glob
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from pipelines.core.errors import InputError
 from pipelines.core.protocols import Entry
 from pipelines.core.settings import S3Settings
-from pipelines.core.sources import SUPPORTED_NAMES, name_format
-from pipelines.storage.client import explained, filesystem, s3_entry, s3_files
+from pipelines.core.sources import SUPPORTED_NAMES, Listing
+from pipelines.storage.client import explained, filesystem, s3_entry
+from pipelines.storage.globs import enters, fixed_part, has_magic
+from pipelines.storage.listing import list_local, list_s3
 from pipelines.storage.local import local_entry
+
+#: Files named in a message, at most.
+_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -23,31 +26,40 @@ class Sources:
     s3: S3Settings
 
     def list(self, uri: str) -> list[Entry]:
-        """The source files that `uri` stands for, sorted by address.
+        """What `listing` reads, where nothing that looks like data is left out."""
+        return [*self.listing(uri).read]
 
-        A folder means all files below it. Files and folders below it whose names start with "."
-        or "_" are skipped (markers, temporary files), and so is what is neither Parquet nor JSON
-        Lines.
+    def listing(self, uri: str, allow_unread: bool = False) -> Listing:
+        """The source files that `uri` stands for, and the files left out, sorted by address.
+
+        A folder means all files below it, a glob the files that match; links are followed alike in
+        both, and a file that several ways lead to is read once. See `why_left_out` for the rest.
 
         Args:
             uri: a file, folder or glob (`*`, `?`, `[…]`, `**`); a local path or s3://bucket/….
+            allow_unread: whether files that look like data may be left out.
 
         Returns:
             Entries whose key is the whole address (local ones absolute, so that every worker of a
             cluster means the same file).
 
         Raises:
-            InputError: nothing is there, nothing of it is a supported file, or a folder holds both
-                documents and queries.
+            InputError: nothing is there, nothing of it is a supported file, it belongs to a table
+                that is more than its files, files that look like data would not be read, or a
+                folder holds both documents and queries.
         """
-        found = _s3_sources(self.s3, uri) if is_s3(uri) else _local_sources(uri)
-        if not found:
+        found = list_s3(self.s3, uri) if is_s3(uri) else list_local(uri)
+        if not found.read and not found.left_out:
             raise InputError(f"There is no file, folder or match for {uri!r}.", "Check the path.")
-        supported = [entry for entry in found if name_format(entry.key)]
-        if not supported:
-            raise InputError(f"{uri!r} holds {_names(found)}.", f"Supported are {SUPPORTED_NAMES}.")
-        _refuse_mixed(uri, supported)
-        return sorted(supported, key=lambda entry: entry.key)
+        if not found.read:
+            raise InputError(
+                f"{uri!r} holds {_names(found)}, and no Parquet or JSON Lines file.",
+                f"Supported are {SUPPORTED_NAMES}.",
+            )
+        if not allow_unread:
+            _refuse_unread(uri, found)
+        _refuse_mixed(uri, found.read)
+        return found
 
     def open(self, uri: str, version: str | None = None) -> BinaryIO:
         """A seekable stream of the file's bytes.
@@ -99,19 +111,28 @@ def contains(outer: str, inner: str) -> bool:
     if is_s3(outer) != is_s3(inner):
         return False
     pattern, path = _segments(outer), _segments(inner)
-    if not glob.has_magic(outer) or os.path.isdir(outer):
+    if not has_magic(outer) or os.path.isdir(outer):
         return path[: len(pattern)] == pattern
-    fixed = _fixed_part("/".join(pattern)).split("/")
-    return path[: len(fixed)] == fixed and _enters(pattern, path)
+    fixed = fixed_part("/".join(pattern)).split("/")
+    return path[: len(fixed)] == fixed and enters(pattern, path)
 
 
 def is_s3(uri: str) -> bool:
-    """Whether the address is one in S3. Raises InputError for schemes that nothing here reads."""
+    """Whether the address is one in S3.
+
+    Raises InputError for schemes that nothing here reads, and for one version of an object: what
+    is read is always the newest.
+    """
     scheme, separator, _ = uri.partition("://")
     if separator and scheme != "s3":
         raise InputError(
             f"{uri!r} has the scheme {scheme}://, which is not supported.",
             "Use a local path or s3://bucket/….",
+        )
+    if "?versionId=" in uri:
+        raise InputError(
+            f"{uri!r} names one version of an object, and only the newest can be read.",
+            "Copy that version to a key of its own: aws s3api get-object --version-id …",
         )
     return bool(separator)
 
@@ -120,15 +141,6 @@ def _segments(uri: str) -> list[str]:
     """Local links are followed: one folder has one name here."""
     address = uri if is_s3(uri) else os.path.realpath(uri)
     return address.rstrip("/").split("/")
-
-
-def _enters(pattern: Sequence[str], path: Sequence[str]) -> bool:
-    """Whether a file below the folder `path` can match the glob."""
-    if not pattern:
-        return False
-    if not path or pattern[0] == "**":
-        return True
-    return fnmatchcase(path[0], pattern[0]) and _enters(pattern[1:], path[1:])
 
 
 def _refuse_mixed(uri: str, found: Sequence[Entry]) -> None:
@@ -151,60 +163,21 @@ def _first_named(keys: Sequence[str], start: str) -> str | None:
     return next(names, None)
 
 
-def _local_sources(uri: str) -> list[Entry]:
-    path = os.path.abspath(uri)
-    try:
-        if os.path.isfile(path):
-            return [local_entry(Path(path), path)]
-        base = path if os.path.isdir(path) else _fixed_part(path)
-        found = _below(path) if os.path.isdir(path) else _matches(path)
-        return [local_entry(Path(p), p) for p in found if _visible(p, base)]
-    except OSError as error:
-        raise InputError(
-            f"{error.filename} could not be listed: {error.strerror}.", "Check the path."
-        ) from error
+def _refuse_unread(uri: str, found: Listing) -> None:
+    """What is not read tonight would be deleted, or missing, in silence."""
+    lines = [f"  {one.address}: {one.reason}" for one in found.unread]
+    if not lines:
+        return
+    more = [f"  … and {len(lines) - _NAMED} more"] if len(lines) > _NAMED else []
+    files = "\n".join([*lines[:_NAMED], *more])
+    raise InputError(
+        f"{uri!r} holds {len(lines)} file(s) that look like data and are not read:\n{files}\n",
+        "Convert them, move them away, or name the files to read by a glob. To go on without "
+        "them: --set corpus.allow_unread=true.",
+    )
 
 
-def _below(folder: str) -> list[str]:
-    walk = os.walk(folder, onerror=_raise)
-    return [os.path.join(parent, name) for parent, _, names in walk for name in names]
-
-
-def _matches(pattern: str) -> list[str]:
-    return [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
-
-
-def _raise(error: OSError) -> None:
-    """Nothing is left out silently: os.walk would pass over what it may not read."""
-    raise error
-
-
-def _s3_sources(settings: S3Settings, uri: str) -> list[Entry]:
-    address, files = uri.rstrip("/"), filesystem(settings)
-    with explained(uri, "listed"):
-        if "/" in address.removeprefix("s3://") and files.isfile(address):
-            return [s3_entry(files.info(address))]
-        found, base = s3_files(settings, address), address
-        if not found and glob.has_magic(address):
-            matches = files.glob(address, detail=True).values()
-            found = [s3_entry(m) for m in matches if m["type"] == "file"]
-            base = _fixed_part(address)
-    return [entry for entry in found if _visible(entry.key, base)]
-
-
-def _fixed_part(pattern: str) -> str:
-    """The folders of a glob before the first one that holds a wildcard."""
-    segments = pattern.split("/")
-    first = next(i for i, s in enumerate([*segments, "*"]) if glob.has_magic(s))
-    return "/".join(segments[:first])
-
-
-def _visible(address: str, base: str) -> bool:
-    """Names the user wrote himself are not judged: only what was found below them is."""
-    return not any(s.startswith((".", "_")) for s in address[len(base) :].strip("/").split("/"))
-
-
-def _names(found: Sequence[Entry], limit: int = 5) -> str:
-    names = [entry.key.rsplit("/", 1)[-1] for entry in found]
+def _names(found: Listing, limit: int = 5) -> str:
+    names = [f"{one.address.rsplit('/', 1)[-1]} ({one.reason})" for one in found.left_out]
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest + ", and no Parquet or JSON Lines file"
+    return ", ".join(names[:limit]) + rest

@@ -158,7 +158,7 @@ def test_sources_of_a_storage(storage: Storage, sources: Sources) -> None:
         "b.jsonl",
         "sub/a.parquet",
         "c.JSON.gz",
-        "d.txt",
+        "d.md",
         "_x.jsonl",
         ".y.jsonl",
         "_z/q.json",

@@ -102,7 +102,7 @@ class Story:
                 del self.live[doc_id]
         self.live |= {doc_id: self.words() for doc_id in edited if doc_id in self.live}
         self.live |= self.fresh(self.rng.randint(0, 12))
-        rows: list[object] = [{"_id": d, "text": t} for d, t in self.live.items()]
+        rows: list[object] = [{"_id": d, "text": t, "gone": False} for d, t in self.live.items()]
         bad: list[object] = ["{", {"_id": "no-text"}, {"_id": "empty", "text": " "}]
         self.ingest(rows + bad[: self.rng.randint(0, 3)], "snapshot")
 
@@ -111,7 +111,7 @@ class Story:
         written = edited | self.fresh(self.rng.randint(0, 6))
         gone = [d for d in self.some(0.05) if d not in written]
         gone = gone if len(self.live) - len(gone) > self.least else []
-        rows: list[object] = [{"_id": d, "text": t} for d, t in written.items()]
+        rows: list[object] = [{"_id": d, "text": t, "gone": False} for d, t in written.items()]
         rows += [{"_id": d, "gone": True} for d in [*gone, "never-there"]]
         self.live |= written
         for doc_id in gone:
@@ -120,7 +120,7 @@ class Story:
 
     def again(self) -> None:
         """The same snapshot: nothing is published, unless small pieces still fold."""
-        rows: list[object] = [{"_id": d, "text": t} for d, t in self.live.items()]
+        rows: list[object] = [{"_id": d, "text": t, "gone": False} for d, t in self.live.items()]
         self.ingest(rows, "snapshot")
 
     def compact(self) -> None:
@@ -269,7 +269,7 @@ def test_a_night_keeps_the_kind_of_index(world: World, tmp_path: Path) -> None:
     corpus, index = tmp_path / "corpus.jsonl", tmp_path / "index"
     texts = list(itertools.product(VOCABULARY[:9], repeat=3))
     for count, sets in [(700, (*SETS, *IVFPQ)), (701, SETS), (702, (*SETS, "index.kind=auto"))]:
-        rows = ({"_id": f"d{n}", "text": " ".join(texts[n])} for n in range(count))
+        rows = ({"_id": f"d{n}", "text": " ".join(texts[n]), "gone": False} for n in range(count))
         given = (f"encoder.model={world.encoder}", *sets)
         words = [word for value in given for word in ("--set", value)]
         assert shardrank("index", write_lines(corpus, rows), str(index), *words) == 0

@@ -1,0 +1,46 @@
+"""Columns that the settings name and no file has: misspelt, not absent."""
+
+from collections.abc import Collection, Sequence
+
+from pipelines.core.errors import InputError
+from pipelines.core.settings import CorpusSettings
+from pipelines.corpus.columns import check_schema
+from pipelines.corpus.partitions import path_columns
+from pipelines.corpus.slices import SourceFile
+
+_SHOWN = 30
+
+
+def known_names(files: Sequence[SourceFile], columns: CorpusSettings) -> set[str]:
+    """Names of columns that schemas and paths say, before a row is read.
+
+    Raises InputError where a schema cannot serve: see `check_schema` and `path_columns`.
+    """
+    names: set[str] = set()
+    for file in files:
+        given = path_columns(file.uri, columns)
+        names.update(given)
+        if file.schema is not None:
+            check_schema(file.uri, file.schema, columns, given)
+            names.update(file.schema.names)
+    return names
+
+
+def refuse_absent(names: Collection[str], columns: CorpusSettings) -> None:
+    """Raise InputError where a title or tombstone that was asked for is in no file.
+
+    The title of the default name may be absent everywhere; id and text are looked for file by file.
+    """
+    wanted = {"tombstone": columns.tombstone}
+    if columns.title != CorpusSettings().title:
+        wanted["title"] = columns.title
+    for setting, name in wanted.items():
+        if name is not None and name not in names:
+            shown = sorted(names)[:_SHOWN]
+            more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+            raise InputError(
+                f"No file has a column {name!r} (corpus.{setting}); there are "
+                f"{', '.join(shown)}{more}.",
+                f"Name the right one: --set corpus.{setting}=NAME; or leave the setting out, where "
+                "no row has one this time.",
+            )
