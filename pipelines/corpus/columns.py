@@ -1,8 +1,9 @@
 """Rows of a Parquet slice. https://parquet.apache.org/docs/file-format/"""
 
-import io
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from pipelines.core.protocols import SourceOpener
 from pipelines.core.schemas import is_plain
 from pipelines.core.settings import CorpusSettings
 from pipelines.corpus.failures import readable
+from pipelines.corpus.footer import open_parquet, row_groups
 from pipelines.corpus.rows import SourceRow
 from pipelines.corpus.slices import Slice
 
@@ -24,46 +26,37 @@ def read_columns(
     piece: Slice, opener: SourceOpener, columns: CorpusSettings
 ) -> Iterator[SourceRow]:
     """See `pipelines.corpus.reader.read_slice`. Types are checked before any value is touched."""
+    rows = (piece.start, piece.end)
     with readable(piece.uri), opener(piece.uri, piece.version) as stream:
-        # pre_buffer: one large request for each row group instead of many small ones.
-        file = pq.ParquetFile(
-            pa.PythonFile(cast(io.IOBase, stream), mode="r"),
-            pre_buffer=True,
-            page_checksum_verification=True,
-        )
+        file = open_parquet(stream, _wanted(columns), rows, columns.slice_bytes)
         _check_schema(piece.uri, file.schema_arrow, columns)
+        _check_length(piece, file.metadata)
         yield from _rows(file, piece, columns)
 
 
+def _wanted(columns: CorpusSettings) -> list[str]:
+    names = (columns.id, columns.title, columns.text, columns.tombstone)
+    return [name for name in dict.fromkeys(names) if name]
+
+
 def _rows(file: pq.ParquetFile, piece: Slice, columns: CorpusSettings) -> Iterator[SourceRow]:
-    wanted = (columns.id, columns.title, columns.text, columns.tombstone)
-    names = [name for name in dict.fromkeys(wanted) if name in file.schema_arrow.names]
-    groups, first = _groups_of(file.metadata, piece)
     batches = file.iter_batches(
         _batch_rows(file.metadata),
-        row_groups=groups,
-        columns=names,
+        row_groups=row_groups(file.metadata, (piece.start, piece.end)),
+        columns=[name for name in _wanted(columns) if name in file.schema_arrow.names],
         use_threads=False,
     )
+    first = piece.start
     for batch in batches:
-        skip = max(piece.start - first, 0)
-        mine = batch.slice(skip, max(piece.end - first - skip, 0))
-        yield from _batch(mine, first + skip, columns)
+        yield from _batch(batch, first, columns)
         first += batch.num_rows
 
 
-def _groups_of(footer: pq.FileMetaData, piece: Slice) -> tuple[list[int], int]:
-    """The row groups that the slice touches, and the row at which the first of them begins."""
-    groups, begins, end = [], [], 0
-    for number in range(footer.num_row_groups):
-        begin, end = end, end + footer.row_group(number).num_rows
-        if begin < piece.end and end > piece.start:
-            groups.append(number)
-            begins.append(begin)
-    if end < piece.end:
+def _check_length(piece: Slice, footer: pq.FileMetaData) -> None:
+    if footer.num_rows < piece.end:
         hint = "Do not change sources during a run; run again."
-        raise InputError(f"{piece.uri} has {end} rows, fewer than when it was listed.", hint)
-    return groups, begins[0] if begins else 0
+        found = f"{piece.uri} has {footer.num_rows} rows, fewer than when it was listed."
+        raise InputError(found, hint)
 
 
 def _batch_rows(footer: pq.FileMetaData) -> int:
@@ -109,8 +102,13 @@ def _value(scalar: pa.Scalar) -> Any:
 
 
 def _text(value: Any) -> Any:
-    """Some writers mark no column as text: its bytes are taken as UTF-8."""
-    return value.decode("utf-8") if isinstance(value, bytes) else value
+    """Some writers mark no column as text: its bytes are taken as UTF-8. Decimals are whole here,
+    since `_may_be_integers` let no others pass."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if isinstance(value, Decimal):
+        return int(value)
+    return str(value) if isinstance(value, UUID) else value
 
 
 def _check_schema(uri: str, schema: pa.Schema, columns: CorpusSettings) -> None:
@@ -142,17 +140,25 @@ def _check_column(
             f"Name the right one: --set corpus.{setting}=NAME.",
         )
     kind = schema.field(name).type
-    if not is_plain(kind) or not _may_be_text(kind, integers):
-        wanted = "text or integers" if integers else "text"
+    if not (_may_be_text(kind) or (integers and _may_be_integers(kind))):
+        wanted = "text, integers or UUIDs" if integers else "text"
         raise InputError(
             f"{uri}: column {name!r} holds {kind}, not {wanted}.",
             f"Convert it, or name another: --set corpus.{setting}=NAME.",
         )
 
 
-def _may_be_text(kind: pa.DataType, integers: bool) -> bool:
+def _may_be_text(kind: pa.DataType) -> bool:
     if pat.is_dictionary(kind):
-        return _may_be_text(kind.value_type, integers)
+        return _may_be_text(kind.value_type)
     texts = (pat.is_string, pat.is_large_string, pat.is_string_view, pat.is_binary)
     others = (pat.is_large_binary, pat.is_binary_view, pat.is_null)
-    return any(test(kind) for test in (*texts, *others)) or (integers and pat.is_integer(kind))
+    return is_plain(kind) and any(test(kind) for test in (*texts, *others))
+
+
+def _may_be_integers(kind: pa.DataType) -> bool:
+    """Integers, also as decimals without places (Snowflake's, Oracle's), and UUIDs (DuckDB's)."""
+    if pat.is_dictionary(kind):
+        return _may_be_integers(kind.value_type)
+    whole = pat.is_decimal(kind) and kind.scale == 0
+    return pat.is_integer(kind) or whole or isinstance(kind, pa.UuidType)

@@ -1,19 +1,16 @@
 """Cutting source files into slices: the units of reading."""
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, cast
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import Any
 
 from pipelines.core.errors import InputError
 from pipelines.core.protocols import Entry, SourceOpener
 from pipelines.core.sources import SUPPORTED_NAMES, Compression, Format, name_format
 from pipelines.corpus.failures import readable
+from pipelines.corpus.footer import read_footer
 
 _FOOTERS_AT_ONCE = 8
 
@@ -24,7 +21,8 @@ class Slice:
 
     What numbers a row (`row` in the keys and in the rejected table) depends on the format:
 
-    - Parquet: `start` and `end` are rows, and a row's number is its row in the file, from 0.
+    - Parquet: `start` and `end` are rows at which row groups begin, since to read any row of a
+      group is to read all before it. A row's number is its row in the file, from 0.
     - JSON Lines: `start` and `end` are bytes; the slice owns the lines that begin in
       [start, end). A row's number is the offset of its line's first byte in the (decompressed)
       file, so that no slice needs to know how many lines came before it:
@@ -65,7 +63,7 @@ def plan_slices(entries: Sequence[Entry], opener: SourceOpener, slice_bytes: int
     """All slices of the files, in the order given and then by position.
 
     Only the footers of Parquet files are read. A slice holds about `slice_bytes` (of Parquet:
-    uncompressed) bytes: whole row groups, or pieces of one that is larger than that.
+    uncompressed) bytes; a row group that is larger than that is a slice of its own.
 
     Raises:
         InputError: a file is no Parquet file, its name says neither format, or it changed since
@@ -90,22 +88,19 @@ def _plan_file(entry: Entry, opener: SourceOpener, slice_bytes: int) -> list[Sli
 def _row_groups(entry: Entry, opener: SourceOpener) -> list[tuple[int, int]]:
     """(rows, uncompressed bytes) of each row group, from the footer."""
     with readable(entry.key), opener(entry.key, entry.version) as stream:
-        footer = pq.read_metadata(pa.PythonFile(cast(io.IOBase, stream), mode="r"))
+        footer = read_footer(stream)
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     return [(group.num_rows, group.total_byte_size) for group in groups]
 
 
 def _row_ranges(groups: Sequence[tuple[int, int]], slice_bytes: int) -> Iterator[tuple[int, int]]:
-    """Row ranges of about `slice_bytes`; row groups are kept whole where they are smaller."""
+    """Row ranges of whole row groups, of about `slice_bytes` where these are smaller."""
     start = end = held = 0
     for rows, size in groups:
         if held and held + size > slice_bytes:
             yield start, end
             start, held = end, 0
         end, held = end + rows, held + size
-        if held > slice_bytes:
-            yield from _even_ranges(start, end, min(end - start, -(-held // slice_bytes)))
-            start, held = end, 0
     if end > start:
         yield start, end
 

@@ -105,7 +105,7 @@ def _check_id(value: Any, limit: int) -> str | Reason:
     if value is None or value == "":
         return Reason.MISSING_ID
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+        value = str(value)
     if not isinstance(value, str):
         return Reason.ID_NOT_TEXT
     size = _utf8_size(value)

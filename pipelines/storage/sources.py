@@ -3,6 +3,7 @@
 import glob
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,6 +15,10 @@ from pipelines.core.settings import S3Settings
 from pipelines.core.sources import SUPPORTED_NAMES, name_format
 from pipelines.storage.client import explained, filesystem, s3_entry, s3_files
 from pipelines.storage.local import local_entry
+from pipelines.storage.stamp import source_entry
+
+#: Local files looked into at once.
+_STAMPED_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Sources:
         if not supported:
             raise InputError(f"{uri!r} holds {_names(found)}.", f"Supported are {SUPPORTED_NAMES}.")
         _refuse_mixed(uri, supported)
-        return sorted(supported, key=lambda entry: entry.key)
+        return sorted(supported if is_s3(uri) else _stamped(supported), key=lambda e: e.key)
 
     def open(self, uri: str, version: str | None = None) -> BinaryIO:
         """A seekable stream of the file's bytes.
@@ -71,10 +76,7 @@ class Sources:
         if is_s3(uri):
             with explained(uri, "looked up"):
                 return s3_entry(filesystem(self.s3).info(uri)).version
-        try:
-            return local_entry(Path(uri), uri).version
-        except OSError as error:
-            raise InputError(f"{uri} could not be looked up: {error.strerror}.", "") from error
+        return _stamp(uri).version
 
     def _open(self, uri: str) -> BinaryIO:
         if is_s3(uri):
@@ -149,6 +151,19 @@ def _refuse_mixed(uri: str, found: Sequence[Entry]) -> None:
 def _first_named(keys: Sequence[str], start: str) -> str | None:
     names = (key for key in sorted(keys) if key.rsplit("/", 1)[-1].lower().startswith(start))
     return next(names, None)
+
+
+def _stamped(entries: Sequence[Entry]) -> list[Entry]:
+    """The local files with the versions that their content decides."""
+    with ThreadPoolExecutor(_STAMPED_AT_ONCE) as pool:
+        return list(pool.map(_stamp, (entry.key for entry in entries)))
+
+
+def _stamp(path: str) -> Entry:
+    try:
+        return source_entry(Path(path), path)
+    except OSError as error:
+        raise InputError(f"{path} could not be looked up: {error.strerror}.", "") from error
 
 
 def _local_sources(uri: str) -> list[Entry]:

@@ -1,7 +1,11 @@
+import base64
 import gzip
 import io
 import json
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, BinaryIO
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -125,6 +129,79 @@ def test_truncated_compression(suffix: str, compress: Any, keep: float) -> None:
         read(data[: int(len(data) * keep)], f"a.jsonl.{suffix}")
 
 
+def frame(data: bytes, window: int) -> bytes:
+    """One zstd frame of one raw block, with a window of 2 ** window bytes (RFC 8878, 3.1.1)."""
+    block = ((len(data) << 3) | 1).to_bytes(3, "little")
+    return b"\x28\xb5\x2f\xfd\0" + bytes([(window - 10) << 3]) + block + data
+
+
+SKIPPED = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"hello"  # RFC 8878, 3.1.2
+
+
+def test_zstd_frames() -> None:
+    data, one = lines(DOCUMENT), zstd(lines(DOCUMENT))
+    assert len(read(frame(data, 27), "a.jsonl.zst")) == 1
+    assert len(read(SKIPPED + one + SKIPPED + one + SKIPPED, "a.jsonl.zst")) == 2
+    for window in (28, 31):
+        with pytest.raises(InputError, match="cannot be read: its zstd window") as caught:
+            read(frame(data, window), "a.jsonl.zst")
+        assert "--long" in caught.value.hint
+
+
+@pytest.mark.parametrize(("suffix", "compress"), [("gz", gzip.compress), ("zst", zstd)])
+def test_a_second_member_that_is_none(suffix: str, compress: Any) -> None:
+    whole = compress(lines(DOCUMENT))
+    for rest in (b"junk", bytes(512), *(whole[:n] for n in range(1, len(whole)))):
+        with pytest.raises(InputError, match="damaged or cut short"):
+            read(whole + rest, f"a.jsonl.{suffix}")
+
+
+def with_codec(codec: int, column: str) -> bytes:
+    """A file in whose footer one column has another codec (parquet.thrift: CompressionCodec)."""
+    sink = io.BytesIO()
+    table = pa.table({"_id": ["a"], "text": ["x"], "other": [1]})
+    pq.write_table(table, sink, compression="snappy")
+    path = b"\x18" + bytes([len(column)]) + column.encode() + b"\x15"
+    assert sink.getvalue().count(path + b"\x02") == 1
+    return sink.getvalue().replace(path + b"\x02", path + bytes([2 * codec]))
+
+
+@pytest.mark.parametrize("codec", [3, 9])  # LZO, and none that there is
+def test_a_codec_counts_only_in_columns_that_are_read(codec: int) -> None:
+    assert read(with_codec(codec, "other"), "a.parquet") == [SourceRow(0, "a", None, "x")]
+    with pytest.raises(InputError, match=r"cannot be read: .*ompression") as caught:
+        read(with_codec(codec, "text"), "a.parquet")
+    assert "Write it again with" in caught.value.hint
+
+
+#: A file of polars 2.1 with a column of 128-bit integers: _id "a", text "x", other 1.
+INT128 = """
+UEFSMRUEFQoVHEwVAhUAAAAotS/9IAUpAAABAAAAYRUAFRAVIiwVAhUQFQYVBhw2ACgBYRgBYQAAACi1L/0gCEEAAAIAAAAC
+AQADFQwZNQAGEBkYA19pZBUMFgIWahaOASY+JggcNgAoAWEYAWEAABUEFQoVHEwVAhUAAAAotS/9IAUpAAABAAAAeBUAFRAV
+IiwVAhUQFQYVBhw2ACgBeBgBeAAAACi1L/0gCEEAAAIAAAACAQADFQwZNQAGEBkYBHRleHQVDBYCFmoWjgEmlgIm4AEcNgAo
+AXgYAXgAABUAFSwVLiwVAhUAFQYVBhw2AAAAACi1L/0gFnUAAEACAAAAAgEBAAEAMuACFQ4ZJQAGGRgFb3RoZXIVDBYCFlYW
+WCa+Azw2AAAAGRECGRgBYRkYAWEVABkWAAAZEQIZGAF4GRgBeBUAGRYAABkcFj4VWBYAAAAZHBaWAhVYFgAAABkcFr4DFVgW
+AAAAFQIZTEgEcm9vdBUGABUMJQIYA19pZCUATBwAAAAVDCUCGAR0ZXh0JQBMHAAAABUOFSAVAhgFb3RoZXIAFgIZHBk8JswB
+HBUMGTUABhAZGANfaWQVDBYCFmoWjgEmPiYIHDYAKAFhGAFhAAAWlgUVFBbSBBUiACakAxwVDBk1AAYQGRgEdGV4dBUMFgIW
+ahaOASaWAibgARw2ACgBeBgBeAAAFqoFFRYW9AQVIgAmlgQcFQ4ZJQAGGRgFb3RoZXIVDBYCFlYWWCa+Azw2AAAAFsAFFRYA
+FqoCFgImCBb0AhQAABkcGAxBUlJPVzpzY2hlbWEYqAIvLy8vLzlRQUFBQUVBQUFBOHYvLy94UUFBQUFFQUFFQUFBQUtBQXNB
+Q0FBS0FBUUErUC8vL3d3QUFBQUlBQWdBQUFBRUFBTUFBQUJzQUFBQVFBQUFBQVFBQUFDTS8vLy9LQUFBQUJBQUFBQUlBQUFB
+QVFJQUFBQUFBQUQwLy8vL2dBQUFBQUVBQUFBSUFBa0FCQUFJQUFVQUFBQnZkR2hsY2dBQUFNVC8vLzhZQUFBQUVBQUFBQWdB
+QUFBQkZBQUFBQUFBQU1ULy8vOEVBQUFBZEdWNGRBQUFBQURzLy8vL0xBQUFBQ0FBQUFBWUFBQUFBUlFBQUJBQUVnQUVBQkFB
+RVFBSUFBQUFEQUFBQUFBQS9QLy8vd1FBQkFBREFBQUFYMmxrQUE9PQAYTlBvbGFycyAocHl0aG9uKSB2ZXJzaW9uIDIuMS4w
+IChidWlsZCA3ZjkwMmJkM2ZmZDI3ZmY4MmQxNDI3OGEwOWEyOTVmZjJmN2FlZDkyKRk8HAAAHAAAHAAAAHoCAABQQVIx
+"""
+
+
+def test_a_type_that_pyarrow_lacks_counts_only_in_columns_that_are_read() -> None:
+    data = base64.b64decode(INT128)
+    with pytest.raises(pa.ArrowNotImplementedError, match="more than 64 bits"):
+        pq.ParquetFile(io.BytesIO(data))
+    assert read(data, "a.parquet") == [SourceRow(0, "a", None, "x")]
+    with pytest.raises(InputError, match="column 'other' holds fixed_size_binary"):
+        read(data, "a.parquet", CorpusSettings(id="other"))
+
+
 def test_a_wrong_suffix_is_named() -> None:
     with pytest.raises(InputError, match=r"a\.jsonl\.gz is damaged"):
         read(lines(DOCUMENT), "a.jsonl.gz")
@@ -139,6 +216,22 @@ def test_parquet_id_types(kind: pa.DataType) -> None:
     assert read(data, "a.parquet") == [SourceRow(0, value, None, "x")]
 
 
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (pa.array([2**64 - 1, None], pa.uint64()), 2**64 - 1),
+        (pa.array([9007199254740993, None]), 9007199254740993),
+        (pa.array([Decimal(10**37), None], pa.decimal128(38, 0)), 10**37),
+        (pa.array([Decimal(-7), None], pa.decimal256(76, 0)), -7),
+        (pa.array([7, None]).dictionary_encode(), 7),
+        (pa.array([UUID(int=7).bytes, None], pa.uuid()), "00000000-0000-0000-0000-000000000007"),
+    ],
+)
+def test_parquet_numbers_as_ids(values: pa.Array, found: Any) -> None:
+    rows = read(parquet({"_id": values, "text": ["x", "y"]}), "a.parquet")
+    assert [row.doc_id for row in rows] == [found, None]
+
+
 def test_parquet_dictionaries_and_nulls() -> None:
     ids = pa.array(["a", None, "a"]).dictionary_encode()
     data = parquet({"_id": ids, "text": ["x", "y", None], "title": pa.nulls(3)})
@@ -151,9 +244,20 @@ def test_parquet_dictionaries_and_nulls() -> None:
 
 @pytest.mark.parametrize(
     ("column", "values"),
-    [("_id", [1.5]), ("_id", [True]), ("_id", [["a"]]), ("text", [1]), ("title", [{"a": "b"}])],
+    [
+        ("_id", [1.5]),
+        ("_id", [Decimal("1.5")]),
+        ("_id", [True]),
+        ("_id", [["a"]]),
+        ("_id", [datetime(2026, 1, 1)]),
+        ("text", [1]),
+        ("text", [["a"]]),
+        ("text", pa.array([bytes(16)], pa.uuid())),
+        ("text", pa.array(["{}"], pa.json_())),
+        ("title", [{"a": "b"}]),
+    ],
 )
-def test_parquet_types_that_cannot_hold_it(column: str, values: list[Any]) -> None:
+def test_parquet_types_that_cannot_hold_it(column: str, values: Any) -> None:
     data = parquet({"_id": ["a"], "text": ["x"], column: values})
     with pytest.raises(InputError, match=rf"a\.parquet: column '{column}' holds"):
         read(data, "a.parquet")
