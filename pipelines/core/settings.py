@@ -52,6 +52,11 @@ class CorpusSettings(Table):
     tombstone: str | None = Field(
         None, description="column that is true where a row only says that its document is gone"
     )
+    order: str | None = Field(
+        None,
+        description="column of numbers, times or texts: of rows with one id the highest counts; "
+        "none: the last",
+    )
     max_document_bytes: int = Field(
         16 << 20, ge=1, description="a document over this many bytes of UTF-8 is rejected"
     )

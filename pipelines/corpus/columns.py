@@ -15,6 +15,7 @@ from pipelines.core.schemas import is_plain
 from pipelines.core.settings import CorpusSettings
 from pipelines.corpus.failures import readable
 from pipelines.corpus.footer import open_parquet, row_groups
+from pipelines.corpus.order import Instant
 from pipelines.corpus.rows import SourceRow
 from pipelines.corpus.slices import Slice
 
@@ -35,7 +36,7 @@ def read_columns(
 
 
 def _wanted(columns: CorpusSettings) -> list[str]:
-    names = (columns.id, columns.title, columns.text, columns.tombstone)
+    names = (columns.id, columns.title, columns.text, columns.tombstone, columns.order)
     return [name for name in dict.fromkeys(names) if name]
 
 
@@ -68,14 +69,23 @@ def _batch_rows(footer: pq.FileMetaData) -> int:
 
 def _batch(batch: pa.RecordBatch, first: int, columns: CorpusSettings) -> Iterator[SourceRow]:
     names = (columns.id, columns.title, columns.text, columns.tombstone)
-    read = (_column(batch, name) for name in names)
+    read = [_column(batch, name) for name in names]
+    read.append(_orders(batch.column(columns.order)) if columns.order else [None] * len(batch))
     for row, values in enumerate(zip(*read, strict=True), first):
         broken = any(value is _INVALID for value in values)
-        doc_id, title, text, gone = (None if value is _INVALID else value for value in values)
-        yield SourceRow(row, doc_id, title, text, "invalid_utf8" if broken else "", gone)
+        doc_id, title, text, *more = (None if value is _INVALID else value for value in values)
+        yield SourceRow(row, doc_id, title, text, "invalid_utf8" if broken else "", *more)
 
 
 _INVALID = object()
+_NANOSECONDS: dict[Any, int] = {
+    "s": 10**9,
+    "ms": 10**6,
+    "us": 1000,
+    "ns": 1,
+    pa.date32(): 86_400 * 10**9,
+    pa.date64(): 10**6,
+}
 
 
 def _column(batch: pa.RecordBatch, name: str | None) -> Sequence[Any]:
@@ -92,6 +102,17 @@ def _values(column: pa.Array) -> Sequence[Any]:
         return [_text(value) for value in column.to_pylist()]
     except UnicodeDecodeError:
         return [_value(column[row]) for row in range(len(column))]
+
+
+def _orders(column: pa.Array) -> Sequence[Any]:
+    """Python values; times become `Instant`, whatever their unit."""
+    if pat.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pat.is_timestamp(column.type) or pat.is_date(column.type):
+        unit = _NANOSECONDS[column.type.unit if pat.is_timestamp(column.type) else column.type]
+        times = column.cast(pa.int32() if pat.is_date32(column.type) else pa.int64())
+        return [None if time is None else Instant(time * unit) for time in times.to_pylist()]
+    return _values(column) if _may_be_text(column.type) else column.to_pylist()
 
 
 def _value(scalar: pa.Scalar) -> Any:
@@ -112,13 +133,15 @@ def _text(value: Any) -> Any:
 
 
 def _check_schema(uri: str, schema: pa.Schema, columns: CorpusSettings) -> None:
-    _check_column(uri, schema, "id", columns.id, integers=True)
+    _check_column(uri, schema, "id", columns.id)
     if columns.tombstone not in schema.names or columns.text in schema.names:
         _check_column(uri, schema, "text", columns.text)
     if columns.title in schema.names:
         _check_column(uri, schema, "title", columns.title)
     if columns.tombstone and columns.tombstone in schema.names:
         _check_tombstone(uri, schema, columns.tombstone)
+    if columns.order:
+        _check_column(uri, schema, "order", columns.order)
 
 
 def _check_tombstone(uri: str, schema: pa.Schema, name: str) -> None:
@@ -130,9 +153,7 @@ def _check_tombstone(uri: str, schema: pa.Schema, name: str) -> None:
         )
 
 
-def _check_column(
-    uri: str, schema: pa.Schema, setting: str, name: str, integers: bool = False
-) -> None:
+def _check_column(uri: str, schema: pa.Schema, setting: str, name: str) -> None:
     if len(schema.get_all_field_indices(name)) != 1:
         times = "no" if name not in schema.names else "more than one"
         raise InputError(
@@ -140,8 +161,8 @@ def _check_column(
             f"Name the right one: --set corpus.{setting}=NAME.",
         )
     kind = schema.field(name).type
-    if not (_may_be_text(kind) or (integers and _may_be_integers(kind))):
-        wanted = "text, integers or UUIDs" if integers else "text"
+    allowed, wanted = _ALLOWED.get(setting, (_may_be_text, "text"))
+    if not (_may_be_text(kind) or allowed(kind)):
         raise InputError(
             f"{uri}: column {name!r} holds {kind}, not {wanted}.",
             f"Convert it, or name another: --set corpus.{setting}=NAME.",
@@ -162,3 +183,17 @@ def _may_be_integers(kind: pa.DataType) -> bool:
         return _may_be_integers(kind.value_type)
     whole = pat.is_decimal(kind) and kind.scale == 0
     return pat.is_integer(kind) or whole or isinstance(kind, pa.UuidType)
+
+
+def _may_be_ordered(kind: pa.DataType) -> bool:
+    if pat.is_dictionary(kind):
+        return _may_be_ordered(kind.value_type)
+    tests = (pat.is_integer, pat.is_decimal, pat.is_float32, pat.is_float64, pat.is_timestamp)
+    return any(test(kind) for test in (*tests, pat.is_date))
+
+
+#: What a setting's column may hold beside text, and all of it in words.
+_ALLOWED = {
+    "id": (_may_be_integers, "text, integers or UUIDs"),
+    "order": (_may_be_ordered, "numbers, times or text"),
+}

@@ -30,15 +30,15 @@ Parsed = tuple[int, dict[str, Any], str]
 def read_lines(piece: Slice, opener: SourceOpener, columns: CorpusSettings) -> Iterator[SourceRow]:
     """See `pipelines.corpus.reader.read_slice`. Blank lines are no rows."""
     limit = columns.max_document_bytes * _JSON_INFLATION + _LINE_SLACK
-    names = (columns.id, columns.title, columns.text, columns.tombstone)
+    names = (columns.id, columns.title, columns.text, columns.tombstone, columns.order)
     with readable(piece.uri), opener(piece.uri, piece.version) as stream:
         rows = (_parse(at, line) for at, line in _lines(piece, stream, limit))
         head = list(islice(rows, _HEAD))
         if piece.start == 0:
             _check_head(piece.uri, head, columns)
         for row, values, problem in chain(head, rows):
-            doc_id, title, text, gone = (values.get(name) if name else None for name in names)
-            yield SourceRow(row, doc_id, title, text, problem, gone)
+            doc_id, title, text, *more = (values.get(name) if name else None for name in names)
+            yield SourceRow(row, doc_id, title, text, problem, *more)
 
 
 def _lines(piece: Slice, stream: BinaryIO, limit: int) -> Iterator[Line]:
@@ -106,8 +106,8 @@ def _check_head(uri: str, head: Sequence[Parsed], columns: CorpusSettings) -> No
     if all(problem for _, _, problem in head):
         return
     gone = columns.tombstone in found  # a file of nothing but tombstones needs no text
-    for setting, name in (("id", columns.id), ("text", columns.text)):
-        if name not in found and not (gone and setting == "text"):
+    for setting, name in (("id", columns.id), ("text", columns.text), ("order", columns.order)):
+        if name and name not in found and not (gone and setting == "text"):
             raise InputError(
                 f"{uri} has no column {name!r}; its rows hold {', '.join(found) or 'nothing'}.",
                 f"Name the right one: --set corpus.{setting}=NAME.",

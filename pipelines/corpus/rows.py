@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 
 class SourceRow(NamedTuple):
-    """A row's number (see Slice) and four values of any type, None where absent.
+    """A row's number (see Slice) and five values of any type, None where absent.
 
     `problem` is a reason of `pipelines.corpus.validate.Reason` where the row could not be read,
     else empty.
@@ -16,3 +16,4 @@ class SourceRow(NamedTuple):
     text: Any
     problem: str = ""
     tombstone: Any = None
+    order: Any = None

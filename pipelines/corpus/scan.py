@@ -1,7 +1,9 @@
 """First pass over a slice: which documents it holds, without keeping any text."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import pyarrow as pa
 
@@ -21,33 +23,49 @@ from pipelines.corpus.validate import (
     shown_id,
 )
 
+#: Keys wait as Python values for so many rows: there they take ten times the memory.
+_BLOCK_ROWS = 4096
+
 
 @dataclass(frozen=True)
 class ScanResult:
-    """`rows` = rows of `keys` (DOCUMENT_KEYS) + rows of `rejected` (REJECTED)."""
+    """`rows` = rows of `keys` (DOCUMENT_KEYS) + rows of `rejected` (REJECTED).
+
+    `orders` are the kinds of values that corpus.order found: first letters of order keys.
+    """
 
     rows: int
     keys: pa.Table
     rejected: pa.Table
+    orders: str
 
 
 def scan_slice(piece: Slice, opener: SourceOpener, settings: CorpusSettings) -> ScanResult:
     """Keys of the slice's documents, sorted by (id_hash, doc_id, row), and its rejected rows.
 
-    An id that occurs twice is in the keys twice: only all slices together can tell which
-    occurrence is the first. Raises what `read_slice` raises.
+    An id that occurs twice is in the keys twice: only all slices together can tell which row
+    counts. Raises what `read_slice` raises.
     """
-    keys: list[dict[str, int | str]] = []
+    blocks: list[pa.Table] = []
     rejected: list[Rejected] = []
-    for row in read_slice(piece, opener, settings):
-        found = check(row, settings)
-        if isinstance(found, Reason):
-            rejected.append(Rejected(row.row, shown_id(row.doc_id), found))
-        else:
-            keys.append(_key(found))
-    order = [(name, "ascending") for name in ("id_hash", "doc_id", "row")]
-    table = pa.Table.from_pylist(keys, DOCUMENT_KEYS).sort_by(order)
-    return ScanResult(len(keys) + len(rejected), table, rejected_table(piece.uri, "scan", rejected))
+    orders = set[str]()
+
+    def judged() -> Iterator[Document | Tombstone]:
+        for row in read_slice(piece, opener, settings):
+            found = check(row, settings)
+            if isinstance(found, Reason):
+                rejected.append(Rejected(row.row, shown_id(row.doc_id), found))
+            else:
+                orders.add(found.order[:1])
+                yield found
+
+    accepted = judged()
+    while block := [_key(found) for found in islice(accepted, _BLOCK_ROWS)]:
+        blocks.append(pa.Table.from_pylist(block, DOCUMENT_KEYS))
+    keys = pa.concat_tables([DOCUMENT_KEYS.empty_table(), *blocks])
+    keys = keys.sort_by([(name, "ascending") for name in ("id_hash", "doc_id", "row")])
+    aside = rejected_table(piece.uri, "scan", rejected)
+    return ScanResult(keys.num_rows + len(rejected), keys, aside, "".join(sorted(orders)))
 
 
 def _key(found: Document | Tombstone) -> dict[str, int | str]:
@@ -56,6 +74,7 @@ def _key(found: Document | Tombstone) -> dict[str, int | str]:
         "id_hash": id_hash(found.doc_id),
         "doc_id": found.doc_id,
         "content_hash": digest,
+        "order": found.order,
         "row": found.row,
     }
 
