@@ -1,18 +1,16 @@
 """Splitting a document into passages that an encoder sees whole. Pure arithmetic on tokens."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from pipelines.core.errors import SettingsError
-from pipelines.core.protocols import Int32, TokenPlaces, TokenSpans
+from pipelines.core.protocols import Int32, TokenSpans
 from pipelines.core.text import passage_text
 from pipelines.corpus.validate import Document
 
-#: A title that is repeated before each window has at most so many characters for each token of half
-#: the room: a word that the vocabulary lacks is one token, however long.
-TITLE_CHARACTERS = 16
+#: Of a document in several passages each stores so much of the title: far more than titles have.
+TITLE_CHARACTERS = 4096
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,10 @@ class CutRule:
 
 @dataclass(frozen=True)
 class Passage:
-    """A title and a text, and the encoder's ids of prompt and these.
+    """A title, characters of a document's text, and the encoder's ids of prompt, title and these.
 
-    Of a document with a title too long for its passages, `title` is the title's beginning, and the
-    first texts are the rest of it.
     `tokens` is int32[n], n ≤ the rule's room, without special tokens.
-    `truncated`: the encoder sees less than prompt, title and text.
+    `truncated`: the encoder sees less than prompt, title and text, or `title` is not all of it.
     """
 
     title: str
@@ -74,8 +70,8 @@ def cut_document(document: Document, spans: TokenSpans, rule: CutRule) -> list[P
     """The document's passages in order; [] where its text has no token.
 
     A document that fits has exactly the ids of `full_text`. A window of a longer one has the ids
-    of prompt and title and then its own. Before all windows stands what of the title fits into half
-    the room, in tokens and at TITLE_CHARACTERS each; the rest is cut into windows like the text.
+    of prompt and title (at most half the room, however long the title) and then its own; its title
+    has TITLE_CHARACTERS at most, since it is stored with each of them.
 
     Args:
         document: what to cut.
@@ -87,51 +83,24 @@ def cut_document(document: Document, spans: TokenSpans, rule: CutRule) -> list[P
         return []
     total = len(spans.ids)
     if total <= rule.room or not rule.split:
-        cut = spans.ids[: rule.room]
-        return [Passage(document.title, document.text, cut, total > rule.room)]
-    full, places = full_text(document, rule), spans.places()
-    head = _head(document, places, rule)
-    kept = spans.ids[: head.tokens]
-    pieces = windows(places.words[head.next :], rule.room - head.tokens, rule.overlap)
-    starts, ends = places.starts[head.next :], places.ends[head.next :]
+        seen = spans.ids[: rule.room]
+        return [Passage(document.title, document.text, seen, total > rule.room)]
+    places = spans.places()
+    # A token that begins with the space before the text belongs to the text.
+    head = int(np.searchsorted(places.ends, head_characters, side="right"))
+    kept = spans.ids[: min(head, rule.room // 2)]
+    title = document.title[:TITLE_CHARACTERS]
+    pieces = windows(places.words[head:], rule.room - len(kept), rule.overlap)
+    starts, ends = places.starts[head:] - head_characters, places.ends[head:] - head_characters
     return [
         Passage(
-            title=head.title,
-            text=full[max(int(starts[first]), head.end) : int(ends[last - 1])],
-            tokens=np.concatenate([kept, spans.ids[head.next + first : head.next + last]]),
-            truncated=head.tokens < head.prompt,
+            title=title,
+            text=document.text[max(int(starts[first]), 0) : int(ends[last - 1])],
+            tokens=np.concatenate([kept, spans.ids[head + first : head + last]]),
+            truncated=len(kept) < head or title != document.title,
         )
         for first, last in pieces
     ]
-
-
-class _Head(NamedTuple):
-    """What stands before every window: the first tokens of `full_text`, of which `prompt` are the
-    prompt's own, and the title that they show. Windows are cut from the token `next` on, and from
-    the character `end` on."""
-
-    tokens: int
-    prompt: int
-    title: str
-    next: int
-    end: int
-
-
-def _head(document: Document, places: TokenPlaces, rule: CutRule) -> _Head:
-    begin, half = len(rule.prompt), rule.room // 2
-    end = begin + len(passage_text(document.title, document.text)) - len(document.text)
-    # A token that begins with the space before title or text belongs to these.
-    behind = (begin, end, begin + TITLE_CHARACTERS * half)
-    prompt, whole, short = (int(n) for n in np.searchsorted(places.ends, behind, side="right"))
-    if whole <= half and len(document.title) <= TITLE_CHARACTERS * half:
-        return _Head(whole, prompt, document.title, whole, end)
-    most = min(half, short)
-    edge = _Edges(places.words[: most + 1]).before(most)
-    tokens = edge if edge > prompt else most  # a word that fills half the room is cut inside
-    if tokens <= prompt:
-        return _Head(min(prompt, half), prompt, "", prompt, begin)
-    title = document.title[: int(places.ends[tokens - 1]) - begin]
-    return _Head(tokens, prompt, title, tokens, begin + len(title))
 
 
 def windows(words: Int32, room: int, overlap: int) -> list[tuple[int, int]]:
