@@ -60,7 +60,9 @@ def compare(
         reuse: whether what is stored of a document serves; otherwise all count as changed.
     """
     rows = _joined(scanned, "slice", DOCUMENT_KEYS)
-    rows = rows.sort_by([(name, "ascending") for name in ("doc_id", "order", "slice", "row")])
+    # A third less time where corpus.order names no column.
+    order = ["order"] if pc.max(rows["order"]).as_py() else []
+    rows = rows.sort_by([(name, "ascending") for name in ("doc_id", *order, "slice", "row")])
     base = _joined(stored, "part", PART_KEYS)
     last = _last_of_id(rows["doc_id"])
     hashes = rows["content_hash"].to_numpy()
