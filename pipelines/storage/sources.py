@@ -17,6 +17,8 @@ from pipelines.storage.client import explained, filesystem, s3_entry, s3_files
 from pipelines.storage.local import local_entry
 from pipelines.storage.stamp import source_entry
 
+#: Bytes that are fetched from S3 beyond what is read: s3fs's own 50 MiB would come with each slice.
+READ_AHEAD = 4 << 20
 #: Local files looked into at once.
 _STAMPED_AT_ONCE = 8
 
@@ -81,7 +83,8 @@ class Sources:
     def _open(self, uri: str) -> BinaryIO:
         if is_s3(uri):
             with explained(uri, "opened"):
-                return cast(BinaryIO, filesystem(self.s3).open(uri, "rb"))
+                files = filesystem(self.s3)
+                return cast(BinaryIO, files.open(uri, "rb", block_size=READ_AHEAD))
         try:
             return Path(uri).open("rb")
         except OSError as error:
