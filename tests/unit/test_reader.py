@@ -14,8 +14,10 @@ import pytest
 from pipelines.core.errors import InputError, RunFailed
 from pipelines.core.protocols import Entry, SourceOpener
 from pipelines.core.settings import CorpusSettings
+from pipelines.corpus.order import order_key
 from pipelines.corpus.reader import SourceRow, read_slice
 from pipelines.corpus.slices import Slice, plan_slices
+from pipelines.corpus.validate import Document, Reason, check
 
 
 def opener(data: bytes) -> SourceOpener:
@@ -67,6 +69,30 @@ def test_a_broken_line_is_one_row(line: bytes, problem: str) -> None:
     found = read(lines(DOCUMENT) + line + b"\n" + lines(DOCUMENT), "a.jsonl")
     assert [row.problem for row in found] == ["", problem, ""]
     assert found[2][1:] == found[0][1:]
+
+
+@pytest.mark.parametrize(
+    ("line", "doc_id", "text"),
+    [
+        (b'{"_id": "a", "text": "x", "_id": "b", "text": "y"}', "b", "y"),  # as Python's json
+        (
+            b'{"_id": 9007199254740993, "text": "x", "n": NaN, "m": -Infinity}',
+            9007199254740993,
+            "x",
+        ),
+        (b'{"_id": "a", "text": "\\u0000"}\r', "a", "\0"),
+        (b'{"_id": "\\ud83d\\ude00", "text": "\xe2\x80\xa8\xc2\x85"}', "\U0001f600", "\u2028\x85"),
+        (b'\t{"_id": "a", "text": "x"} ', "a", "x"),
+    ],
+)
+def test_lines_that_are_read_as_json_says(line: bytes, doc_id: Any, text: str) -> None:
+    [found] = read(line, "a.jsonl")
+    assert (found.doc_id, found.text, found.problem) == (doc_id, text, "")
+
+
+def test_a_byte_order_mark_inside_is_one_row() -> None:
+    data = lines(DOCUMENT) + b"\xef\xbb\xbf" + lines(DOCUMENT, DOCUMENT)
+    assert [row.problem for row in read(data, "a.jsonl")] == ["", "malformed_json", ""]
 
 
 def test_a_line_over_the_limit_is_not_held() -> None:
@@ -413,3 +439,51 @@ def test_large_parquet_rows_come_in_small_batches(monkeypatch: pytest.MonkeyPatc
     texts = [str(n) * 1_000_000 for n in range(10)]
     assert len(read(parquet({"_id": list("abcdefghij"), "text": texts}), "a.parquet")) == 10
     assert sizes == [8]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1, 2, None], pa.int8()),
+        pa.array([2**63, 2**63 + 1, None], pa.uint64()),
+        pa.array([0.1, 0.2, None]),
+        pa.array([Decimal("1.5"), Decimal("1.6"), None], pa.decimal128(38, 1)),
+        pa.array([1, 2, None], pa.timestamp("ns", "UTC")),
+        pa.array([1, 2, None], pa.timestamp("ms")),
+        pa.array([1, 2, None], pa.date32()),
+        pa.array(["1", "2", None]),
+        pa.array(["1", "2", None]).dictionary_encode(),
+        pa.array([b"1", b"2", None], pa.large_binary()),
+    ],
+)
+def test_parquet_orders(values: pa.Array) -> None:
+    settings = CorpusSettings(order="at")
+    data = parquet({"_id": ["a", "b", "c"], "text": ["x", "y", "z"], "at": values})
+    found = [check(row, settings) for row in read(data, "a.parquet", settings)]
+    assert found[2] == Reason.MISSING_ORDER
+    assert isinstance(found[0], Document)
+    assert isinstance(found[1], Document)
+    assert found[0].order < found[1].order
+
+
+@pytest.mark.parametrize(
+    "values", [pa.array([True]), pa.array([[1]]), pa.array([1], pa.time64("us"))]
+)
+def test_parquet_columns_without_order(values: pa.Array) -> None:
+    data = parquet({"_id": ["a"], "text": ["x"], "at": values})
+    with pytest.raises(InputError, match=r"column 'at' holds .* not numbers, times or text"):
+        read(data, "a.parquet", CorpusSettings(order="at"))
+
+
+def test_times_of_any_unit_are_one_order() -> None:
+    units = [pa.timestamp(unit) for unit in ("s", "ms", "us", "ns")]
+    moment = datetime(2026, 11, 29, 1, 2, 3)
+    read_as = [
+        read(
+            parquet({"_id": ["a"], "text": ["x"], "at": pa.array([moment], unit)}),
+            "a.parquet",
+            CorpusSettings(order="at"),
+        )[0].order
+        for unit in units
+    ]
+    assert len({order_key(value) for value in read_as}) == 1
