@@ -67,8 +67,8 @@ def summary(path: str, published: Published) -> list[str]:
 
 def _rows(changes: Mapping[str, int]) -> str:
     """The equation of a run's rows; kinds of which there are none are left out."""
-    kinds = ("added", "changed", "unchanged", "tombstones", "rejected")
-    shown = [f"{changes[kind]:,} {kind}" for kind in kinds if changes[kind]]
+    kinds = ("added", "changed", "unchanged", "tombstones", "superseded", "rejected")
+    shown = [f"{changes[kind]:,} {kind}" for kind in kinds if changes.get(kind)]
     return f"{changes['rows']:,} = {' + '.join(shown) or '0'}"
 
 

@@ -35,7 +35,7 @@ class Made:
 class Night:
     """What a run found about its corpus, as counts that add up.
 
-    rows = added + changed + unchanged + tombstones + rejected, and
+    rows = added + changed + unchanged + tombstones + superseded + rejected, and
     documents after = documents before + added - deleted.
 
     Attributes:
@@ -76,6 +76,7 @@ class Night:
             "changed": count("changed") - in_vain,
             "unchanged": count("unchanged"),
             "tombstones": count("tombstones"),
+            "superseded": count("superseded"),
             "deleted": count("deleted") + (in_vain if self.mode == "snapshot" else 0),
             "rejected": total(self.scans, "rejected") + count("rejected") + late,
         }

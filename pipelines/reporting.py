@@ -33,6 +33,8 @@ from pipelines.report.data import (
 from pipelines.report.page import render
 from pipelines.stages.workspace import StoredTables, Workspace
 
+#: What becomes of rows that are no rejects.
+_ACCEPTED = ("added", "changed", "unchanged", "tombstones", "superseded")
 EXAMPLES = 5
 LINES = 5
 
@@ -122,7 +124,7 @@ def _counts(version: Version, ranked: Ranked, queries: int) -> Counts:
     live, changes = version.live, version.changes
     return Counts(
         rows=changes["rows"],
-        accepted=sum(changes[n] for n in ("added", "changed", "unchanged", "tombstones")),
+        accepted=sum(changes.get(kind, 0) for kind in _ACCEPTED),
         rejected=changes["rejected"],
         documents=live.documents,
         passages=live.passages,

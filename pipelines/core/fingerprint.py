@@ -29,5 +29,11 @@ def fingerprint(value: Any, digits: int = 20) -> str:
 
 
 def content_hash(title: str, text: str) -> str:
-    """128 bits in hex over a document's title and text; a NUL keeps the two apart."""
-    return sha256_hex(f"{title}\0{text}".encode())[:32]
+    """128 bits in hex over a document's title and text: another for any other pair of the two.
+
+    A NUL ends the title. One that holds a NUL itself is announced by its length behind a byte that
+    UTF-8 never has, so that all others keep the hashes that indexes hold of them.
+    """
+    head = title.encode()
+    length = b"\xff%d\0" % len(head) if b"\0" in head else b""
+    return sha256_hex(length + head + b"\0" + text.encode())[:32]

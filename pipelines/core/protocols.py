@@ -23,7 +23,8 @@ class Entry:
     """A listed file.
 
     Attributes:
-        version: changes when the content does (ETag, or mtime in ns and size).
+        version: changes when the content does (ETag; of a local source what
+            `pipelines.storage.stamp` says; else mtime in ns and size).
         modified: when it was written, seconds since 1970, by the storage's clock.
     """
 

@@ -68,12 +68,14 @@ SOURCES = pa.schema(
 )
 
 #: One row per accepted document of a source slice: what comparing it with an index needs. The
-#: content hash of a tombstone, a row that only says that a document is gone, is empty.
+#: content hash of a tombstone, a row that only says that a document is gone, is empty; `order`
+#: sorts the rows of one id, where corpus.order names a column.
 DOCUMENT_KEYS = pa.schema(
     [
         pa.field("id_hash", pa.uint64(), nullable=False),
         pa.field("doc_id", pa.string(), nullable=False),
         pa.field("content_hash", pa.string(), nullable=False),
+        pa.field("order", pa.string(), nullable=False),
         pa.field("row", pa.int64(), nullable=False),
     ]
 )

@@ -55,6 +55,11 @@ class CorpusSettings(Table):
     allow_unread: bool = resize(
         False, "go on where files that look like data are not read, such as .csv or .jsonl.bz2"
     )
+    order: str | None = Field(
+        None,
+        description="column of numbers, times or texts: of rows with one id the highest counts; "
+        "none: the last",
+    )
     max_document_bytes: int = Field(
         16 << 20, ge=1, description="a document over this many bytes of UTF-8 is rejected"
     )

@@ -116,8 +116,8 @@ class Version:
         index_settings: the [index] settings that the plan was made from.
         audit_settings: the [audit] settings that it was audited with.
         audit: target, chosen point and measured curve.
-        changes: rows = added + changed + unchanged + tombstones + rejected; and documents
-            deleted, and passages embedded.
+        changes: rows = added + changed + unchanged + tombstones + superseded (0 where it lacks) +
+            rejected; and documents deleted, and passages embedded.
         made: flow, run, attempt, time and software: who made it; differs between equal versions.
     """
 

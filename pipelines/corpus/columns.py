@@ -1,8 +1,9 @@
 """Rows of a Parquet slice. https://parquet.apache.org/docs/file-format/"""
 
-import io
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,8 @@ from pipelines.core.protocols import SourceOpener
 from pipelines.core.schemas import is_plain
 from pipelines.core.settings import CorpusSettings
 from pipelines.corpus.failures import readable
+from pipelines.corpus.footer import open_parquet, row_groups
+from pipelines.corpus.order import Instant
 from pipelines.corpus.partitions import Given
 from pipelines.corpus.rows import SourceRow
 from pipelines.corpus.slices import Slice
@@ -25,46 +28,37 @@ def read_columns(
     piece: Slice, opener: SourceOpener, columns: CorpusSettings, given: Given
 ) -> Iterator[SourceRow]:
     """See `pipelines.corpus.reader.read_slice`. Types are checked before any value is touched."""
+    rows = (piece.start, piece.end)
     with readable(piece.uri), opener(piece.uri, piece.version) as stream:
-        # pre_buffer: one large request for each row group instead of many small ones.
-        file = pq.ParquetFile(
-            pa.PythonFile(cast(io.IOBase, stream), mode="r"),
-            pre_buffer=True,
-            page_checksum_verification=True,
-        )
+        file = open_parquet(stream, _wanted(columns), rows, columns.slice_bytes)
         check_schema(piece.uri, file.schema_arrow, columns, given)
+        _check_length(piece, file.metadata)
         yield from _rows(file, piece, columns)
 
 
+def _wanted(columns: CorpusSettings) -> list[str]:
+    names = (columns.id, columns.title, columns.text, columns.tombstone, columns.order)
+    return [name for name in dict.fromkeys(names) if name]
+
+
 def _rows(file: pq.ParquetFile, piece: Slice, columns: CorpusSettings) -> Iterator[SourceRow]:
-    wanted = (columns.id, columns.title, columns.text, columns.tombstone)
-    names = [name for name in dict.fromkeys(wanted) if name in file.schema_arrow.names]
-    groups, first = _groups_of(file.metadata, piece)
     batches = file.iter_batches(
         _batch_rows(file.metadata),
-        row_groups=groups,
-        columns=names,
+        row_groups=row_groups(file.metadata, (piece.start, piece.end)),
+        columns=[name for name in _wanted(columns) if name in file.schema_arrow.names],
         use_threads=False,
     )
+    first = piece.start
     for batch in batches:
-        skip = max(piece.start - first, 0)
-        mine = batch.slice(skip, max(piece.end - first - skip, 0))
-        yield from _batch(mine, first + skip, columns)
+        yield from _batch(batch, first, columns)
         first += batch.num_rows
 
 
-def _groups_of(footer: pq.FileMetaData, piece: Slice) -> tuple[list[int], int]:
-    """The row groups that the slice touches, and the row at which the first of them begins."""
-    groups, begins, end = [], [], 0
-    for number in range(footer.num_row_groups):
-        begin, end = end, end + footer.row_group(number).num_rows
-        if begin < piece.end and end > piece.start:
-            groups.append(number)
-            begins.append(begin)
-    if end < piece.end:
+def _check_length(piece: Slice, footer: pq.FileMetaData) -> None:
+    if footer.num_rows < piece.end:
         hint = "Do not change sources during a run; run again."
-        raise InputError(f"{piece.uri} has {end} rows, fewer than when it was listed.", hint)
-    return groups, begins[0] if begins else 0
+        found = f"{piece.uri} has {footer.num_rows} rows, fewer than when it was listed."
+        raise InputError(found, hint)
 
 
 def _batch_rows(footer: pq.FileMetaData) -> int:
@@ -76,14 +70,23 @@ def _batch_rows(footer: pq.FileMetaData) -> int:
 
 def _batch(batch: pa.RecordBatch, first: int, columns: CorpusSettings) -> Iterator[SourceRow]:
     names = (columns.id, columns.title, columns.text, columns.tombstone)
-    read = (_column(batch, name) for name in names)
+    read = [_column(batch, name) for name in names]
+    read.append(_orders(batch.column(columns.order)) if columns.order else [None] * len(batch))
     for row, values in enumerate(zip(*read, strict=True), first):
         broken = any(value is _INVALID for value in values)
-        doc_id, title, text, gone = (None if value is _INVALID else value for value in values)
-        yield SourceRow(row, doc_id, title, text, "invalid_utf8" if broken else "", gone)
+        doc_id, title, text, *more = (None if value is _INVALID else value for value in values)
+        yield SourceRow(row, doc_id, title, text, "invalid_utf8" if broken else "", *more)
 
 
 _INVALID = object()
+_NANOSECONDS: dict[Any, int] = {
+    "s": 10**9,
+    "ms": 10**6,
+    "us": 1000,
+    "ns": 1,
+    pa.date32(): 86_400 * 10**9,
+    pa.date64(): 10**6,
+}
 
 
 def _column(batch: pa.RecordBatch, name: str | None) -> Sequence[Any]:
@@ -102,6 +105,17 @@ def _values(column: pa.Array) -> Sequence[Any]:
         return [_value(column[row]) for row in range(len(column))]
 
 
+def _orders(column: pa.Array) -> Sequence[Any]:
+    """Python values; times become `Instant`, whatever their unit."""
+    if pat.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pat.is_timestamp(column.type) or pat.is_date(column.type):
+        unit = _NANOSECONDS[column.type.unit if pat.is_timestamp(column.type) else column.type]
+        times = column.cast(pa.int32() if pat.is_date32(column.type) else pa.int64())
+        return [None if time is None else Instant(time * unit) for time in times.to_pylist()]
+    return _values(column) if _may_be_text(column.type) else column.to_pylist()
+
+
 def _value(scalar: pa.Scalar) -> Any:
     try:
         return _text(scalar.as_py())
@@ -110,8 +124,13 @@ def _value(scalar: pa.Scalar) -> Any:
 
 
 def _text(value: Any) -> Any:
-    """Some writers mark no column as text: its bytes are taken as UTF-8."""
-    return value.decode("utf-8") if isinstance(value, bytes) else value
+    """Some writers mark no column as text: its bytes are taken as UTF-8. Decimals are whole here,
+    since `_may_be_integers` let no others pass."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if isinstance(value, Decimal):
+        return int(value)
+    return str(value) if isinstance(value, UUID) else value
 
 
 def check_schema(uri: str, schema: pa.Schema, columns: CorpusSettings, given: Given) -> None:
@@ -121,13 +140,15 @@ def check_schema(uri: str, schema: pa.Schema, columns: CorpusSettings, given: Gi
     """
     gone = columns.tombstone in {*schema.names, *given}
     if columns.id not in given:
-        _check_column(uri, schema, "id", columns.id, integers=True)
+        _check_column(uri, schema, "id", columns.id)
     if columns.text not in given and (columns.text in schema.names or not gone):
         _check_column(uri, schema, "text", columns.text)
     if columns.title in schema.names and columns.title not in given:
         _check_column(uri, schema, "title", columns.title)
     if columns.tombstone in schema.names and columns.tombstone not in given:
         _check_tombstone(uri, schema, str(columns.tombstone))
+    if columns.order:
+        _check_column(uri, schema, "order", columns.order)
 
 
 def _check_tombstone(uri: str, schema: pa.Schema, name: str) -> None:
@@ -139,9 +160,7 @@ def _check_tombstone(uri: str, schema: pa.Schema, name: str) -> None:
         )
 
 
-def _check_column(
-    uri: str, schema: pa.Schema, setting: str, name: str, integers: bool = False
-) -> None:
+def _check_column(uri: str, schema: pa.Schema, setting: str, name: str) -> None:
     if len(schema.get_all_field_indices(name)) != 1:
         times = "no" if name not in schema.names else "more than one"
         raise InputError(
@@ -149,17 +168,39 @@ def _check_column(
             f"Name the right one: --set corpus.{setting}=NAME.",
         )
     kind = schema.field(name).type
-    if not is_plain(kind) or not _may_be_text(kind, integers):
-        wanted = "text or integers" if integers else "text"
+    allowed, wanted = _ALLOWED.get(setting, (_may_be_text, "text"))
+    if not (_may_be_text(kind) or allowed(kind)):
         raise InputError(
             f"{uri}: column {name!r} holds {kind}, not {wanted}.",
             f"Convert it, or name another: --set corpus.{setting}=NAME.",
         )
 
 
-def _may_be_text(kind: pa.DataType, integers: bool) -> bool:
+def _may_be_text(kind: pa.DataType) -> bool:
     if pat.is_dictionary(kind):
-        return _may_be_text(kind.value_type, integers)
+        return _may_be_text(kind.value_type)
     texts = (pat.is_string, pat.is_large_string, pat.is_string_view, pat.is_binary)
     others = (pat.is_large_binary, pat.is_binary_view, pat.is_null)
-    return any(test(kind) for test in (*texts, *others)) or (integers and pat.is_integer(kind))
+    return is_plain(kind) and any(test(kind) for test in (*texts, *others))
+
+
+def _may_be_integers(kind: pa.DataType) -> bool:
+    """Integers, also as decimals without places (Snowflake's, Oracle's), and UUIDs (DuckDB's)."""
+    if pat.is_dictionary(kind):
+        return _may_be_integers(kind.value_type)
+    whole = pat.is_decimal(kind) and kind.scale == 0
+    return pat.is_integer(kind) or whole or isinstance(kind, pa.UuidType)
+
+
+def _may_be_ordered(kind: pa.DataType) -> bool:
+    if pat.is_dictionary(kind):
+        return _may_be_ordered(kind.value_type)
+    tests = (pat.is_integer, pat.is_decimal, pat.is_float32, pat.is_float64, pat.is_timestamp)
+    return any(test(kind) for test in (*tests, pat.is_date))
+
+
+#: What a setting's column may hold beside text, and all of it in words.
+_ALLOWED = {
+    "id": (_may_be_integers, "text, integers or UUIDs"),
+    "order": (_may_be_ordered, "numbers, times or text"),
+}

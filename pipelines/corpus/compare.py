@@ -18,7 +18,7 @@ from pipelines.core.schemas import DOCUMENT_KEYS, PART_KEYS, REMOVED, SKIPS
 #: Whether the corpus is all there is (what is not in it goes), or only what is new.
 Mode = Literal["snapshot", "upsert"]
 
-#: Occurrences of a document's id after the first: in which slice, at which row.
+#: Rows of an id that do not count, since a later one does: in which slice, at which row.
 DUPLICATES = SKIPS.append(pa.field("doc_id", pa.string(), nullable=False))
 
 
@@ -27,10 +27,12 @@ class Comparison:
     """The differences between a corpus and an index.
 
     Attributes:
-        skips: SKIPS, the source rows that are not ingested: unchanged ones, tombstones, duplicates.
-        duplicates: DUPLICATES, every occurrence of an id but its first, by (slice, row).
+        skips: SKIPS, the source rows that are not ingested: unchanged ones, tombstones, and all
+            rows of an id but the one that counts.
+        duplicates: DUPLICATES, those of a snapshot's rows that do not count, by (slice, row):
+            there an id should be once. In an upsert they are only counted, as superseded.
         removed: REMOVED, the live documents that are so no more, by (part, row).
-        counts: added, changed, unchanged, deleted documents, and tombstones.
+        counts: added, changed, unchanged, deleted documents, tombstones, and superseded rows.
         taken: how many rows of each slice are to be ingested.
     """
 
@@ -49,6 +51,8 @@ def compare(
 ) -> Comparison:
     """Compare ids and content hashes.
 
+    Of several rows with one id the last counts, be it a tombstone: by `order`, then slice and row.
+
     Args:
         scanned: (slice ordinal, DOCUMENT_KEYS) of the corpus.
         stored: (part ordinal, PART_KEYS) of the index's live documents; an id is in them once.
@@ -56,27 +60,31 @@ def compare(
         reuse: whether what is stored of a document serves; otherwise all count as changed.
     """
     rows = _joined(scanned, "slice", DOCUMENT_KEYS)
-    rows = rows.sort_by([(name, "ascending") for name in ("doc_id", "slice", "row")])
+    # A third less time where corpus.order names no column.
+    order = ["order"] if pc.max(rows["order"]).as_py() else []
+    rows = rows.sort_by([(name, "ascending") for name in ("doc_id", *order, "slice", "row")])
     base = _joined(stored, "part", PART_KEYS)
-    first = _first_of_id(rows["doc_id"])
+    last = _last_of_id(rows["doc_id"])
     hashes = rows["content_hash"].to_numpy()
-    tombstone = first & (hashes == "")
+    tombstone = last & (hashes == "")
     place = _places(rows["doc_id"], base["doc_id"])
-    known = first & (place >= 0)
+    known = last & (place >= 0)
     same = known & reuse
     same[known] &= hashes[known] == base["content_hash"].to_numpy()[place[known]]
     gone, replaced = _gone(place, base.num_rows, known, same, tombstone, mode)
-    skipped = ~first | tombstone | same
+    skipped = ~last | tombstone | same
+    twice = ~last & (mode == "snapshot")
     counts = {
-        "added": int((first & ~known & ~tombstone).sum()),
+        "added": int((last & ~known & ~tombstone).sum()),
         "changed": int((known & ~same & ~tombstone).sum()),
         "unchanged": int(same.sum()),
         "tombstones": int(tombstone.sum()),
         "deleted": int((gone & ~replaced).sum()),
+        "superseded": int((~last & ~twice).sum()),
     }
     return Comparison(
         skips=_by_place(rows.filter(pa.array(skipped)), SKIPS),
-        duplicates=_by_place(rows.filter(pa.array(~first)), DUPLICATES),
+        duplicates=_by_place(rows.filter(pa.array(twice)), DUPLICATES),
         removed=_removed(base, gone, replaced),
         counts=counts,
         taken=_counted(rows["slice"].filter(pa.array(~skipped))),
@@ -93,12 +101,12 @@ def _joined(tables: Sequence[tuple[int, pa.Table]], name: str, schema: pa.Schema
     return pa.concat_tables([schema.append(column).empty_table(), *numbered]).combine_chunks()
 
 
-def _first_of_id(sorted_ids: pa.ChunkedArray) -> Bool:
-    """bool[n]: whether the row before has another id."""
+def _last_of_id(sorted_ids: pa.ChunkedArray) -> Bool:
+    """bool[n]: whether the row behind has another id."""
     if not len(sorted_ids):
         return np.zeros(0, np.bool_)
     differs = pc.not_equal(sorted_ids.slice(1), sorted_ids.slice(0, len(sorted_ids) - 1))
-    return np.concatenate([[True], differs.to_numpy()])
+    return np.concatenate([differs.to_numpy(), [True]])
 
 
 def _places(ids: pa.ChunkedArray, among: pa.ChunkedArray) -> Int64:

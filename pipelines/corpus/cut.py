@@ -110,7 +110,7 @@ class _PartBuilder:
         columns = [
             pa.array([document.doc_id for document, _, _ in self._rows], pa.string()),
             pa.array([number for _, number, _ in self._rows], pa.int32()),
-            pa.array([document.title for document, _, _ in self._rows], pa.string()),
+            pa.array([passage.title for passage in self._passages], pa.string()),
             pa.array([passage.text for passage in self._passages], pa.string()),
             pa.array([digest for _, _, digest in self._rows], pa.string()),
             _token_column(self._passages, self._vocab_size),

@@ -34,7 +34,7 @@ def read_lines(
 ) -> Iterator[SourceRow]:
     """See `pipelines.corpus.reader.read_slice`. Blank lines are no rows."""
     limit = columns.max_document_bytes * _JSON_INFLATION + _LINE_SLACK
-    names = (columns.id, columns.title, columns.text, columns.tombstone)
+    names = (columns.id, columns.title, columns.text, columns.tombstone, columns.order)
     with readable(piece.uri), opener(piece.uri, piece.version) as stream:
         if piece.start == 0:
             refuse_other_content(piece.uri, stream)
@@ -43,8 +43,8 @@ def read_lines(
         if piece.start == 0:
             _check_head(piece.uri, head, columns, given)
         for row, values, problem in chain(head, rows):
-            doc_id, title, text, gone = (values.get(name) if name else None for name in names)
-            yield SourceRow(row, doc_id, title, text, problem, gone, values.keys())
+            doc_id, title, text, *more = (values.get(name) if name else None for name in names)
+            yield SourceRow(row, doc_id, title, text, problem, *more, names=values.keys())
 
 
 def _lines(piece: Slice, stream: BinaryIO, limit: int) -> Iterator[Line]:
@@ -112,8 +112,8 @@ def _check_head(uri: str, head: Sequence[Parsed], columns: CorpusSettings, given
     if all(problem for _, _, problem in head):
         return
     gone = columns.tombstone in found  # a file of nothing but tombstones needs no text
-    for setting, name in (("id", columns.id), ("text", columns.text)):
-        if name not in found and not (gone and setting == "text"):
+    for setting, name in (("id", columns.id), ("text", columns.text), ("order", columns.order)):
+        if name and name not in found and not (gone and setting == "text"):
             raise InputError(
                 f"{uri} has no column {name!r}; its rows hold {', '.join(found) or 'nothing'}.",
                 f"Name the right one: --set corpus.{setting}=NAME.",

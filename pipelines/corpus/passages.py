@@ -9,6 +9,9 @@ from pipelines.core.protocols import Int32, TokenSpans
 from pipelines.core.text import passage_text
 from pipelines.corpus.validate import Document
 
+#: Of a document in several passages each stores so much of the title: far more than titles have.
+TITLE_CHARACTERS = 4096
+
 
 @dataclass(frozen=True)
 class CutRule:
@@ -46,12 +49,13 @@ class CutRule:
 
 @dataclass(frozen=True)
 class Passage:
-    """Characters of a document's text, and the encoder's ids of prompt, title and these.
+    """A title, characters of a document's text, and the encoder's ids of prompt, title and these.
 
     `tokens` is int32[n], n ≤ the rule's room, without special tokens.
-    `truncated`: the encoder sees less than prompt, title and text.
+    `truncated`: the encoder sees less than prompt, title and text, or `title` is not all of it.
     """
 
+    title: str
     text: str
     tokens: Int32
     truncated: bool
@@ -66,7 +70,8 @@ def cut_document(document: Document, spans: TokenSpans, rule: CutRule) -> list[P
     """The document's passages in order; [] where its text has no token.
 
     A document that fits has exactly the ids of `full_text`. A window of a longer one has the ids
-    of prompt and title (at most half the room, however long the title) and then its own.
+    of prompt and title (at most half the room, however long the title) and then its own; its title
+    has TITLE_CHARACTERS at most, since it is stored with each of them.
 
     Args:
         document: what to cut.
@@ -78,18 +83,21 @@ def cut_document(document: Document, spans: TokenSpans, rule: CutRule) -> list[P
         return []
     total = len(spans.ids)
     if total <= rule.room or not rule.split:
-        return [Passage(document.text, spans.ids[: rule.room], total > rule.room)]
+        seen = spans.ids[: rule.room]
+        return [Passage(document.title, document.text, seen, total > rule.room)]
     places = spans.places()
     # A token that begins with the space before the text belongs to the text.
     head = int(np.searchsorted(places.ends, head_characters, side="right"))
     kept = spans.ids[: min(head, rule.room // 2)]
+    title = document.title[:TITLE_CHARACTERS]
     pieces = windows(places.words[head:], rule.room - len(kept), rule.overlap)
     starts, ends = places.starts[head:] - head_characters, places.ends[head:] - head_characters
     return [
         Passage(
+            title=title,
             text=document.text[max(int(starts[first]), 0) : int(ends[last - 1])],
             tokens=np.concatenate([kept, spans.ids[head + first : head + last]]),
-            truncated=len(kept) < head,
+            truncated=len(kept) < head or title != document.title,
         )
         for first, last in pieces
     ]

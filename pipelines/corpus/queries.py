@@ -27,9 +27,10 @@ def read_queries(
 ) -> QueryBatch:
     """All queries; of an id that occurs again, the first occurrence counts.
 
-    The same files and rules as for documents, without titles. Raises what `read_slice` raises, and
-    InputError where no row of a file can be read.
+    The same files and rules as for documents, without titles, tombstones and order. Raises what
+    `read_slice` raises, and InputError where no row of a file can be read.
     """
+    settings = settings.model_copy(update={"order": None})
     queries: dict[str, str] = {}
     rejected = []
     for entry in entries:

@@ -1,8 +1,9 @@
 """First pass over a slice: which documents it holds, without keeping any text."""
 
 import hashlib
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
+from itertools import islice
 
 import pyarrow as pa
 
@@ -11,6 +12,7 @@ from pipelines.core.protocols import SourceOpener
 from pipelines.core.schemas import DOCUMENT_KEYS
 from pipelines.core.settings import CorpusSettings
 from pipelines.corpus.reader import read_slice
+from pipelines.corpus.rows import SourceRow
 from pipelines.corpus.slices import Slice
 from pipelines.corpus.validate import (
     Document,
@@ -24,6 +26,8 @@ from pipelines.corpus.validate import (
 
 #: Names of columns that a slice reports.
 _MOST_NAMES = 100
+#: Keys wait as Python values for so many rows: there they take ten times the memory.
+_BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class ScanResult:
         unreadable: how many rows could not be read at all, whatever they hold.
         names: of columns, as far as the rows say them (JSON Lines); the first ones, and those of
             title and tombstone wherever they occur.
+        orders: the kinds of values that corpus.order found: first letters of order keys.
     """
 
     rows: int
@@ -41,29 +46,52 @@ class ScanResult:
     rejected: pa.Table
     unreadable: int
     names: list[str]
+    orders: str
 
 
 def scan_slice(piece: Slice, opener: SourceOpener, settings: CorpusSettings) -> ScanResult:
     """Keys of the slice's documents, sorted by (id_hash, doc_id, row), and its rejected rows.
 
-    An id that occurs twice is in the keys twice: only all slices together can tell which
-    occurrence is the first. Raises what `read_slice` raises.
+    An id that occurs twice is in the keys twice: only all slices together can tell which row
+    counts. Raises what `read_slice` raises.
     """
-    keys: list[dict[str, int | str]] = []
-    rejected: list[Rejected] = []
-    unreadable, names = 0, _Names({settings.title, settings.tombstone or ""})
-    for row in read_slice(piece, opener, settings):
-        unreadable += row.problem != ""
-        names.add(row.names)
-        found = check(row, settings)
-        if isinstance(found, Reason):
-            rejected.append(Rejected(row.row, shown_id(row.doc_id), found))
-        else:
-            keys.append(_key(found))
-    order = [(name, "ascending") for name in ("id_hash", "doc_id", "row")]
-    table = pa.Table.from_pylist(keys, DOCUMENT_KEYS).sort_by(order)
-    aside = rejected_table(piece.uri, "scan", rejected)
-    return ScanResult(len(keys) + len(rejected), table, aside, unreadable, names.found())
+    blocks: list[pa.Table] = []
+    found = _Judged(settings)
+    accepted = found.documents(read_slice(piece, opener, settings))
+    while block := [_key(document) for document in islice(accepted, _BLOCK_ROWS)]:
+        blocks.append(pa.Table.from_pylist(block, DOCUMENT_KEYS))
+    keys = pa.concat_tables([DOCUMENT_KEYS.empty_table(), *blocks])
+    return ScanResult(
+        rows=keys.num_rows + len(found.rejected),
+        keys=keys.sort_by([(name, "ascending") for name in ("id_hash", "doc_id", "row")]),
+        rejected=rejected_table(piece.uri, "scan", found.rejected),
+        unreadable=found.unreadable,
+        names=found.names.found(),
+        orders="".join(sorted(found.orders)),
+    )
+
+
+class _Judged:
+    """What is noted of a slice's rows while they pass."""
+
+    def __init__(self, settings: CorpusSettings) -> None:
+        self._settings = settings
+        self.rejected: list[Rejected] = []
+        self.unreadable = 0
+        self.orders = set[str]()
+        self.names = _Names({settings.title, settings.tombstone or ""})
+
+    def documents(self, rows: Iterator[SourceRow]) -> Iterator[Document | Tombstone]:
+        """Those rows that are accepted."""
+        for row in rows:
+            self.unreadable += row.problem != ""
+            self.names.add(row.names)
+            found = check(row, self._settings)
+            if isinstance(found, Reason):
+                self.rejected.append(Rejected(row.row, shown_id(row.doc_id), found))
+            else:
+                self.orders.add(found.order[:1])
+                yield found
 
 
 class _Names:
@@ -90,6 +118,7 @@ def _key(found: Document | Tombstone) -> dict[str, int | str]:
         "id_hash": id_hash(found.doc_id),
         "doc_id": found.doc_id,
         "content_hash": digest,
+        "order": found.order,
         "row": found.row,
     }
 

@@ -1,11 +1,10 @@
 """Cutting source files into slices: the units of reading."""
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +13,7 @@ from pipelines.core.errors import InputError
 from pipelines.core.protocols import Entry, SourceOpener
 from pipelines.core.sources import SUPPORTED_NAMES, Compression, Format, name_format
 from pipelines.corpus.failures import readable
+from pipelines.corpus.footer import read_footer
 from pipelines.corpus.sniff import refuse_other_content
 
 _FOOTERS_AT_ONCE = 8
@@ -25,7 +25,8 @@ class Slice:
 
     What numbers a row (`row` in the keys and in the rejected table) depends on the format:
 
-    - Parquet: `start` and `end` are rows, and a row's number is its row in the file, from 0.
+    - Parquet: `start` and `end` are rows at which row groups begin, since to read any row of a
+      group is to read all before it. A row's number is its row in the file, from 0.
     - JSON Lines: `start` and `end` are bytes; the slice owns the lines that begin in
       [start, end). A row's number is the offset of its line's first byte in the (decompressed)
       file, so that no slice needs to know how many lines came before it:
@@ -83,8 +84,8 @@ def plan_files(
 
     Only the footers of Parquet files are read, and the first bytes of other files on this
     machine's disks: elsewhere that would be a request a file, and who reads the first slice looks.
-    A slice holds about `slice_bytes` (of Parquet: uncompressed) bytes: whole row groups, or pieces
-    of one that is larger than that.
+    A slice holds about `slice_bytes` (of Parquet: uncompressed) bytes; a row group that is larger
+    than that is a slice of its own.
 
     Raises:
         InputError: a file is not what its name says, its name says neither format, or it changed
@@ -117,24 +118,21 @@ def _look(entry: Entry, opener: SourceOpener) -> None:
 def _footer(entry: Entry, opener: SourceOpener) -> pq.FileMetaData:
     try:
         with readable(entry.key), opener(entry.key, entry.version) as stream:
-            return pq.read_metadata(pa.PythonFile(cast(io.IOBase, stream), mode="r"))
+            return read_footer(stream)
     except InputError:
         _look(entry, opener)
         raise
 
 
 def _row_ranges(footer: pq.FileMetaData, slice_bytes: int) -> Iterator[tuple[int, int]]:
-    """Row ranges of about `slice_bytes`; row groups are kept whole where they are smaller."""
+    """Row ranges of whole row groups, of about `slice_bytes` where these are smaller."""
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     start = end = held = 0
     for rows, size in ((group.num_rows, group.total_byte_size) for group in groups):
-        if held and held + size > slice_bytes:
+        if end > start and held + size > slice_bytes:
             yield start, end
             start, held = end, 0
         end, held = end + rows, held + size
-        if held > slice_bytes:
-            yield from _even_ranges(start, end, min(end - start, -(-held // slice_bytes)))
-            start, held = end, 0
     if end > start:
         yield start, end
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pipelines.core.schemas import REJECTED
 from pipelines.core.settings import CorpusSettings
+from pipelines.corpus.order import order_key
 from pipelines.corpus.rows import SourceRow
 
 _SPACE = re.compile(r"\s")
@@ -34,15 +35,21 @@ class Reason(StrEnum):
     DUPLICATE_ID = "duplicate_id"
     NO_TOKENS = "no_tokens"
     TOMBSTONE_NOT_BOOLEAN = "tombstone_not_boolean"
+    MISSING_ORDER = "missing_order"
+    ORDER_NOT_SORTABLE = "order_not_sortable"
 
 
 class Document(NamedTuple):
-    """A row that can be indexed; `title` may be empty, `text` is not blank."""
+    """A row that can be indexed; `title` may be empty, `text` is not blank.
+
+    `order` sorts among the rows of its id (see `pipelines.corpus.order`); "" without corpus.order.
+    """
 
     row: int
     doc_id: str
     title: str
     text: str
+    order: str = ""
 
 
 class Tombstone(NamedTuple):
@@ -50,6 +57,7 @@ class Tombstone(NamedTuple):
 
     row: int
     doc_id: str
+    order: str = ""
 
 
 class Rejected(NamedTuple):
@@ -73,10 +81,13 @@ def check(row: SourceRow, settings: CorpusSettings) -> Document | Tombstone | Re
         return doc_id
     if row.tombstone not in (None, False, True):
         return Reason.TOMBSTONE_NOT_BOOLEAN
+    order = _check_order(row.order) if settings.order else ""
+    if isinstance(order, Reason):
+        return order
     if row.tombstone:
-        return Tombstone(row.row, doc_id)
+        return Tombstone(row.row, doc_id, order)
     reason = _check_content(row.title, row.text, settings.max_document_bytes)
-    return reason or Document(row.row, doc_id, row.title or "", row.text)
+    return reason or Document(row.row, doc_id, row.title or "", row.text, order)
 
 
 def rejected_table(source: str, stage: str, rows: Iterable[Rejected]) -> pa.Table:
@@ -105,7 +116,7 @@ def _check_id(value: Any, limit: int) -> str | Reason:
     if value is None or value == "":
         return Reason.MISSING_ID
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+        value = str(value)
     if not isinstance(value, str):
         return Reason.ID_NOT_TEXT
     size = _utf8_size(value)
@@ -116,6 +127,13 @@ def _check_id(value: Any, limit: int) -> str | Reason:
     if _SPACE.search(value):
         return Reason.ID_HAS_WHITESPACE
     return Reason.ID_NOT_PRINTABLE if _CONTROL.search(value) else value
+
+
+def _check_order(value: Any) -> str | Reason:
+    if value is None:
+        return Reason.MISSING_ORDER
+    found = order_key(value)
+    return Reason.ORDER_NOT_SORTABLE if found is None else found
 
 
 def _check_content(title: Any, text: Any, limit: int) -> Reason | None:

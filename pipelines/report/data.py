@@ -140,8 +140,8 @@ def snippet(text: str, limit: int = 180) -> str:
 @dataclass(frozen=True)
 class Counts:
     """How much there was. `rows` were read by the run that made the version; each was accepted
-    (new, changed, unchanged, or the note that a document is gone) or rejected. `documents` and
-    `passages` are live in the index.
+    (new, changed, unchanged, the note that a document is gone, or superseded by a later row of an
+    upsert) or rejected. `documents` and `passages` are live in the index.
 
     `truncated` counts the passages that a model sees less than the whole of; `pairs` are the
     (query, passage) pairs that the reranker scored.

@@ -37,7 +37,7 @@ class Compared:
     dones: Sequence[Done]
 
     def count(self, name: str) -> int:
-        """added, changed, unchanged, deleted or tombstones, over all ranges."""
+        """added, changed, unchanged, deleted, tombstones or superseded, over all ranges."""
         return total(self.dones, name)
 
     def taken(self, ordinal: int) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from pipelines.core.errors import InputError
 from pipelines.core.settings import CorpusSettings
 from pipelines.core.units import Done, Unit
 from pipelines.corpus.scan import scan_slice
@@ -15,18 +16,35 @@ from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
 from pipelines.storage import Sources
 
+_ORDERS = {"n": "numbers", "i": "times", "t": "texts"}
+
 
 def scan(context: Context, slices: Sequence[Slice]) -> list[Done]:
     """Validate every row of the corpus; one marker a slice, output "keys" has DOCUMENT_KEYS."""
     units = plan_scan(slices, context.settings.corpus)
     make = partial(Scan, context.workspace, Sources(context.settings.s3))
-    return run_stage(context, "scan", units, [Step(make)])
+    dones = run_stage(context, "scan", units, [Step(make)])
+    _refuse_mixed_orders(slices, dones, context.settings.corpus)
+    return dones
 
 
 def plan_scan(slices: Sequence[Slice], settings: CorpusSettings) -> list[Unit]:
     """One unit a slice."""
     deciding = settings.deciding()
     return [Unit("scan", {"slice": s.json(), "corpus": deciding}) for s in slices]
+
+
+def _refuse_mixed_orders(
+    slices: Sequence[Slice], dones: Sequence[Done], settings: CorpusSettings
+) -> None:
+    """Numbers, times and texts have no common order: to mix them is to choose rows by chance."""
+    first = {kind: s.uri for s, d in zip(slices, dones, strict=True) for kind in d.facts["orders"]}
+    if len(first) > 1:
+        found = " and ".join(f"{_ORDERS[kind]} ({uri})" for kind, uri in sorted(first.items()))
+        raise InputError(
+            f"corpus.order: column {settings.order!r} holds {found}.",
+            "Write it the same way in all files, or name another: --set corpus.order=NAME.",
+        )
 
 
 @dataclass(frozen=True)
@@ -51,7 +69,7 @@ class Scan:
             "rejected": rejected,
             "unreadable": found.unreadable,
         }
-        return Result(outputs, counts, {"names": found.names})
+        return Result(outputs, counts, {"names": found.names, "orders": found.orders})
 
 
 def refuse_unreadable(slices: Sequence[Slice], scans: Sequence[Done], sources: Sources) -> None:

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -13,7 +14,12 @@ from pipelines.core.sources import SUPPORTED_NAMES, Listing
 from pipelines.storage.client import explained, filesystem, s3_entry
 from pipelines.storage.globs import enters, fixed_part, has_magic
 from pipelines.storage.listing import list_local, list_s3
-from pipelines.storage.local import local_entry
+from pipelines.storage.stamp import source_entry
+
+#: Bytes that are fetched from S3 beyond what is read: s3fs's own 50 MiB would come with each slice.
+READ_AHEAD = 4 << 20
+#: Local files looked into at once.
+_STAMPED_AT_ONCE = 8
 
 #: Files named in a message, at most.
 _NAMED = 10
@@ -59,7 +65,7 @@ class Sources:
         if not allow_unread:
             _refuse_unread(uri, found)
         _refuse_mixed(uri, found.read)
-        return found
+        return found if is_s3(uri) else replace(found, read=_stamped(found.read))
 
     def open(self, uri: str, version: str | None = None) -> BinaryIO:
         """A seekable stream of the file's bytes.
@@ -83,15 +89,13 @@ class Sources:
         if is_s3(uri):
             with explained(uri, "looked up"):
                 return s3_entry(filesystem(self.s3).info(uri)).version
-        try:
-            return local_entry(Path(uri), uri).version
-        except OSError as error:
-            raise InputError(f"{uri} could not be looked up: {error.strerror}.", "") from error
+        return _stamp(uri).version
 
     def _open(self, uri: str) -> BinaryIO:
         if is_s3(uri):
             with explained(uri, "opened"):
-                return cast(BinaryIO, filesystem(self.s3).open(uri, "rb"))
+                files = filesystem(self.s3)
+                return cast(BinaryIO, files.open(uri, "rb", block_size=READ_AHEAD))
         try:
             return Path(uri).open("rb")
         except OSError as error:
@@ -175,6 +179,19 @@ def _refuse_unread(uri: str, found: Listing) -> None:
         "Convert them, move them away, or name the files to read by a glob. To go on without "
         "them: --set corpus.allow_unread=true.",
     )
+
+
+def _stamped(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The local files with the versions that their content decides."""
+    with ThreadPoolExecutor(_STAMPED_AT_ONCE) as pool:
+        return tuple(pool.map(_stamp, (entry.key for entry in entries)))
+
+
+def _stamp(path: str) -> Entry:
+    try:
+        return source_entry(Path(path), path)
+    except OSError as error:
+        raise InputError(f"{path} could not be looked up: {error.strerror}.", "") from error
 
 
 def _names(found: Listing, limit: int = 5) -> str:

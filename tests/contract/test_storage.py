@@ -6,12 +6,14 @@ import json
 import multiprocessing
 import os
 import pickle
+import random
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core.errors import CommitConflict, InputError, IntegrityError, RunFailed
@@ -23,6 +25,7 @@ from pipelines.corpus.reader import SourceRow, read_slice
 from pipelines.corpus.slices import plan_slices
 from pipelines.stages.workspace import Workspace
 from pipelines.storage import LocalStorage, Sources, contains, open_storage
+from pipelines.storage.sources import READ_AHEAD
 
 
 def keys(storage: Storage, prefix: str = "") -> list[str]:
@@ -186,6 +189,36 @@ def test_slices_of_sources(storage: Storage, sources: Sources) -> None:
     rows = [row for p in pieces for row in read_slice(p, sources.open, CorpusSettings())]
     assert [row.doc_id for row in rows] == [d["_id"] for d in documents] * 3
     assert [row.text for row in rows] == [d["text"] for d in documents] * 3
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_slices_of_s3_fetch_little_that_they_do_not_read(
+    storage: Storage, sources: Sources, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(storage, LocalStorage):
+        pytest.skip("a disk is read as asked")
+    from s3fs.core import S3File
+
+    texts = [random.Random(n).randbytes(250_000).hex() for n in range(48)]  # 24 MB
+    documents = [{"_id": f"d{n}", "text": text} for n, text in enumerate(texts)]
+    table, sink = pa.Table.from_pylist(documents), pa.BufferOutputStream()
+    pq.write_table(table, sink, row_group_size=12, compression="none", use_dictionary=False)
+    lines = "".join(json.dumps(d) + "\n" for d in documents).encode()
+    data = lines if kind == "jsonl" else sink.getvalue().to_pybytes()
+    storage.write(f"in/a.{kind}", data)
+    fetched, fetch = [], S3File._fetch_range
+
+    def counting(file: S3File, start: int, end: int) -> bytes:
+        fetched.append(end - start)
+        return bytes(fetch(file, start, end))
+
+    monkeypatch.setattr(S3File, "_fetch_range", counting)
+    columns = CorpusSettings(slice_bytes=len(data) // 4 + 1)
+    pieces = plan_slices(sources.list(f"{storage.root}/in"), sources.open, columns.slice_bytes)
+    assert len(pieces) == 4
+    rows = [row for piece in pieces for row in read_slice(piece, sources.open, columns)]
+    assert [row.text for row in rows] == texts
+    assert sum(fetched) <= len(data) + len(pieces) * (READ_AHEAD + (2 << 20))
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "parquet"])

@@ -145,14 +145,14 @@ Passages = dict[str, list[Words]]
 def expected_documents(case: Case) -> tuple[Passages, Counter[str]]:
     """Passages of each indexed document, and how often each reason sets a row aside."""
     found: Passages = {}
-    seen, reasons = set[str](), Counter[str]()
-    for row in [SENTINEL, *case.rows]:
+    reasons, rows = Counter[str](), [SENTINEL, *case.rows]
+    last = {row.doc_id: n for n, row in enumerate(rows) if row.kind in ("good", "no_tokens")}
+    for number, row in enumerate(rows):
         if row.kind not in ("good", "no_tokens"):
             reasons[row.kind] += 1
-        elif row.doc_id in seen:
+        elif last[row.doc_id] != number:
             reasons["duplicate_id"] += 1
         else:
-            seen.add(row.doc_id)
             reason = _keep(row, case, found)
             reasons.update([reason] if reason else [])
     return found, reasons

@@ -17,15 +17,17 @@ GONE = ""  # the content hash of a tombstone
 
 @dataclass(frozen=True)
 class Case:
-    """Slices of (id, content hash), parts of id → content hash, and how they are compared."""
+    """Slices of (id, content hash, order), parts of id → content hash, how they are compared."""
 
-    slices: list[list[tuple[str, str]]]
+    slices: list[list[tuple[str, str, str]]]
     stored: dict[str, tuple[int, str]]
     mode: Mode
     reuse: bool
 
 
-_row = st.tuples(st.sampled_from("abcdefé"), st.sampled_from(["x", "y", GONE]))
+_row = st.tuples(
+    st.sampled_from("abcdefé"), st.sampled_from(["x", "y", GONE]), st.sampled_from("1123é")
+)
 _cases = st.builds(
     Case,
     slices=st.lists(st.lists(_row, max_size=6), max_size=4),
@@ -37,11 +39,11 @@ _cases = st.builds(
 )
 
 
-def scanned(rows: list[tuple[str, str]]) -> pa.Table:
+def scanned(rows: list[tuple[str, str, str]]) -> pa.Table:
     # One hash for all: ids must be told apart by themselves.
     values = [
-        {"id_hash": 1, "doc_id": doc_id, "content_hash": digest, "row": row}
-        for row, (doc_id, digest) in enumerate(rows)
+        {"id_hash": 1, "doc_id": doc_id, "content_hash": digest, "order": order, "row": row}
+        for row, (doc_id, digest, order) in enumerate(rows)
     ]
     return pa.Table.from_pylist(values, DOCUMENT_KEYS)
 
@@ -69,24 +71,29 @@ def test_it_is_what_dictionaries_say(case: Case) -> None:
     slices = list(enumerate(scanned(rows) for rows in case.slices))
     parts = [(n, part(case, n)) for n in range(4)]
     found = compare(slices[::-1], parts[::-1], case.mode, case.reuse)
-    first: dict[str, tuple[str, tuple[int, int]]] = {}
-    duplicates, skips = [], set()
-    for n, rows in enumerate(case.slices):
-        for row, (doc_id, digest) in enumerate(rows):
-            if doc_id in first:
-                duplicates.append({"slice": n, "row": row, "doc_id": doc_id})
-                skips.add((n, row))
-            first.setdefault(doc_id, (digest, (n, row)))
-    live = {doc_id: digest for doc_id, (digest, _) in first.items() if digest != GONE}
-    gone = {doc_id for doc_id, (digest, _) in first.items() if digest == GONE}
+    last: dict[str, tuple[str, str, int, int]] = {}
+    places = [
+        (doc_id, (order, n, row), digest)
+        for n, rows in enumerate(case.slices)
+        for row, (doc_id, digest, order) in enumerate(rows)
+    ]
+    for doc_id, place, digest in sorted(places, key=lambda item: item[1]):
+        last[doc_id] = (digest, *place)
+    counting = {(n, row) for _, _, n, row in last.values()}
+    skips = {place[1:] for _, place, _ in places} - counting
+    earlier = [
+        {"slice": n, "row": row, "doc_id": d} for d, (_, n, row), _ in places if (n, row) in skips
+    ]
+    live = {doc_id: digest for doc_id, (digest, *_) in last.items() if digest != GONE}
+    gone = {doc_id for doc_id, (digest, *_) in last.items() if digest == GONE}
     before = {doc_id: digest for doc_id, (_, digest) in case.stored.items()}
     unchanged = {d for d, h in live.items() if case.reuse and before.get(d) == h}
     replaced = (live.keys() & before.keys()) - unchanged
     deleted = before.keys() & gone
     if case.mode == "snapshot":
-        deleted |= before.keys() - first.keys()
-    skips |= {first[d][1] for d in gone | unchanged}
-    assert found.duplicates.to_pylist() == duplicates
+        deleted |= before.keys() - last.keys()
+    skips |= {last[d][2:] for d in gone | unchanged}
+    assert found.duplicates.to_pylist() == (earlier if case.mode == "snapshot" else [])
     assert {(r["slice"], r["row"]) for r in found.skips.to_pylist()} == skips
     removed = found.removed.to_pylist()
     assert {r["doc_id"] for r in removed} == replaced | deleted
@@ -98,6 +105,7 @@ def test_it_is_what_dictionaries_say(case: Case) -> None:
         "unchanged": len(unchanged),
         "tombstones": len(gone),
         "deleted": len(deleted),
+        "superseded": len(earlier) if case.mode == "upsert" else 0,
     }
     rows_in = sum(len(rows) for rows in case.slices)
     assert sum(found.taken.values()) == rows_in - len(skips)
@@ -109,7 +117,7 @@ def keys(seed: int, rows: int) -> pa.Table:
     """DOCUMENT_KEYS of one slice, sorted by hash."""
     hashes = np.sort(np.random.default_rng(seed).integers(0, 1 << 64, rows, dtype=np.uint64))
     ids = [f"{number:032x}" for number in hashes]
-    columns = [hashes, ids, ids, np.arange(rows)]
+    columns = [hashes, ids, ids, [""] * rows, np.arange(rows)]
     return pa.Table.from_arrays([pa.array(column) for column in columns], schema=DOCUMENT_KEYS)
 
 

@@ -163,6 +163,22 @@ def test_a_title_takes_half_the_room_at_most() -> None:
     assert passages[0].text.startswith("word word")
 
 
+@pytest.mark.parametrize("kept", ["Q" * 4096, "\x01" * 4096, "a " * 2048])
+def test_a_long_title_is_not_stored_with_each_passage(kept: str) -> None:
+    """The first is one token, the second none."""
+    document, whole = (
+        Document(0, "d", kept * 50, "word " * 1000),
+        Document(0, "d", kept, "word " * 9),
+    )
+    [long, just] = TinyTokeniser().encode([full_text(d, rule()) for d in (document, whole)])
+    passages = cut_document(document, long, rule())
+    assert len(passages) > 200
+    assert {(passage.title, passage.truncated) for passage in passages} == {(kept, True)}
+    assert next(p.title for p in cut_document(whole, just, rule())) == kept
+    [once] = cut_document(document, long, rule(split=False))
+    assert (once.title, once.text) == (document.title, document.text)
+
+
 def test_without_splitting_a_long_document_is_cut_and_flagged() -> None:
     document, cut = Document(0, "d", "t", "word " * 30), rule(split=False)
     [spans] = TinyTokeniser().encode([full_text(document, cut)])

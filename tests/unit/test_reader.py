@@ -1,7 +1,11 @@
+import base64
 import gzip
 import io
 import json
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, BinaryIO
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,8 +14,10 @@ import pytest
 from pipelines.core.errors import InputError, RunFailed
 from pipelines.core.protocols import Entry, SourceOpener
 from pipelines.core.settings import CorpusSettings
+from pipelines.corpus.order import order_key
 from pipelines.corpus.reader import SourceRow, read_slice
 from pipelines.corpus.slices import Slice, plan_slices
+from pipelines.corpus.validate import Document, Reason, check
 
 
 def opener(data: bytes) -> SourceOpener:
@@ -64,6 +70,30 @@ def test_a_broken_line_is_one_row(line: bytes, problem: str) -> None:
     found = read(lines(DOCUMENT) + line + b"\n" + lines(DOCUMENT), "a.jsonl")
     assert [row.problem for row in found] == ["", problem, ""]
     assert found[2][1:] == found[0][1:]
+
+
+@pytest.mark.parametrize(
+    ("line", "doc_id", "text"),
+    [
+        (b'{"_id": "a", "text": "x", "_id": "b", "text": "y"}', "b", "y"),  # as Python's json
+        (
+            b'{"_id": 9007199254740993, "text": "x", "n": NaN, "m": -Infinity}',
+            9007199254740993,
+            "x",
+        ),
+        (b'{"_id": "a", "text": "\\u0000"}\r', "a", "\0"),
+        (b'{"_id": "\\ud83d\\ude00", "text": "\xe2\x80\xa8\xc2\x85"}', "\U0001f600", "\u2028\x85"),
+        (b'\t{"_id": "a", "text": "x"} ', "a", "x"),
+    ],
+)
+def test_lines_that_are_read_as_json_says(line: bytes, doc_id: Any, text: str) -> None:
+    [found] = read(line, "a.jsonl")
+    assert (found.doc_id, found.text, found.problem) == (doc_id, text, "")
+
+
+def test_a_byte_order_mark_inside_is_one_row() -> None:
+    data = lines(DOCUMENT) + b"\xef\xbb\xbf" + lines(DOCUMENT, DOCUMENT)
+    assert [row.problem for row in read(data, "a.jsonl")] == ["", "malformed_json", ""]
 
 
 def test_a_line_over_the_limit_is_not_held() -> None:
@@ -126,6 +156,79 @@ def test_truncated_compression(suffix: str, compress: Any, keep: float) -> None:
         read(data[: int(len(data) * keep)], f"a.jsonl.{suffix}")
 
 
+def frame(data: bytes, window: int) -> bytes:
+    """One zstd frame of one raw block, with a window of 2 ** window bytes (RFC 8878, 3.1.1)."""
+    block = ((len(data) << 3) | 1).to_bytes(3, "little")
+    return b"\x28\xb5\x2f\xfd\0" + bytes([(window - 10) << 3]) + block + data
+
+
+SKIPPED = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"hello"  # RFC 8878, 3.1.2
+
+
+def test_zstd_frames() -> None:
+    data, one = lines(DOCUMENT), zstd(lines(DOCUMENT))
+    assert len(read(frame(data, 27), "a.jsonl.zst")) == 1
+    assert len(read(SKIPPED + one + SKIPPED + one + SKIPPED, "a.jsonl.zst")) == 2
+    for window in (28, 31):
+        with pytest.raises(InputError, match="cannot be read: its zstd window") as caught:
+            read(frame(data, window), "a.jsonl.zst")
+        assert "--long" in caught.value.hint
+
+
+@pytest.mark.parametrize(("suffix", "compress"), [("gz", gzip.compress), ("zst", zstd)])
+def test_a_second_member_that_is_none(suffix: str, compress: Any) -> None:
+    whole = compress(lines(DOCUMENT))
+    for rest in (b"junk", bytes(512), *(whole[:n] for n in range(1, len(whole)))):
+        with pytest.raises(InputError, match="damaged or cut short"):
+            read(whole + rest, f"a.jsonl.{suffix}")
+
+
+def with_codec(codec: int, column: str) -> bytes:
+    """A file in whose footer one column has another codec (parquet.thrift: CompressionCodec)."""
+    sink = io.BytesIO()
+    table = pa.table({"_id": ["a"], "text": ["x"], "other": [1]})
+    pq.write_table(table, sink, compression="snappy")
+    path = b"\x18" + bytes([len(column)]) + column.encode() + b"\x15"
+    assert sink.getvalue().count(path + b"\x02") == 1
+    return sink.getvalue().replace(path + b"\x02", path + bytes([2 * codec]))
+
+
+@pytest.mark.parametrize("codec", [3, 9])  # LZO, and none that there is
+def test_a_codec_counts_only_in_columns_that_are_read(codec: int) -> None:
+    assert read(with_codec(codec, "other"), "a.parquet") == [SourceRow(0, "a", None, "x")]
+    with pytest.raises(InputError, match=r"cannot be read: .*ompression") as caught:
+        read(with_codec(codec, "text"), "a.parquet")
+    assert "Write it again with" in caught.value.hint
+
+
+#: A file of polars 2.1 with a column of 128-bit integers: _id "a", text "x", other 1.
+INT128 = """
+UEFSMRUEFQoVHEwVAhUAAAAotS/9IAUpAAABAAAAYRUAFRAVIiwVAhUQFQYVBhw2ACgBYRgBYQAAACi1L/0gCEEAAAIAAAAC
+AQADFQwZNQAGEBkYA19pZBUMFgIWahaOASY+JggcNgAoAWEYAWEAABUEFQoVHEwVAhUAAAAotS/9IAUpAAABAAAAeBUAFRAV
+IiwVAhUQFQYVBhw2ACgBeBgBeAAAACi1L/0gCEEAAAIAAAACAQADFQwZNQAGEBkYBHRleHQVDBYCFmoWjgEmlgIm4AEcNgAo
+AXgYAXgAABUAFSwVLiwVAhUAFQYVBhw2AAAAACi1L/0gFnUAAEACAAAAAgEBAAEAMuACFQ4ZJQAGGRgFb3RoZXIVDBYCFlYW
+WCa+Azw2AAAAGRECGRgBYRkYAWEVABkWAAAZEQIZGAF4GRgBeBUAGRYAABkcFj4VWBYAAAAZHBaWAhVYFgAAABkcFr4DFVgW
+AAAAFQIZTEgEcm9vdBUGABUMJQIYA19pZCUATBwAAAAVDCUCGAR0ZXh0JQBMHAAAABUOFSAVAhgFb3RoZXIAFgIZHBk8JswB
+HBUMGTUABhAZGANfaWQVDBYCFmoWjgEmPiYIHDYAKAFhGAFhAAAWlgUVFBbSBBUiACakAxwVDBk1AAYQGRgEdGV4dBUMFgIW
+ahaOASaWAibgARw2ACgBeBgBeAAAFqoFFRYW9AQVIgAmlgQcFQ4ZJQAGGRgFb3RoZXIVDBYCFlYWWCa+Azw2AAAAFsAFFRYA
+FqoCFgImCBb0AhQAABkcGAxBUlJPVzpzY2hlbWEYqAIvLy8vLzlRQUFBQUVBQUFBOHYvLy94UUFBQUFFQUFFQUFBQUtBQXNB
+Q0FBS0FBUUErUC8vL3d3QUFBQUlBQWdBQUFBRUFBTUFBQUJzQUFBQVFBQUFBQVFBQUFDTS8vLy9LQUFBQUJBQUFBQUlBQUFB
+QVFJQUFBQUFBQUQwLy8vL2dBQUFBQUVBQUFBSUFBa0FCQUFJQUFVQUFBQnZkR2hsY2dBQUFNVC8vLzhZQUFBQUVBQUFBQWdB
+QUFBQkZBQUFBQUFBQU1ULy8vOEVBQUFBZEdWNGRBQUFBQURzLy8vL0xBQUFBQ0FBQUFBWUFBQUFBUlFBQUJBQUVnQUVBQkFB
+RVFBSUFBQUFEQUFBQUFBQS9QLy8vd1FBQkFBREFBQUFYMmxrQUE9PQAYTlBvbGFycyAocHl0aG9uKSB2ZXJzaW9uIDIuMS4w
+IChidWlsZCA3ZjkwMmJkM2ZmZDI3ZmY4MmQxNDI3OGEwOWEyOTVmZjJmN2FlZDkyKRk8HAAAHAAAHAAAAHoCAABQQVIx
+"""
+
+
+def test_a_type_that_pyarrow_lacks_counts_only_in_columns_that_are_read() -> None:
+    data = base64.b64decode(INT128)
+    with pytest.raises(pa.ArrowNotImplementedError, match="more than 64 bits"):
+        pq.ParquetFile(io.BytesIO(data))
+    assert read(data, "a.parquet") == [SourceRow(0, "a", None, "x")]
+    with pytest.raises(InputError, match="column 'other' holds fixed_size_binary"):
+        read(data, "a.parquet", CorpusSettings(id="other"))
+
+
 def test_a_wrong_suffix_is_named() -> None:
     with pytest.raises(InputError, match=r"a\.jsonl\.gz is not what .* JSON, not compressed"):
         read(lines(DOCUMENT), "a.jsonl.gz")
@@ -140,6 +243,22 @@ def test_parquet_id_types(kind: pa.DataType) -> None:
     assert read(data, "a.parquet") == [SourceRow(0, value, None, "x")]
 
 
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (pa.array([2**64 - 1, None], pa.uint64()), 2**64 - 1),
+        (pa.array([9007199254740993, None]), 9007199254740993),
+        (pa.array([Decimal(10**37), None], pa.decimal128(38, 0)), 10**37),
+        (pa.array([Decimal(-7), None], pa.decimal256(76, 0)), -7),
+        (pa.array([7, None]).dictionary_encode(), 7),
+        (pa.array([UUID(int=7).bytes, None], pa.uuid()), "00000000-0000-0000-0000-000000000007"),
+    ],
+)
+def test_parquet_numbers_as_ids(values: pa.Array, found: Any) -> None:
+    rows = read(parquet({"_id": values, "text": ["x", "y"]}), "a.parquet")
+    assert [row.doc_id for row in rows] == [found, None]
+
+
 def test_parquet_dictionaries_and_nulls() -> None:
     ids = pa.array(["a", None, "a"]).dictionary_encode()
     data = parquet({"_id": ids, "text": ["x", "y", None], "title": pa.nulls(3)})
@@ -152,9 +271,20 @@ def test_parquet_dictionaries_and_nulls() -> None:
 
 @pytest.mark.parametrize(
     ("column", "values"),
-    [("_id", [1.5]), ("_id", [True]), ("_id", [["a"]]), ("text", [1]), ("title", [{"a": "b"}])],
+    [
+        ("_id", [1.5]),
+        ("_id", [Decimal("1.5")]),
+        ("_id", [True]),
+        ("_id", [["a"]]),
+        ("_id", [datetime(2026, 1, 1)]),
+        ("text", [1]),
+        ("text", [["a"]]),
+        ("text", pa.array([bytes(16)], pa.uuid())),
+        ("text", pa.array(["{}"], pa.json_())),
+        ("title", [{"a": "b"}]),
+    ],
 )
-def test_parquet_types_that_cannot_hold_it(column: str, values: list[Any]) -> None:
+def test_parquet_types_that_cannot_hold_it(column: str, values: Any) -> None:
     data = parquet({"_id": ["a"], "text": ["x"], column: values})
     with pytest.raises(InputError, match=rf"a\.parquet: column '{column}' holds"):
         read(data, "a.parquet")
@@ -310,3 +440,51 @@ def test_large_parquet_rows_come_in_small_batches(monkeypatch: pytest.MonkeyPatc
     texts = [str(n) * 1_000_000 for n in range(10)]
     assert len(read(parquet({"_id": list("abcdefghij"), "text": texts}), "a.parquet")) == 10
     assert sizes == [8]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1, 2, None], pa.int8()),
+        pa.array([2**63, 2**63 + 1, None], pa.uint64()),
+        pa.array([0.1, 0.2, None]),
+        pa.array([Decimal("1.5"), Decimal("1.6"), None], pa.decimal128(38, 1)),
+        pa.array([1, 2, None], pa.timestamp("ns", "UTC")),
+        pa.array([1, 2, None], pa.timestamp("ms")),
+        pa.array([1, 2, None], pa.date32()),
+        pa.array(["1", "2", None]),
+        pa.array(["1", "2", None]).dictionary_encode(),
+        pa.array([b"1", b"2", None], pa.large_binary()),
+    ],
+)
+def test_parquet_orders(values: pa.Array) -> None:
+    settings = CorpusSettings(order="at")
+    data = parquet({"_id": ["a", "b", "c"], "text": ["x", "y", "z"], "at": values})
+    found = [check(row, settings) for row in read(data, "a.parquet", settings)]
+    assert found[2] == Reason.MISSING_ORDER
+    assert isinstance(found[0], Document)
+    assert isinstance(found[1], Document)
+    assert found[0].order < found[1].order
+
+
+@pytest.mark.parametrize(
+    "values", [pa.array([True]), pa.array([[1]]), pa.array([1], pa.time64("us"))]
+)
+def test_parquet_columns_without_order(values: pa.Array) -> None:
+    data = parquet({"_id": ["a"], "text": ["x"], "at": values})
+    with pytest.raises(InputError, match=r"column 'at' holds .* not numbers, times or text"):
+        read(data, "a.parquet", CorpusSettings(order="at"))
+
+
+def test_times_of_any_unit_are_one_order() -> None:
+    units = [pa.timestamp(unit) for unit in ("s", "ms", "us", "ns")]
+    moment = datetime(2026, 11, 29, 1, 2, 3)
+    read_as = [
+        read(
+            parquet({"_id": ["a"], "text": ["x"], "at": pa.array([moment], unit)}),
+            "a.parquet",
+            CorpusSettings(order="at"),
+        )[0].order
+        for unit in units
+    ]
+    assert len({order_key(value) for value in read_as}) == 1

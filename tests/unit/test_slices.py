@@ -1,5 +1,6 @@
 import io
 import json
+import random
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -84,12 +85,56 @@ def test_row_groups_stay_whole_where_they_are_small() -> None:
     assert cuts == [(0, 30), (30, 60), (60, 90), (90, 100)]
 
 
-def test_a_large_row_group_is_cut() -> None:
-    table = pa.table(
-        {"_id": [str(n) for n in range(100)], "text": [str(n) * 50 for n in range(100)]}
+class Counting(io.BytesIO):
+    """A file that counts the bytes that are read of it."""
+
+    bytes = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        Counting.bytes += len(data)
+        return data
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    groups=st.lists(st.integers(0, 300), min_size=1, max_size=6),
+    slice_bytes=st.sampled_from([1, 100_000, 1_000_000, 64 << 20]),
+)
+def test_slices_of_columns_read_each_byte_once(groups: list[int], slice_bytes: int) -> None:
+    rng, sink = random.Random(len(groups)), io.BytesIO()
+    schema = pa.schema([("_id", pa.string()), ("text", pa.string())])
+    with pq.ParquetWriter(sink, schema, compression="none") as writer:
+        for group, rows in enumerate(groups):
+            ids = [f"{group}-{n}" for n in range(rows)]
+            texts = [rng.randbytes(1000).hex() for _ in range(rows)]
+            writer.write_table(pa.table([ids, texts], schema=schema))
+    data, Counting.bytes = sink.getvalue(), 0
+    pieces = plan_slices(
+        [Entry("a.parquet", len(data), "v")], lambda uri, version=None: Counting(data), slice_bytes
     )
-    data = parquet(table, 100)
-    assert len(plan(data, "a.parquet", 1000)) > 5
+    assert len(pieces) <= sum(map(bool, groups))
+    columns = CorpusSettings(slice_bytes=slice_bytes)
+    opener = lambda uri, version=None: Counting(data)  # noqa: E731
+    found = [row for piece in pieces for row in read_slice(piece, opener, columns)]
+    assert [row.doc_id for row in found] == [
+        f"{g}-{n}" for g, c in enumerate(groups) for n in range(c)
+    ]
+    tails = 0x10000 * (len(pieces) + 1)  # what pyarrow reads at first of a file's end
+    assert Counting.bytes <= 1.1 * len(data) + tails
+
+
+def test_a_row_group_larger_than_a_slice_is_not_held_whole() -> None:
+    texts = [random.Random(n).randbytes(100_000).hex() for n in range(400)]  # 80 MB
+    table, sink = pa.table({"_id": [str(n) for n in range(400)], "text": texts}), io.BytesIO()
+    pq.write_table(table, sink, write_batch_size=10)  # a page is checked after so many rows
+    data = sink.getvalue()
+    columns = CorpusSettings(slice_bytes=1 << 20)
+    [piece] = plan(data, "a.parquet", columns.slice_bytes)
+    before = peak = pa.total_allocated_bytes()
+    for _ in read_slice(piece, opener(data), columns):
+        peak = max(peak, pa.total_allocated_bytes())
+    assert peak - before < 40 << 20
 
 
 def test_compressed_lines_are_not_cut() -> None:

@@ -28,7 +28,16 @@ def test_a_document() -> None:
 
 @pytest.mark.parametrize(
     ("found", "kept"),
-    [(12, "12"), (-1, "-1"), (0, "0"), ("ünï/:#", "ünï/:#"), ("x" * 10, "x" * 10)],
+    [
+        (12, "12"),
+        (-1, "-1"),
+        ("-1", "-1"),
+        ("01", "01"),
+        (0, "0"),
+        (9_999_999_999, "9999999999"),
+        ("ünï/:#", "ünï/:#"),
+        ("x" * 10, "x" * 10),
+    ],
 )
 def test_ids_that_are_kept(found: Any, kept: str) -> None:
     assert judge(doc_id=found).doc_id == kept
@@ -46,6 +55,8 @@ def test_ids_that_are_kept(found: Any, kept: str) -> None:
         ({}, "id_not_text"),
         ("x" * 11, "id_too_long"),
         ("é" * 6, "id_too_long"),
+        (10_000_000_000, "id_too_long"),
+        (-1_000_000_000, "id_too_long"),
         ("a b", "id_has_whitespace"),
         ("a\tb", "id_has_whitespace"),
         ("a\n", "id_has_whitespace"),
