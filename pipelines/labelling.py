@@ -23,7 +23,7 @@ from pipelines.stages.gather import Stores, gather
 from pipelines.stages.locate import locate
 from pipelines.stages.mine import DECIDING, POOL, Mining, mine
 from pipelines.stages.publish import read_version
-from pipelines.stages.rerank import Candidates, count_pairs, rerank
+from pipelines.stages.rerank import Candidates, count_pairs, require_scores, rerank
 from pipelines.stages.runner import Context
 from pipelines.stages.sample import Draw, sample
 from pipelines.stages.score import RETRIEVAL, Inputs, Teacher, score
@@ -329,9 +329,10 @@ def _teach(
         batch=plan.ranked.out,
     )
     settings = context.settings.model_copy(update={"reranker": teacher.settings})
-    dones = rerank(
-        replace(context, settings=settings), candidates, teacher.card, f"teacher-{number}"
-    )
+    its, stage = replace(context, settings=settings), f"teacher-{number}"
+    dones = rerank(its, candidates, teacher.card, stage)
+    if not known:
+        require_scores(its, dones, stage)
     card = teacher.card
     facts = {
         "model": card.name,

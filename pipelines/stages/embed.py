@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.columns import matrix, token_lists, vector_column
+from pipelines.core.errors import InputError
+from pipelines.core.finite import ENOUGH, Source, refuse_broken
 from pipelines.core.pools import TASK_CPUS
 from pipelines.core.protocols import Bool, Float32
 from pipelines.core.schemas import REJECTED
@@ -60,6 +62,7 @@ class Embed:
     def __init__(self, settings: EncoderSettings, fingerprint: str, device: str) -> None:
         from pipelines.models.encoder import load_encoder  # brings torch: a second
 
+        self._source = Source("encoder", settings.model, settings.dtype, "vector")
         use_threads(1)
         self._encoder = load_encoder(settings, device, fingerprint)
 
@@ -67,7 +70,18 @@ class Embed:
         passages = tables["passages"]
         vectors = self._encoder.encode_ids(token_lists(passages["tokens"]))
         kept = narrow(vectors, unit.spec["stored"])
+        self._refuse_broken(vectors, kept, unit.spec["stored"])
         return {"passages": passages, "vectors": pa.table({"vector": vector_column(kept)})}
+
+    def _refuse_broken(self, vectors: Float32, kept: npt.NDArray[np.floating], stored: str) -> None:
+        what = "passages of a part"
+        refuse_broken(self._source, int((~finite_rows(vectors)).sum()), len(vectors), what)
+        if len(kept) >= ENOUGH and not finite_rows(kept).any():
+            raise InputError(
+                f"The encoder {self._source.model!r} gives vectors too large for {stored}: those "
+                f"of all {len(kept):,} {what}.",
+                "Store them as they are: --set encoder.stored=fp32.",
+            )
 
 
 @dataclass(frozen=True)
@@ -98,12 +112,18 @@ def narrow(vectors: Float32, stored: str) -> npt.NDArray[np.floating]:
         return vectors.astype(np.float16) if stored == "fp16" else vectors.astype(np.float32)
 
 
+def finite_rows(vectors: npt.NDArray[np.floating]) -> Bool:
+    """bool[n]: whether all of a vector's components are finite."""
+    finite: Bool = np.isfinite(vectors).all(axis=1)
+    return finite
+
+
 def finite_documents(vectors: npt.NDArray[np.floating], doc_ids: pa.ChunkedArray) -> Bool:
     """bool[n]: false for every passage of a document that has a non-finite vector.
 
     A document is in the index whole or not at all, so that the counts of documents add up.
     """
-    bad = ~np.isfinite(vectors).all(axis=1)
+    bad = ~finite_rows(vectors)
     broken = pc.unique(doc_ids.filter(pa.array(bad)))
     whole: Bool = ~pc.is_in(doc_ids, value_set=broken).to_numpy()
     return whole
