@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from pipelines.core.errors import InputError
+from pipelines.core.protocols import Bool
 
 #: Fewer results than this may all be broken by their texts; a part or unit of fewer stays in.
 ENOUGH = 16
@@ -46,3 +50,9 @@ def refuse_broken(source: Source, broken: int, of: int, what: str, least: int = 
         f"those of all {of:,} {what} are NaN or infinite.",
         other + check,
     )
+
+
+def finite_rows(vectors: npt.NDArray[np.floating]) -> Bool:
+    """bool[n]: whether all components of a vector of float[n, d] are finite."""
+    finite: Bool = np.isfinite(vectors).all(axis=1)
+    return finite

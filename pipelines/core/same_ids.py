@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.core.text import passage_text, plain
+from pipelines.core.text import passage_text, plain, same_text
 
 SETTING = "search.ignore_same_id"
 
@@ -41,8 +41,7 @@ class SameIds:
 
 def is_own_text(query: str, title: str, text: str) -> bool:
     """Whether a passage is the query's text, but for case and white space."""
-    asked = plain(query)
-    return asked in (plain(text), plain(passage_text(title, text)))
+    return same_text(query, text) or (title != "" and same_text(query, passage_text(title, text)))
 
 
 def is_piece_of(query: str, text: str) -> bool:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pipelines.core.columns import matrix, token_lists, vector_column
 from pipelines.core.errors import InputError
-from pipelines.core.finite import ENOUGH, Source, refuse_broken
+from pipelines.core.finite import ENOUGH, Source, finite_rows, refuse_broken
 from pipelines.core.pools import TASK_CPUS
 from pipelines.core.protocols import Bool, Float32
 from pipelines.core.schemas import REJECTED
@@ -110,12 +110,6 @@ def narrow(vectors: Float32, stored: str) -> npt.NDArray[np.floating]:
     """Vectors in the stored type; what overflows becomes infinite, and is set aside as such."""
     with np.errstate(over="ignore", invalid="ignore"):
         return vectors.astype(np.float16) if stored == "fp16" else vectors.astype(np.float32)
-
-
-def finite_rows(vectors: npt.NDArray[np.floating]) -> Bool:
-    """bool[n]: whether all of a vector's components are finite."""
-    finite: Bool = np.isfinite(vectors).all(axis=1)
-    return finite
 
 
 def finite_documents(vectors: npt.NDArray[np.floating], doc_ids: pa.ChunkedArray) -> Bool:

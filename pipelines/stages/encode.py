@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipelines.core.columns import vector_column
 from pipelines.core.errors import InputError
-from pipelines.core.finite import Source, refuse_broken
+from pipelines.core.finite import Source, finite_rows, refuse_broken
 from pipelines.core.settings import EncoderSettings
 from pipelines.core.units import Done, FileRef, Unit, total
 from pipelines.corpus.parts import encode_table
@@ -98,7 +98,7 @@ class Encode:
         queries = self._workspace.read_table(asked, ["query_id", "text"])
         texts = queries["text"].to_pylist()
         vectors = self._encoder.encode_queries(texts)
-        finite = np.isfinite(vectors).all(axis=1)
+        finite = finite_rows(vectors)
         refuse_broken(self._source, int((~finite).sum()), len(finite), "queries of a block")
         empty = np.array([not len(spans.ids) for spans in self._encoder.tokeniser.encode(texts)])
         kept = finite & ~empty
