@@ -5,14 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from jobs.console import console
-from jobs.rank import metrics_table
+from jobs.rank import judged_lines, metrics_table
 from pipelines.core.errors import InputError
-from pipelines.core.evaluation import coverage, evaluate, same_ids, unmet
+from pipelines.core.evaluation import evaluate, same_ids
 from pipelines.core.same_ids import SameIds, notice
 from pipelines.core.settings import Settings
 from pipelines.core.units import FileRef
 from pipelines.corpus.qrels import read_qrels
-from pipelines.report.sentences import covered
 from pipelines.stages.workspace import StoredTables, open_workspace
 from pipelines.storage import Sources
 
@@ -29,13 +28,10 @@ def run(out: str, qrels: str, settings: Settings) -> None:
     blocks, ignored = StoredTables(workspace, refs), settings.search.ignore_same_id
     metrics = evaluate(blocks, judgements, ignored)
     console().print(metrics_table(metrics))
-    for line in (
-        *covered(coverage(blocks.only("query_id"), judgements)),
-        unmet(metrics, blocks.only("doc_id"), judgements),
-        notice(_same_ids(blocks, manifest, ignored)),
-    ):
-        if line:
-            console().print(line)
+    for line in judged_lines(blocks, judgements, metrics):
+        console().print(line)
+    if said := notice(_same_ids(blocks, manifest, ignored)):
+        console().print(said)
 
 
 def _same_ids(blocks: StoredTables, manifest: Mapping[str, Any], ignored: bool) -> SameIds:

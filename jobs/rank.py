@@ -1,19 +1,22 @@
 """shardrank rank: search and rerank a batch of queries."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from rich.table import Table
 
 from jobs.console import ConsoleReporter, console
+from pipelines.core.evaluation import Judgement, coverage, unmet
 from pipelines.core.fingerprint import fingerprint
 from pipelines.core.same_ids import notice
 from pipelines.core.settings import Settings
 from pipelines.ranking import Ranked, RankPlan, plan_ranking, rank
+from pipelines.report.sentences import absent, covered
 from pipelines.stages.cluster import connect
 from pipelines.stages.deliver import RANKED, claim, deliver
 from pipelines.stages.runner import Context
-from pipelines.stages.workspace import open_workspace, refuse_same
+from pipelines.stages.workspace import StoredTables, open_workspace, refuse_same
 
 Metrics = dict[str, dict[str, float]]
 
@@ -48,6 +51,9 @@ def run(job: RankJob, settings: Settings, verbose: bool) -> None:
         console().print(line)
     if metrics:
         console().print(metrics_table(metrics))
+        refs = [done.outputs["rankings"] for done in ranked.collated]
+        for line in judged_lines(StoredTables(workspace, refs), plan.judgements, metrics):
+            console().print(line)
     console().print(f"Report: {job.out}/report.html")
 
 
@@ -96,6 +102,8 @@ def summary(plan: RankPlan, ranked: Ranked) -> list[str]:
             f"  rejected   the first at row {first['row']} of {first['source']}: "
             f"{first['reason']}; all in rejected/queries.parquet"
         )
+    if said := absent(ranked.absent):
+        lines.append(f"  judged     {said}")
     if said := notice(ranked.same_ids):
         lines.append(f"  same ids   {said}")
     return lines
@@ -107,3 +115,11 @@ def metrics_table(metrics: Metrics) -> Table:
     for name in metrics["retrieved"]:
         table.add_row(name, *(f"{values[name]:.4f}" for values in metrics.values()))
     return table
+
+
+def judged_lines(
+    blocks: StoredTables, judgements: Sequence[Judgement], metrics: Metrics
+) -> list[str]:
+    """What to know of the metrics: queries that are left out or count as 0, ids that never meet."""
+    said = covered(coverage(blocks.only("query_id"), judgements))
+    return [*said, *filter(None, [unmet(metrics, blocks.only("doc_id"), judgements)])]

@@ -21,7 +21,7 @@ from pipelines.models.card import RerankerCard, read_reranker_card, settled
 from pipelines.stages.export import Inputs as Scored
 from pipelines.stages.export import export
 from pipelines.stages.gather import Stores, gather
-from pipelines.stages.locate import locate
+from pipelines.stages.locate import WANTED, locate
 from pipelines.stages.mine import DECIDING, POOL, Mining, mine
 from pipelines.stages.publish import read_version
 from pipelines.stages.rerank import Candidates, count_pairs, require_scores, rerank
@@ -281,7 +281,7 @@ def _located(context: Context, plan: LabelPlan, wanted: list[dict[str, Any]]) ->
     """Where the judged documents lie."""
     if not wanted:
         return []
-    ref = _write(context, "units/wanted/{}.parquet", pa.Table.from_pylist(wanted))
+    ref = _write(context, WANTED, pa.Table.from_pylist(wanted))
     return locate(context, plan.ranked.index, plan.ranked.version.parts, ref)
 
 

@@ -29,6 +29,7 @@ from pipelines.models.card import (
 )
 from pipelines.stages.collate import collate
 from pipelines.stages.encode import QueryBlock, encode, write_blocks
+from pipelines.stages.locate import count_absent
 from pipelines.stages.merge import merge
 from pipelines.stages.publish import Published, open_version
 from pipelines.stages.rerank import Candidates, count_pairs, require_scores, rerank
@@ -60,7 +61,8 @@ class RankPlan:
 @dataclass(frozen=True)
 class Ranked:
     """What a rank run leaves: the batch as it was ranked, its query blocks, the markers of its last
-    stages, and how often a query's hits held the document with its own id."""
+    stages, how often a query's hits held the document with its own id, and how many of the
+    documents that were judged for its queries the index does not hold."""
 
     queries: QueryBatch
     blocks: Sequence[QueryBlock]
@@ -68,6 +70,7 @@ class Ranked:
     reranked: Sequence[Done]
     collated: Sequence[Done]
     same_ids: SameIds
+    absent: int
 
     @property
     def counts(self) -> RankCounts:
@@ -149,7 +152,14 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
         merged,
         context.settings.search.ignore_same_id,
     )
-    return Ranked(queries, blocks, merged, reranked, collated, same)
+    absent = _count_absent(context, plan, version)
+    return Ranked(queries, blocks, merged, reranked, collated, same, absent)
+
+
+def _count_absent(context: Context, plan: RankPlan, version: Version) -> int:
+    asked = set(plan.queries.table["query_id"].to_pylist())
+    judged = {j.doc_id for j in plan.judgements if j.query_id in asked}
+    return count_absent(context, plan.index, version.parts, judged) if judged else 0
 
 
 def _without_rejected(

@@ -31,6 +31,7 @@ from pipelines.report.data import (
     snippet,
 )
 from pipelines.report.page import render
+from pipelines.report.sentences import absent
 from pipelines.stages.workspace import StoredTables, Workspace
 
 EXAMPLES = 5
@@ -121,7 +122,7 @@ def _settings(finished: Finished) -> dict[str, str]:
 
 
 def _notices(finished: Finished, rankings: StoredTables) -> list[str]:
-    said = [notice(finished.ranked.same_ids)]
+    said = [absent(finished.ranked.absent), notice(finished.ranked.same_ids)]
     if finished.metrics:
         said.append(unmet(finished.metrics, rankings.only("doc_id"), finished.plan.judgements))
     return [sentence for sentence in said if sentence]

@@ -128,7 +128,8 @@ def _header(first: Line, name: str) -> Columns | None:
             _HINT,
         )
     [query], [document], [grade] = found
-    form = ", ".join(("integer" if n == grade else name) for n, name in enumerate(names))
+    roles = {query: "query", document: "document", grade: "integer"}
+    form = ", ".join(roles.get(n, "iteration") for n in range(len(names)))
     return Columns(_by_tabs, len(names), (query, document, grade), form)
 
 

@@ -99,5 +99,12 @@ def covered(coverage: Coverage | None) -> list[str]:
     return said
 
 
+def absent(documents: int) -> str:
+    """How many judged documents could not be found by any search; "" where there are none."""
+    if not documents:
+        return ""
+    return f"{_many(documents, 'judged document')} not in the index: no search finds them."
+
+
 def _many(number: int, one: str, more: str = "") -> str:
     return f"{formats.count(number)} {one if number == 1 else more or one + 's'}"
