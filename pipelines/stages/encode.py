@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipelines.core.columns import vector_column
 from pipelines.core.errors import InputError
 from pipelines.core.finite import Source, finite_rows, refuse_broken
+from pipelines.core.protocols import Float32, Int64
 from pipelines.core.settings import EncoderSettings
 from pipelines.core.units import Done, FileRef, Unit, total
 from pipelines.corpus.parts import encode_table
@@ -96,21 +97,29 @@ class Encode:
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         asked = FileRef.parse(unit.spec["queries"])
         queries = self._workspace.read_table(asked, ["query_id", "text"])
-        texts = queries["text"].to_pylist()
-        vectors = self._encoder.encode_queries(texts)
+        rejected, rows = self._without_tokens(queries["text"].to_pylist())
+        vectors = self._vectors(queries["text"].take(rows).to_pylist())
         finite = finite_rows(vectors)
         refuse_broken(self._source, int((~finite).sum()), len(finite), "queries of a block")
-        empty = np.array([not len(spans.ids) for spans in self._encoder.tokeniser.encode(texts)])
-        kept = finite & ~empty
-        table = pa.table({"vector": vector_column(vectors[kept])})
+        rejected |= {int(row): Reason.NOT_FINITE for row in rows[~finite]}
+        table = pa.table({"vector": vector_column(vectors[finite])})
         outputs = {
-            "queries": asked if kept.all() else self._kept(queries.filter(pa.array(kept))),
+            "queries": self._kept(queries.take(rows[finite])) if rejected else asked,
             "vectors": self._workspace.write_scratch(unit, "vectors.parquet", table),
         }
-        reasons = np.where(empty, Reason.NO_TOKENS, Reason.NOT_FINITE)
-        rejected = [[int(row), str(reasons[row])] for row in np.flatnonzero(~kept)]
         counts = {"rows": table.num_rows, "rejected": len(rejected)}
-        return Result(outputs, counts, {"rejected": rejected})
+        facts = {"rejected": [[row, str(why)] for row, why in sorted(rejected.items())]}
+        return Result(outputs, counts, facts)
+
+    def _without_tokens(self, texts: list[str]) -> tuple[dict[int, Reason], Int64]:
+        """The queries that the tokeniser leaves nothing of, and int64[n] the others."""
+        empty = np.array([not len(spans.ids) for spans in self._encoder.tokeniser.encode(texts)])
+        return {int(row): Reason.NO_TOKENS for row in np.flatnonzero(empty)}, np.flatnonzero(~empty)
+
+    def _vectors(self, texts: list[str]) -> Float32:
+        if not texts:
+            return np.empty((0, self._encoder.dim), np.float32)
+        return self._encoder.encode_queries(texts)
 
     def _kept(self, queries: pa.Table) -> FileRef:
         return self._workspace.write_content(KEY, encode_table(queries), queries.num_rows)
