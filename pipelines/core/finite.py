@@ -29,7 +29,9 @@ class Source:
     gives: str
 
 
-def refuse_broken(source: Source, broken: int, of: int, what: str, least: int = ENOUGH) -> None:
+def refuse_broken(
+    source: Source, broken: int, of: int, what: str, least: int = ENOUGH, hint: str = ""
+) -> None:
     """Raise InputError where all results are broken, and there are at least so many.
 
     Args:
@@ -38,6 +40,7 @@ def refuse_broken(source: Source, broken: int, of: int, what: str, least: int = 
         of: results.
         what: what they are of, such as "passages of a part".
         least: fewer results than this are not judged.
+        hint: what else may be the matter.
     """
     if broken < of or of < max(least, 1):
         return
@@ -48,7 +51,7 @@ def refuse_broken(source: Source, broken: int, of: int, what: str, least: int = 
     raise InputError(
         f"The {source.table} {source.model!r} in {source.dtype} gives no finite {source.gives}: "
         f"those of all {of:,} {what} are NaN or infinite.",
-        other + check,
+        f"{other}{check} {hint}".strip(),
     )
 
 

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.columns import matrix, token_lists, vector_column
-from pipelines.core.errors import InputError
-from pipelines.core.finite import ENOUGH, Source, finite_rows, refuse_broken
+from pipelines.core.finite import Source, finite_rows, refuse_broken
 from pipelines.core.pools import TASK_CPUS
 from pipelines.core.protocols import Bool, Float32
 from pipelines.core.schemas import REJECTED
@@ -38,6 +37,16 @@ def embed(context: Context, parts: Sequence[PartFiles], card: EncoderCard) -> li
     return run_stage(context, "embed", units, steps)
 
 
+def refuse_broken_parts(settings: EncoderSettings, embedded: Sequence[Done]) -> None:
+    """Raise InputError where not one passage of a part has a finite vector."""
+    source = Source("encoder", settings.model, settings.dtype, "vector")
+    large = "Where it does not normalise they may be too large for fp16: encoder.stored=fp32."
+    for done in embedded:
+        broken, rows = done.counts["not_finite"], done.counts["rows"]
+        hint = large if settings.stored == "fp16" else ""
+        refuse_broken(source, broken, rows, "passages of a part", hint=hint)
+
+
 def plan_embed(parts: Sequence[FileRef], card: EncoderCard, stored: str) -> list[Unit]:
     """One unit a part; it is named from the passages, the encoder and the stored type."""
     common = {"encoder": card.fingerprint, "dim": card.dim, "stored": stored}
@@ -62,7 +71,6 @@ class Embed:
     def __init__(self, settings: EncoderSettings, fingerprint: str, device: str) -> None:
         from pipelines.models.encoder import load_encoder  # brings torch: a second
 
-        self._source = Source("encoder", settings.model, settings.dtype, "vector")
         use_threads(1)
         self._encoder = load_encoder(settings, device, fingerprint)
 
@@ -70,18 +78,7 @@ class Embed:
         passages = tables["passages"]
         vectors = self._encoder.encode_ids(token_lists(passages["tokens"]))
         kept = narrow(vectors, unit.spec["stored"])
-        self._refuse_broken(vectors, kept, unit.spec["stored"])
         return {"passages": passages, "vectors": pa.table({"vector": vector_column(kept)})}
-
-    def _refuse_broken(self, vectors: Float32, kept: npt.NDArray[np.floating], stored: str) -> None:
-        what = "passages of a part"
-        refuse_broken(self._source, int((~finite_rows(vectors)).sum()), len(vectors), what)
-        if len(kept) >= ENOUGH and not finite_rows(kept).any():
-            raise InputError(
-                f"The encoder {self._source.model!r} gives vectors too large for {stored}: those "
-                f"of all {len(kept):,} {what}.",
-                "Store them as they are: --set encoder.stored=fp32.",
-            )
 
 
 @dataclass(frozen=True)
@@ -93,6 +90,7 @@ class WriteVectors:
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         source, passages = FileRef.parse(unit.spec["passages"]), tables["passages"]
         vectors = narrow(matrix(tables["vectors"]["vector"]), unit.spec["stored"])
+        broken = int((~finite_rows(vectors)).sum())
         bad = ~finite_documents(vectors, passages["doc_id"])
         vectors[bad] = 0
         rejected = _rejected(source.key, passages["doc_id"], bad)
@@ -103,7 +101,8 @@ class WriteVectors:
         if bad.any():
             outputs["deleted"] = write_bitmap(self.workspace, bad)
         facts = part_facts(passages, vectors, bad)
-        return Result(outputs, {"rows": len(vectors), "rejected": rejected.num_rows}, facts)
+        counts = {"rows": len(vectors), "rejected": rejected.num_rows, "not_finite": broken}
+        return Result(outputs, counts, facts)
 
 
 def narrow(vectors: Float32, stored: str) -> npt.NDArray[np.floating]:
