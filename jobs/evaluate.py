@@ -1,9 +1,14 @@
 """shardrank evaluate: metrics of an OUT against judgements."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 from jobs.console import console
-from jobs.rank import metrics_table
+from jobs.rank import judged_lines, metrics_table
 from pipelines.core.errors import InputError
-from pipelines.core.evaluation import evaluate
+from pipelines.core.evaluation import evaluate, same_ids
+from pipelines.core.same_ids import SameIds, notice
 from pipelines.core.settings import Settings
 from pipelines.core.units import FileRef
 from pipelines.corpus.qrels import read_qrels
@@ -20,5 +25,18 @@ def run(out: str, qrels: str, settings: Settings) -> None:
     with Sources(settings.s3).open(qrels) as file:
         judgements = read_qrels(file.read(), qrels)
     refs = [FileRef.parse(ref) for ref in manifest["rankings"]]
-    metrics = evaluate(StoredTables(workspace, refs), judgements)
+    blocks, ignored = StoredTables(workspace, refs), settings.search.ignore_same_id
+    metrics = evaluate(blocks, judgements, ignored)
     console().print(metrics_table(metrics))
+    for line in judged_lines(blocks, judgements, metrics):
+        console().print(line)
+    if said := notice(_same_ids(blocks, manifest, ignored)):
+        console().print(said)
+
+
+def _same_ids(blocks: StoredTables, manifest: Mapping[str, Any], ignored: bool) -> SameIds:
+    """As the rankings have them; whether they are the queries, the rank run has looked."""
+    found = same_ids(blocks.only("query_id", "doc_id", "retrieval_rank"))
+    seen = manifest.get("same_ids", {})
+    looked, equal = seen.get("looked", 0), seen.get("equal", 0)
+    return replace(found, looked=looked, equal=equal, ignored=ignored)

@@ -6,7 +6,7 @@ from typing import Any
 
 from jobs.console import ConsoleReporter, console
 from pipelines.core.settings import Settings
-from pipelines.labelling import LabelPlan, label, plan_labelling
+from pipelines.labelling import Labelled, LabelPlan, label, plan_labelling
 from pipelines.stages.cluster import connect
 from pipelines.stages.deliver_labels import claim_labels, deliver_labels
 from pipelines.stages.runner import Context
@@ -46,7 +46,7 @@ def run(job: LabelJob, settings: Settings, verbose: bool) -> None:
         from pipelines.label_reporting import write_label_report  # matplotlib; see `meanwhile`
 
         write_label_report(context, plan, labelled, command)
-    for line in summary(job, manifest):
+    for line in (*summary(job, manifest), *judged_lines(plan, labelled)):
         console().print(line)
 
 
@@ -70,8 +70,9 @@ def summary(job: LabelJob, manifest: dict[str, Any]) -> list[str]:
         f"{counts['rows']:,} rows of {job.format} in {job.labels}/{job.format}.",
         f"  queries    {counts['queries']:,} = {counts['used']:,} used"
         f"{' + ' if aside else ''}{aside}",
-        f"  candidates {counts['candidates']:,} scored, {counts['not_finite']:,} without a finite"
-        f" score, {counts['truncated']:,} truncated",
+        f"  candidates {counts['candidates']:,} = {counts['usable']:,} usable"
+        f" + {counts['not_finite']:,} without a finite score"
+        f" + {counts['itself']:,} the query itself; {counts['truncated']:,} truncated",
         f"  suspects   {counts['suspects']:,} unjudged above their query's positive",
         f"  loss       {manifest['loss']}",
         f"Report: {job.labels}/{job.format}/report.html",
@@ -79,3 +80,13 @@ def summary(job: LabelJob, manifest: dict[str, Any]) -> list[str]:
     if pairs:
         lines.insert(2, f"  pairs      {sum(counts['pairs'].values()):,} = {pairs}")
     return lines
+
+
+def judged_lines(plan: LabelPlan, labelled: Labelled) -> list[str]:
+    """Judgements that say nothing here, where there are any."""
+    told = {
+        "queries were not ranked": plan.unranked,
+        "documents are not in the index": labelled.absent,
+    }
+    lacking = [f"{count:,} judged {what}" for what, count in told.items() if count]
+    return [f"  judgements {' and '.join(lacking)}: left out"] if lacking else []

@@ -1,19 +1,25 @@
 """shardrank rank: search and rerank a batch of queries."""
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 from rich.table import Table
 
 from jobs.console import ConsoleReporter, console, print_notes
+from pipelines.core.evaluation import Judgement, coverage, unmet
 from pipelines.core.fingerprint import fingerprint
+from pipelines.core.same_ids import notice
 from pipelines.core.settings import Settings
 from pipelines.models.notes import reranker_notes
 from pipelines.ranking import Ranked, RankPlan, plan_ranking, rank
+from pipelines.report.sentences import absent, covered
 from pipelines.stages.cluster import connect
 from pipelines.stages.deliver import RANKED, claim, deliver
 from pipelines.stages.runner import Context
-from pipelines.stages.workspace import open_workspace, refuse_same
+from pipelines.stages.workspace import StoredTables, open_workspace, refuse_same
+
+Metrics = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -41,11 +47,19 @@ def run(job: RankJob, settings: Settings, verbose: bool) -> None:
         context = Context(workspace, plan.run, plan.settings, resources, reporter)
         context.refuse_impossible()
         claim(workspace, RANKED, plan.run, job.overwrite)
-        metrics = _run(context, plan)
-    _print(job, plan, metrics)
+        ranked, metrics = _run(context, plan)
+    console().print(f"{ranked.counts.ranked:,} queries ranked into {job.out}/rankings.")
+    for line in summary(plan, ranked):
+        console().print(line)
+    if metrics:
+        console().print(metrics_table(metrics))
+        refs = [done.outputs["rankings"] for done in ranked.collated]
+        for line in judged_lines(StoredTables(workspace, refs), plan.judgements, metrics):
+            console().print(line)
+    console().print(f"Report: {job.out}/report.html")
 
 
-def _run(context: Context, plan: RankPlan) -> dict[str, dict[str, float]] | None:
+def _run(context: Context, plan: RankPlan) -> tuple[Ranked, Metrics | None]:
     from pipelines.reporting import Finished, write_report  # matplotlib; see `meanwhile`
 
     ranked = rank(context, plan)
@@ -54,18 +68,21 @@ def _run(context: Context, plan: RankPlan) -> dict[str, dict[str, float]] | None
     metrics = deliver(context, ranked.collated, plan.judgements, about(plan, ranked))
     command = " ".join(["shardrank", *sys.argv[1:]])
     write_report(context.workspace, Finished(plan, ranked, metrics, context.settings, command))
-    return metrics
+    return ranked, metrics
 
 
 def about(plan: RankPlan, ranked: Ranked) -> dict[str, object]:
     """What OUT/manifest.json says of the run, beside its files: models, and what labels need."""
+    counts = ranked.counts
     return {
         "index_version": plan.published.number,
         "index_content": fingerprint(plan.published.version.content()),
         "encoder": plan.card.fingerprint,
         "reranker": plan.reranker.fingerprint if plan.reranker else None,
-        "queries": plan.queries.table.num_rows,
-        "queries_rejected": plan.queries.rejected.num_rows,
+        "queries": ranked.queries.table.num_rows,
+        "queries_rejected": ranked.queries.rejected.num_rows,
+        "pairs": {"scored": counts.reranked, "not_finite": counts.not_finite},
+        "same_ids": asdict(ranked.same_ids),
         "blocks": [
             {
                 "queries": block.queries.json(),
@@ -78,23 +95,33 @@ def about(plan: RankPlan, ranked: Ranked) -> dict[str, object]:
     }
 
 
-def _print(job: RankJob, plan: RankPlan, metrics: dict[str, dict[str, float]] | None) -> None:
-    rejected = plan.queries.rejected
-    console().print(f"{plan.queries.table.num_rows:,} queries ranked into {job.out}/rankings.")
+def summary(plan: RankPlan, ranked: Ranked) -> list[str]:
+    """What became of the queries and pairs, and what the user should look at."""
+    lines, rejected = ranked.counts.lines(), ranked.queries.rejected
     if rejected.num_rows:
         first = rejected.slice(0, 1).to_pylist()[0]
-        console().print(
-            f"{rejected.num_rows:,} queries rejected, the first at row {first['row']} of "
-            f"{first['source']}: {first['reason']}."
+        lines.append(
+            f"  rejected   the first at row {first['row']} of {first['source']}: "
+            f"{first['reason']}; all in rejected/queries.parquet"
         )
-    if metrics:
-        console().print(metrics_table(metrics))
-    console().print(f"Report: {job.out}/report.html")
+    if said := absent(ranked.absent):
+        lines.append(f"  judged     {said}")
+    if said := notice(ranked.same_ids):
+        lines.append(f"  same ids   {said}")
+    return lines
 
 
-def metrics_table(metrics: dict[str, dict[str, float]]) -> Table:
+def metrics_table(metrics: Metrics) -> Table:
     """Metrics before and after reranking, side by side."""
     table = Table("", *metrics, box=None)
     for name in metrics["retrieved"]:
         table.add_row(name, *(f"{values[name]:.4f}" for values in metrics.values()))
     return table
+
+
+def judged_lines(
+    blocks: StoredTables, judgements: Sequence[Judgement], metrics: Metrics
+) -> list[str]:
+    """What to know of the metrics: queries that are left out or count as 0, ids that never meet."""
+    said = covered(coverage(blocks.only("query_id"), judgements))
+    return [*said, *filter(None, [unmet(metrics, blocks.only("doc_id"), judgements)])]

@@ -26,7 +26,7 @@ from pipelines.night import Made, Night, refuse_collapsed
 from pipelines.settling import hold, settle
 from pipelines.stages.compare import Compared, Sides, compare_corpus
 from pipelines.stages.delete import delete
-from pipelines.stages.embed import embed
+from pipelines.stages.embed import embed, refuse_broken_parts
 from pipelines.stages.ingest import (
     Cutting,
     ingest,
@@ -184,8 +184,8 @@ def index(context: Context, plan: IndexPlan) -> Published:
     """Run the flow; what an earlier run finished is not done again.
 
     Raises:
-        InputError: no document would be left in the index, no row of a file can be read, or no
-            file has a column that the settings name.
+        InputError: no document would be left in the index, no row of a file can be read, no file
+            has a column that the settings name, or the encoder gives nothing finite.
         GateRefused: the version would differ too much from the one before it.
         AuditRefused: the index does not reach the audit's target.
         CommitConflict: another run published meanwhile.
@@ -202,11 +202,12 @@ def index(context: Context, plan: IndexPlan) -> Published:
     spared = made.late if plan.mode == "upsert" else []
     stored = delete(context, plan.stored, night.compared, spared) if plan.reuse else []
     changes = night.changes(context.workspace, made)
-    _require_documents(plan, changes, [*stored, *made.parts])
     try:
+        _require_documents(plan, changes, [*stored, *made.parts], made)
         night.refuse(changes, gate)
+        refuse_broken_parts(context.settings.encoder, made.embedded)
         refuse_collapsed(stored, made.parts, gate)
-    except GateRefused:
+    except (GateRefused, InputError):
         # What an encoder gone wrong has made must not be found again by the run after its repair.
         context.workspace.forget("embed", made.embedded)
         raise
@@ -275,9 +276,12 @@ def _refuse_reembedding(plan: IndexPlan, settings: Settings) -> None:
         )
 
 
-def _require_documents(plan: IndexPlan, changes: dict[str, int], parts: Sequence[Part]) -> None:
+def _require_documents(
+    plan: IndexPlan, changes: dict[str, int], parts: Sequence[Part], made: Made
+) -> None:
     if any(part.live.documents for part in parts):
         return
+    refuse_broken_parts(plan.settings.encoder, made.embedded)
     if plan.stored:
         raise InputError(
             f"{plan.corpus} would delete all documents of the index.",

@@ -40,13 +40,18 @@ def label_report_data(
         created=time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
         command=command,
         rows=found["rows"],
-        facts=_facts(plan),
+        facts=_facts(plan, labelled),
         settings={
             f"label.{name}": str(value)
             for name, value in context.settings.label.deciding().items()
             if value is not None
         },
         queries={"used": found["used"], **found["set_aside"]},
+        candidates={
+            "usable": found["usable"],
+            "without a finite score": found["not_finite"],
+            "the query itself": found["itself"],
+        },
         pairs=found["pairs"],
         stages=tuple(_stages(workspace, context.run)),
         positives=positives,
@@ -57,7 +62,7 @@ def label_report_data(
     )
 
 
-def _facts(plan: LabelPlan) -> dict[str, str]:
+def _facts(plan: LabelPlan, labelled: Labelled) -> dict[str, str]:
     teachers = [f"{t.name} ({t.card.name})" if t.card else t.name for t in plan.teachers]
     return {
         "format": plan.form.name,
@@ -66,7 +71,8 @@ def _facts(plan: LabelPlan) -> dict[str, str]:
         "teachers": ", ".join(teachers),
         "ranked run": f"{plan.ranked.out.storage.root} ({plan.ranked.manifest['run']})",
         "index version": f"{plan.ranked.manifest['index_version']:06d}",
-        "judgements": f"{len(plan.judgements):,}",
+        "judgements": f"{len(plan.judgements):,}; {plan.unranked:,} judged queries were not "
+        f"ranked, {labelled.absent:,} judged documents are not in the index",
     }
 
 

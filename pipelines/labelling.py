@@ -13,18 +13,19 @@ from pipelines.core.labels.formats import Format, get_format
 from pipelines.core.labels.schemas import JUDGED
 from pipelines.core.settings import LabelSettings, RerankerSettings, Settings
 from pipelines.core.stored import runs_in_bf16
-from pipelines.core.units import Done, FileRef
+from pipelines.core.units import Done, FileRef, total
 from pipelines.core.version import Version
 from pipelines.corpus.parts import encode_table
 from pipelines.corpus.qrels import read_judged
 from pipelines.models.card import RerankerCard, read_reranker_card, settled
 from pipelines.models.complete import check_reranker
+from pipelines.stages.export import Inputs as Scored
 from pipelines.stages.export import export
 from pipelines.stages.gather import Stores, gather
-from pipelines.stages.locate import locate
+from pipelines.stages.locate import WANTED, locate
 from pipelines.stages.mine import DECIDING, POOL, Mining, mine
 from pipelines.stages.publish import read_version
-from pipelines.stages.rerank import Candidates, count_pairs, rerank
+from pipelines.stages.rerank import Candidates, count_pairs, require_scores, rerank
 from pipelines.stages.runner import Context
 from pipelines.stages.sample import Draw, sample
 from pipelines.stages.score import RETRIEVAL, Inputs, Teacher, score
@@ -62,6 +63,11 @@ class RankedRun:
         return [{name: FileRef.parse(ref) for name, ref in block.items()} for block in found]
 
     @property
+    def ignores_same_id(self) -> bool:
+        """Whether it passed over documents with their query's id."""
+        return bool(self.manifest.get("same_ids", {}).get("ignored"))
+
+    @property
     def scores(self) -> list[FileRef]:
         return [FileRef.parse(ref) for ref in self.manifest["scores"]]
 
@@ -70,7 +76,8 @@ class RankedRun:
 class LabelPlan:
     """What a label run will read, with which teachers; known before any work, without Ray.
 
-    `base` names what the scores depend on, `run` the rows of one format.
+    `base` names what the scores depend on, `run` the rows of one format. With `ignore_same_id` the
+    document with a query's id is the query. `unranked` counts judged queries that the run lacks.
     """
 
     ranked: RankedRun
@@ -78,17 +85,21 @@ class LabelPlan:
     query_ids: Sequence[Sequence[str]]
     judgements: Sequence[Judgement]
     teachers: Sequence[TeacherPlan]
+    ignore_same_id: bool
+    unranked: int
     base: str
     run: str
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """What a label run leaves: the markers of its last stages."""
+    """What a label run leaves: the markers of its last stages, and how many of the judged documents
+    the index does not hold."""
 
     mined: Sequence[Done]
     scored: Sequence[Done]
     exported: Sequence[Done]
+    absent: int
 
 
 def plan_labelling(
@@ -121,8 +132,11 @@ def plan_labelling(
             "mining": label.model_dump(mode="json", include=set(DECIDING)),
         }
     )
-    run = fingerprint({"base": base, "format": form.name, "settings": label.deciding()})
-    return LabelPlan(ranked, form, query_ids, judgements, teachers, base, run)
+    same = settings.search.ignore_same_id or ranked.ignores_same_id
+    decided = {"format": form.name, "settings": label.deciding(), "ignore_same_id": same}
+    run = fingerprint({"base": base, **decided})
+    lacking = len({j.query_id for j in judgements}.difference(asked))
+    return LabelPlan(ranked, form, query_ids, judgements, teachers, same, lacking, base, run)
 
 
 def _refuse_contradictions(form: Format, label: LabelSettings, judged: bool) -> None:
@@ -245,7 +259,10 @@ def label(context: Context, plan: LabelPlan) -> Labelled:
     ranked, blocks = plan.ranked, plan.ranked.blocks
     stores = Stores(context.workspace, ranked.out, ranked.index)
     queries = [block["queries"] for block in blocks]
-    mined = mine(context, _mining(context, plan))
+    tables = _judged_tables(plan)
+    wanted = _wanted(tables, context.settings.label.min_grade)
+    located = _located(context, plan, wanted)
+    mined = mine(context, _mining(context, plan, tables, located))
     vectors = [block["vectors"] for block in blocks]
     gathered = gather(context, stores, ranked.version, vectors, mined)
     teachers = [
@@ -253,18 +270,28 @@ def label(context: Context, plan: LabelPlan) -> Labelled:
         for number, teacher in enumerate(plan.teachers, 1)
     ]
     scored = score(context, ranked.out, Inputs(queries, mined, gathered, teachers))
-    exported = export(context, ranked.out, plan.form, queries, scored, gathered)
-    return Labelled(mined, scored, exported)
+    exported = export(
+        context,
+        ranked.out,
+        plan.form,
+        Scored(queries, scored, gathered, plan.ignore_same_id),
+    )
+    return Labelled(mined, scored, exported, len(wanted) - total(located, "rows"))
 
 
-def _mining(context: Context, plan: LabelPlan) -> Mining:
-    """Locate the positives and draw the pool; then mining needs nothing of the index."""
+def _located(context: Context, plan: LabelPlan, wanted: list[dict[str, Any]]) -> list[Done]:
+    """Where the judged documents lie."""
+    if not wanted:
+        return []
+    ref = _write(context, WANTED, pa.Table.from_pylist(wanted))
+    return locate(context, plan.ranked.index, plan.ranked.version.parts, ref)
+
+
+def _mining(
+    context: Context, plan: LabelPlan, tables: Sequence[pa.Table], located: Sequence[Done]
+) -> Mining:
+    """Draw the pool; with what was located, mining needs nothing of the index."""
     settings, version = context.settings.label, plan.ranked.version
-    tables = _judged_tables(plan)
-    located: list[Done] = []
-    if wanted := _wanted(tables, settings.min_grade):
-        ref = _write(context, "units/wanted/{}.parquet", pa.Table.from_pylist(wanted))
-        located = locate(context, plan.ranked.index, version.parts, ref)
     pool: list[FileRef] = []
     if settings.random_negatives:
         pool = sample(context, version.parts, Draw("pool", POOL, settings.seed), plan.ranked.index)
@@ -288,7 +315,7 @@ def _wanted(tables: Sequence[pa.Table], min_grade: int) -> list[dict[str, Any]]:
 
 
 def _judged_tables(plan: LabelPlan) -> list[pa.Table]:
-    """JUDGED of each block; the last judgement wins where a pair is judged twice."""
+    """JUDGED of each block."""
     place = {
         name: (block, number)
         for block, names in enumerate(plan.query_ids)
@@ -331,9 +358,10 @@ def _teach(
         batch=plan.ranked.out,
     )
     settings = context.settings.model_copy(update={"reranker": teacher.settings})
-    dones = rerank(
-        replace(context, settings=settings), candidates, teacher.card, f"teacher-{number}"
-    )
+    its, stage = replace(context, settings=settings), f"teacher-{number}"
+    dones = rerank(its, candidates, teacher.card, stage)
+    if not known:
+        require_scores(its, dones, stage)
     card = teacher.card
     facts = {
         "model": card.name,

@@ -1,8 +1,10 @@
 """The rank flow: queries → encode → search → merge → rerank → collate → ranked Parquet."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -10,10 +12,12 @@ import pyarrow as pa
 from pipelines.core.errors import InputError
 from pipelines.core.evaluation import Judgement
 from pipelines.core.fingerprint import fingerprint
+from pipelines.core.rank_counts import RankCounts
+from pipelines.core.same_ids import SameIds
 from pipelines.core.settings import EncoderSettings, RerankerSettings, Settings
 from pipelines.core.sources import Listing
 from pipelines.core.stored import index_encoder, runs_in_bf16
-from pipelines.core.units import Done
+from pipelines.core.units import Done, FileRef, total
 from pipelines.core.version import Version
 from pipelines.corpus.qrels import read_judged
 from pipelines.corpus.queries import QueryBatch, read_queries
@@ -27,10 +31,12 @@ from pipelines.models.card import (
 from pipelines.models.complete import check_encoder, check_reranker
 from pipelines.stages.collate import collate
 from pipelines.stages.encode import QueryBlock, encode, write_blocks
+from pipelines.stages.locate import count_absent
 from pipelines.stages.merge import merge
 from pipelines.stages.publish import Published, open_version
-from pipelines.stages.rerank import Candidates, count_pairs, rerank
+from pipelines.stages.rerank import Candidates, count_pairs, require_scores, rerank
 from pipelines.stages.runner import Context
+from pipelines.stages.same_ids import Searched, count_same_ids
 from pipelines.stages.search import Effort, search
 from pipelines.stages.workspace import Workspace
 from pipelines.storage import Sources
@@ -57,12 +63,32 @@ class RankPlan:
 
 @dataclass(frozen=True)
 class Ranked:
-    """What a rank run leaves: its query blocks, and the markers of its last stages."""
+    """What a rank run leaves: the batch as it was ranked, its query blocks, the markers of its last
+    stages, how often a query's hits held the document with its own id, and how many of the
+    documents that were judged for its queries the index does not hold."""
 
+    queries: QueryBatch
     blocks: Sequence[QueryBlock]
     merged: Sequence[Done]
     reranked: Sequence[Done]
     collated: Sequence[Done]
+    same_ids: SameIds
+    absent: int
+
+    @property
+    def counts(self) -> RankCounts:
+        """Of queries and pairs."""
+        rejected = self.queries.rejected
+        asked, ranked = self.queries.table.num_rows, total(self.collated, "queries")
+        return RankCounts(
+            queries=asked + rejected.num_rows,
+            ranked=ranked,
+            hitless=asked - ranked,
+            rejected=Counter(rejected["reason"].to_pylist()),
+            pairs=total(self.reranked, "rows"),
+            not_finite=total(self.reranked, "not_finite"),
+            truncated=total(self.reranked, "truncated"),
+        )
 
 
 def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Settings) -> RankPlan:
@@ -106,10 +132,11 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
     texts = write_blocks(
         context.workspace, plan.queries.table, context.settings.search.block_queries
     )
-    blocks = encode(context, texts, plan.card)
+    encoded = encode(context, texts, plan.card)
+    queries = _without_rejected(plan.queries, texts, encoded)
+    blocks = [block for block in encoded if block.queries.rows]
     searched = search(context, plan.index, version, blocks, plan.how)
-    asked = [block.vectors.rows for block in blocks]
-    merged = merge(context, searched, asked, depth if plan.reranker else 0)
+    merged = merge(context, searched, blocks, depth if plan.reranker else 0)
     reranked: list[Done] = []
     if plan.reranker:
         candidates = Candidates(
@@ -122,10 +149,33 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
             batch=context.workspace,
         )
         reranked = rerank(context, candidates, plan.reranker)
+        require_scores(context, reranked)
     interpolation = plan.reranker.interpolation if plan.reranker else 0.0
     collated = collate(context, blocks, merged, reranked, interpolation)
-    _set_aside(context, plan.queries.rejected)
-    return Ranked(blocks, merged, reranked, collated)
+    _set_aside(context, queries.rejected)
+    same = count_same_ids(
+        Searched(context.workspace, plan.index, version),
+        blocks,
+        merged,
+        context.settings.search.ignore_same_id,
+    )
+    absent = _count_absent(context, plan, version)
+    return Ranked(queries, blocks, merged, reranked, collated, same, absent)
+
+
+def _count_absent(context: Context, plan: RankPlan, version: Version) -> int:
+    asked = set(plan.queries.table["query_id"].to_pylist())
+    judged = {j.doc_id for j in plan.judgements if j.query_id in asked}
+    return count_absent(context, plan.index, version.parts, judged) if judged else 0
+
+
+def _without_rejected(
+    batch: QueryBatch, texts: Sequence[FileRef], blocks: Sequence[QueryBlock]
+) -> QueryBatch:
+    starts = accumulate((ref.rows for ref in texts), initial=0)
+    both = zip(starts, blocks, strict=False)
+    found = {start + row: why for start, block in both for row, why in block.rejected.items()}
+    return batch.reject(found) if found else batch
 
 
 def _set_aside(context: Context, rejected: pa.Table) -> None:
@@ -176,11 +226,13 @@ def _unlike(card: EncoderCard, built: Mapping[str, Any]) -> str:
 def _effort(published: Published, settings: Settings) -> Effort:
     """The audited effort, unless the settings say otherwise."""
     audit: dict[str, Any] = dict(published.version.audit)
+    # One more where one is passed over, so that k are left.
+    k = settings.search.k + settings.search.ignore_same_id
     if published.version.codec is None:
-        return Effort(settings.search.k, 0, 0)
+        return Effort(k, 0, 0)
     live = published.version.live
     # Hits are passages and k counts documents, so as many more as a document has on average.
-    fewest = math.ceil(settings.search.k * live.passages / live.documents)
+    fewest = math.ceil(k * live.passages / live.documents)
     nprobe = settings.search.nprobe or audit["nprobe"]
     depth = max(settings.search.depth or audit["depth"], fewest)
-    return Effort(settings.search.k, nprobe, depth)
+    return Effort(k, nprobe, depth)

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from pipelines import __version__
 from pipelines.core.audit import AuditPoint
-from pipelines.core.evaluation import coverage
+from pipelines.core.evaluation import coverage, unmet
 from pipelines.core.protocols import Float32
+from pipelines.core.same_ids import notice
 from pipelines.core.settings import Settings
-from pipelines.core.units import total
 from pipelines.core.version import Version
 from pipelines.corpus.keys import LENGTH_STEP
 from pipelines.models.card import EncoderCard, RerankerCard
@@ -31,6 +31,7 @@ from pipelines.report.data import (
     snippet,
 )
 from pipelines.report.page import render
+from pipelines.report.sentences import absent
 from pipelines.stages.workspace import StoredTables, Workspace
 
 #: What becomes of rows that are no rejects.
@@ -69,7 +70,7 @@ def report_data(workspace: Workspace, finished: Finished) -> ReportData:
         command=finished.command,
         versions=_versions(finished),
         settings=_settings(finished),
-        counts=_counts(version, finished.ranked, plan.queries.table.num_rows),
+        counts=_counts(version, finished.ranked),
         stages=(
             *_stages(plan.index, index_run, "index"),
             *_stages(workspace, plan.run, "rank"),
@@ -80,6 +81,8 @@ def report_data(workspace: Workspace, finished: Finished) -> ReportData:
         rerank_logits=_scores(rankings, "rerank_score"),
         metrics=finished.metrics,
         coverage=coverage(rankings.only("query_id"), judged) if judged else None,
+        batch=tuple(finished.ranked.counts.lines()),
+        notices=tuple(_notices(finished, rankings)),
         rejected_by_reason=_rejected(plan.index, index_run),
         examples=tuple(_examples(plan, rankings)),
     )
@@ -120,7 +123,15 @@ def _settings(finished: Finished) -> dict[str, str]:
     return {name: str(value) for name, value in shown.items()}
 
 
-def _counts(version: Version, ranked: Ranked, queries: int) -> Counts:
+def _notices(finished: Finished, rankings: StoredTables) -> list[str]:
+    said = [absent(finished.ranked.absent), notice(finished.ranked.same_ids)]
+    if finished.metrics:
+        said.append(unmet(finished.metrics, rankings.only("doc_id"), finished.plan.judgements))
+    return [sentence for sentence in said if sentence]
+
+
+def _counts(version: Version, ranked: Ranked) -> Counts:
+    batch = ranked.counts
     live, changes = version.live, version.changes
     return Counts(
         rows=changes["rows"],
@@ -129,8 +140,9 @@ def _counts(version: Version, ranked: Ranked, queries: int) -> Counts:
         documents=live.documents,
         passages=live.passages,
         truncated=live.truncated,
-        queries=queries,
-        pairs=total(ranked.reranked, "rows"),
+        queries=batch.ranked,
+        pairs=batch.reranked,
+        not_finite=batch.not_finite,
     )
 
 

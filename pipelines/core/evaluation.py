@@ -5,7 +5,7 @@ Kekäläinen, 2002, as in trec_eval); MRR@10 and Recall@100 count relevance of 1
 https://ir-measur.es
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import ir_measures
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
 
 from pipelines.core.errors import InputError
+from pipelines.core.same_ids import SameIds
 
 #: The contract's name of each metric → the measure of ir-measures that computes it.
 MEASURES = {"nDCG@10": nDCG @ 10, "MRR@10": RR @ 10, "Recall@100": R @ 100}
@@ -58,8 +59,18 @@ def coverage(blocks: Iterable[pa.Table], judgements: Sequence[Judgement]) -> Cov
     return Coverage(len(judged), ranked, both)
 
 
+def same_ids(blocks: Iterable[pa.Table]) -> SameIds:
+    """Counts queries whose ranking (RANKINGS) holds the document with their own id."""
+    queries = first = 0
+    for block in blocks:
+        same = block.filter(pc.equal(block["query_id"], block["doc_id"]))
+        queries += same.num_rows
+        first += pc.sum(pc.equal(same["retrieval_rank"], 1)).as_py() or 0
+    return SameIds(queries, first, 0, 0, ignored=False)
+
+
 def evaluate(
-    blocks: Iterable[pa.Table], judgements: Sequence[Judgement]
+    blocks: Iterable[pa.Table], judgements: Sequence[Judgement], ignore_same_id: bool = False
 ) -> dict[str, dict[str, float]]:
     """Means of nDCG@10, MRR@10 and Recall@100 over the judged queries.
 
@@ -68,7 +79,8 @@ def evaluate(
     Args:
         blocks: tables of schema RANKINGS, rows in any order, a document once for each query; of
             what is walked only the judged queries' rows are kept.
-        judgements: what is relevant to what; the last one wins where a pair is judged twice.
+        judgements: what is relevant to what, each pair once.
+        ignore_same_id: pass over documents with their query's own id; those below move up.
 
     Returns:
         `{"retrieved": {metric: mean}, "reranked": {…}}`: "retrieved" orders the documents by
@@ -79,6 +91,8 @@ def evaluate(
         InputError: no query is both ranked and judged.
     """
     rankings = _judged(blocks, judgements)
+    if ignore_same_id:
+        rankings = rankings.filter(pc.not_equal(rankings["query_id"], rankings["doc_id"]))
     orders = {"retrieved": "retrieval_rank"}
     if rankings["rerank_score"].null_count < rankings.num_rows:
         orders["reranked"] = "rank"
@@ -99,6 +113,24 @@ def _metrics(rankings: pa.Table, rank_column: str, qrels: list[Qrel]) -> dict[st
     ]
     means = ir_measures.calc_aggregate(MEASURES.values(), qrels, run)
     return {name: float(means[measure]) for name, measure in MEASURES.items()}
+
+
+def unmet(
+    metrics: Mapping[str, Mapping[str, float]],
+    blocks: Iterable[pa.Table],
+    judgements: Sequence[Judgement],
+) -> str:
+    """What to look at where every metric is 0: ids that never meet; "" where one is not."""
+    if any(value for values in metrics.values() for value in values.values()):
+        return ""
+    ranked = next((repr(block["doc_id"][0].as_py()) for block in blocks if block.num_rows), "none")
+    relevant = [repr(j.doc_id) for j in judgements if j.relevance > 0]
+    if not relevant:
+        return "All metrics are 0: no judgement is above 0, so that nothing is relevant."
+    return (
+        f"All metrics are 0: no relevant document was found. The judgements name documents such as "
+        f"{relevant[0]}, the rankings such as {ranked}."
+    )
 
 
 def _judged(blocks: Iterable[pa.Table], judgements: Sequence[Judgement]) -> pa.Table:

@@ -212,6 +212,11 @@ class SearchSettings(Table):
     block_queries: int = Field(
         4096, ge=1, le=1 << 20, description="queries in one block of the batch"
     )
+    ignore_same_id: bool = Field(
+        False,
+        description="BEIR's rule: a document with the query's own id is passed over, as where "
+        "queries are documents (ArguAna, Quora)",
+    )
     memory_mb: int = resize(
         1024, "memory of an actor for the queries that it searches at once, and their hits", ge=1
     )

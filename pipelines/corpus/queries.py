@@ -1,25 +1,46 @@
 """Reading the queries of a batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from pipelines.core.protocols import Entry, SourceOpener
-from pipelines.core.schemas import QUERIES
+from pipelines.core.schemas import QUERIES, REJECTED
 from pipelines.core.settings import CorpusSettings
 from pipelines.corpus.reader import SourceRow, read_slice
 from pipelines.corpus.slices import plan_slices
 from pipelines.corpus.sniff import unreadable_file
 from pipelines.corpus.validate import Document, Reason, Rejected, check, rejected_table, shown_id
 
+_PLACES = pa.schema([REJECTED.field("source"), REJECTED.field("row")])
+
 
 @dataclass(frozen=True)
 class QueryBatch:
-    """Queries (QUERIES) in the order of their files, and the rows set aside (REJECTED)."""
+    """Queries (QUERIES) in the order of their files, and the rows set aside (REJECTED).
+
+    Attributes:
+        places: beside each query, source and row, as REJECTED has them.
+    """
 
     table: pa.Table
     rejected: pa.Table
+    places: pa.Table
+
+    def reject(self, found: Mapping[int, Reason]) -> "QueryBatch":
+        """Without these queries, by their numbers: what the encoder cannot make use of."""
+        numbers = sorted(found)
+        names = self.table["query_id"].take(numbers).to_pylist()
+        aside = [
+            {**place, "doc_id": shown_id(name), "stage": "encode", "reason": str(found[number])}
+            for number, name, place in zip(
+                numbers, names, self.places.take(numbers).to_pylist(), strict=True
+            )
+        ]
+        rejected = pa.concat_tables([self.rejected, pa.Table.from_pylist(aside, REJECTED)])
+        kept = pa.array(n not in found for n in range(self.table.num_rows))
+        return QueryBatch(self.table.filter(kept), rejected, self.places.filter(kept))
 
 
 def read_queries(
@@ -32,6 +53,7 @@ def read_queries(
     """
     settings = settings.model_copy(update={"order": None})
     queries: dict[str, str] = {}
+    places: list[tuple[str, int]] = []
     rejected = []
     for entry in entries:
         aside: list[Rejected] = []
@@ -45,11 +67,13 @@ def read_queries(
                 aside.append(Rejected(row.row, shown_id(row.doc_id), found))
             elif isinstance(found, Document):
                 queries[found.doc_id] = found.text
+                places.append((entry.key, row.row))
         if 0 < rows == unreadable:
             raise unreadable_file(entry.key, rows, opener, entry.version)
         rejected.append(rejected_table(entry.key, "encode", aside))
     table = pa.table([list(queries), list(queries.values())], schema=QUERIES)
-    return QueryBatch(table, pa.concat_tables([rejected_table("", "", []), *rejected]))
+    found_at = pa.table([list(column) for column in zip(*places, strict=True)] or [[], []], _PLACES)
+    return QueryBatch(table, pa.concat_tables([rejected_table("", "", []), *rejected]), found_at)
 
 
 def _rows(entry: Entry, opener: SourceOpener, settings: CorpusSettings) -> Iterator[SourceRow]:

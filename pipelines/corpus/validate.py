@@ -34,6 +34,7 @@ class Reason(StrEnum):
     DOCUMENT_TOO_LARGE = "document_too_large"
     DUPLICATE_ID = "duplicate_id"
     NO_TOKENS = "no_tokens"
+    NOT_FINITE = "not_finite"
     TOMBSTONE_NOT_BOOLEAN = "tombstone_not_boolean"
     MISSING_ORDER = "missing_order"
     ORDER_NOT_SORTABLE = "order_not_sortable"

@@ -144,7 +144,7 @@ class Counts:
     upsert) or rejected. `documents` and `passages` are live in the index.
 
     `truncated` counts the passages that a model sees less than the whole of; `pairs` are the
-    (query, passage) pairs that the reranker scored.
+    (query, passage) pairs that the reranker scored, and `not_finite` those that it could not.
     """
 
     rows: int
@@ -155,6 +155,7 @@ class Counts:
     truncated: int
     queries: int
     pairs: int
+    not_finite: int = 0
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,8 @@ class ReportData:
         command: the command line that ran.
         versions: name → version, of the software and of the index.
         settings: `table.key` → value, of the settings that decided the result.
+        batch: what became of the queries and pairs, a line each.
+        notices: what the reader should know of the metrics, a sentence each.
         metrics: as `evaluate` gives them: "retrieved" and perhaps "reranked".
         rejected_by_reason: reason → rows.
     """
@@ -183,5 +186,7 @@ class ReportData:
     rerank_logits: Histogram | None = None
     metrics: Mapping[str, Mapping[str, float]] | None = None
     coverage: Coverage | None = None
+    batch: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
     rejected_by_reason: Mapping[str, int] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()

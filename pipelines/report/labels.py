@@ -29,6 +29,7 @@ class LabelReportData:
         facts: name → value: format, loss, source, teachers, the index's version.
         settings: `label.key` → value.
         queries: what became of the queries: "used" or a reason → how many.
+        candidates: what became of what the teachers scored → how many.
         pairs: what became of each positive-negative pair → how many.
         positives, others: score distributions of candidates, with equal edges.
         margins: of the rows' positives over their negatives.
@@ -41,6 +42,7 @@ class LabelReportData:
     facts: Mapping[str, str]
     settings: Mapping[str, str]
     queries: Mapping[str, int]
+    candidates: Mapping[str, int]
     pairs: Mapping[str, int]
     stages: tuple[StageTime, ...]
     positives: Histogram | None

@@ -1,6 +1,7 @@
 """What the page says in words: one sentence a fact, and one where a section has no data."""
 
 from pipelines.core.audit import AuditPoint
+from pipelines.core.evaluation import Coverage
 from pipelines.report import formats
 from pipelines.report.data import AuditCurve, Counts, ReportData
 
@@ -10,6 +11,8 @@ def headline(data: ReportData) -> str:
     counts = data.counts
     ranked = f"{_many(counts.queries, 'query', 'queries')} ranked against" if counts.queries else ""
     reranked = f", {_many(counts.pairs, 'pair')} reranked" if counts.pairs else ""
+    if counts.not_finite:
+        reranked += f", {_many(counts.not_finite, 'pair')} without a finite score"
     documents = _many(counts.documents, "document")
     passages = _many(counts.passages, "passage")
     end = "" if counts.queries else " indexed"
@@ -78,17 +81,29 @@ def metrics(data: ReportData) -> str:
     """Which queries the metrics are about, or why there are none."""
     if not data.metrics:
         return "No judgements were given, so nothing can be said about quality."
-    covered = data.coverage
-    text = "Means over all judged queries, by ir-measures."
-    if covered and covered.unranked_queries:
-        some = _many(covered.unranked_queries, "judged query", "judged queries")
-        text += f" {some} without a ranking: counted as 0."
-    if covered and covered.unjudged_queries:
-        some = _many(covered.unjudged_queries, "ranked query", "ranked queries")
-        text += f" {some} without judgements: left out."
+    text = " ".join(["Means over all judged queries, by ir-measures.", *covered(data.coverage)])
     if "reranked" not in data.metrics:
         text += " Nothing was reranked."
     return text
+
+
+def covered(coverage: Coverage | None) -> list[str]:
+    """Which queries the metrics leave out or count as nothing, a sentence each."""
+    said = []
+    if coverage and coverage.unranked_queries:
+        some = _many(coverage.unranked_queries, "judged query", "judged queries")
+        said.append(f"{some} without a ranking: counted as 0.")
+    if coverage and coverage.unjudged_queries:
+        some = _many(coverage.unjudged_queries, "ranked query", "ranked queries")
+        said.append(f"{some} without judgements: left out.")
+    return said
+
+
+def absent(documents: int) -> str:
+    """How many judged documents could not be found by any search; "" where there are none."""
+    if not documents:
+        return ""
+    return f"{_many(documents, 'judged document')} not in the index: no search finds them."
 
 
 def _many(number: int, one: str, more: str = "") -> str:

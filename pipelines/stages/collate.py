@@ -32,7 +32,8 @@ def collate(
     reranked: Sequence[Done],
     interpolation: float,
 ) -> list[Done]:
-    """One marker a query block: output "rankings"."""
+    """One marker a query block: output "rankings"; counts "rows", "reranked" and "queries", those
+    that have a hit."""
     scores = [done.outputs["scores"].json() for done in reranked]
     units = [
         Unit(
@@ -65,7 +66,9 @@ class Collate:
         key = f"rankings/{spec['block']:05d}.parquet"
         ref = self.workspace.write_table(key, table)
         reranked = int(np.isfinite(logits).sum())
-        return Result({"rankings": ref}, {"rows": table.num_rows, "reranked": reranked}, {})
+        answered = len(np.unique(hits["query"].to_numpy()))
+        counts = {"rows": table.num_rows, "reranked": reranked, "queries": answered}
+        return Result({"rankings": ref}, counts, {})
 
     def _logits(self, spec: Mapping[str, Any], hits: pa.Table) -> Float32:
         """float32[n], row-aligned with the hits; NaN where a hit was not reranked."""

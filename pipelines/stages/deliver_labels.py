@@ -60,14 +60,22 @@ def deliver_labels(
 
 
 def counts(scored: Sequence[Done], exported: Sequence[Done]) -> dict[str, Any]:
-    """queries = used + set aside (by reason); pairs by what became of them add up too."""
+    """queries = used + set aside (by reason); pairs by what became of them add up too, and
+    candidates = usable + not finite + the query itself."""
     aside, pairs = Counter[str](), Counter[str]()
     for done in exported:
         aside.update(done.facts["set_aside"])
         pairs.update(done.facts["pairs"])
+    candidates, broken, own = (
+        total(scored, "rows"),
+        total(scored, "not_finite"),
+        total(exported, "itself"),
+    )
     return {
-        "candidates": total(scored, "rows"),
-        "not_finite": total(scored, "not_finite"),
+        "candidates": candidates,
+        "usable": candidates - broken - own,
+        "not_finite": broken,
+        "itself": own,
         "truncated": total(scored, "truncated"),
         "queries": total(exported, "queries"),
         "used": total(exported, "used"),

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.columns import matrix, token_lists, vector_column
+from pipelines.core.finite import Source, finite_rows, refuse_broken
 from pipelines.core.pools import TASK_CPUS
 from pipelines.core.protocols import Bool, Float32
 from pipelines.core.schemas import REJECTED
@@ -34,6 +35,16 @@ def embed(context: Context, parts: Sequence[PartFiles], card: EncoderCard) -> li
         Step(partial(WriteVectors, context.workspace), cpus=TASK_CPUS),
     ]
     return run_stage(context, "embed", units, steps)
+
+
+def refuse_broken_parts(settings: EncoderSettings, embedded: Sequence[Done]) -> None:
+    """Raise InputError where not one passage of a part has a finite vector."""
+    source = Source("encoder", settings.model, settings.dtype, "vector")
+    large = "Where it does not normalise they may be too large for fp16: encoder.stored=fp32."
+    for done in embedded:
+        broken, rows = done.counts["not_finite"], done.counts["rows"]
+        hint = large if settings.stored == "fp16" else ""
+        refuse_broken(source, broken, rows, "passages of a part", hint=hint)
 
 
 def plan_embed(parts: Sequence[FileRef], card: EncoderCard, stored: str) -> list[Unit]:
@@ -79,6 +90,7 @@ class WriteVectors:
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         source, passages = FileRef.parse(unit.spec["passages"]), tables["passages"]
         vectors = narrow(matrix(tables["vectors"]["vector"]), unit.spec["stored"])
+        broken = int((~finite_rows(vectors)).sum())
         bad = ~finite_documents(vectors, passages["doc_id"])
         vectors[bad] = 0
         rejected = _rejected(source.key, passages["doc_id"], bad)
@@ -89,7 +101,8 @@ class WriteVectors:
         if bad.any():
             outputs["deleted"] = write_bitmap(self.workspace, bad)
         facts = part_facts(passages, vectors, bad)
-        return Result(outputs, {"rows": len(vectors), "rejected": rejected.num_rows}, facts)
+        counts = {"rows": len(vectors), "rejected": rejected.num_rows, "not_finite": broken}
+        return Result(outputs, counts, facts)
 
 
 def narrow(vectors: Float32, stored: str) -> npt.NDArray[np.floating]:
@@ -103,7 +116,7 @@ def finite_documents(vectors: npt.NDArray[np.floating], doc_ids: pa.ChunkedArray
 
     A document is in the index whole or not at all, so that the counts of documents add up.
     """
-    bad = ~np.isfinite(vectors).all(axis=1)
+    bad = ~finite_rows(vectors)
     broken = pc.unique(doc_ids.filter(pa.array(bad)))
     whole: Bool = ~pc.is_in(doc_ids, value_set=broken).to_numpy()
     return whole

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from pipelines.core.labels.choose import suspects
 from pipelines.core.labels.formats import Format, Rows, get_format
+from pipelines.core.labels.itself import itself
 from pipelines.core.settings import LabelSettings
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.stages.runner import Context, run_stage
@@ -22,21 +23,30 @@ from pipelines.stages.training_rows import Block
 from pipelines.stages.workspace import Result, Workspace
 
 
-def export(
-    context: Context,
-    out: Workspace,
-    form: Format,
-    queries: Sequence[FileRef],
-    scored: Sequence[Done],
-    gathered: Sequence[Done],
-) -> list[Done]:
+@dataclass(frozen=True)
+class Inputs:
+    """What rows are made from: a file of queries and scores a block, and the candidates' texts.
+
+    With `ignore_same_id` the document with a query's id is the query.
+    """
+
+    queries: Sequence[FileRef]
+    scored: Sequence[Done]
+    gathered: Sequence[Done]
+    ignore_same_id: bool
+
+
+def export(context: Context, out: Workspace, form: Format, inputs: Inputs) -> list[Done]:
     """One marker a block: outputs "rows", "ids", "set_aside" and "suspects"; facts "pairs" (what
-    became of each positive-negative pair) and "set_aside" (queries by reason)."""
+    became of each positive-negative pair) and "set_aside" (queries by reason); count "itself":
+    candidates left out because they are the query."""
     common = {
         "format": form.name,
-        "passages": [done.outputs["passages"].json() for done in gathered],
+        "ignore_same_id": inputs.ignore_same_id,
+        "passages": [done.outputs["passages"].json() for done in inputs.gathered],
         "settings": context.settings.label.deciding(),
     }
+    blocks = zip(inputs.queries, inputs.scored, strict=True)
     units = [
         Unit(
             "export",
@@ -47,7 +57,7 @@ def export(
                 **common,
             },
         )
-        for number, (ref, done) in enumerate(zip(queries, scored, strict=True))
+        for number, (ref, done) in enumerate(blocks)
     ]
     return run_stage(context, "export", units, [Step(partial(Export, context.workspace, out))])
 
@@ -62,7 +72,8 @@ class Export:
     def __call__(self, unit: Unit, tables: Tables) -> Result:
         spec = unit.spec
         settings, form = LabelSettings(**spec["settings"]), get_format(spec["format"])
-        block = self._block(spec, settings)
+        whole = self._block(spec, settings)
+        block = _without_itself(whole, settings, spec["ignore_same_id"])
         scored = block.scored(settings)
         rows, suspected = form.build(scored, settings), suspects(scored, settings)
         aside = block.set_aside(rows)
@@ -79,6 +90,7 @@ class Export:
             "used": len(np.unique(rows.query)),
             "set_aside": aside.num_rows,
             "suspects": len(suspected[0]),
+            "itself": whole.scores.num_rows - block.scores.num_rows,
         }
         reasons = Counter(aside["reason"].to_pylist())
         facts = {
@@ -129,3 +141,16 @@ class Export:
     ) -> FileRef:
         place = f"{form.name}/{folder}" if folder else form.name
         return self.workspace.write_table(f"{place}/{spec['block']:05d}.parquet", table)
+
+
+def _without_itself(block: Block, settings: LabelSettings, ignore_same_id: bool) -> Block:
+    """The block without candidates that are the query, whatever the format makes of candidates."""
+    own = itself(block.candidates(settings), ignore_same_id)
+    names = block.scores["query_id"].filter(pa.array(own)).to_pylist()
+    others = pa.array(~own)
+    return replace(
+        block,
+        scores=block.scores.filter(others),
+        passages=block.passages.filter(others),
+        found_itself=frozenset(names),
+    )

@@ -1,6 +1,6 @@
 """locate: where in the index the judged documents lie, found in the parts' key files alone."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.core.labels.schemas import LOCATED
-from pipelines.core.units import Done, FileRef, Unit
+from pipelines.core.units import Done, FileRef, Unit, total
 from pipelines.core.version import Part
+from pipelines.corpus.parts import encode_table
 from pipelines.stages.blocks import keys_spec, load_live_keys
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
@@ -18,6 +19,8 @@ from pipelines.stages.workspace import Result, Workspace
 
 #: Parts whose keys one unit reads.
 PARTS_PER_UNIT = 64
+#: Where the documents that are looked for are listed.
+WANTED = "units/wanted/{}.parquet"
 
 
 def locate(
@@ -36,6 +39,16 @@ def locate(
     ]
     steps = [Step(partial(Locate, context.workspace, index))]
     return run_stage(context, "locate", units, steps)
+
+
+def count_absent(
+    context: Context, index: Workspace, parts: Sequence[Part], doc_ids: Collection[str]
+) -> int:
+    """How many of these documents are not live in the index."""
+    names = sorted(doc_ids)
+    wanted = pa.table({"doc_id": pa.array(names, pa.string()), "positive": [False] * len(names)})
+    ref = context.workspace.write_content(WANTED, encode_table(wanted), wanted.num_rows)
+    return len(names) - total(locate(context, index, parts, ref), "rows")
 
 
 def _groups(numbered: list[tuple[int, Part]]) -> list[list[tuple[int, Part]]]:

@@ -10,34 +10,41 @@ import pyarrow.compute as pc
 
 from pipelines.core.topk import Best, ranks
 from pipelines.core.units import Done, FileRef, Unit
+from pipelines.stages.encode import QueryBlock
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
 
+#: Hits of their query's own id that a block names, so that their texts can be compared.
+PLACES = 16
+
 
 def merge(
-    context: Context, searched: Sequence[Done], queries: Sequence[int], rerank_depth: int
+    context: Context, searched: Sequence[Done], blocks: Sequence[QueryBlock], rerank_depth: int
 ) -> list[Done]:
-    """One marker a query block: output "hits", and how many pairs to rerank lie in each part.
+    """One marker a query block: output "hits"; facts "pairs", how many to rerank lie in each part,
+    and "same_id": how many hits have their query's own id, how many of them first, and places.
 
     Args:
         context: of the run.
-        searched: the shards' markers.
-        queries: how many each block has.
+        searched: the shards' markers; hits of one document more than are kept where those with the
+            query's own id are passed over.
+        blocks: the queries.
         rerank_depth: documents of each query that are reranked.
     """
-    k = context.settings.search.k
+    settings = context.settings.search
     units = [
         Unit(
             "merge",
             {
                 "hits": [done.outputs[f"block-{number:05d}"].json() for done in searched],
-                "queries": rows,
-                "k": k,
+                "queries": block.queries.json(),
+                "k": settings.k,
+                "ignore_same_id": settings.ignore_same_id,
                 "rerank_depth": rerank_depth,
             },
         )
-        for number, rows in enumerate(queries)
+        for number, block in enumerate(blocks)
     ]
     return run_stage(context, "merge", units, [Step(partial(Merge, context.workspace))])
 
@@ -49,15 +56,32 @@ class Merge:
     workspace: Workspace
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
-        hits = self._best(unit.spec)
+        spec, asked = unit.spec, FileRef.parse(unit.spec["queries"])
+        ids = self.workspace.read_table(asked, ["query_id"])["query_id"]
+        ignored = spec["ignore_same_id"]
+        hits = self._best(spec, asked.rows, spec["k"] + ignored)
+        same = pc.equal(ids.take(hits["query"]), hits["doc_id"])
+        told = _told(hits, same)
+        if ignored:
+            hits = hits.filter(pc.invert(same))
+            hits = hits.filter(pa.array(ranks(hits) <= spec["k"])).combine_chunks()
         outputs = {"hits": self.workspace.write_scratch(unit, "hits.parquet", hits)}
-        near = hits["part"].filter(pc.less_equal(ranks(hits), unit.spec["rerank_depth"]))
+        near = hits["part"].filter(pc.less_equal(ranks(hits), spec["rerank_depth"]))
         pairs = {str(row["values"]): row["counts"] for row in near.value_counts().to_pylist()}
-        return Result(outputs, {"rows": hits.num_rows}, {"pairs": pairs})
+        return Result(outputs, {"rows": hits.num_rows}, {"pairs": pairs, "same_id": told})
 
-    def _best(self, spec: Mapping[str, Any]) -> pa.Table:
+    def _best(self, spec: Mapping[str, Any], queries: int, k: int) -> pa.Table:
         """One shard's hits after another, so that memory does not grow with the shards."""
-        best = Best(spec["queries"], spec["k"])
+        best = Best(queries, k)
         for ref in spec["hits"]:
             best.add(self.workspace.read_table(FileRef.parse(ref)))
         return best.table()
+
+
+def _told(hits: pa.Table, same: pa.ChunkedArray) -> dict[str, Any]:
+    """Of the hits with their query's own id: how many, how many first, and where the first lie."""
+    found = hits.append_column("rank", pa.array(ranks(hits))).filter(same)
+    near = found.sort_by([("rank", "ascending"), ("query", "ascending")]).slice(0, PLACES)
+    places = zip(*(near[name].to_pylist() for name in ("query", "part", "row")), strict=True)
+    first = pc.sum(pc.equal(found["rank"], 1)).as_py() or 0
+    return {"queries": found.num_rows, "first": first, "places": [list(p) for p in places]}

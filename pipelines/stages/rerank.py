@@ -15,13 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.columns import token_lists
+from pipelines.core.errors import InputError
+from pipelines.core.finite import Source, refuse_broken
 from pipelines.core.pools import TASK_CPUS
 from pipelines.core.protocols import Int32, Int64, Tokeniser
 from pipelines.core.settings import RerankerSettings
 from pipelines.core.sizing import pairs_per_unit
 from pipelines.core.text import passage_text
 from pipelines.core.topk import ranks
-from pipelines.core.units import Done, FileRef, Unit
+from pipelines.core.units import Done, FileRef, Unit, total
 from pipelines.core.version import Version
 from pipelines.models.card import RerankerCard
 from pipelines.models.threads import use_threads
@@ -77,6 +79,23 @@ def rerank(
         Step(partial(WriteScores, context.workspace), cpus=TASK_CPUS),
     ]
     return run_stage(context, stage, units, steps)
+
+
+def require_scores(context: Context, scored: Sequence[Done], stage: str = "rerank") -> None:
+    """Raise InputError where not one pair of all units has a finite score.
+
+    Their markers go: with the model mended the same command scores them again.
+    """
+    broken, of = total(scored, "not_finite"), total(scored, "rows")
+    try:
+        refuse_broken(_source(context.settings.reranker), broken, of, "pairs", least=1)
+    except InputError:
+        context.workspace.forget(stage, scored)
+        raise
+
+
+def _source(settings: RerankerSettings) -> Source:
+    return Source("reranker", settings.model, settings.dtype, "score")
 
 
 def plan_rerank(candidates: Candidates, card: RerankerCard, stage: str) -> list[Unit]:
@@ -178,6 +197,7 @@ class ScorePairs:
     def __init__(self, settings: RerankerSettings, fingerprint: str, device: str) -> None:
         from pipelines.models.reranker import load_reranker  # brings torch: a second
 
+        self._source = _source(settings)
         use_threads(1)
         self._reranker = load_reranker(settings, device, fingerprint)
 
@@ -190,6 +210,8 @@ class ScorePairs:
             pairs["left"].to_numpy(),
             pairs["right"].to_numpy(),
         )
+        broken = int((~np.isfinite(scores.logits)).sum())
+        refuse_broken(self._source, broken, pairs.num_rows, "pairs of a unit")
         kept = pairs.select(["block", "query", "part", "row"])
         kept = kept.append_column("logit", pa.array(scores.logits))
         return {"scores": kept.append_column("truncated", pa.array(scores.truncated))}

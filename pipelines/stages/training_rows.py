@@ -13,6 +13,7 @@ from pipelines.core.columns import token_lists
 from pipelines.core.fingerprint import canonical_json
 from pipelines.core.labels.choose import NO_POSITIVE
 from pipelines.core.labels.formats import NOTHING, Format, Rows
+from pipelines.core.labels.itself import Candidate
 from pipelines.core.labels.schemas import SET_ASIDE
 from pipelines.core.labels.scored import Origin, Scored, mix
 from pipelines.core.labels.sketch import sketch
@@ -29,6 +30,7 @@ STRING_LIMIT = (1 << 31) - 1
 
 #: Why a query gives nothing.
 UNSCORED_POSITIVE = "a teacher's score of its positive is not finite"
+ONLY_ITSELF = "no candidate but the query itself"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Block:
         passages: title, text and tokens beside each.
         unscored: queries with a positive that a teacher could not score.
         metadata: what the scores' file says of the teachers.
+        found_itself: queries that had themselves among their candidates.
     """
 
     query_ids: list[str]
@@ -49,6 +52,18 @@ class Block:
     passages: pa.Table
     unscored: frozenset[str]
     metadata: bytes
+    found_itself: frozenset[str] = frozenset()
+
+    def candidates(self, settings: LabelSettings) -> list[Candidate]:
+        """What each row of the scores is of."""
+        text_of = dict(zip(self.query_ids, self.queries, strict=True))
+        grades = pc.fill_null(self.scores["grade"], 0).to_pylist()
+        ids = (self.scores[name].to_pylist() for name in ("query_id", "doc_id"))
+        rows = zip(*ids, self._texts(), grades, strict=True)
+        return [
+            Candidate(query, text_of[query], doc, title, text, grade >= settings.min_grade)
+            for query, doc, (title, text), grade in rows
+        ]
 
     def scored(self, settings: LabelSettings) -> Scored:
         """As arrays; passages are sketched only where near-duplicates are looked for."""
@@ -161,8 +176,9 @@ class Block:
         return pa.Table.from_arrays(columns, schema=SET_ASIDE)
 
     def _reason(self, query_id: str, reason: str) -> str:
-        scoreless = reason in (NO_POSITIVE, NOTHING) and query_id in self.unscored
-        return UNSCORED_POSITIVE if scoreless else reason
+        if reason in (NO_POSITIVE, NOTHING) and query_id in self.unscored:
+            return UNSCORED_POSITIVE
+        return ONLY_ITSELF if reason == NOTHING and query_id in self.found_itself else reason
 
     def provenance(self, form: Format, settings: LabelSettings) -> bytes:
         """What every file's metadata says: teachers, format, loss, settings."""

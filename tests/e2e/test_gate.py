@@ -180,6 +180,18 @@ def test_poisoned_vectors(store: Store, said: Said, value: float, words: str) ->
     assert store.versions() == ["000001.json", "000002.json"]
 
 
+def test_a_part_without_a_finite_vector_is_refused(store: Store, said: Said) -> None:
+    """Even where the gate would let so few rows go; and nothing of it is found again."""
+    store.add(18)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransformerEncoder, "encode_ids", poison(float("nan")))
+        assert store.night() == 2
+    assert "gives no finite vector: those of all 18 passages of a part" in said()
+    assert store.versions() == ["000001.json"]
+    assert store.night() == 0
+    assert store.latest().live.documents == 218
+
+
 def test_a_few_bad_vectors_are_tried_again(store: Store) -> None:
     store.add(3)
     with pytest.MonkeyPatch.context() as patch:

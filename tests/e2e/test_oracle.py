@@ -85,6 +85,12 @@ class Case:
     spare: int
     block_queries: int
     slice_bytes: int
+    own_ids: bool = False
+    ignore_same_id: bool = False
+
+    def name(self, number: int) -> str:
+        """A query's id; with `own_ids` the first queries have ids that documents may have."""
+        return IDS[number] if self.own_ids and number < len(IDS) else f"q{number}"
 
 
 _text = st.lists(st.sampled_from(PLAIN), min_size=1, max_size=40)
@@ -114,6 +120,8 @@ _cases = st.builds(
     spare=st.integers(0, 30),
     block_queries=st.integers(1, 4),
     slice_bytes=st.integers(40, 2000),
+    own_ids=st.booleans(),
+    ignore_same_id=st.booleans(),
 )
 
 
@@ -185,12 +193,16 @@ def expected_rankings(case: Case, documents: Passages) -> list[dict[str, Any]]:
     return [
         row
         for number, query in enumerate(case.queries)
-        for row in _ranking(f"q{number}", query, case, documents)
+        for row in _ranking(case.name(number), query, case, documents)
     ]
 
 
 def _ranking(query_id: str, query: Words, case: Case, documents: Passages) -> list[dict[str, Any]]:
-    rows = [_best(query_id, query, doc_id, cut) for doc_id, cut in documents.items()]
+    rows = [
+        _best(query_id, query, doc_id, cut)
+        for doc_id, cut in documents.items()
+        if not (case.ignore_same_id and doc_id == query_id)
+    ]
     rows = _ordered(rows, "retrieval_score", "retrieval_rank")[: case.k]
     for row in rows[: case.depth if case.rerank != "off" else 0]:
         value = logit(query, documents[row["doc_id"]][row["passage"]], case.broken_logits)
@@ -209,6 +221,13 @@ def _best(query_id: str, query: Words, doc_id: str, passages: list[Words]) -> di
         "retrieval_score": scores[best],
         "rerank_score": None,
     }
+
+
+def all_broken(case: Case, documents: Passages) -> bool:
+    """Whether pairs are reranked, and none of them has a finite logit."""
+    rows = expected_rankings(case, documents) if case.rerank != "off" else []
+    reranked = [row for row in rows if row["retrieval_rank"] <= case.depth]
+    return bool(reranked) and all(row["rerank_score"] is None for row in reranked)
 
 
 def _ordered(rows: list[dict[str, Any]], score: str, rank: str) -> list[dict[str, Any]]:
@@ -315,7 +334,11 @@ def settings_of(case: Case, folders: dict[str, Path]) -> Settings:
         "encoder": {"model": str(folders["encoder"]), "dim": DIM, "stored": case.stored},
         "gate": {"max_rejected": 1},
         "index": {"kind": "exact", "shard_passages": case.part_size + longest + case.spare},
-        "search": {"k": case.k, "block_queries": case.block_queries},
+        "search": {
+            "k": case.k,
+            "block_queries": case.block_queries,
+            "ignore_same_id": case.ignore_same_id,
+        },
         "reranker": {
             "model": str(folders.get(case.rerank, "off")),
             "depth": case.depth,
@@ -331,8 +354,8 @@ def run_index(root: Path, rows: Sequence[Row], wanted: Settings) -> Published:
     return index(_context(root / "index", plan.run, wanted), plan)
 
 
-def run_rank(root: Path, queries: Sequence[Words], wanted: Settings) -> pa.Table:
-    rows = ({"_id": f"q{n}", "text": " ".join(words)} for n, words in enumerate(queries))
+def run_rank(root: Path, case: Case, wanted: Settings) -> pa.Table:
+    rows = ({"_id": case.name(n), "text": " ".join(w)} for n, w in enumerate(case.queries))
     path = write_lines(root / "queries.jsonl", rows)
     plan = plan_ranking(_workspace(root / "index"), path, None, wanted)
     rank(_context(root / "out", plan.run, wanted), plan)
@@ -363,8 +386,12 @@ def test_flows_give_what_brute_force_gives(
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         version = run_index(root, [SENTINEL, *case.rows], wanted).version
-        table = run_rank(root, case.queries, wanted)
         assert rejected_reasons(root) == reasons
+        if all_broken(case, documents):
+            with pytest.raises(InputError, match="gives no finite score"):
+                run_rank(root, case, wanted)
+            return
+        table = run_rank(root, case, wanted)
     assert version.changes["rows"] == len(case.rows) + 1
     assert version.live.documents == version.changes["added"] == len(documents)
     assert version.changes["rejected"] == reasons.total() == len(case.rows) + 1 - len(documents)
@@ -406,7 +433,7 @@ def test_the_layout_changes_no_byte(
         case = _plain(**dict(zip(names, layout, strict=True)))
         (tmp_path / str(n)).mkdir()
         run_index(tmp_path / str(n), case.rows, settings_of(case, folders))
-        found.append(run_rank(tmp_path / str(n), case.queries, settings_of(case, folders)))
+        found.append(run_rank(tmp_path / str(n), case, settings_of(case, folders)))
     assert found[0].equals(found[1])
     assert found[0].equals(found[2])
 
@@ -417,7 +444,7 @@ def test_k_beyond_the_corpus_returns_the_corpus(
     stubbed.broken = False
     case = _plain(k=1000)
     run_index(tmp_path, case.rows, settings_of(case, folders))
-    table = run_rank(tmp_path, case.queries, settings_of(case, folders))
+    table = run_rank(tmp_path, case, settings_of(case, folders))
     for query in ("q0", "q1"):
         mine = [row["doc_id"] for row in table.to_pylist() if row["query_id"] == query]
         assert sorted(mine) == sorted(IDS)
@@ -442,10 +469,25 @@ def test_a_corpus_without_one_good_row_is_refused(
     assert not (tmp_path / "index/manifests").exists()
 
 
-def test_a_query_whose_vector_is_broken_is_bad_input(
+def test_a_query_that_cannot_be_encoded_is_set_aside(
     stubbed: SimpleNamespace, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     case = _plain()
     run_index(tmp_path, case.rows, settings_of(case, folders))
-    with pytest.raises(InputError, match="not finite, the first is 'q1'"):
-        run_rank(tmp_path, [["wing"], [NAN]], settings_of(case, folders))
+    case = _plain(queries=[["wing"], [NAN], ["\u200b"], ["heat"]])
+    table = run_rank(tmp_path, case, settings_of(case, folders))
+    assert set(table["query_id"].to_pylist()) == {"q0", "q3"}
+    aside = pq.read_table(tmp_path / "out/rejected/queries.parquet").to_pylist()
+    assert [(row["doc_id"], row["reason"]) for row in aside] == [
+        ("q1", "not_finite"),
+        ("q2", "no_tokens"),
+    ]
+
+
+def test_queries_whose_every_vector_is_broken_are_refused(
+    stubbed: SimpleNamespace, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    case = _plain(queries=[[NAN], [NAN, "wing"]])
+    run_index(tmp_path, case.rows, settings_of(case, folders))
+    with pytest.raises(InputError, match="None of the 2 queries can be encoded: not_finite"):
+        run_rank(tmp_path, case, settings_of(case, folders))

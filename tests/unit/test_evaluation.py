@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.core.errors import InputError
-from pipelines.core.evaluation import Coverage, Judgement, coverage, evaluate
+from pipelines.core.evaluation import Coverage, Judgement, coverage, evaluate, same_ids, unmet
 from pipelines.core.schemas import RANKINGS
 
 # query, doc, rank, retrieval rank, rerank score
@@ -103,6 +103,26 @@ def test_coverage_counts_queries_not_rows() -> None:
     counts = coverage([table], judgements)
     assert counts == Coverage(judged=3, ranked=2, both=1)
     assert (counts.unjudged_queries, counts.unranked_queries) == (1, 2)
+
+
+def test_beirs_rule_passes_over_the_query_itself() -> None:
+    rows: list[Row] = [("a", "a", 2, 1, 0.0), ("a", "b", 1, 2, 1.0), ("b", "c", 1, 1, 0.0)]
+    table = rankings([*rows, ("b", "b", 2, 2, 0.0)])
+    judgements = [Judgement("a", "b", 1), Judgement("b", "a", 1)]
+    assert evaluate([table], judgements)["retrieved"]["MRR@10"] == 0.25
+    assert evaluate([table], judgements, ignore_same_id=True)["retrieved"]["MRR@10"] == 0.5
+    found = same_ids([table])
+    assert (found.queries, found.first) == (2, 1)
+    assert same_ids([RANKINGS.empty_table()]).queries == 0
+
+
+def test_ids_that_never_meet_are_told() -> None:
+    table = rankings([("q", "1", 1, 1, None)])
+    for judged, words in [("d1", "such as 'd1', the rankings such as '1'"), ("1", "")]:
+        judgements = [Judgement("q", judged, 1)]
+        assert words in unmet(evaluate([table], judgements), [table], judgements)
+    nothing = [Judgement("q", "1", 0)]
+    assert "no judgement is above 0" in unmet(evaluate([table], nothing), [table], nothing)
 
 
 documents = st.lists(st.text("abc", min_size=1, max_size=3), min_size=1, max_size=8, unique=True)

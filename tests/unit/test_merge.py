@@ -1,5 +1,6 @@
 """The hits of many shards become one ranking, in the memory of a few."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,12 @@ def shard_hits(number: int, documents: int = 1000) -> pa.Table:
     return fold_and_cut(pa.table(columns, schema=HITS), K)
 
 
-def unit(workspace: Workspace, shards: int) -> Unit:
+def unit(workspace: Workspace, shards: int, own: str = "q0", ignored: bool = False) -> Unit:
     refs = [workspace.write_table(f"{n}.parquet", shard_hits(n)).json() for n in range(shards)]
-    return Unit("merge", {"hits": refs, "queries": QUERIES, "k": K, "rerank_depth": 3})
+    names = [own, *(f"q{n}" for n in range(1, QUERIES))]
+    asked = workspace.write_table("queries.parquet", pa.table({"query_id": names}))
+    spec = {"hits": refs, "queries": asked.json(), "k": K - ignored, "rerank_depth": 3}
+    return Unit("merge", {**spec, "ignore_same_id": ignored})
 
 
 def test_shards_read_one_by_one_give_what_all_at_once_give(tmp_path: Path) -> None:
@@ -46,6 +50,27 @@ def test_shards_read_one_by_one_give_what_all_at_once_give(tmp_path: Path) -> No
         done = Merge(workspace)(unit(workspace, shards), {})
         found = workspace.read_table(done.outputs["hits"])
         assert found.equals(merge([shard_hits(n) for n in range(shards)], K))
+        assert sum(done.facts["pairs"].values()) == 3 * (QUERIES - 1)
+
+
+@pytest.mark.parametrize("rank", [1, 7, K, None])
+def test_a_document_with_the_querys_id_takes_no_place(tmp_path: Path, rank: int | None) -> None:
+    """K documents were fetched, and one fewer is asked for; here the first query is a document."""
+    workspace = Workspace(LocalStorage(str(tmp_path)))
+    every = merge([shard_hits(n) for n in range(3)], K)
+    own = every["doc_id"][rank - 1].as_py() if rank else "none"
+    for ignored in (False, True):
+        done = Merge(workspace)(unit(workspace, 3, own, ignored), {})
+        rows = [row for row in every.to_pylist() if row["query"] == 0]
+        found = workspace.read_table(done.outputs["hits"]).to_pylist()
+        counts = Counter(row["query"] for row in found)
+        assert set(counts.values()) == {K - ignored}
+        mine = [row["doc_id"] for row in found if row["query"] == 0]
+        left = [row["doc_id"] for row in rows if not (ignored and row["doc_id"] == own)]
+        assert mine == left[: K - ignored]
+        told = done.facts["same_id"]
+        assert (told["queries"], told["first"]) == (int(rank is not None), int(rank == 1))
+        assert len(told["places"]) == told["queries"]
         assert sum(done.facts["pairs"].values()) == 3 * (QUERIES - 1)
 
 

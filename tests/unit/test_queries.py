@@ -5,6 +5,7 @@ from pipelines.core.protocols import Entry
 from pipelines.core.schemas import QUERIES, REJECTED
 from pipelines.core.settings import CorpusSettings
 from pipelines.corpus.queries import QueryBatch, read_queries
+from pipelines.corpus.validate import Reason
 
 
 def read(**files: bytes) -> QueryBatch:
@@ -38,3 +39,18 @@ def test_no_queries() -> None:
     batch = read(a=b"")
     assert (batch.table.num_rows, batch.rejected.num_rows) == (0, 0)
     assert batch.table.schema == QUERIES
+
+
+def test_what_the_encoder_cannot_use_is_set_aside_where_it_lies() -> None:
+    batch = read(
+        a=b'{"_id": "z", "text": "one"}\n{"_id": "a", "text": " "}\n',
+        b=b'{"_id": "b", "text": "two"}\n{"_id": "c", "text": "three"}\n',
+    ).reject({2: Reason.NOT_FINITE, 0: Reason.NO_TOKENS})
+    assert batch.table["query_id"].to_pylist() == ["b"]
+    assert batch.places.to_pylist() == [{"source": "b.jsonl", "row": 0}]
+    assert [tuple(row.values()) for row in batch.rejected.to_pylist()] == [
+        ("a.jsonl", 28, "a", "encode", "empty_text"),
+        ("a.jsonl", 0, "z", "encode", "no_tokens"),
+        ("b.jsonl", 28, "c", "encode", "not_finite"),
+    ]
+    assert batch.rejected.schema == REJECTED

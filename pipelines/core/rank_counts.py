@@ -1,0 +1,44 @@
+"""What became of a batch's queries and of the pairs that were scored, as counts that add up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RankCounts:
+    """queries = ranked + without a hit + rejected, and pairs = scored + not finite.
+
+    Attributes:
+        queries: rows that were read.
+        ranked: queries with a ranking.
+        hitless: queries for which nothing was found.
+        rejected: reason → queries that were set aside.
+        pairs: what the reranker was given.
+        not_finite: pairs with a NaN or infinite score: their documents were not reranked.
+        truncated: pairs of which the reranker saw less than the whole.
+    """
+
+    queries: int
+    ranked: int
+    hitless: int
+    rejected: Mapping[str, int]
+    pairs: int
+    not_finite: int
+    truncated: int
+
+    @property
+    def reranked(self) -> int:
+        """Pairs that have a score."""
+        return self.pairs - self.not_finite
+
+    def lines(self) -> list[str]:
+        """Two equations; kinds of which there are none are left out."""
+        hitless = [f"{self.hitless:,} without a hit"] if self.hitless else []
+        aside = [f"{count:,} rejected ({why})" for why, count in sorted(self.rejected.items())]
+        queries = " + ".join([f"{self.ranked:,} ranked", *hitless, *aside])
+        lost = [f"{self.not_finite:,} without a finite score"] if self.not_finite else []
+        pairs = " + ".join([f"{self.reranked:,} reranked", *lost])
+        found = [f"  queries    {self.queries:,} = {queries}"]
+        if self.pairs:
+            found.append(f"  pairs      {self.pairs:,} = {pairs}; {self.truncated:,} truncated")
+        return found
