@@ -1,6 +1,5 @@
 """The rank flow: queries → encode → search → merge → rerank → collate → ranked Parquet."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -170,9 +169,6 @@ def _effort(published: Published, settings: Settings) -> Effort:
     audit: dict[str, Any] = dict(published.version.audit)
     if published.version.codec is None:
         return Effort(settings.search.k, 0, 0)
-    live = published.version.live
-    # Hits are passages and k counts documents, so as many more as a document has on average.
-    fewest = math.ceil(settings.search.k * live.passages / live.documents)
     nprobe = settings.search.nprobe or audit["nprobe"]
-    depth = max(settings.search.depth or audit["depth"], fewest)
+    depth = max(settings.search.depth or audit["depth"], settings.search.k)
     return Effort(settings.search.k, nprobe, depth)
