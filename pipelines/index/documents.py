@@ -39,8 +39,8 @@ class Reach:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """The candidates of Q queries in a shard.
+class ShardHits:
+    """What Q queries find in a shard: candidates, which are then refined.
 
     Attributes:
         positions: int32[m], those of query 0, best first by their codes, then those of query 1, …
@@ -55,10 +55,10 @@ class Found:
         """int32[m]: whose candidates they are."""
         return np.repeat(np.arange(len(self.ends) - 1, dtype=np.int32), np.diff(self.ends))
 
-    def of(self, begin: int, end: int) -> "Found":
+    def of(self, begin: int, end: int) -> "ShardHits":
         """Those of queries `begin` to `end`."""
         ends = self.ends[begin : end + 1]
-        return Found(self.positions[ends[0] : ends[-1]], ends - ends[0])
+        return ShardHits(self.positions[ends[0] : ends[-1]], ends - ends[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class DocumentSearch:
         self._shard, self._documents, self._live = shard, documents, live
         self._count = int(documents.max(initial=-1)) + 1
 
-    def find(self, queries: Float32, reach: Reach) -> Found:
+    def find(self, queries: Float32, reach: Reach) -> ShardHits:
         """The candidates of float32[Q, d]: of each query `reach.depth` documents, or all that its
         lists hold, and those are at least `reach.least`."""
         pieces: list[_Piece] = []
@@ -128,7 +128,7 @@ class DocumentSearch:
     def _width(self, wanted: int) -> int:
         return max(1, min(wanted, self._shard.size))
 
-    def places(self, found: Found) -> Int32:
+    def places(self, found: ShardHits) -> Int32:
         """int32[m]: the least depth at which each candidate would be among them."""
         out, seen = np.empty(len(found.positions), np.int32), np.full(self._count, -1, np.int32)
         _place(found.positions, found.ends, self._documents, seen, out)
@@ -145,7 +145,7 @@ def _round(asking: Sequence[Int64], nprobe: int, width: int) -> list[_Round]:
     return [_Round(both, nprobe, width)] if len(both) else []
 
 
-def _by_query(pieces: Sequence[_Piece]) -> Found:
+def _by_query(pieces: Sequence[_Piece]) -> ShardHits:
     """All pieces' candidates, in the order of their queries."""
     asking = np.concatenate([np.empty(0, np.int64), *(piece.asking for piece in pieces)])
     lengths = np.concatenate([np.empty(0, np.int32), *(piece.lengths for piece in pieces)])
@@ -154,7 +154,7 @@ def _by_query(pieces: Sequence[_Piece]) -> Found:
     starts = np.cumsum(lengths, dtype=np.int64) - lengths
     out = np.empty_like(positions)
     _move(positions, starts[order], lengths[order], out)
-    return Found(out, np.concatenate([[0], np.cumsum(lengths[order], dtype=np.int64)]))
+    return ShardHits(out, np.concatenate([[0], np.cumsum(lengths[order], dtype=np.int64)]))
 
 
 @compiled

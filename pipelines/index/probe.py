@@ -10,7 +10,7 @@ from pipelines.core.audit import NOWHERE, Grid, Probe
 from pipelines.core.protocols import Bool, Float32, Int32, Int64
 from pipelines.core.topk import pack, top_order
 from pipelines.index.blocks import PartBlock
-from pipelines.index.documents import DocumentSearch, Found, Reach
+from pipelines.index.documents import DocumentSearch, Reach, ShardHits
 from pipelines.index.pairs import candidates, check_queries, pair_scores
 
 #: Passages of a document that are followed, the best ones: a search that finds it by none of them
@@ -185,7 +185,7 @@ def probe(search: DocumentSearch, queries: Float32, near: Nearest, grid: Grid, l
     return Probe(near.scores, found, hits)
 
 
-def _looked_up(passages: Passages, met: Found, places: Int32) -> Int32:
+def _looked_up(passages: Passages, met: ShardHits, places: Int32) -> Int32:
     """int32[m]: the place of each passage in its query's search; past all where it is not there."""
     last = np.int32(np.iinfo(np.int32).max)
     wanted, there = pack(passages.queries, passages.positions), pack(met.queries, met.positions)

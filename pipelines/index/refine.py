@@ -13,7 +13,7 @@ from pipelines.core.protocols import Bool, Float32, Int32, Int64
 from pipelines.core.schemas import HITS
 from pipelines.core.topk import number_ids, top_order
 from pipelines.index.blocks import PartBlock
-from pipelines.index.documents import Found
+from pipelines.index.documents import ShardHits
 from pipelines.index.kernels import by_value
 from pipelines.index.pairs import check_queries, pair_scores
 
@@ -65,7 +65,7 @@ class Refined:
         rows: where the hits are.
     """
 
-    hits: Found
+    hits: ShardHits
     queries: Int32
     scores: Float32
     rows: Rows
@@ -94,7 +94,7 @@ class Refined:
 
 
 def refine(
-    queries: Float32, hits: Found, parts: Iterable[PartBlock], offsets: Sequence[int]
+    queries: Float32, hits: ShardHits, parts: Iterable[PartBlock], offsets: Sequence[int]
 ) -> Refined:
     """Score the hits of a shard, which takes about 20 bytes for each of them.
 

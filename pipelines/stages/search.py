@@ -35,7 +35,7 @@ from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
 
 if TYPE_CHECKING:
-    from pipelines.index.documents import Found
+    from pipelines.index.documents import ShardHits
 
 #: A shard's parts, as `shard_specs` names them.
 Parts = Sequence[dict[str, Any]]
@@ -109,7 +109,7 @@ class Probed:
             yield from self._refined(queries, found, bounds)
 
     def _refined(
-        self, queries: Float32, found: "Found", bounds: Sequence[int]
+        self, queries: Float32, found: "ShardHits", bounds: Sequence[int]
     ) -> Iterator[pa.Table]:
         from pipelines.index.refine import refine  # brings numba
 

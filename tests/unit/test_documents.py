@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipelines.core.audit import CostModel, Grid, followed, recall_curve
 from pipelines.index import documents as module
 from pipelines.index.blocks import PartBlock
-from pipelines.index.documents import DocumentSearch, Found, Reach
+from pipelines.index.documents import DocumentSearch, Reach, ShardHits
 from pipelines.index.exact import sweep_topk
 from pipelines.index.probe import nearest_documents, probe
 from pipelines.index.refine import refine
@@ -113,7 +113,7 @@ def plain_find(made: Collection, query: Any, reach: Reach) -> list[int]:
         nprobe *= 2
 
 
-def rows(found: Found) -> list[list[int]]:
+def rows(found: ShardHits) -> list[list[int]]:
     return [found.of(q, q + 1).positions.tolist() for q in range(len(found.ends) - 1)]
 
 
