@@ -23,8 +23,9 @@ PASSAGES_PER_DOCUMENT = 2
 FILLED = 0.8
 QUERY_TOKENS = 16
 
-#: What the audits of MedQuAD and Wikipedia chose, of one shard each.
-AUDITED_NPROBE, AUDITED_DEPTH = 64, 400
+#: What the audits of MedQuAD and Wikipedia chose, of one shard each: 400 passages, about so many
+#: documents.
+AUDITED_NPROBE, AUDITED_DEPTH = 64, 200
 
 FLOWS: tuple[Flow, ...] = ("index", "rank")
 GB, TERA, DAY = 1e9, 1e12, 86_400
@@ -102,6 +103,7 @@ def _work(job: ClusterJob, settings: Settings) -> Work:
         part_size=part_size,
         slice_bytes=settings.corpus.slice_bytes,
         audited=settings.audit.k,
+        audited_depth=settings.audit.max_depth,
         questions=settings.audit.queries,
         k=settings.search.k,
         nprobe=min(settings.search.nprobe or AUDITED_NPROBE, index.nlist),
@@ -121,10 +123,10 @@ def _reranker(settings: Settings, encoder: EncoderCard) -> Model | None:
 
 def _depth(passages: int, settings: Settings) -> int:
     """The neighbours of a query lie spread over the shards, so each must be searched less deeply;
-    but no audit looks below audit.k, and no search below the passages of search.k documents."""
+    but no audit looks below audit.k, and no search below search.k."""
     shards = math.ceil(passages / settings.index.shard_passages)
     audited = max(settings.audit.k, AUDITED_DEPTH // shards)
-    return max(settings.search.depth or audited, settings.search.k * PASSAGES_PER_DOCUMENT)
+    return max(settings.search.depth or audited, settings.search.k)
 
 
 def _table(job: ClusterJob, found: Forecast) -> Table:

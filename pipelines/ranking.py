@@ -1,6 +1,5 @@
 """The rank flow: queries → encode → search → merge → rerank → collate → ranked Parquet."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -230,9 +229,5 @@ def _effort(published: Published, settings: Settings) -> Effort:
     k = settings.search.k + settings.search.ignore_same_id
     if published.version.codec is None:
         return Effort(k, 0, 0)
-    live = published.version.live
-    # Hits are passages and k counts documents, so as many more as a document has on average.
-    fewest = math.ceil(k * live.passages / live.documents)
     nprobe = settings.search.nprobe or audit["nprobe"]
-    depth = max(settings.search.depth or audit["depth"], fewest)
-    return Effort(k, nprobe, depth)
+    return Effort(k, nprobe, max(settings.search.depth or audit["depth"], k))

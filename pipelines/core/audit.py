@@ -1,7 +1,8 @@
 """The audit's arithmetic: which search settings reach a recall, at what cost.
 
-Recall@k here compares with exact search over passages: the share of a query's k nearest passages
-that are among the candidates, since every candidate is then scored exactly.
+Recall@k here compares with exact search over documents: the share of a query's k nearest documents,
+each by its best passage, that are among the k that a search gives. A search scores every passage
+that it refines exactly, but may know a document by another passage than its best.
 """
 
 from collections.abc import Sequence
@@ -9,21 +10,38 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.core.protocols import Float32, Int32
+from pipelines.core.protocols import Bool, Float32, Int64
+
+#: The score of a document that is not found.
+NOWHERE = -np.inf
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The efforts that are tried: every nprobe with every depth, both ascending."""
+
+    nprobes: Sequence[int]
+    depths: Sequence[int]
+
+    @classmethod
+    def of(cls, nlist: int, k: int, max_depth: int) -> "Grid":
+        return cls(probe_grid(nlist), depth_grid(k, max_depth))
 
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """The exact nearest passages of Q queries, and where searches find them.
+    """The exact nearest documents of Q queries, and by what score searches find them.
 
     Attributes:
-        scores: float32[Q, k], descending; -inf where there are fewer than k.
-        ranks: int32[Q, k, G], the neighbour's rank (from 1) among its shard's candidates at each
-            of G values of nprobe; 0 where it is not among them.
+        scores: float32[Q, n], descending; -inf where there are fewer than n.
+        found: float32[Q, n, G, D], the exact score of the best of the document's passages that a
+            search refines, at each of G values of nprobe and D depths; -inf: of none.
+        hits: int64[G, D], passages refined for all queries.
     """
 
     scores: Float32
-    ranks: Int32
+    found: Float32
+    hits: Int64
 
 
 @dataclass(frozen=True)
@@ -50,15 +68,19 @@ class CostModel:
     """
 
     passages: int
-    shards: int
     nlist: int
     dim: int
 
-    def products(self, nprobe: int, depth: int) -> float:
+    def products(self, nprobe: int, hits: float) -> float:
         """Rows scanned × components + hits refined × what each takes."""
         scanned = self.passages * min(nprobe, self.nlist) / self.nlist
-        refined = min(depth * self.shards, scanned)
-        return scanned * self.dim + refined * REFINED_PRODUCTS
+        return scanned * self.dim + hits * REFINED_PRODUCTS
+
+
+def followed(k: int) -> int:
+    """How many of the nearest documents are followed, so that it is known which take the places of
+    those of the first k that a search does not find: twice as many."""
+    return 2 * k
 
 
 def probe_grid(nlist: int) -> list[int]:
@@ -70,50 +92,64 @@ def depth_grid(k: int, max_depth: int) -> list[int]:
     """The depths of refinement that the audit tries: k·1, k·2, k·4, …, and max_depth itself.
 
     Args:
-        k: hits that recall counts.
+        k: documents that recall counts.
         max_depth: at least k, as AuditSettings sees to.
     """
     doublings = (max_depth // k).bit_length()
     return [*(k << i for i in range(doublings) if k << i < max_depth), max_depth]
 
 
-def merge_probes(probes: Sequence[Probe], k: int) -> Probe:
-    """The k nearest over all shards; on ties the earlier shard wins, so the order matters.
+def merge_probes(one: Probe, other: Probe, n: int) -> Probe:
+    """The n nearest of both shards' documents; on ties the first shard's, so the order matters.
 
     Args:
-        probes: one a shard, at least one, for the same queries and values of nprobe.
-        k: neighbours kept.
+        one, other: for the same queries and efforts, of different documents.
+        n: documents kept.
     """
-    scores = np.concatenate([probe.scores for probe in probes], axis=1)
-    found = np.concatenate([probe.ranks for probe in probes], axis=1)
-    nearest = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    scores = np.concatenate([one.scores, other.scores], axis=1)
+    nearest = np.argsort(-scores, axis=1, kind="stable")[:, :n]
+    found = np.concatenate([one.found, other.found], axis=1)
     return Probe(
         np.take_along_axis(scores, nearest, axis=1),
-        np.take_along_axis(found, nearest[:, :, None], axis=1),
+        np.take_along_axis(found, nearest[:, :, None, None], axis=1),
+        one.hits + other.hits,
     )
 
 
-def recall_curve(
-    probe: Probe, nprobes: Sequence[int], depths: Sequence[int], costs: CostModel
-) -> list[AuditPoint]:
+def recall_curve(probe: Probe, k: int, grid: Grid, costs: CostModel) -> list[AuditPoint]:
     """One point for each nprobe and depth.
 
     Args:
-        probe: of all shards, merged.
-        nprobes: the G values that `probe.ranks` was measured at.
-        depths: hits of each shard that would be refined.
+        probe: of all shards, merged, of `followed(k)` documents.
+        k: documents that recall counts.
+        grid: the efforts that `probe` was measured at.
         costs: what a choice costs.
 
     Recall is 1 where there is nothing to find.
     """
-    ranks = probe.ranks[np.isfinite(probe.scores)]
+    wanted = np.isfinite(probe.scores[:, :k])
+    hits = probe.hits / max(1, len(wanted))
     points = []
-    for column, nprobe in enumerate(nprobes):
-        rank = ranks[:, column]
-        for depth in depths:
-            recall = float(np.mean((rank > 0) & (rank <= depth))) if len(rank) else 1.0
-            points.append(AuditPoint(nprobe, depth, recall, costs.products(nprobe, depth)))
+    for column, nprobe in enumerate(grid.nprobes):
+        for row, depth in enumerate(grid.depths):
+            given = _given(probe.scores, probe.found[:, :, column, row], k)[:, :k]
+            recall = float(given[wanted].mean()) if wanted.any() else 1.0
+            cost = costs.products(nprobe, float(hits[column, row]))
+            points.append(AuditPoint(nprobe, depth, recall, cost))
     return points
+
+
+def _given(scores: Float32, found: Float32, k: int) -> Bool:
+    """bool[Q, n]: which documents are surely among the k that a search gives.
+
+    A document that is not followed scores no more than the last of those that are, so what is found
+    by such a score or a higher one is behind none but what is followed. (-inf: there are no more.)
+    """
+    sure = (found > NOWHERE) & (found >= scores[:, -1:])
+    order = np.argsort(-found, axis=1, kind="stable")
+    place = np.argsort(order, axis=1)
+    result: Bool = sure & (place < k)
+    return result
 
 
 def choose(points: Sequence[AuditPoint], target: float) -> AuditPoint | None:

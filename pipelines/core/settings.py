@@ -139,10 +139,12 @@ class AuditSettings(Table):
     """[audit]: what an index must show before it is published."""
 
     target: float = Field(0.95, ge=0, le=1, description="Recall@k against exact search")
-    k: int = Field(100, ge=1, description="depth at which recall is audited")
+    k: int = Field(100, ge=1, description="documents that recall counts: Recall@k")
     queries: int = Field(256, ge=1, description="held-out passages used as queries")
     query_file: str | None = Field(None, description="real queries, instead of held-out passages")
-    max_depth: int = Field(2000, ge=1, description="deepest refinement that is considered")
+    max_depth: int = Field(
+        2000, ge=1, description="most documents refined, in a shard, that are considered"
+    )
 
     @model_validator(mode="after")
     def _deep_enough(self) -> Self:
@@ -150,7 +152,7 @@ class AuditSettings(Table):
         if self.max_depth < self.k:
             raise SettingsError(
                 f"audit.max_depth = {self.max_depth} is below audit.k = {self.k}.",
-                "A search must refine at least as many hits as recall counts.",
+                "A search must refine at least as many documents as recall counts.",
             )
         return self
 
@@ -208,7 +210,12 @@ class SearchSettings(Table):
 
     k: int = Field(100, ge=1, description="documents kept for each query")
     nprobe: int | None = Field(None, ge=1, description="lists probed; none: as audited")
-    depth: int | None = Field(None, ge=1, description="hits refined; none: as audited")
+    depth: int | None = Field(
+        None,
+        ge=1,
+        description="documents refined in each shard, by their nearest passages, k at least; none: "
+        "as audited",
+    )
     block_queries: int = Field(
         4096, ge=1, le=1 << 20, description="queries in one block of the batch"
     )

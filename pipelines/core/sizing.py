@@ -231,27 +231,41 @@ def estimate(
     return Sizes(vectors, codec, shards, shard, training, build=3 * shard)
 
 
-def queries_at_once(memory: int, k: int, depth: int, dim: int) -> int:
+def shares(k: int, documents: Sequence[int]) -> list[int]:
+    """Documents that each shard gives a query at least, so that all of them together give k.
+
+    Args:
+        k: documents wanted, at least 1.
+        documents: that each shard holds.
+
+    Returns:
+        For each shard its share of k, rounded up; all of its documents where there are no k.
+    """
+    wanted = min(k, sum(documents))
+    return [-(-wanted * held // max(1, sum(documents))) for held in documents]
+
+
+def queries_at_once(memory: int, k: int, hits: int, dim: int) -> int:
     """How many queries are searched at once, at least 1.
 
     A larger batch is searched in groups, and each group reads the shard's vectors anew.
 
     Args:
         memory: bytes for them, with all of their hits.
-        k, depth, dim: as of `query_bytes`.
+        k, hits, dim: as of `query_bytes`.
     """
-    return max(1, memory // query_bytes(k, depth, dim))
+    return max(1, memory // query_bytes(k, hits, dim))
 
 
-def query_bytes(k: int, depth: int, dim: int) -> int:
+def query_bytes(k: int, hits: int, dim: int) -> int:
     """Memory of a query that is searched for in a shard, with its hits.
 
     Args:
         k: documents kept for each query.
-        depth: hits refined for each query; 0: exact search.
+        hits: passages refined for each query; 0: exact search.
         dim: components of a vector.
     """
-    return 4 * dim + (depth * REFINED_BYTES if depth else k * EXACT_BYTES)
+    return 4 * dim + (hits * REFINED_BYTES if hits else k * EXACT_BYTES)
 
 
 def plan_shards(part_rows: Sequence[int], shard_passages: int) -> list[list[int]]:

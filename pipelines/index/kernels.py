@@ -139,11 +139,11 @@ def best_first(found: Int64, counts: Int32, out: Int64) -> None:
 
 
 @compiled
-def by_value(values: Int64, size: int) -> tuple[Int64, Int64]:
+def by_value(values: Int32 | Int64, size: int) -> tuple[Int64, Int64]:
     """Whole numbers in order, the earlier of equals first, by counting them.
 
     Args:
-        values: int64[n], from -1 to size - 1.
+        values: int32[n] or int64[n], from -1 to size - 1.
         size: room for counts; there is little of it beside the values.
 
     Returns:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipelines.core.errors import InputError
-from pipelines.core.protocols import Float32, Int64
+from pipelines.core.protocols import Float32, Int32, Int64
 from pipelines.index.blocks import PartBlock
 
 #: Pairs multiplied at once: their components stay in a core's cache.
@@ -21,7 +21,7 @@ _GROUPS_PER_RESULT = 8
 _UNIT = 2.0**-24
 
 
-def pair_scores(queries: Float32, query: Int64, vectors: Float32, rows: Int64) -> Float32:
+def pair_scores(queries: Float32, query: Int32 | Int64, vectors: Float32, rows: Int64) -> Float32:
     """Inner products float32[m] of the pairs (queries[query[i]], vectors[rows[i]]).
 
     Products are rounded to float32 and added up by numpy's pairwise summation, whose order
@@ -30,7 +30,7 @@ def pair_scores(queries: Float32, query: Int64, vectors: Float32, rows: Int64) -
 
     Args:
         queries: float32[Q, d].
-        query: int64[m].
+        query: int32[m] or int64[m].
         vectors: float32[n, d].
         rows: int64[m].
     """

@@ -1,123 +1,198 @@
-"""What the audit measures in one shard: exact neighbours, and where a search finds them."""
+"""What the audit measures in one shard: the nearest documents, and by which score a search at each
+effort finds them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from pipelines.core.audit import NOWHERE, Grid, Probe
 from pipelines.core.protocols import Bool, Float32, Int32, Int64
-from pipelines.core.topk import top_order
+from pipelines.core.topk import pack, top_order
 from pipelines.index.blocks import PartBlock
+from pipelines.index.documents import DocumentSearch, Reach, ShardHits
 from pipelines.index.pairs import candidates, check_queries, pair_scores
-from pipelines.index.shard import Shard
 
-T = TypeVar("T", bound=np.generic)
+#: Passages of a document that are followed, the best ones: a search that finds it by none of them
+#: counts as if it had not.
+_FOLLOWED = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Neighbours:
-    """The exact nearest passages of Q queries in one shard.
+class Passages:
+    """Passages of a shard, each near to a query: all of one length.
 
     Attributes:
-        positions: int64[Q, k], by descending score, then position; -1 where there are fewer.
-        scores: float32[Q, k]; -inf where there are fewer.
+        queries: int32[m].
+        documents: int32[m], numbered as they lie in the shard.
+        positions: int32[m].
+        scores: float32[m], exact.
     """
 
-    positions: Int64
+    queries: Int32
+    documents: Int32
+    positions: Int32
     scores: Float32
 
+    @classmethod
+    def none(cls) -> "Passages":
+        whole = np.empty(0, np.int32)
+        return cls(whole, whole, whole, np.empty(0, np.float32))
 
-def exact_neighbours(
+    def taken(self, which: Int64 | Bool) -> "Passages":
+        return Passages(
+            self.queries[which], self.documents[which], self.positions[which], self.scores[which]
+        )
+
+    def joined(self, others: Sequence["Passages"]) -> "Passages":
+        every = [self, *others]
+        return Passages(
+            np.concatenate([each.queries for each in every]),
+            np.concatenate([each.documents for each in every]),
+            np.concatenate([each.positions for each in every]),
+            np.concatenate([each.scores for each in every]),
+        )
+
+    def ordered(self, documents: int) -> "Passages":
+        """The best passage of each of a query's nearest documents, best first: so many of them."""
+        return self.taken(
+            top_order(self.queries, self.documents, self.positions, self.scores, documents)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """The exact nearest documents of Q queries in one shard.
+
+    Attributes:
+        scores: float32[Q, n], descending, of their best passages; -inf where there are fewer.
+        passages: of these documents, those that score no less than a query's last one; in the order
+            of queries.
+        places: int64[m], which of its query's documents each passage is of.
+    """
+
+    scores: Float32
+    passages: Passages
+    places: Int64
+
+
+def nearest_documents(
     queries: Float32,
     parts: Iterable[PartBlock],
     offsets: Sequence[int],
-    k: int,
-    exclude: Int64,
-) -> Neighbours:
-    """The k nearest passages of a shard, its parts loaded one at a time.
+    documents: Int32,
+    n: int,
+    own: Int32,
+) -> Nearest:
+    """The n nearest documents of a shard, its parts loaded one at a time.
 
     Args:
         queries: float32[Q, d].
         parts: the shard's parts in its order.
         offsets: the position of each part's first row.
-        k: neighbours for each query.
-        exclude: int64[Q], the query's own position in this shard, or -1: a held-out passage
-            must not find itself (other passages with the same vector count).
+        documents: int32[positions], the document of each row.
+        n: documents for each query.
+        own: int32[Q], the document in this shard that a query is a passage of, or -1: a stored
+            passage must find neither itself nor its neighbours in the text.
 
     Raises:
         InputError: a query vector is not finite.
     """
     check_queries(queries)
-    query, position, score = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
-    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    kept, best = Passages.none(), Passages.none()
+    floor = np.full(len(queries), -np.inf, np.float32)
     for part, offset in zip(parts, offsets, strict=True):
-        # One more than k, since the excluded row may be among them.
-        found = candidates(queries, part, np.arange(part.rows), k + 1, scores[:, -1])
-        owner, row = _joined(found)
-        others = row + offset != exclude[owner]
-        owner, row = owner[others], row[others]
-        query = np.concatenate([query, owner.astype(np.int32)])
-        position = np.concatenate([position, (row + offset).astype(np.int32)])
-        score = np.concatenate([score, pair_scores(queries, owner, part.vectors, row)])
-        kept = top_order(query, position, np.zeros_like(position), score, k)
-        query, position, score = query[kept], position[kept], score[kept]
-        scores = _square(query, score, scores.shape, -np.inf)
-    return Neighbours(_square(query, position.astype(np.int64), scores.shape, -1), scores)
+        # One more than n, since a query's own document may be among them.
+        scored = [
+            _scored(queries, query, part, row, documents[offset : offset + part.rows], offset)
+            for query, row in candidates(queries, part, part.starts, n + 1, floor)
+        ]
+        kept = kept.joined([each.taken(each.documents != own[each.queries]) for each in scored])
+        best = kept.ordered(n)
+        floor = _square(best, n, len(queries))[:, -1]
+        kept = _near(kept, best, floor)
+    return Nearest(_square(best, n, len(queries)), kept, _places(kept, best))
 
 
-def probe_ranks(
-    shard: Shard,
-    queries: Float32,
-    exact_positions: Int64,
-    grid: Sequence[int],
-    max_depth: int,
-    live: Bool | None = None,
-) -> Int32:
-    """Where a search finds the exact neighbours: int32[Q, k, len(grid)].
+def _scored(
+    queries: Float32, query: Int64, part: PartBlock, row: Int64, documents: Int32, offset: int
+) -> Passages:
+    """Pairs of a part with their scores; documents int32[rows] of the part."""
+    position = (row + offset).astype(np.int32)
+    score = pair_scores(queries, query, part.vectors, row)
+    return Passages(query.astype(np.int32), documents[row], position, score)
+
+
+def _near(kept: Passages, best: Passages, floor: Float32) -> Passages:
+    """Passages of the best documents that reach the floor, the best _FOLLOWED of each."""
+    owners = pack(best.queries, best.documents)
+    mine = np.isin(pack(kept.queries, kept.documents), owners)
+    near = kept.taken(mine & (kept.scores >= floor[kept.queries]))
+    document = pack(near.queries, near.documents)
+    near = near.taken(np.lexsort((near.positions, -near.scores, document)))
+    document = pack(near.queries, near.documents)
+    rank = np.arange(len(document)) - np.searchsorted(document, document)
+    return near.taken(rank < _FOLLOWED)
+
+
+def _square(best: Passages, n: int, queries: int) -> Float32:
+    """float32[Q, n] of one score a document."""
+    scores = np.full((queries, n), -np.inf, np.float32)
+    scores[best.queries, _ranks(best)] = best.scores
+    return scores
+
+
+def _places(passages: Passages, best: Passages) -> Int64:
+    """int64[m]: the rank, from 0, of each passage's document among its query's best."""
+    owners = pack(best.queries, best.documents)
+    order = np.argsort(owners)
+    found = np.searchsorted(owners, pack(passages.queries, passages.documents), sorter=order)
+    return _ranks(best)[order[found]]
+
+
+def _ranks(best: Passages) -> Int64:
+    """int64[m]: places from 0 in what is in the order of queries."""
+    return np.arange(len(best.queries)) - np.searchsorted(best.queries, best.queries)
+
+
+def probe(search: DocumentSearch, queries: Float32, near: Nearest, grid: Grid, least: int) -> Probe:
+    """By which score a search at each effort finds the nearest documents.
+
+    A stored passage finds its own document too, which takes a document's place in its search: the
+    audit errs to the safe side.
 
     Args:
-        shard: the shard.
+        search: of the shard.
         queries: float32[Q, d].
-        exact_positions: int64[Q, k] in this shard; -1 is none, and never found.
-        grid: values of nprobe.
-        max_depth: candidates of each search.
-        live: bool[positions] that may be found; None: all.
-
-    Returns:
-        Ranks from 1 among the candidates, 0 where a neighbour is not among them. A held-out
-        passage takes a rank too in its own search, so its neighbours' ranks may be one too high:
-        the audit errs to the safe side.
+        near: their nearest documents.
+        grid: the efforts.
+        least: documents that each query is given, whatever the effort.
     """
-    depth = max(1, min(max_depth, shard.size))
-    ranks = [_find(exact_positions, shard.search(queries, nprobe, depth, live)) for nprobe in grid]
-    return np.stack(ranks, axis=2)
+    depths = np.array(grid.depths)
+    shape = (*near.scores.shape, len(grid.nprobes), len(depths))
+    found = np.full(shape, NOWHERE, np.float32)
+    hits = np.zeros(shape[2:], np.int64)
+    for column, nprobe in enumerate(grid.nprobes):
+        met = search.find(queries, Reach(nprobe, grid.depths[-1], least))
+        places = search.places(met)
+        hits[column] = np.searchsorted(np.sort(places), depths, side="right")
+        from_depth = _looked_up(near.passages, met, places)
+        for row, depth in enumerate(depths):
+            there = from_depth <= depth
+            mine = near.passages.taken(there)
+            at = (mine.queries, near.places[there])
+            np.maximum.at(found[:, :, column, row], at, mine.scores)
+    return Probe(near.scores, found, hits)
 
 
-def _find(wanted: Int64, found: Int64) -> Int32:
-    """int32[Q, k]: the column (from 1) of found[q] that holds wanted[q, i], or 0."""
-    width = max(wanted.max(initial=0), found.max(initial=0)) + 2
-    base = np.arange(len(found))[:, None] * width + 1
-    keys = (base + found).ravel()  # found[q] = -1 gives a key that no wanted position has
-    order = np.argsort(keys, kind="stable")
-    place = np.searchsorted(keys, (base + wanted).ravel(), sorter=order)
-    place = order[np.minimum(place, len(order) - 1)] if len(order) else place
-    hit = (keys[place] == (base + wanted).ravel()) & (wanted.ravel() >= 0)
-    return np.where(hit, place % found.shape[1] + 1, 0).astype(np.int32).reshape(wanted.shape)
-
-
-def _joined(pairs: Iterable[tuple[Int64, Int64]]) -> tuple[Int64, Int64]:
-    """Both columns of all blocks of pairs."""
-    blocks = [(np.empty(0, np.int64), np.empty(0, np.int64)), *pairs]
-    query, row = (np.concatenate(column) for column in zip(*blocks, strict=True))
-    return query, row
-
-
-def _square(
-    query: Int32, values: npt.NDArray[T], shape: tuple[int, ...], fill: float
-) -> npt.NDArray[T]:
-    """Values sorted by query as one row a query, the rest filled up."""
-    result = np.full(shape, fill, dtype=values.dtype)
-    result[query, np.arange(len(query)) - np.searchsorted(query, query)] = values
-    return result
+def _looked_up(passages: Passages, met: ShardHits, places: Int32) -> Int32:
+    """int32[m]: the place of each passage in its query's search; past all where it is not there."""
+    last = np.int32(np.iinfo(np.int32).max)
+    wanted, there = pack(passages.queries, passages.positions), pack(met.queries, met.positions)
+    order = np.argsort(there, kind="stable")
+    at = np.searchsorted(there, wanted, sorter=order)
+    inside = at < len(order)
+    at = order[at[inside]]
+    found = np.full(len(wanted), last, np.int32)
+    found[inside] = np.where(there[at] == wanted[inside], places[at], last)
+    return found

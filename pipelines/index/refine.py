@@ -13,6 +13,7 @@ from pipelines.core.protocols import Bool, Float32, Int32, Int64
 from pipelines.core.schemas import HITS
 from pipelines.core.topk import number_ids, top_order
 from pipelines.index.blocks import PartBlock
+from pipelines.index.documents import ShardHits
 from pipelines.index.kernels import by_value
 from pipelines.index.pairs import check_queries, pair_scores
 
@@ -31,8 +32,8 @@ class Rows:
         documents: int32[n], the place of each row's document in `ids`.
         ids: distinct ids, in the order of their bytes.
         passages: int32[n]; likewise `parts` and `rows`, as in HITS.
-        places: int32[positions + 1], the place here of the row at each position of the shard; -1
-            where there is none, and in the end, where position -1 looks it up.
+        places: int32[positions], the place here of the row at each position of the shard; -1
+            where there is none.
     """
 
     documents: Int32
@@ -48,7 +49,7 @@ class Rows:
         table = pa.concat_tables([_ROWS.empty_table(), *tables])
         documents, ids = number_ids(table["doc_id"])
         passages, parts, rows = (table[name].to_numpy() for name in _ROWS.names[1:])
-        where = np.concatenate([*hit, [False]])
+        where = np.concatenate([np.empty(0, np.bool_), *hit])
         places = np.where(where, np.cumsum(where) - 1, -1).astype(np.int32)
         return cls(documents, ids, passages, parts, rows, places)
 
@@ -58,12 +59,14 @@ class Refined:
     """The hits of a shard with their exact scores.
 
     Attributes:
-        positions: int64[Q, depth] in the shard; -1 is no hit.
-        scores: float32[Q, depth]; 0 of what is no hit, or not live.
+        hits: the m of them.
+        queries: int32[m], whose they are.
+        scores: float32[m]; 0 of what is not live.
         rows: where the hits are.
     """
 
-    positions: Int64
+    hits: ShardHits
+    queries: Int32
     scores: Float32
     rows: Rows
 
@@ -72,11 +75,11 @@ class Refined:
 
         They are counted from `begin`; rows that are not live are left out.
         """
-        rows, block = self.rows, slice(begin, end)
-        places = rows.places[self.positions[block]]
-        owner, column = np.nonzero(places >= 0)
-        place, score = places[owner, column], self.scores[block][owner, column]
-        query: Int32 = owner.astype(np.int32)
+        rows, block = self.rows, slice(self.hits.ends[begin], self.hits.ends[end])
+        place = rows.places[self.hits.positions[block]]
+        live = place >= 0
+        place, score = place[live], self.scores[block][live]
+        query = self.queries[block][live] - np.int32(begin)
         kept = top_order(query, rows.documents[place], rows.passages[place], score, k)
         place = place[kept]
         columns = [
@@ -91,13 +94,13 @@ class Refined:
 
 
 def refine(
-    queries: Float32, positions: Int64, parts: Iterable[PartBlock], offsets: Sequence[int]
+    queries: Float32, hits: ShardHits, parts: Iterable[PartBlock], offsets: Sequence[int]
 ) -> Refined:
     """Score the hits of a shard, which takes about 20 bytes for each of them.
 
     Args:
         queries: float32[Q, d].
-        positions: int64[Q, depth] in the shard, as `Shard.search` gives them; -1 is no hit.
+        hits: what was found for them in the shard.
         parts: the shard's parts in its order, loaded one at a time.
         offsets: the position of each part's first row.
 
@@ -105,20 +108,20 @@ def refine(
         InputError: a query vector is not finite.
     """
     check_queries(queries)
-    flat = positions.ravel()
-    order, ends = by_value(flat, int(flat.max(initial=-1)) + 1)
-    scores, tables, hit = np.zeros(len(flat), np.float32), [], []
+    positions, query = hits.positions, hits.queries
+    order, ends = by_value(positions, int(positions.max(initial=-1)) + 1)
+    scores, tables, hit = np.zeros(len(positions), np.float32), [], []
     for part, offset in zip(parts, offsets, strict=True):
         begin, end = ends[np.minimum([offset, offset + part.rows], len(ends) - 1)]
         seen = np.zeros(part.rows, np.bool_)
         for mine in _pieces(order[begin:end]):
-            row = flat[mine] - offset
+            row = positions[mine].astype(np.int64) - offset
             mine, row = mine[part.live[row]], row[part.live[row]]
-            scores[mine] = pair_scores(queries, mine // positions.shape[1], part.vectors, row)
+            scores[mine] = pair_scores(queries, query[mine], part.vectors, row)
             seen[row] = True
         tables.append(_described(part, np.flatnonzero(seen)))
         hit.append(seen)
-    return Refined(positions, scores.reshape(positions.shape), Rows.of(tables, hit))
+    return Refined(hits, query, scores, Rows.of(tables, hit))
 
 
 def _pieces(hits: Int64) -> Iterator[Int64]:

@@ -33,7 +33,7 @@ class AuditCurve:
     """The audit's Recall@k against exact search.
 
     Attributes:
-        k: depth at which recall was measured.
+        k: documents that recall counts.
         target: recall in [0, 1] that the index had to reach.
         points: one a setting that was tried; empty for an exact index.
         chosen: (nprobe, depth) that queries use; none where no point reached the target, and

@@ -45,7 +45,7 @@ def _tuned(curve: AuditCurve) -> str:
     point = chosen[0]
     dearest = max(p.cost for p in curve.points)
     return (
-        f"Queries search with {_setting(point)}: of the {curve.k} passages that exact search finds"
+        f"Queries search with {_setting(point)}: of the {curve.k} documents that exact search finds"
         f" first, this finds {100 * point.recall:.1f} % (target {100 * curve.target:g} %). Each"
         f" query costs {formats.share(point.cost, dearest)} of what the dearest setting tried"
         " costs."

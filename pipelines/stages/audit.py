@@ -1,33 +1,41 @@
 """audit: how much of exact search the index finds, and at which effort it finds enough.
 
-One sweep over the shards measures all efforts at once: for each exact neighbour of a question,
-its rank among the candidates at every nprobe. From these the curve is arithmetic.
+One sweep over the shards measures all efforts at once: for each of the documents nearest to a
+question, the score by which a search finds it, through what searches with (`DocumentSearch`). From
+these the curve is arithmetic.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.core import audit as arithmetic
-from pipelines.core.audit import AuditPoint, CostModel, Probe
-from pipelines.core.columns import matrix
-from pipelines.core.protocols import Int64
+from pipelines.core.audit import (
+    AuditPoint,
+    CostModel,
+    Grid,
+    Probe,
+    choose,
+    followed,
+    merge_probes,
+    recall_curve,
+)
+from pipelines.core.columns import matrix, vector_column
+from pipelines.core.protocols import Int32
 from pipelines.core.settings import AuditSettings
 from pipelines.core.sizing import CodecPlan
-from pipelines.core.units import FileRef, Unit
+from pipelines.core.units import Done, FileRef, Unit
 from pipelines.core.version import Part, Shard
 from pipelines.corpus.queries import read_queries
 from pipelines.models.card import EncoderCard
-from pipelines.models.products import int8_product
-from pipelines.models.threads import use_threads as use_torch_threads
-from pipelines.stages.blocks import live_positions, load_blocks, offsets, part_spec
+from pipelines.stages.blocks import load_blocks, offsets
 from pipelines.stages.encode import encode, write_blocks
 from pipelines.stages.runner import Context, run_stage
 from pipelines.stages.sample import Draw, sample
+from pipelines.stages.shards import document_numbers, open_shard, shard_specs
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
 from pipelines.storage import Sources
@@ -55,10 +63,8 @@ def audit(context: Context, index: Index) -> dict[str, Any]:
     questions = _questions(context, index)
     units = plan_audit(index, questions, settings)
     dones = run_stage(context, "audit", units, [Step(partial(Audit, context.workspace))])
-    tables = [context.workspace.read_table(done.outputs["probe"]) for done in dones]
-    probe = arithmetic.merge_probes([_to_probe(table, settings.k) for table in tables], settings.k)
-    points = _curve(probe, index, settings)
-    best = arithmetic.choose(points, settings.target) or max(points, key=lambda p: p.recall)
+    points = _curve(_merged(context.workspace, dones, index, settings), index, settings)
+    best = choose(points, settings.target) or max(points, key=lambda p: p.recall)
     chosen = {"recall": best.recall, "nprobe": best.nprobe, "depth": best.depth}
     asked = sum(ref.rows for ref in questions)
     return head | chosen | {"points": [asdict(p) for p in points], "questions": asked}
@@ -82,86 +88,81 @@ def plan_audit(index: Index, questions: Sequence[FileRef], settings: AuditSettin
     """One unit a shard; it is named from the shard, the questions and what is measured."""
     common = {
         "questions": [ref.json() for ref in questions],
-        "k": settings.k,
-        "max_depth": settings.max_depth,
-        "nlist": index.plan.nlist,
+        "documents": followed(settings.k),
+        "grid": asdict(_grid(index, settings)),
     }
-    return [
-        Unit(
-            "audit",
-            {
-                "shard": shard.file.json() if shard.file else None,
-                "parts": [part_spec(n, index.parts[n]) for n in shard.parts],
-                **common,
-            },
-        )
-        for shard in index.shards
-    ]
+    shards = shard_specs(index.parts, index.shards, settings.k)
+    return [Unit("audit", {**shard, **common}) for shard in shards]
 
 
 @dataclass(frozen=True)
 class Audit:
-    """A shard → the questions' exact neighbours in it, and their ranks among its candidates."""
+    """A shard → the documents nearest to the questions in it, and by what scores it gives them."""
 
     workspace: Workspace
 
     def __call__(self, unit: Unit, tables: Tables) -> Result:
-        # These bring faiss and numba.
-        from pipelines.index.probe import exact_neighbours, probe_ranks
-        from pipelines.index.shard import Shard as LoadedShard
-        from pipelines.index.shard import use_threads as use_faiss_threads
+        from pipelines.index.probe import nearest_documents, probe  # brings faiss and numba
 
-        use_faiss_threads(1)
-        use_torch_threads(1)
-        spec, read = unit.spec, self.workspace.read_table
+        spec, parts, read = unit.spec, unit.spec["parts"], self.workspace.read_table
         asked = pa.concat_tables([read(FileRef.parse(ref)) for ref in spec["questions"]])
-        queries = matrix(asked["vector"])
-        starts = offsets(spec["parts"])
-        blocks = load_blocks(self.workspace, spec["parts"])
-        itself = _own_positions(asked, spec["parts"], starts)
-        near = exact_neighbours(queries, blocks, starts, spec["k"], itself)
-        shard = LoadedShard.load(
-            self.workspace.storage.read_checked(FileRef.parse(spec["shard"])), int8_product
-        )
-        grid = arithmetic.probe_grid(spec["nlist"])
-        live = live_positions(self.workspace, spec["parts"])
-        ranks = probe_ranks(shard, queries, near.positions, grid, spec["max_depth"], live)
-        probe = _from_probe(Probe(near.scores, ranks))
-        ref = self.workspace.write_scratch(unit, "probe.parquet", probe)
-        return Result({"probe": ref}, {"rows": len(queries)}, {})
+        queries, starts = matrix(asked["vector"]), offsets(parts)
+        numbers = document_numbers(self.workspace, parts)
+        own = _own_documents(asked, parts, starts, numbers)
+        blocks = load_blocks(self.workspace, parts)
+        near = nearest_documents(queries, blocks, starts, numbers, spec["documents"], own)
+        search = open_shard(self.workspace, spec, numbers)
+        found = probe(search, queries, near, Grid(**spec["grid"]), spec["least"])
+        ref = self.workspace.write_scratch(unit, "probe.parquet", _from_probe(found))
+        return Result({"probe": ref}, {"rows": len(queries)}, {"hits": found.hits.tolist()})
 
 
-def _own_positions(asked: pa.Table, parts: list[dict[str, Any]], starts: list[int]) -> Int64:
-    """int64[Q]: each question's own position in this shard; -1 where it lies elsewhere."""
-    own = np.full(asked.num_rows, -1, dtype=np.int64)
+def _own_documents(
+    asked: pa.Table, parts: list[dict[str, Any]], starts: list[int], numbers: Int32
+) -> Int32:
+    """int32[Q]: the document of this shard that each question is of; -1 where it lies elsewhere."""
+    own = np.full(asked.num_rows, -1, dtype=np.int32)
     if "part" not in asked.column_names:
         return own
     part, row = asked["part"].to_numpy(), asked["row"].to_numpy()
     for spec, start in zip(parts, starts, strict=True):
         mine = part == spec["ordinal"]
-        own[mine] = row[mine] + start
+        own[mine] = numbers[row[mine] + start]
     return own
 
 
 def _from_probe(probe: Probe) -> pa.Table:
-    """One row a neighbour: its score, and its ranks over the grid."""
-    ranks = pa.FixedSizeListArray.from_arrays(probe.ranks.ravel(), probe.ranks.shape[2])
-    return pa.table({"score": probe.scores.ravel(), "ranks": ranks})
+    """One row a document: its score, and those by which it is found over the grid."""
+    found = probe.found.reshape(probe.scores.size, -1)
+    return pa.table({"score": probe.scores.ravel(), "found": vector_column(found)})
 
 
-def _to_probe(table: pa.Table, k: int) -> Probe:
-    scores = table["score"].to_numpy().reshape(-1, k)
-    ranks = table["ranks"].combine_chunks()
-    shape = (*scores.shape, ranks.type.list_size)
-    return Probe(scores, ranks.flatten().to_numpy().astype(np.int32).reshape(shape))
+def _to_probe(table: pa.Table, documents: int, hits: Sequence[Sequence[int]]) -> Probe:
+    refined = np.array(hits, np.int64)
+    scores = table["score"].to_numpy().reshape(-1, documents)
+    return Probe(scores, matrix(table["found"]).reshape(*scores.shape, *refined.shape), refined)
+
+
+def _merged(
+    workspace: Workspace, dones: Sequence[Done], index: Index, settings: AuditSettings
+) -> Probe:
+    """Of all shards, one after another, so that memory does not grow with them."""
+    documents = followed(settings.k)
+    probes = (
+        _to_probe(workspace.read_table(done.outputs["probe"]), documents, done.facts["hits"])
+        for done in dones
+    )
+    return reduce(lambda one, other: merge_probes(one, other, documents), probes)
+
+
+def _grid(index: Index, settings: AuditSettings) -> Grid:
+    return Grid.of(index.plan.nlist, settings.k, settings.max_depth)
 
 
 def _curve(probe: Probe, index: Index, settings: AuditSettings) -> list[AuditPoint]:
     costs = CostModel(
         passages=sum(part.live.passages for part in index.parts),
-        shards=len(index.shards),
         nlist=index.plan.nlist,
         dim=index.card.dim,
     )
-    depths = arithmetic.depth_grid(settings.k, settings.max_depth)
-    return arithmetic.recall_curve(probe, arithmetic.probe_grid(index.plan.nlist), depths, costs)
+    return recall_curve(probe, settings.k, _grid(index, settings), costs)

@@ -2,40 +2,49 @@
 
 The queries go to the documents: an actor opens a shard, probes it for as many blocks of queries as
 `search.memory_mb` allows, at least one, and then reads the vectors of the shard's parts one part at
-a time to score the hits exactly. How the blocks are grouped changes no hit.
+a time to score the hits exactly. How the blocks are grouped changes no hit. Each shard gives its
+share of k documents, so that a query has k whatever the documents' lengths are.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.core.columns import matrix
 from pipelines.core.protocols import Float32
-from pipelines.core.sizing import fill, queries_at_once
+from pipelines.core.sizing import REFINED_BYTES, fill, queries_at_once
 from pipelines.core.topk import split
 from pipelines.core.units import Done, FileRef, Unit
 from pipelines.core.version import Version
 from pipelines.index.exact import sweep_topk
-from pipelines.models.products import int8_product
-from pipelines.models.threads import use_threads as use_torch_threads
-from pipelines.stages.blocks import live_positions, load_blocks, offsets, part_spec
+from pipelines.stages.blocks import load_blocks, offsets
 from pipelines.stages.encode import QueryBlock
 from pipelines.stages.runner import Context, run_stage
+from pipelines.stages.shards import (
+    document_numbers,
+    open_shard,
+    passages_a_document,
+    shard_specs,
+)
 from pipelines.stages.sweep import Step, Tables
 from pipelines.stages.workspace import Result, Workspace
 
-#: A shard's parts, as `part_spec` names them.
+if TYPE_CHECKING:
+    from pipelines.index.documents import ShardHits
+
+#: A shard's parts, as `shard_specs` names them.
 Parts = Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard to look: documents kept, lists probed, hits refined (both 0: exact search)."""
+    """How hard to look: documents kept; lists probed and documents refined in each shard (both 0:
+    exact search)."""
 
     k: int
     nprobe: int
@@ -57,17 +66,8 @@ def search(
 def plan_search(version: Version, blocks: Sequence[QueryBlock], how: Effort) -> list[Unit]:
     """One unit a shard; it is named from the shard, the query vectors and the effort."""
     common = {"queries": [block.vectors.json() for block in blocks], "how": asdict(how)}
-    return [
-        Unit(
-            "search",
-            {
-                "shard": shard.file.json() if shard.file else None,
-                "parts": [part_spec(n, version.parts[n]) for n in shard.parts],
-                **common,
-            },
-        )
-        for shard in version.shards
-    ]
+    shards = shard_specs(version.parts, version.shards, how.k)
+    return [Unit("search", {**shard, **common}) for shard in shards]
 
 
 class Opened(Protocol):
@@ -93,22 +93,31 @@ class Exact:
 class Probed:
     """A shard in memory: it is probed, and what is found is refined (protocol: Opened)."""
 
-    def __init__(self, index: Workspace, parts: Parts, how: Effort, shard: FileRef) -> None:
-        from pipelines.index.shard import Shard, use_threads  # brings faiss and numba
+    def __init__(self, index: Workspace, spec: Mapping[str, Any], how: Effort, memory: int) -> None:
+        from pipelines.index.documents import Reach  # brings faiss and numba
 
-        use_threads(1)
-        use_torch_threads(1)
-        self._index, self._parts, self._how = index, parts, how
-        self._shard = Shard.load(index.storage.read_checked(shard), int8_product)
-        self._live = live_positions(index, parts)
+        self._index, self._parts, self._k = index, spec["parts"], how.k
+        self._memory, self._reach = memory, Reach(how.nprobe, how.depth, spec["least"])
+        self._search = open_shard(index, spec, document_numbers(index, self._parts))
 
     def hits(self, queries: Float32, starts: Sequence[int]) -> Iterator[pa.Table]:
+        """Those of as many runs are refined at once as memory has room for: at least one's."""
+        found = self._search.find(queries, self._reach)
+        most = max(0, self._memory - queries.nbytes) // REFINED_BYTES
+        for run in fill(np.diff(found.ends[starts]).tolist(), most):
+            bounds = [starts[run[0]], *(starts[n + 1] for n in run)]
+            yield from self._refined(queries, found, bounds)
+
+    def _refined(
+        self, queries: Float32, found: "ShardHits", bounds: Sequence[int]
+    ) -> Iterator[pa.Table]:
         from pipelines.index.refine import refine  # brings numba
 
-        how, blocks = self._how, load_blocks(self._index, self._parts)
-        positions = self._shard.search(queries, how.nprobe, how.depth, self._live)
-        found = refine(queries, positions, blocks, offsets(self._parts))
-        return (found.best(begin, end, how.k) for begin, end in pairwise(starts))
+        first, last = bounds[0], bounds[-1]
+        blocks, hits = load_blocks(self._index, self._parts), found.of(first, last)
+        refined = refine(queries[first:last], hits, blocks, offsets(self._parts))
+        for begin, end in pairwise(bounds):
+            yield refined.best(begin - first, end - first, self._k)
 
 
 @dataclass(frozen=True)
@@ -140,7 +149,8 @@ class Search:
         rows = [ref.rows for ref in self._batch.files]
         shard = self._open(unit.spec, how)
         outputs: dict[str, FileRef] = {}
-        some = queries_at_once(self._batch.memory, how.k, how.depth, self._batch.dim)
+        refined = how.depth * passages_a_document(unit.spec["parts"])
+        some = queries_at_once(self._batch.memory, how.k, refined, self._batch.dim)
         for group in fill(rows, some):
             outputs |= self._search(unit, shard, group)
         hits = sum(ref.rows for ref in outputs.values())
@@ -149,7 +159,7 @@ class Search:
     def _open(self, spec: Mapping[str, Any], how: Effort) -> Opened:
         if spec["shard"] is None:
             return Exact(self._index, spec["parts"], how)
-        return Probed(self._index, spec["parts"], how, FileRef.parse(spec["shard"]))
+        return Probed(self._index, spec, how, self._batch.memory)
 
     def _search(self, unit: Unit, shard: Opened, group: Sequence[int]) -> dict[str, FileRef]:
         """The files of the blocks of one group, whose hits are in memory together."""

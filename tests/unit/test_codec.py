@@ -5,19 +5,16 @@ import faiss
 import numpy as np
 import pytest
 
-from pipelines.core.audit import CostModel, Probe, choose, depth_grid, probe_grid, recall_curve
 from pipelines.core.errors import InputError, SettingsError
 from pipelines.core.settings import IndexSettings
 from pipelines.core.sizing import CodecPlan, estimate, plan_codec
 from pipelines.index.codec import _rotation, code_error, train_codec
-from pipelines.index.probe import probe_ranks
 from pipelines.index.shard import Shard, build_shard, use_threads
 from pipelines.models.products import int8_product
 
 DIM, ROWS = 16, 3000
 SCALAR = CodecPlan("ivfsq8", nlist=16, pq_m=16, pq_bits=8, opq=False, train_rows=ROWS, seed=3)
 PLAN = CodecPlan("ivfpq", nlist=16, pq_m=8, pq_bits=4, opq=True, train_rows=ROWS, seed=3)
-NONE = np.full(20, -1)
 
 
 def clustered(rows: Any) -> Any:
@@ -123,7 +120,6 @@ def test_a_codec_is_an_empty_shard(codec: bytes) -> None:
     shard = Shard.load(build_shard(codec, [], "cpu"), int8_product)
     assert (shard.size, shard.nlist) == (0, 16)
     assert (shard.search(VECTORS[:3], 4, 5) == -1).all()
-    assert (probe_ranks(shard, VECTORS[:3], NONE[:3, None], [1, 16], 50) == 0).all()
 
 
 @pytest.mark.parametrize("plan", [PLAN, replace(PLAN, opq=False), SCALAR])
@@ -143,33 +139,3 @@ def test_too_few_candidates_are_padded(shard_bytes: bytes) -> None:
     found = Shard.load(shard_bytes, int8_product).search(VECTORS[:5], 1, ROWS)
     assert (found[:, 0] >= 0).all()
     assert (found[:, -1] == -1).all()
-
-
-def test_probed_ranks_are_places_in_the_search(shard_bytes: bytes) -> None:
-    shard = Shard.load(shard_bytes, int8_product)
-    wanted = np.argsort(-(VECTORS[:20] @ VECTORS.T), axis=1)[:, :6] * 2
-    wanted[3, 4:] = -1
-    ranks = probe_ranks(shard, VECTORS[:20], wanted, [1, 4, 16], 100)
-    assert ranks.shape == (20, 6, 3)
-    for column, nprobe in enumerate([1, 4, 16]):
-        found = shard.search(VECTORS[:20], nprobe, 100).tolist()
-        for query in range(20):
-            for i, position in enumerate(wanted[query].tolist()):
-                there = position >= 0 and position in found[query]
-                place = found[query].index(position) + 1 if there else 0
-                assert ranks[query, i, column] == place
-
-
-def test_the_audit_chooses_settings_that_reach_the_target(shard_bytes: bytes) -> None:
-    shard = Shard.load(shard_bytes, int8_product)
-    scores = -np.sort(-(VECTORS[:50] @ VECTORS.T), axis=1)[:, :10]
-    wanted = np.argsort(-(VECTORS[:50] @ VECTORS.T), axis=1)[:, :10] * 2
-    grid, depths = probe_grid(16), depth_grid(10, 300)
-    probe = Probe(scores, probe_ranks(shard, VECTORS[:50], wanted, grid, 300))
-    curve = recall_curve(probe, grid, depths, CostModel(ROWS, 1, 16, DIM))
-    chosen = choose(curve, 0.9)
-    found = shard.search(VECTORS[:50], chosen.nprobe, chosen.depth)
-    recall = np.mean([np.isin(w, f).mean() for w, f in zip(wanted, found, strict=True)])
-    assert recall == pytest.approx(chosen.recall)
-    assert chosen.recall >= 0.9
-    assert chosen.cost < max(point.cost for point in curve)

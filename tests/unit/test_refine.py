@@ -11,9 +11,8 @@ from pipelines.core.schemas import HITS
 from pipelines.core.topk import fold_and_cut
 from pipelines.index.blocks import PartBlock
 from pipelines.index.exact import sweep_topk
-from pipelines.index.pairs import pair_scores
-from pipelines.index.probe import exact_neighbours
 from pipelines.index.refine import refine
+from tests.hits import hits
 
 
 def make(seed: int, sizes: Any, coarse: bool = False) -> Any:
@@ -43,7 +42,7 @@ def test_refining_everything_is_exact_search_to_the_bit(
     total = sum(sizes)
     everything = np.stack([rng.permutation(total) for _ in queries]).reshape(len(queries), total)
     positions = np.pad(everything.astype(np.int64), ((0, 0), (1, 2)), constant_values=-1)
-    refined = refine(queries, positions, iter(parts), offsets)
+    refined = refine(queries, hits(positions), iter(parts), offsets)
     assert refined.best(0, 4, k).equals(sweep_topk(queries, parts, k))
 
 
@@ -52,10 +51,13 @@ def test_refining_everything_is_exact_search_to_the_bit(
 def test_a_hit_has_the_same_score_whatever_else_is_refined(seed: int) -> None:
     parts, offsets, queries, rng = make(seed, [9, 7])
     positions = rng.integers(-1, 16, (4, 5))
-    together = refine(queries, positions, parts, offsets).best(0, 4, 5)
+    together = refine(queries, hits(positions), parts, offsets).best(0, 4, 5)
     alone = [
         refine(
-            queries, np.where(np.arange(4)[:, None] == q, positions, -1)[:, [c]], parts, offsets
+            queries,
+            hits(np.where(np.arange(4)[:, None] == q, positions, -1)[:, [c]]),
+            parts,
+            offsets,
         ).best(0, 4, 5)
         for q in range(4)
         for c in range(5)
@@ -72,40 +74,20 @@ def test_parts_are_loaded_one_at_a_time_and_each_once() -> None:
             loaded.append(part.ordinal)
             yield part
 
-    refine(queries, np.array([[14], [0], [14], [-1]]), load(), offsets)
+    refine(queries, hits(np.array([[14], [0], [14], [-1]])), load(), offsets)
     assert loaded == [0, 1, 2]
 
 
 def test_no_queries_and_no_hits() -> None:
     parts, offsets, queries, _ = make(0, [5])
     empty = HITS.empty_table()
-    no_queries = refine(queries[:0], np.empty((0, 3), np.int64), parts, offsets)
+    no_queries = refine(queries[:0], hits(np.empty((0, 3), np.int64)), parts, offsets)
     assert no_queries.best(0, 0, 3).equals(empty)
-    assert refine(queries, np.full((4, 3), -1), parts, offsets).best(0, 4, 3).equals(empty)
+    assert refine(queries, hits(np.full((4, 3), -1)), parts, offsets).best(0, 4, 3).equals(empty)
 
 
 def test_queries_that_are_not_finite_are_refused() -> None:
     parts, offsets, queries, _ = make(0, [5])
     queries[0, 0] = np.inf
     with pytest.raises(InputError, match="1 of 4"):
-        refine(queries, np.zeros((4, 1), np.int64), parts, offsets)
-
-
-@settings(max_examples=60)
-@given(st.integers(0, 2**31), sizes, st.integers(1, 20), st.booleans())
-def test_exact_neighbours_are_passages_without_the_excluded(
-    seed: int, sizes: Any, k: int, coarse: bool
-) -> None:
-    parts, offsets, queries, rng = make(seed, sizes, coarse)
-    exclude = rng.integers(-1, sum(sizes) + 1, 4)
-    found = exact_neighbours(queries, iter(parts), offsets, k, exclude)
-    for number, query in enumerate(queries):
-        pairs = []
-        for part, offset in zip(parts, offsets, strict=True):
-            rows = np.flatnonzero(part.live & (np.arange(part.rows) + offset != exclude[number]))
-            scores = pair_scores(query[None], np.zeros(len(rows), int), part.vectors, rows)
-            pairs += [(-float(s), int(r) + offset) for s, r in zip(scores, rows, strict=True)]
-        expected = sorted(pairs)[:k]
-        padding = k - len(expected)
-        assert found.positions[number].tolist() == [p for _, p in expected] + [-1] * padding
-        assert found.scores[number].tolist() == [-s for s, _ in expected] + [-np.inf] * padding
+        refine(queries, hits(np.zeros((4, 1), np.int64)), parts, offsets)

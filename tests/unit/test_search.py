@@ -14,6 +14,7 @@ from pipelines.core.protocols import Float32
 from pipelines.core.schemas import passages_schema, vectors_schema
 from pipelines.core.sizing import CodecPlan, query_bytes
 from pipelines.core.units import FileRef, Unit
+from pipelines.corpus.keys import part_keys
 from pipelines.index.codec import train_codec
 from pipelines.index.shard import build_shard
 from pipelines.stages.search import Effort, Search, SearchBatch
@@ -22,7 +23,7 @@ from pipelines.storage.local import LocalStorage
 from tests.memory import peak_bytes
 
 DIM, ROWS, PARTS, K = 8, 210, 3, 7
-EFFORTS = {"exact": Effort(K, 0, 0), "ivfpq": Effort(K, 3, 20)}
+EFFORTS = {"exact": Effort(K, 0, 0), "ivfpq": Effort(K, 1, 20)}
 BLOCKS = (5, 9, 1, 7, 7)
 
 
@@ -62,17 +63,21 @@ def vectors(rows: int, seed: int) -> Float32:
     return np.round(drawn, 1).astype(np.float32)
 
 
+def document(row: int) -> int:
+    return min(row // 2, (ROWS - 40) // 2)
+
+
 def write_part(workspace: Workspace, number: int) -> dict[str, Any]:
-    """Documents of two passages."""
+    """Documents of two passages; but the last has 40."""
     schema = passages_schema(100)
     rows = [
         {
-            "doc_id": f"{(7 * number + row // 2) % 211:03d}-{number}",
-            "passage": row % 2,
+            "doc_id": f"{(7 * number + document(row)) % 211:03d}-{number}",
+            "passage": row - 2 * document(row),
             "title": "",
             "text": "",
             "content_hash": "",
-            "tokens": [],
+            "tokens": [1],
             "truncated": False,
         }
         for row in range(ROWS)
@@ -83,9 +88,11 @@ def write_part(workspace: Workspace, number: int) -> dict[str, Any]:
     passages = workspace.write_table(
         f"parts/{number}.passages", pa.Table.from_pylist(rows, schema=schema)
     )
+    keys = part_keys(pa.Table.from_pylist(rows, schema=schema))
     return {
         "ordinal": number,
         "passages": passages.json(),
+        "keys": workspace.write_table(f"keys/{number}", keys).json(),
         "vectors": workspace.write_table(f"parts/{number}.vectors", stored).json(),
         "deleted": None,
     }
@@ -111,6 +118,7 @@ def batch(folder: Path, kind: str, blocks: tuple[int, ...] = BLOCKS) -> Batch:
         "parts": [write_part(workspace, number) for number in range(PARTS)],
         "queries": [ref.json() for ref in queries],
         "how": asdict(EFFORTS[kind]),
+        "least": K,
     }
     return Batch(workspace, Unit("search", spec), queries)
 

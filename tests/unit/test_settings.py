@@ -61,7 +61,7 @@ def test_an_audit_that_is_shallower_than_its_k() -> None:
             parse_settings(tables, ["audit.max_depth=99"])
         k = 200 if tables else 100
         assert refused.value.message == f"audit.max_depth = 99 is below audit.k = {k}."
-        assert "as many hits" in refused.value.hint
+        assert "as many documents" in refused.value.hint
 
 
 def test_questions_are_found_from_another_folder(

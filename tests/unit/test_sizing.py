@@ -14,6 +14,7 @@ from pipelines.core.sizing import (
     queries_at_once,
     query_bytes,
     refuse_misfits,
+    shares,
 )
 
 
@@ -127,11 +128,19 @@ def test_a_part_over_the_limit_is_a_shard_alone() -> None:
     assert plan_shards([3, 11, 4, 5], 10) == [[0], [1], [2, 3]]
 
 
-@pytest.mark.parametrize("depth", [0, 200, 2000])
-def test_queries_searched_at_once_fit_their_memory(depth: int) -> None:
-    some = queries_at_once(1 << 30, 100, depth, 384)
+@given(st.integers(1, 300), st.lists(st.integers(0, 40), min_size=1, max_size=9))
+def test_shards_give_k_documents_together_and_none_more_than_it_has(k: int, held: Any) -> None:
+    given = shares(k, held)
+    assert sum(given) >= min(k, sum(held))
+    assert all(mine <= there for mine, there in zip(given, held, strict=True))
+    assert sum(given) < min(k, sum(held)) + len(held)  # rounded up, no more
+
+
+@pytest.mark.parametrize("hits", [0, 200, 2000])
+def test_queries_searched_at_once_fit_their_memory(hits: int) -> None:
+    some = queries_at_once(1 << 30, 100, hits, 384)
     assert 20_000 < some < 200_000
-    assert queries_at_once(1 << 29, 100, depth, 384) == some // 2
-    assert some * (4 * 384 + (20 * depth or 190 * 100)) <= 1 << 30
-    assert (some + 1) * query_bytes(100, depth, 384) > 1 << 30
-    assert queries_at_once(1 << 30, 10**9, depth, 10**9) == 1
+    assert queries_at_once(1 << 29, 100, hits, 384) == some // 2
+    assert some * (4 * 384 + (20 * hits or 190 * 100)) <= 1 << 30
+    assert (some + 1) * query_bytes(100, hits, 384) > 1 << 30
+    assert queries_at_once(1 << 30, 10**9, hits, 10**9) == 1

@@ -2,7 +2,7 @@
 
 import math
 
-from pipelines.core.audit import probe_grid
+from pipelines.core.audit import depth_grid, followed, probe_grid
 from pipelines.core.forecast.needs import (
     PART_SPEC_BYTES,
     PROCESS_BYTES,
@@ -159,11 +159,13 @@ def _build(work: Work, rates: Rates) -> Need:
 
 
 def _audit(work: Work, rates: Rates) -> Need:
-    """Exact neighbours by one product, then a search at every nprobe of the grid."""
+    """Nearest documents by one product, then a search at every nprobe of the grid; of each document
+    a score, and one at each effort."""
     rows, grid = work.shard_rows, probe_grid(work.index.nlist)
+    efforts = len(grid) * len(depth_grid(work.audited, work.audited_depth))
     exact = work.questions * rows * work.dim
     probed = exact * sum(grid) / work.index.nlist
-    found = work.questions * work.audited * 4 * (1 + len(grid))
+    found = work.questions * followed(work.audited) * 4 * (1 + efforts)
     return Need(
         "audit",
         work.shards,
@@ -173,7 +175,7 @@ def _audit(work: Work, rates: Rates) -> Need:
         + probed / rates.int8_products_per_core_s,
         files=part_files(work, rows) + 2,
         bytes=rows * work.row_bytes + work.sizes.shard + found,
-        memory=PROCESS_BYTES + 2 * work.sizes.shard + part_memory(work),
+        memory=PROCESS_BYTES + 2 * work.sizes.shard + part_memory(work) + 2 * found,
         spec=work.shard_parts * PART_SPEC_BYTES,
-        gathered=2 * work.shards * found,
+        gathered=5 * found,  # two shards' tables, both together, and what is left
     )

@@ -42,11 +42,12 @@ class Work:
         shard_passages: passages in a shard, at most.
         part_size: passages in a part.
         slice_bytes: source text in one unit of reading.
-        audited: nearest passages that the audit looks for.
+        audited: nearest documents that recall counts.
+        audited_depth: most documents refined that the audit considers.
         questions: queries of the audit.
         k: documents kept for each query.
         nprobe: lists probed for each query in each shard.
-        depth: hits refined for each query in each shard.
+        depth: documents refined for each query in each shard.
         block_queries: queries in one block of the batch.
         search_bytes: for the queries that an actor searches at once, and their hits.
         rerank_depth: documents of each query that are reranked.
@@ -66,6 +67,7 @@ class Work:
     part_size: int
     slice_bytes: int
     audited: int
+    audited_depth: int
     questions: int
     k: int
     nprobe: int
@@ -128,7 +130,7 @@ class Work:
         than it keeps."""
         if self.index.kind == "exact":
             return min(2 * self.k, self.shard_rows)
-        return min(self.depth, self.shard_rows * self.nprobe / self.index.nlist)
+        return min(self.refined, self.shard_rows * self.nprobe / self.index.nlist)
 
     @property
     def blocks(self) -> int:
@@ -147,8 +149,10 @@ class Work:
 
     @property
     def refined(self) -> int:
-        """Hits refined for each query; 0: exact search."""
-        return 0 if self.index.kind == "exact" else self.depth
+        """Hits refined for each query, of each document as many as it has passages on average;
+        0: exact search."""
+        passages = math.ceil(self.passages / self.documents)
+        return 0 if self.index.kind == "exact" else self.depth * passages
 
     @property
     def group_bytes(self) -> int:
