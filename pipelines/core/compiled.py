@@ -45,11 +45,11 @@ def compiled_sum(function: Function) -> Function:
     return _compile(function, {**_OPTIONS, "fastmath": {"reassoc", "nsz"}})
 
 
-def written(function: Function) -> Function:
-    """A function that writes the instructions of LLVM itself, for compiled ones to call: where a
-    loop has to be vectors in registers, which numba makes of no loop in Python."""
-    made: Any = intrinsic(function)
-    return made  # type: ignore[no-any-return]
+def written(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that writes LLVM's instructions itself, for compiled ones to call: where sums must
+    be vectors in registers, which numba makes of no loop."""
+    made: Callable[..., Any] = intrinsic(function)
+    return made
 
 
 def _compile(function: Function, options: dict[str, Any]) -> Function:

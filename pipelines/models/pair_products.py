@@ -84,11 +84,11 @@ def _write_block(context: Any, builder: Any, signature: Any, given: Any) -> Any:
     left, right, out = (
         context.make_array(signature.args[n])(context, builder, given[n]) for n in (0, 2, 4)
     )
-    depth, width = (cgutils.unpack_tuple(builder, array.shape)[1] for array in (left, out))
+    depth, width = (builder.extract_value(array.shape, 1) for array in (left, out))
     lefts = _row_pointers(builder, left.data, given[1], depth, _ROWS)
     rights = _row_pointers(builder, right.data, given[3], depth, _COLUMNS)
     none = ir.Constant(_vector(32, _SUMS), [0] * _SUMS)
-    sums = [[cgutils.alloca_once_value(builder, none) for _ in rights] for _ in lefts]
+    sums = [[_place(builder, none) for _ in rights] for _ in lefts]
     step = depth.type(_LANES)
     with cgutils.for_range_slice(builder, depth.type(0), depth, step) as (at, _):
         _write_step(builder, lefts, rights, at, sums)
@@ -98,6 +98,13 @@ def _write_block(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         place = builder.gep(row, [given[5]])
         builder.store(four, builder.bitcast(place, four.type.as_pointer()), align=4)
     return context.get_dummy_value()
+
+
+def _place(builder: Any, value: Any) -> Any:
+    """Where a sum stands, which LLVM makes a register of."""
+    from numba.core import cgutils
+
+    return cgutils.alloca_once_value(builder, value)  # type: ignore[no-untyped-call]
 
 
 def _write_step(builder: Any, lefts: Any, rights: Any, at: Any, sums: Any) -> None:

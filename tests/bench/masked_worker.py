@@ -59,7 +59,7 @@ def _asked() -> str:
 
 def _search(ours: Int8Product) -> Mapping[str, Run]:
     """On every thread, each of which needs torch's loop: it is chosen for the whole process."""
-    torch.backends.mkldnn.set_flags(False)
+    torch._C._set_mkldnn_enabled(False)
     made, judge = ivf.prepared()
     pq = ivf.faiss_pq(ivf.shard_of(made, ivf.PQ))
     least = judge.recall(pq(made.queries[: ivf.JUDGED]))
@@ -79,7 +79,7 @@ def _recall(shard: bytes, nprobe: int, made: Collection, judge: ivf.Judge) -> fl
 
 
 def _audit(ours: Int8Product) -> Mapping[str, Run]:
-    torch.backends.mkldnn.set_flags(False)
+    torch._C._set_mkldnn_enabled(False)
     made = collection(ROWS, masked.QUESTIONS)
     codec = train_codec(made.stored[: PLAN.train_rows], PLAN)
     shard = build_shard(codec, [(np.arange(ROWS), made.stored)], "cpu")
@@ -98,12 +98,12 @@ def _audited(made: Collection, shard: Shard) -> Int32:
 
 def _embed(ours: Int8Product) -> Mapping[str, Run]:
     """Without bf16 in attention, which a CPU with AVX2 only does not multiply."""
-    attention_bf16.multiplies_bf16 = lambda: False  # type: ignore[assignment]
+    setattr(attention_bf16, "multiplies_bf16", lambda: False)  # noqa: B010
     texts = documents(masked.DOCUMENTS)
     fp32, small = embed.load("fp32"), embed.load("int8")
 
     def run(product: Int8Product) -> Float32:
-        int8.int8_product = product  # type: ignore[assignment]
+        setattr(int8, "int8_product", product)  # noqa: B010
         return embed.ours(small, texts)
 
     return {
