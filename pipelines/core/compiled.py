@@ -26,6 +26,7 @@ def _absent(module: str) -> Iterator[None]:
 with _absent("scipy.linalg"):
     import numba.np.arraymath  # noqa: F401
     from numba import njit
+    from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -42,6 +43,13 @@ def compiled(function: Function) -> Function:
 def compiled_sum(function: Function) -> Function:
     """As `compiled`, and sums of floats are taken in the order that is fastest, always the same."""
     return _compile(function, {**_OPTIONS, "fastmath": {"reassoc", "nsz"}})
+
+
+def written(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that writes LLVM's instructions itself, for compiled ones to call: where sums must
+    be vectors in registers, which numba makes of no loop."""
+    made: Callable[..., Any] = intrinsic(function)
+    return made
 
 
 def _compile(function: Function, options: dict[str, Any]) -> Function:

@@ -1,6 +1,7 @@
 """What this machine has and can do. Imports no torch."""
 
 import os
+import platform
 from functools import cache
 from pathlib import Path
 
@@ -20,9 +21,26 @@ def visible_gpus() -> int:
 def multiplies_bf16() -> bool:
     """Whether this CPU has instructions for products of bf16 (AVX512_BF16): twice float32's rate
     and more. Others work bf16 out in float32, which is slower than float32 itself."""
+    return _features().get("avx512bf16", False)
+
+
+@cache
+def has_vnni() -> bool:
+    """Whether this CPU adds four products of 8-bit numbers in 32 bits, in vectors of 512
+    (AVX512_VNNI; AMX comes with it)."""
+    return _features().get("avx512vnni", False)
+
+
+def is_x86() -> bool:
+    """Whether this is a CPU of Intel's and AMD's kind, of 64 bits."""
+    return platform.machine() in ("x86_64", "AMD64")
+
+
+def _features() -> dict[str, bool]:
+    """What LLVM says that this CPU has; nothing where it knows nothing of it."""
     from llvmlite.binding import get_host_cpu_features  # a bare machine with a GPU may lack it
 
     try:
-        return bool(get_host_cpu_features().get("avx512bf16", False))
+        return dict(get_host_cpu_features())
     except RuntimeError:  # "host CPU features not supported": LLVM knows them for few families
-        return False
+        return {}

@@ -33,9 +33,9 @@ def benchmark(count: int) -> Benchmark:
     contenders = [
         Contender(DEFAULT, _peer(texts, torch.float32, 32).run, None),
         Contender(BEST, best.run, None),
-        Contender("shardrank fp32", partial(_ours, _load("fp32"), texts), TOLERANCE),
-        Contender("shardrank bf16", partial(_ours, _load("bf16"), texts), TOLERANCE),
-        Contender("shardrank int8", partial(_ours, _load("int8"), texts), INT8_TOLERANCE),
+        Contender("shardrank fp32", partial(ours, load("fp32"), texts), TOLERANCE),
+        Contender("shardrank bf16", partial(ours, load("bf16"), texts), TOLERANCE),
+        Contender("shardrank int8", partial(ours, load("int8"), texts), INT8_TOLERANCE),
     ]
     duels = [
         Duel("shardrank fp32", DEFAULT, floor=1, goal=1.3),
@@ -52,11 +52,11 @@ def benchmark(count: int) -> Benchmark:
     return Benchmark(name, "documents", len(texts), contenders, duels, worst_cosine)
 
 
-def _load(dtype: str) -> TransformerEncoder:
+def load(dtype: str) -> TransformerEncoder:
     return load_encoder(EncoderSettings.model_validate({"dtype": dtype}), "cpu")
 
 
-def _ours(encoder: TransformerEncoder, texts: Sequence[str]) -> Float32:
+def ours(encoder: TransformerEncoder, texts: Sequence[str]) -> Float32:
     return encoder.encode_ids([spans.ids for spans in encoder.tokeniser.encode(texts)])
 
 

@@ -17,7 +17,7 @@ import faiss
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pipelines.core.protocols import Float32, Int64
+from pipelines.core.protocols import Float32, Int8Product, Int64
 from pipelines.core.sizing import CodecPlan
 from pipelines.index.codec import train_codec
 from pipelines.index.shard import Shard, build_shard
@@ -59,47 +59,47 @@ class Judge:
 
 def same_codes() -> Benchmark:
     """16,384 queries, 300,000 vectors, 32 of 1,024 lists, 48 bytes a vector, k = 100."""
-    made, judge = _prepared()
-    shard = _shard(made, PQ)
+    made, judge = prepared()
+    shard = shard_of(made, PQ)
     contenders = [
-        Contender(PEER, partial(_faiss_pq(shard), made.queries), None),
-        Contender(OURS, partial(_ours(shard, NPROBE), made.queries), TOLERANCE),
+        Contender(PEER, partial(faiss_pq(shard), made.queries), None),
+        Contender(OURS, partial(list_major(shard, NPROBE), made.queries), TOLERANCE),
     ]
     duels = [Duel(OURS, PEER, floor=1.5, goal=4)]
     name = "search, same codes"
-    return Benchmark(name, "queries", QUERIES, contenders, duels, judge.lost, _threads())
+    return Benchmark(name, "queries", QUERIES, contenders, duels, judge.lost, threads())
 
 
 def any_layout() -> Benchmark:
     """The same vectors and queries; whatever finds at least as much as IndexIVFPQ."""
-    made, judge = _prepared()
-    pq = _faiss_pq(_shard(made, PQ))
+    made, judge = prepared()
+    pq = faiss_pq(shard_of(made, PQ))
     least = judge.recall(pq(made.queries[:JUDGED]))
-    sq8 = _shard(made, SQ8)
-    ours = [_ours(sq8, nprobe) for nprobe in range(6, 33, 2)]
+    sq8 = shard_of(made, SQ8)
+    ours = [list_major(sq8, nprobe) for nprobe in range(6, 33, 2)]
     contenders = [
         Contender(PEER, partial(pq, made.queries), None),
-        Contender(BEST, partial(_cheapest(_fast_scan(made), made, judge, least), made.queries), 0),
-        Contender(OURS, partial(_cheapest(ours, made, judge, least), made.queries), 0),
+        Contender(BEST, partial(cheapest(_fast_scan(made), made, judge, least), made.queries), 0),
+        Contender(OURS, partial(cheapest(ours, made, judge, least), made.queries), 0),
     ]
     duels = [Duel(OURS, PEER, floor=4, goal=10), Duel(OURS, BEST, floor=1.2, goal=2)]
     name = "search, any layout"
-    return Benchmark(name, "queries", QUERIES, contenders, duels, judge.lost, _threads())
+    return Benchmark(name, "queries", QUERIES, contenders, duels, judge.lost, threads())
 
 
-def _prepared() -> tuple[Collection, Judge]:
-    faiss.omp_set_num_threads(_threads())
+def prepared() -> tuple[Collection, Judge]:
+    faiss.omp_set_num_threads(threads())
     made = collection(ROWS, QUERIES)
     _, nearest = faiss.knn(made.queries[:JUDGED], made.stored, K, faiss.METRIC_INNER_PRODUCT)
     return made, Judge(nearest)
 
 
-def _shard(made: Collection, plan: CodecPlan) -> bytes:
+def shard_of(made: Collection, plan: CodecPlan) -> bytes:
     codec = train_codec(made.stored[:TRAIN], plan)  # the vectors come in no order
     return build_shard(codec, [(np.arange(ROWS), made.stored)], "cpu")
 
 
-def _faiss_pq(shard: bytes) -> Search:
+def faiss_pq(shard: bytes) -> Search:
     index: Any = faiss.deserialize_index(np.frombuffer(shard, np.uint8))
     index.nprobe = NPROBE
     return partial(_faiss, index)
@@ -122,28 +122,28 @@ def _fast_scan(made: Collection) -> list[Search]:
 
 
 def _faiss(index: Any, queries: Float32) -> Int64:
-    faiss.omp_set_num_threads(_threads())
+    faiss.omp_set_num_threads(threads())
     found: Int64 = index.search(queries, K)[1]
     return found
 
 
-def _ours(shard: bytes, nprobe: int) -> Search:
+def list_major(shard: bytes, nprobe: int, product: Int8Product = int8_product) -> Search:
     """The queries in as many shares as there are threads: actors have a shard each instead."""
-    loaded = Shard.load(shard, int8_product)
+    loaded = Shard.load(shard, product)
 
     def share(queries: Float32) -> Int64:
         faiss.omp_set_num_threads(1)  # of this thread
         return loaded.search(queries, nprobe, K)
 
     def search(queries: Float32) -> Int64:
-        shares = np.array_split(queries, _threads())
-        with threadpool_limits(1), ThreadPoolExecutor(_threads()) as pool:
+        shares = np.array_split(queries, threads())
+        with threadpool_limits(1), ThreadPoolExecutor(threads()) as pool:
             return np.concatenate(list(pool.map(share, shares)))
 
     return search
 
 
-def _cheapest(ways: Sequence[Search], made: Collection, judge: Judge, least: float) -> Search:
+def cheapest(ways: Sequence[Search], made: Collection, judge: Judge, least: float) -> Search:
     """The fastest of those that find enough, each tried on the judged queries, then timed."""
     enough = [way for way in ways if judge.recall(way(made.queries[:JUDGED])) >= least]
     return min(enough, key=lambda way: _seconds(way, made.queries))
@@ -155,5 +155,5 @@ def _seconds(way: Search, queries: Float32) -> float:
     return perf_counter() - began
 
 
-def _threads() -> int:
+def threads() -> int:
     return os.cpu_count() or 1

@@ -30,7 +30,7 @@ def benchmark() -> Benchmark:
     contenders = [
         Contender(FLAT, lambda: index.search(queries, K)[1], None),
         Contender(KNN, partial(_knn, queries, vectors), TOLERANCE),
-        Contender(OURS, partial(_ours, queries, _part(vectors)), TOLERANCE),
+        Contender(OURS, partial(_ours, queries, part_of(vectors)), TOLERANCE),
     ]
     duels = [Duel(OURS, FLAT, floor=0.6, goal=1), Duel(OURS, KNN, floor=0.6, goal=1)]
     return Benchmark("exact search", "queries", QUERIES, contenders, duels, missed)
@@ -52,7 +52,7 @@ def _ours(queries: Float32, part: PartBlock) -> npt.NDArray[np.int32]:
     return row.reshape(len(queries), K)
 
 
-def _part(vectors: Float32) -> PartBlock:
+def part_of(vectors: Float32) -> PartBlock:
     """One passage a document, under ids of like length."""
     ids = pa.array([f"document-{row:06d}" for row in range(len(vectors))])
     ok = np.ones(len(vectors), dtype=np.bool_)

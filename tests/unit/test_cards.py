@@ -9,7 +9,7 @@ from pipelines.core.errors import InputError, SettingsError
 from pipelines.core.settings import EncoderSettings, RerankerSettings
 from pipelines.models.card import EncoderCard, read_encoder_card, read_reranker_card, settled
 from pipelines.models.folder.resolve import resolve_model
-from pipelines.models.machine import multiplies_bf16, visible_gpus
+from pipelines.models.machine import has_vnni, multiplies_bf16, visible_gpus
 from tests.tiny_models import (
     DOCUMENT_PROMPT,
     MAX_TOKENS,
@@ -163,7 +163,10 @@ def test_a_settled_card_is_the_same_on_every_machine(folder: Path) -> None:
 
 
 def test_what_this_cpu_multiplies() -> None:
-    assert multiplies_bf16() == torch.cpu.get_capabilities().get("avx512_bf16", False)
+    """As torch sees it: an 8-bit product of its own is fast where it sees VNNI, and only there."""
+    found = torch.cpu.get_capabilities()
+    assert multiplies_bf16() == found.get("avx512_bf16", False)
+    assert has_vnni() == found.get("avx512_vnni", False)
 
 
 def test_dim_above_the_width(folder: Path) -> None:

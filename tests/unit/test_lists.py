@@ -5,14 +5,13 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.core.protocols import Int8, Int32
 from pipelines.index.kernels import best_first, by_value, collect, cut, decode
 from pipelines.index.lists import Lists
-from pipelines.models.products import float_product, int8_product
+from pipelines.models.products import int8_product
 
 DIM, NLIST = 24, 8
 
@@ -46,32 +45,6 @@ KINDS = ("IVF8,PQ8x4", "IVF8,PQ6x8", "IVF8,PQ4x6", "OPQ6,IVF8,PQ6x5", "IVF8,SQ8"
 def built(request: pytest.FixtureRequest) -> Any:
     faiss.omp_set_num_threads(1)
     return index(request.param, 2000)
-
-
-@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 40), st.integers(1, 30))
-@settings(max_examples=200, deadline=None)
-def test_the_product_is_exact(seed: int, q: int, n: int, d: int) -> None:
-    rng = np.random.default_rng(seed)
-    left, right = (rng.integers(-127, 128, (m, d)).astype(np.int8) for m in (q, n))
-    expected = plain_product(left, right)
-    for found in (int8_product(left, right), float_product(left, right)):
-        assert found.dtype == np.int32
-        assert np.array_equal(found, expected)
-
-
-@pytest.mark.parametrize("d", [1024, 1025, 4096])
-def test_the_largest_sums_are_exact(d: int) -> None:
-    left, right = np.full((2, d), 127, np.int8), np.full((3, d), -128, np.int8)
-    right[:, -1] = 1  # an odd sum, which float32 rounds beyond 2^24
-    for product in (int8_product, float_product):
-        assert np.array_equal(product(left, right), plain_product(left, right))
-
-
-def test_a_cpu_that_adds_in_16_bits_takes_floats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.models.products._adds_in_32_bits", lambda: False)
-    monkeypatch.setattr("torch._int_mm", lambda left, right: torch.zeros(1))
-    rows = np.full((3, 8), 127, np.int8)
-    assert np.array_equal(int8_product(rows, rows), plain_product(rows, rows))
 
 
 @given(st.integers(0, 10**6), st.integers(4, 8), st.integers(1, 9), st.integers(1, 5))

@@ -1,0 +1,122 @@
+"""Runs in a masked process: makes a benchmark's contenders, and runs those whose names come in.
+
+    python -m tests.bench.masked_worker search|audit|embed
+
+Names come pickled on its input, answers go pickled to its output. See `masked.py`.
+
+torch 2.13 asks the CPU whether it has AVX-512 VNNI and has a scalar loop for products of 8-bit
+numbers where it has not. No variable of the environment masks that; told not to use oneDNN, torch
+takes the same loop, which is therefore what the contender "torch's loop" runs.
+"""
+
+import pickle
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import faiss
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from pipelines.core.audit import probe_grid
+from pipelines.core.protocols import Float32, Int8, Int8Product, Int32
+from pipelines.core.sizing import CodecPlan
+from pipelines.index.codec import train_codec
+from pipelines.index.probe import exact_neighbours, probe_ranks
+from pipelines.index.shard import Shard, build_shard
+from pipelines.models import attention_bf16, int8, products
+from tests.bench import embed, ivf, masked
+from tests.bench.search import part_of
+from tests.bench.texts import documents
+from tests.bench.vectors import Collection, collection
+
+Run = Callable[[], Any]
+
+ROWS, K, DEEPEST = 60_000, 100, 2_000
+PLAN = CodecPlan("ivfpq", 256, pq_m=48, pq_bits=8, opq=False, train_rows=20_000, seed=0)
+
+
+def main() -> None:
+    """Serve until the input ends."""
+    answers, sys.stdout = sys.stdout.buffer, sys.stderr  # what is printed is no answer
+    torch.set_num_threads(1)
+    ours = products.chosen_product()
+    contenders = {"search": _search, "audit": _audit, "embed": _embed}[sys.argv[1]](ours)
+    while name := _asked():
+        pickle.dump(contenders[name](), answers)
+        answers.flush()
+
+
+def _asked() -> str:
+    try:
+        name: str = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        return ""
+    return name
+
+
+def _search(ours: Int8Product) -> Mapping[str, Run]:
+    """On every thread, each of which needs torch's loop: it is chosen for the whole process."""
+    torch._C._set_mkldnn_enabled(False)
+    made, judge = ivf.prepared()
+    pq = ivf.faiss_pq(ivf.shard_of(made, ivf.PQ))
+    least = judge.recall(pq(made.queries[: ivf.JUDGED]))
+    shard = ivf.shard_of(made, ivf.SQ8)
+    nprobe = next(n for n in range(1, ivf.NLIST) if _recall(shard, n, made, judge) >= least)
+    print(f"{masked.PEER}: recall {least:.3f}; ours at {nprobe} lists: no less")
+    ways = {
+        masked.BEFORE: ivf.list_major(shard, nprobe, products.torch_product),
+        masked.OURS: ivf.list_major(shard, nprobe, ours),
+        masked.PEER: pq,
+    }
+    return {name: partial(way, made.queries[: masked.QUERIES]) for name, way in ways.items()}
+
+
+def _recall(shard: bytes, nprobe: int, made: Collection, judge: ivf.Judge) -> float:
+    return judge.recall(ivf.list_major(shard, nprobe)(made.queries[: ivf.JUDGED]))
+
+
+def _audit(ours: Int8Product) -> Mapping[str, Run]:
+    torch._C._set_mkldnn_enabled(False)
+    made = collection(ROWS, masked.QUESTIONS)
+    codec = train_codec(made.stored[: PLAN.train_rows], PLAN)
+    shard = build_shard(codec, [(np.arange(ROWS), made.stored)], "cpu")
+    faiss.omp_set_num_threads(1)
+    ways = {masked.BEFORE: products.torch_product, masked.OURS: ours}
+    return {n: partial(_audited, made, Shard.load(shard, way)) for n, way in ways.items()}
+
+
+def _audited(made: Collection, shard: Shard) -> Int32:
+    """What `stages/audit.py` measures in a shard of one part."""
+    none = np.full(len(made.queries), -1)
+    with threadpool_limits(1):
+        near = exact_neighbours(made.queries, [part_of(made.stored)], [0], K, none)
+        return probe_ranks(shard, made.queries, near.positions, probe_grid(shard.nlist), DEEPEST)
+
+
+def _embed(ours: Int8Product) -> Mapping[str, Run]:
+    """Without bf16 in attention, which a CPU with AVX2 only does not multiply."""
+    setattr(attention_bf16, "multiplies_bf16", lambda: False)  # noqa: B010
+    texts = documents(masked.DOCUMENTS)
+    fp32, small = embed.load("fp32"), embed.load("int8")
+
+    def run(product: Int8Product) -> Float32:
+        setattr(int8, "int8_product", product)  # noqa: B010
+        return embed.ours(small, texts)
+
+    return {
+        masked.FLOAT: partial(embed.ours, fp32, texts),
+        masked.BEFORE: partial(run, _torch_loop),
+        masked.OURS: partial(run, ours),
+    }
+
+
+def _torch_loop(left: Int8, right: Int8) -> Int32:
+    with torch.backends.mkldnn.flags(enabled=False):  # for this thread's product only
+        return products.torch_product(left, right)
+
+
+if __name__ == "__main__":
+    main()
