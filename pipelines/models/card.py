@@ -15,7 +15,7 @@ from pipelines.core.settings import EncoderSettings, ModelSettings, RerankerSett
 from pipelines.models import limits
 from pipelines.models.layout import Layout, read_json, read_layout
 from pipelines.models.resolve import package_folder, resolve_model, resolve_reranker
-from pipelines.models.tokens import load_tokeniser
+from pipelines.models.text_input import checked_tokeniser
 from pipelines.models.weights import files_of, weights_sha256
 
 ADAPTER_WEIGHTS = "adapter.safetensors"
@@ -104,7 +104,7 @@ def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> Encoder
     _check_prompts(layout, query + document)
     deciding: dict[str, Any] = {
         "weights_sha256": weights_sha256(*files_of(layout.transformer)),
-        "tokeniser_fingerprint": load_tokeniser(folder).fingerprint,
+        "tokeniser_fingerprint": checked_tokeniser(folder, texts=1).fingerprint,
         "dim": _dim(layout, settings.dim),
         "max_tokens": limits.max_tokens(layout, settings.max_tokens, "encoder"),
         "pooling": _pooling(layout, settings.pooling),
@@ -138,7 +138,7 @@ def read_reranker_card(settings: RerankerSettings, halve: bool = False) -> Reran
     adapter = files_of(folders.adapter) if folders.adapter else []
     deciding: dict[str, Any] = {
         "weights_sha256": weights_sha256(*files_of(layout.transformer), *adapter),
-        "tokeniser_fingerprint": load_tokeniser(folders.base).fingerprint,
+        "tokeniser_fingerprint": checked_tokeniser(folders.base, texts=2).fingerprint,
         "max_tokens": limits.max_tokens(layout, limit, "reranker"),
         "dtype": limits.dtype(layout.config, settings.dtype, halve),
     }
