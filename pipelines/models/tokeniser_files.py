@@ -86,6 +86,9 @@ class TokeniserFiles:
                 yield from (content(token) for token in several)
             elif key.endswith("_token") and isinstance(value, str | Mapping):
                 yield content(value)
+        padding = self.rules.get("padding")
+        if padding:
+            yield padding["pad_token"]
 
 
 def content(token: Any) -> str:

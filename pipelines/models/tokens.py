@@ -115,7 +115,7 @@ def load_tokeniser(folder: Path) -> FastTokeniser:
     backend = None if files.text is None else read_backend(files.path, files.text)
     if backend is not None and stands_as_written(files, backend):
         inputs = files.values.get("model_input_names", default_inputs(files))
-        return FastTokeniser(_lower_case(backend, layout), "token_type_ids" in inputs)
+        return _tried(_lower_case(backend, layout), "token_type_ids" in inputs, files)
     return _built(files, layout)
 
 
@@ -157,9 +157,21 @@ def _built(files: TokeniserFiles, layout: Layout) -> FastTokeniser:
             f"{files.folder} {without}gives no fast tokeniser: {error}.",
             "Save the model's fast tokeniser there: tokenizer.save_pretrained(FOLDER).",
         ) from error
-    found = FastTokeniser(backend, "token_type_ids" in loaded.model_input_names)
+    found = _tried(backend, "token_type_ids" in loaded.model_input_names, files)
     _check_alike(found, loaded, files)
     _lower_case(backend, layout)
+    return found
+
+
+def _tried(backend: Tokenizer, typed: bool, files: TokeniserFiles) -> FastTokeniser:
+    """The tokeniser, after it tokenised something: a vocabulary may lack its own [UNK]."""
+    try:
+        found = FastTokeniser(backend, typed)
+        found.encode(_PROBES)
+    except InputError:
+        raise
+    except Exception as error:  # the library raises nothing more special
+        raise damaged(files.folder, error) from error
     return found
 
 
