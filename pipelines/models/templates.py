@@ -6,6 +6,7 @@ stored ids. It equals what the whole tokeniser gives for the texts. Imports no t
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
@@ -69,7 +70,7 @@ def probe_template(backend: Tokenizer, texts: int) -> Template:
     encoding = backend.encode(*[_PROBE] * texts)
     bounds = _bounds(encoding, plain.ids, texts)
     ids, types = (np.asarray(x, np.int32) for x in (encoding.ids, encoding.type_ids))
-    gaps = [slice(end, begin) for (_, end), (begin, _) in zip(bounds, bounds[1:], strict=False)]
+    gaps = [slice(end, begin) for (_, end), (begin, _) in pairwise(bounds)]
     return Template(
         around=tuple(ids[gap] for gap in gaps),
         around_types=tuple(types[gap] for gap in gaps),

@@ -48,8 +48,9 @@ INPUTS = {
 _IDLE = frozenset(
     {"add_bos_token", "add_eos_token", "backend", "chat_template", "clean_up_tokenization_spaces",
      "do_basic_tokenize", "errors", "full_tokenizer_file", "is_local", "keep_accents", "legacy",
-     "max_len", "max_length", "model_max_length", "name_or_path", "never_split",
-     "pad_to_multiple_of", "pad_token_type_id", "padding_side", "remove_space", "response_schema",
+     "local_files_only", "max_len", "max_length", "model_max_length", "name_or_path",
+     "never_split", "pad_to_multiple_of", "pad_token_type_id", "padding_side", "remove_space",
+     "response_schema",
      "sp_model_kwargs", "special_tokens_map_file", "stride", "tokenizer_class", "tokenizer_file",
      "trim_offsets", "truncation_side", "truncation_strategy", "use_default_system_prompt",
      "use_fast", "verbose"}
@@ -57,7 +58,8 @@ _IDLE = frozenset(
 #: Keys that the checks below look at.
 _UNDERSTOOD = frozenset(
     {"add_prefix_space", "added_tokens_decoder", "additional_special_tokens", "do_lower_case",
-     "extra_special_tokens", "model_input_names", "strip_accents", "tokenize_chinese_chars"}
+     "extra_special_tokens", "model_input_names", "split_special_tokens", "strip_accents",
+     "tokenize_chinese_chars"}
 )  # fmt: skip
 #: Arguments of sentence_bert_config.json come too late for what tokenizer.json forbids there.
 _IDLE_ARGUMENTS = _IDLE - {"add_bos_token", "add_eos_token"}
@@ -120,6 +122,7 @@ def _known(files: TokeniserFiles) -> bool:
         config <= _IDLE | _UNDERSTOOD
         and named <= {"additional_special_tokens"}
         and set(files.arguments) <= _IDLE_ARGUMENTS
+        and not files.values.get("split_special_tokens")
     )
 
 
@@ -137,8 +140,10 @@ _DEFAULTS: Mapping[str, Mapping[str, str]] = {
 
 def _tokens_with_defaults(files: TokeniserFiles, name: str) -> dict[str, str]:
     """Special tokens that the class has, by their short names."""
-    tokens = {short: files.values.get(f"{short}_token", default)
-              for short, default in _DEFAULTS[name].items()}
+    tokens = {
+        short: files.values.get(f"{short}_token", default)
+        for short, default in _DEFAULTS[name].items()
+    }
     if any(token is None for token in tokens.values()):
         raise ValueError(name)
     return {short: content(token) for short, token in tokens.items()}
