@@ -67,7 +67,7 @@ def probe_template(backend: Tokenizer, texts: int) -> Template:
     plain = backend.encode(_PROBE, add_special_tokens=False)
     if not plain.ids:
         raise InputError(f"The tokeniser gives no token for {_PROBE!r}.", "Check tokenizer.json.")
-    encoding = backend.encode(*[_PROBE] * texts)
+    encoding = backend.encode(_PROBE, _PROBE if texts > 1 else None)
     bounds = _bounds(encoding, plain.ids, texts)
     ids, types = (np.asarray(x, np.int32) for x in (encoding.ids, encoding.type_ids))
     gaps = [slice(end, begin) for (_, end), (begin, _) in pairwise(bounds)]

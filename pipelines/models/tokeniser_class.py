@@ -180,6 +180,12 @@ def _state(part: Any) -> Any:
     return None if part is None else json.loads(part.__getstate__())
 
 
+def _numbered(backend: Tokenizer, *tokens: str) -> list[tuple[str, int]]:
+    vocabulary = backend.get_added_tokens_decoder().items()
+    numbers = {token.content: number for number, token in vocabulary}
+    return [(token, numbers[token]) for token in tokens]
+
+
 def _bert(values: Mapping[str, Any], tokens: Mapping[str, str], backend: Tokenizer) -> _Built:
     cls, sep = tokens["cls"], tokens["sep"]
     return _Built(
@@ -193,7 +199,7 @@ def _bert(values: Mapping[str, Any], tokens: Mapping[str, str], backend: Tokeniz
         post_processor=processors.TemplateProcessing(
             single=f"{cls}:0 $A:0 {sep}:0",
             pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
-            special_tokens=[(token, backend.token_to_id(token)) for token in (cls, sep)],
+            special_tokens=_numbered(backend, cls, sep),
         ),
         model={
             "type": ("WordPiece",),
@@ -206,7 +212,7 @@ def _bert(values: Mapping[str, Any], tokens: Mapping[str, str], backend: Tokeniz
 
 def _roberta(values: Mapping[str, Any], tokens: Mapping[str, str], backend: Tokenizer) -> _Built:
     prefix_space = values.get("add_prefix_space", False)
-    sep, cls = ((token, backend.token_to_id(token)) for token in (tokens["sep"], tokens["cls"]))
+    sep, cls = _numbered(backend, tokens["sep"], tokens["cls"])
     return _Built(
         normaliser=None,
         pre_tokeniser=pre_tokenizers.ByteLevel(add_prefix_space=prefix_space),
@@ -243,7 +249,7 @@ def _xlm_roberta(
         post_processor=processors.TemplateProcessing(
             single=[bos, "$A", eos],
             pair=[bos, "$A", eos, eos, "$B", eos],
-            special_tokens=[(token, backend.token_to_id(token)) for token in (bos, eos)],
+            special_tokens=_numbered(backend, bos, eos),
         ),
         model={"type": ("Unigram",), "unk_id": (3,), "byte_fallback": (False,)},
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
-from tokenizers.normalizers import Lowercase
+from tokenizers.normalizers import Lowercase, Normalizer
 from tokenizers.normalizers import Sequence as NormalizerSequence
 
 from pipelines.core.errors import InputError
@@ -65,7 +65,8 @@ class FastTokeniser:
     @cached_property
     def largest_id(self) -> int:
         """The largest id of a model's input: of a text, or of the special tokens around it."""
-        return max(self.vocab_size - 1, *np.concatenate(self._single.around).tolist())
+        around = np.concatenate(self._single.around)
+        return max(self.vocab_size - 1, int(around.max(initial=0)))
 
     @property
     def specials(self) -> int:
@@ -134,7 +135,8 @@ def read_backend(path: Path, text: str) -> Tokenizer:
 def _lower_case(backend: Tokenizer, layout: Layout) -> Tokenizer:
     """Lower-case first where sentence_bert_config.json asks for it and nothing else does."""
     own = backend.normalizer
-    steps = list(own) if isinstance(own, NormalizerSequence) else [own] if own else []
+    several = isinstance(own, NormalizerSequence)
+    steps: list[Normalizer] = [*own] if several else [own] if own else []
     if layout.modules and layout.lower_case and not any(isinstance(s, Lowercase) for s in steps):
         backend.normalizer = NormalizerSequence([Lowercase(), *steps])
     return backend
