@@ -13,7 +13,7 @@ from pipelines.core.fingerprint import canonical_json, fingerprint
 
 #: Part of every unit's name. Raise it with any change of the code that gives other outputs for the
 #: same spec, so that work finished by the code before is not taken for done.
-REVISION = 5
+REVISION = 6
 
 
 @dataclass(frozen=True)
