@@ -74,8 +74,9 @@ def _batch(batch: pa.RecordBatch, first: int, columns: CorpusSettings) -> Iterat
     read.append(_orders(batch.column(columns.order)) if columns.order else [None] * len(batch))
     for row, values in enumerate(zip(*read, strict=True), first):
         broken = any(value is _INVALID for value in values)
-        doc_id, title, text, *more = (None if value is _INVALID else value for value in values)
-        yield SourceRow(row, doc_id, title, text, "invalid_utf8" if broken else "", *more)
+        doc_id, title, text, gone, order = (None if v is _INVALID else v for v in values)
+        problem = "invalid_utf8" if broken else ""
+        yield SourceRow(row, doc_id, title, text, problem, gone, order)
 
 
 _INVALID = object()

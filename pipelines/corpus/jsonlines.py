@@ -43,8 +43,8 @@ def read_lines(
         if piece.start == 0:
             _check_head(piece.uri, head, columns, given)
         for row, values, problem in chain(head, rows):
-            doc_id, title, text, *more = (values.get(name) if name else None for name in names)
-            yield SourceRow(row, doc_id, title, text, problem, *more, names=values.keys())
+            doc_id, title, text, gone, order = (values.get(n) if n else None for n in names)
+            yield SourceRow(row, doc_id, title, text, problem, gone, order, values.keys())
 
 
 def _lines(piece: Slice, stream: BinaryIO, limit: int) -> Iterator[Line]:

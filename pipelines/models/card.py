@@ -27,7 +27,7 @@ from pipelines.models.folder.layout import Layout
 from pipelines.models.folder.modules import Tower
 from pipelines.models.folder.reranker import RerankerFolder, read_reranker_folder
 from pipelines.models.folder.weights import find_weights
-from pipelines.models.tokens import load_tokeniser
+from pipelines.models.text_input import checked_tokeniser
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> Encoder
     _check_prompts(folder, query, document)
     deciding: dict[str, Any] = {
         "weights_sha256": weights_sha256(*tower_files(documents)),
-        "tokeniser_fingerprint": load_tokeniser(documents.source).fingerprint,
+        "tokeniser_fingerprint": checked_tokeniser(documents.source, texts=1).fingerprint,
         "dim": _dim(folder, settings.dim),
         "max_tokens": _longest(documents, settings.max_tokens, "document_length"),
         "query_max_tokens": _longest(queries, settings.max_tokens, "query_length"),
@@ -140,7 +140,7 @@ def read_reranker_card(settings: RerankerSettings, halve: bool = False) -> Reran
     limit = settings.max_tokens or own.get("max_length")
     deciding: dict[str, Any] = {
         "weights_sha256": weights_sha256(*_reranker_files(folder)),
-        "tokeniser_fingerprint": load_tokeniser(layout).fingerprint,
+        "tokeniser_fingerprint": checked_tokeniser(layout, texts=2).fingerprint,
         "max_tokens": limits.max_tokens(layout, limit, "reranker"),
         "prompt": folder.prompt,
         "dtype": limits.dtype([layout.config], settings.dtype, halve),
@@ -220,7 +220,7 @@ def _hidden(folder: EncoderFolder, trusted: bool) -> dict[str, Any]:
     if folder.one_way:
         return hidden
     weights = weights_sha256(*tower_files(towers.queries))
-    tokeniser = load_tokeniser(towers.queries.source).fingerprint
+    tokeniser = checked_tokeniser(towers.queries.source, texts=1).fingerprint
     return {**hidden, "queries": [tower_facts(towers.queries), weights, tokeniser]}
 
 

@@ -14,7 +14,7 @@ from pipelines.models.folder.encoder import read_encoder_folder
 from pipelines.models.folder.layout import Layout
 from pipelines.models.folder.packable import is_packable
 from pipelines.models.forward import Inputs, Runner, make_runner
-from pipelines.models.network import Network
+from pipelines.models.network import Network, told_types
 from pipelines.models.packed import PackedBert
 from pipelines.models.pooling import POOLS
 from pipelines.models.state import read_state
@@ -36,7 +36,8 @@ class TransformerEncoder:
         self._network = network
         self._runner = runner
         self._pool = POOLS[card.pooling]
-        self._prefix, self._suffix = tokeniser.single_template()
+        self._template = tokeniser.single_template()
+        self._typed = told_types(network, tokeniser.typed, self._template.all_types)
 
     @property
     def dim(self) -> int:
@@ -51,9 +52,12 @@ class TransformerEncoder:
         lengths = np.array([min(len(row), room) for row in ids], np.int32) + self.tokeniser.specials
 
         def row(i: int) -> Int32:
-            return np.concatenate([self._prefix, ids[i][:room], self._suffix])
+            return self._template.ids(ids[i][:room])
 
-        inputs = Inputs(lengths.astype(np.int32), row)
+        def types(i: int) -> Int32:
+            return self._template.types(min(len(ids[i]), room))
+
+        inputs = Inputs(lengths.astype(np.int32), row, types if self._typed else None)
         return self._runner.run(inputs, self._vectors, self.dim)
 
     def encode_queries(self, texts: Sequence[str]) -> Float32:

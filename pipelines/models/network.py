@@ -11,7 +11,19 @@ from torch import Tensor
 from pipelines.models.batch import Batch
 
 
-class Network(Protocol):
+class Typed(Protocol):
+    """What a model does with token types."""
+
+    @property
+    def takes_types(self) -> bool:
+        """Whether it can be told any."""
+
+    @property
+    def implied_type(self) -> int | None:
+        """The type that tokens have where it is told none; none: it does something else then."""
+
+
+class Network(Typed, Protocol):
     """A transformer: a batch → hidden states of its last layer."""
 
     def hidden(self, batch: Batch) -> Tensor:
@@ -21,7 +33,7 @@ class Network(Protocol):
         """[b, d], of the first token of each input."""
 
 
-class Classifier(Protocol):
+class Classifier(Typed, Protocol):
     """A sequence classifier: a batch → logits."""
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -31,7 +43,9 @@ class Classifier(Protocol):
     def labels(self) -> int:
         """How many there are; a reranker has one."""
 
-    @property
-    def token_types(self) -> int:
-        """How many the model knows: RoBERTa one and DistilBERT none, so that it is told nothing
-        of where a passage begins."""
+
+def told_types(network: Typed, declared: bool, types: frozenset[int]) -> bool:
+    """Whether a model is told token types: sentence-transformers does so where the tokeniser
+    declares them and the model takes them. `types` are those that occur.
+    """
+    return declared and network.takes_types and types != {network.implied_type}

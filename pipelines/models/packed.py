@@ -92,6 +92,9 @@ class Layer:
 class PackedBert:
     """BERT's encoder (protocol: Network)."""
 
+    takes_types = True
+    implied_type: int | None = 0
+
     def __init__(self, state: State, config: Config, dtype: str) -> None:
         shape = Shape.of(config)
         self._words = state["embeddings.word_embeddings.weight"].float()
@@ -103,11 +106,6 @@ class PackedBert:
             Layer(state, f"encoder.layer.{number}", shape, linear_maps(dtype))
             for number in range(config.get("num_hidden_layers", 12))
         ]
-
-    @property
-    def token_types(self) -> int:
-        """How many the model knows."""
-        return len(self._types)
 
     def hidden(self, batch: Batch) -> Tensor:
         x = self._embed(batch)
@@ -123,12 +121,30 @@ class PackedBert:
 
     def _embed(self, batch: Batch) -> Tensor:
         types = self._types[0] if batch.types is None else self._types[batch.types]
-        places = self._positions[batch.places + self._first_position]
-        return self._norm(self._words[batch.ids] + places + types)
+        return self._norm(self._words[batch.ids] + self._positions[self._places(batch)] + types)
+
+    def _places(self, batch: Batch) -> Tensor:
+        """int64[t]: the number of each token's position.
+
+        Where the padding's comes before the first, as in RoBERTa's family, a token spelt <pad> in
+        a text has that one, and is not counted (transformers,
+        RobertaEmbeddings.create_position_ids_from_input_ids). Nothing here waits for a GPU.
+        """
+        if self._first_position == 0:
+            return batch.places
+        padding = self._first_position - 1
+        real = batch.ids != padding
+        counts = real.cumsum(0)
+        before = (counts - real.long())[batch.ends[:-1]]  # int64[b]
+        own = counts - before.repeat_interleave(batch.lengths, output_size=len(counts))
+        return own * real + padding
 
 
 class PackedClassifier:
     """BERT with a head of two linear maps over its first token (protocol: Classifier)."""
+
+    takes_types = True
+    implied_type: int | None = 0
 
     def __init__(self, state: State, config: Config, dtype: str) -> None:
         self._bert = PackedBert(state, config, dtype)
@@ -140,10 +156,6 @@ class PackedClassifier:
     @property
     def labels(self) -> int:
         return len(self._out.bias)
-
-    @property
-    def token_types(self) -> int:
-        return self._bert.token_types
 
     def __call__(self, batch: Batch) -> Tensor:
         return self._out(torch.tanh(self._pooler(self._bert.first(batch))))

@@ -3,6 +3,7 @@
 Weights come from safetensors only, and nothing is left at random.
 """
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,66 +12,86 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
-from transformers.utils import logging
 
 from pipelines.core.errors import InputError
 from pipelines.models.batch import Batch
 from pipelines.models.folder.layout import Layout
 from pipelines.models.folder.limits import pad_id
+from pipelines.models.library_log import quiet
 from pipelines.models.linear import DTYPES
 
 
-class PaddedNetwork:
-    """A model of transformers (protocol: Network)."""
+class _Padded:
+    """A model of transformers and how its rows are filled."""
+
+    #: What a model makes of no token types is its own affair: XLNet has no segments then.
+    implied_type: int | None = None
 
     def __init__(self, model: PreTrainedModel, pad_id: int) -> None:
         self._model = model
         self._pad_id = pad_id
+        taken = inspect.signature(model.forward).parameters.values()
+        self.takes_types = any(
+            p.name == "token_type_ids" or p.kind is inspect.Parameter.VAR_KEYWORD for p in taken
+        )
+        # XLNet's classifier looks at the last column.
+        self._left = getattr(model.config, "summary_type", None) == "last"
+
+    def _run(self, batch: Batch) -> Any:
+        """The model's output on the batch's rows."""
+        rows, real = pad(batch, self._pad_id, self._left)
+        typed = {} if batch.types is None else {"token_type_ids": self._types(batch)}
+        return self._model(input_ids=rows, attention_mask=real, **typed)
+
+    def _types(self, batch: Batch) -> Tensor:
+        assert batch.types is not None
+        return _spread(batch, batch.types, 0, self._left)
+
+
+class PaddedNetwork(_Padded):
+    """A model of transformers (protocol: Network)."""
 
     def hidden(self, batch: Batch) -> Tensor:
-        rows, real = pad(batch, self._pad_id)
-        found: Tensor = self._model(input_ids=rows, attention_mask=real)[0]
-        return found.flatten(0, 1)[batch.cells]
+        found: Tensor = self._run(batch)[0]
+        return found.flatten(0, 1)[_cells(batch, self._left)]
 
     def first(self, batch: Batch) -> Tensor:
         return self.hidden(batch)[batch.ends[:-1]]
 
 
-class PaddedClassifier:
+class PaddedClassifier(_Padded):
     """A classifier of transformers (protocol: Classifier)."""
-
-    def __init__(self, model: PreTrainedModel, pad_id: int) -> None:
-        self._model = model
-        self._pad_id = pad_id
 
     @property
     def labels(self) -> int:
         return int(self._model.config.num_labels or 0)
 
-    @property
-    def token_types(self) -> int:
-        return int(getattr(self._model.config, "type_vocab_size", 0))
-
     def __call__(self, batch: Batch) -> Tensor:
-        rows, real = pad(batch, self._pad_id)
-        typed = {} if batch.types is None else {"token_type_ids": _spread(batch, batch.types, 0)}
-        output = self._model(input_ids=rows, attention_mask=real, **typed)
-        return output.logits.float()  # type: ignore[no-any-return]
+        return self._run(batch).logits.float()  # type: ignore[no-any-return]
 
 
-def pad(batch: Batch, pad_id: int) -> tuple[Tensor, Tensor]:
-    """int64[b, longest] ids, filled on the right, and as many masks: 1 where ids are real."""
+def pad(batch: Batch, pad_id: int, left: bool) -> tuple[Tensor, Tensor]:
+    """int64[b, longest] ids, filled on one side, and as many masks: 1 where ids are real."""
     places = torch.arange(batch.longest, device=batch.ids.device)
-    real = places < batch.lengths[:, None]
-    return _spread(batch, batch.ids, pad_id), real.long()
+    filled = batch.longest - batch.lengths[:, None]
+    real = places >= filled if left else places < batch.lengths[:, None]
+    return _spread(batch, batch.ids, pad_id, left), real.long()
 
 
-def _spread(batch: Batch, flat: Tensor, fill: int) -> Tensor:
+def _spread(batch: Batch, flat: Tensor, fill: int, left: bool) -> Tensor:
     """A batch's tokens as padded rows."""
     shape = len(batch.sizes), batch.longest
     rows = torch.full(shape, fill, dtype=flat.dtype, device=flat.device)
-    rows.view(-1)[batch.cells] = flat
+    rows.view(-1)[_cells(batch, left)] = flat
     return rows
+
+
+def _cells(batch: Batch, left: bool) -> Tensor:
+    """int64[t]: each token's cell among rows that are filled on one side."""
+    if not left:
+        return batch.cells
+    filled = batch.longest - batch.lengths
+    return batch.cells + filled.repeat_interleave(batch.lengths, output_size=len(batch.ids))
 
 
 def load_network(
@@ -109,7 +130,7 @@ def load_weights(kind: Any, folder: Path, dtype: str, trust_remote_code: bool) -
     Raises:
         InputError: the architecture is unknown, or weights that it needs are not in the files.
     """
-    with _quiet(), _explained(folder):
+    with quiet(), _explained(folder):
         model, report = kind.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
@@ -132,20 +153,6 @@ def _refuse_random(folder: Path, report: dict[str, Any]) -> None:
         )
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bar and no report in a worker's log; what matters is raised."""
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
 def encoder_report(layout: Layout, trust_remote_code: bool) -> tuple[list[str], list[str]]:
     """The weights that an encoder's files lack, and those that they hold besides; from headers."""
     missing, besides = _report(AutoModel, layout.transformer, trust_remote_code)
@@ -160,7 +167,7 @@ def classifier_report(layout: Layout, trust_remote_code: bool) -> tuple[list[str
 
 def _report(kind: Any, folder: Path, trusted: bool) -> tuple[list[str], list[str]]:
     """On the device "meta", where tensors have shapes and no memory, the library reads headers."""
-    with _quiet(), _explained(folder):
+    with quiet(), _explained(folder):
         _, report = kind.from_pretrained(
             folder,
             device_map="meta",

@@ -17,7 +17,7 @@ from pipelines.models.card import (
 from pipelines.models.folder.packable import is_packable
 from pipelines.models.folder.reranker import RerankerFolder, read_reranker_folder
 from pipelines.models.forward import Inputs, Runner, make_runner
-from pipelines.models.network import Classifier
+from pipelines.models.network import Classifier, told_types
 from pipelines.models.packed import PackedClassifier
 from pipelines.models.state import read_state
 from pipelines.models.tokens import FastTokeniser, load_tokeniser
@@ -43,7 +43,8 @@ class CrossEncoderReranker:
         self._classifier = classifier
         self._runner = runner
         self._template = tokeniser.pair_template()
-        self._typed = 0 < max(self._template.types) < classifier.token_types
+        types = self._template.all_types
+        self._typed = told_types(classifier, tokeniser.typed, types)
 
     @property
     def tokeniser(self) -> FastTokeniser:
@@ -66,18 +67,12 @@ class CrossEncoderReranker:
 
         def row(i: int) -> Int32:
             query = queries[left[i]][: cuts.queries[i]]
-            passage = passages[right[i]][: cuts.passages[i]]
-            parts = [template.prefix, query, template.middle, passage, template.suffix]
-            return np.concatenate(parts)
-
-        second = len(template.prefix) + cuts.queries + len(template.middle)  # where it begins
-        lengths = (template.specials + cuts.queries + cuts.passages).astype(np.int32)
+            return template.ids(query, passages[right[i]][: cuts.passages[i]])
 
         def types(i: int) -> Int32:
-            return np.repeat(
-                np.array(template.types, np.int32), [second[i], lengths[i] - second[i]]
-            )
+            return template.types(cuts.queries[i], cuts.passages[i])
 
+        lengths = (template.specials + cuts.queries + cuts.passages).astype(np.int32)
         inputs = Inputs(lengths, row, types if self._typed else None)
         logits = self._runner.run(inputs, self._classifier, dim=1)  # float32[n, 1]
         return PairScores(logits[:, 0], cuts.truncated)

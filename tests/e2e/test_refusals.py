@@ -318,3 +318,31 @@ def test_what_is_no_ranking_is_not_evaluated(world: World, tmp_path: Path, said:
     (tmp_path / "manifest.json").write_text("{}")  # as labels have one
     assert shardrank("evaluate", str(tmp_path), world.qrels) == 2
     assert "holds no rankings" in said()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("chat_template.jinja", "{{ messages }}", "renders texts for"),
+        ("tokenizer_config.json", '{"truncation_side": "left"}', "cuts long texts on the 'left'"),
+        ("tokenizer.json", '{"version": "1.0", "model', "holds no complete tokeniser"),
+        ("tokenizer.json", "version https://git-lfs.github.com/spec/v1\n", "is a git-lfs pointer"),
+    ],
+)
+def test_tokenisers_that_cannot_be_followed(
+    name: str, text: str, message: str, world: World, built: Path, tmp_path: Path, said: Said
+) -> None:
+    """By the driver, before any work: as encoder, in a forecast, and as reranker."""
+    for model in (world.encoder, world.reranker):
+        shutil.copytree(model, tmp_path / model.name)
+        (tmp_path / model.name / name).write_text(text)
+    encoder, reranker = (
+        f"{each}.model={tmp_path / each}" for each in (world.encoder.name, world.reranker.name)
+    )
+    index, out = tmp_path / "index", tmp_path / "out"
+    assert shardrank(*world.index(index, encoder, *SMALL)) == 2
+    assert shardrank("plan", *world.index(index, encoder, *SMALL)) == 2
+    assert shardrank(*world.rank(built, out, reranker, *SMALL)) == 2
+    assert " ".join(said().split()).count(message) == 3
+    assert not index.exists()
+    assert not out.exists()

@@ -34,11 +34,11 @@ def test_ids_and_template_give_what_transformers_gives(
     folder: Path, tokeniser: FastTokeniser
 ) -> None:
     theirs = AutoTokenizer.from_pretrained(folder)
-    prefix, suffix = tokeniser.single_template()
+    template = tokeniser.single_template()
     for text, spans in zip(TEXTS, tokeniser.encode(TEXTS), strict=True):
-        ours = np.concatenate([prefix, spans.ids, suffix])
+        ours = template.ids(spans.ids)
         assert ours.tolist() == theirs(text, truncation=False, padding=False)["input_ids"]
-    assert tokeniser.specials == len(prefix) + len(suffix)
+    assert tokeniser.specials == template.specials
 
 
 def test_pairs_equal_what_transformers_gives(folder: Path, tokeniser: FastTokeniser) -> None:
@@ -46,14 +46,11 @@ def test_pairs_equal_what_transformers_gives(folder: Path, tokeniser: FastTokeni
     template = tokeniser.pair_template()
     spans = tokeniser.encode(TEXTS)
     for query, passage, a, b in zip(TEXTS, TEXTS[1:], spans, spans[1:], strict=False):
-        first = [*template.prefix, *a.ids, *template.middle]
-        second = [*b.ids, *template.suffix]
-        types = [template.types[0]] * len(first) + [template.types[1]] * len(second)
         expected = theirs(
             query, passage, return_token_type_ids=True, truncation=False, padding=False
         )
-        assert first + second == expected["input_ids"]
-        assert types == expected["token_type_ids"]
+        assert template.ids(a.ids, b.ids).tolist() == expected["input_ids"]
+        assert template.types(len(a.ids), len(b.ids)).tolist() == expected["token_type_ids"]
 
 
 def test_spans_point_into_the_text(tokeniser: FastTokeniser) -> None:
@@ -111,7 +108,7 @@ def test_without_tokenizer_json_transformers_builds_one(tmp_path: Path) -> None:
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer"})
     found = load_tokeniser(read_layout(folder))
     assert [s.ids.tolist() for s in found.encode(TEXTS[:2])] == [s.ids.tolist() for s in expected]
-    assert [ids.tolist() for ids in found.single_template()] == [[2], [3]]
+    assert [ids.tolist() for ids in found.single_template().around] == [[2], [3]]
 
 
 def test_no_tokeniser_at_all(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A transformer's folder: config.json, and how sentence-transformers would call the model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,16 @@ _CALL = Keys.of(
     config_kwargs=(None, {}),
     config_args=(None, {}),
 )
-_PROCESSOR = Keys.of("model_max_length", idle="trust_remote_code use_fast padding_side")
+#: What the library may pass to the tokeniser; other arguments, such as another file's name, no.
+_PROCESSOR = Keys.of(
+    "add_bos_token add_eos_token add_prefix_space additional_special_tokens bos_token "
+    "clean_up_tokenization_spaces cls_token do_lower_case eos_token extra_special_tokens "
+    "keep_accents legacy mask_token model_input_names model_max_length pad_token padding_side "
+    "sep_token split_special_tokens strip_accents tokenize_chinese_chars truncation_side "
+    "unk_token use_fast",
+    # What the library sets itself, whatever the file says.
+    idle="cache_dir local_files_only revision subfolder token trust_remote_code",
+)
 #: Where and in which precision the library would run: no other values come of it.
 _MODEL = Keys.of(
     "",
@@ -52,6 +61,8 @@ class Call:
         query_length: of a query, where that is another; likewise document_length.
         lower_case: whether texts are lower-cased before the tokeniser sees them.
         modalities: what the model takes, by the library's names; none: the folder does not say.
+        processor: what the library passes to the tokeniser.
+        modular: whether a modules.json lists the transformer.
     """
 
     max_length: int | None = None
@@ -59,6 +70,8 @@ class Call:
     document_length: int | None = None
     lower_case: bool = False
     modalities: tuple[str, ...] | None = None
+    processor: Mapping[str, Any] = field(default_factory=dict)
+    modular: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,11 +93,6 @@ class Layout:
         """The class that the weights were saved from; "" where the file names none."""
         named = self.config.get("architectures") or [""]
         return str(named[0])
-
-    @property
-    def lower_case(self) -> bool:
-        """Whether texts are lower-cased before the tokeniser sees them."""
-        return self.call.lower_case
 
 
 def read_layout(folder: Path, task: str = ENCODES, plain: bool = False) -> Layout:
@@ -122,7 +130,7 @@ def _refuse_relative(folder: Path, config: Mapping[str, Any]) -> None:
 def _call(folder: Path, task: str) -> Call:
     path = next((folder / name for name in _CALLED if (folder / name).is_file()), None)
     if path is None:
-        return Call()
+        return Call(modular=True)
     found = read_known(path, _CALL)
     processor = _older(path, found, "processor_kwargs", "tokenizer_args", _PROCESSOR)
     _older(path, found, "model_kwargs", "model_args", _MODEL)
@@ -133,6 +141,8 @@ def _call(folder: Path, task: str) -> Call:
         document_length=found.get("document_length"),
         lower_case=bool(found.get("do_lower_case")),
         modalities=_modalities(path, found.get("modality_config"), task),
+        processor={name: value for name, value in processor.items() if name in _PROCESSOR.read},
+        modular=True,
     )
 
 
