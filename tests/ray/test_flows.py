@@ -179,7 +179,8 @@ def test_four_actors_give_the_bytes_of_one(world: World, one: Run, tmp_path: Pat
 def test_a_rerun_does_nothing_new(world: World, one: Run, cluster: Resources) -> None:
     before = one.markers()
     index = {"scan", "compare", "ingest", "embed", "sample", "train", "build", "questions", "audit"}
-    assert stages(set(before)) == index | {"encode", "search", "merge", "rerank", "collate"}
+    ranked = {"encode", "search", "merge", "rerank", "collate", "locate"}
+    assert stages(set(before)) == index | ranked
     assert run(world, one.root, *IVFPQ, "cluster.actors=2").seen == one.seen
     new = set(one.markers()) - set(before)
     assert stages(new) == {"compare"}  # with the version that the first run made
