@@ -56,13 +56,13 @@ class Runner:
 
     def _batch(self, inputs: Inputs, rows: Int64) -> Batch:
         sizes = np.maximum(inputs.lengths[rows].astype(np.int64), 1)
-        ids = self._tokens(inputs.row, rows)
-        types = None if inputs.types is None else self._tokens(inputs.types, rows)
+        ids = self._tokens(inputs.row, rows, self.pad_id)
+        types = None if inputs.types is None else self._tokens(inputs.types, rows, 0)
         return Batch(rows, sizes, ids, types)
 
-    def _tokens(self, row: Callable[[int], Int32], rows: Int64) -> Tensor:
-        """int64[t]; an input without tokens has one padding token, so that it has a vector."""
-        empty = np.array([self.pad_id], np.int32)
+    def _tokens(self, row: Callable[[int], Int32], rows: Int64, fill: int) -> Tensor:
+        """int64[t]; an input without tokens has one of padding, so that it has a vector."""
+        empty = np.array([fill], np.int32)
         tokens = [row(int(number)) for number in rows]
         flat = np.concatenate([ids if len(ids) else empty for ids in tokens])
         return send(flat.astype(np.int64), self.device)

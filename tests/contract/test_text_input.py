@@ -336,3 +336,12 @@ def test_a_missing_end_token_is_noted(
 def test_ordinary_models_have_no_notes(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path, "qwen2-last")
     assert tokeniser_notes(load_tokeniser(read_layout(folder)), read_layout(folder), "last") == ()
+
+
+def test_an_empty_text_without_special_tokens_has_a_type(tmp_path: Path) -> None:
+    """It is one token of padding, whose id is no type."""
+    made = tokeniser("$A:1", "$A:1 $B:1")
+    config = BertConfig(**{**SHAPE, "pad_token_id": 7})
+    folder = save(tmp_path, BertModel(config), made, model_input_names=TYPED)
+    found = load_encoder(EncoderSettings(model=str(folder)), "cpu").encode_queries(["", "heat"])
+    assert np.isfinite(found).all()
