@@ -105,8 +105,9 @@ def _roberta_config(tokeniser: Tokenizer, dim: int, **more: Any) -> RobertaConfi
 
 
 def _qwen2_config(tokeniser: Tokenizer, dim: int) -> Qwen2Config:
+    # Rows to spare: transformers adds tokens of its own to the tokenisers of this family.
     return Qwen2Config(
-        vocab_size=tokeniser.get_vocab_size(),
+        vocab_size=tokeniser.get_vocab_size() + 16,
         max_position_embeddings=MAX_TOKENS,
         num_key_value_heads=2,
         pad_token_id=1,
