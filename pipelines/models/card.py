@@ -5,7 +5,7 @@ and refuses a model that differs. Imports no torch and no transformers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,23 @@ from pipelines.core.errors import InputError, IntegrityError, SettingsError
 from pipelines.core.fingerprint import fingerprint
 from pipelines.core.settings import EncoderSettings, ModelSettings, RerankerSettings
 from pipelines.models import limits
+from pipelines.models.folder.layout import Layout as NewLayout
+from pipelines.models.folder.modules import (
+    Dense,
+    Normalize,
+    StaticTable,
+    Tower,
+    Towers,
+    read_towers,
+)
+from pipelines.models.folder.sentence_config import read_encoder_config
+from pipelines.models.folder.table import UNLIMITED, longest_input, read_table_shape
 from pipelines.models.layout import Layout, read_json, read_layout
 from pipelines.models.resolve import package_folder, resolve_model, resolve_reranker
-from pipelines.models.tokens import load_tokeniser
+from pipelines.models.tokens import load_tokeniser, tower_tokeniser
 from pipelines.models.weights import files_of, weights_sha256
 
 ADAPTER_WEIGHTS = "adapter.safetensors"
-POOLINGS = ("mean", "cls", "last")
-_ENCODER_MODULES = frozenset({"Transformer", "Pooling", "Normalize"})
 
 
 @dataclass(frozen=True)
@@ -31,9 +40,10 @@ class EncoderCard:
         name: the model as the settings name it.
         fingerprint: of all that decides its vectors; the name and the place are not in it.
         dim: components of a vector, after any cut.
-        max_tokens: the longest input, special tokens included.
-        pooling: "mean", "cls" or "last".
-        normalise: whether vectors are divided by their L2 norm.
+        max_tokens: the longest document, special tokens included.
+        query_max_tokens: the longest query, likewise.
+        pooling: its modes by name, joined by "+" where several stand side by side; "" for a table.
+        normalise: whether vectors are divided by their L2 norm at the end, after the cut.
         dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
     """
 
@@ -43,6 +53,7 @@ class EncoderCard:
     tokeniser_fingerprint: str
     dim: int
     max_tokens: int
+    query_max_tokens: int
     pooling: str
     normalise: bool
     query_prompt: str
@@ -97,25 +108,24 @@ def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> Encoder
         SettingsError: a setting asks for more than the model has.
     """
     folder = resolve_model(settings.model, settings.revision)
-    layout = read_layout(folder)
-    _check_modules(layout, _ENCODER_MODULES)
-    query = _or(settings.query_prompt, layout.query_prompt)
-    document = _or(settings.document_prompt, layout.document_prompt)
-    _check_prompts(layout, query + document)
+    towers, own = read_towers(folder), read_encoder_config(folder)
+    documents, queries = towers.documents, towers.queries
+    apart = documents != queries
     deciding: dict[str, Any] = {
-        "weights_sha256": weights_sha256(*files_of(layout.transformer)),
-        "tokeniser_fingerprint": load_tokeniser(folder).fingerprint,
-        "dim": _dim(layout, settings.dim),
-        "max_tokens": limits.max_tokens(layout, settings.max_tokens, "encoder"),
-        "pooling": _pooling(layout, settings.pooling),
-        "normalise": _or(settings.normalise, _normalises(layout)),
-        "query_prompt": query,
-        "document_prompt": document,
-        "dtype": limits.dtype(layout.config, settings.dtype, halve),
+        "weights_sha256": weights_sha256(*files_of(_place(documents))),
+        "tokeniser_fingerprint": tower_tokeniser(documents).fingerprint,
+        "dim": _dim(towers, settings.dim or own.truncate_dim),
+        "max_tokens": _longest(documents, settings.max_tokens),
+        "query_max_tokens": _longest(queries, settings.max_tokens),
+        "pooling": _pooling(documents, settings.pooling),
+        "normalise": _or(settings.normalise, own.similarity == "cosine"),
+        "query_prompt": _or(settings.query_prompt, own.query_prompt),
+        "document_prompt": _or(settings.document_prompt, own.document_prompt),
+        "dtype": _dtype(towers, settings.dtype, halve),
     }
-    hidden = _hidden(layout, settings.trust_remote_code)
+    hidden = [_tower_hidden(t, settings) for t in ((documents, queries) if apart else (documents,))]
     return EncoderCard(
-        name=settings.model, fingerprint=fingerprint(["encoder-1", deciding, hidden]), **deciding
+        name=settings.model, fingerprint=fingerprint(["encoder-2", deciding, hidden]), **deciding
     )
 
 
@@ -212,31 +222,52 @@ def _check_modules(layout: Layout, supported: frozenset[str]) -> None:
         )
 
 
-def _check_prompts(layout: Layout, prompts: str) -> None:
-    if prompts and not layout.pools_prompt:
+def _place(tower: Tower) -> Path:
+    """Where a tower's weights and tokeniser are."""
+    return tower.source.folder if isinstance(tower.source, StaticTable) else tower.source.transformer
+
+
+def _longest(tower: Tower, setting: int | None) -> int:
+    if isinstance(tower.source, StaticTable):
+        return min(setting or UNLIMITED, longest_input(tower.source.folder))
+    return limits.max_tokens(read_layout(tower.source.transformer), setting, "encoder")
+
+
+def _pooling(tower: Tower, setting: str) -> str:
+    if tower.pooling is None:
+        return ""
+    return "+".join(tower.pooling.modes) if setting == "auto" else setting
+
+
+def _dtype(towers: Towers, setting: str, halve: bool) -> str:
+    """Of the documents' transformer; one of queries alone runs in it too."""
+    configs = [
+        tower.source.config
+        for tower in (towers.documents, towers.queries)
+        if not isinstance(tower.source, StaticTable)
+    ]
+    found = [limits.dtype(config, setting, halve) for config in configs]
+    return found[0] if found else "fp32"
+
+
+def _width(tower: Tower, setting: str = "auto") -> int:
+    dense = [step.outputs for step in tower.steps if isinstance(step, Dense)]
+    if dense:
+        return dense[-1]
+    if isinstance(tower.source, StaticTable):
+        return read_table_shape(tower.source.folder).width
+    modes = tower.pooling.modes if tower.pooling else ("mean",)
+    return limits.width(tower.source.config) * len(modes)
+
+
+def _dim(towers: Towers, setting: int | None) -> int:
+    width = _width(towers.documents)
+    if width != _width(towers.queries):
         raise InputError(
-            "The model leaves its prompt's tokens out of the pooling (include_prompt = false), "
-            "which is not supported.",
-            "Use another model, or set both prompts to the empty string.",
+            f"The model's documents have {width} components and its queries "
+            f"{_width(towers.queries)}.",
+            "Use another model.",
         )
-
-
-def _normalises(layout: Layout) -> bool:
-    return "Normalize" in layout.modules or layout.similarity == "cosine"
-
-
-def _pooling(layout: Layout, setting: str) -> str:
-    pooling = layout.pooling if setting == "auto" else setting
-    if pooling not in POOLINGS:
-        raise InputError(
-            f"The model pools by {pooling}, which is not supported.",
-            f"Use another model, or set encoder.pooling to one of {', '.join(POOLINGS)}.",
-        )
-    return pooling
-
-
-def _dim(layout: Layout, setting: int | None) -> int:
-    width = limits.width(layout.config)
     if setting is not None and setting > width:
         raise SettingsError(
             f"encoder.dim = {setting}, but the model's vectors have {width} components.",
@@ -245,7 +276,26 @@ def _dim(layout: Layout, setting: int | None) -> int:
     return setting or width
 
 
-def _hidden(layout: Layout, trusted: bool) -> dict[str, Any]:
+def _tower_hidden(tower: Tower, settings: EncoderSettings) -> Any:
+    """What of one tower decides results and needs no field of its own."""
+    if settings.normalise is False and tower.steps and isinstance(tower.steps[-1], Normalize):
+        tower = replace(tower, steps=tower.steps[:-1])
+    steps = [
+        [weights_sha256(*files_of(s.folder)), s.activation, s.residual] if isinstance(s, Dense) else s
+        for s in tower.steps
+    ]
+    shown = [s if isinstance(s, list) else type(s).__name__ for s in steps]
+    pooled = [tower.pooling.modes, tower.pooling.includes_prompt] if tower.pooling else []
+    own = (
+        {}
+        if isinstance(tower.source, StaticTable)
+        else _hidden(tower.source, settings.trust_remote_code)
+    )
+    files = weights_sha256(*files_of(_place(tower)))
+    return [files, tower_tokeniser(tower).fingerprint, pooled, shown, own]
+
+
+def _hidden(layout: Layout | NewLayout, trusted: bool) -> dict[str, Any]:
     """What decides results and needs no field of its own: the architecture, and trusted code."""
     code = files_of(layout.transformer, "*.py") if trusted else []
     return {

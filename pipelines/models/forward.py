@@ -1,7 +1,8 @@
 """Running a model over many inputs: batches by token budget, one copy back at the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ from pipelines.core.batching import plan_batches
 from pipelines.core.errors import SettingsError
 from pipelines.core.protocols import Float32, Int32, Int64
 from pipelines.models.batch import Batch, send
-from pipelines.models.layout import Layout
 from pipelines.models.limits import pad_id
 from pipelines.models.memory import keep_freed_memory
 
@@ -68,14 +68,16 @@ class Runner:
         return send(flat.astype(np.int64), self.device)
 
 
-def make_runner(layout: Layout, batch_tokens: int | None, device: str, dtype: str) -> Runner:
-    """How a model of that folder runs.
+def make_runner(
+    config: Mapping[str, Any], batch_tokens: int | None, device: str, dtype: str
+) -> Runner:
+    """How a model with that config.json runs.
 
     Small batches stay in a CPU core's cache (1,024 tokens beat 4,096 by 16% there); a GPU wants
     many. The padding id is the model's own, since some number positions by it, else 0.
 
     Args:
-        layout: the model's folder.
+        config: the parsed config.json.
         batch_tokens: the setting; none: what was fastest on such a device.
         device: torch's name of a device, such as "cpu" or "cuda".
         dtype: of the forward pass.
@@ -91,4 +93,4 @@ def make_runner(layout: Layout, batch_tokens: int | None, device: str, dtype: st
     if device == "cpu":
         keep_freed_memory()
     tokens = batch_tokens or (1024 if device == "cpu" else 65_536)
-    return Runner(tokens, pad_id(layout.config), torch.device(device))
+    return Runner(tokens, pad_id(config), torch.device(device))

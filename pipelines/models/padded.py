@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor
-from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
 
 from pipelines.core.errors import InputError
 from pipelines.models.batch import Batch
-from pipelines.models.layout import Layout
-from pipelines.models.limits import pad_id
+from pipelines.models.folder.families import ENCODER_HALVES
+from pipelines.models.folder.reading import read_object
 from pipelines.models.linear import DTYPES
 
 
@@ -54,8 +55,17 @@ class PaddedClassifier:
     def __call__(self, batch: Batch) -> Tensor:
         rows, real = pad(batch, self._pad_id)
         typed = {} if batch.types is None else {"token_type_ids": _spread(batch, batch.types, 0)}
+        if self._scores_last:
+            states = self._model.base_model(input_ids=rows, attention_mask=real)[0]
+            return self._model.score(states.flatten(0, 1)[batch.cells][batch.ends[1:] - 1]).float()
         output = self._model(input_ids=rows, attention_mask=real, **typed)
         return output.logits.float()  # type: ignore[no-any-return]
+
+    @property
+    def _scores_last(self) -> bool:
+        """Whether the logits are the last token's, and the model cannot tell which that is: it
+        looks for the last id that is no padding, and has none for padding."""
+        return self._model.config.pad_token_id is None and hasattr(self._model, "score")
 
 
 def pad(batch: Batch, pad_id: int) -> tuple[Tensor, Tensor]:
@@ -74,30 +84,44 @@ def _spread(batch: Batch, flat: Tensor, fill: int) -> Tensor:
 
 
 def load_network(
-    layout: Layout, dtype: str, trust_remote_code: bool, device: torch.device
+    folder: Path, dtype: str, trust_remote_code: bool, device: torch.device
 ) -> PaddedNetwork:
     """The encoder of a folder on the device; raises as `load_weights` does."""
-    model = load_weights(AutoModel, layout.transformer, dtype, trust_remote_code)
+    model = load_weights(_encoder_class(folder), folder, dtype, trust_remote_code, ("pooler.",))
     model.config.use_cache = False  # a causal model would keep keys and values for nothing
     _move(model, device)
-    return PaddedNetwork(model, pad_id(layout.config))
+    return PaddedNetwork(model, _pad_id(model))
 
 
 def load_classifier(
-    layout: Layout, dtype: str, trust_remote_code: bool, device: torch.device
+    folder: Path, dtype: str, trust_remote_code: bool, device: torch.device
 ) -> PaddedClassifier:
     """The sequence classifier of a folder on the device; raises as `load_weights` does."""
     kind = AutoModelForSequenceClassification
-    model = load_weights(kind, layout.transformer, dtype, trust_remote_code)
+    model = load_weights(kind, folder, dtype, trust_remote_code, ())
     _move(model, device)
-    return PaddedClassifier(model, pad_id(layout.config))
+    return PaddedClassifier(model, _pad_id(model))
+
+
+def _encoder_class(folder: Path) -> Any:
+    """The class of transformers that is a folder's encoder: of whole encoder-decoders, the first
+    half."""
+    kind = read_object(folder / "config.json").get("model_type")
+    return getattr(transformers, ENCODER_HALVES.get(str(kind), "AutoModel"))
+
+
+def _pad_id(model: PreTrainedModel) -> int:
+    """The id of padding: the model's own, since some number positions by it, else 0."""
+    return getattr(model.config, "pad_token_id", None) or 0
 
 
 def _move(model: torch.nn.Module, device: torch.device) -> None:
     model.to(device)
 
 
-def load_weights(kind: Any, folder: Path, dtype: str, trust_remote_code: bool) -> PreTrainedModel:
+def load_weights(
+    kind: Any, folder: Path, dtype: str, trust_remote_code: bool, spare: tuple[str, ...]
+) -> PreTrainedModel:
     """The model of a folder in evaluation mode, on the CPU.
 
     Args:
@@ -105,6 +129,7 @@ def load_weights(kind: Any, folder: Path, dtype: str, trust_remote_code: bool) -
         folder: with config.json and safetensors weights; nothing is downloaded.
         dtype: "fp32", "bf16" or "fp16": the weights are cast to it.
         trust_remote_code: whether code in the folder may run.
+        spare: beginnings of the names of weights that nothing uses, and that files may lack.
 
     Raises:
         InputError: the architecture is unknown, or weights that it needs are not in the files.
@@ -121,13 +146,13 @@ def load_weights(kind: Any, folder: Path, dtype: str, trust_remote_code: bool) -
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{folder} cannot be loaded: {error}", "Name another model.") from error
-    _refuse_random(folder, report)
+    _refuse_random(folder, report, spare)
     return model.eval()  # type: ignore[no-any-return]
 
 
-def _refuse_random(folder: Path, report: dict[str, Any]) -> None:
-    """Weights that the files lack are random after loading; only an unused pooler may be."""
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
+def _refuse_random(folder: Path, report: dict[str, Any], spare: tuple[str, ...]) -> None:
+    """Weights that the files lack are random after loading."""
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(spare))
     if missing:
         raise InputError(
             f"{folder} lacks {len(missing)} weights of its architecture, such as {missing[0]}.",

@@ -115,7 +115,7 @@ def load_reranker(
     check_fingerprint(settings.model, fingerprint, card.fingerprint)
     folders = reranker_folders(settings)
     layout = read_layout(folders.base)
-    runner = make_runner(layout, settings.batch_tokens, device, card.dtype)
+    runner = make_runner(layout.config, settings.batch_tokens, device, card.dtype)
     classifier = _load_classifier(folders, card.dtype, settings.trust_remote_code, runner.device)
     if classifier.labels != 1:
         raise InputError(
@@ -138,7 +138,7 @@ def _load_classifier(
     else:
         from pipelines.models.padded import load_classifier  # transformers takes seconds to import
 
-        return load_classifier(layout, dtype, trusted, device)
+        return load_classifier(layout.transformer, dtype, trusted, device)
     return PackedClassifier(state.moved(device), layout.config, dtype)
 
 

@@ -16,10 +16,12 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as NormalizerSequence
+from tokenizers.processors import TemplateProcessing
 
 from pipelines.core.errors import InputError
 from pipelines.core.fingerprint import fingerprint
 from pipelines.core.protocols import Int32, TokenPlaces, TokenSpans
+from pipelines.models.folder.modules import StaticTable, Tower, read_towers
 from pipelines.models.layout import Layout, read_layout
 
 #: Characters from which on it is worth half a second to load machine code.
@@ -120,6 +122,30 @@ def load_tokeniser(folder: Path) -> FastTokeniser:
     return FastTokeniser(
         _lower_case(Tokenizer.from_file(str(path)) if path.is_file() else _convert(layout), layout)
     )
+
+
+def document_tokeniser(folder: Path) -> FastTokeniser:
+    """The tokeniser of an encoder's documents; raises as `tower_tokeniser`."""
+    return tower_tokeniser(read_towers(folder).documents)
+
+
+def tower_tokeniser(tower: Tower) -> FastTokeniser:
+    """The tokeniser of one way of an encoder; a table's puts nothing around a text.
+
+    Raises:
+        InputError: the folder has no tokeniser, or only one that is written in Python.
+    """
+    if not isinstance(tower.source, StaticTable):
+        return load_tokeniser(tower.source.transformer)
+    path = tower.source.folder / "tokenizer.json"
+    try:
+        backend = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more special
+        raise InputError(
+            f"{path} cannot be read: {error}.", "Name a complete model folder."
+        ) from error
+    backend.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+    return FastTokeniser(backend)
 
 
 def _lower_case(backend: Tokenizer, layout: Layout) -> Tokenizer:

@@ -17,7 +17,7 @@ from pipelines.corpus.passages import CutRule
 from pipelines.corpus.slices import Slice
 from pipelines.models.card import EncoderCard, check_fingerprint
 from pipelines.models.resolve import resolve_model
-from pipelines.models.tokens import load_tokeniser
+from pipelines.models.tokens import document_tokeniser
 from pipelines.stages.compare import Compared, rows_of
 from pipelines.stages.parts import PartFiles, write_part
 from pipelines.stages.runner import Context, run_stage
@@ -49,7 +49,7 @@ def plan_ingest(
 ) -> list[Unit]:
     """One unit a slice with new rows; it is named from slice, rows to skip and rule of cutting."""
     settings = context.settings
-    tokeniser = load_tokeniser(resolve_model(settings.encoder.model, settings.encoder.revision))
+    tokeniser = document_tokeniser(resolve_model(settings.encoder.model, settings.encoder.revision))
     rule = cut_rule(settings.passages, how.card, tokeniser.specials)
     common = {
         "corpus": settings.corpus.deciding(),
@@ -113,7 +113,7 @@ class Ingest:
         return Result(outputs, {**counts, "rejected": table.num_rows}, {})
 
     def _cut(self, unit: Unit) -> Iterator[CutPart]:
-        tokeniser = load_tokeniser(resolve_model(self.encoder.model, self.encoder.revision))
+        tokeniser = document_tokeniser(resolve_model(self.encoder.model, self.encoder.revision))
         check_fingerprint(self.encoder.model, unit.spec["tokeniser"], tokeniser.fingerprint)
         return cut_slice(
             Slice.parse(unit.spec["slice"]),
