@@ -23,7 +23,8 @@ from pipelines.models.folder.modules import (
     read_towers,
 )
 from pipelines.models.folder.sentence_config import read_encoder_config
-from pipelines.models.folder.table import UNLIMITED, longest_input, read_table_shape
+from pipelines.models.folder.table import UNLIMITED, longest_input
+from pipelines.models.folder.width import tower_width
 from pipelines.models.layout import Layout, read_json, read_layout
 from pipelines.models.resolve import package_folder, resolve_model, resolve_reranker
 from pipelines.models.tokens import load_tokeniser, tower_tokeniser
@@ -224,7 +225,9 @@ def _check_modules(layout: Layout, supported: frozenset[str]) -> None:
 
 def _place(tower: Tower) -> Path:
     """Where a tower's weights and tokeniser are."""
-    return tower.source.folder if isinstance(tower.source, StaticTable) else tower.source.transformer
+    return (
+        tower.source.folder if isinstance(tower.source, StaticTable) else tower.source.transformer
+    )
 
 
 def _longest(tower: Tower, setting: int | None) -> int:
@@ -250,22 +253,11 @@ def _dtype(towers: Towers, setting: str, halve: bool) -> str:
     return found[0] if found else "fp32"
 
 
-def _width(tower: Tower, setting: str = "auto") -> int:
-    dense = [step.outputs for step in tower.steps if isinstance(step, Dense)]
-    if dense:
-        return dense[-1]
-    if isinstance(tower.source, StaticTable):
-        return read_table_shape(tower.source.folder).width
-    modes = tower.pooling.modes if tower.pooling else ("mean",)
-    return limits.width(tower.source.config) * len(modes)
-
-
 def _dim(towers: Towers, setting: int | None) -> int:
-    width = _width(towers.documents)
-    if width != _width(towers.queries):
+    width, other = tower_width(towers.documents), tower_width(towers.queries)
+    if width != other:
         raise InputError(
-            f"The model's documents have {width} components and its queries "
-            f"{_width(towers.queries)}.",
+            f"The model's documents have {width} components and its queries {other}.",
             "Use another model.",
         )
     if setting is not None and setting > width:
@@ -281,7 +273,9 @@ def _tower_hidden(tower: Tower, settings: EncoderSettings) -> Any:
     if settings.normalise is False and tower.steps and isinstance(tower.steps[-1], Normalize):
         tower = replace(tower, steps=tower.steps[:-1])
     steps = [
-        [weights_sha256(*files_of(s.folder)), s.activation, s.residual] if isinstance(s, Dense) else s
+        [weights_sha256(*files_of(s.folder)), s.activation, s.residual]
+        if isinstance(s, Dense)
+        else s
         for s in tower.steps
     ]
     shown = [s if isinstance(s, list) else type(s).__name__ for s in steps]

@@ -13,6 +13,7 @@ from pipelines.models.card import EncoderCard, check_fingerprint, read_encoder_c
 from pipelines.models.embedder import Embedder, Side, TableEmbedder, TransformerEmbedder
 from pipelines.models.folder.layout import Layout
 from pipelines.models.folder.modules import Normalize, StaticTable, Tower, Towers, read_towers
+from pipelines.models.folder.width import tower_width
 from pipelines.models.forward import Runner, make_runner
 from pipelines.models.limits import is_packable
 from pipelines.models.network import Network
@@ -33,7 +34,9 @@ class BiEncoder:
     differ in the last bits between two lists, since the size of a product orders its sums.
     """
 
-    def __init__(self, towers: Towers, card: EncoderCard, load: Callable[[Tower], Embedder]) -> None:
+    def __init__(
+        self, towers: Towers, card: EncoderCard, load: Callable[[Tower], Embedder]
+    ) -> None:
         self.card = card
         self._towers = towers
         self._load = load
@@ -98,9 +101,7 @@ def load_encoder(
     return BiEncoder(towers, card, partial(load_tower, settings=settings, card=card, device=device))
 
 
-def load_tower(
-    tower: Tower, settings: EncoderSettings, card: EncoderCard, device: str
-) -> Embedder:
+def load_tower(tower: Tower, settings: EncoderSettings, card: EncoderCard, device: str) -> Embedder:
     """One tower as the settings and the card have it, on the device; raises as `load_encoder`."""
     tower = as_set(tower, settings)
     if isinstance(tower.source, StaticTable):
@@ -128,7 +129,7 @@ def as_set(tower: Tower, settings: EncoderSettings) -> Tower:
 
 
 def _finish(tower: Tower, card: EncoderCard, device: torch.device) -> Finish:
-    return Finish(make_steps(tower.steps, device), card.dim, card.normalise)
+    return Finish(make_steps(tower.steps, device), tower_width(tower), card.dim, card.normalise)
 
 
 def _load_network(layout: Layout, dtype: str, trusted: bool, runner: Runner) -> Network:

@@ -1,11 +1,11 @@
-"""How long a model's input may be, how wide its vectors are, in which type it runs: config.json."""
+"""How long a model's input may be, and in which type it runs: config.json."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.errors import InputError, SettingsError
+from pipelines.core.errors import SettingsError
 from pipelines.models.layout import Layout, read_json
 
 #: These number positions from pad_token_id + 1, so that many position embeddings are never used
@@ -16,7 +16,6 @@ _OFFSET_POSITIONS = frozenset(
 )  # fmt: skip
 #: Architectures with BERT's layers and none besides, which packed.py runs.
 _PACKABLE = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
-_WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")
 _DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp32"}
 
 #: config.json's keys that say where a model came from or how it is trained, not what it computes.
@@ -78,20 +77,6 @@ def max_tokens(layout: Layout, setting: int | None, table: str) -> int:
     if not known:
         raise SettingsError("The model names no longest input.", f"Set {table}.max_tokens.")
     return min(known)
-
-
-def width(config: Mapping[str, Any]) -> int:
-    """Components of the model's hidden states.
-
-    Raises:
-        InputError: config.json names none.
-    """
-    for name in _WIDTHS:
-        if isinstance(config.get(name), int):
-            return int(config[name])
-    raise InputError(
-        f"config.json names no width under {', '.join(_WIDTHS)}.", "Use a text encoder's folder."
-    )
 
 
 def dtype(config: Mapping[str, Any], setting: str, halve: bool) -> str:

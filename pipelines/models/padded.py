@@ -5,13 +5,13 @@ Weights come from safetensors only, and nothing is left at random.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
 
 from pipelines.core.errors import InputError
@@ -105,9 +105,12 @@ def load_classifier(
 
 def _encoder_class(folder: Path) -> Any:
     """The class of transformers that is a folder's encoder: of whole encoder-decoders, the first
-    half."""
-    kind = read_object(folder / "config.json").get("model_type")
-    return getattr(transformers, ENCODER_HALVES.get(str(kind), "AutoModel"))
+    half, which the library loads without the second."""
+    half = ENCODER_HALVES.get(str(read_object(folder / "config.json").get("model_type")))
+    if half is None:
+        return AutoModel
+    module, _, name = half.rpartition(".")
+    return getattr(import_module(f"transformers.{module}" if module else "transformers"), name)
 
 
 def _pad_id(model: PreTrainedModel) -> int:

@@ -32,17 +32,34 @@ _ACTIVATIONS: Mapping[str, Step] = {
 
 @dataclass(frozen=True)
 class Finish:
-    """From a pooled vector to the stored one: steps, then the first `dim` components, perhaps
-    divided by their norm."""
+    """From a pooled vector to the stored one.
+
+    Attributes:
+        steps: what comes first.
+        width: components after them, by the model's files.
+        dim: how many of these are kept.
+        normalise: whether they are divided by their norm.
+    """
 
     steps: tuple[Step, ...]
+    width: int
     dim: int
     normalise: bool
 
     def __call__(self, vectors: Tensor) -> Tensor:
-        """float32[n, d] → float32[n, dim]."""
+        """float32[n, d] → float32[n, dim].
+
+        Raises:
+            InputError: the model gives another width than its files say.
+        """
         for step in self.steps:
             vectors = step(vectors)
+        if vectors.shape[1] != self.width:
+            raise InputError(
+                f"The model gives vectors of {vectors.shape[1]} components, where its files say "
+                f"{self.width}.",
+                "Use another model.",
+            )
         vectors = vectors[:, : self.dim]
         return _normalise(vectors) if self.normalise else vectors
 
@@ -122,7 +139,9 @@ def _load(path: Path) -> dict[str, Tensor]:
             f"{path} cannot be read: {error}"
             + (" (pytorch_model.bin beside it is a pickle, which may run code)" if pickled else ""),
             "Only safetensors are read: save the model with a newer sentence-transformers, where "
-            "you trust it." if pickled else "Name a complete model folder.",
+            "you trust it."
+            if pickled
+            else "Name a complete model folder.",
         ) from error
 
 

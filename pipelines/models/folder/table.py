@@ -59,7 +59,9 @@ def read_table_shape(folder: Path) -> TableShape:
             "neither embedding.weight nor embeddings.",
             "Name a complete StaticEmbedding or model2vec folder.",
         )
-    beside = {n: n if rows == "embeddings" and n in header else None for n in ("mapping", "weights")}
+    beside = {
+        n: n if rows == "embeddings" and n in header else None for n in ("mapping", "weights")
+    }
     shape = TableShape(file, rows, beside["mapping"], beside["weights"], 0, 0)
     return _measured(shape, header)
 
