@@ -36,15 +36,22 @@ _SIZES = (
     ("sliding_window|window_size|local_attention|local_radius|attention_window(_size)?", 8),
 )
 _IDS = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 0}
-_HEADS_ALIKE = {"num_key_value_heads": 4}
+_ALIKE = (  # as many heads of keys as of queries
+    "axk1 axk2 bailing_hybrid deepseek_v2 deepseek_v3 deepseek_v32 dots1 esmc glm4_moe_lite "
+    "glm_moe_dsa kimi_linear longcat_flash minicpm3 mistral_large4_text"
+).split()
+_NARROW = ("ministral", "hunyuan_v1_dense", "hunyuan_v1_moe")
 _OWN: Mapping[str, dict[str, Any]] = {
-    **dict.fromkeys(("deepseek_v2", "deepseek_v3", "deepseek_v32", "minicpm3"), _HEADS_ALIKE),
-    **dict.fromkeys(("glm4_moe_lite", "glm_moe_dsa", "kimi_linear", "longcat_flash"), _HEADS_ALIKE),
-    **dict.fromkeys(("axk1", "axk2", "bailing_hybrid", "mistral_large4_text"), _HEADS_ALIKE),
-    **dict.fromkeys(("ministral", "hunyuan_v1_dense", "hunyuan_v1_moe"), {"head_dim": 8}),
-    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
+    **{family: {"num_key_value_heads": 4} for family in _ALIKE},
+    **{family: {"head_dim": 8} for family in _NARROW},
+    "deepseek_v2": {"num_key_value_heads": 4, "num_experts_per_tok": 2},
+    "dots1": {
+        "n_routed_experts": 4,
+        "n_shared_experts": 1,
+        "num_experts_per_tok": 2,
+        "num_key_value_heads": 4,
+    },
     "esm": {"vocab_size": 400, "pad_token_id": 1, "mask_token_id": 3},
-    "esmc": _HEADS_ALIKE,
     "falcon_h1": {"mamba_d_ssm": 64},
     "funnel": {"block_sizes": [1, 1], "block_repeats": [1, 1], "initializer_std": 0.3},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},

@@ -4,6 +4,7 @@ The reference is sentence-transformers on the same folder.
 """
 
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from pipelines.core.protocols import Encoder, Float32, Int32
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.card import read_encoder_card
 from pipelines.models.encoder import BiEncoder, load_encoder
-from pipelines.models.folder.table import UNLIMITED
 from pipelines.models.resolve import resolve_model
 from tests.module_models import MODULE_FAMILIES, module_encoder
 from tests.tiny_models import DOCUMENT_PROMPT, ENCODER_FAMILIES, WORDS, edit_json, tiny_encoder
@@ -51,7 +51,7 @@ def documents(encoder: BiEncoder, texts: list[str]) -> Float32:
 def reference(folder: Path, encoder: BiEncoder) -> SentenceTransformer:
     """sentence-transformers with the pooling that the folder names, cut where ours is."""
     model = SentenceTransformer(str(folder), device="cpu")
-    assert encoder.card.max_tokens in (model.max_seq_length, UNLIMITED)
+    assert model.max_seq_length in (encoder.card.max_tokens, inf)
     return model
 
 

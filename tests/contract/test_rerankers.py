@@ -23,6 +23,7 @@ from pipelines.models.card import read_reranker_card
 from pipelines.models.reranker import CrossEncoderReranker, cut_pairs, load_reranker
 from pipelines.models.resolve import SHIPPED_RERANKER
 from pipelines.models.weights import weights_sha256
+from tests.family_models import save_classifier
 from tests.tiny_models import RERANKER_FAMILIES, WORDS, edit_json, tiny_encoder, tiny_reranker
 
 QUERIES = ["what is a shock wave", "heat", "how does lift drag a thin wing"]
@@ -140,6 +141,31 @@ def test_an_encoder_is_no_reranker(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path, "bert")
     edit_json(folder / "config.json", id2label={"0": "relevance"})
     with pytest.raises(InputError, match=r"lacks .* weights"):
+        load(folder)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gpt2"])
+def test_the_last_token_is_scored_where_none_is_for_padding(tmp_path: Path, family: str) -> None:
+    """The library refuses batches there: "no padding token is defined". One by one it runs."""
+    folder = save_classifier(tmp_path, family, pad=False)
+    reranker, model = load(folder), CrossEncoder(str(folder), device="cpu")
+    passages = [*PASSAGES, "<pad> <s> wing <pad>", "drag </s>"]
+    pairs = [(query, passage) for query in QUERIES for passage in passages]
+    expected = model.predict(pairs, batch_size=1, activation_fn=torch.nn.Identity())
+    left, right = np.divmod(np.arange(len(pairs), dtype=np.int32), len(passages))
+    found = reranker.score(ids(reranker, QUERIES), ids(reranker, passages), left, right)
+    np.testing.assert_allclose(found.logits, expected, atol=1e-4)
+    assert found.logits.std() > 1e-2
+
+
+def test_a_classifier_may_not_lack_its_pooler(tmp_path: Path) -> None:
+    """Its logits would be those of a random map, others in every run; an encoder needs none."""
+    folder = save_classifier(tmp_path, "deberta-v2", pad=True)
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith("pooler.")}
+    assert len(kept) < len(weights)
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"lacks 2 weights of its architecture, such as pooler"):
         load(folder)
 
 
