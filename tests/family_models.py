@@ -36,10 +36,11 @@ _SIZES = (
     ("sliding_window|window_size|local_attention|local_radius|attention_window(_size)?", 8),
 )
 _IDS = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 0}
-_ALIKE = (  # as many heads of keys as of queries
-    "axk1 axk2 bailing_hybrid deepseek_v2 deepseek_v3 deepseek_v32 dots1 esmc glm4_moe_lite "
-    "glm_moe_dsa kimi_linear longcat_flash minicpm3 mistral_large4_text"
-).split()
+_ALIKE = re.findall(  # as many heads of keys as of queries
+    r"\S+",
+    "axk1 axk2 deepseek_v2 deepseek_v3 deepseek_v32 dots1 esmc glm4_moe_lite glm_moe_dsa "
+    "kimi_linear longcat_flash minicpm3 mistral_large4_text",
+)
 _NARROW = ("ministral", "hunyuan_v1_dense", "hunyuan_v1_moe")
 _OWN: Mapping[str, dict[str, Any]] = {
     **{family: {"num_key_value_heads": 4} for family in _ALIKE},

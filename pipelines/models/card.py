@@ -13,6 +13,7 @@ from pipelines.core.errors import InputError, IntegrityError, SettingsError
 from pipelines.core.fingerprint import fingerprint
 from pipelines.core.settings import EncoderSettings, ModelSettings, RerankerSettings
 from pipelines.models import limits
+from pipelines.models.folder.families import check_family, check_tower
 from pipelines.models.folder.layout import Layout as NewLayout
 from pipelines.models.folder.modules import (
     Dense,
@@ -111,6 +112,8 @@ def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> Encoder
     folder = resolve_model(settings.model, settings.revision)
     towers, own = read_towers(folder), read_encoder_config(folder)
     documents, queries = towers.documents, towers.queries
+    for tower in (documents, queries):
+        check_tower(tower, settings.trust_remote_code)
     apart = documents != queries
     deciding: dict[str, Any] = {
         "weights_sha256": weights_sha256(*files_of(_place(documents))),
@@ -144,6 +147,7 @@ def read_reranker_card(settings: RerankerSettings, halve: bool = False) -> Reran
     """
     folders = reranker_folders(settings)
     layout = read_layout(folders.base)
+    check_family(layout.config, "sequence-classification", settings.trust_remote_code)
     own = _adapter_values(folders.adapter) if folders.adapter else _whole_values(layout)
     limit = settings.max_tokens or own.get("max_length")
     adapter = files_of(folders.adapter) if folders.adapter else []

@@ -6,7 +6,6 @@ from functools import cached_property, partial
 
 import torch
 
-from pipelines.core.errors import InputError
 from pipelines.core.protocols import Float32, Int32
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.card import EncoderCard, check_fingerprint, read_encoder_card
@@ -109,11 +108,7 @@ def load_tower(tower: Tower, settings: EncoderSettings, card: EncoderCard, devic
         return TableEmbedder(load_table(tower.source), tower_tokeniser(tower), finish)
     runner = make_runner(tower.source.config, settings.batch_tokens, device, card.dtype)
     network = _load_network(tower.source, card.dtype, settings.trust_remote_code, runner)
-    if tower.pooling is None:
-        raise InputError(
-            f"{tower.source.transformer} is followed by its author's own code, which is not run.",
-            "Use a model of sentence-transformers' own modules.",
-        )
+    assert tower.pooling is not None  # else its author's own code comes next, which is refused
     finish = _finish(tower, card, runner.device)
     return TransformerEmbedder(network, tower_tokeniser(tower), tower.pooling, finish, runner)
 

@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from pipelines.core.errors import InputError
 from pipelines.models.batch import Batch
-from pipelines.models.folder.families import ENCODER_HALVES
+from pipelines.models.folder.families import HALVES
 from pipelines.models.folder.reading import read_object
 from pipelines.models.linear import DTYPES
 
@@ -88,7 +88,6 @@ def load_network(
 ) -> PaddedNetwork:
     """The encoder of a folder on the device; raises as `load_weights` does."""
     model = load_weights(_encoder_class(folder), folder, dtype, trust_remote_code, ("pooler.",))
-    model.config.use_cache = False  # a causal model would keep keys and values for nothing
     _move(model, device)
     return PaddedNetwork(model, _pad_id(model))
 
@@ -104,13 +103,12 @@ def load_classifier(
 
 
 def _encoder_class(folder: Path) -> Any:
-    """The class of transformers that is a folder's encoder: of whole encoder-decoders, the first
-    half, which the library loads without the second."""
-    half = ENCODER_HALVES.get(str(read_object(folder / "config.json").get("model_type")))
+    """The class of transformers that is a folder's encoder: of encoder-decoders, the first half."""
+    half = HALVES.get(str(read_object(folder / "config.json").get("model_type")))
     if half is None:
         return AutoModel
-    module, _, name = half.rpartition(".")
-    return getattr(import_module(f"transformers.{module}" if module else "transformers"), name)
+    module, _, name = f"transformers.{half.path}".rpartition(".")
+    return getattr(import_module(module), name)
 
 
 def _pad_id(model: PreTrainedModel) -> int:
@@ -118,8 +116,9 @@ def _pad_id(model: PreTrainedModel) -> int:
     return getattr(model.config, "pad_token_id", None) or 0
 
 
-def _move(model: torch.nn.Module, device: torch.device) -> None:
-    model.to(device)
+def _move(model: PreTrainedModel, device: torch.device) -> None:
+    model.config.use_cache = False  # a causal model would keep keys and values for nothing
+    torch.nn.Module.to(model, device)
 
 
 def load_weights(

@@ -75,17 +75,12 @@ def make_step(step: Dense | Normalize | OwnModule, device: torch.device) -> Step
     """A step of a model's folder, its weights on the device.
 
     Raises:
-        InputError: weights are missing, pickled, of other shapes than the folder says, or too many;
-            or the step is its author's own code.
+        InputError: weights are missing, pickled, of other shapes than the folder says, or too many.
     """
     if isinstance(step, Normalize):
         return _normalise
-    if isinstance(step, Dense):
-        return _dense(step, device)
-    raise InputError(
-        f"{step.folder} is a module {step.reference}, its author's own code, which is not run.",
-        "Use a model of sentence-transformers' own modules.",
-    )
+    assert isinstance(step, Dense)  # its author's own code is refused with the tower
+    return _dense(step, device)
 
 
 def _normalise(vectors: Tensor) -> Tensor:
