@@ -43,8 +43,19 @@ ENCODERS = _names(
     "xlm-roberta xlm-roberta-xl xlnet xlstm zamba2 zaya"
 )
 
-#: Those whose logits are, with and without a token for padding in config.json.
-CLASSIFIERS = _names("bert roberta")
+#: Those whose logits are, too.
+CLASSIFIERS = _names(
+    "albert arcee axk1 axk2 bert biogpt bloom camembert data2vec-text deberta deberta-v2 "
+    "deepseek_v2 deepseek_v3 diffllama distilbert doge electra ernie esm esmc eurobert "
+    "exaone4 falcon flaubert gemma gemma2 gemma3_text glm glm4 gpt-sw3 gpt2 gpt_bigcode "
+    "gpt_neo gpt_neox gpt_oss gptj gte helium hunyuan_v1_dense hunyuan_v1_moe ibert jamba "
+    "jetmoe jina_embeddings_v3 llama longformer luke megatron-bert minicpm3 minimax ministral "
+    "ministral3 mistral mixtral mobilebert modernbert modernbert-decoder mpnet mpt nemotron "
+    "nomic_bert olmo olmo2 olmo3 openai-gpt opt persimmon phi phi3 phimoe qwen2 qwen2_moe "
+    "qwen3 qwen3_5_text qwen3_moe qwen3_next rembert roberta roberta-prelayernorm roformer "
+    "seed_oss smollm3 squeezebert stablelm starcoder2 ultrabert xlm xlm-roberta xlm-roberta- "
+    "xl zamba2"
+)
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,11 @@ _WHY: Mapping[str, str] = {
     "funnel": "gives fewer states than a text has tokens",
     "imagegpt": "reads images",
 }
+_LAST: Mapping[str, str] = {
+    "xlnet": "scores the last place of a row, which must be filled up on the left",
+    "ctrl": "scores the last token, and takes padding for one",
+}
+_UNTRIED = "was not tried, or differed from the library"
 _PARTS = ("vision_config", "audio_config", "text_config")
 
 
@@ -158,7 +174,9 @@ def _classifier_fault(kind: str) -> str | None:
         return None
     if kind in HALVES or _WHY.get(kind) == _DECODER:
         return "has a decoder, and asks for as many end tokens in every text of a batch"
-    return _WHY.get(kind, "was not tried, or differed from the library")
+    if kind in _LAST:
+        return _LAST[kind]
+    return _UNLESS[kind][1] if kind in _UNLESS else _WHY.get(kind, _UNTRIED)
 
 
 def _fault(kind: str, config: Config) -> str | None:
@@ -172,7 +190,7 @@ def _fault(kind: str, config: Config) -> str | None:
         return None
     if any(part in config for part in _PARTS):
         return "is several models in one, for images or sounds too"
-    return _WHY.get(kind, "was not tried, or differed from the library")
+    return _WHY.get(kind, _UNTRIED)
 
 
 def _half_fault(half: Half, config: Config) -> str | None:
