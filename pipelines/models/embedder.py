@@ -87,7 +87,7 @@ class TableEmbedder:
     @torch.inference_mode()
     def embed(self, ids: Sequence[Int32], side: Side) -> Float32:
         means = self.table.means([row[: side.max_tokens] for row in ids])
-        return self.finish(torch.from_numpy(means)).numpy()  # type: ignore[no-any-return]
+        return self.finish(torch.from_numpy(means)).numpy()
 
 
 def prompt_tokens(tokeniser: FastTokeniser, side: Side) -> int:

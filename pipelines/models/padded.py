@@ -54,10 +54,11 @@ class PaddedClassifier:
 
     def __call__(self, batch: Batch) -> Tensor:
         rows, real = pad(batch, self._pad_id)
-        typed = {} if batch.types is None else {"token_type_ids": _spread(batch, batch.types, 0)}
         if self._scores_last:
-            states = self._model.base_model(input_ids=rows, attention_mask=real)[0]
-            return self._model.score(states.flatten(0, 1)[batch.cells][batch.ends[1:] - 1]).float()
+            states: Tensor = self._model.base_model(input_ids=rows, attention_mask=real)[0]
+            last = states.flatten(0, 1)[batch.cells][batch.ends[1:] - 1]
+            return self._model.get_submodule("score")(last).float()  # type: ignore[no-any-return]
+        typed = {} if batch.types is None else {"token_type_ids": _spread(batch, batch.types, 0)}
         output = self._model(input_ids=rows, attention_mask=real, **typed)
         return output.logits.float()  # type: ignore[no-any-return]
 

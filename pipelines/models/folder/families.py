@@ -53,8 +53,8 @@ CLASSIFIERS = _names(
     "ministral3 mistral mixtral mobilebert modernbert modernbert-decoder mpnet mpt nemotron "
     "nomic_bert olmo olmo2 olmo3 openai-gpt opt persimmon phi phi3 phimoe qwen2 qwen2_moe "
     "qwen3 qwen3_5_text qwen3_moe qwen3_next rembert roberta roberta-prelayernorm roformer "
-    "seed_oss smollm3 squeezebert stablelm starcoder2 ultrabert xlm xlm-roberta xlm-roberta- "
-    "xl zamba2"
+    "seed_oss smollm3 squeezebert stablelm starcoder2 ultrabert xlm xlm-roberta "
+    "xlm-roberta-xl zamba2"
 )
 
 
