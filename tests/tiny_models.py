@@ -52,7 +52,7 @@ def tiny_encoder(folder: Path, family: str, dim: int = 32) -> Path:
         model = Qwen2Model(_qwen2_config(tokeniser, dim))
     else:
         raise ValueError(family)
-    _save(folder, model, tokeniser)
+    save(folder, model, tokeniser)
     if family != "bert":
         _sentence_transformers(folder, family, dim)
     return folder
@@ -70,7 +70,7 @@ def tiny_reranker(folder: Path, family: str) -> Path:
         model = RobertaForSequenceClassification(_roberta_config(tokeniser, 32, num_labels=1))
     else:
         raise ValueError(family)
-    _save(folder, model, tokeniser)
+    save(folder, model, tokeniser)
     return folder
 
 
@@ -127,6 +127,16 @@ def _shape(dim: int) -> dict[str, Any]:
     }
 
 
+def tiny_tokeniser() -> Tokenizer:
+    """BERT's kind, for models of other kinds too."""
+    return _wordpiece()
+
+
+def byte_tokeniser() -> Tokenizer:
+    """RoBERTa's kind: 400 tokens, of which 0 begins a text, 2 ends it and 1 is padding."""
+    return _byte_bpe("<s> $A </s>", "<s> $A </s> $B </s>")
+
+
 def _wordpiece(baked_limits: bool = False) -> Tokenizer:
     # Not trained: the trainer breaks ties differently each time.
     letters = "abcdefghijklmnopqrstuvwxyz0123456789:.,?-"
@@ -166,7 +176,8 @@ def _byte_bpe(single: str, pair: str) -> Tokenizer:
     return tokeniser
 
 
-def _save(folder: Path, model: PreTrainedModel, tokeniser: Tokenizer) -> None:
+def save(folder: Path, model: PreTrainedModel, tokeniser: Tokenizer) -> None:
+    """Save a model beside its tokeniser, as transformers does."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokeniser.save(str(folder / "tokenizer.json"))

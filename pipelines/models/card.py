@@ -20,13 +20,14 @@ from pipelines.models.folder.encoder import (
     read_encoder_folder,
     tower_facts,
     tower_files,
-    vector_width,
 )
 from pipelines.models.folder.hashes import files_of, weights_sha256
 from pipelines.models.folder.layout import Layout
 from pipelines.models.folder.modules import Tower
 from pipelines.models.folder.reranker import RerankerFolder, read_reranker_folder
+from pipelines.models.folder.table import UNLIMITED, longest_input
 from pipelines.models.folder.weights import find_weights
+from pipelines.models.folder.width import tower_width
 from pipelines.models.text_input import checked_tokeniser
 
 
@@ -104,7 +105,6 @@ def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> Encoder
     documents, queries = folder.towers.documents, folder.towers.queries
     query = _or(settings.query_prompt, folder.config.query_prompt)
     document = _or(settings.document_prompt, folder.config.document_prompt)
-    _check_prompts(folder, query, document)
     deciding: dict[str, Any] = {
         "weights_sha256": weights_sha256(*tower_files(documents)),
         "tokeniser_fingerprint": checked_tokeniser(documents.source, texts=1).fingerprint,
@@ -181,25 +181,15 @@ def _or(setting: Any, own: Any) -> Any:
     return own if setting is None else setting
 
 
-def _check_prompts(folder: EncoderFolder, query: str, document: str) -> None:
-    both = (folder.towers.queries.pooling, query), (folder.towers.documents.pooling, document)
-    if any(prompt and pooling and not pooling.includes_prompt for pooling, prompt in both):
-        raise InputError(
-            "The model leaves its prompt's tokens out of the pooling (include_prompt = false), "
-            "which is not supported.",
-            "Use another model, or set both prompts to the empty string.",
-        )
-
-
 def _longest(tower: Tower, setting: int | None, own: str) -> int:
     if not isinstance(tower.source, Layout):
-        return setting or limits.UNLIMITED
+        return min(setting or UNLIMITED, longest_input(tower.source.folder))
     return limits.max_tokens(tower.source, setting, "encoder", getattr(tower.source.call, own))
 
 
 def _dim(folder: EncoderFolder, setting: int | None) -> int:
-    width = vector_width(folder.towers.documents)
-    other = vector_width(folder.towers.queries)
+    width = tower_width(folder.towers.documents)
+    other = tower_width(folder.towers.queries)
     if width != other:
         raise InputError(
             f"{folder.root} gives documents {width} components and queries {other}.",

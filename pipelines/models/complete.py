@@ -13,7 +13,7 @@ from pipelines.models.folder.layout import Layout
 from pipelines.models.folder.modules import StaticTable, Tower
 from pipelines.models.folder.packable import differences, is_packable, needed, needed_head
 from pipelines.models.folder.reranker import read_reranker_folder
-from pipelines.models.folder.static import table_rows
+from pipelines.models.folder.table import read_table_shape
 from pipelines.models.folder.weights import find_weights
 from pipelines.models.tokens import load_tokeniser
 
@@ -38,7 +38,7 @@ def check_encoder(settings: EncoderSettings) -> None:
 
 def check_reranker(settings: RerankerSettings) -> None:
     """Raise InputError where the reranker that the settings name cannot be run right."""
-    folder = read_reranker_folder(settings)
+    folder, trusted = read_reranker_folder(settings), settings.trust_remote_code
     layout = folder.layout
     if folder.adapter is not None:
         _refuse(layout.transformer, *_packed_differences(layout, labels=0))
@@ -47,21 +47,21 @@ def check_reranker(settings: RerankerSettings) -> None:
     else:
         from pipelines.models.padded import classifier_report  # transformers takes seconds to load
 
-        _refuse(layout.transformer, *classifier_report(layout, settings.trust_remote_code))
+        _refuse(layout.transformer, *classifier_report(layout.transformer, trusted))
     _check_ids(layout, int(layout.config.get("vocab_size", 0)))
 
 
 def _check_tower(tower: Tower, trusted: bool) -> None:
     source = tower.source
     if isinstance(source, StaticTable):
-        _check_ids(source, table_rows(source))
+        _check_ids(source, read_table_shape(source.folder).tokens)
         return
     if is_packable(source.config):
         _refuse(source.transformer, *_packed_differences(source, labels=0))
     else:
         from pipelines.models.padded import encoder_report  # transformers takes seconds to load
 
-        _refuse(source.transformer, *encoder_report(source, trusted))
+        _refuse(source.transformer, *encoder_report(source.transformer, trusted))
     _check_ids(source, int(source.config.get("vocab_size", 0)))
 
 

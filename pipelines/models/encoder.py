@@ -1,78 +1,85 @@
 """A bi-encoder on one device: texts or stored ids → vectors (Reimers & Gurevych 2019)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from pipelines.core.protocols import Float32, Int32
 from pipelines.core.settings import EncoderSettings
-from pipelines.models.batch import Batch
 from pipelines.models.card import EncoderCard, check_fingerprint, read_encoder_card
+from pipelines.models.embedder import Embedder, Side, TableEmbedder, TransformerEmbedder
 from pipelines.models.folder.encoder import read_encoder_folder
 from pipelines.models.folder.layout import Layout
+from pipelines.models.folder.modules import StaticTable, Tower, Towers
 from pipelines.models.folder.packable import is_packable
-from pipelines.models.forward import Inputs, Runner, make_runner
-from pipelines.models.network import Network, told_types
+from pipelines.models.folder.width import tower_width
+from pipelines.models.forward import Runner, make_runner
+from pipelines.models.network import Network
 from pipelines.models.packed import PackedBert
-from pipelines.models.pooling import POOLS
 from pipelines.models.state import read_state
+from pipelines.models.static_table import load_table
+from pipelines.models.steps import Finish, make_steps
 from pipelines.models.tokens import FastTokeniser, load_tokeniser
 
 
-class TransformerEncoder:
-    """A transformer, a pooling, perhaps a cut and a norm (protocol: Encoder).
+class BiEncoder:
+    """Two towers, of documents and of queries, or one that is both (protocol: Encoder).
+
+    Of two, each is loaded when it is first asked for: no worker holds what it does not run.
 
     Equal input lists give equal bytes on one machine and thread count. The vector of one text may
     differ in the last bits between two lists, since the size of a product orders its sums.
     """
 
     def __init__(
-        self, network: Network, tokeniser: FastTokeniser, card: EncoderCard, runner: Runner
+        self, towers: Towers, card: EncoderCard, load: Callable[[Tower], Embedder]
     ) -> None:
         self.card = card
-        self.tokeniser = tokeniser
-        self._network = network
-        self._runner = runner
-        self._pool = POOLS[card.pooling]
-        self._template = tokeniser.single_template()
-        self._typed = told_types(network, tokeniser.typed, self._template.all_types)
+        self._towers = towers
+        self._load = load
+        if self._is_one:
+            self._documents  # noqa: B018  # loads it
 
     @property
     def dim(self) -> int:
         return self.card.dim
 
+    @property
+    def tokeniser(self) -> FastTokeniser:
+        """That of documents."""
+        return self._documents.tokeniser
+
     def encode_ids(self, ids: Sequence[Int32]) -> Float32:
-        """float32[n, dim]: one vector per token list, which is cut where it is too long.
+        """float32[n, dim]: one vector per document's token list, cut where it is too long.
 
         The lists hold no special tokens; a prompt, where there is one, is in them already.
         """
-        room = self.card.max_tokens - self.tokeniser.specials
-        lengths = np.array([min(len(row), room) for row in ids], np.int32) + self.tokeniser.specials
-
-        def row(i: int) -> Int32:
-            return self._template.ids(ids[i][:room])
-
-        def types(i: int) -> Int32:
-            return self._template.types(min(len(ids[i]), room))
-
-        inputs = Inputs(lengths.astype(np.int32), row, types if self._typed else None)
-        return self._runner.run(inputs, self._vectors, self.dim)
+        side = Side(self.card.max_tokens, self.card.document_prompt)
+        return self._documents.embed(ids, side)
 
     def encode_queries(self, texts: Sequence[str]) -> Float32:
         """float32[n, dim]: one vector per query, tokenised together with the query prompt."""
-        prompted = [self.card.query_prompt + text for text in texts]
-        return self.encode_ids([spans.ids for spans in self.tokeniser.encode(prompted)])
+        side = Side(self.card.query_max_tokens, self.card.query_prompt)
+        spans = self._queries.tokeniser.encode([side.prompt + text for text in texts])
+        return self._queries.embed([each.ids for each in spans], side)
 
-    def _vectors(self, batch: Batch) -> Tensor:
-        vectors = self._pool(self._network, batch)[:, : self.dim]  # float32[b, dim]
-        return torch.nn.functional.normalize(vectors, dim=1) if self.card.normalise else vectors
+    @property
+    def _is_one(self) -> bool:
+        return self._towers.documents == self._towers.queries
+
+    @cached_property
+    def _documents(self) -> Embedder:
+        return self._load(self._towers.documents)
+
+    @cached_property
+    def _queries(self) -> Embedder:
+        return self._documents if self._is_one else self._load(self._towers.queries)
 
 
 def load_encoder(
     settings: EncoderSettings, device: str, fingerprint: str | None = None
-) -> TransformerEncoder:
+) -> BiEncoder:
     """Load the encoder that the settings name.
 
     Args:
@@ -81,17 +88,32 @@ def load_encoder(
         fingerprint: that of the card whose vectors are stored; none where there are none yet.
 
     Raises:
-        InputError: the model is absent, incomplete or unsupported.
+        InputError: the model is absent, incomplete or unsupported. Weights of two towers are
+            looked at when they are first asked for.
         IntegrityError: the model here is not the one with that fingerprint.
         SettingsError: a setting asks for more than the model has.
     """
     card = read_encoder_card(settings)
     check_fingerprint(settings.model, fingerprint, card.fingerprint)
-    source = read_encoder_folder(settings).towers.documents.source
-    assert isinstance(source, Layout)
-    runner = make_runner(source, settings.batch_tokens, device, card.dtype)
-    network = _load_network(source, card.dtype, settings.trust_remote_code, runner)
-    return TransformerEncoder(network, load_tokeniser(source), card, runner)
+    towers = read_encoder_folder(settings).towers
+    return BiEncoder(towers, card, partial(load_tower, settings=settings, card=card, device=device))
+
+
+def load_tower(tower: Tower, settings: EncoderSettings, card: EncoderCard, device: str) -> Embedder:
+    """One tower on the device, as the card has it; raises as `load_encoder`."""
+    tokeniser = load_tokeniser(tower.source)
+    if isinstance(tower.source, StaticTable):
+        finish = _finish(tower, card, torch.device("cpu"))
+        return TableEmbedder(load_table(tower.source), tokeniser, finish)
+    runner = make_runner(tower.source, settings.batch_tokens, device, card.dtype)
+    network = _load_network(tower.source, card.dtype, settings.trust_remote_code, runner)
+    assert tower.pooling is not None  # else its author's own code comes next, which is refused
+    finish = _finish(tower, card, runner.device)
+    return TransformerEmbedder(network, tokeniser, tower.pooling, finish, runner)
+
+
+def _finish(tower: Tower, card: EncoderCard, device: torch.device) -> Finish:
+    return Finish(make_steps(tower.steps, device), tower_width(tower), card.dim, card.normalise)
 
 
 def _load_network(layout: Layout, dtype: str, trusted: bool, runner: Runner) -> Network:
@@ -100,4 +122,4 @@ def _load_network(layout: Layout, dtype: str, trusted: bool, runner: Runner) -> 
         return PackedBert(state, layout.config, dtype)
     from pipelines.models.padded import load_network  # transformers takes seconds to import
 
-    return load_network(layout, dtype, trusted, runner.device)
+    return load_network(layout.transformer, dtype, trusted, runner.device)

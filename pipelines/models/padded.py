@@ -6,6 +6,7 @@ Weights come from safetensors only, and nothing is left at random.
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from transformers import AutoModel, AutoModelForSequenceClassification, PreTrain
 
 from pipelines.core.errors import InputError
 from pipelines.models.batch import Batch
-from pipelines.models.folder.layout import Layout
-from pipelines.models.folder.limits import pad_id
+from pipelines.models.folder.families import HALVES
+from pipelines.models.folder.reading import read_object
 from pipelines.models.library_log import quiet
 from pipelines.models.linear import DTYPES
+
+#: Weights that an encoder may lack, since nothing uses them.
+_SPARE = ("pooler.",)
 
 
 class _Padded:
@@ -67,7 +71,18 @@ class PaddedClassifier(_Padded):
         return int(self._model.config.num_labels or 0)
 
     def __call__(self, batch: Batch) -> Tensor:
+        if self._scores_last:
+            rows, real = pad(batch, self._pad_id, self._left)
+            states: Tensor = self._model.base_model(input_ids=rows, attention_mask=real)[0]
+            last = states.flatten(0, 1)[_cells(batch, self._left)][batch.ends[1:] - 1]
+            return self._model.get_submodule("score")(last).float()  # type: ignore[no-any-return]
         return self._run(batch).logits.float()  # type: ignore[no-any-return]
+
+    @property
+    def _scores_last(self) -> bool:
+        """Whether the logits are the last token's, and the model cannot tell which that is: it
+        looks for the last id that is no padding, and has none for padding."""
+        return self._model.config.pad_token_id is None and hasattr(self._model, "score")
 
 
 def pad(batch: Batch, pad_id: int, left: bool) -> tuple[Tensor, Tensor]:
@@ -95,30 +110,46 @@ def _cells(batch: Batch, left: bool) -> Tensor:
 
 
 def load_network(
-    layout: Layout, dtype: str, trust_remote_code: bool, device: torch.device
+    folder: Path, dtype: str, trust_remote_code: bool, device: torch.device
 ) -> PaddedNetwork:
     """The encoder of a folder on the device; raises as `load_weights` does."""
-    model = load_weights(AutoModel, layout.transformer, dtype, trust_remote_code)
-    model.config.use_cache = False  # a causal model would keep keys and values for nothing
+    model = load_weights(_encoder_class(folder), folder, dtype, trust_remote_code, _SPARE)
     _move(model, device)
-    return PaddedNetwork(model, pad_id(layout.config))
+    return PaddedNetwork(model, _pad_id(model))
 
 
 def load_classifier(
-    layout: Layout, dtype: str, trust_remote_code: bool, device: torch.device
+    folder: Path, dtype: str, trust_remote_code: bool, device: torch.device
 ) -> PaddedClassifier:
     """The sequence classifier of a folder on the device; raises as `load_weights` does."""
     kind = AutoModelForSequenceClassification
-    model = load_weights(kind, layout.transformer, dtype, trust_remote_code)
+    model = load_weights(kind, folder, dtype, trust_remote_code, ())
     _move(model, device)
-    return PaddedClassifier(model, pad_id(layout.config))
+    return PaddedClassifier(model, _pad_id(model))
 
 
-def _move(model: torch.nn.Module, device: torch.device) -> None:
-    model.to(device)
+def _encoder_class(folder: Path) -> Any:
+    """The class of transformers that is a folder's encoder: of encoder-decoders, the first half."""
+    half = HALVES.get(str(read_object(folder / "config.json").get("model_type")))
+    if half is None:
+        return AutoModel
+    module, _, name = f"transformers.{half.path}".rpartition(".")
+    return getattr(import_module(module), name)
 
 
-def load_weights(kind: Any, folder: Path, dtype: str, trust_remote_code: bool) -> PreTrainedModel:
+def _pad_id(model: PreTrainedModel) -> int:
+    """The id of padding: the model's own, since some number positions by it, else 0."""
+    return getattr(model.config, "pad_token_id", None) or 0
+
+
+def _move(model: PreTrainedModel, device: torch.device) -> None:
+    model.config.use_cache = False  # a causal model would keep keys and values for nothing
+    torch.nn.Module.to(model, device)
+
+
+def load_weights(
+    kind: Any, folder: Path, dtype: str, trust_remote_code: bool, spare: tuple[str, ...]
+) -> PreTrainedModel:
     """The model of a folder in evaluation mode, on the CPU.
 
     Args:
@@ -126,6 +157,7 @@ def load_weights(kind: Any, folder: Path, dtype: str, trust_remote_code: bool) -
         folder: with config.json and safetensors weights; nothing is downloaded.
         dtype: "fp32", "bf16" or "fp16": the weights are cast to it.
         trust_remote_code: whether code in the folder may run.
+        spare: beginnings of the names of weights that nothing uses, and that files may lack.
 
     Raises:
         InputError: the architecture is unknown, or weights that it needs are not in the files.
@@ -139,13 +171,13 @@ def load_weights(kind: Any, folder: Path, dtype: str, trust_remote_code: bool) -
             local_files_only=True,
             output_loading_info=True,
         )
-    _refuse_random(folder, report)
+    _refuse_random(folder, report, spare)
     return model.eval()  # type: ignore[no-any-return]
 
 
-def _refuse_random(folder: Path, report: dict[str, Any]) -> None:
-    """Weights that the files lack are random after loading; only an unused pooler may be."""
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
+def _refuse_random(folder: Path, report: dict[str, Any], spare: tuple[str, ...]) -> None:
+    """Weights that the files lack are random after loading."""
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(spare))
     if missing:
         raise InputError(
             f"{folder} lacks {len(missing)} weights of its architecture, such as {missing[0]}.",
@@ -153,16 +185,15 @@ def _refuse_random(folder: Path, report: dict[str, Any]) -> None:
         )
 
 
-def encoder_report(layout: Layout, trust_remote_code: bool) -> tuple[list[str], list[str]]:
+def encoder_report(folder: Path, trust_remote_code: bool) -> tuple[list[str], list[str]]:
     """The weights that an encoder's files lack, and those that they hold besides; from headers."""
-    missing, besides = _report(AutoModel, layout.transformer, trust_remote_code)
-    return [name for name in missing if not name.startswith("pooler.")], besides
+    missing, besides = _report(_encoder_class(folder), folder, trust_remote_code)
+    return [name for name in missing if not name.startswith(_SPARE)], besides
 
 
-def classifier_report(layout: Layout, trust_remote_code: bool) -> tuple[list[str], list[str]]:
+def classifier_report(folder: Path, trust_remote_code: bool) -> tuple[list[str], list[str]]:
     """As `encoder_report`, for a sequence classifier, whose pooler is no idle part."""
-    kind = AutoModelForSequenceClassification
-    return _report(kind, layout.transformer, trust_remote_code)
+    return _report(AutoModelForSequenceClassification, folder, trust_remote_code)
 
 
 def _report(kind: Any, folder: Path, trusted: bool) -> tuple[list[str], list[str]]:

@@ -127,7 +127,7 @@ def _load_classifier(
     else:
         from pipelines.models.padded import load_classifier  # transformers takes seconds to import
 
-        return load_classifier(layout, dtype, trusted, device)
+        return load_classifier(layout.transformer, dtype, trusted, device)
     return PackedClassifier(state.moved(device), layout.config, dtype)
 
 

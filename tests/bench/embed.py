@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from pipelines.core.protocols import Float32
 from pipelines.core.settings import EncoderSettings
-from pipelines.models.encoder import TransformerEncoder, load_encoder
+from pipelines.models.encoder import BiEncoder, load_encoder
 from pipelines.models.folder.resolve import resolve_model
 from tests.bench.distances import worst_cosine
 from tests.bench.harness import Benchmark, Contender, Duel, fastest
@@ -52,11 +52,11 @@ def benchmark(count: int) -> Benchmark:
     return Benchmark(name, "documents", len(texts), contenders, duels, worst_cosine)
 
 
-def load(dtype: str) -> TransformerEncoder:
+def load(dtype: str) -> BiEncoder:
     return load_encoder(EncoderSettings.model_validate({"dtype": dtype}), "cpu")
 
 
-def ours(encoder: TransformerEncoder, texts: Sequence[str]) -> Float32:
+def ours(encoder: BiEncoder, texts: Sequence[str]) -> Float32:
     return encoder.encode_ids([spans.ids for spans in encoder.tokeniser.encode(texts)])
 
 

@@ -20,7 +20,7 @@ import torch
 from pipelines.core.columns import matrix
 from pipelines.core.protocols import Float32
 from pipelines.core.settings import EncoderSettings
-from pipelines.models.encoder import TransformerEncoder, load_encoder
+from pipelines.models.encoder import BiEncoder, load_encoder
 from tests.bench.command import settings, shardrank
 from tests.bench.distances import worst_cosine
 from tests.bench.harness import Benchmark, Contender, Duel
@@ -63,7 +63,7 @@ def write_corpus(texts: Sequence[str], path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
 
-def alone(encoder: TransformerEncoder, texts: Sequence[str]) -> Float32:
+def alone(encoder: BiEncoder, texts: Sequence[str]) -> Float32:
     """Tokenise and encode, 16,384 texts at a time: batches are more even than our parts' are."""
     before = torch.get_num_threads()
     torch.set_num_threads(os.cpu_count() or 1)

@@ -22,7 +22,7 @@ from pipelines.models.batch import Batch
 from pipelines.models.folder.packable import PREFIXES, bare_name
 from pipelines.models.forward import Inputs, Runner
 from pipelines.models.packed import PackedBert, PackedClassifier
-from pipelines.models.pooling import mean
+from pipelines.models.pooling import make_pool
 from pipelines.models.state import State
 from tests.bench.gpu_setup import Setup
 
@@ -177,9 +177,9 @@ def packed_step(work: Work, compiled: bool = False) -> Step:
         classifier = PackedClassifier(state, config, "bf16")
         _compile(classifier._bert, compiled)
         return classifier
-    network = PackedBert(state, config, "bf16")
+    network, pool = PackedBert(state, config, "bf16"), make_pool(("mean",))
     _compile(network, compiled)
-    return lambda batch: normalize(mean(network, batch), dim=1)
+    return lambda batch: normalize(pool(network, batch), dim=1)
 
 
 def _compile(network: PackedBert, compiled: bool) -> None:

@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from pipelines.core.audit import probe_grid
+from pipelines.core.audit import Grid, followed
 from pipelines.core.protocols import Float32, Int8, Int8Product, Int32
-from pipelines.index.probe import exact_neighbours, probe_ranks
+from pipelines.index.documents import DocumentSearch
+from pipelines.index.probe import nearest_documents, probe
 from pipelines.index.shard import Shard
 from pipelines.models import attention_bf16, int8, products
 from tests.bench import embed, ivf, masked
@@ -84,13 +85,16 @@ def _audit(ours: Int8Product) -> Mapping[str, Run]:
     return {n: partial(_audited, made, Shard.load(shard, way)) for n, way in ways.items()}
 
 
-def _audited(made: Collection, shard: Shard) -> Int32:
-    """What `stages/audit.py` measures in a shard of one part."""
+def _audited(made: Collection, shard: Shard) -> Float32:
+    """What `stages/audit.py` measures in a shard of one part, of documents of one passage."""
     asked = made.queries[: masked.QUESTIONS]
-    none = np.full(len(asked), -1)
+    none = np.full(len(asked), -1, np.int32)
+    numbers = np.arange(len(made.stored), dtype=np.int32)
+    search, grid = DocumentSearch(shard, numbers, None), Grid.of(shard.nlist, K, DEEPEST)
     with threadpool_limits(1):
-        near = exact_neighbours(asked, [part_of(made.stored)], [0], K, none)
-        return probe_ranks(shard, asked, near.positions, probe_grid(shard.nlist), DEEPEST)
+        part = part_of(made.stored)
+        near = nearest_documents(asked, [part], [0], numbers, followed(K), none)
+        return probe(search, asked, near, grid, K).found
 
 
 def _embed(ours: Int8Product) -> Mapping[str, Run]:

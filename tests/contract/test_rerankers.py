@@ -25,6 +25,7 @@ from pipelines.models.folder.hashes import weights_sha256
 from pipelines.models.folder.layout import read_layout
 from pipelines.models.folder.resolve import SHIPPED_RERANKER
 from pipelines.models.reranker import CrossEncoderReranker, cut_pairs, load_reranker
+from tests.family_models import save_classifier
 from tests.tiny_models import RERANKER_FAMILIES, WORDS, edit_json, tiny_encoder, tiny_reranker
 
 QUERIES = ["what is a shock wave", "heat", "how does lift drag a thin wing"]
@@ -149,6 +150,31 @@ def test_an_encoder_is_no_reranker(tmp_path: Path) -> None:
     edit_json(folder / "config.json", architectures=["BertForSequenceClassification"])
     with pytest.raises(InputError, match=r"lacks .* weights"):
         check_reranker(RerankerSettings(model=str(folder)))
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gpt2"])
+def test_the_last_token_is_scored_where_none_is_for_padding(tmp_path: Path, family: str) -> None:
+    """The library refuses batches there: "no padding token is defined". One by one it runs."""
+    folder = save_classifier(tmp_path, family, pad=False)
+    reranker, model = load(folder), CrossEncoder(str(folder), device="cpu")
+    passages = [*PASSAGES, "<pad> <s> wing <pad>", "drag </s>"]
+    pairs = [(query, passage) for query in QUERIES for passage in passages]
+    expected = model.predict(pairs, batch_size=1, activation_fn=torch.nn.Identity())
+    left, right = np.divmod(np.arange(len(pairs), dtype=np.int32), len(passages))
+    found = reranker.score(ids(reranker, QUERIES), ids(reranker, passages), left, right)
+    np.testing.assert_allclose(found.logits, expected, atol=1e-4)
+    assert found.logits.std() > 1e-2
+
+
+def test_a_classifier_may_not_lack_its_pooler(tmp_path: Path) -> None:
+    """Its logits would be those of a random map, others in every run; an encoder needs none."""
+    folder = save_classifier(tmp_path, "deberta-v2", pad=True)
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith("pooler.")}
+    assert len(kept) < len(weights)
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"lacks 2 weights of its architecture, such as pooler"):
+        load(folder)
 
 
 def test_an_adapter_on_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

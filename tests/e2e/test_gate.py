@@ -15,7 +15,7 @@ from pipelines.core.settings import EncoderSettings
 from pipelines.core.version import Version
 from pipelines.index import codec
 from pipelines.models.card import read_encoder_card
-from pipelines.models.encoder import TransformerEncoder
+from pipelines.models.encoder import BiEncoder
 from pipelines.stages.publish import latest_version, publish
 from pipelines.stages.workspace import Workspace
 from pipelines.storage.local import LocalStorage
@@ -149,10 +149,10 @@ def test_a_column_that_was_forgotten(store: Store, said: Said) -> None:
     assert store.night("gate.max_changed=1") == 0
 
 
-def poison(value: float) -> Callable[[TransformerEncoder, Sequence[Any]], Float32]:
+def poison(value: float) -> Callable[[BiEncoder, Sequence[Any]], Float32]:
     """What a broken accelerator might give: the same vector for any text."""
 
-    def encode_ids(encoder: TransformerEncoder, ids: Sequence[Any]) -> Float32:
+    def encode_ids(encoder: BiEncoder, ids: Sequence[Any]) -> Float32:
         vectors = np.zeros((len(ids), encoder.dim), np.float32)
         vectors[:, 0] = value
         return vectors
@@ -171,7 +171,7 @@ def test_poisoned_vectors(store: Store, said: Said, value: float, words: str) ->
     store.edit(90)
     store.add(40)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransformerEncoder, "encode_ids", poison(value))
+        patch.setattr(BiEncoder, "encode_ids", poison(value))
         assert store.night("gate.max_deleted=1") == 3
     assert words in said()
     assert store.versions() == ["000001.json"]
@@ -184,7 +184,7 @@ def test_a_part_without_a_finite_vector_is_refused(store: Store, said: Said) -> 
     """Even where the gate would let so few rows go; and nothing of it is found again."""
     store.add(18)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransformerEncoder, "encode_ids", poison(float("nan")))
+        patch.setattr(BiEncoder, "encode_ids", poison(float("nan")))
         assert store.night() == 2
     assert "gives no finite vector: those of all 18 passages of a part" in said()
     assert store.versions() == ["000001.json"]
@@ -195,7 +195,7 @@ def test_a_part_without_a_finite_vector_is_refused(store: Store, said: Said) -> 
 def test_a_few_bad_vectors_are_tried_again(store: Store) -> None:
     store.add(3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransformerEncoder, "encode_ids", poison(float("nan")))
+        patch.setattr(BiEncoder, "encode_ids", poison(float("nan")))
         assert store.night() == 0
     assert store.latest().live.documents == 200
     assert store.night() == 0

@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 import pytest
 
-from pipelines.index.probe import probe_ranks
+from pipelines.index.documents import DocumentSearch, Reach
 from pipelines.index.shard import Shard
 from pipelines.models.products import chosen_product, int8_product
 from tests.cpus import AVX2_ONLY
@@ -38,12 +38,13 @@ def given(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def answers(folder: Path) -> dict[str, Any]:
-    """What a search finds and an audit measures, as hex of their bytes."""
+    """What lists and documents a search finds, as an audit does too, as hex of their bytes."""
     shard = Shard.load((folder / "shard").read_bytes(), int8_product)
     queries = np.load(folder / "queries.npy")
     found = shard.search(queries, 5, 40)
-    ranks = probe_ranks(shard, queries, found[:, :10], [1, 4, 16], 60)
-    return {"found": found.tobytes().hex(), "ranks": ranks.tobytes().hex()}
+    three = np.arange(ROWS, dtype=np.int32) // 3  # passages of a document
+    met = DocumentSearch(shard, three, None).find(queries, Reach(2, 30, 20))
+    return {"found": found.tobytes().hex(), "documents": met.positions.tobytes().hex()}
 
 
 def test_search_and_audit_give_the_same_bytes_without_vnni(given: Path) -> None:

@@ -225,7 +225,11 @@ def test_lower_casing_of_sentence_transformers_is_not_applied_twice(tmp_path: Pa
         ("tokenizer.json", "version https://git-lfs.github.com/spec/v1\n", "is a git-lfs pointer"),
         ("vocab.txt", "version https://git-lfs.github.com/spec/v1\n", r"vocab\.txt is a git-lfs"),
         ("tokenizer_config.json", '{"a": ', r"tokenizer_config\.json cannot be read as JSON"),
-        ("tokenizer_config.json", "[1]", r"tokenizer_config\.json holds a JSON list, not an object"),
+        (
+            "tokenizer_config.json",
+            "[1]",
+            r"holds a JSON list, not an object",
+        ),
         ("tokenizer_config.json", '{"truncation_side": "left"}', "cuts long texts on the 'left'"),
         ("tokenizer_config.json", '{"auto_map": {"AutoTokenizer": ["a.B", null]}}', "own code"),
         ("special_tokens_map.json", "nothing", r"special_tokens_map\.json cannot be read"),

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.errors import InputError, SettingsError
+from pipelines.core.errors import SettingsError
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.folder import limits
+from pipelines.models.folder.families import check_tower
 from pipelines.models.folder.layout import Layout
 from pipelines.models.folder.modules import (
     Dense,
@@ -47,34 +48,17 @@ def read_encoder_folder(settings: EncoderSettings) -> EncoderFolder:
     """The folder of the encoder that the settings name.
 
     Raises:
-        InputError: there is no such model, or its files say something that is not understood.
+        InputError: there is no such model, its files say something that is not understood, or its
+            family or a module of it is not run.
         SettingsError: a setting is of no use to the model.
     """
     folder = resolve_model(settings.model, settings.revision)
     towers = read_towers(folder)
     config = read_encoder_config(folder)
     for tower in (towers.documents, towers.queries):
-        _refuse_untrusted(folder, tower, settings.trust_remote_code)
+        check_tower(tower, settings.trust_remote_code)
     wanted = Towers(_as_set(towers.documents, settings), _as_set(towers.queries, settings))
     return EncoderFolder(folder, wanted, config)
-
-
-def vector_width(tower: Tower) -> int:
-    """Components of a tower's vectors before any cut.
-
-    Raises:
-        InputError: the modules' widths do not fit each other.
-    """
-    found = _source_width(tower)
-    for step in tower.steps:
-        if isinstance(step, Dense):
-            if step.inputs != found:
-                raise InputError(
-                    f"{step.folder} takes {step.inputs} components, and gets {found}.",
-                    "Name a complete model folder.",
-                )
-            found = step.outputs
-    return found
 
 
 def tower_files(tower: Tower) -> list[Path]:
@@ -89,7 +73,7 @@ def tower_facts(tower: Tower) -> dict[str, Any]:
     config = tower.source.config if isinstance(tower.source, Layout) else {}
     return {
         "config": limits.deciding_config(config),
-        "pooling": list(tower.pooling.modes) if tower.pooling else None,
+        "pooling": [*tower.pooling.modes, tower.pooling.includes_prompt] if tower.pooling else [],
         "steps": [_step_facts(step) for step in tower.steps],
     }
 
@@ -116,27 +100,9 @@ def _as_set(tower: Tower, settings: EncoderSettings) -> Tower:
     return tower
 
 
-def _refuse_untrusted(folder: Path, tower: Tower, trusted: bool) -> None:
-    own = [step for step in tower.steps if isinstance(step, OwnModule)]
-    if own and not trusted:
-        raise InputError(
-            f"{folder} has a module {own[0].reference}, which is its author's own code.",
-            "To run it where you trust it: --set encoder.trust_remote_code=true.",
-        )
-
-
 def _source_folder(tower: Tower) -> Path:
     source = tower.source
     return source.transformer if isinstance(source, Layout) else source.folder
-
-
-def _source_width(tower: Tower) -> int:
-    if isinstance(tower.source, Layout):
-        modes = len(tower.pooling.modes) if tower.pooling else 1
-        return limits.width(tower.source.config) * modes
-    from pipelines.models.folder.static import table_width
-
-    return table_width(tower.source)
 
 
 def _step_facts(step: Dense | Normalize | OwnModule) -> Any:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.core.errors import InputError, SettingsError
+from pipelines.core.errors import SettingsError
 from pipelines.models.folder.layout import Layout
 from pipelines.models.folder.packable import PREFIXES, is_packable
 from pipelines.models.folder.reading import read_object
@@ -15,14 +15,10 @@ _OFFSET_POSITIONS = frozenset(
     {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet",
      "longformer", "data2vec-text", "xmod", "luke", "mluke", "ibert"}
 )  # fmt: skip
-_WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")
 _DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp32"}
 
 #: config.json's keys that say where a model came from or how it is trained, not what it computes.
 _NOISE = frozenset({"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache"})
-
-#: The limit of a model that has none: a static table, or one without positions.
-UNLIMITED = 1 << 20
 
 
 def positions(config: Mapping[str, Any]) -> int | None:
@@ -70,20 +66,6 @@ def max_tokens(layout: Layout, setting: int | None, table: str, own: int | None 
     if not known:
         raise SettingsError("The model names no longest input.", f"Set {table}.max_tokens.")
     return min(known)
-
-
-def width(config: Mapping[str, Any]) -> int:
-    """Components of the model's hidden states.
-
-    Raises:
-        InputError: config.json names none.
-    """
-    for name in _WIDTHS:
-        if isinstance(config.get(name), int):
-            return int(config[name])
-    raise InputError(
-        f"config.json names no width under {', '.join(_WIDTHS)}.", "Use a text encoder's folder."
-    )
 
 
 def dtype(configs: list[Mapping[str, Any]], setting: str, halve: bool) -> str:

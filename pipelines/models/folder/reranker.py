@@ -7,7 +7,8 @@ from typing import Any
 
 from pipelines.core.errors import InputError
 from pipelines.core.settings import RerankerSettings
-from pipelines.models.folder.layout import Layout, read_layout
+from pipelines.models.folder.families import check_family
+from pipelines.models.folder.layout import CLASSIFIES, Layout, read_layout
 from pipelines.models.folder.modules import read_cross_encoder
 from pipelines.models.folder.reading import read_object
 from pipelines.models.folder.resolve import package_folder, resolve_reranker
@@ -48,6 +49,7 @@ def read_reranker_folder(settings: RerankerSettings) -> RerankerFolder:
         base = read_layout(package_folder(values["base_package"]), plain=True)
         return RerankerFolder(base, folder, "", values)
     layout = read_cross_encoder(folder)
+    check_family(layout.config, CLASSIFIES, settings.trust_remote_code)
     check_activation(layout.transformer / "config.json", layout.config)
     _check_labels(layout)
     own = layout.config.get("shardrank", {})

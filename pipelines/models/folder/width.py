@@ -1,0 +1,50 @@
+"""How many components a tower's vectors have, by its files."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.core.errors import InputError
+from pipelines.models.folder.modules import Dense, StaticTable, Tower
+from pipelines.models.folder.table import read_table_shape
+
+_WIDTHS = ("hidden_size", "d_model", "n_embd", "dim", "emb_dim")
+
+
+def tower_width(tower: Tower) -> int:
+    """Components of a vector before any cut.
+
+    Raises:
+        InputError: the files say none, or a step takes another number than the one before gives.
+    """
+    width = _source_width(tower)
+    for step in tower.steps:
+        if isinstance(step, Dense):
+            if step.inputs != width:
+                raise InputError(
+                    f"{step.folder} takes vectors of {step.inputs} components, and gets {width}.",
+                    "Name a complete model folder.",
+                )
+            width = step.outputs
+    return width
+
+
+def hidden_width(config: Mapping[str, Any]) -> int:
+    """Components of a transformer's hidden states.
+
+    Raises:
+        InputError: config.json names none.
+    """
+    for name in _WIDTHS:
+        if isinstance(config.get(name), int):
+            return int(config[name])
+    raise InputError(
+        f"config.json names no width under {', '.join(_WIDTHS)}.", "Use a text encoder's folder."
+    )
+
+
+def _source_width(tower: Tower) -> int:
+    """Of what the steps begin with."""
+    if isinstance(tower.source, StaticTable):
+        return read_table_shape(tower.source.folder).width
+    modes = tower.pooling.modes if tower.pooling else ("",)
+    return hidden_width(tower.source.config) * len(modes)
