@@ -18,8 +18,8 @@ from pipelines.index.shard import Shard
 _AT_ONCE = 1 << 24
 
 #: Candidates tried first for each document that is to be met, at most. Measured on 2,083 articles
-#: of Wikipedia, of 3 passages on average and 143 at most, with PQ codes: half of the queries meet 200
-#: documents in 439 candidates, nine tenths in 613, all in 874.
+#: of Wikipedia, of 3 passages on average and 143 at most, with PQ codes: half of the queries meet
+#: 200 documents in 439 candidates, nine tenths in 613, all in 874.
 _TRIED = 3
 
 
