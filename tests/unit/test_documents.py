@@ -1,6 +1,7 @@
 """Search that counts documents, against plain loops; and the audit's probe of it."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import faiss
@@ -21,7 +22,6 @@ from pipelines.index.shard import Shard
 from pipelines.models.products import int8_product
 
 DIM, NLIST = 16, 8
-EVERYTHING = 10**6
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Collection:
         numbers = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         vectors = unit(rng.normal(size=(len(counts), DIM))[numbers] + noise(rng, len(numbers), 0.6))
         live = (rng.random(len(counts)) >= dead)[numbers]
-        index = codec(name)
+        index = loaded(codec(name))
         index.add_with_ids(vectors, np.arange(len(vectors)))
         border = int(np.cumsum(counts)[len(counts) // 2])
         parts = [
@@ -74,11 +74,18 @@ def unit(vectors: Any) -> Any:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def codec(name: str) -> Any:
+@cache
+def codec(name: str) -> bytes:
+    """Trained once, on one thread."""
+    faiss.omp_set_num_threads(1)
     made = faiss.index_factory(DIM, name, faiss.METRIC_INNER_PRODUCT)
     faiss.extract_index_ivf(made).by_residual = False
     made.train(unit(np.random.default_rng(1).normal(size=(2000, DIM))))
-    return made
+    return bytes(faiss.serialize_index(made))
+
+
+def loaded(data: bytes) -> Any:
+    return faiss.deserialize_index(np.frombuffer(data, np.uint8))
 
 
 def uneven(seed: int, documents: int, longest: int) -> Any:
@@ -99,7 +106,7 @@ def plain_find(made: Collection, query: Any, reach: Reach) -> list[int]:
     """One passage after another, until enough documents were met."""
     nprobe = reach.nprobe
     while True:
-        ranked = made.shard.search(query[None], nprobe, EVERYTHING, made.live)[0]
+        ranked = made.shard.search(query[None], nprobe, made.shard.size, made.live)[0]
         met: list[int] = []
         taken = []
         for position in ranked[ranked >= 0].tolist():
@@ -164,7 +171,7 @@ def test_one_document_that_is_nearest_with_all_its_passages_takes_one_place() ->
 def test_no_queries_and_an_empty_shard() -> None:
     made = Collection.made(0, [1, 1, 1], "IVF8,SQ8")
     assert rows(made.search().find(np.empty((0, DIM), np.float32), Reach(1, 3, 3))) == []
-    empty = Shard.load(bytes(faiss.serialize_index(codec("IVF8,SQ8"))), int8_product)
+    empty = Shard.load(codec("IVF8,SQ8"), int8_product)
     nothing = DocumentSearch(empty, np.empty(0, np.int32), None)
     assert rows(nothing.find(np.ones((2, DIM), np.float32), Reach(1, 3, 0))) == [[], []]
 

@@ -18,6 +18,7 @@ from pipelines.corpus.keys import part_keys
 from pipelines.index.codec import train_codec
 from pipelines.index.shard import build_shard
 from pipelines.stages.search import Effort, Search, SearchBatch
+from pipelines.stages.shards import document_numbers, passages_a_document
 from pipelines.stages.workspace import Result, Workspace
 from pipelines.storage.local import LocalStorage
 from tests.memory import peak_bytes
@@ -195,3 +196,19 @@ def test_less_memory_reads_the_vectors_more_often(tmp_path: Path) -> None:
     small = Search(made.workspace, made.workspace, SearchBatch(made.queries, DIM, memory))
     assert small(made.unit, {}) == whole
     assert made.reads("parts") - once == 4 * once
+
+
+def test_keys_name_each_rows_document(tmp_path: Path) -> None:
+    made = batch(tmp_path, "ivfpq")
+    parts = made.unit.spec["parts"]
+    numbers = document_numbers(made.workspace, parts)
+    rows = np.array([document(row) for row in range(ROWS)])
+    assert numbers.tolist() == [n * (rows[-1] + 1) + row for n in range(PARTS) for row in rows]
+    assert passages_a_document(parts) == 3  # 630 of 258
+    flat = {**parts[0], "keys": {**parts[0]["keys"], "rows": ROWS}}
+    reads = made.reads("keys")
+    assert document_numbers(made.workspace, [flat]).tolist() == list(range(ROWS))
+    assert made.reads("keys") == reads  # as many documents as passages
+    wrong = {**parts[0], "passages": {**parts[0]["passages"], "rows": ROWS + 1}}
+    with pytest.raises(IntegrityError, match="has 211 passages, its documents have 210"):
+        document_numbers(made.workspace, [wrong])
