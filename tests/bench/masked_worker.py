@@ -33,7 +33,7 @@ from tests.bench.vectors import Collection
 
 Run = Callable[[], Any]
 
-K, DEEPEST = 100, 2_000
+K, DEEPEST, PART = 100, 2_000, 16_384
 
 
 def main() -> None:
@@ -77,11 +77,23 @@ def _recall(shard: bytes, nprobe: int, made: Collection, judge: ivf.Judge) -> fl
 
 
 def _audit(ours: Int8Product) -> Mapping[str, Run]:
+    """What `stages/audit.py` measures in a shard of parts of the usual size."""
     torch._C._set_mkldnn_enabled(False)
     made, _ = ivf.prepared()
     shard = ivf.shard_of(made, ivf.PQ)
     faiss.omp_set_num_threads(1)
+    starts = [*range(0, ivf.ROWS, PART)]
+    parts = [part_of(made.stored[begin : begin + PART]) for begin in starts]
+
+    def run(loaded: Shard) -> Int32:
+        asked = made.queries[: masked.QUESTIONS]
+        with threadpool_limits(1):
+            near = exact_neighbours(asked, parts, starts, K, np.full(len(asked), -1))
+            grid = probe_grid(loaded.nlist)
+            return probe_ranks(loaded, asked, near.positions, grid, DEEPEST)
+
     ways = {masked.BEFORE: products.torch_product, masked.OURS: ours}
+<<<<<<< HEAD
     return {n: partial(_audited, made, Shard.load(shard, way)) for n, way in ways.items()}
 
 
@@ -95,6 +107,9 @@ def _audited(made: Collection, shard: Shard) -> Float32:
         part = part_of(made.stored)
         near = nearest_documents(asked, [part], [0], numbers, followed(K), none)
         return probe(search, asked, near, grid, K).found
+=======
+    return {name: partial(run, Shard.load(shard, way)) for name, way in ways.items()}
+>>>>>>> cpu
 
 
 def _embed(ours: Int8Product) -> Mapping[str, Run]:

@@ -72,7 +72,7 @@ REFUSED: list[tuple[str, str, Change, str]] = [
     ("no weights", "bert", cut("model.safetensors", 0), "no whole safetensors file"),
     ("a git-lfs pointer", "bert", written("model.safetensors", LFS), "git-lfs pointer"),
     ("a pointer as config", "bert", written("config.json", LFS), "git-lfs pointer"),
-    ("an empty config", "bert", written("config.json", b"{}"), "model_type"),
+    ("an empty config", "bert", written("config.json", b"{}"), "without a name"),
     ("half a config", "bert", cut("config.json", 9), "cannot be read as JSON"),
     ("a list as config", "bert", written("config.json", b"[]"), "not an object"),
     ("a missing layer", "bert", edited("config.json", num_hidden_layers=3), "lacks 16 weights"),

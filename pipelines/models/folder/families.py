@@ -54,7 +54,7 @@ CLASSIFIERS = _names(
     "nomic_bert olmo olmo2 olmo3 openai-gpt opt persimmon phi phi3 phimoe qwen2 qwen2_moe "
     "qwen3 qwen3_5_text qwen3_moe qwen3_next rembert roberta roberta-prelayernorm roformer "
     "seed_oss smollm3 squeezebert stablelm starcoder2 ultrabert xlm xlm-roberta "
-    "xlm-roberta-xl zamba2"
+    "xlm-roberta-xl xlnet zamba2"
 )
 
 
@@ -120,7 +120,6 @@ _WHY: Mapping[str, str] = {
     "imagegpt": "reads images",
 }
 _LAST: Mapping[str, str] = {
-    "xlnet": "scores the last place of a row, which must be filled up on the left",
     "ctrl": "scores the last token, and takes padding for one",
 }
 _UNTRIED = "was not tried, or differed from the library"
