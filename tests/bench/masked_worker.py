@@ -85,31 +85,18 @@ def _audit(ours: Int8Product) -> Mapping[str, Run]:
     starts = [*range(0, ivf.ROWS, PART)]
     parts = [part_of(made.stored[begin : begin + PART]) for begin in starts]
 
-    def run(loaded: Shard) -> Int32:
+    numbers = np.arange(ivf.ROWS, dtype=np.int32)  # a document a passage
+
+    def run(loaded: Shard) -> Float32:
         asked = made.queries[: masked.QUESTIONS]
+        search, grid = DocumentSearch(loaded, numbers, None), Grid.of(loaded.nlist, K, DEEPEST)
         with threadpool_limits(1):
-            near = exact_neighbours(asked, parts, starts, K, np.full(len(asked), -1))
-            grid = probe_grid(loaded.nlist)
-            return probe_ranks(loaded, asked, near.positions, grid, DEEPEST)
+            own = np.full(len(asked), -1, np.int32)
+            near = nearest_documents(asked, parts, starts, numbers, followed(K), own)
+            return probe(search, asked, near, grid, K).found
 
     ways = {masked.BEFORE: products.torch_product, masked.OURS: ours}
-<<<<<<< HEAD
-    return {n: partial(_audited, made, Shard.load(shard, way)) for n, way in ways.items()}
-
-
-def _audited(made: Collection, shard: Shard) -> Float32:
-    """What `stages/audit.py` measures in a shard of one part, of documents of one passage."""
-    asked = made.queries[: masked.QUESTIONS]
-    none = np.full(len(asked), -1, np.int32)
-    numbers = np.arange(len(made.stored), dtype=np.int32)
-    search, grid = DocumentSearch(shard, numbers, None), Grid.of(shard.nlist, K, DEEPEST)
-    with threadpool_limits(1):
-        part = part_of(made.stored)
-        near = nearest_documents(asked, [part], [0], numbers, followed(K), none)
-        return probe(search, asked, near, grid, K).found
-=======
     return {name: partial(run, Shard.load(shard, way)) for name, way in ways.items()}
->>>>>>> cpu
 
 
 def _embed(ours: Int8Product) -> Mapping[str, Run]:
