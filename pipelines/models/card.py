@@ -5,7 +5,7 @@ and refuses a model that differs. Imports no torch and no transformers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,14 @@ from pipelines.core.errors import InputError, IntegrityError, SettingsError
 from pipelines.core.fingerprint import fingerprint
 from pipelines.core.settings import EncoderSettings, ModelSettings, RerankerSettings
 from pipelines.models import limits
+from pipelines.models.folder.chosen import chosen_towers
 from pipelines.models.folder.families import check_family, check_tower
 from pipelines.models.folder.layout import Layout as NewLayout
 from pipelines.models.folder.modules import (
     Dense,
-    Normalize,
     StaticTable,
     Tower,
     Towers,
-    read_towers,
 )
 from pipelines.models.folder.sentence_config import read_encoder_config
 from pipelines.models.folder.table import UNLIMITED, longest_input
@@ -110,24 +109,24 @@ def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> Encoder
         SettingsError: a setting asks for more than the model has.
     """
     folder = resolve_model(settings.model, settings.revision)
-    towers, own = read_towers(folder), read_encoder_config(folder)
+    towers, own = chosen_towers(folder, settings), read_encoder_config(folder)
     documents, queries = towers.documents, towers.queries
-    for tower in (documents, queries):
+    each = (documents,) if documents == queries else (documents, queries)
+    for tower in each:
         check_tower(tower, settings.trust_remote_code)
-    apart = documents != queries
     deciding: dict[str, Any] = {
         "weights_sha256": weights_sha256(*files_of(_place(documents))),
         "tokeniser_fingerprint": tower_tokeniser(documents).fingerprint,
         "dim": _dim(towers, settings.dim or own.truncate_dim),
         "max_tokens": _longest(documents, settings.max_tokens),
         "query_max_tokens": _longest(queries, settings.max_tokens),
-        "pooling": _pooling(documents, settings.pooling),
+        "pooling": "+".join(documents.pooling.modes) if documents.pooling else "",
         "normalise": _or(settings.normalise, own.similarity == "cosine"),
         "query_prompt": _or(settings.query_prompt, own.query_prompt),
         "document_prompt": _or(settings.document_prompt, own.document_prompt),
         "dtype": _dtype(towers, settings.dtype, halve),
     }
-    hidden = [_tower_hidden(t, settings) for t in ((documents, queries) if apart else (documents,))]
+    hidden = [_tower_hidden(tower, settings.trust_remote_code) for tower in each]
     return EncoderCard(
         name=settings.model, fingerprint=fingerprint(["encoder-2", deciding, hidden]), **deciding
     )
@@ -240,12 +239,6 @@ def _longest(tower: Tower, setting: int | None) -> int:
     return limits.max_tokens(read_layout(tower.source.transformer), setting, "encoder")
 
 
-def _pooling(tower: Tower, setting: str) -> str:
-    if tower.pooling is None:
-        return ""
-    return "+".join(tower.pooling.modes) if setting == "auto" else setting
-
-
 def _dtype(towers: Towers, setting: str, halve: bool) -> str:
     """Of the documents' transformer; one of queries alone runs in it too."""
     configs = [
@@ -272,25 +265,18 @@ def _dim(towers: Towers, setting: int | None) -> int:
     return setting or width
 
 
-def _tower_hidden(tower: Tower, settings: EncoderSettings) -> Any:
+def _tower_hidden(tower: Tower, trusted: bool) -> list[Any]:
     """What of one tower decides results and needs no field of its own."""
-    if settings.normalise is False and tower.steps and isinstance(tower.steps[-1], Normalize):
-        tower = replace(tower, steps=tower.steps[:-1])
     steps = [
-        [weights_sha256(*files_of(s.folder)), s.activation, s.residual]
-        if isinstance(s, Dense)
-        else s
-        for s in tower.steps
+        [weights_sha256(*files_of(step.folder)), step.activation, step.residual]
+        if isinstance(step, Dense)
+        else "normalise"
+        for step in tower.steps
     ]
-    shown = [s if isinstance(s, list) else type(s).__name__ for s in steps]
     pooled = [tower.pooling.modes, tower.pooling.includes_prompt] if tower.pooling else []
-    own = (
-        {}
-        if isinstance(tower.source, StaticTable)
-        else _hidden(tower.source, settings.trust_remote_code)
-    )
+    own = {} if isinstance(tower.source, StaticTable) else _hidden(tower.source, trusted)
     files = weights_sha256(*files_of(_place(tower)))
-    return [files, tower_tokeniser(tower).fingerprint, pooled, shown, own]
+    return [files, tower_tokeniser(tower).fingerprint, pooled, steps, own]
 
 
 def _hidden(layout: Layout | NewLayout, trusted: bool) -> dict[str, Any]:

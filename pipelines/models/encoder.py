@@ -1,7 +1,6 @@
 """A bi-encoder on one device: texts or stored ids → vectors (Reimers & Gurevych 2019)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 
 import torch
@@ -10,8 +9,9 @@ from pipelines.core.protocols import Float32, Int32
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.card import EncoderCard, check_fingerprint, read_encoder_card
 from pipelines.models.embedder import Embedder, Side, TableEmbedder, TransformerEmbedder
+from pipelines.models.folder.chosen import chosen_towers
 from pipelines.models.folder.layout import Layout
-from pipelines.models.folder.modules import Normalize, StaticTable, Tower, Towers, read_towers
+from pipelines.models.folder.modules import StaticTable, Tower, Towers
 from pipelines.models.folder.width import tower_width
 from pipelines.models.forward import Runner, make_runner
 from pipelines.models.limits import is_packable
@@ -96,13 +96,12 @@ def load_encoder(
     """
     card = read_encoder_card(settings)
     check_fingerprint(settings.model, fingerprint, card.fingerprint)
-    towers = read_towers(resolve_model(settings.model, settings.revision))
+    towers = chosen_towers(resolve_model(settings.model, settings.revision), settings)
     return BiEncoder(towers, card, partial(load_tower, settings=settings, card=card, device=device))
 
 
 def load_tower(tower: Tower, settings: EncoderSettings, card: EncoderCard, device: str) -> Embedder:
-    """One tower as the settings and the card have it, on the device; raises as `load_encoder`."""
-    tower = as_set(tower, settings)
+    """One tower on the device; raises as `load_encoder`."""
     if isinstance(tower.source, StaticTable):
         finish = _finish(tower, card, torch.device("cpu"))
         return TableEmbedder(load_table(tower.source), tower_tokeniser(tower), finish)
@@ -111,16 +110,6 @@ def load_tower(tower: Tower, settings: EncoderSettings, card: EncoderCard, devic
     assert tower.pooling is not None  # else its author's own code comes next, which is refused
     finish = _finish(tower, card, runner.device)
     return TransformerEmbedder(network, tower_tokeniser(tower), tower.pooling, finish, runner)
-
-
-def as_set(tower: Tower, settings: EncoderSettings) -> Tower:
-    """The tower with the settings' pooling, and without a norm at the end where they say so."""
-    pooling, steps = tower.pooling, tower.steps
-    if pooling is not None and settings.pooling != "auto":
-        pooling = replace(pooling, modes=(settings.pooling,))
-    if settings.normalise is False and steps and isinstance(steps[-1], Normalize):
-        steps = steps[:-1]
-    return Tower(tower.source, pooling, steps)
 
 
 def _finish(tower: Tower, card: EncoderCard, device: torch.device) -> Finish:

@@ -6,25 +6,27 @@ from pathlib import Path
 
 from pipelines.core.settings import EncoderSettings, RerankerSettings
 from pipelines.models.card import reranker_folders
+from pipelines.models.folder.modules import StaticTable, read_towers
 from pipelines.models.layout import read_layout
 from pipelines.models.resolve import resolve_model
 from pipelines.models.weights import files_of
 
 
 def encoder_parameters(settings: EncoderSettings) -> int:
-    """Of the encoder that the settings name; see `multiplied`."""
-    return multiplied(resolve_model(settings.model, settings.revision))
+    """Of the tower for documents of the encoder that the settings name; see `multiplied`."""
+    source = read_towers(resolve_model(settings.model, settings.revision)).documents.source
+    return multiplied(source.folder if isinstance(source, StaticTable) else source.transformer)
 
 
 def reranker_parameters(settings: RerankerSettings) -> int:
     """Of the reranker that the settings name; an adapter is merged into its base."""
-    return multiplied(reranker_folders(settings).base)
+    return multiplied(read_layout(reranker_folders(settings).base).transformer)
 
 
 def multiplied(folder: Path) -> int:
     """The parameters that each token is multiplied with: all matrices but embeddings, which are
     looked up."""
-    return sum(_matrices(file) for file in files_of(read_layout(folder).transformer))
+    return sum(_matrices(file) for file in files_of(folder))
 
 
 def _matrices(file: Path) -> int:

@@ -83,7 +83,7 @@ _NETWORKS: dict[Path, Any] = {}
 def network(folder: Path) -> Any:
     """Loading with transformers takes longer than all comparisons."""
     if folder not in _NETWORKS:
-        _NETWORKS[folder] = load_network(read_layout(folder), "fp32", False, CPU)
+        _NETWORKS[folder] = load_network(folder, "fp32", False, CPU)
     return _NETWORKS[folder]
 
 

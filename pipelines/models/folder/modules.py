@@ -205,7 +205,7 @@ def _module(folder: Path, reference: str) -> _Module:
 
 
 def _tower(folder: Path, modules: Sequence[_Module]) -> Tower:
-    source, *rest = modules or [None]
+    source, *rest = (*modules,) or (None,)
     if isinstance(source, StaticTable):
         return Tower(source, None, _steps(folder, rest))
     if isinstance(source, Layout):
@@ -241,7 +241,8 @@ def _pooling(path: Path) -> Pooling:
     found = read_known(path, _POOLING)
     modes = found.get("pooling_mode")
     if modes is None:
-        modes = [k for k, on in found.items() if k.startswith("pooling_mode_") and on] or ["mean"]
+        # In the library's order of them, which is not that of old files.
+        modes = [k for k in POOLINGS if k.startswith("pooling_mode_") and found.get(k)] or ["mean"]
     modes = [modes] if isinstance(modes, str) else list(modes)
     unknown = [mode for mode in modes if mode not in POOLINGS]
     if unknown:
