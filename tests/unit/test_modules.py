@@ -11,7 +11,7 @@ from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 from tokenizers import Tokenizer
 
-from pipelines.core.errors import InputError
+from pipelines.core.errors import InputError, SettingsError
 from pipelines.core.protocols import Float32
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.card import read_encoder_card
@@ -59,6 +59,14 @@ def test_a_prompt_is_left_out_of_the_pooling(
     same(tmp_path / "model")
     kept = load(tmp_path / "model", document_prompt="")
     assert abs(documents(kept, TEXTS) - documents(load(tmp_path / "model"), TEXTS)).max() > 1e-3
+
+
+def test_old_files_name_poolings_in_another_order(tmp_path: Path) -> None:
+    folder = saved(tmp_path, bert(tmp_path / "spare"), Pooling(DIM, ("max", "mean")))
+    names = ["cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens"]
+    old = {f"pooling_mode_{name}": name in ("mean_tokens", "max_tokens") for name in names}
+    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": DIM, **old})
+    same(folder)
 
 
 def test_a_prompt_longer_than_the_input(tmp_path: Path) -> None:
@@ -145,6 +153,19 @@ def test_tables_that_are_none(
     save_file(tensors, folder / "model.safetensors")
     with pytest.raises(InputError, match=message):
         load(folder)
+
+
+def test_a_pooling_for_a_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="table of token vectors, whose mean is taken"):
+        load(module_encoder(tmp_path, "static"), pooling="cls")
+
+
+def test_another_pooling_is_another_width(tmp_path: Path) -> None:
+    folder = module_encoder(tmp_path, "concatenated")
+    assert load(folder).dim == DIM
+    found = documents(load(folder, pooling="mean"), TEXTS)
+    part = documents(load(folder, normalise=False), TEXTS)[:, 16:24]
+    np.testing.assert_allclose(found, part / np.linalg.norm(part, axis=1)[:, None], atol=1e-5)
 
 
 def dense_model(folder: Path) -> Path:

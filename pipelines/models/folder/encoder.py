@@ -14,7 +14,6 @@ from pipelines.models.folder.modules import (
     Dense,
     Normalize,
     OwnModule,
-    Pooling,
     Tower,
     Towers,
     read_towers,
@@ -57,8 +56,7 @@ def read_encoder_folder(settings: EncoderSettings) -> EncoderFolder:
     config = read_encoder_config(folder)
     for tower in (towers.documents, towers.queries):
         check_tower(tower, settings.trust_remote_code)
-    wanted = Towers(_as_set(towers.documents, settings), _as_set(towers.queries, settings))
-    return EncoderFolder(folder, wanted, config)
+    return EncoderFolder(folder, _as_set(towers, settings), config)
 
 
 def tower_files(tower: Tower) -> list[Path]:
@@ -84,20 +82,25 @@ def configs(towers: Towers) -> list[Mapping[str, Any]]:
     return [source.config for source in sources if isinstance(source, Layout)]
 
 
-def _as_set(tower: Tower, settings: EncoderSettings) -> Tower:
-    """The tower with the pooling that is set, and without its last norm where that is unwanted."""
-    if settings.pooling != "auto":
-        if not isinstance(tower.source, Layout):
-            raise SettingsError(
-                f"encoder.pooling = {settings.pooling}, but the model is a static table, whose "
-                "vectors are means.",
-                "Leave encoder.pooling at auto.",
-            )
-        includes = tower.pooling.includes_prompt if tower.pooling else True
-        tower = replace(tower, pooling=Pooling((settings.pooling,), includes))
-    if settings.normalise is False and tower.steps and isinstance(tower.steps[-1], Normalize):
-        tower = replace(tower, steps=tower.steps[:-1])
-    return tower
+def _as_set(towers: Towers, settings: EncoderSettings) -> Towers:
+    """The towers with the pooling that is set, and without a norm as the last step where the
+    settings want none."""
+    if settings.pooling != "auto" and not (towers.documents.pooling or towers.queries.pooling):
+        raise SettingsError(
+            f"encoder.pooling = {settings.pooling}, but the model is a table of token vectors, "
+            "whose mean is taken.",
+            "Leave encoder.pooling out.",
+        )
+    return Towers(_chosen(towers.documents, settings), _chosen(towers.queries, settings))
+
+
+def _chosen(tower: Tower, settings: EncoderSettings) -> Tower:
+    pooling, steps = tower.pooling, tower.steps
+    if pooling is not None and settings.pooling != "auto":
+        pooling = replace(pooling, modes=(settings.pooling,))
+    if settings.normalise is False and steps and isinstance(steps[-1], Normalize):
+        steps = steps[:-1]
+    return Tower(tower.source, pooling, steps)
 
 
 def _source_folder(tower: Tower) -> Path:

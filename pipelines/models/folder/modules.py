@@ -256,7 +256,8 @@ def _pooling(path: Path) -> Pooling:
     found = read_known(path, _POOLING)
     modes = found.get("pooling_mode")
     if modes is None:
-        modes = [name for name in POOLINGS if found.get(name)] or ["mean"]
+        # In the library's order of them, which is not that of old files.
+        modes = [k for k in POOLINGS if k.startswith("pooling_mode_") and found.get(k)] or ["mean"]
     modes = [modes] if isinstance(modes, str) else list(modes)
     unknown = [mode for mode in modes if mode not in POOLINGS]
     if unknown:
