@@ -255,5 +255,5 @@ def test_towers_of_two_widths_are_refused(tmp_path: Path) -> None:
     path = next(folder.rglob("query_0_*/model.safetensors"))
     rows = load_file(path)["embedding.weight"]
     save_file({"embedding.weight": rows[:, :24].contiguous()}, path)
-    with pytest.raises(InputError, match="documents have 32 components and its queries 24"):
+    with pytest.raises(InputError, match="gives documents 32 components and queries 24"):
         load(folder)
