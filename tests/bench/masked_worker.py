@@ -22,20 +22,17 @@ from threadpoolctl import threadpool_limits
 
 from pipelines.core.audit import probe_grid
 from pipelines.core.protocols import Float32, Int8, Int8Product, Int32
-from pipelines.core.sizing import CodecPlan
-from pipelines.index.codec import train_codec
 from pipelines.index.probe import exact_neighbours, probe_ranks
-from pipelines.index.shard import Shard, build_shard
+from pipelines.index.shard import Shard
 from pipelines.models import attention_bf16, int8, products
 from tests.bench import embed, ivf, masked
 from tests.bench.search import part_of
 from tests.bench.texts import documents
-from tests.bench.vectors import Collection, collection
+from tests.bench.vectors import Collection
 
 Run = Callable[[], Any]
 
-ROWS, K, DEEPEST = 60_000, 100, 2_000
-PLAN = CodecPlan("ivfpq", 256, pq_m=48, pq_bits=8, opq=False, train_rows=20_000, seed=0)
+K, DEEPEST, PART = 100, 2_000, 16_384
 
 
 def main() -> None:
@@ -79,21 +76,23 @@ def _recall(shard: bytes, nprobe: int, made: Collection, judge: ivf.Judge) -> fl
 
 
 def _audit(ours: Int8Product) -> Mapping[str, Run]:
+    """What `stages/audit.py` measures in a shard of parts of the usual size."""
     torch._C._set_mkldnn_enabled(False)
-    made = collection(ROWS, masked.QUESTIONS)
-    codec = train_codec(made.stored[: PLAN.train_rows], PLAN)
-    shard = build_shard(codec, [(np.arange(ROWS), made.stored)], "cpu")
+    made, _ = ivf.prepared()
+    shard = ivf.shard_of(made, ivf.PQ)
     faiss.omp_set_num_threads(1)
+    starts = [*range(0, ivf.ROWS, PART)]
+    parts = [part_of(made.stored[begin : begin + PART]) for begin in starts]
+
+    def run(loaded: Shard) -> Int32:
+        asked = made.queries[: masked.QUESTIONS]
+        with threadpool_limits(1):
+            near = exact_neighbours(asked, parts, starts, K, np.full(len(asked), -1))
+            grid = probe_grid(loaded.nlist)
+            return probe_ranks(loaded, asked, near.positions, grid, DEEPEST)
+
     ways = {masked.BEFORE: products.torch_product, masked.OURS: ours}
-    return {n: partial(_audited, made, Shard.load(shard, way)) for n, way in ways.items()}
-
-
-def _audited(made: Collection, shard: Shard) -> Int32:
-    """What `stages/audit.py` measures in a shard of one part."""
-    none = np.full(len(made.queries), -1)
-    with threadpool_limits(1):
-        near = exact_neighbours(made.queries, [part_of(made.stored)], [0], K, none)
-        return probe_ranks(shard, made.queries, near.positions, probe_grid(shard.nlist), DEEPEST)
+    return {name: partial(run, Shard.load(shard, way)) for name, way in ways.items()}
 
 
 def _embed(ours: Int8Product) -> Mapping[str, Run]:
@@ -114,8 +113,12 @@ def _embed(ours: Int8Product) -> Mapping[str, Run]:
 
 
 def _torch_loop(left: Int8, right: Int8) -> Int32:
-    with torch.backends.mkldnn.flags(enabled=False):  # for this thread's product only
+    """The model's other products keep oneDNN."""
+    torch._C._set_mkldnn_enabled(False)
+    try:
         return products.torch_product(left, right)
+    finally:
+        torch._C._set_mkldnn_enabled(True)
 
 
 if __name__ == "__main__":
