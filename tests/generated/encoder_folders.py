@@ -72,7 +72,7 @@ class FolderSpec:
     weights: str
 
 
-def _some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[tuple[str, Any], ...]]:
+def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[tuple[str, Any], ...]]:
     """Some of these keys, each with one of its values."""
     found = st.fixed_dictionaries({}, optional=fields)
     return found.map(lambda values: tuple(sorted(values.items())))
@@ -100,11 +100,11 @@ SPECS: st.SearchStrategy[FolderSpec] = st.builds(
     ).map(tuple),
     older_pooling=st.booleans(),
     steps=st.lists(_DENSE | st.just("normalize"), max_size=3).map(tuple),
-    prompts=_some(query=_PROMPT, document=_PROMPT, topic=_PROMPT),
+    prompts=some(query=_PROMPT, document=_PROMPT, topic=_PROMPT),
     default_prompt=st.sampled_from([None, None, "query", "document", "topic"]),
     similarity=st.sampled_from([None, "cosine", "dot", "euclidean", "manhattan"]),
     truncate_dim=st.sampled_from([None, None, 5, 8]),
-    called=_some(
+    called=some(
         max_seq_length=st.sampled_from([8, 20, MAX_TOKENS, None]),
         do_lower_case=st.booleans(),
         query_length=st.sampled_from([None, 7]),
@@ -113,7 +113,7 @@ SPECS: st.SearchStrategy[FolderSpec] = st.builds(
         query_expansion=st.sampled_from([None, {"strategy": "fixed", "length": 12}]),
         processing_kwargs=st.sampled_from([{}, {"text": {"truncation": False}}]),
     ),
-    tokenised=_some(
+    tokenised=some(
         model_max_length=st.sampled_from([9, 30, 10**30]),
         padding_side=st.sampled_from(["left", "right"]),
         truncation_side=st.sampled_from(["right", "left"]),
@@ -138,7 +138,7 @@ def write_folder(spec: FolderSpec, folder: Path) -> Path:
     """Save the encoder; equal specs give equal files."""
     shutil.copytree(_body(spec.body), folder, dirs_exist_ok=True)
     edit_json(folder / "tokenizer_config.json", **dict(spec.tokenised))
-    _lay_weights(folder, spec.weights)
+    lay_weights(folder, spec.weights)
     if spec.layout == "modules":
         _write_modules(spec, folder)
         write_json(folder / "sentence_bert_config.json", dict(spec.called))
@@ -186,7 +186,8 @@ def _save_dense(folder: Path, width: int, spec: DenseSpec, seed: int) -> None:
     module.save(str(folder))
 
 
-def _lay_weights(folder: Path, how: str) -> None:
+def lay_weights(folder: Path, how: str) -> None:
+    """Lay the weights of a saved model as a spec's `weights` says."""
     path = folder / "model.safetensors"
     weights = load_file(path)
     if "stray" in how:
