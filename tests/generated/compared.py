@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
@@ -42,7 +42,11 @@ def tried(specs: st.SearchStrategy[Any], compare: Callable[[Any], bool], example
     run: list[bool] = []
 
     @settings(
-        max_examples=examples, deadline=None, database=None, suppress_health_check=[*HealthCheck]
+        max_examples=examples,
+        phases=[Phase.generate],  # a failure names its spec, and making it smaller takes minutes
+        deadline=None,
+        database=None,
+        suppress_health_check=[*HealthCheck],
     )
     @given(specs)
     def each(spec: Any) -> None:

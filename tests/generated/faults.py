@@ -30,7 +30,7 @@ def _all_weights(patch: pytest.MonkeyPatch) -> None:
     for module in (state, encoder_folder, card):
         patch.setattr(module, "find_weights", find)
     patch.setattr("pipelines.models.complete.find_weights", find)
-    patch.setattr("pipelines.models.complete._packed_differences", lambda *_: ([], []))
+    patch.setattr("pipelines.models.complete._packed_differences", lambda *_, **__: ([], []))
 
 
 def _config(**values: Any) -> Plant:

@@ -1,4 +1,4 @@
-"""Feeds that nobody thought of, written as files of all formats, and what a dictionary says of them."""
+"""Feeds that nobody thought of, as files of all formats, and what a dictionary says of them."""
 
 import gzip
 import io
@@ -148,7 +148,7 @@ def live_after(
 
 
 def check_feed(feed: Feed) -> None:
-    """Scan and compare the feed's files; raises AssertionError where a dictionary says otherwise."""
+    """Scan and compare the feed's files; AssertionError where a dictionary says otherwise."""
     files = written(feed)
     pieces = plan_slices(files.entries(), files, feed.slice_bytes)
     scans = [scan_slice(piece, files, feed.columns()) for piece in pieces]
