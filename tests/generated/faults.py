@@ -89,6 +89,7 @@ def _default_prompt_on_documents(patch: pytest.MonkeyPatch) -> None:
 def _written_tokenisers(patch: pytest.MonkeyPatch) -> None:
     """tokenizer.json is taken as it stands, whatever tokenizer_config.json says."""
     patch.setattr(tokens, "stands_as_written", lambda *_: True)
+    patch.setattr(tokens, "default_inputs", lambda *_: ["input_ids", "attention_mask"])
 
 
 def _first_position(patch: pytest.MonkeyPatch) -> None:
