@@ -14,6 +14,7 @@ from pipelines.core.forecast.work import Model, Work
 from pipelines.core.settings import Settings
 from pipelines.core.sizing import BYTES_PER_TOKEN, default_part_size, plan_codec, refuse_misfits
 from pipelines.models.card import EncoderCard, read_encoder_card, read_reranker_card
+from pipelines.models.folder.table import UNLIMITED
 from pipelines.models.machine import multiplies_bf16
 from pipelines.models.size import encoder_parameters, reranker_parameters
 
@@ -21,6 +22,8 @@ from pipelines.models.size import encoder_parameters, reranker_parameters
 #: passages, which fill .79 of their 256 tokens.
 PASSAGES_PER_DOCUMENT = 2
 FILLED = 0.8
+#: Tokens of a document, for a model without a limit, which takes it whole.
+WHOLE_DOCUMENT = 512
 QUERY_TOKENS = 16
 
 #: What the audits of MedQuAD and Wikipedia chose, of one shard each: 400 passages, about so many
@@ -82,7 +85,8 @@ def _rates(job: ClusterJob) -> Rates:
 
 def _work(job: ClusterJob, settings: Settings) -> Work:
     card, passages = read_encoder_card(settings.encoder, halve=multiplies_bf16()), int(job.passages)
-    limit = min(settings.passages.max_tokens or card.max_tokens, card.max_tokens)
+    own = card.max_tokens if card.max_tokens < UNLIMITED else WHOLE_DOCUMENT
+    limit = min(settings.passages.max_tokens or own, own)
     tokens = max(1, int(FILLED * limit))
     text_bytes = int(passages * tokens * BYTES_PER_TOKEN)
     part_size = settings.passages.part_size or default_part_size(text_bytes)

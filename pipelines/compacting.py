@@ -6,7 +6,7 @@ from pipelines.core.settings import Settings
 from pipelines.core.stored import audit_settings, index_encoder, kept_encoder, kept_index
 from pipelines.core.version import Version
 from pipelines.models.card import EncoderCard
-from pipelines.stages.publish import Published, made_by, publish
+from pipelines.stages.publish import Published, made_by, met_columns, publish
 from pipelines.stages.runner import Context
 
 
@@ -50,7 +50,7 @@ def compact_index(context: Context, base: Published) -> Published:
         index_settings=version.index_settings,
         audit_settings=settings.audit.deciding(),
         changes=changes | {"rows": documents, "unchanged": documents},
-        made=made_by("compact", context.run),
+        made=made_by("compact", context.run, columns=met_columns(version)),
         **version_parts(assembled),
     )
     return publish(context.workspace, compacted)

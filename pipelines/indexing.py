@@ -19,7 +19,7 @@ from pipelines.core.stored import audit_settings, index_settings
 from pipelines.core.units import total
 from pipelines.core.version import Part, Version
 from pipelines.corpus.compare import Mode
-from pipelines.corpus.named import known_names, refuse_absent
+from pipelines.corpus.named import known_names, named, refuse_absent
 from pipelines.corpus.slices import Slice, plan_files
 from pipelines.models.card import EncoderCard
 from pipelines.night import Made, Night, refuse_collapsed
@@ -40,6 +40,7 @@ from pipelines.stages.publish import (
     keep_listing,
     latest_version,
     made_by,
+    met_columns,
     publish,
     set_aside,
 )
@@ -102,11 +103,12 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     listing = sources.listing(corpus, settings.corpus.allow_unread)
     size = sum(entry.bytes for entry in listing.read)
     files = plan_files(listing.read, sources.open, settings.corpus.slice_bytes)
-    names = known_names(files, settings.corpus)
-    if all(file.schema is not None for file in files):
-        refuse_absent(names, settings.corpus)
-    slices = [piece for file in files for piece in file.slices]
     base = latest_version(workspace)
+    names = known_names(files, settings.corpus)
+    met = met_columns(base.version) if base else []
+    if all(file.schema is not None for file in files):
+        refuse_absent(names, settings.corpus, met)
+    slices = [piece for file in files for piece in file.slices]
     settings, card = settle(_following(settings, base), workspace, base)
     recipe = _recipe(settings, card)
     differs = _differing(base.version.recipe, recipe) if base else []
@@ -212,7 +214,10 @@ def index(context: Context, plan: IndexPlan) -> Published:
         context.workspace.forget("embed", made.embedded)
         raise
     assembled = assemble(context, _material(context.settings, plan, stored, made.parts))
-    published = publish(context.workspace, _version(context, plan, changes, assembled))
+    met = met_columns(plan.base.version) if plan.base else []
+    names = {*plan.names, *names_of(night.scans), *met}
+    version = _version(context, plan, changes, assembled, named(names, context.settings.corpus))
+    published = publish(context.workspace, version)
     # What could not be embedded tonight is tried again by the next run that finds it.
     context.workspace.forget("embed", [d for d in made.embedded if d.counts.get("rejected")])
     return published
@@ -224,7 +229,8 @@ def _compare(context: Context, plan: IndexPlan) -> Night:
     set_aside(context, "scan", scans)
     refuse_unreadable(plan.slices, scans, Sources(context.settings.s3))
     if total(scans, "rows"):
-        refuse_absent(plan.names | names_of(scans), context.settings.corpus)
+        met = met_columns(plan.base.version) if plan.base else []
+        refuse_absent(plan.names | names_of(scans), context.settings.corpus, met)
     sides = Sides(plan.slices, scans, plan.stored, plan.mode, plan.reuse is not None)
     compared = compare_corpus(context, sides)
     set_aside(context, "compare", compared.dones)
@@ -249,7 +255,11 @@ def _material(
 
 
 def _version(
-    context: Context, plan: IndexPlan, changes: dict[str, int], assembled: Assembled
+    context: Context,
+    plan: IndexPlan,
+    changes: dict[str, int],
+    assembled: Assembled,
+    columns: list[str],
 ) -> Version:
     settings = context.settings
     return Version(
@@ -260,7 +270,7 @@ def _version(
         index_settings=settings.index.deciding(),
         audit_settings=settings.audit.deciding(),
         changes=changes,
-        made=made_by("index", context.run, corpus=plan.corpus),
+        made=made_by("index", context.run, corpus=plan.corpus, columns=columns),
         **version_parts(assembled),
     )
 

@@ -12,6 +12,7 @@ from pipelines.stages.publish import (
     Published,
     existing_versions,
     made_by,
+    met_columns,
     missing_files,
     publish,
     read_version,
@@ -54,7 +55,8 @@ def roll_back(workspace: Workspace, number: int) -> Published:
         )
     documents = old.live.documents
     changes = dict.fromkeys(old.changes, 0) | {"rows": documents, "unchanged": documents}
-    made = made_by("rollback", old.made["run"], rollback_to=number)
+    columns = met_columns(old)
+    made = made_by("rollback", old.made["run"], rollback_to=number, columns=columns)
     latest = version_numbers(workspace)[-1]
     return publish(workspace, replace(old, parent=latest, changes=changes, made=made))
 

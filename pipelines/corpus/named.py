@@ -26,16 +26,22 @@ def known_names(files: Sequence[SourceFile], columns: CorpusSettings) -> set[str
     return names
 
 
-def refuse_absent(names: Collection[str], columns: CorpusSettings) -> None:
+def named(names: Collection[str], columns: CorpusSettings) -> list[str]:
+    """Those of the names that the settings ask for as title or tombstone."""
+    return sorted({columns.title, columns.tombstone or ""} & set(names))
+
+
+def refuse_absent(names: Collection[str], columns: CorpusSettings, met: Collection[str]) -> None:
     """Raise InputError where a title or tombstone that was asked for is in no file.
 
     The title of the default name may be absent everywhere; id and text are looked for file by file.
+    Nor is one missed that an earlier run has `met`: a night without deletions has no tombstone.
     """
     wanted = {"tombstone": columns.tombstone}
     if columns.title != CorpusSettings().title:
         wanted["title"] = columns.title
     for setting, name in wanted.items():
-        if name is not None and name not in names:
+        if name is not None and name not in {*names, *met}:
             shown = sorted(names)[:_SHOWN]
             more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
             raise InputError(

@@ -10,6 +10,8 @@ from pipelines.models.folder.layout import Layout
 from pipelines.models.folder.modules import StaticTable, Tower
 from pipelines.models.folder.reranker import read_reranker_folder
 from pipelines.models.folder.weights import find_weights
+from pipelines.models.text_input import tokeniser_notes
+from pipelines.models.tokens import load_tokeniser
 
 
 def encoder_notes(settings: EncoderSettings) -> list[str]:
@@ -27,7 +29,11 @@ def reranker_notes(settings: RerankerSettings) -> list[str]:
 
 
 def _tower_notes(tower: Tower) -> list[str]:
-    return _source_notes(tower.source)
+    source, found = tower.source, _source_notes(tower.source)
+    if isinstance(source, StaticTable) or tower.pooling is None:
+        return found
+    pooling = "+".join(tower.pooling.modes)
+    return [*found, *tokeniser_notes(load_tokeniser(source), source, pooling)]
 
 
 def _source_notes(source: Layout | StaticTable) -> list[str]:

@@ -155,6 +155,11 @@ def made_by(flow: str, run: str, **more: Any) -> dict[str, Any]:
     }
 
 
+def met_columns(version: Version) -> list[str]:
+    """The columns that the settings of its run, or of one before, named and files have had."""
+    return list(version.made.get("columns", ()))
+
+
 def _user() -> str:
     """Who runs this; containers often run as a number without a name."""
     try:

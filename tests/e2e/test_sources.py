@@ -203,6 +203,15 @@ def test_a_misspelt_column(store: Store, said: list[str], setting: str) -> None:
     assert f"No file has a column 'delete' (corpus.{setting}); there are _id, text" in said
 
 
+def test_a_night_without_tombstones(store: Store) -> None:
+    """The column was met before, so that its name is no slip: this night deletes nothing."""
+    rows = b'{"_id": "new", "text": "wing", "gone": false}\n'
+    (store.corpus / "c.jsonl").write_bytes(rows)
+    assert store.night("corpus.tombstone=gone") == 0
+    (store.corpus / "c.jsonl").write_bytes(rows.replace(b', "gone": false', b""))
+    assert store.night("corpus.tombstone=gone") == 0
+
+
 def test_a_partition_of_tombstones(store: Store) -> None:
     for gone, first in (("true", 0), ("false", 40)):
         folder = store.corpus.parent / "feed" / f"gone={gone}"
