@@ -84,6 +84,11 @@ class IndexPlan:
         return self.base.number if self.base else 0
 
     @property
+    def met(self) -> list[str]:
+        """Columns that earlier runs of the index met; see `refuse_absent`."""
+        return met_columns(self.base.version) if self.base else []
+
+    @property
     def reuse(self) -> Version | None:
         """The version whose parts, codec and shards are kept where they serve."""
         return self.base.version if self.base and not self.differs else None
@@ -214,8 +219,7 @@ def index(context: Context, plan: IndexPlan) -> Published:
         context.workspace.forget("embed", made.embedded)
         raise
     assembled = assemble(context, _material(context.settings, plan, stored, made.parts))
-    met = met_columns(plan.base.version) if plan.base else []
-    names = {*plan.names, *names_of(night.scans), *met}
+    names = {*plan.names, *names_of(night.scans), *plan.met}
     version = _version(context, plan, changes, assembled, named(names, context.settings.corpus))
     published = publish(context.workspace, version)
     # What could not be embedded tonight is tried again by the next run that finds it.
@@ -229,8 +233,7 @@ def _compare(context: Context, plan: IndexPlan) -> Night:
     set_aside(context, "scan", scans)
     refuse_unreadable(plan.slices, scans, Sources(context.settings.s3))
     if total(scans, "rows"):
-        met = met_columns(plan.base.version) if plan.base else []
-        refuse_absent(plan.names | names_of(scans), context.settings.corpus, met)
+        refuse_absent(plan.names | names_of(scans), context.settings.corpus, plan.met)
     sides = Sides(plan.slices, scans, plan.stored, plan.mode, plan.reuse is not None)
     compared = compare_corpus(context, sides)
     set_aside(context, "compare", compared.dones)
