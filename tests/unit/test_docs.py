@@ -16,10 +16,11 @@ from jobs.cli import app
 from pipelines.core.overrides import parse_settings
 from pipelines.core.schemas import RANKINGS, REJECTED
 from pipelines.core.settings import Settings
+from pipelines.models.folder import layout, modules, sentence_config
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/cpus.md")
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/cpus.md", "docs/models.md")
 
 
 def settings_table() -> str:
@@ -132,7 +133,8 @@ def test_the_tree_names_every_package() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_relative_links_resolve(document: str) -> None:
-    assert [link for link in links(document) if not (ROOT / link).exists()] == []
+    beside = (ROOT / document).parent
+    assert [link for link in links(document) if not (beside / link).exists()] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -155,6 +157,16 @@ def test_the_columns_are_those_that_are_written() -> None:
     names = {pa.float32(): "float32"}
     assert rows == [(field.name, names.get(field.type, str(field.type))) for field in RANKINGS]
     assert f"`{', '.join(REJECTED.names)}`" in README
+
+
+def test_every_key_that_is_read_of_a_models_folder_is_named() -> None:
+    text = (ROOT / "docs/models.md").read_text("utf-8")
+    lists = [modules._MODULE, modules._DENSE, modules._ROUTER, modules._ROUTES, layout._CALL]
+    lists += [sentence_config._ENCODER, sentence_config._RERANKER]
+    named = set(re.findall(r"`([\w ]+)`", text))
+    assert {key for keys in lists for key in (*keys.read, *keys.fixed)} - {
+        "module_input_name", "module_output_name", "config_args", "similarity_fn_name"
+    } <= named  # fmt: skip
 
 
 def test_no_figure_is_left_to_fill_in() -> None:
