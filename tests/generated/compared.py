@@ -33,7 +33,7 @@ TEXTS = [
     " ".join(WORDS * 3),
     "Überschall </s> <pad> [SEP] x9",
 ]
-#: No query that fills an input alone: the library cuts the longer text first, we the passage.
+#: No query that fills half of an input: the library cuts the longer text first, we the passage.
 PAIRS = [(query, passage) for query in ("heat", "Wing flow") for passage in TEXTS]
 
 

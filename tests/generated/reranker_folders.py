@@ -38,12 +38,12 @@ RERANKERS: st.SearchStrategy[RerankerSpec] = st.builds(
     default_prompt=st.sampled_from([None, "web", "query"]),
     activation=st.sampled_from(["linear.Identity", "activation.Sigmoid", "activation.Tanh"]),
     called=some(
-        max_seq_length=st.sampled_from([12, 30, None]),
+        max_seq_length=st.sampled_from([28, 40, None]),
         do_lower_case=st.booleans(),
         transformer_task=st.just("sequence-classification"),
     ),
     tokenised=some(
-        model_max_length=st.sampled_from([16, 40]),
+        model_max_length=st.sampled_from([28, 40]),
         model_input_names=st.sampled_from([_TYPED, ["input_ids", "attention_mask"]]),
         do_lower_case=st.booleans(),
     ),
