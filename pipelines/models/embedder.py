@@ -13,7 +13,8 @@ from pipelines.models.batch import Batch
 from pipelines.models.folder.modules import Pooling
 from pipelines.models.forward import Inputs, Runner
 from pipelines.models.network import Network, told_types
-from pipelines.models.pooling import make_pool
+from pipelines.models.own_module import LoadedModule
+from pipelines.models.pooling import Pool, make_pool
 from pipelines.models.static_table import TokenTable
 from pipelines.models.steps import Finish
 from pipelines.models.tokens import FastTokeniser
@@ -51,7 +52,7 @@ class TransformerEmbedder:
 
     network: Network
     tokeniser: FastTokeniser
-    pooling: Pooling
+    pooling: Pooling | LoadedModule
     finish: Finish
     runner: Runner
 
@@ -59,7 +60,7 @@ class TransformerEmbedder:
         template = self.tokeniser.single_template()
         room = side.max_tokens - self.tokeniser.specials
         lengths = np.array([min(len(row), room) for row in ids], np.int32) + self.tokeniser.specials
-        pool = make_pool(self.pooling.modes, self._skip(side))
+        pool = self._pool(side)
 
         def row(i: int) -> Int32:
             return template.ids(ids[i][:room])
@@ -74,11 +75,12 @@ class TransformerEmbedder:
         inputs = Inputs(lengths.astype(np.int32), row, types if typed else None)
         return self.runner.run(inputs, vectors, self.finish.dim)
 
-    def _skip(self, side: Side) -> int:
-        """Tokens at the front that are not pooled: the prompt's where the folder says so."""
-        if self.pooling.includes_prompt or not side.prompt:
-            return 0
-        return prompt_tokens(self.tokeniser, side)
+    def _pool(self, side: Side) -> Pool:
+        """Without the tokens at the front, where the folder leaves the prompt's out."""
+        if isinstance(self.pooling, LoadedModule):
+            return self.pooling.pool
+        left_out = side.prompt and not self.pooling.includes_prompt
+        return make_pool(self.pooling.modes, prompt_tokens(self.tokeniser, side) if left_out else 0)
 
 
 @dataclass(frozen=True, eq=False)

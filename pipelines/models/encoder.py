@@ -11,11 +11,19 @@ from pipelines.models.card import EncoderCard, check_fingerprint, read_encoder_c
 from pipelines.models.embedder import Embedder, Side, TableEmbedder, TransformerEmbedder
 from pipelines.models.folder.encoder import read_encoder_folder
 from pipelines.models.folder.layout import Layout
-from pipelines.models.folder.modules import StaticTable, Tower, Towers
+from pipelines.models.folder.modules import (
+    OwnModule,
+    Pooling,
+    StaticTable,
+    StepModule,
+    Tower,
+    Towers,
+)
 from pipelines.models.folder.packable import is_packable
 from pipelines.models.folder.width import tower_width
 from pipelines.models.forward import Runner, make_runner
 from pipelines.models.network import Network
+from pipelines.models.own_module import LoadedModule, load_own
 from pipelines.models.packed import PackedBert
 from pipelines.models.state import read_state
 from pipelines.models.static_table import load_table
@@ -103,17 +111,30 @@ def load_tower(tower: Tower, settings: EncoderSettings, card: EncoderCard, devic
     """One tower on the device, as the card has it; raises as `load_encoder`."""
     tokeniser = load_tokeniser(tower.source)
     if isinstance(tower.source, StaticTable):
-        finish = _finish(tower, card, torch.device("cpu"))
+        finish = _finish(tower, tower.steps, card, torch.device("cpu"))
         return TableEmbedder(load_table(tower.source), tokeniser, finish)
     runner = make_runner(tower.source, settings.batch_tokens, device, card.dtype)
     network = _load_network(tower.source, card.dtype, settings.trust_remote_code, runner)
-    assert tower.pooling is not None  # else its author's own code comes next, which is refused
-    finish = _finish(tower, card, runner.device)
-    return TransformerEmbedder(network, tokeniser, tower.pooling, finish, runner)
+    pooling, steps = _pooled(tower, runner.device)
+    finish = _finish(tower, steps, card, runner.device)
+    return TransformerEmbedder(network, tokeniser, pooling, finish, runner)
 
 
-def _finish(tower: Tower, card: EncoderCard, device: torch.device) -> Finish:
-    return Finish(make_steps(tower.steps, device), tower_width(tower), card.dim, card.normalise)
+def _pooled(
+    tower: Tower, device: torch.device
+) -> tuple[Pooling | LoadedModule, Sequence[StepModule]]:
+    """What pools, and the steps behind it: an author's own module may do it in a pooling's place."""
+    if tower.pooling is not None:
+        return tower.pooling, tower.steps
+    own, *steps = tower.steps
+    assert isinstance(own, OwnModule)
+    return load_own(own, device), steps
+
+
+def _finish(
+    tower: Tower, steps: Sequence[StepModule], card: EncoderCard, device: torch.device
+) -> Finish:
+    return Finish(make_steps(steps, device), tower_width(tower), card.dim, card.normalise)
 
 
 def _load_network(layout: Layout, dtype: str, trusted: bool, runner: Runner) -> Network:

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipelines.core.errors import InputError
-from pipelines.models.folder.modules import Dense, Normalize, OwnModule
+from pipelines.models.folder.modules import Dense, Normalize, OwnModule, StepModule
+from pipelines.models.own_module import load_own
 
 #: A map of float32[n, d] to float32[n, m].
 Step = Callable[[Tensor], Tensor]
@@ -64,14 +65,12 @@ class Finish:
         return _normalise(vectors) if self.normalise else vectors
 
 
-def make_steps(
-    steps: Sequence[Dense | Normalize | OwnModule], device: torch.device
-) -> tuple[Step, ...]:
+def make_steps(steps: Sequence[StepModule], device: torch.device) -> tuple[Step, ...]:
     """Raises as `make_step`."""
     return tuple(make_step(step, device) for step in steps)
 
 
-def make_step(step: Dense | Normalize | OwnModule, device: torch.device) -> Step:
+def make_step(step: StepModule, device: torch.device) -> Step:
     """A step of a model's folder, its weights on the device.
 
     Raises:
@@ -79,8 +78,7 @@ def make_step(step: Dense | Normalize | OwnModule, device: torch.device) -> Step
     """
     if isinstance(step, Normalize):
         return _normalise
-    assert isinstance(step, Dense)  # its author's own code is refused with the tower
-    return _dense(step, device)
+    return load_own(step, device) if isinstance(step, OwnModule) else _dense(step, device)
 
 
 def _normalise(vectors: Tensor) -> Tensor:

@@ -9,11 +9,13 @@ from pipelines.core.errors import SettingsError
 from pipelines.core.settings import EncoderSettings
 from pipelines.models.folder import limits
 from pipelines.models.folder.families import check_tower
+from pipelines.models.folder.hashes import files_of, weights_sha256
 from pipelines.models.folder.layout import Layout
 from pipelines.models.folder.modules import (
     Dense,
     Normalize,
     OwnModule,
+    StepModule,
     Tower,
     Towers,
     read_towers,
@@ -108,7 +110,9 @@ def _source_folder(tower: Tower) -> Path:
     return source.transformer if isinstance(source, Layout) else source.folder
 
 
-def _step_facts(step: Dense | Normalize | OwnModule) -> Any:
+def _step_facts(step: StepModule) -> Any:
     if isinstance(step, Dense):
         return ["dense", step.inputs, step.outputs, step.bias, step.activation, step.residual]
-    return ["own", step.reference] if isinstance(step, OwnModule) else "normalize"
+    if isinstance(step, OwnModule):
+        return ["own", step.reference, [weights_sha256(f) for f in files_of(step.folder, "*.*")]]
+    return "normalize"

@@ -130,13 +130,14 @@ def check_tower(tower: Tower, trusted: bool) -> None:
     """Refuse a tower that is not run.
 
     Raises:
-        InputError: its family is not run as an encoder, or one of its modules is its author's own.
+        InputError: its family is not run as an encoder, or a module of it is its author's own and
+            not trusted.
     """
     own = next((step for step in tower.steps if isinstance(step, OwnModule)), None)
-    if own is not None:
+    if own is not None and not trusted:
         raise InputError(
-            f"{own.folder} is a module {own.reference}, its author's own code, which is not run.",
-            "Use a model of sentence-transformers' own modules.",
+            f"{own.root} has a module {own.reference}, which is its author's own code.",
+            "To run it where you trust it: --set encoder.trust_remote_code=true.",
         )
     if not isinstance(tower.source, StaticTable):
         check_family(tower.source.config, "feature-extraction", trusted)

@@ -97,10 +97,16 @@ class StaticTable:
 
 @dataclass(frozen=True)
 class OwnModule:
-    """A module whose class is the author's own code: `reference` as modules.json has it."""
+    """A module whose class is the author's own code: `reference` as modules.json has it, and the
+    model's folder `root`, where that code may lie."""
 
     folder: Path
     reference: str
+    root: Path
+
+
+#: What happens to a text's vector after pooling.
+StepModule = Dense | Normalize | OwnModule
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class Tower:
 
     source: Layout | StaticTable
     pooling: Pooling | None
-    steps: tuple[Dense | Normalize | OwnModule, ...] = ()
+    steps: tuple[StepModule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ class Towers:
     queries: Tower
 
 
-_Module = Layout | StaticTable | Pooling | Dense | Normalize | OwnModule
+_Module = Layout | StaticTable | Pooling | StepModule
 
 
 def read_towers(folder: Path) -> Towers:
@@ -180,7 +186,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _modules(folder: Path, entries: Sequence[Mapping[str, Any]]) -> list[_Module]:
-    return [_module(folder / _inside(folder, entry["path"]), entry["type"]) for entry in entries]
+    return [_module(folder, entry["path"], entry["type"]) for entry in entries]
 
 
 def _inside(folder: Path, path: str) -> str:
@@ -197,7 +203,8 @@ def _name(reference: str) -> str:
     return reference.rpartition(".")[2] if reference.startswith(_LIBRARY) else ""
 
 
-def _module(folder: Path, reference: str) -> _Module:
+def _module(root: Path, path: str, reference: str) -> _Module:
+    folder = root / _inside(root, path)
     match _name(reference):
         case "Transformer":
             return read_layout(folder)
@@ -211,7 +218,7 @@ def _module(folder: Path, reference: str) -> _Module:
             read_known(folder / "config.json", _NORMALIZE, optional=True)
             return Normalize()
         case "":
-            return OwnModule(folder, reference)
+            return OwnModule(folder, reference, root)
         case other:
             raise InputError(
                 f"The model has a module {other} ({reference}), which is not supported.",
@@ -242,8 +249,8 @@ def _tower(folder: Path, modules: Sequence[_Module]) -> Tower:
     )
 
 
-def _steps(folder: Path, modules: Sequence[_Module]) -> tuple[Dense | Normalize | OwnModule, ...]:
-    steps = [step for step in modules if isinstance(step, Dense | Normalize | OwnModule)]
+def _steps(folder: Path, modules: Sequence[_Module]) -> tuple[StepModule, ...]:
+    steps = [step for step in modules if isinstance(step, StepModule)]
     if len(steps) < len(modules):
         raise InputError(
             f"{folder / 'modules.json'} has modules in an order that is not supported.",
@@ -295,12 +302,10 @@ def _routed(folder: Path, behind: Sequence[_Module]) -> Towers:
     parameters = config.get("parameters", {})
     check_keys(path, parameters, _ROUTES)
     types, structure = config.get("types", {}), config.get("structure", {})
-    for module in types:
-        _inside(folder, module)
 
     def tower(task: str) -> Tower:
         route = _route(path, task, structure, parameters)
-        mine = [_module(folder / name, types[name]) for name in structure[route]]
+        mine = [_module(folder, name, types[name]) for name in structure[route]]
         return _tower(folder, [*mine, *behind])
 
     return Towers(tower("document"), tower("query"))

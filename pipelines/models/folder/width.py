@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.core.errors import InputError
-from pipelines.models.folder.modules import Dense, StaticTable, Tower
+from pipelines.models.folder.modules import Dense, OwnModule, StaticTable, Tower
 from pipelines.models.folder.table import read_table_shape
 
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "dim", "emb_dim")
@@ -25,7 +25,17 @@ def tower_width(tower: Tower) -> int:
                     "Name a complete model folder.",
                 )
             width = step.outputs
+        elif isinstance(step, OwnModule):
+            width = _own_width(step)
     return width
+
+
+def _own_width(step: OwnModule) -> int:
+    import torch  # only where an author's own code is trusted
+
+    from pipelines.models.own_module import load_own
+
+    return load_own(step, torch.device("cpu")).width
 
 
 def hidden_width(config: Mapping[str, Any]) -> int:

@@ -1,0 +1,101 @@
+"""Modules of an author's own: run where they are trusted, as sentence-transformers runs them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from pipelines.core.errors import InputError
+from pipelines.core.settings import EncoderSettings
+from pipelines.models.card import read_encoder_card
+from pipelines.models.encoder import load_encoder
+from tests.tiny_models import WORDS, tiny_encoder, write_json
+
+TEXTS = [" ".join(WORDS[at : at + n]) for at, n in enumerate([5, 1, 12, 3])]
+CODE = """
+import json
+import os
+import torch
+
+class Pooling(torch.nn.Module):
+    def __init__(self, power):
+        super().__init__()
+        self.power = power
+
+    def forward(self, features):
+        mask = features["attention_mask"][:, :, None].float()
+        powered = (features["token_embeddings"] * mask).abs() ** self.power
+        return {**features, "sentence_embedding": powered.sum(1) ** (1 / self.power)}
+
+    def get_embedding_dimension(self):
+        return 32
+
+    @staticmethod
+    def load(folder):
+        with open(os.path.join(folder, "config.json")) as file:
+            return Pooling(**json.load(file))
+
+class Half(torch.nn.Module):
+    def forward(self, features):
+        return {**features, "sentence_embedding": features["sentence_embedding"][:, ::2]}
+
+    def get_embedding_dimension(self):
+        return 16
+
+    @staticmethod
+    def load(folder):
+        return Half()
+"""
+
+
+def saved(folder: Path, *types: str) -> Path:
+    tiny_encoder(folder, "bert-st")
+    (folder / "my_modules.py").write_text(CODE)
+    write_json(folder / "2_Own" / "config.json", {"power": 3})
+    paths = {"my_modules.Pooling": "2_Own", "my_modules.Half": "3_Own"}
+    library = "sentence_transformers.models"
+    entries = [{"idx": 0, "name": "0", "path": "", "type": f"{library}.Transformer"}]
+    for number, kind in enumerate(types, 1):
+        path = paths.get(kind, "1_Pooling")
+        (folder / path).mkdir(exist_ok=True)
+        entries.append({"idx": number, "name": str(number), "path": path, "type": kind})
+    write_json(folder / "modules.json", entries)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        ["my_modules.Pooling"],
+        ["my_modules.Pooling", "my_modules.Half"],
+        ["sentence_transformers.models.Pooling", "my_modules.Half"],
+    ],
+)
+def test_trusted_modules_give_what_the_library_gives(tmp_path: Path, types: list[str]) -> None:
+    folder = saved(tmp_path / "model", *types)
+    with pytest.raises(InputError, match=r"my_modules\.\w+, which is its author's own code"):
+        read_encoder_card(EncoderSettings(model=str(folder)))
+    settings = EncoderSettings(model=str(folder), trust_remote_code=True, batch_tokens=64)
+    encoder = load_encoder(settings, "cpu", read_encoder_card(settings).fingerprint)
+    model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=True)
+    expected = model.encode_query(TEXTS, normalize_embeddings=True)
+    np.testing.assert_allclose(encoder.encode_queries(TEXTS), expected, atol=1e-5)
+
+
+def test_code_that_is_missing_is_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", "my_modules.Pooling")
+    (folder / "my_modules.py").unlink()
+    settings = EncoderSettings(model=str(folder), trust_remote_code=True)
+    with pytest.raises(InputError, match=r"my_modules\.Pooling of .* cannot be loaded"):
+        read_encoder_card(settings)
+
+
+def test_changed_code_is_another_encoder(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", "my_modules.Pooling")
+    settings = EncoderSettings(model=str(folder), trust_remote_code=True)
+    before = read_encoder_card(settings).fingerprint
+    write_json(folder / "2_Own" / "config.json", {"power": 5})
+    changed = read_encoder_card(settings).fingerprint
+    (folder / "my_modules.py").write_text(CODE + "\n# another\n")
+    assert len({before, changed, read_encoder_card(settings).fingerprint}) == 3
