@@ -123,7 +123,7 @@ def load_tower(tower: Tower, settings: EncoderSettings, card: EncoderCard, devic
 def _pooled(
     tower: Tower, device: torch.device
 ) -> tuple[Pooling | LoadedModule, Sequence[StepModule]]:
-    """What pools, and the steps behind it; an author's own module may stand in a pooling's place."""
+    """What pools, and the steps behind it: an author's own module may stand for a pooling."""
     if tower.pooling is not None:
         return tower.pooling, tower.steps
     own, *steps = tower.steps
