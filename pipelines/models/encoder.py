@@ -23,7 +23,7 @@ from pipelines.models.folder.packable import is_packable
 from pipelines.models.folder.width import tower_width
 from pipelines.models.forward import Runner, make_runner
 from pipelines.models.network import Network
-from pipelines.models.own_module import LoadedModule, load_own
+from pipelines.models.own_module import LoadedModule, load_body, load_own
 from pipelines.models.packed import PackedBert
 from pipelines.models.state import read_state
 from pipelines.models.static_table import load_table
@@ -114,7 +114,11 @@ def load_tower(tower: Tower, settings: EncoderSettings, card: EncoderCard, devic
         finish = _finish(tower, tower.steps, card, torch.device("cpu"))
         return TableEmbedder(load_table(tower.source), tokeniser, finish)
     runner = make_runner(tower.source, settings.batch_tokens, device, card.dtype)
-    network = _load_network(tower.source, card.dtype, settings.trust_remote_code, runner)
+    network = (
+        load_body(tower.body, tokeniser, runner.device)
+        if tower.body
+        else _load_network(tower.source, card.dtype, settings.trust_remote_code, runner)
+    )
     pooling, steps = _pooled(tower, runner.device)
     finish = _finish(tower, steps, card, runner.device)
     return TransformerEmbedder(network, tokeniser, pooling, finish, runner)

@@ -16,8 +16,12 @@ from pipelines.core.errors import InputError
 from pipelines.models.batch import Batch
 from pipelines.models.folder.modules import OwnModule
 from pipelines.models.network import Network
+from pipelines.models.tokens import FastTokeniser
 
 _VECTOR = "sentence_embedding"
+_PROBES = ("a", "The quick brown fox, 0123456789.")
+#: What a module may make of a text: others would be lost, since only tokens are stored.
+_TEXT = frozenset({"input_ids", "attention_mask", "token_type_ids", "modality", "prompt_length"})
 
 
 class LoadedModule:
@@ -45,20 +49,7 @@ class LoadedModule:
     def pool(self, network: Network, batch: Batch) -> Tensor:
         """A batch's vectors, float32[b, m], of its hidden states filled up on the right."""
         hidden = network.hidden(batch).float()
-        rows = torch.zeros(len(batch.sizes) * batch.longest, hidden.shape[1], device=hidden.device)
-        rows[batch.cells] = hidden
-        ids = torch.zeros(len(rows), dtype=torch.int64, device=hidden.device)
-        ids[batch.cells] = batch.ids
-        real = torch.zeros_like(ids)
-        real[batch.cells] = 1
-        square = (len(batch.sizes), batch.longest)
-        return self._vectors(
-            {
-                "token_embeddings": rows.view(*square, -1),
-                "attention_mask": real.view(square),
-                "input_ids": ids.view(square),
-            }
-        )
+        return self._vectors({"token_embeddings": _square(batch, hidden), **_inputs(batch)})
 
     def _vectors(self, features: dict[str, Tensor]) -> Tensor:
         found = self._module(features).get(_VECTOR)
@@ -70,20 +61,67 @@ class LoadedModule:
         return found.float()
 
 
+class OwnNetwork:
+    """An author's module in a transformer's place (protocol: Network); it is told no types."""
+
+    takes_types = False
+    implied_type: int | None = None
+
+    def __init__(self, module: Any, step: OwnModule) -> None:
+        self._module, self._step = module, step
+
+    def hidden(self, batch: Batch) -> Tensor:
+        found = self._module(_inputs(batch)).get("token_embeddings")
+        if not isinstance(found, Tensor) or found.shape[:2] != (len(batch.sizes), batch.longest):
+            raise InputError(
+                f"{self._step.reference} gives no token_embeddings, one vector a token.",
+                "Use a model whose own modules are for text alone.",
+            )
+        return found.flatten(0, 1)[batch.cells]
+
+    def first(self, batch: Batch) -> Tensor:
+        return self.hidden(batch)[batch.ends[:-1]]
+
+
+def load_body(step: OwnModule, tokeniser: FastTokeniser, device: torch.device) -> OwnNetwork:
+    """An author's module in a transformer's place, on the device. Runs the author's code.
+
+    Raises:
+        InputError: as `load_own`, or it makes other tokens of texts than the folder's tokeniser,
+            which is what documents are stored by.
+    """
+    module = _module(step)
+    read = module.preprocess if hasattr(module, "preprocess") else module.tokenize
+    template = tokeniser.single_template()
+    for text, spans in zip(_PROBES, tokeniser.encode(_PROBES), strict=True):
+        theirs = read([text])
+        same = theirs["input_ids"][0].tolist() == template.ids(spans.ids).tolist()
+        if not same or set(theirs) - _TEXT:
+            raise InputError(
+                f"{step.reference} reads {text!r} in a way of its own ({', '.join(theirs)}), and "
+                "documents are stored as the tokens of the folder's tokeniser.",
+                "Use another model.",
+            )
+    return OwnNetwork(module.to(device).eval(), step)
+
+
 def load_own(step: OwnModule, device: torch.device) -> LoadedModule:
     """The module, its weights on the device. Runs the author's code: only where it is trusted.
 
     Raises:
         InputError: there is no such class, or it cannot be loaded from its folder.
     """
+    return LoadedModule(_module(step).to(device).eval(), step)
+
+
+def _module(step: OwnModule) -> Any:
     try:
-        module = _loaded(_class(step), step)
+        return _loaded(_class(step), step)
     except Exception as error:  # whatever the author's code raises
         raise InputError(
             f"{step.reference} of {step.root} cannot be loaded: {type(error).__name__}: {error}",
             "Install what the model's own code needs, or use another model.",
         ) from error
-    return LoadedModule(module.to(device).eval(), step)
 
 
 def _class(step: OwnModule) -> Any:
@@ -102,3 +140,17 @@ def _loaded(kind: Any, step: OwnModule) -> Any:
         return kind.load(str(step.folder))
     below = str(step.folder.relative_to(step.root))
     return kind.load(str(step.root), subfolder=below, local_files_only=True)
+
+
+def _inputs(batch: Batch) -> dict[str, Tensor]:
+    """A batch as the library's modules take it: rows filled up on the right."""
+    real = torch.ones_like(batch.ids)
+    return {"input_ids": _square(batch, batch.ids), "attention_mask": _square(batch, real)}
+
+
+def _square(batch: Batch, flat: Tensor) -> Tensor:
+    """[t, …] → [b, longest, …], zero where there is no token."""
+    shape = (len(batch.sizes) * batch.longest, *flat.shape[1:])
+    rows = torch.zeros(shape, dtype=flat.dtype, device=flat.device)
+    rows[batch.cells] = flat
+    return rows.view(len(batch.sizes), batch.longest, *flat.shape[1:])

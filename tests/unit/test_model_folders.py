@@ -133,7 +133,12 @@ REFUSED: list[tuple[str, str, Change, str]] = [
         modules(f"{OURS}.Transformer", f"{OURS}.Pooling", f"{OURS}.LSTM"),
         "LSTM",
     ),
-    ("own code first", "bert-st", modules("custom_st.Transformer"), "custom_st.Transformer"),
+    (
+        "own code first",
+        "bert-st",
+        modules("custom_st.Transformer", f"{OURS}.Pooling"),
+        "custom_st.Transformer",
+    ),
     (
         "own code behind",
         "bert-st",

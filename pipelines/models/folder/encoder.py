@@ -75,12 +75,14 @@ def tower_facts(tower: Tower) -> dict[str, Any]:
         "config": limits.deciding_config(config),
         "pooling": [*tower.pooling.modes, tower.pooling.includes_prompt] if tower.pooling else [],
         "steps": [_step_facts(step) for step in tower.steps],
+        "body": _step_facts(tower.body) if tower.body else None,
     }
 
 
 def configs(towers: Towers) -> list[Mapping[str, Any]]:
-    """The config.json of each transformer among the towers."""
-    sources = (tower.source for tower in (towers.documents, towers.queries))
+    """The config.json of each transformer among the towers that runs in a type of our choice."""
+    both = towers.documents, towers.queries
+    sources = (tower.source for tower in both if tower.body is None)
     return [source.config for source in sources if isinstance(source, Layout)]
 
 
@@ -102,7 +104,7 @@ def _chosen(tower: Tower, settings: EncoderSettings) -> Tower:
         pooling = replace(pooling, modes=(settings.pooling,))
     if settings.normalise is False and steps and isinstance(steps[-1], Normalize):
         steps = steps[:-1]
-    return Tower(tower.source, pooling, steps)
+    return replace(tower, pooling=pooling, steps=steps)
 
 
 def _source_folder(tower: Tower) -> Path:

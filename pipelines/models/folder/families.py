@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.core.errors import InputError
-from pipelines.models.folder.modules import OwnModule, StaticTable, Tower
+from pipelines.models.folder.modules import StaticTable, Tower
 
 Config = Mapping[str, Any]
 
@@ -133,13 +133,13 @@ def check_tower(tower: Tower, trusted: bool) -> None:
         InputError: its family is not run as an encoder, or a module of it is its author's own and
             not trusted.
     """
-    own = next((step for step in tower.steps if isinstance(step, OwnModule)), None)
-    if own is not None and not trusted:
+    if tower.own and not trusted:
+        own = tower.own[0]
         raise InputError(
             f"{own.root} has a module {own.reference}, which is its author's own code.",
             "To run it where you trust it: --set encoder.trust_remote_code=true.",
         )
-    if not isinstance(tower.source, StaticTable):
+    if not isinstance(tower.source, StaticTable) and tower.body is None:
         check_family(tower.source.config, "feature-extraction", trusted)
 
 

@@ -117,11 +117,19 @@ class Tower:
         source: what turns tokens into vectors.
         pooling: how those of a text become one; none for a table, which is a mean already.
         steps: what happens to the one, in order.
+        body: an author's own module in the place of sentence-transformers' Transformer; its
+            configuration and tokeniser are those of `source`.
     """
 
     source: Layout | StaticTable
     pooling: Pooling | None
     steps: tuple[StepModule, ...] = ()
+    body: OwnModule | None = None
+
+    @property
+    def own(self) -> list[OwnModule]:
+        """All modules of the author's own."""
+        return [m for m in (self.body, *self.steps) if isinstance(m, OwnModule)]
 
 
 @dataclass(frozen=True)
@@ -230,19 +238,14 @@ def _tower(folder: Path, modules: Sequence[_Module]) -> Tower:
     source, rest = (modules[0], modules[1:]) if modules else (None, ())
     if isinstance(source, StaticTable):
         return Tower(source, None, _steps(folder, rest))
-    if isinstance(source, Layout):
-        if not rest:
-            return _plain(source)
-        if isinstance(rest[0], Pooling):
-            return Tower(source, rest[0], _steps(folder, rest[1:]))
-        if isinstance(rest[0], OwnModule):
-            return Tower(source, None, _steps(folder, rest))
-    if isinstance(source, OwnModule):
-        raise InputError(
-            f"{folder} begins with {source.reference}, its author's own code, which reads texts "
-            "in its own way; shardrank keeps tokens, and cannot run it.",
-            "Use a model whose first module is sentence-transformers' Transformer.",
-        )
+    if isinstance(source, Layout) and not rest:
+        return _plain(source)
+    body = source if isinstance(source, OwnModule) else None
+    layout = read_layout(body.folder) if body else source
+    if isinstance(layout, Layout) and rest and isinstance(rest[0], Pooling):
+        return Tower(layout, rest[0], _steps(folder, rest[1:]), body)
+    if isinstance(layout, Layout) and rest and isinstance(rest[0], OwnModule):
+        return Tower(layout, None, _steps(folder, rest), body)
     raise InputError(
         f"{folder / 'modules.json'} has modules in an order that is not supported.",
         "A model is a Transformer and a Pooling, or a StaticEmbedding, then Dense and Normalize.",
