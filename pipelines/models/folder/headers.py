@@ -14,8 +14,8 @@ from typing import Any
 from pipelines.core.errors import InputError
 from pipelines.models.folder.reading import refuse_pointer
 
-#: Types that hold a weight as it is, with their bytes; others are codes of quantised weights.
-_FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+#: Types that hold a weight as it is; others are codes of quantised weights.
+_FLOATS = ("F64", "F32", "F16", "BF16")
 #: Types of buffers that say nothing of their own, such as position_ids.
 _BUFFERS = ("I64", "I32", "BOOL", "U8")
 _BUFFER_NAMES = ("position_ids", "token_type_ids", "relative_position_index", "attn.bias", "mask")
@@ -39,7 +39,8 @@ def read_headers(files: Iterable[Path]) -> dict[str, Header]:
     """
     found: dict[str, Header] = {}
     for file in files:
-        mine = _read(file)
+        mine = read_header(file)
+        _check_types(file, mine)
         twice = found.keys() & mine.keys()
         if twice:
             raise InputError(f"{file} holds {min(twice)} a second time.", _HINT)
@@ -57,7 +58,14 @@ def parameters(headers: Mapping[str, Header]) -> int:
     )
 
 
-def _read(file: Path) -> dict[str, Header]:
+def read_header(file: Path) -> dict[str, Header]:
+    """The tensors of one file by name, of whatever type.
+
+    Raises:
+        InputError: the file is absent, not whole, or no safetensors.
+    """
+    if not file.is_file():
+        raise InputError(f"There is no {file}.", "Name a complete model folder.")
     size = file.stat().st_size
     with open(file, "rb") as stream:
         head = stream.read(64)
@@ -69,7 +77,7 @@ def _read(file: Path) -> dict[str, Header]:
         raw = _parsed(file, stream.read(length))
     raw.pop("__metadata__", None)
     _check_size(file, raw, size - 8 - length)
-    return {name: _header(file, name, tensor) for name, tensor in raw.items()}
+    return {n: Header(str(t["dtype"]), tuple(t["shape"])) for n, t in raw.items()}
 
 
 def _parsed(file: Path, header: bytes) -> dict[str, Any]:
@@ -90,13 +98,12 @@ def _check_size(file: Path, raw: Mapping[str, Any], held: int) -> None:
         )
 
 
-def _header(file: Path, name: str, tensor: Mapping[str, Any]) -> Header:
-    header = Header(str(tensor["dtype"]), tuple(tensor["shape"]))
-    buffer = header.dtype in _BUFFERS and name.endswith(_BUFFER_NAMES)
-    if header.dtype not in _FLOATS and not buffer:
-        raise InputError(
-            f"{file} holds {name} as {header.dtype}: quantised weights, which must not be read as "
-            "plain numbers.",
-            "Name the model that it was made from, in float32, bfloat16 or float16.",
-        )
-    return header
+def _check_types(file: Path, headers: Mapping[str, Header]) -> None:
+    for name, header in headers.items():
+        buffer = header.dtype in _BUFFERS and name.endswith(_BUFFER_NAMES)
+        if header.dtype not in _FLOATS and not buffer:
+            raise InputError(
+                f"{file} holds {name} as {header.dtype}: quantised weights, which must not be read "
+                "as plain numbers.",
+                "Name the model that it was made from, in float32, bfloat16 or float16.",
+            )

@@ -5,21 +5,19 @@ beside them perhaps `mapping` (a row for each token) and `weights` (a factor for
 only takes padding off tokenizer.json, so that a truncation that was saved there cuts texts.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipelines.core.errors import InputError
-from pipelines.models.folder.reading import read_object, refuse_pointer
+from pipelines.models.folder.headers import Header, read_header
+from pipelines.models.folder.reading import read_object
 
 #: Longer than any text: a table has no longest input.
 UNLIMITED = 1 << 30
 #: Types of rows that float32 holds, or that a factor of float32 turns into one.
 _FLOATS = ("F16", "BF16", "F32", "F64")
 _WHOLE = ("I8", "U8")
-_LONGEST_HEADER = 100 << 20
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def read_table_shape(folder: Path) -> TableShape:
             understood.
     """
     file = folder / "model.safetensors"
-    header = _header(file)
+    header = read_header(file)
     rows = next((name for name in ("embedding.weight", "embeddings") if name in header), None)
     if rows is None:
         raise InputError(
@@ -84,38 +82,17 @@ def longest_input(folder: Path) -> int:
     return int(cut["max_length"])
 
 
-def _measured(shape: TableShape, header: Mapping[str, Any]) -> TableShape:
+def _measured(shape: TableShape, header: Mapping[str, Header]) -> TableShape:
     found = header[shape.rows]
     kinds = (*_FLOATS, *_WHOLE) if shape.factors else _FLOATS
-    ends = {name: header[name]["shape"] for name in (shape.mapping, shape.factors) if name}
-    tokens = next(iter(ends.values()), found["shape"])[0] if found["shape"] else 0
-    whole = all(end == [tokens] for end in ends.values()) and len(found["shape"]) == 2
-    if found["dtype"] not in kinds or not whole:
+    ends = {name: header[name].shape for name in (shape.mapping, shape.factors) if name}
+    tokens = next(iter(ends.values()), found.shape)[0] if found.shape else 0
+    whole = all(end == (tokens,) for end in ends.values()) and len(found.shape) == 2
+    if found.dtype not in kinds or not whole:
         tensors = (shape.rows, *ends)
-        listed = ", ".join(f"{n} {header[n]['dtype']} {header[n]['shape']}" for n in tensors)
+        listed = ", ".join(f"{n} {header[n].dtype} {list(header[n].shape)}" for n in tensors)
         raise InputError(
             f"{shape.file} holds {listed}, which is no table that is understood.",
             "Name a table of float16, bfloat16 or float32 rows, one for each token.",
         )
-    return TableShape(
-        shape.file, shape.rows, shape.mapping, shape.factors, int(tokens), int(found["shape"][1])
-    )
-
-
-def _header(file: Path) -> dict[str, Any]:
-    """The tensors of a safetensors file by name (https://huggingface.co/docs/safetensors)."""
-    try:
-        with open(file, "rb") as stream:
-            start = stream.read(64)
-            refuse_pointer(file, start)
-            length = int.from_bytes(start[:8], "little")
-            stream.seek(8)
-            header = json.loads(stream.read(min(length, _LONGEST_HEADER)))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{file} cannot be read as safetensors: {error}.",
-            "Only safetensors are read, never pickles. Name a complete model folder.",
-        ) from error
-    if not isinstance(header, dict):
-        raise InputError(f"{file} is no safetensors file.", "Name a complete model folder.")
-    return {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+    return TableShape(shape.file, shape.rows, shape.mapping, shape.factors, tokens, found.shape[1])
