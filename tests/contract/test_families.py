@@ -22,7 +22,7 @@ from pipelines.models.encoder import load_encoder
 from pipelines.models.folder.families import CLASSIFIERS, ENCODERS, HALVES, check_family
 from pipelines.models.reranker import load_reranker
 from tests.family_models import save_classifier, save_encoder
-from tests.tiny_models import WORDS, edit_json, write_json
+from tests.tiny_models import WORDS, edit_json
 
 TEXTS = [" ".join(WORDS[i : i + n]) for i, n in enumerate([5, 1, 12, 3, 7, 33, 2, 9])]
 FEW_ENCODERS = ("distilbert", "modernbert", "mpnet", "qwen3", "t5", "m2m_100")
@@ -155,16 +155,3 @@ def test_trusted_code_is_its_authors() -> None:
 def test_what_is_listed_is_known_to_transformers() -> None:
     assert {*ENCODERS, *HALVES} <= {*MODEL_MAPPING_NAMES}
     assert {*MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES} >= CLASSIFIERS
-
-
-@pytest.mark.parametrize("trusted", [False, True])
-def test_an_authors_own_module_is_refused(tmp_path: Path, trusted: bool) -> None:
-    folder = save_encoder(tmp_path, "bert")
-    names = ["sentence_transformers.models.Transformer", "my_pkg.Pooling"]
-    modules = [
-        {"idx": i, "name": str(i), "path": f"{i}_Mine" if i else "", "type": name}
-        for i, name in enumerate(names)
-    ]
-    write_json(folder / "modules.json", modules)
-    with pytest.raises(InputError, match=r"my_pkg.Pooling, its author's own code"):
-        read_encoder_card(EncoderSettings(model=str(folder), trust_remote_code=trusted))
