@@ -42,7 +42,7 @@ demo: $(VENV)/.demo ## The whole line on a built-in corpus: index, rank, rerank,
 test: $(VENV)/.test ## The tests, in under 10 minutes on 2 cores
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-long: $(VENV)/.test ## The long tests: kill -9 at random moments, 200 nights, a failing S3
+test-long: $(VENV)/.test ## The long tests: kill -9 at random moments, 200 nights, a failing S3, generated folders
 	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.test ## Lint, format and types

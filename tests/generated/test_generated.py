@@ -13,7 +13,7 @@ from tests.generated.faults import ENCODER_FAULTS, FEED_FAULTS, RERANKER_FAULTS,
 from tests.generated.feeds import FEEDS, Feed, check_feed
 from tests.generated.reranker_folders import RERANKERS
 
-EXAMPLES = int(os.environ.get("SHARDRANK_EXAMPLES", "500"))
+EXAMPLES = int(os.environ.get("SHARDRANK_EXAMPLES", "2000"))
 #: Among so many a planted fault must be found.
 SOON = 400
 
