@@ -126,16 +126,13 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     stored_size = base.version.part_size if base else default_part_size(size)
     part_size = settings.passages.part_size or stored_size
     refuse_misfits(settings.index, card.dim, part_size)
-    run = fingerprint(
-        {
-            "slices": [piece.json() for piece in slices],
-            "mode": mode,
-            "base": base.version.made["attempt"] if base else None,
-            "recipe": recipe,
-            "part_size": part_size,
-            **{name: getattr(settings, name).deciding() for name in ("corpus", "index", "audit")},
-        }
-    )
+    decided = {
+        "slices": [piece.json() for piece in slices],
+        "mode": mode,
+        "base": base.version.made["attempt"] if base else None,
+        "recipe": recipe,
+        "part_size": part_size,
+    }
     return IndexPlan(
         corpus=corpus,
         listing=listing,
@@ -149,8 +146,14 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
         recipe=recipe,
         part_size=part_size,
         settings=settings,
-        run=run,
+        run=_run_name(decided, settings),
     )
+
+
+def _run_name(decided: dict[str, Any], settings: Settings) -> str:
+    """Equal for runs that do the same."""
+    tables = {name: getattr(settings, name).deciding() for name in ("corpus", "index", "audit")}
+    return fingerprint({**decided, **tables})
 
 
 def _following(settings: Settings, base: Published | None) -> Settings:
