@@ -57,8 +57,8 @@ def _check_tower(tower: Tower, trusted: bool) -> None:
         _check_ids(source, read_table_shape(source.folder).tokens)
         return
     if tower.body is not None:
-        return  # its author's own code says what it needs
-    if is_packable(source.config):
+        pass  # its author's own code says which weights it needs
+    elif is_packable(source.config):
         _refuse(source.transformer, *_packed_differences(source, labels=0))
     else:
         from pipelines.models.padded import encoder_report  # transformers takes seconds to load
@@ -96,10 +96,10 @@ def _is_idle(name: str) -> bool:
 
 def _check_ids(source: Layout | StaticTable, rows: int) -> None:
     """Raise InputError where the tokeniser knows ids that the model has no vector for."""
-    most = load_tokeniser(source).vocab_size
-    if rows and most > rows:
+    most = load_tokeniser(source).largest_id
+    if rows and most >= rows:
         folder = source.transformer if isinstance(source, Layout) else source.folder
         raise InputError(
-            f"{folder} has a tokeniser with ids up to {most - 1:,}, and vectors for {rows:,} only.",
+            f"{folder} has a tokeniser with ids up to {most:,}, and vectors for {rows:,} only.",
             "Name a folder whose tokeniser and weights belong together.",
         )

@@ -1,4 +1,4 @@
-"""A module of the author's own behind a transformer, run where the settings trust it.
+"""Modules of an author's own, in a transformer's place or behind it, run where they are trusted.
 
 Its class is loaded as sentence-transformers 6.2 loads it (util/misc.py, import_module_class): from
 the model's folder, else from an installed package. It takes and gives features by name, as the

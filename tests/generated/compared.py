@@ -44,6 +44,7 @@ def tried(specs: st.SearchStrategy[Any], compare: Callable[[Any], bool], example
     @settings(
         max_examples=examples,
         phases=[Phase.generate],  # a failure names its spec, and making it smaller takes minutes
+        report_multiple_bugs=False,
         deadline=None,
         database=None,
         suppress_health_check=[*HealthCheck],

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -201,8 +201,3 @@ def lay_weights(folder: Path, how: str) -> None:
             listed |= dict.fromkeys(mine, file)
         path.unlink()
         write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": listed})
-
-
-def described(spec: FolderSpec) -> dict[str, Any]:
-    """The spec for a message."""
-    return asdict(spec)

@@ -112,7 +112,8 @@ ENCODER_FAULTS: Mapping[str, Plant] = {
 
 
 def _no_prompt(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(reranker_folder, "read_reranker_prompt", lambda _: "")
+    read = reranker_folder.read_reranker_prompt
+    patch.setattr(reranker_folder, "read_reranker_prompt", lambda folder: read(folder) and "")
 
 
 def _types_always(patch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def test_planted_faults_of_encoders_are_found(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch)
-    with pytest.raises((AssertionError, ExceptionGroup)):
+    with pytest.raises(AssertionError):
         tried(SPECS, compare_encoder, SOON)
 
 
@@ -51,12 +51,12 @@ def test_planted_faults_of_rerankers_are_found(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch)
-    with pytest.raises((AssertionError, ExceptionGroup)):
+    with pytest.raises(AssertionError):
         tried(RERANKERS, compare_reranker, SOON)
 
 
 @pytest.mark.parametrize("plant", FEED_FAULTS.values(), ids=FEED_FAULTS.keys())
 def test_planted_faults_of_feeds_are_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
-    with pytest.raises((AssertionError, ExceptionGroup)):
+    with pytest.raises(AssertionError):
         tried(FEEDS, feed_is_right, 2000)
