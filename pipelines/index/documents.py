@@ -64,7 +64,7 @@ class ShardHits:
 
 @dataclass(frozen=True, eq=False)
 class _Round:
-    """Queries int64[q] that are looked for in one way; the second and later ones are few."""
+    """Queries int64[q] that are looked for at once and in one way."""
 
     asking: Int64
     nprobe: int
@@ -72,12 +72,14 @@ class _Round:
 
 
 @dataclass(frozen=True, eq=False)
-class _Piece:
-    """Candidates int32[m] of some queries int64[q], so many int32[q] of each."""
+class _Taken:
+    """Candidates int32[m] of the queries int64[q] that are done, so many int32[q] of each; and the
+    rounds in which the others are looked for again."""
 
     asking: Int64
     lengths: Int32
     positions: Int32
+    again: Sequence[_Round]
 
 
 class DocumentSearch:
@@ -93,37 +95,54 @@ class DocumentSearch:
         self._shard, self._documents, self._live = shard, documents, live
         self._count = int(documents.max(initial=-1)) + 1
 
+    @property
+    def positions(self) -> int:
+        """Rows of the shard's parts."""
+        return len(self._documents)
+
     def find(self, queries: Float32, reach: Reach) -> ShardHits:
         """The candidates of float32[Q, d]: of each query `reach.depth` documents, or all that its
         lists hold, and those are at least `reach.least`."""
-        pieces: list[_Piece] = []
-        rounds = [_Round(np.arange(len(queries)), reach.nprobe, self._tried(reach.depth))]
-        for turn in rounds:  # grows meanwhile
-            deeper, further = [], []
-            for asking in _chunks(turn):
-                piece, more, beyond = self._try(queries, asking, turn, reach)
-                pieces.append(piece)
-                deeper.append(more)
-                further.append(beyond)
-            width = self._width(2 * turn.width)
-            rounds += _round(deeper, turn.nprobe, width) + _round(further, 2 * turn.nprobe, width)
-        return _by_query(pieces)
+        return self.find_each(queries, [reach])[0]
 
-    def _try(
-        self, queries: Float32, asking: Int64, turn: _Round, reach: Reach
-    ) -> tuple[_Piece, Int64, Int64]:
-        """What is found for those who have enough; who needs more candidates; who more lists."""
-        found = self._shard.search(queries[asking], turn.nprobe, turn.width, self._live)
-        lengths, met = np.empty((2, len(asking)), np.int32)
+    def find_each(self, queries: Float32, reaches: Sequence[Reach]) -> list[ShardHits]:
+        """What `find` finds by each reach: of ascending nprobes, and of one depth.
+
+        A list is looked through once for all of them, as long as it holds documents enough.
+        """
+        width = self._tried(reaches[0].depth)
+        nprobes = [min(reach.nprobe, self._shard.nlist) for reach in reaches]
+        taken: list[list[_Taken]] = [[] for _ in reaches]
+        for turn in _rounds(np.arange(len(queries)), nprobes[-1], width):
+            widening = self._shard.widening(queries[turn.asking], nprobes, width, self._live)
+            for found, nprobe, reach, mine in zip(widening, nprobes, reaches, taken, strict=True):
+                mine.append(self._take(found, _Round(turn.asking, nprobe, width), reach))
+        return [self._finished(queries, *both) for both in zip(reaches, taken, strict=True)]
+
+    def _finished(self, queries: Float32, reach: Reach, taken: list[_Taken]) -> ShardHits:
+        """All candidates by one reach: `taken` ones, and those of the rounds that they leave."""
+        for one in taken:  # grows meanwhile
+            for turn in one.again:
+                found = self._shard.search(
+                    queries[turn.asking], turn.nprobe, turn.width, self._live
+                )
+                taken.append(self._take(found, turn, reach))
+        return _by_query(taken)
+
+    def _take(self, found: Int64, turn: _Round, reach: Reach) -> _Taken:
+        """What int64[q, width] positions that a round found come to."""
+        lengths, met = np.empty((2, len(found)), np.int32)
         seen = np.full(self._count, -1, np.int32)
         _meet(found, self._documents, reach.depth, seen, lengths, met)
         emptied = (found[:, -1] < 0) | (turn.width >= self._shard.size)  # the lists that it probed
         last = turn.nprobe >= self._shard.nlist
         done = (met == reach.depth) | (emptied & ((met >= reach.least) | last))
         lengths[~done] = 0
-        kept = found[np.arange(turn.width, dtype=np.int32) < lengths[:, None]]
-        piece = _Piece(asking[done], lengths[done], kept.astype(np.int32))
-        return piece, asking[~done & ~emptied], asking[~done & emptied]
+        kept = found[np.arange(turn.width, dtype=np.int32) < lengths[:, None]].astype(np.int32)
+        deeper, further = turn.asking[~done & ~emptied], turn.asking[~done & emptied]
+        width = self._width(2 * turn.width)
+        again = [*_rounds(deeper, turn.nprobe, width), *_rounds(further, 2 * turn.nprobe, width)]
+        return _Taken(turn.asking[done], lengths[done], kept, again)
 
     def _tried(self, depth: int) -> int:
         """Half as many again as documents have further passages; where they have none, `depth`."""
@@ -140,21 +159,17 @@ class DocumentSearch:
         return out
 
 
-def _chunks(turn: _Round) -> Iterator[Int64]:
-    height = max(1, _AT_ONCE // turn.width)
-    return (turn.asking[begin : begin + height] for begin in range(0, len(turn.asking), height))
+def _rounds(asking: Int64, nprobe: int, width: int) -> Iterator[_Round]:
+    height = max(1, _AT_ONCE // width)
+    blocks = (asking[begin : begin + height] for begin in range(0, len(asking), height))
+    return (_Round(block, nprobe, width) for block in blocks)
 
 
-def _round(asking: Sequence[Int64], nprobe: int, width: int) -> list[_Round]:
-    both = np.concatenate([np.empty(0, np.int64), *asking])
-    return [_Round(both, nprobe, width)] if len(both) else []
-
-
-def _by_query(pieces: Sequence[_Piece]) -> ShardHits:
-    """All pieces' candidates, in the order of their queries."""
-    asking = np.concatenate([np.empty(0, np.int64), *(piece.asking for piece in pieces)])
-    lengths = np.concatenate([np.empty(0, np.int32), *(piece.lengths for piece in pieces)])
-    positions = np.concatenate([np.empty(0, np.int32), *(piece.positions for piece in pieces)])
+def _by_query(taken: Sequence[_Taken]) -> ShardHits:
+    """All rounds' candidates, in the order of their queries."""
+    asking = np.concatenate([np.empty(0, np.int64), *(one.asking for one in taken)])
+    lengths = np.concatenate([np.empty(0, np.int32), *(one.lengths for one in taken)])
+    positions = np.concatenate([np.empty(0, np.int32), *(one.positions for one in taken)])
     order = np.argsort(asking, kind="stable")
     starts = np.cumsum(lengths, dtype=np.int64) - lengths
     out = np.empty_like(positions)

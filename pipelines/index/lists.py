@@ -6,8 +6,9 @@ one product of 8-bit matrices. Queries, centroids and rows are rounded to 8 bits
 are whole numbers, so that what a query finds depends neither on its batch nor on threads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import faiss
@@ -117,9 +118,11 @@ class BestRows:
         """int32[q, n] scores of queries int32[q] against the rows at positions int64[n]."""
         collect(products, queries, positions, self._hits, self._counts, self._floors, self._depth)
 
-    def into(self, out: Int64) -> None:
-        """Positions int64[Q, depth], best first; what there is too little of stays in `out`."""
+    def sorted(self) -> Int64:
+        """Positions int64[Q, depth], best first, padded with -1; more may be added afterwards."""
+        out = np.full((len(self._hits), self._depth), -1, np.int64)
         best_first(self._hits, self._counts, out)
+        return out
 
 
 class Lists:
@@ -134,19 +137,31 @@ class Lists:
 
     def search(self, queries: Float32, nprobe: int, depth: int, live: Bool | None) -> Int64:
         """Positions int64[Q, depth], best first, padded with -1; see `Shard.search`."""
-        found = np.full((len(queries), depth), -1, np.int64)
+        found = np.empty((len(queries), depth), np.int64)
         height = max(1, _BUFFER_BYTES // (_capacity(depth) * 8))
         for begin in range(0, len(queries), height):
             block = slice(begin, begin + height)
-            self._search_block(self._rotated(queries[block]), nprobe, live, found[block])
+            found[block] = next(self.widening(queries[block], [nprobe], depth, live))
         return found
 
-    def _search_block(self, queries: Float32, nprobe: int, live: Bool | None, out: Int64) -> None:
-        probes = Probes.by_list(self._nearest(_rounded(queries), nprobe), self._ivf.nlist)
-        small, best = _rounded(self._decoder.scale(queries)), BestRows(len(queries), out.shape[1])
-        for asking, where, rows in self._probed(probes, live):
-            best.add(self._product(small[asking], rows), asking, where)
-        best.into(out)
+    def widening(
+        self, queries: Float32, nprobes: Sequence[int], depth: int, live: Bool | None
+    ) -> Iterator[Int64]:
+        """What `search` finds in more and more lists, none of which is looked through twice.
+
+        Args:
+            queries: float32[Q, d], all of which have a buffer at the same time.
+            nprobes: ascending.
+            depth, live: see `Shard.search`.
+        """
+        rotated = self._rotated(queries)
+        nearest = self._nearest(_rounded(rotated), nprobes[-1])
+        small, best = _rounded(self._decoder.scale(rotated)), BestRows(len(queries), depth)
+        for begin, end in pairwise([0, *nprobes]):
+            probes = Probes.by_list(nearest[:, begin:end], self._ivf.nlist)
+            for asking, where, rows in self._probed(probes, live):
+                best.add(self._product(small[asking], rows), asking, where)
+            yield best.sorted()
 
     def _nearest(self, small: Int8, nprobe: int) -> Int64:
         """int64[Q, nprobe] of int8[Q, d]: the lists whose centroids have the largest products."""
@@ -157,7 +172,7 @@ class Lists:
             best = BestRows(len(block), nprobe)
             products = self._product(block, self._centroids)
             best.add(products, np.arange(len(block), dtype=np.int32), np.arange(self._ivf.nlist))
-            best.into(out[begin : begin + height])
+            out[begin : begin + height] = best.sorted()
         return out
 
     def _probed(self, probes: Probes, live: Bool | None) -> Iterator[tuple[Int32, Int64, Int8]]:

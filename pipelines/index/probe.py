@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.core.audit import NOWHERE, Grid, Probe
+from pipelines.core.compiled import compiled
 from pipelines.core.protocols import Bool, Float32, Int32, Int64
 from pipelines.core.topk import pack, top_order
 from pipelines.index.blocks import PartBlock
@@ -16,6 +17,12 @@ from pipelines.index.pairs import candidates, check_queries, pair_scores
 #: Passages of a document that are followed, the best ones: a search that finds it by none of them
 #: counts as if it had not.
 _FOLLOWED = 64
+
+#: A row behind all depths.
+_NEVER = 1 << 20
+
+#: Passages for each document that is followed, beyond which they are sorted out before the end.
+_UNSORTED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +117,10 @@ def nearest_documents(
         kept = kept.joined([each.taken(each.documents != own[each.queries]) for each in scored])
         best = kept.ordered(n)
         floor = _square(best, n, len(queries))[:, -1]
-        kept = _near(kept, best, floor)
+        kept = kept.taken(kept.scores >= floor[kept.queries])
+        if len(kept.queries) > _UNSORTED * n * len(queries):
+            kept = _near(kept, best)
+    kept = _near(kept, best)
     return Nearest(_square(best, n, len(queries)), kept, _places(kept, best))
 
 
@@ -123,11 +133,10 @@ def _scored(
     return Passages(query.astype(np.int32), documents[row], position, score)
 
 
-def _near(kept: Passages, best: Passages, floor: Float32) -> Passages:
-    """Passages of the best documents that reach the floor, the best _FOLLOWED of each."""
+def _near(kept: Passages, best: Passages) -> Passages:
+    """Passages of the best documents, the best _FOLLOWED of each."""
     owners = pack(best.queries, best.documents)
-    mine = np.isin(pack(kept.queries, kept.documents), owners)
-    near = kept.taken(mine & (kept.scores >= floor[kept.queries]))
+    near = kept.taken(np.isin(pack(kept.queries, kept.documents), owners))
     document = pack(near.queries, near.documents)
     near = near.taken(np.lexsort((near.positions, -near.scores, document)))
     document = pack(near.queries, near.documents)
@@ -168,31 +177,60 @@ def probe(search: DocumentSearch, queries: Float32, near: Nearest, grid: Grid, l
         grid: the efforts.
         least: documents that each query is given, whatever the effort.
     """
-    depths = np.array(grid.depths)
+    depths, followed = np.array(grid.depths, np.int32), near.passages
     shape = (*near.scores.shape, len(grid.nprobes), len(depths))
     found = np.full(shape, NOWHERE, np.float32)
     hits = np.zeros(shape[2:], np.int64)
-    for column, nprobe in enumerate(grid.nprobes):
-        met = search.find(queries, Reach(nprobe, grid.depths[-1], least))
+    reaches = [Reach(nprobe, grid.depths[-1], least) for nprobe in grid.nprobes]
+    for column, met in enumerate(search.find_each(queries, reaches)):
         places = search.places(met)
-        hits[column] = np.searchsorted(np.sort(places), depths, side="right")
-        from_depth = _looked_up(near.passages, met, places)
-        for row, depth in enumerate(depths):
-            there = from_depth <= depth
-            mine = near.passages.taken(there)
-            at = (mine.queries, near.places[there])
-            np.maximum.at(found[:, :, column, row], at, mine.scores)
+        least_row = np.searchsorted(depths, places)  # of the depths that reach a candidate
+        hits[column] = np.bincount(least_row, minlength=len(depths) + 1)[:-1].cumsum()
+        place = _looked_up(followed, met, least_row, search.positions)
+        _raise(found[:, :, column], followed.queries, near.places, place, followed.scores)
     return Probe(near.scores, found, hits)
 
 
-def _looked_up(passages: Passages, met: ShardHits, places: Int32) -> Int32:
-    """int32[m]: the place of each passage in its query's search; past all where it is not there."""
-    last = np.int32(np.iinfo(np.int32).max)
-    wanted, there = pack(passages.queries, passages.positions), pack(met.queries, met.positions)
-    order = np.argsort(there, kind="stable")
-    at = np.searchsorted(there, wanted, sorter=order)
-    inside = at < len(order)
-    at = order[at[inside]]
-    found = np.full(len(wanted), last, np.int32)
-    found[inside] = np.where(there[at] == wanted[inside], places[at], last)
-    return found
+def _looked_up(passages: Passages, met: ShardHits, least_row: Int64, positions: int) -> Int64:
+    """int64[m]: of each passage what `least_row` int64 says of it as a candidate of its query; more
+    than any depth's where it is none."""
+    out = np.full(len(passages.queries), _NEVER, np.int64)
+    row_of = np.full(positions, _NEVER, np.int64)
+    _look_up(met.positions, met.ends, least_row, passages.queries, passages.positions, row_of, out)
+    return out
+
+
+@compiled
+def _look_up(
+    met: Int32, ends: Int64, values: Int64, queries: Int32, positions: Int32, at: Int64, out: Int64
+) -> None:
+    """out[i] = the value of what query queries[i] met at positions[i]; else it stays.
+
+    Args:
+        met: int32[m] positions, those of query q from ends[q] to ends[q + 1].
+        values: int64[m].
+        queries: int32[p], ascending.
+        positions: int32[p].
+        at: int64[positions] of one number that no value is; so again afterwards.
+        out: int64[p].
+    """
+    i = 0
+    for query in range(len(ends) - 1):
+        for hit in range(ends[query], ends[query + 1]):
+            at[met[hit]] = values[hit]
+        while i < len(queries) and queries[i] == query:
+            out[i] = at[positions[i]]
+            i += 1
+        for hit in range(ends[query], ends[query + 1]):
+            at[met[hit]] = _NEVER
+
+
+@compiled
+def _raise(
+    found: Float32, queries: Int32, places: Int64, least_row: Int64, scores: Float32
+) -> None:
+    """Raise found float32[Q, n, D] to a passage's score in all rows from its least on."""
+    for i in range(len(queries)):
+        mine = found[queries[i], places[i]]
+        for row in range(least_row[i], len(mine)):
+            mine[row] = max(mine[row], scores[i])

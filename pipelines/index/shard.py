@@ -4,7 +4,7 @@ Positions count the shard's rows over its parts in order. Scores never leave a s
 codes only choose candidates, which `refine` scores.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import faiss
@@ -90,6 +90,13 @@ class Shard:
             live: bool[positions]; others are passed over and take no candidate's place. None: all.
         """
         return self._lists.search(queries, min(nprobe, self.nlist), depth, live)
+
+    def widening(
+        self, queries: Float32, nprobes: Sequence[int], depth: int, live: Bool | None = None
+    ) -> Iterator[Int64]:
+        """As `search` by each of `nprobes`, ascending and no more than `nlist`, at the cost of the
+        last one."""
+        return self._lists.widening(queries, nprobes, depth, live)
 
 
 def _load(data: bytes) -> faiss.Index:

@@ -56,7 +56,8 @@ def search() -> Benchmark:
 
 
 def audit() -> Benchmark:
-    """256 questions of 300,000 vectors: exact neighbours, and ranks at every effort."""
+    """256 questions of 300,000 vectors: exact neighbours, and ranks at every effort; before, with a
+    search from the first list on for each."""
     contenders = Masked("audit").contenders({BEFORE: None, OURS: 0})
     duels = [Duel(OURS, BEFORE, floor=8, goal=10)]
     return Benchmark("audit, AVX2 only", "questions", QUESTIONS, contenders, duels, differing)

@@ -11,7 +11,7 @@ takes the same loop, which is therefore what the contender "torch's loop" runs.
 
 import pickle
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from pipelines.core.audit import Grid, followed
 from pipelines.core.protocols import Float32, Int8, Int8Product, Int32
-from pipelines.index.documents import DocumentSearch
+from pipelines.index.documents import DocumentSearch, Reach, ShardHits
 from pipelines.index.probe import nearest_documents, probe
 from pipelines.index.shard import Shard
 from pipelines.models import attention_bf16, int8, products
@@ -76,6 +76,13 @@ def _recall(shard: bytes, nprobe: int, made: Collection, judge: ivf.Judge) -> fl
     return judge.recall(ivf.list_major(shard, nprobe)(made.queries[: ivf.JUDGED]))
 
 
+class _OneByOne(DocumentSearch):
+    """A search by each nprobe from its first list on, as audits had it before."""
+
+    def find_each(self, queries: Float32, reaches: Sequence[Reach]) -> list[ShardHits]:
+        return [super(_OneByOne, self).find_each(queries, [reach])[0] for reach in reaches]
+
+
 def _audit(ours: Int8Product) -> Mapping[str, Run]:
     """What `stages/audit.py` measures in a shard of parts of the usual size."""
     torch._C._set_mkldnn_enabled(False)
@@ -87,16 +94,16 @@ def _audit(ours: Int8Product) -> Mapping[str, Run]:
 
     numbers = np.arange(ivf.ROWS, dtype=np.int32)  # a document a passage
 
-    def run(loaded: Shard) -> Float32:
-        asked = made.queries[: masked.QUESTIONS]
-        search, grid = DocumentSearch(loaded, numbers, None), Grid.of(loaded.nlist, K, DEEPEST)
+    def run(search: DocumentSearch) -> Float32:
+        asked, grid = made.queries[: masked.QUESTIONS], Grid.of(ivf.NLIST, K, DEEPEST)
         with threadpool_limits(1):
             own = np.full(len(asked), -1, np.int32)
             near = nearest_documents(asked, parts, starts, numbers, followed(K), own)
             return probe(search, asked, near, grid, K).found
 
-    ways = {masked.BEFORE: products.torch_product, masked.OURS: ours}
-    return {name: partial(run, Shard.load(shard, way)) for name, way in ways.items()}
+    before = _OneByOne(Shard.load(shard, products.torch_product), numbers, None)
+    now = DocumentSearch(Shard.load(shard, ours), numbers, None)
+    return {masked.BEFORE: partial(run, before), masked.OURS: partial(run, now)}
 
 
 def _embed(ours: Int8Product) -> Mapping[str, Run]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines.core.audit import CostModel, Grid, followed, recall_curve
 from pipelines.index import documents as module
+from pipelines.index import probe as probes
 from pipelines.index.blocks import PartBlock
 from pipelines.index.documents import DocumentSearch, Reach, ShardHits
 from pipelines.index.exact import sweep_topk
@@ -177,6 +178,24 @@ def test_no_queries_and_an_empty_shard() -> None:
 
 
 @settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    longest=st.sampled_from([1, 9, 70]),
+    nprobes=st.lists(st.integers(1, 10), min_size=1, max_size=5, unique=True).map(sorted),
+    depth=st.integers(1, 60),
+)
+def test_many_reaches_at_once_find_what_each_finds(
+    seed: int, longest: int, nprobes: list[int], depth: int
+) -> None:
+    made = Collection.made(seed, uneven(seed, 50, longest), "IVF8,PQ4x4", 0.3)
+    least = min(depth, made.live_documents()) // 2
+    reaches = [Reach(nprobe, depth, least) for nprobe in nprobes]
+    search, queries = made.search(), asked(made, seed, 5)
+    together = search.find_each(queries, reaches)
+    assert [rows(found) for found in together] == [rows(search.find(queries, r)) for r in reaches]
+
+
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([1, 3, 70]), st.integers(1, 40))
 def test_places_are_the_least_depths(seed: int, longest: int, depth: int) -> None:
     made = Collection.made(seed, uneven(seed, 40, longest), "IVF8,PQ4x4", 0.2)
@@ -220,6 +239,18 @@ def test_nearest_documents_are_those_of_exact_search(seed: int, longest: int, n:
         assert [named[place] for place in range(len(others))] == [
             document for document, _ in others
         ]
+
+
+def test_when_passages_are_sorted_out_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Collection.made(4, uneven(4, 60, 200), "IVF8,SQ8", 0.2)
+    queries, nobody = asked(made, 4, 6), np.full(6, -1, np.int32)
+    given = queries, made.parts, made.offsets, made.numbers, 20, nobody
+    late = nearest_documents(*given)
+    monkeypatch.setattr(probes, "_UNSORTED", 0)
+    early = nearest_documents(*given)
+    assert late.scores.tolist() == early.scores.tolist()
+    assert late.passages.positions.tolist() == early.passages.positions.tolist()
+    assert late.places.tolist() == early.places.tolist()
 
 
 @pytest.mark.parametrize("name", ["IVF8,PQ4x4", "IVF8,SQ8"])
