@@ -11,6 +11,7 @@ from pipelines.models.folder.encoder import read_encoder_folder
 from pipelines.models.folder.headers import read_headers
 from pipelines.models.folder.layout import Layout
 from pipelines.models.folder.modules import StaticTable, Tower
+from pipelines.models.folder.numbered import missing_from_layers
 from pipelines.models.folder.packable import differences, is_packable, needed, needed_head
 from pipelines.models.folder.reranker import read_reranker_folder
 from pipelines.models.folder.table import read_table_shape
@@ -45,6 +46,7 @@ def check_reranker(settings: RerankerSettings) -> None:
     elif is_packable(layout.config):
         _refuse(layout.transformer, *_packed_differences(layout, labels=1))
     else:
+        _refuse(layout.transformer, _missing_layers(layout), [])
         from pipelines.models.padded import classifier_report  # transformers takes seconds to load
 
         _refuse(layout.transformer, *classifier_report(layout.transformer, trusted))
@@ -61,6 +63,7 @@ def _check_tower(tower: Tower, trusted: bool) -> None:
     elif is_packable(source.config):
         _refuse(source.transformer, *_packed_differences(source, labels=0))
     else:
+        _refuse(source.transformer, _missing_layers(source), [])
         from pipelines.models.padded import encoder_report  # transformers takes seconds to load
 
         _refuse(source.transformer, *encoder_report(source.transformer, trusted))
@@ -72,6 +75,11 @@ def _packed_differences(layout: Layout, labels: int) -> tuple[list[str], list[st
     wanted = needed(layout.config)
     wanted |= needed_head(layout.config, labels) if labels else {}
     return differences(read_headers(find_weights(layout.transformer).files), wanted, layout.config)
+
+
+def _missing_layers(layout: Layout) -> list[str]:
+    held = read_headers(find_weights(layout.transformer).files)
+    return missing_from_layers(held, layout.config)
 
 
 def _refuse(folder: Path, missing: Sequence[str], besides: Sequence[str]) -> None:

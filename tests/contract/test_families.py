@@ -20,6 +20,9 @@ from pipelines.core.settings import EncoderSettings, RerankerSettings
 from pipelines.models.card import read_encoder_card, read_reranker_card
 from pipelines.models.encoder import load_encoder
 from pipelines.models.folder.families import CLASSIFIERS, ENCODERS, HALVES, check_family
+from pipelines.models.folder.headers import read_headers
+from pipelines.models.folder.numbered import UNIFORM, missing_from_layers
+from pipelines.models.folder.reading import read_object
 from pipelines.models.reranker import load_reranker
 from tests.family_models import save_classifier, save_encoder
 from tests.tiny_models import WORDS, edit_json
@@ -97,6 +100,21 @@ def test_classifiers(tmp_path: Path, family: str) -> None:
 @pytest.mark.parametrize("family", sorted(CLASSIFIERS - {*FEW_CLASSIFIERS}))
 def test_all_classifiers(tmp_path: Path, family: str) -> None:
     classifiers(tmp_path, family, pad=True)
+
+
+@pytest.mark.parametrize("family", sorted(UNIFORM))
+def test_what_one_layer_lacks_is_seen_from_names_alone(tmp_path: Path, family: str) -> None:
+    config = read_object(save_encoder(tmp_path, family) / "config.json")
+    names = list(read_headers([tmp_path / "model.safetensors"]))
+    assert missing_from_layers(names, config) == []
+    numbered = [name for name in names if ".1." in name]
+    assert len(numbered) > 4
+    for name in numbered:
+        if name.replace(".1.", ".0.") not in names:
+            continue  # ModernBERT's first layer lacks a norm, and here there are two layers
+        assert missing_from_layers([n for n in names if n != name], config) == [name]
+    without = missing_from_layers([n for n in names if n not in numbered], config)
+    assert set(numbered) - set(without) <= {name for name in numbered if "attn_norm" in name}
 
 
 @pytest.mark.parametrize(
