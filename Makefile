@@ -45,7 +45,13 @@ test: $(VENV)/.test ## The tests, in under 10 minutes on 2 cores
 test-long: $(VENV)/.test ## The long tests: kill -9 at random moments, 200 nights, a failing S3, generated folders
 	$(BIN)/python -m pytest -m slow
 
-check: $(VENV)/.test ## Lint, format and types
+# The folders under their name in Python, for tools that look for files: see pyproject.toml.
+build/names: Makefile
+	rm -rf $@
+	mkdir -p $@/shardrank
+	ln -s $(CURDIR)/pipelines/* $(CURDIR)/jobs $@/shardrank
+
+check: $(VENV)/.test build/names ## Lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

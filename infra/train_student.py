@@ -111,7 +111,7 @@ def make_labels(data: Path, out: Path, queries: dict[str, str], sets: list[str])
 
 def shardrank(*words: str) -> None:
     """The command, as a user gives it."""
-    code = "from jobs.cli import main; main()"
+    code = "from shardrank.jobs.cli import main; main()"
     subprocess.run([sys.executable, "-c", code, *words], check=True)
 
 

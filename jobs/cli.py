@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from jobs.console import error_console
-from pipelines.core.errors import ShardrankError
-from pipelines.core.garbage import collect_seldom
+from shardrank.core.errors import ShardrankError
+from shardrank.core.python_gc import collect_seldom
+from shardrank.jobs.console import error_console
 
 #: The exit code that typer gives to Ctrl-C.
 INTERRUPTED = 130
@@ -57,8 +57,8 @@ def demo(
     verbose: Verbose = False,
 ) -> None:
     """The whole line on Python's own documentation: index, rank, rerank, report."""
-    from jobs.demo import run
-    from jobs.settings import load_settings
+    from shardrank.jobs.demo import run
+    from shardrank.jobs.options import load_settings
 
     run(out, load_settings(config, overrides), verbose)
 
@@ -73,8 +73,8 @@ def index(
     verbose: Verbose = False,
 ) -> None:
     """Build or update an index; a new version only if gate and audit let it pass."""
-    from jobs.index import run
-    from jobs.settings import load_settings
+    from shardrank.jobs.index import run
+    from shardrank.jobs.options import load_settings
 
     run(corpus, index, mode.value, load_settings(config, overrides), verbose)
 
@@ -87,8 +87,8 @@ def compact(
     verbose: Verbose = False,
 ) -> None:
     """Rewrite parts with deleted rows, fold small parts and shards; nothing is embedded."""
-    from jobs.compact import run
-    from jobs.settings import load_settings
+    from shardrank.jobs.compact import run
+    from shardrank.jobs.options import load_settings
 
     run(index, load_settings(config, overrides), verbose)
 
@@ -107,8 +107,8 @@ def rank(
     verbose: Verbose = False,
 ) -> None:
     """Search and rerank a batch of queries; writes ranked Parquet and a report."""
-    from jobs.rank import RankJob, run
-    from jobs.settings import load_settings
+    from shardrank.jobs.options import load_settings
+    from shardrank.jobs.rank import RankJob, run
 
     run(RankJob(index, queries, out, qrels, overwrite), load_settings(config, overrides), verbose)
 
@@ -130,8 +130,8 @@ def label(
     verbose: Verbose = False,
 ) -> None:
     """Training labels for a student from a ranked run: teacher scores, hard negatives."""
-    from jobs.label import LabelJob, run
-    from jobs.settings import load_settings
+    from shardrank.jobs.label import LabelJob, run
+    from shardrank.jobs.options import load_settings
 
     job = LabelJob(out, labels, format_, qrels, index, overwrite)
     run(job, load_settings(config, overrides), verbose)
@@ -145,8 +145,8 @@ def evaluate(
     overrides: Overrides = None,
 ) -> None:
     """nDCG@10, MRR@10 and Recall@100 of the rankings in OUT."""
-    from jobs.evaluate import run
-    from jobs.settings import load_settings
+    from shardrank.jobs.evaluate import run
+    from shardrank.jobs.options import load_settings
 
     run(out, qrels, load_settings(config, overrides))
 
@@ -158,8 +158,8 @@ def status(
     overrides: Overrides = None,
 ) -> None:
     """What is done and what is left, from the files alone; needs no cluster."""
-    from jobs.settings import load_settings
-    from jobs.status import run
+    from shardrank.jobs.options import load_settings
+    from shardrank.jobs.status import run
 
     run(path, load_settings(config, overrides))
 
@@ -167,8 +167,8 @@ def status(
 @app.command()
 def versions(index: IndexPath, config: Config = None, overrides: Overrides = None) -> None:
     """The versions of an index: when, by what, documents, recall and size."""
-    from jobs.settings import load_settings
-    from jobs.versions import run
+    from shardrank.jobs.options import load_settings
+    from shardrank.jobs.versions import run
 
     run(index, load_settings(config, overrides))
 
@@ -181,8 +181,8 @@ def rollback(
     overrides: Overrides = None,
 ) -> None:
     """Make an old version the latest again; copies nothing."""
-    from jobs.rollback import run
-    from jobs.settings import load_settings
+    from shardrank.jobs.options import load_settings
+    from shardrank.jobs.rollback import run
 
     run(index, version, load_settings(config, overrides))
 
@@ -195,8 +195,8 @@ def verify(
     overrides: Overrides = None,
 ) -> None:
     """Read every file of a version: checksums, rows, live documents."""
-    from jobs.settings import load_settings
-    from jobs.verify import run
+    from shardrank.jobs.options import load_settings
+    from shardrank.jobs.verify import run
 
     run(index, version, load_settings(config, overrides))
 
@@ -213,9 +213,9 @@ def gc(
     overrides: Overrides = None,
 ) -> None:
     """Delete what no kept version needs."""
-    from jobs.gc import run
-    from jobs.settings import load_settings
-    from pipelines.core.retention import Retention
+    from shardrank.jobs.gc import run
+    from shardrank.jobs.options import load_settings
+    from shardrank.version.retention import Retention
 
     run(index, Retention(keep, grace * 86_400), delete, load_settings(config, overrides))
 
@@ -229,8 +229,8 @@ def plan_index_job(
     overrides: Overrides = None,
 ) -> None:
     """Units, memory, disk and refusals of `shardrank index`."""
-    from jobs.plan import explain_index
-    from jobs.settings import load_settings
+    from shardrank.jobs.options import load_settings
+    from shardrank.jobs.plan import explain_index
 
     explain_index(corpus, index, mode.value, load_settings(config, overrides))
 
@@ -243,8 +243,8 @@ def plan_rank_job(
     overrides: Overrides = None,
 ) -> None:
     """Units, pools and refusals of `shardrank rank`."""
-    from jobs.plan import explain_rank
-    from jobs.settings import load_settings
+    from shardrank.jobs.options import load_settings
+    from shardrank.jobs.plan import explain_rank
 
     explain_rank(index, queries, load_settings(config, overrides))
 
@@ -265,8 +265,8 @@ def plan_cluster_job(
     overrides: Overrides = None,
 ) -> None:
     """Time, bottleneck and misfits of both flows on a cluster that need not exist."""
-    from jobs.forecast import ClusterJob, explain_cluster
-    from jobs.settings import load_settings
+    from shardrank.jobs.forecast import ClusterJob, explain_cluster
+    from shardrank.jobs.options import load_settings
 
     job = ClusterJob(passages, queries, nodes, cpus, gpus, memory, bandwidth, gpu_tflops)
     explain_cluster(job, load_settings(config, overrides))

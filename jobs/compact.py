@@ -1,14 +1,15 @@
 """shardrank compact: rewrite and fold what an index stores; nothing is embedded."""
 
-from jobs.console import ConsoleReporter, console
-from jobs.index import summary
-from pipelines.compacting import compact_index, own_settings
-from pipelines.core.fingerprint import fingerprint
-from pipelines.core.settings import Settings
-from pipelines.stages.cluster import connect
-from pipelines.stages.publish import existing_versions, index_lock, open_version
-from pipelines.stages.runner import Context
-from pipelines.stages.workspace import open_workspace
+from shardrank.core.fingerprint import fingerprint
+from shardrank.core.settings import Settings
+from shardrank.flows.compact import compact_index, own_settings
+from shardrank.jobs.console import ConsoleReporter, console
+from shardrank.jobs.index import summary
+from shardrank.stages.index.publish import index_lock
+from shardrank.stages.run.cluster import connect
+from shardrank.stages.run.runner import Context
+from shardrank.stages.run.workspace import open_workspace
+from shardrank.stages.shared.versions import existing_versions, open_version
 
 
 def run(path: str, settings: Settings, verbose: bool) -> None:

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pipelines.core.units import Done
+from shardrank.core.units import Done
 
 #: Columns of output that goes to a file or a pipe.
 WIDE = 120

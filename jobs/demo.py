@@ -3,13 +3,13 @@
 import time
 from pathlib import Path
 
-from jobs.console import console
-from jobs.index import run as run_index
-from jobs.rank import RankJob
-from jobs.rank import run as run_rank
-from pipelines.core.settings import Settings
-from pipelines.corpus.stdlib import write_demo
-from pipelines.stages.cluster import connect
+from shardrank.core.settings import Settings
+from shardrank.corpus.stdlib import write_demo
+from shardrank.jobs.console import console
+from shardrank.jobs.index import run as run_index
+from shardrank.jobs.rank import RankJob
+from shardrank.jobs.rank import run as run_rank
+from shardrank.stages.run.cluster import connect
 
 
 def run(out: Path, settings: Settings, verbose: bool) -> None:

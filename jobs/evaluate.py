@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from jobs.console import console
-from jobs.rank import judged_lines, metrics_table
-from pipelines.core.errors import InputError
-from pipelines.core.evaluation import evaluate, same_ids
-from pipelines.core.same_ids import SameIds, notice
-from pipelines.core.settings import Settings
-from pipelines.core.units import FileRef
-from pipelines.corpus.qrels import read_qrels
-from pipelines.stages.workspace import StoredTables, open_workspace
-from pipelines.storage import Sources
+from shardrank.core.errors import InputError
+from shardrank.core.evaluation import evaluate, same_ids
+from shardrank.core.same_ids import SameIds, notice
+from shardrank.core.settings import Settings
+from shardrank.core.units import FileRef
+from shardrank.corpus.qrels import read_qrels
+from shardrank.jobs.console import console
+from shardrank.jobs.rank import judged_lines, metrics_table
+from shardrank.stages.run.workspace import StoredTables, open_workspace
+from shardrank.storage import Sources
 
 
 def run(out: str, qrels: str, settings: Settings) -> None:

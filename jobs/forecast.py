@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from jobs.console import console
-from pipelines.core.errors import InputError
-from pipelines.core.forecast.cluster import Cluster, Flow, Forecast, StageForecast, forecast
-from pipelines.core.forecast.misfits import misfits
-from pipelines.core.forecast.rates import Rates
-from pipelines.core.forecast.work import Model, Work
-from pipelines.core.settings import Settings
-from pipelines.core.sizing import BYTES_PER_TOKEN, default_part_size, plan_codec, refuse_misfits
-from pipelines.models.card import EncoderCard, read_encoder_card, read_reranker_card
-from pipelines.models.folder.table import UNLIMITED
-from pipelines.models.machine import multiplies_bf16
-from pipelines.models.size import encoder_parameters, reranker_parameters
+from shardrank.core.errors import InputError
+from shardrank.core.settings import Settings
+from shardrank.forecast.cluster_time import Cluster, Flow, Forecast, StageForecast, forecast
+from shardrank.forecast.misfits import misfits
+from shardrank.forecast.rates import Rates
+from shardrank.forecast.work import Model, Work
+from shardrank.jobs.console import console
+from shardrank.kernels.machine import multiplies_bf16
+from shardrank.models.cards import EncoderCard, read_encoder_card, read_reranker_card
+from shardrank.models.folder.table import UNLIMITED
+from shardrank.models.size import encoder_parameters, reranker_parameters
+from shardrank.version.sizing import BYTES_PER_TOKEN, default_part_size, plan_codec, refuse_misfits
 
 #: What is taken for granted of a corpus that nobody has read: Wikipedia's articles have 2.1
 #: passages, which fill .79 of their 256 tokens.
@@ -178,7 +178,7 @@ def _assumptions(job: ClusterJob, work: Work, settings: Settings) -> list[str]:
     lines = [
         f"Assumed: {PASSAGES_PER_DOCUMENT} passages a document, of {work.passage_tokens} tokens "
         f"each; {work.query_tokens} tokens a query; {effort}; {_dtypes(work)}; the speeds in "
-        "pipelines/core/forecast/rates.py, most of them measured."
+        "pipelines/forecast/rates.py, most of them measured."
     ]
     if job.gpus and settings.cluster.gpu == "auto" and job.gpu_tflops is None:
         tera = Rates().gpu_flops_per_s / TERA

@@ -2,12 +2,13 @@
 
 from rich.progress import track
 
-from jobs.console import console, error_console
-from pipelines.core.retention import Retention
-from pipelines.core.settings import Settings
-from pipelines.stages.publish import existing_versions, index_lock
-from pipelines.stages.workspace import open_workspace
-from pipelines.upkeep import Garbage, collect, find_garbage
+from shardrank.core.settings import Settings
+from shardrank.flows.upkeep import Garbage, collect, find_garbage
+from shardrank.jobs.console import console, error_console
+from shardrank.stages.index.publish import index_lock
+from shardrank.stages.run.workspace import open_workspace
+from shardrank.stages.shared.versions import existing_versions
+from shardrank.version.retention import Retention
 
 
 def run(path: str, rule: Retention, delete: bool, settings: Settings) -> None:

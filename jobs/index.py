@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 
-from jobs.console import ConsoleReporter, console, print_notes
-from jobs.listing import left_out_line
-from pipelines.core.settings import Settings
-from pipelines.corpus.compare import Mode
-from pipelines.indexing import IndexPlan, index, plan_indexing
-from pipelines.models.notes import encoder_notes
-from pipelines.stages.cluster import connect
-from pipelines.stages.publish import Published, index_lock, version_numbers
-from pipelines.stages.runner import Context
-from pipelines.stages.workspace import open_workspace
+from shardrank.core.settings import Settings
+from shardrank.corpus.changes import Mode
+from shardrank.flows.index import IndexPlan, index, plan_indexing
+from shardrank.jobs.console import ConsoleReporter, console, print_notes
+from shardrank.jobs.source_lines import left_out_line
+from shardrank.models.notes import encoder_notes
+from shardrank.stages.index.publish import index_lock
+from shardrank.stages.run.cluster import connect
+from shardrank.stages.run.runner import Context
+from shardrank.stages.run.workspace import open_workspace
+from shardrank.stages.shared.versions import Published, version_numbers
 
 
 def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -> Published:

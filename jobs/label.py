@@ -4,13 +4,13 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.console import ConsoleReporter, console
-from pipelines.core.settings import Settings
-from pipelines.labelling import Labelled, LabelPlan, label, plan_labelling
-from pipelines.stages.cluster import connect
-from pipelines.stages.deliver_labels import claim_labels, deliver_labels
-from pipelines.stages.runner import Context
-from pipelines.stages.workspace import open_workspace, refuse_same
+from shardrank.core.settings import Settings
+from shardrank.flows.label import Labelled, LabelPlan, label, plan_labelling
+from shardrank.jobs.console import ConsoleReporter, console
+from shardrank.stages.label.deliver_labels import claim_labels, deliver_labels
+from shardrank.stages.run.cluster import connect
+from shardrank.stages.run.runner import Context
+from shardrank.stages.run.workspace import open_workspace, refuse_same
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def run(job: LabelJob, settings: Settings, verbose: bool) -> None:
     workspace = open_workspace(job.labels, settings)
     with (
         workspace.storage.lock("runs/lock"),
-        connect(settings.cluster, verbose, meanwhile="pipelines.report.labels") as resources,
+        connect(settings.cluster, verbose, meanwhile="shardrank.report.labels") as resources,
         ConsoleReporter() as reporter,
     ):
         context = Context(workspace, plan.run, settings, resources, reporter)
@@ -43,7 +43,7 @@ def run(job: LabelJob, settings: Settings, verbose: bool) -> None:
         labelled = label(context, plan)
         manifest = deliver_labels(context, plan.form, labelled.scored, labelled.exported)
         command = " ".join(["shardrank", *sys.argv[1:]])
-        from pipelines.label_reporting import write_label_report  # matplotlib; see `meanwhile`
+        from shardrank.flows.label_report import write_label_report  # matplotlib; see `meanwhile`
 
         write_label_report(context, plan, labelled, command)
     for line in (*summary(job, manifest), *judged_lines(plan, labelled)):

@@ -7,19 +7,19 @@ import os
 
 from rich.table import Table
 
-from jobs.console import console
-from jobs.listing import left_out_lines, read_lines
-from pipelines.assembly import serving_codec
-from pipelines.core.pools import Pool, Resources, plan_pool
-from pipelines.core.settings import ClusterSettings, Settings
-from pipelines.core.sizing import BYTES_PER_TOKEN, CodecPlan, estimate, plan_codec
-from pipelines.core.sources import Listing
-from pipelines.corpus.compare import Mode
-from pipelines.indexing import IndexPlan, plan_indexing
-from pipelines.models.machine import visible_gpus
-from pipelines.models.notes import encoder_notes, reranker_notes
-from pipelines.ranking import plan_ranking
-from pipelines.stages.workspace import open_workspace
+from shardrank.core.pools import Pool, Resources, plan_pool
+from shardrank.core.settings import ClusterSettings, Settings
+from shardrank.core.source_files import Listing
+from shardrank.corpus.changes import Mode
+from shardrank.flows.assemble import serving_codec
+from shardrank.flows.index import IndexPlan, plan_indexing
+from shardrank.flows.rank import plan_ranking
+from shardrank.jobs.console import console
+from shardrank.jobs.source_lines import left_out_lines, read_lines
+from shardrank.kernels.machine import visible_gpus
+from shardrank.models.notes import encoder_notes, reranker_notes
+from shardrank.stages.run.workspace import open_workspace
+from shardrank.version.sizing import BYTES_PER_TOKEN, CodecPlan, estimate, plan_codec
 
 #: A rule of thumb, used only to say sizes before the text is read.
 TEXT_PER_COMPRESSED_BYTE = 3.0
@@ -104,7 +104,7 @@ def _resources(settings: ClusterSettings) -> Resources:
     """Of the cluster that would be used; a local Ray is not started to count them."""
     if settings.address is None:
         return Resources(settings.cpus or os.cpu_count() or 1, visible_gpus())
-    from pipelines.stages.cluster import connect
+    from shardrank.stages.run.cluster import connect
 
     with connect(settings) as resources:
         return resources

@@ -6,18 +6,19 @@ from dataclasses import asdict, dataclass
 
 from rich.table import Table
 
-from jobs.console import ConsoleReporter, console, print_notes
-from pipelines.core.evaluation import Judgement, coverage, unmet
-from pipelines.core.fingerprint import fingerprint
-from pipelines.core.same_ids import notice
-from pipelines.core.settings import Settings
-from pipelines.models.notes import reranker_notes
-from pipelines.ranking import Ranked, RankPlan, plan_ranking, rank
-from pipelines.report.sentences import absent, covered
-from pipelines.stages.cluster import connect
-from pipelines.stages.deliver import RANKED, claim, deliver
-from pipelines.stages.runner import Context
-from pipelines.stages.workspace import StoredTables, open_workspace, refuse_same
+from shardrank.core.evaluation import Judgement, coverage, unmet
+from shardrank.core.fingerprint import fingerprint
+from shardrank.core.same_ids import notice
+from shardrank.core.settings import Settings
+from shardrank.flows.rank import Ranked, RankPlan, plan_ranking, rank
+from shardrank.jobs.console import ConsoleReporter, console, print_notes
+from shardrank.models.notes import reranker_notes
+from shardrank.report.sentences import absent, covered
+from shardrank.stages.rank.deliver import RANKED, deliver
+from shardrank.stages.run.cluster import connect
+from shardrank.stages.run.runner import Context
+from shardrank.stages.run.workspace import StoredTables, open_workspace, refuse_same
+from shardrank.stages.shared.outputs import claim
 
 Metrics = dict[str, dict[str, float]]
 
@@ -41,7 +42,7 @@ def run(job: RankJob, settings: Settings, verbose: bool) -> None:
     workspace = open_workspace(job.out, settings)
     with (
         workspace.storage.lock("lock"),
-        connect(settings.cluster, verbose, meanwhile="pipelines.report.page") as resources,
+        connect(settings.cluster, verbose, meanwhile="shardrank.report.page") as resources,
         ConsoleReporter() as reporter,
     ):
         context = Context(workspace, plan.run, plan.settings, resources, reporter)
@@ -60,7 +61,7 @@ def run(job: RankJob, settings: Settings, verbose: bool) -> None:
 
 
 def _run(context: Context, plan: RankPlan) -> tuple[Ranked, Metrics | None]:
-    from pipelines.reporting import Finished, write_report  # matplotlib; see `meanwhile`
+    from shardrank.flows.report import Finished, write_report  # matplotlib; see `meanwhile`
 
     ranked = rank(context, plan)
     # Apart from the manifest, which is the same wherever the index lies.

@@ -1,10 +1,11 @@
 """shardrank rollback: make an old version the latest again."""
 
-from jobs.console import console
-from pipelines.core.settings import Settings
-from pipelines.stages.publish import existing_versions, index_lock
-from pipelines.stages.workspace import open_workspace
-from pipelines.upkeep import roll_back
+from shardrank.core.settings import Settings
+from shardrank.flows.upkeep import roll_back
+from shardrank.jobs.console import console
+from shardrank.stages.index.publish import index_lock
+from shardrank.stages.run.workspace import open_workspace
+from shardrank.stages.shared.versions import existing_versions
 
 
 def run(path: str, number: int, settings: Settings) -> None:

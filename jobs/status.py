@@ -4,10 +4,10 @@ import json
 
 from rich.table import Table
 
-from jobs.console import console
-from pipelines.core.errors import InputError
-from pipelines.core.settings import Settings
-from pipelines.storage import open_storage
+from shardrank.core.errors import InputError
+from shardrank.core.settings import Settings
+from shardrank.jobs.console import console
+from shardrank.storage import open_storage
 
 
 def run(path: str, settings: Settings) -> None:

@@ -2,12 +2,12 @@
 
 from rich.progress import track
 
-from jobs.console import console, error_console
-from pipelines.core.errors import IntegrityError
-from pipelines.core.settings import Settings
-from pipelines.stages.publish import existing_versions, read_version
-from pipelines.stages.workspace import open_workspace
-from pipelines.verifying import checks, verify
+from shardrank.core.errors import IntegrityError
+from shardrank.core.settings import Settings
+from shardrank.flows.verify import checks, verify
+from shardrank.jobs.console import console, error_console
+from shardrank.stages.run.workspace import open_workspace
+from shardrank.stages.shared.versions import existing_versions, read_version
 
 
 def run(path: str, number: int | None, settings: Settings) -> None:

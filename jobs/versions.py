@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from jobs.console import console
-from pipelines.core.settings import Settings
-from pipelines.stages.workspace import open_workspace
-from pipelines.upkeep import Past, history
+from shardrank.core.settings import Settings
+from shardrank.flows.upkeep import Past, history
+from shardrank.jobs.console import console
+from shardrank.stages.run.workspace import open_workspace
 
 COLUMNS = ("version", "when (UTC)", "by", "documents", "added", "changed", "deleted")
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pipelines.models.products import chosen_product
+from shardrank.models.forward.products import chosen_product
 
 #: Environment of a process that is to use AVX2 at most, in whatever computes: oneDNN, torch's own
 #: kernels, MKL, OpenBLAS (numpy's and faiss's), faiss, and what numba compiles.
@@ -24,8 +24,8 @@ AVX2_ONLY = {
 def without_vnni(x86: bool = True) -> Iterator[None]:
     """Meanwhile products are chosen as on a CPU that has no VNNI, or is none of x86."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.models.products.has_vnni", lambda: False)
-        patch.setattr("pipelines.models.products.is_x86", lambda: x86)
+        patch.setattr("shardrank.models.forward.products.has_vnni", lambda: False)
+        patch.setattr("shardrank.models.forward.products.is_x86", lambda: x86)
         chosen_product.cache_clear()
         yield
     chosen_product.cache_clear()

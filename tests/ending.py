@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.storage.local import LocalStorage
+from shardrank.storage.local import LocalStorage
 
 
 class Killed(BaseException):

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.index.documents import ShardHits
+from shardrank.index.documents import ShardHits
 
 
 def hits(positions: Any) -> ShardHits:

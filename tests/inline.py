@@ -7,20 +7,26 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pytest
 
-from pipelines.core.pools import Resources
-from pipelines.core.settings import ClusterSettings
-from pipelines.core.units import Done, Unit
-from pipelines.stages.sweep import _ROW, Failure, Step, _Host, _outcome, _row
-from pipelines.stages.workspace import Workspace
+from shardrank.core.pools import Resources
+from shardrank.core.settings import ClusterSettings
+from shardrank.core.units import Done, Unit
+from shardrank.stages.run.sweep import _ROW, Failure, Step, _Host, _outcome, _row
+from shardrank.stages.run.workspace import Workspace
 
 #: Who holds a name of its own for `connect`.
-_CONNECTORS = ("jobs.index", "jobs.rank", "jobs.label", "jobs.demo", "pipelines.stages.cluster")
+_CONNECTORS = (
+    "shardrank.jobs.index",
+    "shardrank.jobs.rank",
+    "shardrank.jobs.label",
+    "shardrank.jobs.demo",
+    "shardrank.stages.run.cluster",
+)
 
 
 def sweep(
     workspace: Workspace, units: Sequence[Unit], steps: Sequence[Step], retries: int
 ) -> Iterator[Done | Failure]:
-    """`pipelines.stages.sweep.sweep` in this process: one host a step, rows as Ray carries them."""
+    """`stages/run/sweep.py` in this process: one host a step, rows as Ray carries them."""
     last = len(steps) - 1
     hosts = [_Host(step.make, workspace if n == last else None) for n, step in enumerate(steps)]
     for unit in units:
@@ -42,7 +48,7 @@ def connect(
 def installed() -> Iterator[pytest.MonkeyPatch]:
     """Flows and jobs run here; `ray.init` fails. No disk is waited for: no test cuts the power."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.stages.runner.sweep", sweep)
+        patch.setattr("shardrank.stages.run.runner.sweep", sweep)
         patch.setattr("ray.init", _refuse)
         patch.setattr("os.fsync", lambda descriptor: None)
         for module in _CONNECTORS:

@@ -9,8 +9,8 @@ metrics.json, manifest.json, and the versions without who made them.
 import argparse
 import sys
 
-from pipelines.core.overrides import parse_settings
-from pipelines.storage import open_storage
+from shardrank.core.overrides import parse_settings
+from shardrank.storage import open_storage
 from tests.world import snapshot_of
 
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from pipelines.core.settings import S3Settings
-from pipelines.storage.client import filesystem
+from shardrank.core.settings import S3Settings
+from shardrank.storage.client import filesystem
 
 #: Where a real S3 listens (infra/ceph-s3 starts one); keys are in the AWS environment.
 REAL_S3 = "SHARDRANK_TEST_S3_ENDPOINT"

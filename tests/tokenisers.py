@@ -9,9 +9,9 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
-from pipelines.models.folder.modules import read_towers
-from pipelines.models.tokens import FastTokeniser
-from pipelines.models.tokens import load_tokeniser as load_source
+from shardrank.models.folder.modules import read_towers
+from shardrank.models.text.tokens import FastTokeniser
+from shardrank.models.text.tokens import load_tokeniser as load_source
 from tests.tiny_models import write_json
 
 TYPED = ["input_ids", "token_type_ids", "attention_mask"]

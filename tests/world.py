@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from jobs.cli import main
-from pipelines.core.protocols import Storage
-from pipelines.core.version import Version
-from pipelines.stages.publish import latest_version
-from pipelines.stages.workspace import Workspace
-from pipelines.storage.local import LocalStorage
+from shardrank.core.protocols import Storage
+from shardrank.jobs.cli import main
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.versions import latest_version
+from shardrank.storage.local import LocalStorage
+from shardrank.version.manifest import Version
 from tests.tiny_models import WORDS, tiny_encoder, tiny_reranker
 
 #: Each of these is one token of the tiny BERT tokeniser.

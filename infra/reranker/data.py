@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from infra.reranker.encoding import BiEncoder, top_k
-from pipelines.corpus.stdlib import StdlibPassage, held_out, known_item_queries
+from shardrank.corpus.stdlib import StdlibPassage, held_out, known_item_queries
 
 NEAR_DUPLICATE = 0.95  # cosine between two passages above which the second is no honest negative
 MINED = 40

@@ -49,8 +49,8 @@ def inject(model: BertForSequenceClassification, rank: int, scale: float) -> Non
 
 
 def adapter_tensors(model: BertForSequenceClassification) -> dict[str, torch.Tensor]:
-    """Return what was trained, in half precision, under the names that ``pipelines.models.adapter``
-    documents.
+    """Return what was trained, in half precision, under the names that
+    ``shardrank.models.forward.adapter`` documents.
     """
     return {key: value.detach().half().contiguous().clone() for key, value in _trained(model)}
 

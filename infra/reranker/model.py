@@ -7,9 +7,9 @@ from pathlib import Path
 from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification
 
-from pipelines.models.adapter import load_adapter
-from pipelines.models.folder.layout import read_layout
-from pipelines.models.state import State, read_state
+from shardrank.models.folder.layout import read_layout
+from shardrank.models.forward.adapter import load_adapter
+from shardrank.models.forward.state import State, read_state
 
 
 def classifier(base: Path) -> BertForSequenceClassification:

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
 
-from pipelines.core.errors import InputError
-from pipelines.core.same_ids import SameIds
+from shardrank.core.errors import InputError
+from shardrank.core.same_ids import SameIds
 
 #: The contract's name of each metric → the measure of ir-measures that computes it.
 MEASURES = {"nDCG@10": nDCG @ 10, "MRR@10": RR @ 10, "Recall@100": R @ 100}

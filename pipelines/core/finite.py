@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.core.errors import InputError
-from pipelines.core.protocols import Bool
+from shardrank.core.arrays import Bool
+from shardrank.core.errors import InputError
 
 #: Fewer results than this may all be broken by their texts; a part or unit of fewer stays in.
 ENOUGH = 16

@@ -5,8 +5,8 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from pipelines.core.errors import SettingsError
-from pipelines.core.settings import Settings
+from shardrank.core.errors import SettingsError
+from shardrank.core.settings import Settings
 
 
 def parse_settings(tables: dict[str, Any], overrides: list[str]) -> Settings:

@@ -6,8 +6,8 @@ So a pool is sized from the cluster's real resources and always leaves room for 
 
 from dataclasses import dataclass
 
-from pipelines.core.errors import PlanRefused
-from pipelines.core.settings import ClusterSettings
+from shardrank.core.errors import PlanRefused
+from shardrank.core.settings import ClusterSettings
 
 #: CPUs held by one reading or writing task, and by one model actor (it computes on one thread).
 TASK_CPUS = 0.25

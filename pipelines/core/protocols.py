@@ -5,18 +5,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from pipelines.core.units import FileRef
-
-Float32 = npt.NDArray[np.float32]
-UInt16 = npt.NDArray[np.uint16]
-Int8 = npt.NDArray[np.int8]
-Int16 = npt.NDArray[np.int16]
-Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
+from shardrank.core.arrays import Bool, Float32, Int8, Int32
+from shardrank.core.units import FileRef
 
 
 @dataclass(frozen=True)
@@ -25,7 +15,7 @@ class Entry:
 
     Attributes:
         version: changes when the content does (ETag; of a local source what
-            `pipelines.storage.stamp` says; else mtime in ns and size).
+            `shardrank.storage.stamp` says; else mtime in ns and size).
         modified: when it was written, seconds since 1970, by the storage's clock.
     """
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.core.text import passage_text, plain, same_text
+from shardrank.core.text import passage_text, plain, same_text
 
 SETTING = "search.ignore_same_id"
 

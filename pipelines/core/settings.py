@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipelines.core.errors import SettingsError
+from shardrank.core.errors import SettingsError
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 _DTYPE = "of the forward pass: fp32, bf16, fp16, or int8 (CPUs only)"
@@ -26,7 +26,7 @@ def resize(default: Any, description: str, **limits: Any) -> Any:
     return Field(default, description=description, json_schema_extra={"resize": True}, **limits)
 
 
-class Table(BaseModel):
+class SettingsTable(BaseModel):
     """Base of the settings tables: frozen, and unknown names are refused."""
 
     model_config = ConfigDict(
@@ -43,7 +43,7 @@ def _resizes(extra: Any) -> bool:
     return isinstance(extra, dict) and extra.get("resize") is True
 
 
-class CorpusSettings(Table):
+class CorpusSettings(SettingsTable):
     """[corpus]: how the source files of documents and queries are read."""
 
     id: str = Field("_id", description="column of the document's or query's id")
@@ -69,7 +69,7 @@ class CorpusSettings(Table):
     )
 
 
-class PassageSettings(Table):
+class PassageSettings(SettingsTable):
     """[passages]: how documents become passages and parts."""
 
     split: bool = Field(True, description="split long documents; false keeps one passage each")
@@ -88,7 +88,7 @@ class PassageSettings(Table):
     )
 
 
-class EncoderSettings(Table):
+class EncoderSettings(SettingsTable):
     """[encoder]: the bi-encoder. Fields left at "auto" or none come from the model's own files."""
 
     model: str = Field("embedded", description="a folder, a hub name, or embedded")
@@ -115,8 +115,8 @@ class EncoderSettings(Table):
     )
 
 
-class IndexSettings(Table):
-    """[index]: the shards. Sizes left at none come from arithmetic (pipelines/core/sizing.py)."""
+class IndexSettings(SettingsTable):
+    """[index]: the shards. Sizes left at none come from arithmetic: pipelines/version/sizing.py."""
 
     kind: Literal["auto", "exact", "ivfpq", "ivfsq8"] = Field(
         "auto",
@@ -135,7 +135,7 @@ class IndexSettings(Table):
     device: Literal["auto", "cpu", "gpu"] = resize("auto", "where shards are built")
 
 
-class AuditSettings(Table):
+class AuditSettings(SettingsTable):
     """[audit]: what an index must show before it is published."""
 
     target: float = Field(0.95, ge=0, le=1, description="Recall@k against exact search")
@@ -157,7 +157,7 @@ class AuditSettings(Table):
         return self
 
 
-class GateSettings(Table):
+class GateSettings(SettingsTable):
     """[gate]: how far a version may differ from the one before it."""
 
     max_deleted: float = Field(
@@ -183,7 +183,7 @@ class GateSettings(Table):
     )
 
 
-class CompactSettings(Table):
+class CompactSettings(SettingsTable):
     """[compact]: when an index run rewrites what is stored. Nothing is embedded for it.
 
     `shardrank compact` rewrites whatever lost a passage and folds all that is small.
@@ -205,7 +205,7 @@ class CompactSettings(Table):
     )
 
 
-class SearchSettings(Table):
+class SearchSettings(SettingsTable):
     """[search]: retrieval of a query batch."""
 
     k: int = Field(100, ge=1, description="documents kept for each query")
@@ -229,7 +229,7 @@ class SearchSettings(Table):
     )
 
 
-class RerankerSettings(Table):
+class RerankerSettings(SettingsTable):
     """[reranker]: the cross-encoder."""
 
     model: str = Field("embedded", description="a folder, a hub name, embedded, or off")
@@ -257,7 +257,7 @@ class RerankerSettings(Table):
 ModelSettings = TypeVar("ModelSettings", EncoderSettings, RerankerSettings)
 
 
-class LabelSettings(Table):
+class LabelSettings(SettingsTable):
     """[label]: what a student shall learn from a ranked run."""
 
     teachers: tuple[str, ...] = Field(
@@ -329,7 +329,7 @@ class LabelSettings(Table):
         return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
 
 
-class ClusterSettings(Table):
+class ClusterSettings(SettingsTable):
     """[cluster]: where it runs. Nothing here changes results, but for the last bits in which
     devices differ."""
 
@@ -341,7 +341,7 @@ class ClusterSettings(Table):
     retries: int = resize(3, "times a lost worker is replaced before its unit fails", ge=0)
 
 
-class S3Settings(Table):
+class S3Settings(SettingsTable):
     """[s3]: how s3:// is reached. Credentials come from the AWS environment only."""
 
     endpoint: str | None = resize(None, "the service's URL; none: AWS_ENDPOINT_URL, else Amazon's")
@@ -353,7 +353,7 @@ class S3Settings(Table):
     part_mb: int = resize(64, "files of two such parts or more go up in parts (MiB)", ge=5)
 
 
-class Settings(Table):
+class Settings(SettingsTable):
     """All tables together; one object is made at the command line and handed to every stage."""
 
     corpus: CorpusSettings = CorpusSettings()

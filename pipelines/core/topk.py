@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.core.errors import InputError
-from pipelines.core.protocols import Float32, Int32, Int64
-from pipelines.core.schemas import HITS
+from shardrank.core.arrays import Float32, Int32, Int64
+from shardrank.core.errors import InputError
+from shardrank.core.schemas import HITS
 
 UInt64 = npt.NDArray[np.uint64]
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from pipelines.core.fingerprint import canonical_json, fingerprint
+from shardrank.core.fingerprint import canonical_json, fingerprint
 
 #: Part of every unit's name. Raise it with any change of the code that gives other outputs for the
 #: same spec, so that work finished by the code before is not taken for done.

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from pipelines.core.errors import InputError, RunFailed
+from shardrank.core.errors import InputError, RunFailed
 
 #: What a decoder says of content that is sound but beyond it, and what to do about it.
 _BEYOND = {

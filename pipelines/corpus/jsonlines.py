@@ -8,14 +8,14 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from pipelines.core.errors import InputError
-from pipelines.core.protocols import SourceOpener
-from pipelines.core.settings import CorpusSettings
-from pipelines.corpus.failures import readable
-from pipelines.corpus.partitions import Given
-from pipelines.corpus.rows import SourceRow
-from pipelines.corpus.slices import Slice
-from pipelines.corpus.sniff import refuse_other_content
+from shardrank.core.errors import InputError
+from shardrank.core.protocols import SourceOpener
+from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.failures import readable
+from shardrank.corpus.partitions import Given
+from shardrank.corpus.rows import SourceRow
+from shardrank.corpus.slices import Slice
+from shardrank.corpus.sniff import refuse_other_content
 
 _BUFFER = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -32,7 +32,7 @@ Parsed = tuple[int, dict[str, Any], str]
 def read_lines(
     piece: Slice, opener: SourceOpener, columns: CorpusSettings, given: Given
 ) -> Iterator[SourceRow]:
-    """See `pipelines.corpus.reader.read_slice`. Blank lines are no rows."""
+    """See `shardrank.corpus.reader.read_slice`. Blank lines are no rows."""
     limit = columns.max_document_bytes * _JSON_INFLATION + _LINE_SLACK
     names = (columns.id, columns.title, columns.text, columns.tombstone, columns.order)
     with readable(piece.uri), opener(piece.uri, piece.version) as stream:

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
-from pipelines.core.errors import InputError
-from pipelines.core.settings import CorpusSettings
-from pipelines.corpus.columns import check_schema
-from pipelines.corpus.partitions import path_columns
-from pipelines.corpus.slices import SourceFile
+from shardrank.core.errors import InputError
+from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.parquet_rows import check_schema
+from shardrank.corpus.partitions import path_columns
+from shardrank.corpus.slices import SourceFile
 
 _SHOWN = 30
 

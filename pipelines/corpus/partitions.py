@@ -7,8 +7,8 @@ names them: names and values are URL-decoded, and what the path says comes befor
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from pipelines.core.errors import InputError
-from pipelines.core.settings import CorpusSettings
+from shardrank.core.errors import InputError
+from shardrank.core.settings import CorpusSettings
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}

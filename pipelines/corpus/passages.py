@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.core.errors import SettingsError
-from pipelines.core.protocols import Int32, TokenSpans
-from pipelines.core.text import passage_text
-from pipelines.corpus.validate import Document
+from shardrank.core.arrays import Int32
+from shardrank.core.errors import SettingsError
+from shardrank.core.protocols import TokenSpans
+from shardrank.core.text import passage_text
+from shardrank.corpus.validate import Document
 
 #: Of a document in several passages each stores so much of the title: far more than titles have.
 TITLE_CHARACTERS = 4096

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipelines.core.errors import InputError
-from pipelines.core.evaluation import Judgement
-from pipelines.core.protocols import SourceOpener
+from shardrank.core.errors import InputError
+from shardrank.core.evaluation import Judgement
+from shardrank.core.protocols import SourceOpener
 
 _HINT = "Give BEIR's TSV (with a header) or TREC's four columns."
 #: Names that a header's columns may have, in lower case and with "-" for "_" and blanks.

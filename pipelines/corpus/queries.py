@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipelines.core.protocols import Entry, SourceOpener
-from pipelines.core.schemas import QUERIES, REJECTED
-from pipelines.core.settings import CorpusSettings
-from pipelines.corpus.reader import SourceRow, read_slice
-from pipelines.corpus.slices import plan_slices
-from pipelines.corpus.sniff import unreadable_file
-from pipelines.corpus.validate import Document, Reason, Rejected, check, rejected_table, shown_id
+from shardrank.core.protocols import Entry, SourceOpener
+from shardrank.core.schemas import QUERIES, REJECTED
+from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.reader import SourceRow, read_slice
+from shardrank.corpus.slices import plan_slices
+from shardrank.corpus.sniff import unreadable_file
+from shardrank.corpus.validate import Document, Reason, Rejected, check, rejected_table, shown_id
 
 _PLACES = pa.schema([REJECTED.field("source"), REJECTED.field("row")])
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from pipelines.core.errors import InputError, RunFailed
-from pipelines.core.protocols import SourceOpener
-from pipelines.core.settings import CorpusSettings
-from pipelines.corpus.columns import read_columns
-from pipelines.corpus.jsonlines import read_lines
-from pipelines.corpus.partitions import Given, path_columns
-from pipelines.corpus.rows import SourceRow
-from pipelines.corpus.slices import Slice
+from shardrank.core.errors import InputError, RunFailed
+from shardrank.core.protocols import SourceOpener
+from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.jsonlines import read_lines
+from shardrank.corpus.parquet_rows import read_columns
+from shardrank.corpus.partitions import Given, path_columns
+from shardrank.corpus.rows import SourceRow
+from shardrank.corpus.slices import Slice
 
 __all__ = ["SourceRow", "read_slice"]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 class SourceRow(NamedTuple):
     """A row's number (see Slice) and five values of any type, None where absent.
 
-    `problem` is a reason of `pipelines.corpus.validate.Reason` where the row could not be read,
+    `problem` is a reason of `shardrank.corpus.validate.Reason` where the row could not be read,
     else empty. `names` are the keys of a JSON row; of Parquet the schema says them once for all.
     """
 

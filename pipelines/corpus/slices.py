@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.core.errors import InputError
-from pipelines.core.protocols import Entry, SourceOpener
-from pipelines.core.sources import SUPPORTED_NAMES, Compression, Format, name_format
-from pipelines.corpus.failures import readable
-from pipelines.corpus.footer import read_footer
-from pipelines.corpus.sniff import refuse_other_content
+from shardrank.core.errors import InputError
+from shardrank.core.protocols import Entry, SourceOpener
+from shardrank.core.source_files import SUPPORTED_NAMES, Compression, Format, name_format
+from shardrank.corpus.failures import readable
+from shardrank.corpus.footer import read_footer
+from shardrank.corpus.sniff import refuse_other_content
 
 _FOOTERS_AT_ONCE = 8
 

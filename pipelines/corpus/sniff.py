@@ -7,9 +7,9 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from pipelines.core.errors import InputError
-from pipelines.core.protocols import SourceOpener
-from pipelines.core.sources import Compression, Format, name_format
+from shardrank.core.errors import InputError
+from shardrank.core.protocols import SourceOpener
+from shardrank.core.source_files import Compression, Format, name_format
 
 #: Enough for the first block of a compressed file.
 _HEAD = 1 << 18

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from pipelines.core.schemas import REJECTED
-from pipelines.core.settings import CorpusSettings
-from pipelines.corpus.order import order_key
-from pipelines.corpus.rows import SourceRow
+from shardrank.core.schemas import REJECTED
+from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.order import order_key
+from shardrank.corpus.rows import SourceRow
 
 _SPACE = re.compile(r"\s")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -43,7 +43,7 @@ class Reason(StrEnum):
 class Document(NamedTuple):
     """A row that can be indexed; `title` may be empty, `text` is not blank.
 
-    `order` sorts among the rows of its id (see `pipelines.corpus.order`); "" without corpus.order.
+    `order` sorts among the rows of its id (see `shardrank.corpus.order`); "" without corpus.order.
     """
 
     row: int

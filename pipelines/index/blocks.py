@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.core.columns import matrix
-from pipelines.core.errors import IntegrityError
-from pipelines.core.protocols import Bool, Float32, Int32, Int64
-from pipelines.core.schemas import HITS
-from pipelines.core.topk import top_order
+from shardrank.core.arrays import Bool, Float32, Int32, Int64
+from shardrank.core.arrow_columns import matrix
+from shardrank.core.errors import IntegrityError
+from shardrank.core.schemas import HITS
+from shardrank.core.topk import top_order
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,9 @@ from typing import Any
 import faiss
 import numpy as np
 
-from pipelines.core.errors import InputError, SettingsError
-from pipelines.core.protocols import Float32
-from pipelines.core.sizing import CodecPlan
+from shardrank.core.arrays import Float32
+from shardrank.core.errors import InputError, SettingsError
+from shardrank.version.sizing import CodecPlan
 
 #: Rounds of k-means for a sub-quantiser, of which faiss makes 25: most of the training was theirs.
 #: Measured on 83,759 vectors of all-MiniLM-L6-v2 at 48 bytes (64 of 512 lists), over two seeds, the

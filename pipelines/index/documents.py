@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.core.compiled import compiled
-from pipelines.core.protocols import Bool, Float32, Int32, Int64
-from pipelines.index.shard import Shard
+from shardrank.core.arrays import Bool, Float32, Int32, Int64
+from shardrank.index.shard import LoadedShard
+from shardrank.kernels.document_loops import meet, move_runs, place
 
 #: Candidates looked for at once, before those beyond the last document are dropped.
 _AT_ONCE = 1 << 24
@@ -89,7 +89,7 @@ class DocumentSearch:
     with twice as many candidates, or in twice as many lists where these hold no more of them.
     """
 
-    def __init__(self, shard: Shard, documents: Int32, live: Bool | None) -> None:
+    def __init__(self, shard: LoadedShard, documents: Int32, live: Bool | None) -> None:
         """`documents` int32[positions] numbers each row's document, from 0, without a gap;
         `live` bool[positions] says which may be found; None: all."""
         self._shard, self._documents, self._live = shard, documents, live
@@ -133,7 +133,7 @@ class DocumentSearch:
         """What int64[q, width] positions that a round found come to."""
         lengths, met = np.empty((2, len(found)), np.int32)
         seen = np.full(self._count, -1, np.int32)
-        _meet(found, self._documents, reach.depth, seen, lengths, met)
+        meet(found, self._documents, reach.depth, seen, lengths, met)
         emptied = (found[:, -1] < 0) | (turn.width >= self._shard.size)  # the lists that it probed
         last = turn.nprobe >= self._shard.nlist
         done = (met == reach.depth) | (emptied & ((met >= reach.least) | last))
@@ -155,7 +155,7 @@ class DocumentSearch:
     def places(self, found: ShardHits) -> Int32:
         """int32[m]: the least depth at which each candidate would be among them."""
         out, seen = np.empty(len(found.positions), np.int32), np.full(self._count, -1, np.int32)
-        _place(found.positions, found.ends, self._documents, seen, out)
+        place(found.positions, found.ends, self._documents, seen, out)
         return out
 
 
@@ -173,57 +173,5 @@ def _by_query(taken: Sequence[_Taken]) -> ShardHits:
     order = np.argsort(asking, kind="stable")
     starts = np.cumsum(lengths, dtype=np.int64) - lengths
     out = np.empty_like(positions)
-    _move(positions, starts[order], lengths[order], out)
+    move_runs(positions, starts[order], lengths[order], out)
     return ShardHits(out, np.concatenate([[0], np.cumsum(lengths[order], dtype=np.int64)]))
-
-
-@compiled
-def _meet(
-    found: Int64, documents: Int32, depth: int, seen: Int32, lengths: Int32, met: Int32
-) -> None:
-    """How far each row must be read until so many documents were met, and how many were.
-
-    Args:
-        found: int64[q, width] positions; -1: there are no more.
-        documents: int32[positions].
-        depth: documents to be met, at least 1.
-        seen: int32[documents] of -1, written over.
-        lengths: int32[q], filled, and likewise `met`.
-    """
-    for query in range(len(found)):
-        length, count = 0, 0
-        for position in found[query]:
-            if position < 0 or count == depth:
-                break
-            document = documents[position]
-            count += int(seen[document] != query)
-            seen[document] = query
-            length += 1
-        lengths[query], met[query] = length, count
-
-
-@compiled
-def _place(positions: Int32, ends: Int64, documents: Int32, seen: Int32, out: Int32) -> None:
-    """The documents met up to each candidate's; one more where it was met before.
-
-    A beginning ends with its last document's first passage, so a passage of a document that was
-    met already is in it only if one more document is.
-    """
-    for query in range(len(ends) - 1):
-        count = 0
-        for i in range(ends[query], ends[query + 1]):
-            document = documents[positions[i]]
-            again = seen[document] == query
-            seen[document] = query
-            count += int(not again)
-            out[i] = count + int(again)
-
-
-@compiled
-def _move(values: Int32, starts: Int64, lengths: Int32, out: Int32) -> None:
-    """The runs of values from each start on, one behind the other."""
-    at = 0
-    for run in range(len(starts)):
-        for i in range(lengths[run]):
-            out[at] = values[starts[run] + i]
-            at += 1

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from pipelines.core.protocols import Float32
-from pipelines.core.schemas import HITS
-from pipelines.core.topk import Best
-from pipelines.index.blocks import PartBlock
-from pipelines.index.pairs import candidates, check_queries, pair_scores
+from shardrank.core.arrays import Float32
+from shardrank.core.schemas import HITS
+from shardrank.core.topk import Best
+from shardrank.index.blocks import PartBlock
+from shardrank.index.pairs import candidates, check_queries, pair_scores
 
 
 def part_topk(queries: Float32, part: PartBlock, k: int, floor: Float32 | None = None) -> pa.Table:
@@ -22,7 +22,7 @@ def part_topk(queries: Float32, part: PartBlock, k: int, floor: Float32 | None =
         part: the part.
         k: documents wanted for each query.
         floor: float32[Q], scores under which a document is not wanted (it is then not looked
-            for, but may still be returned); see `pipelines.core.topk.floors`.
+            for, but may still be returned); see `shardrank.core.topk.floors`.
 
     Returns:
         HITS in the total order.

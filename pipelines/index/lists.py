@@ -15,8 +15,9 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.core.protocols import Bool, Float32, Int8, Int8Product, Int32, Int64
-from pipelines.index.kernels import best_first, by_value, collect, decode
+from shardrank.core.arrays import Bool, Float32, Int8, Int32, Int64
+from shardrank.core.protocols import Int8Product
+from shardrank.kernels.search_loops import best_first, by_value, collect, decode
 
 UInt8 = npt.NDArray[np.uint8]
 

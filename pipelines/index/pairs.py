@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipelines.core.errors import InputError
-from pipelines.core.protocols import Float32, Int32, Int64
-from pipelines.index.blocks import PartBlock
+from shardrank.core.arrays import Float32, Int32, Int64
+from shardrank.core.errors import InputError
+from shardrank.index.blocks import PartBlock
 
 #: Pairs multiplied at once: their components stay in a core's cache.
 _PAIRS = 1024

@@ -6,20 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.core.audit import NOWHERE, Grid, Probe
-from pipelines.core.compiled import compiled
-from pipelines.core.protocols import Bool, Float32, Int32, Int64
-from pipelines.core.topk import pack, top_order
-from pipelines.index.blocks import PartBlock
-from pipelines.index.documents import DocumentSearch, Reach, ShardHits
-from pipelines.index.pairs import candidates, check_queries, pair_scores
+from shardrank.core.arrays import Bool, Float32, Int32, Int64
+from shardrank.core.topk import pack, top_order
+from shardrank.index.blocks import PartBlock
+from shardrank.index.documents import DocumentSearch, Reach, ShardHits
+from shardrank.index.pairs import candidates, check_queries, pair_scores
+from shardrank.kernels.document_loops import NEVER, look_up, raise_to
+from shardrank.version.recall import NOWHERE, Grid, Probe
 
 #: Passages of a document that are followed, the best ones: a search that finds it by none of them
 #: counts as if it had not.
 _FOLLOWED = 64
-
-#: A row behind all depths.
-_NEVER = 1 << 20
 
 #: Passages for each document that is followed, beyond which they are sorted out before the end.
 _UNSORTED = 4
@@ -187,50 +184,14 @@ def probe(search: DocumentSearch, queries: Float32, near: Nearest, grid: Grid, l
         least_row = np.searchsorted(depths, places)  # of the depths that reach a candidate
         hits[column] = np.bincount(least_row, minlength=len(depths) + 1)[:-1].cumsum()
         place = _looked_up(followed, met, least_row, search.positions)
-        _raise(found[:, :, column], followed.queries, near.places, place, followed.scores)
+        raise_to(found[:, :, column], followed.queries, near.places, place, followed.scores)
     return Probe(near.scores, found, hits)
 
 
 def _looked_up(passages: Passages, met: ShardHits, least_row: Int64, positions: int) -> Int64:
     """int64[m]: of each passage what `least_row` int64 says of it as a candidate of its query; more
     than any depth's where it is none."""
-    out = np.full(len(passages.queries), _NEVER, np.int64)
-    row_of = np.full(positions, _NEVER, np.int64)
-    _look_up(met.positions, met.ends, least_row, passages.queries, passages.positions, row_of, out)
+    out = np.full(len(passages.queries), NEVER, np.int64)
+    row_of = np.full(positions, NEVER, np.int64)
+    look_up(met.positions, met.ends, least_row, passages.queries, passages.positions, row_of, out)
     return out
-
-
-@compiled
-def _look_up(
-    met: Int32, ends: Int64, values: Int64, queries: Int32, positions: Int32, at: Int64, out: Int64
-) -> None:
-    """out[i] = the value of what query queries[i] met at positions[i]; else it stays.
-
-    Args:
-        met: int32[m] positions, those of query q from ends[q] to ends[q + 1].
-        values: int64[m].
-        queries: int32[p], ascending.
-        positions: int32[p].
-        at: int64[positions] of one number that no value is; so again afterwards.
-        out: int64[p].
-    """
-    i = 0
-    for query in range(len(ends) - 1):
-        for hit in range(ends[query], ends[query + 1]):
-            at[met[hit]] = values[hit]
-        while i < len(queries) and queries[i] == query:
-            out[i] = at[positions[i]]
-            i += 1
-        for hit in range(ends[query], ends[query + 1]):
-            at[met[hit]] = _NEVER
-
-
-@compiled
-def _raise(
-    found: Float32, queries: Int32, places: Int64, least_row: Int64, scores: Float32
-) -> None:
-    """Raise found float32[Q, n, D] to a passage's score in all rows from its least on."""
-    for i in range(len(queries)):
-        mine = found[queries[i], places[i]]
-        for row in range(least_row[i], len(mine)):
-            mine[row] = max(mine[row], scores[i])

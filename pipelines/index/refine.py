@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipelines.core.protocols import Bool, Float32, Int32, Int64
-from pipelines.core.schemas import HITS
-from pipelines.core.topk import number_ids, top_order
-from pipelines.index.blocks import PartBlock
-from pipelines.index.documents import ShardHits
-from pipelines.index.kernels import by_value
-from pipelines.index.pairs import check_queries, pair_scores
+from shardrank.core.arrays import Bool, Float32, Int32, Int64
+from shardrank.core.schemas import HITS
+from shardrank.core.topk import number_ids, top_order
+from shardrank.index.blocks import PartBlock
+from shardrank.index.documents import ShardHits
+from shardrank.index.pairs import check_queries, pair_scores
+from shardrank.kernels.search_loops import by_value
 
 #: Hits scored at once: their numbers take little room beside all hits.
 _AT_ONCE = 1 << 20
@@ -25,7 +25,7 @@ _ROWS = pa.schema([HITS.field(name) for name in ("doc_id", "passage", "part", "r
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class HitRows:
     """The live rows of a shard that were hit.
 
     Attributes:
@@ -44,7 +44,7 @@ class Rows:
     places: Int32
 
     @classmethod
-    def of(cls, tables: Sequence[pa.Table], hit: Sequence[Bool]) -> "Rows":
+    def of(cls, tables: Sequence[pa.Table], hit: Sequence[Bool]) -> "HitRows":
         """From the hit rows of each part, and bool[rows] that say which they are."""
         table = pa.concat_tables([_ROWS.empty_table(), *tables])
         documents, ids = number_ids(table["doc_id"])
@@ -68,7 +68,7 @@ class Refined:
     hits: ShardHits
     queries: Int32
     scores: Float32
-    rows: Rows
+    rows: HitRows
 
     def best(self, begin: int, end: int, k: int) -> pa.Table:
         """HITS in the total order: the k best documents of queries `begin` to `end`.
@@ -121,7 +121,7 @@ def refine(
             seen[row] = True
         tables.append(_described(part, np.flatnonzero(seen)))
         hit.append(seen)
-    return Refined(hits, query, scores, Rows.of(tables, hit))
+    return Refined(hits, query, scores, HitRows.of(tables, hit))
 
 
 def _pieces(hits: Int64) -> Iterator[Int64]:

@@ -10,9 +10,10 @@ from typing import Any
 import faiss
 import numpy as np
 
-from pipelines.core.errors import InputError, SettingsError
-from pipelines.core.protocols import Bool, Float32, Int8Product, Int64
-from pipelines.index.lists import Lists
+from shardrank.core.arrays import Bool, Float32, Int64
+from shardrank.core.errors import InputError, SettingsError
+from shardrank.core.protocols import Int8Product
+from shardrank.index.lists import Lists
 
 #: Sub-quantisers that faiss's GPU kernels are compiled for (wiki: Faiss on the GPU), 8 bits each.
 _GPU_PQ_M = frozenset({1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96})
@@ -53,7 +54,7 @@ def shard_size(data: bytes) -> int:
     return int(_load(data).ntotal)
 
 
-class Shard:
+class LoadedShard:
     """A loaded shard (or codec, which is an empty one)."""
 
     def __init__(self, index: faiss.Index, product: Int8Product) -> None:
@@ -61,7 +62,7 @@ class Shard:
         self._lists = Lists(index, product)
 
     @classmethod
-    def load(cls, data: bytes, product: Int8Product) -> "Shard":
+    def load(cls, data: bytes, product: Int8Product) -> "LoadedShard":
         """From the bytes of `build_shard`. faiss finds no corruption: check the sha256 first.
 
         Args:

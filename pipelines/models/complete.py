@@ -5,18 +5,18 @@ for: seen from the headers of its weights and from its tokeniser, by the driver,
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.core.errors import InputError
-from pipelines.core.settings import EncoderSettings, RerankerSettings
-from pipelines.models.folder.encoder import read_encoder_folder
-from pipelines.models.folder.headers import read_headers
-from pipelines.models.folder.layout import Layout
-from pipelines.models.folder.modules import StaticTable, Tower
-from pipelines.models.folder.numbered import missing_from_layers
-from pipelines.models.folder.packable import differences, is_packable, needed, needed_head
-from pipelines.models.folder.reranker import read_reranker_folder
-from pipelines.models.folder.table import read_table_shape
-from pipelines.models.folder.weights import find_weights
-from pipelines.models.tokens import load_tokeniser
+from shardrank.core.errors import InputError
+from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.models.folder.encoder_folder import read_encoder_folder
+from shardrank.models.folder.headers import read_headers
+from shardrank.models.folder.layout import Layout
+from shardrank.models.folder.modules import StaticTable, Tower
+from shardrank.models.folder.numbered import missing_from_layers
+from shardrank.models.folder.packable import differences, is_packable, needed, needed_head
+from shardrank.models.folder.reranker_folder import read_reranker_folder
+from shardrank.models.folder.table import read_table_shape
+from shardrank.models.folder.weights import find_weights
+from shardrank.models.text.tokens import load_tokeniser
 
 #: Heads of other tasks, a pooler that an encoder may have, and a decoder that it may leave: parts
 #: of a weight's name that say that no forward pass of ours uses it.
@@ -47,7 +47,9 @@ def check_reranker(settings: RerankerSettings) -> None:
         _refuse(layout.transformer, *_packed_differences(layout, labels=1))
     else:
         _refuse(layout.transformer, _missing_layers(layout), [])
-        from pipelines.models.padded import classifier_report  # transformers takes seconds to load
+        from shardrank.models.forward.padded import (
+            classifier_report,  # transformers takes seconds to load
+        )
 
         _refuse(layout.transformer, *classifier_report(layout.transformer, trusted))
     _check_ids(layout, int(layout.config.get("vocab_size", 0)))
@@ -64,7 +66,9 @@ def _check_tower(tower: Tower, trusted: bool) -> None:
         _refuse(source.transformer, *_packed_differences(source, labels=0))
     else:
         _refuse(source.transformer, _missing_layers(source), [])
-        from pipelines.models.padded import encoder_report  # transformers takes seconds to load
+        from shardrank.models.forward.padded import (
+            encoder_report,  # transformers takes seconds to load
+        )
 
         _refuse(source.transformer, *encoder_report(source.transformer, trusted))
     _check_ids(source, int(source.config.get("vocab_size", 0)))

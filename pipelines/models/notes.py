@@ -4,14 +4,14 @@ for people. Nothing here changes a result."""
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipelines.core.settings import EncoderSettings, RerankerSettings
-from pipelines.models.folder.encoder import read_encoder_folder
-from pipelines.models.folder.layout import Layout
-from pipelines.models.folder.modules import StaticTable, Tower
-from pipelines.models.folder.reranker import read_reranker_folder
-from pipelines.models.folder.weights import find_weights
-from pipelines.models.text_input import tokeniser_notes
-from pipelines.models.tokens import load_tokeniser
+from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.models.folder.encoder_folder import read_encoder_folder
+from shardrank.models.folder.layout import Layout
+from shardrank.models.folder.modules import StaticTable, Tower
+from shardrank.models.folder.reranker_folder import read_reranker_folder
+from shardrank.models.folder.weights import find_weights
+from shardrank.models.text.text_input import tokeniser_notes
+from shardrank.models.text.tokens import load_tokeniser
 
 
 def encoder_notes(settings: EncoderSettings) -> list[str]:

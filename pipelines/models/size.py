@@ -1,10 +1,10 @@
 """How much a model multiplies: counted from the headers of its weights. Imports no torch."""
 
-from pipelines.core.settings import EncoderSettings, RerankerSettings
-from pipelines.models.folder.encoder import read_encoder_folder, tower_files
-from pipelines.models.folder.headers import parameters, read_headers
-from pipelines.models.folder.reranker import read_reranker_folder
-from pipelines.models.folder.weights import find_weights
+from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.models.folder.encoder_folder import read_encoder_folder, tower_files
+from shardrank.models.folder.headers import parameters, read_headers
+from shardrank.models.folder.reranker_folder import read_reranker_folder
+from shardrank.models.folder.weights import find_weights
 
 
 def encoder_parameters(settings: EncoderSettings) -> int:

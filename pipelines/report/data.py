@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.core.audit import AuditPoint
-from pipelines.core.evaluation import Coverage
+from shardrank.core.evaluation import Coverage
+from shardrank.version.recall import AuditPoint
 
 Flow = Literal["index", "rank", "label"]
 
@@ -138,7 +138,7 @@ def snippet(text: str, limit: int = 180) -> str:
 
 
 @dataclass(frozen=True)
-class Counts:
+class ReportCounts:
     """How much there was. `rows` were read by the run that made the version; each was accepted
     (new, changed, unchanged, the note that a document is gone, or superseded by a later row of an
     upsert) or rejected. `documents` and `passages` are live in the index.
@@ -178,7 +178,7 @@ class ReportData:
     command: str
     versions: Mapping[str, str]
     settings: Mapping[str, str]
-    counts: Counts
+    counts: ReportCounts
     stages: tuple[StageTime, ...] = ()
     audit: AuditCurve | None = None
     lengths: Histogram | None = None

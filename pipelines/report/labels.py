@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipelines.report import formats, plots
-from pipelines.report.data import Histogram, StageTime
+from shardrank.report import figures as formats
+from shardrank.report import plots
+from shardrank.report.data import Histogram, StageTime
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class LabelReportData:
 def render_labels(data: LabelReportData) -> str:
     """The report as a self-contained HTML page; equal data give equal bytes."""
     environment = Environment(
-        loader=PackageLoader("pipelines.report", ""),
+        loader=PackageLoader("shardrank.report", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -12,8 +12,9 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from pipelines.report import formats, plots, sentences
-from pipelines.report.data import Flow, ReportData
+from shardrank.report import figures as formats
+from shardrank.report import plots, sentences
+from shardrank.report.data import Flow, ReportData
 
 Tone = Literal["up", "down", "same"]
 
@@ -43,7 +44,7 @@ def render(data: ReportData) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader("pipelines.report", ""),
+        loader=PackageLoader("shardrank.report", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

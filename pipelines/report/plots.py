@@ -17,8 +17,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from pipelines.report import formats
-from pipelines.report.data import AuditCurve, Histogram, StageTime
+from shardrank.report import figures as formats
+from shardrank.report.data import AuditCurve, Histogram, StageTime
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 INK, MUTED, FAINT, BEFORE = "#1f2933", "#5f6b7a", "#e4e8ed", "#a9b4c0"

@@ -1,9 +1,9 @@
 """What the page says in words: one sentence a fact, and one where a section has no data."""
 
-from pipelines.core.audit import AuditPoint
-from pipelines.core.evaluation import Coverage
-from pipelines.report import formats
-from pipelines.report.data import AuditCurve, Counts, ReportData
+from shardrank.core.evaluation import Coverage
+from shardrank.report import figures as formats
+from shardrank.report.data import AuditCurve, ReportCounts, ReportData
+from shardrank.version.recall import AuditPoint
 
 
 def headline(data: ReportData) -> str:
@@ -56,18 +56,18 @@ def _setting(point: AuditPoint) -> str:
     return f"nprobe {point.nprobe} and refine depth {formats.count(point.depth)}"
 
 
-def reconciles(counts: Counts) -> bool:
+def reconciles(counts: ReportCounts) -> bool:
     """Whether each row that was read is accounted for."""
     return counts.rows == counts.accepted + counts.rejected
 
 
-def live(counts: Counts) -> str:
+def live(counts: ReportCounts) -> str:
     """What the index holds, whichever run brought it there."""
     held = f"{_many(counts.documents, 'document')} in {_many(counts.passages, 'passage')}"
     return f"The rows are those of the run that made this version; the index holds {held}."
 
 
-def truncated(counts: Counts) -> str:
+def truncated(counts: ReportCounts) -> str:
     """How many passages a model sees only the beginning of."""
     if not counts.truncated:
         return "Every passage fits the model whole."

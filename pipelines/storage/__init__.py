@@ -2,11 +2,11 @@
 
 import os
 
-from pipelines.core.protocols import Storage
-from pipelines.core.settings import S3Settings
-from pipelines.storage.local import LocalStorage
-from pipelines.storage.s3 import S3Storage
-from pipelines.storage.sources import Sources, contains, is_s3
+from shardrank.core.protocols import Storage
+from shardrank.core.settings import S3Settings
+from shardrank.storage.local import LocalStorage
+from shardrank.storage.s3 import S3Storage
+from shardrank.storage.sources import Sources, contains, is_s3
 
 __all__ = ["LocalStorage", "S3Storage", "Sources", "contains", "open_storage"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from pipelines.core.errors import InputError, RunFailed, ShardrankError
-from pipelines.core.protocols import Entry
-from pipelines.core.settings import S3Settings
+from shardrank.core.errors import InputError, RunFailed, ShardrankError
+from shardrank.core.protocols import Entry
+from shardrank.core.settings import S3Settings
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem

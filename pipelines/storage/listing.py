@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pipelines.core.errors import InputError
-from pipelines.core.protocols import Entry
-from pipelines.core.settings import S3Settings
-from pipelines.core.sources import LeftOut, Listing, name_format, why_left_out
-from pipelines.storage.client import explained, s3_children, s3_files, s3_object
-from pipelines.storage.globs import covers, enters, fixed_part, has_magic, matches
-from pipelines.storage.local import local_entry
-from pipelines.storage.tables import Bucket, Disk, Listed, parents, refuse_tables
-from pipelines.storage.walk import Found, shown, status_of, walk
+from shardrank.core.errors import InputError
+from shardrank.core.protocols import Entry
+from shardrank.core.settings import S3Settings
+from shardrank.core.source_files import LeftOut, Listing, name_format, why_left_out
+from shardrank.storage.client import explained, s3_children, s3_files, s3_object
+from shardrank.storage.globs import covers, enters, fixed_part, has_magic, matches
+from shardrank.storage.local import local_entry
+from shardrank.storage.tables import Bucket, Disk, Listed, parents, refuse_tables
+from shardrank.storage.walk import WalkedFile, shown, status_of, walk
 
 _NOT_MATCHED = "in a folder that the glob matches, as it does not match the file: end it in /**"
 
@@ -33,7 +33,7 @@ def list_local(uri: str) -> Listing:
     return _listing(_once(found, judged))
 
 
-def _once(found: Sequence[Found], judged: Sequence[Entry | LeftOut]) -> list[Entry | LeftOut]:
+def _once(found: Sequence[WalkedFile], judged: Sequence[Entry | LeftOut]) -> list[Entry | LeftOut]:
     """Of several ways to one file that is read, the one without links counts, else the first."""
     if not any(one.linked for one in found):
         return list(judged)
@@ -47,7 +47,7 @@ def _once(found: Sequence[Found], judged: Sequence[Entry | LeftOut]) -> list[Ent
     ]
 
 
-def _plainest(pair: tuple[Found, Entry | LeftOut]) -> tuple[bool, str]:
+def _plainest(pair: tuple[WalkedFile, Entry | LeftOut]) -> tuple[bool, str]:
     return pair[0].linked, pair[0].address
 
 
@@ -57,10 +57,10 @@ def _or_the_same(address: str, verdict: Entry | LeftOut, ways: dict[str, str]) -
     return verdict if kept == address else same
 
 
-def _find_local(path: str) -> tuple[str, list[Found], Sequence[str]]:
+def _find_local(path: str) -> tuple[str, list[WalkedFile], Sequence[str]]:
     """The folder at which the search began, what was found, and the glob below that folder."""
     if os.path.isfile(path):
-        return os.path.dirname(path), [Found(path, ())], ()
+        return os.path.dirname(path), [WalkedFile(path, ())], ()
     if os.path.isdir(path) or not has_magic(path):
         return path, list(walk(path)) if os.path.isdir(path) else [], ()
     base = fixed_part(path) or "/"
@@ -71,7 +71,7 @@ def _find_local(path: str) -> tuple[str, list[Found], Sequence[str]]:
     return base, [one for one in every if covers(pattern, one.below)], pattern
 
 
-def _judge_local(one: Found, pattern: Sequence[str]) -> Entry | LeftOut:
+def _judge_local(one: WalkedFile, pattern: Sequence[str]) -> Entry | LeftOut:
     if one.loop:
         return LeftOut(one.address, "a link to a folder above it", data=False)
     if shown(one.address) != one.address:
@@ -90,7 +90,7 @@ def _unmatched(address: str, below: Sequence[str], pattern: Sequence[str]) -> Le
     return None if matched else LeftOut(address, _NOT_MATCHED, data=True)
 
 
-def _folders_of(base: str, found: Sequence[Found]) -> set[str]:
+def _folders_of(base: str, found: Sequence[WalkedFile]) -> set[str]:
     """Where a table of which these files are a part may have its signs."""
     folders = {base, os.path.realpath(base), *parents(base), *parents(os.path.realpath(base))}
     for one in found:

@@ -13,17 +13,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.core.errors import (
+from shardrank.core.errors import (
     CommitConflict,
     CommitStateUnknown,
     InputError,
     RunFailed,
     ShardrankError,
 )
-from pipelines.core.fingerprint import sha256_hex
-from pipelines.core.protocols import Entry
-from pipelines.core.units import FileRef
-from pipelines.storage.keys import (
+from shardrank.core.fingerprint import sha256_hex
+from shardrank.core.protocols import Entry
+from shardrank.core.units import FileRef
+from shardrank.storage.keys import (
     TEMPORARY_SUFFIX,
     checked_data,
     checked_key,
@@ -36,7 +36,7 @@ from pipelines.storage.keys import (
 
 @dataclass(frozen=True)
 class LocalStorage:
-    """The files below the folder `root`; implements `pipelines.core.protocols.Storage`.
+    """The files below the folder `root`; implements `shardrank.core.protocols.Storage`.
 
     A killed write leaves at most a temporary file, which no method lists or reads. All methods
     raise InputError where a path is denied or is no file, and RunFailed where the disk refuses.

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipelines.core.errors import CommitStateUnknown, IntegrityError
-from pipelines.core.fingerprint import sha256_hex
-from pipelines.core.protocols import Entry
-from pipelines.core.settings import S3Settings
-from pipelines.core.units import FileRef
-from pipelines.storage.client import FAILURES, FINAL, explained, filesystem, s3_files
-from pipelines.storage.keys import checked_data, checked_key, checked_prefix, conflict, missing
+from shardrank.core.errors import CommitStateUnknown, IntegrityError
+from shardrank.core.fingerprint import sha256_hex
+from shardrank.core.protocols import Entry
+from shardrank.core.settings import S3Settings
+from shardrank.core.units import FileRef
+from shardrank.storage.client import FAILURES, FINAL, explained, filesystem, s3_files
+from shardrank.storage.keys import checked_data, checked_key, checked_prefix, conflict, missing
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
@@ -29,7 +29,7 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class S3Storage:
-    """The objects below `root` = s3://bucket/prefix; implements `pipelines.core.protocols.Storage`.
+    """The objects below `root` = s3://bucket/prefix; implements `shardrank.core.protocols.Storage`.
 
     All methods raise InputError where bucket, key or permission is missing, and RunFailed where
     the service still fails after the retries.

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from pipelines.core.errors import InputError
-from pipelines.core.protocols import Entry
-from pipelines.core.settings import S3Settings
-from pipelines.core.sources import SUPPORTED_NAMES, Listing
-from pipelines.storage.client import explained, filesystem, s3_entry
-from pipelines.storage.globs import enters, fixed_part, has_magic
-from pipelines.storage.listing import list_local, list_s3
-from pipelines.storage.stamp import source_entry
+from shardrank.core.errors import InputError
+from shardrank.core.protocols import Entry
+from shardrank.core.settings import S3Settings
+from shardrank.core.source_files import SUPPORTED_NAMES, Listing
+from shardrank.storage.client import explained, filesystem, s3_entry
+from shardrank.storage.globs import enters, fixed_part, has_magic
+from shardrank.storage.listing import list_local, list_s3
+from shardrank.storage.stamp import source_entry
 
 #: Bytes that are fetched from S3 beyond what is read: s3fs's own 50 MiB would come with each slice.
 READ_AHEAD = 4 << 20

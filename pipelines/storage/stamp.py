@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from pipelines.core.protocols import Entry
+from shardrank.core.protocols import Entry
 
 #: At most this much of a file is read: a smaller one whole, of a larger one even samples, of which
 #: the first begins it and the last (in Parquet the footer) ends it.

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
 
-from pipelines.core.errors import InputError
-from pipelines.core.settings import S3Settings
-from pipelines.storage.client import s3_children, s3_holds
+from shardrank.core.errors import InputError
+from shardrank.core.settings import S3Settings
+from shardrank.storage.client import s3_children, s3_holds
 
 _AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Table:
+class TableFormat:
     """A kind of folder whose files say less, or more, than the table.
 
     `signs` are what its folder holds, all of them: a folder (`name/`), a file, or a glob of files.
@@ -49,30 +49,30 @@ _LANCE = _TO_PARQUET.format(imported="import lance", table="lance.dataset('{fold
 _OLD = "only its log says which files and rows count, and the others bring back what was deleted"
 
 TABLES = (
-    Table("a Delta Lake table", _OLD, ("_delta_log/",), _DELTA),
-    Table("an Iceberg table", _OLD, ("metadata/*.metadata.json*",), _ICEBERG),
-    Table(
+    TableFormat("a Delta Lake table", _OLD, ("_delta_log/",), _DELTA),
+    TableFormat("an Iceberg table", _OLD, ("metadata/*.metadata.json*",), _ICEBERG),
+    TableFormat(
         "a Hudi table",
         _OLD,
         (".hoodie/",),
         "Export it as it is now, with Spark: spark.read.format('hudi').load('{folder}')"
         ".write.parquet('corpus')",
     ),
-    Table("a Lance dataset", "it holds no Parquet", ("_versions/*.manifest",), _LANCE),
-    Table(
+    TableFormat("a Lance dataset", "it holds no Parquet", ("_versions/*.manifest",), _LANCE),
+    TableFormat(
         "a dataset that datasets saved with save_to_disk",
         "its Arrow files are not read, and its rows may be a choice from them (state.json)",
         ("state.json", "dataset_info.json"),
         "Export it: python -c \"import datasets; datasets.load_from_disk('{folder}')"
         ".to_parquet('corpus.parquet')\"",
     ),
-    Table(
+    TableFormat(
         "where a job of Spark or Hadoop is still writing, or was killed (_temporary)",
         "what is there may be a part of it",
         ("_temporary/",),
         "Wait until the job has ended, or run it again.",
     ),
-    Table(
+    TableFormat(
         "the sink of a stream of Spark",
         "only _spark_metadata says which files count, and the others repeat rows",
         ("_spark_metadata/",),
@@ -157,7 +157,7 @@ def refuse_tables(look: Look, folders: Iterable[str]) -> None:
             )
 
 
-def _table_at(look: Look, folder: str) -> Table | None:
+def _table_at(look: Look, folder: str) -> TableFormat | None:
     kinds = (table for table in TABLES if all(_shows(look, folder, sign) for sign in table.signs))
     return next(kinds, None)
 

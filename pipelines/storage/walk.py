@@ -8,7 +8,7 @@ Path = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Found:
+class WalkedFile:
     """A file below a folder.
 
     Attributes:
@@ -24,7 +24,7 @@ class Found:
     loop: bool = False
 
 
-def walk(base: str, wanted: Callable[[Path], bool] = lambda below: True) -> Iterator[Found]:
+def walk(base: str, wanted: Callable[[Path], bool] = lambda below: True) -> Iterator[WalkedFile]:
     """All files below a folder, but for those in folders below it that are not wanted.
 
     Raises OSError where something may not be read: os.walk would pass over it.
@@ -38,16 +38,16 @@ def _walk(
     above: frozenset[tuple[int, int]],
     linked: bool,
     wanted: Callable[[Path], bool],
-) -> Iterator[Found]:
+) -> Iterator[WalkedFile]:
     above |= {_identity(os.stat(folder))}
     with os.scandir(folder) as scanned:
         entries = sorted(scanned, key=lambda entry: entry.name)
     for entry in entries:
         path, through = (*below, entry.name), linked or entry.is_symlink()
         if not entry.is_dir():
-            yield Found(entry.path, path, through)
+            yield WalkedFile(entry.path, path, through)
         elif _identity(os.stat(entry.path)) in above:
-            yield Found(entry.path, path, through, loop=True)
+            yield WalkedFile(entry.path, path, through, loop=True)
         elif wanted(path):
             yield from _walk(entry.path, path, above, through, wanted)
 

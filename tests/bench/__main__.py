@@ -22,7 +22,7 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 from transformers.utils import logging
 
-from pipelines import __version__
+from shardrank import __version__
 from tests.bench import (
     build,
     embed,

@@ -8,7 +8,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from pipelines.core.protocols import Float32
+from shardrank.core.arrays import Float32
 
 PYTHON = Path("build/autofaiss/bin/python")
 WORKER = Path(__file__).with_name("autofaiss_worker.py")

@@ -17,12 +17,12 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from pipelines.core.protocols import Float32, Int64
-from pipelines.core.settings import EncoderSettings, IndexSettings
-from pipelines.core.sizing import CodecPlan, plan_codec
-from pipelines.index.codec import train_codec
-from pipelines.index.shard import build_shard
-from pipelines.models.encoder import load_encoder
+from shardrank.core.arrays import Float32, Int64
+from shardrank.core.settings import EncoderSettings, IndexSettings
+from shardrank.index.codec import train_codec
+from shardrank.index.shard import build_shard
+from shardrank.models.encoders.dense import load_encoder
+from shardrank.version.sizing import CodecPlan, plan_codec
 from tests.bench.autofaiss_peer import PYTHON, Autofaiss
 from tests.bench.flow import short_texts
 from tests.bench.harness import Benchmark, Contender, Duel

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-PROGRAM = "from jobs.cli import main; main()"
+PROGRAM = "from shardrank.jobs.cli import main; main()"
 
 
 def shardrank(*words: str | Path) -> float:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.core.protocols import Float32
+from shardrank.core.arrays import Float32
 
 
 def worst_cosine(wanted: Float32, found: Float32) -> float:

@@ -10,10 +10,10 @@ from importlib.util import find_spec
 import torch
 from sentence_transformers import SentenceTransformer
 
-from pipelines.core.protocols import Float32
-from pipelines.core.settings import EncoderSettings
-from pipelines.models.encoder import BiEncoder, load_encoder
-from pipelines.models.folder.resolve import resolve_model
+from shardrank.core.arrays import Float32
+from shardrank.core.settings import EncoderSettings
+from shardrank.models.encoders.dense import BiEncoder, load_encoder
+from shardrank.models.folder.resolve import resolve_model
 from tests.bench.distances import worst_cosine
 from tests.bench.harness import Benchmark, Contender, Duel, fastest
 from tests.bench.texts import documents

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from pipelines.core.columns import matrix
-from pipelines.core.protocols import Float32
-from pipelines.core.settings import EncoderSettings
-from pipelines.models.encoder import BiEncoder, load_encoder
+from shardrank.core.arrays import Float32
+from shardrank.core.arrow_columns import matrix
+from shardrank.core.settings import EncoderSettings
+from shardrank.models.encoders.dense import BiEncoder, load_encoder
 from tests.bench.command import settings, shardrank
 from tests.bench.distances import worst_cosine
 from tests.bench.harness import Benchmark, Contender, Duel

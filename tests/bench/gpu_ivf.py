@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipelines.core.protocols import Float32, Int64
+from shardrank.core.arrays import Float32, Int64
 from tests.bench.gpu_search import Lists, brute_force, build, search
 from tests.bench.gpu_setup import Setup
 from tests.bench.harness import Benchmark, Contender, Duel

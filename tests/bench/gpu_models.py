@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import BertConfig, BertForSequenceClassification
 
-from pipelines.core.protocols import Float32, Int32, Int64
-from pipelines.models.batch import Batch
-from pipelines.models.folder.packable import PREFIXES, bare_name
-from pipelines.models.forward import Inputs, Runner
-from pipelines.models.packed import PackedBert, PackedClassifier
-from pipelines.models.pooling import make_pool
-from pipelines.models.state import State
+from shardrank.core.arrays import Float32, Int32, Int64
+from shardrank.models.encoders.pooling import make_pool
+from shardrank.models.folder.packable import PREFIXES, bare_name
+from shardrank.models.forward.batch import Batch
+from shardrank.models.forward.batches import ModelInputs, Runner
+from shardrank.models.forward.packed import PackedBert, PackedClassifier
+from shardrank.models.forward.state import State
 from tests.bench.gpu_setup import Setup
 
 ENCODE, PAIRS = "encode", "pairs"
@@ -70,7 +70,7 @@ TINY = (Size("tiny", 2, 32, 4, 64),)
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """Inputs as token ids, special ones included.
+    """Inputs as ids, special ones included.
 
     Attributes:
         rows: int32[lengths[i]] each.
@@ -194,7 +194,7 @@ def _compile(network: PackedBert, compiled: bool) -> None:
 def over(texts: Texts, step: Step, columns: int, setup: Setup) -> Run:
     """A run of `step` over all inputs in our batches, with one copy back at the end."""
     types = None if texts.types is None else texts.types.__getitem__
-    inputs = Inputs(texts.lengths, texts.rows.__getitem__, types)
+    inputs = ModelInputs(texts.lengths, texts.rows.__getitem__, types)
     runner = Runner(setup.batch_tokens, 0, setup.device)
     return lambda: runner.run(inputs, step, columns)
 

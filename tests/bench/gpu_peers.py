@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import AttentionInterface, BertForSequenceClassification
 
-from pipelines.core.protocols import Float32, Int64
-from pipelines.models.attention import attend
-from pipelines.models.batch import Batch
+from shardrank.core.arrays import Float32, Int64
+from shardrank.models.forward.attention import attend
+from shardrank.models.forward.batch import Batch
 from tests.bench.gpu_models import ENCODE, Run, Texts, Work, over
 from tests.bench.gpu_setup import Setup, clock
 from tests.bench.harness import Contender, fastest

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from pipelines.core.protocols import Float32, Int64
-from pipelines.models.batch import send
+from shardrank.core.arrays import Float32, Int64
+from shardrank.models.forward.batch import send
 
 #: Queries that are searched together.
 HEIGHT = 16_384

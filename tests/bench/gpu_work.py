@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.core.protocols import Float32
+from shardrank.core.arrays import Float32
 from tests.bench.distances import worst_cosine, worst_logit
 from tests.bench.gpu_models import (
     ENCODE,

@@ -20,18 +20,18 @@ import pyarrow.parquet as pq
 from datasets import disable_caching, disable_progress_bars, load_dataset
 from transformers import AutoTokenizer
 
-from pipelines.core.settings import CorpusSettings, EncoderSettings, PassageSettings, S3Settings
-from pipelines.corpus.compare import compare
-from pipelines.corpus.cut import cut_slice
-from pipelines.corpus.parts import encode_table
-from pipelines.corpus.scan import scan_slice
-from pipelines.corpus.slices import plan_slices
-from pipelines.models.card import read_encoder_card
-from pipelines.models.folder.layout import read_layout
-from pipelines.models.folder.resolve import resolve_model
-from pipelines.models.tokens import load_tokeniser
-from pipelines.stages.ingest import cut_rule
-from pipelines.storage import Sources
+from shardrank.core.settings import CorpusSettings, EncoderSettings, PassageSettings, S3Settings
+from shardrank.corpus.changes import compare
+from shardrank.corpus.first_pass import scan_slice
+from shardrank.corpus.parquet_bytes import encode_table
+from shardrank.corpus.second_pass import cut_slice
+from shardrank.corpus.slices import plan_slices
+from shardrank.models.cards import read_encoder_card
+from shardrank.models.folder.layout import read_layout
+from shardrank.models.folder.resolve import resolve_model
+from shardrank.models.text.tokens import load_tokeniser
+from shardrank.stages.index.ingest import cut_rule
+from shardrank.storage import Sources
 from tests.bench.harness import Benchmark, Contender, Duel
 from tests.bench.texts import documents
 

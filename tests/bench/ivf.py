@@ -17,11 +17,12 @@ import faiss
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pipelines.core.protocols import Float32, Int8Product, Int64
-from pipelines.core.sizing import CodecPlan
-from pipelines.index.codec import train_codec
-from pipelines.index.shard import Shard, build_shard
-from pipelines.models.products import int8_product
+from shardrank.core.arrays import Float32, Int64
+from shardrank.core.protocols import Int8Product
+from shardrank.index.codec import train_codec
+from shardrank.index.shard import LoadedShard, build_shard
+from shardrank.models.forward.products import int8_product
+from shardrank.version.sizing import CodecPlan
 from tests.bench.harness import Benchmark, Contender, Duel
 from tests.bench.vectors import DIM, Collection, collection
 
@@ -129,7 +130,7 @@ def _faiss(index: Any, queries: Float32) -> Int64:
 
 def list_major(shard: bytes, nprobe: int, product: Int8Product = int8_product) -> Search:
     """The queries in as many shares as there are threads: actors have a shard each instead."""
-    loaded = Shard.load(shard, product)
+    loaded = LoadedShard.load(shard, product)
 
     def share(queries: Float32) -> Int64:
         faiss.omp_set_num_threads(1)  # of this thread

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipelines.core.labels.formats import get_format
-from pipelines.core.labels.scored import Scored, mix
-from pipelines.core.settings import LabelSettings
+from shardrank.core.settings import LabelSettings
+from shardrank.labels.formats import get_format
+from shardrank.labels.scored import Scored, mix
 from tests.bench.harness import Benchmark, Contender, Duel
 
 CANDIDATES, BLOCK = 50, 4096

@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from pipelines.core.audit import Grid, followed
-from pipelines.core.protocols import Float32, Int8, Int8Product, Int32
-from pipelines.index.documents import DocumentSearch, Reach, ShardHits
-from pipelines.index.probe import nearest_documents, probe
-from pipelines.index.shard import Shard
-from pipelines.models import attention_bf16, int8, products
+from shardrank.core.arrays import Float32, Int8, Int32
+from shardrank.core.protocols import Int8Product
+from shardrank.index.documents import DocumentSearch, Reach, ShardHits
+from shardrank.index.probe import nearest_documents, probe
+from shardrank.index.shard import LoadedShard
+from shardrank.models.forward import attention_bf16, int8, products
+from shardrank.version.recall import Grid, followed
 from tests.bench import embed, ivf, masked
 from tests.bench.search import part_of
 from tests.bench.texts import documents
@@ -84,7 +85,7 @@ class _OneByOne(DocumentSearch):
 
 
 def _audit(ours: Int8Product) -> Mapping[str, Run]:
-    """What `stages/audit.py` measures in a shard of parts of the usual size."""
+    """What `stages/index/audit.py` measures in a shard of parts of the usual size."""
     torch._C._set_mkldnn_enabled(False)
     made, _ = ivf.prepared()
     shard = ivf.shard_of(made, ivf.PQ)
@@ -101,8 +102,8 @@ def _audit(ours: Int8Product) -> Mapping[str, Run]:
             near = nearest_documents(asked, parts, starts, numbers, followed(K), own)
             return probe(search, asked, near, grid, K).found
 
-    before = _OneByOne(Shard.load(shard, products.torch_product), numbers, None)
-    now = DocumentSearch(Shard.load(shard, ours), numbers, None)
+    before = _OneByOne(LoadedShard.load(shard, products.torch_product), numbers, None)
+    now = DocumentSearch(LoadedShard.load(shard, ours), numbers, None)
     return {masked.BEFORE: partial(run, before), masked.OURS: partial(run, now)}
 
 

@@ -12,12 +12,12 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.core.version import Version
-from pipelines.corpus.keys import live_keys
-from pipelines.stages.blocks import read_bitmap
-from pipelines.stages.publish import open_version
-from pipelines.stages.workspace import Workspace
-from pipelines.storage import LocalStorage
+from shardrank.corpus.part_keys import live_keys
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.part_blocks import read_bitmap
+from shardrank.stages.shared.versions import open_version
+from shardrank.storage import LocalStorage
+from shardrank.version.manifest import Version
 from tests.bench.command import shardrank
 
 CHANGED, ADDED, DELETED = 0.02, 0.01, 0.01

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from transformers import AutoModel, AutoTokenizer
 
-from pipelines.core.protocols import Float32
-from pipelines.models.folder.resolve import resolve_model
+from shardrank.core.arrays import Float32
+from shardrank.models.folder.resolve import resolve_model
 
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it calls home
 SAMPLES, MAX_TOKENS = 300, 256

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.core.protocols import Bool, Float32, Int32, Int64
-from pipelines.core.settings import EncoderSettings, RerankerSettings
-from pipelines.corpus.stdlib import demo_queries, stdlib_documents
-from pipelines.models.encoder import load_encoder
-from pipelines.models.reranker import load_reranker
+from shardrank.core.arrays import Bool, Float32, Int32, Int64
+from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.corpus.stdlib import demo_queries, stdlib_documents
+from shardrank.models.encoders.dense import load_encoder
+from shardrank.models.rerankers.cross import load_reranker
 from tests.bench.bounds import Bound
 
 DEPTH, FIRST = 20, 10

@@ -14,10 +14,10 @@ import torch
 from sentence_transformers import CrossEncoder
 from transformers import AutoTokenizer, BertForSequenceClassification
 
-from pipelines.core.protocols import Float32, Int32
-from pipelines.core.settings import RerankerSettings
-from pipelines.models.folder.resolve import resolve_model
-from pipelines.models.reranker import CrossEncoderReranker, load_reranker
+from shardrank.core.arrays import Float32, Int32
+from shardrank.core.settings import RerankerSettings
+from shardrank.models.folder.resolve import resolve_model
+from shardrank.models.rerankers.cross import CrossEncoderReranker, load_reranker
 from tests.bench.distances import worst_logit
 from tests.bench.harness import Benchmark, Contender, Duel, fastest
 from tests.bench.texts import documents, questions

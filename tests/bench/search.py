@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.core.protocols import Float32, Int64
-from pipelines.index.blocks import PartBlock
-from pipelines.index.exact import part_topk
+from shardrank.core.arrays import Float32, Int64
+from shardrank.index.blocks import PartBlock
+from shardrank.index.exact import part_topk
 from tests.bench.harness import Benchmark, Contender, Duel
 from tests.bench.vectors import DIM, unit
 

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from pipelines.corpus.stdlib import StdlibPassage, known_item_queries, stdlib_documents
+from shardrank.corpus.stdlib import StdlibPassage, known_item_queries, stdlib_documents
 
 
 def documents(count: int) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.core.protocols import Float32
+from shardrank.core.arrays import Float32
 
 DIM, CLUSTERS = 384, 2_000
 

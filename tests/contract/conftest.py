@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.core.protocols import Storage
-from pipelines.core.settings import S3Settings
-from pipelines.storage import LocalStorage, S3Storage, Sources
+from shardrank.core.protocols import Storage
+from shardrank.core.settings import S3Settings
+from shardrank.storage import LocalStorage, S3Storage, Sources
 from tests.stores import KINDS, endpoint_of, new_bucket
 
 

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from pipelines.core.errors import InputError, IntegrityError
-from pipelines.core.protocols import Encoder, Float32, Int32
-from pipelines.core.settings import EncoderSettings
-from pipelines.models.card import read_encoder_card
-from pipelines.models.encoder import BiEncoder, load_encoder
-from pipelines.models.folder.resolve import resolve_model
+from shardrank.core.arrays import Float32, Int32
+from shardrank.core.errors import InputError, IntegrityError
+from shardrank.core.protocols import Encoder
+from shardrank.core.settings import EncoderSettings
+from shardrank.models.cards import read_encoder_card
+from shardrank.models.encoders.dense import BiEncoder, load_encoder
+from shardrank.models.folder.resolve import resolve_model
 from tests.module_models import MODULE_FAMILIES, module_encoder
 from tests.tiny_models import DOCUMENT_PROMPT, ENCODER_FAMILIES, WORDS, edit_json, tiny_encoder
 

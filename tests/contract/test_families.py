@@ -14,16 +14,16 @@ from transformers.models.auto.modeling_auto import (
     MODEL_MAPPING_NAMES,
 )
 
-from pipelines.core.errors import InputError
-from pipelines.core.protocols import Float32
-from pipelines.core.settings import EncoderSettings, RerankerSettings
-from pipelines.models.card import read_encoder_card, read_reranker_card
-from pipelines.models.encoder import load_encoder
-from pipelines.models.folder.families import CLASSIFIERS, ENCODERS, HALVES, check_family
-from pipelines.models.folder.headers import read_headers
-from pipelines.models.folder.numbered import UNIFORM, missing_from_layers
-from pipelines.models.folder.reading import read_object
-from pipelines.models.reranker import load_reranker
+from shardrank.core.arrays import Float32
+from shardrank.core.errors import InputError
+from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.models.cards import read_encoder_card, read_reranker_card
+from shardrank.models.encoders.dense import load_encoder
+from shardrank.models.folder.families import CLASSIFIERS, ENCODERS, HALVES, check_family
+from shardrank.models.folder.headers import read_headers
+from shardrank.models.folder.numbered import UNIFORM, missing_from_layers
+from shardrank.models.folder.reading import read_object
+from shardrank.models.rerankers.cross import load_reranker
 from tests.family_models import save_classifier, save_encoder
 from tests.tiny_models import WORDS, edit_json
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from pipelines.core.errors import InputError
-from pipelines.core.settings import EncoderSettings
-from pipelines.models.card import read_encoder_card
-from pipelines.models.complete import check_encoder
-from pipelines.models.encoder import load_encoder
+from shardrank.core.errors import InputError
+from shardrank.core.settings import EncoderSettings
+from shardrank.models.cards import read_encoder_card
+from shardrank.models.complete import check_encoder
+from shardrank.models.encoders.dense import load_encoder
 from tests.tiny_models import WORDS, tiny_encoder, write_json
 
 TEXTS = [" ".join(WORDS[at : at + n]) for at, n in enumerate([5, 1, 12, 3])]

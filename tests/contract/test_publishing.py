@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines.core.errors import CommitConflict, InputError
-from pipelines.core.protocols import Storage
-from pipelines.core.version import Counts, Part, Version
-from pipelines.stages.publish import latest_version, made_by, publish, read_version, version_numbers
-from pipelines.stages.workspace import Workspace
-from pipelines.upkeep import history, roll_back
+from shardrank.core.errors import CommitConflict, InputError
+from shardrank.core.protocols import Storage
+from shardrank.flows.upkeep import history, roll_back
+from shardrank.stages.index.publish import made_by, publish
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.versions import latest_version, read_version, version_numbers
+from shardrank.version.manifest import Counts, Part, Version
 
 PUBLISHERS = 8
 KINDS = ("added", "changed", "unchanged", "deleted", "tombstones", "rejected", "rows", "embedded")

@@ -15,16 +15,17 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 from transformers import BertConfig, BertForSequenceClassification
 
-from pipelines.core.errors import InputError, IntegrityError
-from pipelines.core.protocols import Int32, PairScores, Reranker
-from pipelines.core.settings import RerankerSettings
-from pipelines.models.adapter import AdapterConfig, load_adapter, save_adapter
-from pipelines.models.card import read_reranker_card
-from pipelines.models.complete import check_reranker
-from pipelines.models.folder.hashes import weights_sha256
-from pipelines.models.folder.layout import read_layout
-from pipelines.models.folder.resolve import SHIPPED_RERANKER
-from pipelines.models.reranker import CrossEncoderReranker, cut_pairs, load_reranker
+from shardrank.core.arrays import Int32
+from shardrank.core.errors import InputError, IntegrityError
+from shardrank.core.protocols import PairScores, Reranker
+from shardrank.core.settings import RerankerSettings
+from shardrank.models.cards import read_reranker_card
+from shardrank.models.complete import check_reranker
+from shardrank.models.folder.hashes import weights_sha256
+from shardrank.models.folder.layout import read_layout
+from shardrank.models.folder.resolve import SHIPPED_RERANKER
+from shardrank.models.forward.adapter import AdapterConfig, load_adapter, save_adapter
+from shardrank.models.rerankers.cross import CrossEncoderReranker, cut_pairs, load_reranker
 from tests.family_models import save_classifier
 from tests.tiny_models import RERANKER_FAMILIES, WORDS, edit_json, tiny_encoder, tiny_reranker
 
@@ -179,7 +180,9 @@ def test_a_classifier_may_not_lack_its_pooler(tmp_path: Path) -> None:
 
 def test_an_adapter_on_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base, folder = tiny_encoder(tmp_path / "base", "bert"), tmp_path / "adapter"
-    monkeypatch.setattr("pipelines.models.folder.reranker.package_folder", lambda package: base)
+    monkeypatch.setattr(
+        "shardrank.models.folder.reranker_folder.package_folder", lambda package: base
+    )
     tensors = {
         "full.classifier.weight": torch.linspace(-1, 1, 32)[None],
         "full.classifier.bias": torch.tensor([0.5]),

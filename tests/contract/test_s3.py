@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from pipelines.core.errors import CommitConflict, CommitStateUnknown, InputError, RunFailed
-from pipelines.core.protocols import Entry, Storage
-from pipelines.core.settings import S3Settings
-from pipelines.core.units import FileRef
-from pipelines.stages.publish import latest_version, version_numbers
-from pipelines.stages.workspace import Workspace
-from pipelines.storage import LocalStorage, S3Storage
-from pipelines.storage.client import filesystem
+from shardrank.core.errors import CommitConflict, CommitStateUnknown, InputError, RunFailed
+from shardrank.core.protocols import Entry, Storage
+from shardrank.core.settings import S3Settings
+from shardrank.core.units import FileRef
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.versions import latest_version, version_numbers
+from shardrank.storage import LocalStorage, S3Storage
+from shardrank.storage.client import filesystem
 
 LARGE = bytes(range(256)) * (11 << 12)  # 11 MiB: two parts of 5 and one of 1
 
@@ -41,8 +41,8 @@ class FlakyFileSystem:
 def flaky(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes | None], FlakyFileSystem]:
     def install(stored: bytes | None) -> FlakyFileSystem:
         double = FlakyFileSystem(stored)
-        monkeypatch.setattr("pipelines.storage.s3.filesystem", lambda settings: double)
-        monkeypatch.setattr("pipelines.storage.s3.time.sleep", lambda _: None)
+        monkeypatch.setattr("shardrank.storage.s3.filesystem", lambda settings: double)
+        monkeypatch.setattr("shardrank.storage.s3.time.sleep", lambda _: None)
         return double
 
     return install

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from pipelines.core.errors import InputError
-from pipelines.core.protocols import Storage
-from pipelines.core.settings import CorpusSettings
-from pipelines.core.sources import Listing
-from pipelines.corpus.reader import read_slice
-from pipelines.corpus.slices import plan_slices
-from pipelines.storage import S3Storage, Sources, client
-from pipelines.storage.client import filesystem
+from shardrank.core.errors import InputError
+from shardrank.core.protocols import Storage
+from shardrank.core.settings import CorpusSettings
+from shardrank.core.source_files import Listing
+from shardrank.corpus.reader import read_slice
+from shardrank.corpus.slices import plan_slices
+from shardrank.storage import S3Storage, Sources, client
+from shardrank.storage.client import filesystem
 
 LINE = b'{"_id": "a", "text": "b"}\n'
 

@@ -16,16 +16,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.core.errors import CommitConflict, InputError, IntegrityError, RunFailed
-from pipelines.core.protocols import Storage
-from pipelines.core.settings import CorpusSettings, S3Settings
-from pipelines.core.units import FileRef
-from pipelines.corpus.parts import encode_table
-from pipelines.corpus.reader import SourceRow, read_slice
-from pipelines.corpus.slices import plan_slices
-from pipelines.stages.workspace import Workspace
-from pipelines.storage import LocalStorage, Sources, contains, open_storage
-from pipelines.storage.sources import READ_AHEAD
+from shardrank.core.errors import CommitConflict, InputError, IntegrityError, RunFailed
+from shardrank.core.protocols import Storage
+from shardrank.core.settings import CorpusSettings, S3Settings
+from shardrank.core.units import FileRef
+from shardrank.corpus.parquet_bytes import encode_table
+from shardrank.corpus.reader import SourceRow, read_slice
+from shardrank.corpus.slices import plan_slices
+from shardrank.stages.run.workspace import Workspace
+from shardrank.storage import LocalStorage, Sources, contains, open_storage
+from shardrank.storage.sources import READ_AHEAD
 
 
 def keys(storage: Storage, prefix: str = "") -> list[str]:

@@ -42,16 +42,16 @@ from transformers import (
     XLNetModel,
 )
 
-from pipelines.core.errors import InputError
-from pipelines.core.protocols import Float32
-from pipelines.core.settings import EncoderSettings, RerankerSettings
-from pipelines.models.card import read_encoder_card, read_reranker_card
-from pipelines.models.encoder import load_encoder
-from pipelines.models.folder.layout import Layout, read_layout
-from pipelines.models.folder.modules import read_cross_encoder, read_towers
-from pipelines.models.reranker import load_reranker
-from pipelines.models.text_input import renders_messages, tokeniser_notes
-from pipelines.models.tokens import load_tokeniser
+from shardrank.core.arrays import Float32
+from shardrank.core.errors import InputError
+from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.models.cards import read_encoder_card, read_reranker_card
+from shardrank.models.encoders.dense import load_encoder
+from shardrank.models.folder.layout import Layout, read_layout
+from shardrank.models.folder.modules import read_cross_encoder, read_towers
+from shardrank.models.rerankers.cross import load_reranker
+from shardrank.models.text.text_input import renders_messages, tokeniser_notes
+from shardrank.models.text.tokens import load_tokeniser
 from tests.tiny_models import WORDS, _byte_bpe, edit_json, tiny_encoder, write_json
 
 QUERIES = ["heat flow", "the thin wing of a body", "<pad> shock"]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.stages.publish import open_version
-from pipelines.stages.workspace import Workspace
-from pipelines.storage.local import LocalStorage
-from pipelines.verifying import verify
+from shardrank.flows.verify import verify
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.versions import open_version
+from shardrank.storage.local import LocalStorage
 from tests.ending import Counter, Killed, counted
 from tests.world import World, make_world, shardrank, write_lines
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.core.settings import RerankerSettings
-from pipelines.models.card import read_reranker_card
+from shardrank.core.settings import RerankerSettings
+from shardrank.models.cards import read_reranker_card
 from tests.tiny_models import tiny_encoder
 from tests.world import World, latest, make_world, shardrank, versions, write_lines
 
@@ -20,7 +20,7 @@ def world(tmp_path: Path, models: tuple[Path, Path]) -> World:
 
 
 def plan_on(machine: pytest.MonkeyPatch, multiplies: bool) -> None:
-    machine.setattr("pipelines.settling.multiplies_bf16", lambda: multiplies)
+    machine.setattr("shardrank.flows.index_dtype.multiplies_bf16", lambda: multiplies)
 
 
 def add_document(world: World) -> None:
@@ -101,7 +101,7 @@ def test_a_first_run_goes_on_in_its_type_on_another_machine(
     index = tmp_path / "index"
     plan_on(inline, True)
     with inline.context() as patch:
-        patch.setattr("pipelines.indexing.assemble", _stop)
+        patch.setattr("shardrank.flows.index.assemble", _stop)
         assert shardrank(*world.index(index)) != 0
     embedded = units(index, "embed")
     plan_on(inline, False)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from botocore.retries.standard import ExponentialBackoff
 
-from pipelines.core.settings import S3Settings
-from pipelines.storage import LocalStorage, S3Storage
-from pipelines.storage.client import filesystem
+from shardrank.core.settings import S3Settings
+from shardrank.storage import LocalStorage, S3Storage
+from shardrank.storage.client import filesystem
 from tests.faults import FAULTS, Faults, failing
 from tests.stores import KINDS, endpoint_of, new_bucket
 from tests.world import World, make_world, shardrank, snapshot_of

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.core.protocols import Float32
-from pipelines.core.settings import EncoderSettings
-from pipelines.core.version import Version
-from pipelines.index import codec
-from pipelines.models.card import read_encoder_card
-from pipelines.models.encoder import BiEncoder
-from pipelines.stages.publish import latest_version, publish
-from pipelines.stages.workspace import Workspace
-from pipelines.storage.local import LocalStorage
+from shardrank.core.arrays import Float32
+from shardrank.core.settings import EncoderSettings
+from shardrank.index import codec
+from shardrank.models.cards import read_encoder_card
+from shardrank.models.encoders.dense import BiEncoder
+from shardrank.stages.index.publish import publish
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.versions import latest_version
+from shardrank.storage.local import LocalStorage
+from shardrank.version.manifest import Version
 from tests.tiny_models import tiny_encoder
 from tests.world import VOCABULARY, World, make_world, shardrank, write_lines
 
@@ -260,7 +261,7 @@ def test_a_version_whose_files_went_meanwhile_is_not_published(store: Store, sai
         return publish(workspace, version)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.indexing.publish", publish_late)
+        patch.setattr("shardrank.flows.index.publish", publish_late)
         assert store.night() == 1
     assert "was garbage collected meanwhile?" in said()
     assert store.night() == 0
@@ -306,7 +307,7 @@ def test_a_codec_that_was_sabotaged(world: World, tmp_path: Path, said: Said) ->
     quantised = ("index.kind=ivfpq", "index.pq_bits=4", "index.nlist=4", "passages.max_tokens=16")
     audit = ("audit.k=10", "audit.max_depth=20", "audit.queries=32", "audit.target=0.7")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.index.codec.train_codec", noise)
+        patch.setattr("shardrank.index.codec.train_codec", noise)
         assert store.night(*quantised, "index.pq_m=2", *audit) == 3
     assert "below the target 0.7; nothing was published" in said()
     assert store.versions() == []

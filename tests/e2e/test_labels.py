@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
-from pipelines.core.labels.formats import FORMATS
-from pipelines.core.protocols import PairScores
-from pipelines.models.reranker import CrossEncoderReranker
-from pipelines.storage.local import LocalStorage
+from shardrank.core.protocols import PairScores
+from shardrank.labels.formats import FORMATS
+from shardrank.models.rerankers.cross import CrossEncoderReranker
+from shardrank.storage.local import LocalStorage
 from tests.ending import Counter, Killed, counted
 from tests.world import World, make_world, shardrank
 

@@ -19,7 +19,7 @@ from sentence_transformers.sentence_transformer.training_args import (
     SentenceTransformerTrainingArguments as BiEncoderArguments,
 )
 
-from pipelines.core.labels.formats import FORMATS
+from shardrank.labels.formats import FORMATS
 from tests.world import World, make_world, shardrank
 
 SETS = (

@@ -23,6 +23,6 @@ def test_units_without_an_outcome_end_the_run_in_words(
         yield from (replace(outcome, unit="another") for outcome in here.sweep(*everything))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.stages.runner.sweep", renaming)
+        patch.setattr("shardrank.stages.run.runner.sweep", renaming)
         assert shardrank(*world.index(tmp_path / "index")) == 1
     assert "1 of 1 units have no outcome" in capsys.readouterr().err

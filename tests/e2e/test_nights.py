@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.core.columns import matrix
-from pipelines.core.fingerprint import content_hash
-from pipelines.core.liveness import unpack
-from pipelines.core.version import Part, Version
-from pipelines.stages.publish import Published, latest_version
-from pipelines.stages.workspace import Workspace
-from pipelines.storage.local import LocalStorage
-from pipelines.verifying import verify
+from shardrank.core.arrow_columns import matrix
+from shardrank.core.fingerprint import content_hash
+from shardrank.flows.verify import verify
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.versions import Published, latest_version
+from shardrank.storage.local import LocalStorage
+from shardrank.version.liveness import unpack
+from shardrank.version.manifest import Part, Version
 from tests.world import VOCABULARY, World, latest, make_world, shardrank, write_lines
 
 SETS = (

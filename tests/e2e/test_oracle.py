@@ -18,20 +18,21 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.errors import InputError
-from pipelines.core.overrides import parse_settings
-from pipelines.core.pools import Resources
-from pipelines.core.protocols import Float32, Int32, PairScores
-from pipelines.core.schemas import RANKINGS
-from pipelines.core.settings import EncoderSettings, RerankerSettings, Settings
-from pipelines.indexing import index, plan_indexing
-from pipelines.models.folder.layout import CLASSIFIES, read_layout
-from pipelines.models.tokens import FastTokeniser, load_tokeniser
-from pipelines.ranking import plan_ranking, rank
-from pipelines.stages.publish import Published
-from pipelines.stages.runner import Context
-from pipelines.stages.workspace import Workspace
-from pipelines.storage.local import LocalStorage
+from shardrank.core.arrays import Float32, Int32
+from shardrank.core.errors import InputError
+from shardrank.core.overrides import parse_settings
+from shardrank.core.pools import Resources
+from shardrank.core.protocols import PairScores
+from shardrank.core.schemas import RANKINGS
+from shardrank.core.settings import EncoderSettings, RerankerSettings, Settings
+from shardrank.flows.index import index, plan_indexing
+from shardrank.flows.rank import plan_ranking, rank
+from shardrank.models.folder.layout import CLASSIFIES, read_layout
+from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
+from shardrank.stages.run.runner import Context
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.versions import Published
+from shardrank.storage.local import LocalStorage
 from tests.tiny_models import tiny_reranker
 from tests.world import VOCABULARY, write_lines
 
@@ -306,8 +307,8 @@ def stubbed(inline: pytest.MonkeyPatch, folders: dict[str, Path]) -> Iterator[Si
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.models.encoder.load_encoder", encoder)
-        patch.setattr("pipelines.models.reranker.load_reranker", reranker)
+        patch.setattr("shardrank.models.encoders.dense.load_encoder", encoder)
+        patch.setattr("shardrank.models.rerankers.cross.load_reranker", reranker)
         yield state
 
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.core.errors import InputError, SettingsError
-from pipelines.core.overrides import parse_settings
-from pipelines.core.settings import Settings
-from pipelines.indexing import IndexPlan, plan_indexing
-from pipelines.stages.workspace import Workspace
-from pipelines.storage.local import LocalStorage
+from shardrank.core.errors import InputError, SettingsError
+from shardrank.core.overrides import parse_settings
+from shardrank.core.settings import Settings
+from shardrank.flows.index import IndexPlan, plan_indexing
+from shardrank.stages.run.workspace import Workspace
+from shardrank.storage.local import LocalStorage
 from tests.world import World, make_world
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pipelines.storage.local import LocalStorage
+from shardrank.storage.local import LocalStorage
 from tests.ending import Counter, Killed, counted
 from tests.inline import installed
 from tests.world import World, make_world, shardrank, snapshot
@@ -91,7 +91,7 @@ class Driver:
     @classmethod
     def start(cls, words: Sequence[str]) -> "Driver":
         mark = uuid.uuid4().hex
-        code = "from jobs.cli import main; main()"
+        code = "from shardrank.jobs.cli import main; main()"
         process = subprocess.Popen(
             [sys.executable, "-c", code, *words],
             env={**os.environ, "SHARDRANK_TEST_MARK": mark},
@@ -215,7 +215,7 @@ def check_every(
 ) -> set[str]:
     """End runs at each `every`-th write, before and after it; the top folders written then."""
     with installed() as patch:
-        patch.setattr("pipelines.reporting.write_report", lambda workspace, finished: None)
+        patch.setattr("shardrank.flows.report.write_report", lambda workspace, finished: None)
         total = writes_of(world, root / "count")
         keys = set()
         for at in range(first, total + 1, every):
@@ -235,7 +235,7 @@ def test_ended_at_the_commit_of_a_version(
 ) -> None:
     """Before it there is no version; after it there is one, and the rerun adds none."""
     with installed() as patch:
-        patch.setattr("pipelines.reporting.write_report", lambda workspace, finished: None)
+        patch.setattr("shardrank.flows.report.write_report", lambda workspace, finished: None)
         for before in (True, False):
             root = tmp_path / str(before)
             with pytest.MonkeyPatch.context() as inner:

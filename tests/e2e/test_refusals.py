@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.storage.local import LocalStorage
+from shardrank.storage.local import LocalStorage
 from tests.tiny_models import tiny_encoder
 from tests.world import World, latest, make_world, shardrank, snapshot, write_lines
 

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.core.columns import matrix
-from pipelines.core.protocols import Float32
-from pipelines.core.units import FileRef
-from pipelines.core.version import Version
-from pipelines.stages.blocks import read_bitmap
-from pipelines.stages.workspace import Workspace
-from pipelines.storage.local import LocalStorage
+from shardrank.core.arrays import Float32
+from shardrank.core.arrow_columns import matrix
+from shardrank.core.units import FileRef
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.part_blocks import read_bitmap
+from shardrank.storage.local import LocalStorage
+from shardrank.version.manifest import Version
 from tests.world import VOCABULARY, World, latest, shardrank, write_lines
 
 DOCUMENTS, K = 330, 30

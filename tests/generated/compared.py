@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from pipelines.core.errors import InputError, SettingsError
-from pipelines.core.protocols import Float32
-from pipelines.core.settings import EncoderSettings, RerankerSettings
-from pipelines.models.card import read_encoder_card, read_reranker_card
-from pipelines.models.complete import check_encoder, check_reranker
-from pipelines.models.encoder import load_encoder
-from pipelines.models.reranker import load_reranker
+from shardrank.core.arrays import Float32
+from shardrank.core.errors import InputError, SettingsError
+from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.models.cards import read_encoder_card, read_reranker_card
+from shardrank.models.complete import check_encoder, check_reranker
+from shardrank.models.encoders.dense import load_encoder
+from shardrank.models.rerankers.cross import load_reranker
 from tests.generated.encoder_folders import FolderSpec, write_folder
 from tests.generated.reranker_folders import RerankerSpec, write_reranker
 from tests.tiny_models import MAX_TOKENS, WORDS

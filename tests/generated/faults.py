@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.core.fingerprint import content_hash
-from pipelines.corpus import compare, jsonlines, scan
-from pipelines.models import card, reranker, state, steps, tokens
-from pipelines.models.folder import encoder as encoder_folder
-from pipelines.models.folder import modules
-from pipelines.models.folder import reranker as reranker_folder
-from pipelines.models.folder.layout import Call
-from pipelines.models.folder.sentence_config import EncoderConfig
-from pipelines.models.folder.weights import Weights
+from shardrank.core.fingerprint import content_hash
+from shardrank.corpus import changes as compare
+from shardrank.corpus import first_pass as scan
+from shardrank.corpus import jsonlines
+from shardrank.models import cards as card
+from shardrank.models.encoders import steps
+from shardrank.models.folder import encoder_folder, modules, reranker_folder
+from shardrank.models.folder.layout import Call
+from shardrank.models.folder.sentence_config import EncoderConfig
+from shardrank.models.folder.weights import Weights
+from shardrank.models.forward import state
+from shardrank.models.rerankers import cross as reranker
+from shardrank.models.text import tokens
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -29,8 +33,8 @@ def _all_weights(patch: pytest.MonkeyPatch) -> None:
 
     for module in (state, encoder_folder, card):
         patch.setattr(module, "find_weights", find)
-    patch.setattr("pipelines.models.complete.find_weights", find)
-    patch.setattr("pipelines.models.complete._packed_differences", lambda *_, **__: ([], []))
+    patch.setattr("shardrank.models.complete.find_weights", find)
+    patch.setattr("shardrank.models.complete._packed_differences", lambda *_, **__: ([], []))
 
 
 def _config(**values: Any) -> Plant:
@@ -93,7 +97,7 @@ def _written_tokenisers(patch: pytest.MonkeyPatch) -> None:
 
 
 def _first_position(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("pipelines.models.packed.first_position", lambda _: 0)
+    patch.setattr("shardrank.models.forward.packed.first_position", lambda _: 0)
 
 
 ENCODER_FAULTS: Mapping[str, Plant] = {

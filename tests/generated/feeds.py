@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from pipelines.core.fingerprint import content_hash
-from pipelines.core.protocols import Entry
-from pipelines.core.schemas import PART_KEYS
-from pipelines.core.settings import CorpusSettings
-from pipelines.corpus.compare import Comparison, Mode, compare
-from pipelines.corpus.reader import read_slice
-from pipelines.corpus.scan import ScanResult, id_hash, scan_slice
-from pipelines.corpus.slices import Slice, plan_slices
-from pipelines.corpus.validate import Document, check
+from shardrank.core.fingerprint import content_hash
+from shardrank.core.protocols import Entry
+from shardrank.core.schemas import PART_KEYS
+from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.changes import Comparison, Mode, compare
+from shardrank.corpus.first_pass import ScanResult, id_hash, scan_slice
+from shardrank.corpus.reader import read_slice
+from shardrank.corpus.slices import Slice, plan_slices
+from shardrank.corpus.validate import Document, check
 
 IDS = ["a", "b", "c", "7", "é", 7, -1, "-1"]
 FORMATS = ["jsonl", "ndjson.gz", "json.zst", "parquet"]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.core.pools import Resources
-from pipelines.core.settings import ClusterSettings
-from pipelines.stages.cluster import connect
+from shardrank.core.pools import Resources
+from shardrank.core.settings import ClusterSettings
+from shardrank.stages.run.cluster import connect
 from tests.world import tiny_models
 
 

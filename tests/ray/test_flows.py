@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.core.pools import Resources
+from shardrank.core.pools import Resources
 from tests.inline import installed
 from tests.world import World, make_world, shardrank, snapshot
 
@@ -151,7 +151,7 @@ def test_labels_with_one_and_four_actors(
     world: World, one: Run, labels: dict[str, bytes], tmp_path: Path, actors: int
 ) -> None:
     sets = ("cluster.cpus=4", f"cluster.actors={actors}", "cluster.object_store_mb=100")
-    code = "from jobs.cli import main; main()"
+    code = "from shardrank.jobs.cli import main; main()"
     words = label_words(world, one.out, tmp_path, *sets)
     subprocess.run([sys.executable, "-c", code, *words], check=True, timeout=400)
     assert label_files(tmp_path) == labels
@@ -171,7 +171,7 @@ def test_four_actors_give_the_bytes_of_one(world: World, one: Run, tmp_path: Pat
     index, out = tmp_path / "index", tmp_path / "out"
     four = (*IVFPQ, "cluster.cpus=4", "cluster.actors=4", "cluster.object_store_mb=100")
     for words in (world.index(index, *four), world.rank(index, out, *four)):
-        code = "from jobs.cli import main; main()"
+        code = "from shardrank.jobs.cli import main; main()"
         subprocess.run([sys.executable, "-c", code, *words], check=True, timeout=400)
     assert differing(Run(tmp_path, snapshot(index, out)), one) == []
 

@@ -13,16 +13,16 @@ import pyarrow as pa
 import pytest
 import ray
 
-from pipelines.core.errors import InputError, RunFailed
-from pipelines.core.overrides import parse_settings
-from pipelines.core.pools import ACTOR_CPUS, TASK_CPUS, Pool, Resources
-from pipelines.core.settings import Settings
-from pipelines.core.units import Done, Unit
-from pipelines.stages import one_machine
-from pipelines.stages.runner import Context, run_stage
-from pipelines.stages.sweep import Failure, Step, Tables, sweep
-from pipelines.stages.workspace import Result, Workspace
-from pipelines.storage.local import LocalStorage
+from shardrank.core.errors import InputError, RunFailed
+from shardrank.core.overrides import parse_settings
+from shardrank.core.pools import ACTOR_CPUS, TASK_CPUS, Pool, Resources
+from shardrank.core.settings import Settings
+from shardrank.core.units import Done, Unit
+from shardrank.stages.run import one_machine
+from shardrank.stages.run.runner import Context, run_stage
+from shardrank.stages.run.sweep import Failure, Step, Tables, sweep
+from shardrank.stages.run.workspace import Result, Workspace
+from shardrank.storage.local import LocalStorage
 
 pytestmark = [
     pytest.mark.ray,

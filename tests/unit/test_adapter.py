@@ -12,9 +12,11 @@ import torch
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
-from pipelines.core.errors import InputError, IntegrityError
-from pipelines.core.settings import RerankerSettings
-from pipelines.models.adapter import (
+from shardrank.core.errors import InputError, IntegrityError
+from shardrank.core.settings import RerankerSettings
+from shardrank.models.folder.layout import Call, Layout, read_layout
+from shardrank.models.folder.weights import SINGLE
+from shardrank.models.forward.adapter import (
     FORMAT,
     WEIGHTS,
     AdapterConfig,
@@ -23,9 +25,7 @@ from pipelines.models.adapter import (
     save_adapter,
     sha256_of,
 )
-from pipelines.models.folder.layout import Call, Layout, read_layout
-from pipelines.models.folder.weights import SINGLE
-from pipelines.models.reranker import load_reranker
+from shardrank.models.rerankers.cross import load_reranker
 
 SHIPPED = Path(__file__).parents[2] / "pipelines" / "models" / "shipped" / "reranker"
 QUERY_LAYER = "bert.encoder.layer.0.attention.self.query"

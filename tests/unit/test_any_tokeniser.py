@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from pipelines.core.errors import InputError
+from shardrank.core.errors import InputError
 from tests.tokenisers import (
     NEW,
     TEXTS,

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.models.attention import attend
-from pipelines.models.attention_kernels import gather, softmax_rows, spread
-from pipelines.models.bf16 import narrow, widen
+from shardrank.kernels.attention_loops import gather, softmax_rows, spread
+from shardrank.kernels.bf16 import narrow, widen
+from shardrank.models.forward.attention import attend
 from tests.unit.test_packed import Lengths, attended, batch
 
 
@@ -103,7 +103,7 @@ def test_attention_in_bf16_is_the_formula(
     q, k, v = torch.randn(3, len(made.ids), heads, width).bfloat16().unbind()
     asked = q[made.ends[:-1]] if firsts else q
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.models.attention.attends_in_bf16", lambda: True)
+        patch.setattr("shardrank.models.forward.attention.attends_in_bf16", lambda: True)
         found = attend(asked, k, v, made).view(-1, heads, width)
     assert found.dtype == torch.bfloat16
     expected = attended(q.float(), k.float(), v.float(), made, firsts)

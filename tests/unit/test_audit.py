@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.core.audit import (
+from shardrank.version.recall import (
     REFINED_PRODUCTS,
     AuditPoint,
     CostModel,

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.core.batching import plan_batches
+from shardrank.models.forward.token_budget import plan_batches
 
 LENGTHS = st.lists(st.integers(0, 600), max_size=200).map(lambda x: np.array(x, np.int32))
 BUDGETS = st.integers(1, 5000)

@@ -5,11 +5,11 @@ import huggingface_hub
 import pytest
 import torch
 
-from pipelines.core.errors import InputError, SettingsError
-from pipelines.core.settings import EncoderSettings, RerankerSettings
-from pipelines.models.card import EncoderCard, read_encoder_card, read_reranker_card, settled
-from pipelines.models.folder.resolve import resolve_model
-from pipelines.models.machine import has_vnni, multiplies_bf16, visible_gpus
+from shardrank.core.errors import InputError, SettingsError
+from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.kernels.machine import has_vnni, multiplies_bf16, visible_gpus
+from shardrank.models.cards import EncoderCard, read_encoder_card, read_reranker_card, settled
+from shardrank.models.folder.resolve import resolve_model
 from tests.tiny_models import (
     DOCUMENT_PROMPT,
     MAX_TOKENS,
@@ -241,7 +241,7 @@ def test_hub_gets_no_pickles(monkeypatch: pytest.MonkeyPatch, folder: Path) -> N
 
 
 def test_absent_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.models.folder.resolve.EMBEDDED_PACKAGE", "gt_absent")
+    monkeypatch.setattr("shardrank.models.folder.resolve.EMBEDDED_PACKAGE", "gt_absent")
     with pytest.raises(InputError, match="gt_absent") as caught:
         resolve_model("embedded", None)
     assert "pip install" in caught.value.hint
@@ -272,7 +272,7 @@ def test_interpolation_is_not_in_the_fingerprint(tmp_path: Path) -> None:
 def test_gpus_are_those_that_a_process_may_use(
     named: str | None, visible: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.models.machine._DRIVER", tmp_path)
+    monkeypatch.setattr("shardrank.kernels.machine._DRIVER", tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for name in ("0000:17:00.0", "0000:65:00.0"):
         (tmp_path / name).mkdir()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.schemas import DOCUMENT_KEYS, PART_KEYS, REMOVED, SKIPS
-from pipelines.corpus.compare import DUPLICATES, Mode, compare
-from pipelines.stages.compare import _in_range
+from shardrank.core.schemas import DOCUMENT_KEYS, PART_KEYS, REMOVED, SKIPS
+from shardrank.corpus.changes import DUPLICATES, Mode, compare
+from shardrank.stages.index.compare import _in_range
 
 GONE = ""  # the content hash of a tombstone
 

@@ -11,10 +11,10 @@ import faiss
 import numpy as np
 import pytest
 
-from pipelines.index.documents import DocumentSearch, Reach
-from pipelines.index.shard import Shard
-from pipelines.models.machine import is_x86
-from pipelines.models.products import chosen_product, int8_product
+from shardrank.index.documents import DocumentSearch, Reach
+from shardrank.index.shard import LoadedShard
+from shardrank.kernels.machine import is_x86
+from shardrank.models.forward.products import chosen_product, int8_product
 from tests.cpus import AVX2_ONLY
 
 DIM, ROWS = 48, 3000
@@ -40,7 +40,7 @@ def given(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def answers(folder: Path) -> dict[str, Any]:
     """What lists and documents a search finds, as an audit does too, as hex of their bytes."""
-    shard = Shard.load((folder / "shard").read_bytes(), int8_product)
+    shard = LoadedShard.load((folder / "shard").read_bytes(), int8_product)
     queries = np.load(folder / "queries.npy")
     found = shard.search(queries, 5, 40)
     three = np.arange(ROWS, dtype=np.int32) // 3  # passages of a document

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 from typer.main import get_command
 
-from jobs.cli import app
-from pipelines.core.overrides import parse_settings
-from pipelines.core.schemas import RANKINGS, REJECTED
-from pipelines.core.settings import Settings
-from pipelines.models.folder import layout, modules, sentence_config
+from shardrank.core.overrides import parse_settings
+from shardrank.core.schemas import RANKINGS, REJECTED
+from shardrank.core.settings import Settings
+from shardrank.jobs.cli import app
+from shardrank.models.folder import layout, modules, sentence_config
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

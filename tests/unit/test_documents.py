@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.audit import CostModel, Grid, followed, recall_curve
-from pipelines.index import documents as module
-from pipelines.index import probe as probes
-from pipelines.index.blocks import PartBlock
-from pipelines.index.documents import DocumentSearch, Reach, ShardHits
-from pipelines.index.exact import sweep_topk
-from pipelines.index.probe import nearest_documents, probe
-from pipelines.index.refine import refine
-from pipelines.index.shard import Shard
-from pipelines.models.products import int8_product
+from shardrank.index import documents as module
+from shardrank.index import probe as probes
+from shardrank.index.blocks import PartBlock
+from shardrank.index.documents import DocumentSearch, Reach, ShardHits
+from shardrank.index.exact import sweep_topk
+from shardrank.index.probe import nearest_documents, probe
+from shardrank.index.refine import refine
+from shardrank.index.shard import LoadedShard
+from shardrank.models.forward.products import int8_product
+from shardrank.version.recall import CostModel, Grid, followed, recall_curve
 
 DIM, NLIST = 16, 8
 
@@ -29,7 +29,7 @@ DIM, NLIST = 16, 8
 class Collection:
     """A shard of two parts whose documents have 1 to `longest` passages, near to one another."""
 
-    shard: Shard
+    shard: LoadedShard
     parts: list[PartBlock]
     numbers: Any
     live: Any
@@ -48,7 +48,7 @@ class Collection:
             for n, s in enumerate([slice(0, border), slice(border, None)])
         ]
         data = bytes(faiss.serialize_index(index))
-        return cls(Shard.load(data, int8_product), parts, numbers, live)
+        return cls(LoadedShard.load(data, int8_product), parts, numbers, live)
 
     @property
     def offsets(self) -> list[int]:
@@ -172,7 +172,7 @@ def test_one_document_that_is_nearest_with_all_its_passages_takes_one_place() ->
 def test_no_queries_and_an_empty_shard() -> None:
     made = Collection.made(0, [1, 1, 1], "IVF8,SQ8")
     assert rows(made.search().find(np.empty((0, DIM), np.float32), Reach(1, 3, 3))) == []
-    empty = Shard.load(codec("IVF8,SQ8"), int8_product)
+    empty = LoadedShard.load(codec("IVF8,SQ8"), int8_product)
     nothing = DocumentSearch(empty, np.empty(0, np.int32), None)
     assert rows(nothing.find(np.ones((2, DIM), np.float32), Reach(1, 3, 0))) == [[], []]
 

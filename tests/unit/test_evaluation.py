@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.core.errors import InputError
-from pipelines.core.evaluation import Coverage, Judgement, coverage, evaluate, same_ids, unmet
-from pipelines.core.schemas import RANKINGS
+from shardrank.core.errors import InputError
+from shardrank.core.evaluation import Coverage, Judgement, coverage, evaluate, same_ids, unmet
+from shardrank.core.schemas import RANKINGS
 
 # query, doc, rank, retrieval rank, rerank score
 Row = tuple[str, str, int, int, float | None]

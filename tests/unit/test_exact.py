@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.errors import InputError, IntegrityError
-from pipelines.core.schemas import HITS, passages_schema, vectors_schema
-from pipelines.core.topk import floors
-from pipelines.index import pairs
-from pipelines.index.blocks import PartBlock
-from pipelines.index.exact import part_topk, sweep_topk
-from pipelines.index.pairs import pair_scores
+from shardrank.core.errors import InputError, IntegrityError
+from shardrank.core.schemas import HITS, passages_schema, vectors_schema
+from shardrank.core.topk import floors
+from shardrank.index import pairs
+from shardrank.index.blocks import PartBlock
+from shardrank.index.exact import part_topk, sweep_topk
+from shardrank.index.pairs import pair_scores
 from tests.memory import peak_bytes
 
 

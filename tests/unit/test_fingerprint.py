@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.core.fingerprint import content_hash, sha256_hex
+from shardrank.core.fingerprint import content_hash, sha256_hex
 
 WORDS = st.lists(st.sampled_from(["\0", "1", "2", "a", "é", "ÿ"]), max_size=5).map("".join)
 

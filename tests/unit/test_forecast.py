@@ -11,20 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.forecast import ClusterJob, duration, explain_cluster
-from pipelines.core.errors import InputError, PlanRefused
-from pipelines.core.fingerprint import canonical_json
-from pipelines.core.forecast import misfits as advice
-from pipelines.core.forecast.cluster import Cluster, Forecast, StageForecast, forecast
-from pipelines.core.forecast.misfits import misfits
-from pipelines.core.forecast.needs import REF_BYTES
-from pipelines.core.forecast.rank_needs import Runs
-from pipelines.core.forecast.rates import Rates
-from pipelines.core.forecast.work import Model, Work
-from pipelines.core.settings import ClusterSettings, IndexSettings, Settings
-from pipelines.core.sizing import fill, plan_codec, queries_at_once
-from pipelines.core.units import FileRef
-from pipelines.models.size import encoder_parameters, reranker_parameters
+from shardrank.core.errors import InputError, PlanRefused
+from shardrank.core.fingerprint import canonical_json
+from shardrank.core.settings import ClusterSettings, IndexSettings, Settings
+from shardrank.core.units import FileRef
+from shardrank.forecast import misfits as advice
+from shardrank.forecast.cluster_time import Cluster, Forecast, StageForecast, forecast
+from shardrank.forecast.misfits import misfits
+from shardrank.forecast.needs import REF_BYTES
+from shardrank.forecast.rank_needs import Runs
+from shardrank.forecast.rates import Rates
+from shardrank.forecast.work import Model, Work
+from shardrank.jobs.forecast import ClusterJob, duration, explain_cluster
+from shardrank.models.size import encoder_parameters, reranker_parameters
+from shardrank.version.sizing import fill, plan_codec, queries_at_once
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "plan cluster --passages 1e9 --queries 1e6 --nodes 64 --set encoder.dtype=bf16"
@@ -250,7 +250,7 @@ def test_groups_of_queries_are_those_of_search() -> None:
 
 def test_runs_of_parts_are_those_of_rerank() -> None:
     """Pairs by part as even as they come, cut by the stage itself."""
-    from pipelines.stages.rerank import group_parts
+    from shardrank.stages.shared.pairs_by_part import group_parts
 
     for queries in (1, 100, 1_000, 40_000):
         some = work(10**6, queries)
@@ -343,7 +343,7 @@ def test_durations_read_well() -> None:
 
 def run_command(*more: str) -> str:
     code = (
-        "import sys\nfrom jobs.cli import main\ntry: main()\n"
+        "import sys\nfrom shardrank.jobs.cli import main\ntry: main()\n"
         "finally: print('loaded', *sorted({'ray', 'torch', 'faiss'} & set(sys.modules)))"
     )
     arguments = [sys.executable, "-c", code, *COMMAND.split(), *more]

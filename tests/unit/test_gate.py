@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.core.drift import drifted, mean_error, outgrown
-from pipelines.core.gate import Change, collapsed, refusals, spread
-from pipelines.core.settings import GateSettings
-from pipelines.core.units import FileRef
-from pipelines.core.version import Codec, Counts, Part, Shard
+from shardrank.core.settings import GateSettings
+from shardrank.core.units import FileRef
+from shardrank.version.drift import drifted, mean_error, outgrown
+from shardrank.version.gate import Change, collapsed, refusals, spread
+from shardrank.version.manifest import Codec, Counts, Part, Shard
 
 CALM = Change(before=1000, after=1010, changed=30, deleted=10, rows=1020, rejected=10)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.core.protocols import Float32, Int64
+from shardrank.core.arrays import Float32, Int64
 from tests.bench import gpu, gpu_ivf
 from tests.bench.gpu_models import (
     ENCODE,

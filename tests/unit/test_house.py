@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,23 +13,28 @@ ROOT = Path(__file__).parents[2]
 #: From the top down. Packages on one line are siblings, which never import each other.
 HOUSE = (
     ("jobs",),
-    ("pipelines.reporting", "pipelines.label_reporting"),
-    tuple(
-        f"pipelines.{flow}"
-        for flow in ("indexing", "ranking", "labelling", "compacting", "upkeep", "verifying")
-    ),
-    ("pipelines.assembly", "pipelines.night", "pipelines.settling"),
-    ("pipelines.stages",),
-    tuple(f"pipelines.{p}" for p in ("corpus", "models", "index", "storage", "report")),
-    ("pipelines.core",),
-    ("pipelines",),
+    ("flows.report", "flows.label_report"),
+    ("flows.index", "flows.rank", "flows.label", "flows.compact", "flows.upkeep", "flows.verify"),
+    ("flows.assemble", "flows.index_changes", "flows.index_dtype"),
+    ("stages.index", "stages.rank", "stages.label"),
+    ("stages.shared",),
+    ("stages.run",),
+    ("corpus", "models", "index", "report", "forecast"),
+    ("version", "labels", "storage", "kernels"),
+    ("core",),
+    ("",),
 )
-FLOORS = {p: floor for floor, packages in enumerate(reversed(HOUSE)) for p in packages}
+FLOORS = {
+    f"shardrank.{package}".rstrip("."): floor
+    for floor, packages in enumerate(reversed(HOUSE))
+    for package in packages
+}
 HOMES = {
-    **dict.fromkeys(("torch", "transformers", "tokenizers", "sentence_transformers"), "models"),
-    **dict.fromkeys(("fsspec", "s3fs", "boto3", "botocore"), "storage"),
-    "faiss": "index",
-    "ray": "stages",
+    **dict.fromkeys(("torch", "transformers", "tokenizers", "sentence_transformers"), ("models",)),
+    **dict.fromkeys(("fsspec", "s3fs", "boto3", "botocore"), ("storage",)),
+    **dict.fromkeys(("numba", "llvmlite"), ("kernels",)),
+    "faiss": ("index",),
+    "ray": ("stages.run", "jobs"),
 }
 
 
@@ -50,31 +56,44 @@ def imports(source: str, module: str) -> Iterator[str]:
 def home(module: str) -> str:
     """The package that a module belongs to, as FLOORS names it; "" where it has no floor."""
     pieces = [piece for piece in module.split(".") if not piece.startswith("__")]
-    package = ".".join(pieces[: 2 if pieces[0] == "pipelines" else 1])
-    return package if package in FLOORS else ""
+    names = {".".join(pieces[:length]) for length in (2, 3)}
+    found = max(names & FLOORS.keys(), key=len, default="")
+    return found or ("shardrank" if len(pieces) <= 2 else "")  # its version, say
 
 
 def breaches(source: str, module: str) -> list[str]:
     """What the imports of one module's source do against the rules."""
     mine, found = home(module), []
-    if not mine:
+    if mine not in FLOORS:
         return [f"{module} has no floor"]
     for target in imports(source, module):
         top = target.split(".")[0]
-        if top in ("pipelines", "jobs"):
+        homes = [f"shardrank.{name}" for name in HOMES.get(top, ())]
+        if top == "shardrank":
             theirs = home(target)
             if theirs != mine and FLOORS.get(theirs, 99) >= FLOORS[mine]:
                 found.append(f"{module} imports {target}, which is not below it")
-        elif top in ("tests", "infra"):
-            found.append(f"{module} imports {target}, which does not ship")
-        elif top in HOMES and mine != f"pipelines.{HOMES[top]}" and (top, mine) != ("ray", "jobs"):
-            found.append(f"{module} imports {target}, whose home is pipelines.{HOMES[top]}")
+        elif top in ("tests", "infra", "pipelines", "jobs"):
+            found.append(f"{module} imports {target}, which does not ship under that name")
+        elif homes and mine not in homes:
+            found.append(f"{module} imports {target}, whose home is {' and '.join(homes)}")
     return found
 
 
 def modules() -> list[tuple[str, Path]]:
-    paths = sorted([*ROOT.glob("pipelines/**/*.py"), *ROOT.glob("jobs/**/*.py")])
-    return [(".".join(p.relative_to(ROOT).with_suffix("").parts), p) for p in paths]
+    """By their names in Python: the folder pipelines is the package shardrank."""
+    folders = {"shardrank": ROOT / "pipelines", "shardrank.jobs": ROOT / "jobs"}
+    return [
+        (".".join([package, *path.relative_to(folder).with_suffix("").parts]), path)
+        for package, folder in folders.items()
+        for path in sorted(folder.glob("**/*.py"))
+    ]
+
+
+def test_pyproject_lists_every_package() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = (name.removesuffix(".__init__") for name, p in modules() if p.name == "__init__.py")
+    assert listed == sorted(found)
 
 
 def test_imports_only_point_down() -> None:
@@ -87,27 +106,31 @@ def test_imports_only_point_down() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("pipelines.core.units", "import pipelines.storage.local"),
-        ("pipelines.core.units", "from pipelines import index"),
-        ("pipelines.core.units", "from ..storage import local"),
-        ("pipelines.core.__init__", "from ..storage import local"),
-        ("pipelines.index.shard", "from pipelines.models.encoder import Encoder"),
-        ("pipelines.report.page", "import pipelines.index.shard as shard"),
-        ("pipelines.stages.embed", "def lazy():\n    from pipelines import indexing"),
-        ("pipelines.ranking", "from pipelines.indexing import index"),
-        ("pipelines.ranking", "from pipelines.reporting import write_report"),
-        ("pipelines.indexing", "import jobs.cli"),
-        ("pipelines.novelty.thing", "import json"),
-        ("pipelines.stages.embed", "import torch.nn as nn"),
-        ("pipelines.index.shard", "if TYPE_CHECKING:\n    from torch import Tensor"),
-        ("pipelines.corpus.parts", "def lazy():\n    import tokenizers"),
-        ("pipelines.core.audit", "import importlib\nimportlib.import_module('faiss')"),
-        ("pipelines.models.encoder", "import faiss"),
-        ("pipelines.corpus.readers", "import fsspec.core"),
-        ("pipelines.indexing", "import ray"),
-        ("pipelines.storage.local", "class A:\n    def f(self):\n        from ray.data import x"),
-        ("jobs.cli", "import torch"),
-        ("jobs.cli", "from tests.unit import conftest"),
+        ("shardrank.core.units", "import shardrank.storage.local"),
+        ("shardrank.core.units", "from shardrank import index"),
+        ("shardrank.core.units", "from ..storage import local"),
+        ("shardrank.core.__init__", "from ..storage import local"),
+        ("shardrank.index.shard", "from shardrank.models.encoders.dense import Encoder"),
+        ("shardrank.report.page", "import shardrank.index.shard as shard"),
+        ("shardrank.stages.index.embed", "def lazy():\n    from shardrank.flows import index"),
+        ("shardrank.flows.rank", "from shardrank.flows.index import index"),
+        ("shardrank.flows.rank", "from shardrank.flows.report import write_report"),
+        ("shardrank.flows.index", "import shardrank.jobs.cli"),
+        ("shardrank.novelty.thing", "import json"),
+        ("shardrank.core.units", "from pipelines.core import errors"),
+        ("shardrank.stages.shared.encode", "import shardrank.stages.rank.search"),
+        ("shardrank.stages.shared.encode", "import ray"),
+        ("shardrank.index.lists", "import numba"),
+        ("shardrank.stages.index.embed", "import torch.nn as nn"),
+        ("shardrank.index.shard", "if TYPE_CHECKING:\n    from torch import Tensor"),
+        ("shardrank.corpus.parquet_bytes", "def lazy():\n    import tokenizers"),
+        ("shardrank.version.recall", "import importlib\nimportlib.import_module('faiss')"),
+        ("shardrank.models.encoders.dense", "import faiss"),
+        ("shardrank.corpus.readers", "import fsspec.core"),
+        ("shardrank.flows.index", "import ray"),
+        ("shardrank.storage.local", "class A:\n    def f(self):\n        from ray.data import x"),
+        ("shardrank.jobs.cli", "import torch"),
+        ("shardrank.jobs.cli", "from tests.unit import conftest"),
     ],
 )
 def test_the_checker_catches_a_planted_breach(module: str, source: str) -> None:
@@ -117,12 +140,12 @@ def test_the_checker_catches_a_planted_breach(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("pipelines.core.units", "import json\nfrom pipelines.core.errors import InputError"),
-        ("pipelines.core.units", "from . import errors\nfrom .errors import InputError"),
-        ("pipelines.storage.local", "from ..core import units\nimport s3fs"),
-        ("pipelines.stages.embed", "import ray.data\nfrom pipelines.models import encoder"),
-        ("pipelines.stages.embed", "from pipelines import __version__\nimport torchvision_like"),
-        ("jobs.cli", "import ray\nfrom pipelines import indexing\nfrom jobs import options"),
+        ("shardrank.core.units", "import json\nfrom shardrank.core.errors import InputError"),
+        ("shardrank.core.units", "from . import errors\nfrom .errors import InputError"),
+        ("shardrank.storage.local", "from ..core import units\nimport s3fs"),
+        ("shardrank.stages.run.sweep", "import ray.data\nfrom shardrank.models import cards"),
+        ("shardrank.stages.index.embed", "from shardrank import __version__\nimport torch_like"),
+        ("shardrank.jobs.cli", "import ray\nfrom shardrank.flows import index\nimport jobs_like"),
     ],
 )
 def test_the_checker_lets_the_rules_be_kept(module: str, source: str) -> None:
@@ -130,7 +153,7 @@ def test_the_checker_lets_the_rules_be_kept(module: str, source: str) -> None:
 
 
 def test_floor_zero_loads_no_heavy_library() -> None:
-    names = [name for name, _ in modules() if name.startswith("pipelines.core.")]
+    names = [name for name, _ in modules() if name.startswith("shardrank.core.")]
     code = (
         f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\n"
         f"print(sorted(set(sys.modules) & set({list(HOMES)})))"
@@ -150,7 +173,8 @@ def test_unit_tests_cannot_start_ray() -> None:
 def test_the_driver_imports_neither_torch_nor_s3fs() -> None:
     """Nor does a worker that only reads or writes for a model: each takes a second or a third."""
     code = (
-        "import sys, jobs.index, jobs.rank, jobs.label, pipelines.stages.embed\n"
+        "import sys, shardrank.jobs.index, shardrank.jobs.rank, shardrank.jobs.label\n"
+        "import shardrank.stages.index.embed\n"
         "print(sorted({'torch', 'transformers', 's3fs'} & {*sys.modules}))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,8 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.models.int8 import Int8Linear
-from pipelines.models.kernels import (
+from shardrank.kernels.int8_loops import (
     expand,
     expand_bf16,
     expand_gelu,
@@ -17,8 +16,9 @@ from pipelines.models.kernels import (
     mix,
     round_rows,
 )
-from pipelines.models.linear import FloatLinear
-from pipelines.models.norm import Norm
+from shardrank.models.forward.int8 import Int8Linear
+from shardrank.models.forward.linear import FloatLinear
+from shardrank.models.forward.norm import Norm
 
 Sizes = st.sampled_from([1, 3, 8, 12, 48, 64, 384])
 
@@ -136,7 +136,7 @@ def test_what_attends_is_in_bf16_where_the_cpu_multiplies_it(
     shortens: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, weight, bias = problem(0, 5, 48, 30)
-    monkeypatch.setattr("pipelines.models.int8.attends_in_bf16", lambda: shortens)
+    monkeypatch.setattr("shardrank.models.forward.int8.attends_in_bf16", lambda: shortens)
     maps = Int8Linear.of(weight, bias)
     found, expected = maps.attended(x), maps(x)
     assert torch.equal(found, expected.bfloat16() if shortens else expected)

@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.errors import SettingsError
-from pipelines.core.labels.choose import (
+from shardrank.core.errors import SettingsError
+from shardrank.core.overrides import parse_settings
+from shardrank.core.settings import LabelSettings
+from shardrank.flows.label import RankedRun, plan_teacher
+from shardrank.labels.choose import (
     INCONSISTENT,
     INCONSISTENT_PAIR,
     NO_NEGATIVE,
@@ -21,15 +24,12 @@ from pipelines.core.labels.choose import (
     choose,
     suspects,
 )
-from pipelines.core.labels.curriculum import easiness, weigh_alone, weigh_pairs
-from pipelines.core.labels.draw import draw
-from pipelines.core.labels.ensemble import combine
-from pipelines.core.labels.formats import FORMATS, SHORT_LIST, TOO_FEW, Rows, get_format
-from pipelines.core.labels.scored import Origin, Scored, mix
-from pipelines.core.labels.sketch import similarity, sketch
-from pipelines.core.overrides import parse_settings
-from pipelines.core.settings import LabelSettings
-from pipelines.labelling import RankedRun, plan_teacher
+from shardrank.labels.curriculum import easiness, weigh_alone, weigh_pairs
+from shardrank.labels.draw import draw
+from shardrank.labels.ensemble import combine
+from shardrank.labels.formats import FORMATS, SHORT_LIST, TOO_FEW, TrainingRows, get_format
+from shardrank.labels.scored import Origin, Scored, mix
+from shardrank.labels.sketch import similarity, sketch
 from tests.tiny_models import tiny_reranker
 
 #: All that filters is off.
@@ -85,7 +85,7 @@ def with_filters(values: dict[str, Any]) -> LabelSettings:
     return LabelSettings(**{**PLAIN.model_dump(), **values})
 
 
-def build(name: str, scored: Scored, label: LabelSettings) -> Rows:
+def build(name: str, scored: Scored, label: LabelSettings) -> TrainingRows:
     return get_format(name).build(scored, label)
 
 

@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.layout import Limits, Size, crowded, plan_folds, plan_rewrites
+from shardrank.version.folding import Limits, Size, crowded, plan_folds, plan_rewrites
 
 _sizes = st.lists(
     st.integers(1, 400).flatmap(lambda rows: st.builds(Size, st.just(rows), st.integers(0, rows))),

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.errors import InputError
-from pipelines.core.settings import S3Settings
-from pipelines.core.sources import Listing, name_format, why_left_out
-from pipelines.storage import Sources
+from shardrank.core.errors import InputError
+from shardrank.core.settings import S3Settings
+from shardrank.core.source_files import Listing, name_format, why_left_out
+from shardrank.storage import Sources
 
 SOURCES = Sources(S3Settings())
 LINE = b'{"_id": "a", "text": "b"}\n'

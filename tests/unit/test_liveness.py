@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.core.errors import IntegrityError
-from pipelines.core.liveness import mark, pack, unpack
+from shardrank.core.errors import IntegrityError
+from shardrank.version.liveness import mark, pack, unpack
 
 
 @given(bits=st.lists(st.booleans(), max_size=70))

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.core.garbage import NEW_OBJECTS, collect_seldom
-from pipelines.core.settings import EncoderSettings
-from pipelines.models.encoder import load_encoder
+from shardrank.core.python_gc import NEW_OBJECTS, collect_seldom
+from shardrank.core.settings import EncoderSettings
+from shardrank.models.encoders.dense import load_encoder
 from tests.tiny_models import tiny_encoder
 
 PAGES = 5 * (8 << 20) // 4096

@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.core import topk
-from pipelines.core.forecast.rank_needs import sorted_hits
-from pipelines.core.schemas import HITS
-from pipelines.core.topk import fold_and_cut, merge
-from pipelines.core.units import Unit
-from pipelines.stages.merge import Merge
-from pipelines.stages.workspace import Workspace
-from pipelines.storage.local import LocalStorage
+from shardrank.core import topk
+from shardrank.core.schemas import HITS
+from shardrank.core.topk import fold_and_cut, merge
+from shardrank.core.units import Unit
+from shardrank.forecast.rank_needs import sorted_hits
+from shardrank.stages.rank.merge import Merge
+from shardrank.stages.run.workspace import Workspace
+from shardrank.storage.local import LocalStorage
 from tests.memory import peak_bytes
 
 QUERIES, K = 50, 40

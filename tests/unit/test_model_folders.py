@@ -8,13 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipelines.core.errors import InputError
-from pipelines.core.settings import EncoderSettings, RerankerSettings
-from pipelines.models.card import EncoderCard, read_encoder_card, read_reranker_card
-from pipelines.models.complete import check_encoder, check_reranker
-from pipelines.models.folder.headers import read_headers
-from pipelines.models.folder.weights import find_weights
-from pipelines.models.notes import encoder_notes
+from shardrank.core.errors import InputError
+from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.models.cards import EncoderCard, read_encoder_card, read_reranker_card
+from shardrank.models.complete import check_encoder, check_reranker
+from shardrank.models.folder.headers import read_headers
+from shardrank.models.folder.weights import find_weights
+from shardrank.models.notes import encoder_notes
 from tests.tiny_models import edit_json, tiny_encoder, tiny_reranker, write_json
 
 Change = Callable[[Path], Any]

@@ -11,14 +11,14 @@ from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 from tokenizers import Tokenizer
 
-from pipelines.core.errors import InputError, SettingsError
-from pipelines.core.protocols import Float32
-from pipelines.core.settings import EncoderSettings
-from pipelines.models.card import read_encoder_card
-from pipelines.models.encoder import BiEncoder, load_encoder, load_tower
-from pipelines.models.folder.modules import Tower, read_towers
-from pipelines.models.folder.table import UNLIMITED
-from pipelines.models.steps import make_step
+from shardrank.core.arrays import Float32
+from shardrank.core.errors import InputError, SettingsError
+from shardrank.core.settings import EncoderSettings
+from shardrank.models.cards import read_encoder_card
+from shardrank.models.encoders.dense import BiEncoder, load_encoder, load_tower
+from shardrank.models.encoders.steps import make_step
+from shardrank.models.folder.modules import Tower, read_towers
+from shardrank.models.folder.table import UNLIMITED
 from tests.module_models import DIM, bert, module_encoder, static
 from tests.tiny_models import WORDS, edit_json, tiny_encoder, tiny_tokeniser, write_json
 
@@ -237,7 +237,7 @@ def test_each_tower_is_loaded_when_it_is_asked_for(
         loaded.append(type(tower.source).__name__)
         return load_tower(tower, **how)
 
-    monkeypatch.setattr("pipelines.models.encoder.load_tower", watched)
+    monkeypatch.setattr("shardrank.models.encoders.dense.load_tower", watched)
     folder = module_encoder(tmp_path, "router")
     encoder = load(folder)
     assert loaded == []

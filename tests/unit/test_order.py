@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.corpus.order import Instant, order_key
+from shardrank.corpus.order import Instant, order_key
 
 NUMBERS = st.one_of(
     st.integers(-20, 20),

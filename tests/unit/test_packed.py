@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipelines.core.protocols import Int32
-from pipelines.models.attention import attend
-from pipelines.models.batch import Batch
-from pipelines.models.folder.layout import read_layout
-from pipelines.models.forward import Inputs, Runner
-from pipelines.models.packed import PackedBert
-from pipelines.models.padded import load_network
-from pipelines.models.state import read_state
+from shardrank.core.arrays import Int32
+from shardrank.models.folder.layout import read_layout
+from shardrank.models.forward.attention import attend
+from shardrank.models.forward.batch import Batch
+from shardrank.models.forward.batches import ModelInputs, Runner
+from shardrank.models.forward.packed import PackedBert
+from shardrank.models.forward.padded import load_network
+from shardrank.models.forward.state import read_state
 from tests.tiny_models import tiny_encoder
 
 CPU = torch.device("cpu")
@@ -100,6 +100,6 @@ def test_every_input_comes_back_in_its_place(lengths: list[int], budget: int) ->
         sums = torch.segment_reduce(made.ids.float(), "sum", lengths=made.lengths)
         return torch.stack([sums, torch.from_numpy(made.rows).float()], dim=1)
 
-    found = Runner(budget, 7, CPU).run(Inputs(np.array(lengths, np.int32), row), step, 2)
+    found = Runner(budget, 7, CPU).run(ModelInputs(np.array(lengths, np.int32), row), step, 2)
     assert found[:, 0].tolist() == [float(x.sum()) if len(x) else 7.0 for x in ids]
     assert found[:, 1].tolist() == list(range(len(ids)))

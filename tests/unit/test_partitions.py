@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.errors import InputError
-from pipelines.core.settings import CorpusSettings, S3Settings
-from pipelines.corpus.named import known_names, refuse_absent
-from pipelines.corpus.partitions import path_columns
-from pipelines.corpus.reader import SourceRow, read_slice
-from pipelines.corpus.slices import plan_files
-from pipelines.storage import Sources
+from shardrank.core.errors import InputError
+from shardrank.core.settings import CorpusSettings, S3Settings
+from shardrank.corpus.named import known_names, refuse_absent
+from shardrank.corpus.partitions import path_columns
+from shardrank.corpus.reader import SourceRow, read_slice
+from shardrank.corpus.slices import plan_files
+from shardrank.storage import Sources
 
 SOURCES = Sources(S3Settings())
 

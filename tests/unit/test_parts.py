@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.core.errors import IntegrityError
-from pipelines.core.schemas import RANKINGS, passages_schema, vectors_schema
-from pipelines.corpus.parts import decode_table, encode_table
+from shardrank.core.errors import IntegrityError
+from shardrank.core.schemas import RANKINGS, passages_schema, vectors_schema
+from shardrank.corpus.parquet_bytes import decode_table, encode_table
 
 
 def vectors(rows: int, dim: int, dtype: str) -> pa.Table:

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from pipelines.core.errors import SettingsError
-from pipelines.core.fingerprint import content_hash
-from pipelines.core.protocols import Entry, SourceOpener, TokenPlaces, TokenSpans
-from pipelines.core.schemas import REJECTED, passages_schema
-from pipelines.core.settings import CorpusSettings
-from pipelines.corpus.cut import Part, cut_slice
-from pipelines.corpus.passages import CutRule, cut_document, full_text, windows
-from pipelines.corpus.slices import plan_slices
-from pipelines.corpus.validate import Document
+from shardrank.core.errors import SettingsError
+from shardrank.core.fingerprint import content_hash
+from shardrank.core.protocols import Entry, SourceOpener, TokenPlaces, TokenSpans
+from shardrank.core.schemas import REJECTED, passages_schema
+from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.passages import CutRule, cut_document, full_text, windows
+from shardrank.corpus.second_pass import CutPart, cut_slice
+from shardrank.corpus.slices import plan_slices
+from shardrank.corpus.validate import Document
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789:.é漢"
 
@@ -197,7 +197,7 @@ def test_a_rule_without_room_is_refused() -> None:
 
 def cut(
     values: Sequence[object], skip: frozenset[int] = frozenset(), part_size: int = 5
-) -> list[Part]:
+) -> list[CutPart]:
     data = "".join(json.dumps(value) + "\n" for value in values).encode()
     opener = opener_of(data)
     [piece] = plan_slices([Entry("a.jsonl", len(data), "v")], opener, 1 << 20)

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.protocols import Int8, Int8Product, Int32
-from pipelines.models import products
-from pipelines.models.pair_products import _TILE_BYTES, pair_product
-from pipelines.models.products import chosen_product, float_product, int8_product
+from shardrank.core.arrays import Int8, Int32
+from shardrank.core.protocols import Int8Product
+from shardrank.kernels.pair_products import _TILE_BYTES, pair_product
+from shardrank.models.forward import products
+from shardrank.models.forward.products import chosen_product, float_product, int8_product
 from tests.cpus import without_vnni
 
 WAYS: tuple[Int8Product, ...] = (int8_product, pair_product, float_product)
@@ -91,8 +92,8 @@ def test_a_cpu_without_vnni_never_takes_torch(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_torch_that_adds_in_16_bits_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.models.products.has_vnni", lambda: True)
-    monkeypatch.setattr("pipelines.models.products.torch_product", saturated)
+    monkeypatch.setattr("shardrank.models.forward.products.has_vnni", lambda: True)
+    monkeypatch.setattr("shardrank.models.forward.products.torch_product", saturated)
     assert np.array_equal(int8_product(*pair()), plain_product(*pair()))
 
 
@@ -101,7 +102,7 @@ def test_what_is_no_x86_takes_the_faster(
     slow: Int8Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passed = iter([0.0, 9.0, 9.0, 10.0] if slow is pair_product else [0.0, 1.0, 1.0, 10.0])
-    monkeypatch.setattr("pipelines.models.products.perf_counter", lambda: next(passed))
+    monkeypatch.setattr("shardrank.models.forward.products.perf_counter", lambda: next(passed))
     with without_vnni(x86=False):
         assert chosen_product() in {pair_product, float_product} - {slow}
         assert np.array_equal(int8_product(*pair()), plain_product(*pair()))

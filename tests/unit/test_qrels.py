@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.core.errors import InputError
-from pipelines.core.evaluation import Judgement
-from pipelines.corpus.qrels import read_qrels
+from shardrank.core.errors import InputError
+from shardrank.core.evaluation import Judgement
+from shardrank.corpus.qrels import read_qrels
 
 BEIR = b"query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\n"
 EXPECTED = [Judgement("q1", "d1", 2), Judgement("q1", "d2", 0)]

@@ -1,11 +1,11 @@
 import io
 from typing import BinaryIO
 
-from pipelines.core.protocols import Entry
-from pipelines.core.schemas import QUERIES, REJECTED
-from pipelines.core.settings import CorpusSettings
-from pipelines.corpus.queries import QueryBatch, read_queries
-from pipelines.corpus.validate import Reason
+from shardrank.core.protocols import Entry
+from shardrank.core.schemas import QUERIES, REJECTED
+from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.queries import QueryBatch, read_queries
+from shardrank.corpus.validate import Reason
 
 
 def read(**files: bytes) -> QueryBatch:

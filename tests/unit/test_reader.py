@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.core.errors import InputError, RunFailed
-from pipelines.core.protocols import Entry, SourceOpener
-from pipelines.core.settings import CorpusSettings
-from pipelines.corpus.order import order_key
-from pipelines.corpus.reader import SourceRow, read_slice
-from pipelines.corpus.slices import Slice, plan_slices
-from pipelines.corpus.validate import Document, Reason, check
+from shardrank.core.errors import InputError, RunFailed
+from shardrank.core.protocols import Entry, SourceOpener
+from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.order import order_key
+from shardrank.corpus.reader import SourceRow, read_slice
+from shardrank.corpus.slices import Slice, plan_slices
+from shardrank.corpus.validate import Document, Reason, check
 
 
 def opener(data: bytes) -> SourceOpener:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.errors import InputError
-from pipelines.core.schemas import HITS
-from pipelines.core.topk import fold_and_cut
-from pipelines.index.blocks import PartBlock
-from pipelines.index.exact import sweep_topk
-from pipelines.index.refine import refine
+from shardrank.core.errors import InputError
+from shardrank.core.schemas import HITS
+from shardrank.core.topk import fold_and_cut
+from shardrank.index.blocks import PartBlock
+from shardrank.index.exact import sweep_topk
+from shardrank.index.refine import refine
 from tests.hits import hits
 
 

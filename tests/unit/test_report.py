@@ -8,21 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.core.audit import AuditPoint
-from pipelines.core.evaluation import Coverage
-from pipelines.report import formats, plots
-from pipelines.report.data import (
+from shardrank.core.evaluation import Coverage
+from shardrank.report import figures as formats
+from shardrank.report import plots
+from shardrank.report.data import (
     AuditCurve,
-    Counts,
     Example,
     Histogram,
     Line,
+    ReportCounts,
     ReportData,
     StageTime,
     even_edges,
     snippet,
 )
-from pipelines.report.page import render
+from shardrank.report.page import render
+from shardrank.version.recall import AuditPoint
 
 HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>'\"&{{ 7*7 }}"
 SECTIONS = ["stages", "audit", "data", "scores", "metrics", "examples", "settings"]
@@ -37,7 +38,7 @@ def minimal() -> ReportData:
         command="shardrank index corpus index",
         versions={},
         settings={},
-        counts=Counts(10, 10, 0, 10, 10, 0, 0, 0),
+        counts=ReportCounts(10, 10, 0, 10, 10, 0, 0, 0),
         audit=AuditCurve(100, 0.95, (), None, "exact"),
     )
 
@@ -53,7 +54,7 @@ def full(text: str = "a title") -> ReportData:
         command=text,
         versions={"ray": text},
         settings={"encoder.model": text},
-        counts=Counts(12, 10, 2, 10, 20, 3, 5, 50),
+        counts=ReportCounts(12, 10, 2, 10, 20, 3, 5, 50),
         stages=(
             StageTime("index", "embed", 4, 1, 20, 2.5),
             StageTime("rank", "rerank", 2, 0, 50, 1.5),
@@ -178,7 +179,7 @@ def test_only_retrieved_metrics_are_shown_without_a_change() -> None:
 
 
 def test_counts_that_do_not_reconcile_are_pointed_out() -> None:
-    html = render(replace(full(), counts=Counts(13, 10, 2, 10, 20, 3, 5, 50)))
+    html = render(replace(full(), counts=ReportCounts(13, 10, 2, 10, 20, 3, 5, 50)))
     assert "does not add up" in html
 
 

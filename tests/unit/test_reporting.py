@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.schemas import RANKINGS
-from pipelines.reporting import EXAMPLES, LINES, _most_moved, _near, _scores
-from pipelines.stages.workspace import StoredTables, Workspace
-from pipelines.storage import LocalStorage
+from shardrank.core.schemas import RANKINGS
+from shardrank.flows.report import EXAMPLES, LINES, _most_moved, _near, _scores
+from shardrank.stages.run.workspace import StoredTables, Workspace
+from shardrank.storage import LocalStorage
 
 DEPTH = 8
 

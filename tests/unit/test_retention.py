@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.core.protocols import Entry
-from pipelines.core.retention import Retention, garbage, kept_versions
+from shardrank.core.protocols import Entry
+from shardrank.version.retention import Retention, garbage, kept_versions
 
 DAY = 86_400.0
 

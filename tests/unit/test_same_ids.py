@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.core.errors import InputError
-from pipelines.core.finite import ENOUGH, Source, refuse_broken
-from pipelines.core.labels.itself import Candidate, itself
-from pipelines.core.rank_counts import RankCounts
-from pipelines.core.same_ids import SETTING, SameIds, is_own_text, is_piece_of, notice
-from pipelines.core.text import plain, same_text
+from shardrank.core.errors import InputError
+from shardrank.core.finite import ENOUGH, Source, refuse_broken
+from shardrank.core.rank_counts import RankCounts
+from shardrank.core.same_ids import SETTING, SameIds, is_own_text, is_piece_of, notice
+from shardrank.core.text import plain, same_text
+from shardrank.labels.itself import Candidate, itself
 
 texts = st.text("aAbß .\n\t\u00a0", max_size=8)
 

@@ -2,12 +2,12 @@ import io
 import json
 from typing import Any, BinaryIO
 
-from pipelines.core.fingerprint import content_hash
-from pipelines.core.protocols import Entry
-from pipelines.core.schemas import DOCUMENT_KEYS, REJECTED
-from pipelines.core.settings import CorpusSettings
-from pipelines.corpus.scan import ScanResult, id_hash, scan_slice
-from pipelines.corpus.slices import plan_slices
+from shardrank.core.fingerprint import content_hash
+from shardrank.core.protocols import Entry
+from shardrank.core.schemas import DOCUMENT_KEYS, REJECTED
+from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.first_pass import ScanResult, id_hash, scan_slice
+from shardrank.corpus.slices import plan_slices
 
 
 def scan(*values: Any, tombstone: str | None = None) -> list[ScanResult]:

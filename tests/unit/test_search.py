@@ -8,19 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.core.columns import vector_column
-from pipelines.core.errors import IntegrityError
-from pipelines.core.protocols import Float32
-from pipelines.core.schemas import passages_schema, vectors_schema
-from pipelines.core.sizing import CodecPlan, query_bytes
-from pipelines.core.units import FileRef, Unit
-from pipelines.corpus.keys import part_keys
-from pipelines.index.codec import train_codec
-from pipelines.index.shard import build_shard
-from pipelines.stages.search import Effort, Search, SearchBatch
-from pipelines.stages.shards import document_numbers, passages_a_document
-from pipelines.stages.workspace import Result, Workspace
-from pipelines.storage.local import LocalStorage
+from shardrank.core.arrays import Float32
+from shardrank.core.arrow_columns import vector_column
+from shardrank.core.errors import IntegrityError
+from shardrank.core.schemas import passages_schema, vectors_schema
+from shardrank.core.units import FileRef, Unit
+from shardrank.corpus.part_keys import part_keys
+from shardrank.index.codec import train_codec
+from shardrank.index.shard import build_shard
+from shardrank.stages.rank.search import Effort, Search, SearchBatch
+from shardrank.stages.run.workspace import Result, Workspace
+from shardrank.stages.shared.open_shards import document_numbers, passages_a_document
+from shardrank.storage.local import LocalStorage
+from shardrank.version.sizing import CodecPlan, query_bytes
 from tests.memory import peak_bytes
 
 DIM, ROWS, PARTS, K = 8, 210, 3, 7
@@ -126,7 +126,7 @@ def batch(folder: Path, kind: str, blocks: tuple[int, ...] = BLOCKS) -> Batch:
 
 def at_once(monkeypatch: pytest.MonkeyPatch, queries: int) -> None:
     """Search so many queries together, or a block where it has more."""
-    monkeypatch.setattr("pipelines.stages.search.queries_at_once", lambda *sizes: queries)
+    monkeypatch.setattr("shardrank.stages.rank.search.queries_at_once", lambda *sizes: queries)
 
 
 @pytest.mark.parametrize("kind", EFFORTS)

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import load_settings
-from pipelines.core.errors import SettingsError
-from pipelines.core.overrides import parse_settings
+from shardrank.core.errors import SettingsError
+from shardrank.core.overrides import parse_settings
+from shardrank.jobs.options import load_settings
 
 
 @pytest.mark.parametrize("prompt", ["query: ", " x", "a=b ", " ", ""])

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.core.errors import SettingsError
-from pipelines.core.settings import IndexSettings
-from pipelines.core.sizing import (
+from shardrank.core.errors import SettingsError
+from shardrank.core.settings import IndexSettings
+from shardrank.version.sizing import (
     estimate,
     plan_codec,
     plan_shards,

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.errors import InputError
-from pipelines.core.protocols import Entry, SourceOpener
-from pipelines.core.settings import CorpusSettings
-from pipelines.corpus.reader import SourceRow, read_slice
-from pipelines.corpus.slices import Slice, plan_slices, source_format
+from shardrank.core.errors import InputError
+from shardrank.core.protocols import Entry, SourceOpener
+from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.reader import SourceRow, read_slice
+from shardrank.corpus.slices import Slice, plan_slices, source_format
 
 
 def opener(data: bytes) -> SourceOpener:

@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.core.errors import InputError
-from pipelines.core.protocols import Entry, SourceOpener
-from pipelines.core.settings import CorpusSettings
-from pipelines.corpus.queries import read_queries
-from pipelines.corpus.reader import read_slice
-from pipelines.corpus.scan import scan_slice
-from pipelines.corpus.slices import Slice, plan_slices
+from shardrank.core.errors import InputError
+from shardrank.core.protocols import Entry, SourceOpener
+from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.first_pass import scan_slice
+from shardrank.corpus.queries import read_queries
+from shardrank.corpus.reader import read_slice
+from shardrank.corpus.slices import Slice, plan_slices
 
 ROWS = [{"_id": str(n), "text": f"words of {n}"} for n in range(50)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)

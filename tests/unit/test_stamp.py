@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.settings import S3Settings
-from pipelines.storage import Sources
-from pipelines.storage.stamp import WHOLE_BYTES, _sampled, source_entry
+from shardrank.core.settings import S3Settings
+from shardrank.storage import Sources
+from shardrank.storage.stamp import WHOLE_BYTES, _sampled, source_entry
 
 LARGE = 3 * WHOLE_BYTES
 TICK = 0.02  # the kernel's clock moves every 1 to 10 ms

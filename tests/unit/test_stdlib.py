@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.corpus.stdlib import (
+from shardrank.corpus.stdlib import (
     StdlibPassage,
     demo_queries,
     held_out,

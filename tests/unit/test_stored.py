@@ -6,17 +6,17 @@ from typing import Any, cast
 
 import pytest
 
-from pipelines.core.errors import SettingsError
-from pipelines.core.overrides import parse_settings
-from pipelines.core.settings import EncoderSettings, Settings
-from pipelines.core.stored import (
+from shardrank.core.errors import SettingsError
+from shardrank.core.overrides import parse_settings
+from shardrank.core.settings import EncoderSettings, Settings
+from shardrank.version.kept_settings import (
     audit_settings,
     index_encoder,
     index_settings,
     kept_encoder,
     kept_index,
 )
-from pipelines.core.version import Version
+from shardrank.version.manifest import Version
 
 #: What a version says of its settings.
 _STORED = SimpleNamespace(

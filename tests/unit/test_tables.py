@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.core.errors import InputError
-from pipelines.core.settings import S3Settings
-from pipelines.storage import Sources
+from shardrank.core.errors import InputError
+from shardrank.core.settings import S3Settings
+from shardrank.storage import Sources
 
 SOURCES = Sources(S3Settings())
 LINE = b'{"_id": "a", "text": "b"}\n'

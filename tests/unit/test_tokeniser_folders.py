@@ -19,10 +19,10 @@ from transformers.models.auto.tokenization_auto import (
 )
 from transformers.utils import logging
 
-from pipelines.core.errors import InputError
-from pipelines.models import tokens as module
-from pipelines.models.folder.resolve import resolve_model
-from pipelines.models.tokeniser_class import REGISTERED, WRONG_CLASSES
+from shardrank.core.errors import InputError
+from shardrank.models.folder.resolve import resolve_model
+from shardrank.models.text import tokens as module
+from shardrank.models.text.tokeniser_class import REGISTERED, WRONG_CLASSES
 from tests.tiny_models import edit_json, write_json
 from tests.tokenisers import (
     NEW,

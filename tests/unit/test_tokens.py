@@ -5,9 +5,9 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from pipelines.core.errors import InputError
-from pipelines.models.folder.layout import read_layout
-from pipelines.models.tokens import FastTokeniser, load_tokeniser
+from shardrank.core.errors import InputError
+from shardrank.models.folder.layout import read_layout
+from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
 from tests.tiny_models import edit_json, tiny_encoder, write_json
 
 FAMILIES = ("bert-st", "roberta-cls", "qwen2-last")

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.core import topk
-from pipelines.core.errors import InputError
-from pipelines.core.schemas import HITS
-from pipelines.core.topk import Best, floors, fold_and_cut, merge, ranks, split
+from shardrank.core import topk
+from shardrank.core.errors import InputError
+from shardrank.core.schemas import HITS
+from shardrank.core.topk import Best, floors, fold_and_cut, merge, ranks, split
 
 IDS = ["a", "b", "z", "é", "\uffff", "\U0001f600", "", "aa"]
 SCORES = [float(np.float32(s)) for s in (-np.inf, -1.5, -0.0, 0.0, 1e-40, 1.5, np.inf)]

@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.core.schemas import REJECTED
-from pipelines.core.settings import CorpusSettings
-from pipelines.corpus.rows import SourceRow
-from pipelines.corpus.validate import (
+from shardrank.core.schemas import REJECTED
+from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.rows import SourceRow
+from shardrank.corpus.validate import (
     Document,
     Reason,
     Rejected,

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Encoding, Tokenizer
 
-from pipelines.core.protocols import TokenSpans
-from pipelines.models import words as module
-from pipelines.models.folder.layout import read_layout
-from pipelines.models.folder.resolve import resolve_model
-from pipelines.models.tokens import load_tokeniser
-from pipelines.models.word_kernels import LONGEST
-from pipelines.models.words import WordMemory, works_word_by_word
+from shardrank.core.protocols import TokenSpans
+from shardrank.kernels.word_loops import LONGEST
+from shardrank.models.folder.layout import read_layout
+from shardrank.models.folder.resolve import resolve_model
+from shardrank.models.text import words as module
+from shardrank.models.text.tokens import load_tokeniser
+from shardrank.models.text.words import WordMemory, works_word_by_word
 
 #: Each differs from the default in what it does with single characters.
 NORMALISERS = {

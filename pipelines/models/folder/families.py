@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.core.errors import InputError
-from pipelines.models.folder.modules import StaticTable, Tower
+from shardrank.core.errors import InputError
+from shardrank.models.folder.modules import StaticTable, Tower
 
 Config = Mapping[str, Any]
 

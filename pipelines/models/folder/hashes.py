@@ -4,8 +4,8 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from pipelines.core.errors import InputError
-from pipelines.core.fingerprint import fingerprint
+from shardrank.core.errors import InputError
+from shardrank.core.fingerprint import fingerprint
 
 
 def weights_sha256(*files: Path) -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.errors import InputError
-from pipelines.models.folder.reading import refuse_pointer
+from shardrank.core.errors import InputError
+from shardrank.models.folder.reading import refuse_pointer
 
 #: Types that hold a weight as it is; others are codes of quantised weights.
 _FLOATS = ("F64", "F32", "F16", "BF16")

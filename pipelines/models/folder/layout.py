@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.errors import InputError
-from pipelines.models.folder.reading import Keys, check_keys, read_known, read_object
+from shardrank.core.errors import InputError
+from shardrank.models.folder.reading import Keys, check_keys, read_known, read_object
 
 #: Names of the file with the transformer's settings; the library reads the first that exists
 #: (sentence-transformers 6.2, Transformer.load_config).

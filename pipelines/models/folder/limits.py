@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.core.errors import SettingsError
-from pipelines.models.folder.layout import Layout
-from pipelines.models.folder.packable import PREFIXES, is_packable
-from pipelines.models.folder.reading import read_object
+from shardrank.core.errors import SettingsError
+from shardrank.models.folder.layout import Layout
+from shardrank.models.folder.packable import PREFIXES, is_packable
+from shardrank.models.folder.reading import read_object
 
 #: These number positions from pad_token_id + 1, so that many position embeddings are never used
 #: (transformers, RobertaEmbeddings.create_position_ids_from_input_ids).

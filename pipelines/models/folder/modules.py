@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.errors import InputError
-from pipelines.models.folder.layout import CLASSIFIES, Layout, read_layout
-from pipelines.models.folder.reading import Keys, check_keys, read_json, read_known
+from shardrank.core.errors import InputError
+from shardrank.models.folder.layout import CLASSIFIES, Layout, read_layout
+from shardrank.models.folder.reading import Keys, check_keys, read_json, read_known
 
 #: Their names of poolings → ours. The first six are the booleans of older files.
 POOLINGS: Mapping[str, str] = {

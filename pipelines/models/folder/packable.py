@@ -6,7 +6,7 @@ BERT (Devlin et al. 2019, arXiv:1810.04805) and the models that have its layers 
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.models.folder.headers import Header
+from shardrank.models.folder.headers import Header
 
 Config = Mapping[str, Any]
 

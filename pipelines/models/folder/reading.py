@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.errors import InputError
+from shardrank.core.errors import InputError
 
 #: How a file begins that git-lfs left in the place of a large one.
 LFS_POINTER = b"version https://git-lfs"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.errors import InputError
-from pipelines.models.folder.reading import Keys, check_keys, read_known
+from shardrank.core.errors import InputError
+from shardrank.models.folder.reading import Keys, check_keys, read_known
 
 _NAME = "config_sentence_transformers.json"
 #: `requirements` and `__version__` name releases of libraries; `keep_in_fp32_modules` keeps

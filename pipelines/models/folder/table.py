@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.core.errors import InputError
-from pipelines.models.folder.headers import Header, read_header
-from pipelines.models.folder.reading import read_object
+from shardrank.core.errors import InputError
+from shardrank.models.folder.headers import Header, read_header
+from shardrank.models.folder.reading import read_object
 
 #: Longer than any text: a table has no longest input.
 UNLIMITED = 1 << 30

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.core.errors import InputError
-from pipelines.models.folder.reading import read_object
+from shardrank.core.errors import InputError
+from shardrank.models.folder.reading import read_object
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

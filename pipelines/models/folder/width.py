@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.core.errors import InputError
-from pipelines.models.folder.modules import Dense, OwnModule, StaticTable, Tower
-from pipelines.models.folder.table import read_table_shape
+from shardrank.core.errors import InputError
+from shardrank.models.folder.modules import Dense, OwnModule, StaticTable, Tower
+from shardrank.models.folder.table import read_table_shape
 
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "dim", "emb_dim")
 
@@ -33,7 +33,7 @@ def tower_width(tower: Tower) -> int:
 def _own_width(step: OwnModule) -> int:
     import torch  # only where an author's own code is trusted
 
-    from pipelines.models.own_module import load_own
+    from shardrank.models.encoders.own_module import load_own
 
     return load_own(step, torch.device("cpu")).width
 

@@ -1,0 +1,60 @@
+"""Settings from a TOML file and --set."""
+
+import tomllib
+from collections.abc import Collection
+from pathlib import Path
+
+from shardrank.core.errors import SettingsError
+from shardrank.core.overrides import parse_settings
+from shardrank.core.settings import AuditSettings, ModelSettings, Settings
+
+#: Names of models that are no folders, even where a folder is called so.
+NO_FOLDER = ("embedded", "off")
+TEACHERS = ("embedded", "reranker", "retrieval")
+
+
+def load_settings(config: Path | None, overrides: list[str] | None) -> Settings:
+    """The file's tables, then the overrides, over the defaults.
+
+    Raises:
+        SettingsError: no such file, no TOML, or a setting that is unknown or wrong.
+    """
+    settings = parse_settings(_read(config) if config else {}, overrides or [])
+    teachers = tuple(_absolute(name, TEACHERS) for name in settings.label.teachers)
+    return settings.model_copy(
+        update={
+            "encoder": _found(settings.encoder),
+            "reranker": _found(settings.reranker),
+            "label": settings.label.model_copy(update={"teachers": teachers}),
+            "audit": _placed(settings.audit),
+        }
+    )
+
+
+def _found(table: ModelSettings) -> ModelSettings:
+    """A model that is not named stays unset: it asks for none."""
+    model = _absolute(table.model, NO_FOLDER)
+    return table if model == table.model else table.model_copy(update={"model": model})
+
+
+def _placed(audit: AuditSettings) -> AuditSettings:
+    """The questions' path in full: a later command asks them again, from another folder."""
+    path = audit.query_file
+    if path is None or "://" in path:
+        return audit
+    return audit.model_copy(update={"query_file": str(Path(path).expanduser().absolute())})
+
+
+def _absolute(model: str, no_folder: Collection[str]) -> str:
+    """A local model's folder in full: workers and later commands have other working folders."""
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if model not in no_folder and folder.is_dir() else model
+
+
+def _read(config: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(config.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"The settings file {config} cannot be read: {error}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The settings file {config} is not TOML: {error}.") from None

@@ -1,0 +1,29 @@
+"""Arrow columns as numpy arrays, and back. Right for sliced, filtered and chunked columns."""
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from shardrank.core.arrays import Float32, Int32
+
+
+def matrix(column: pa.ChunkedArray) -> Float32:
+    """float32[n, dim] of a FixedSizeList column of fp16 or fp32."""
+    width = column.type.list_size
+    chunks = [chunk.flatten().to_numpy() for chunk in column.chunks]
+    flat = np.concatenate(chunks) if chunks else np.empty(0, np.float32)
+    return np.ascontiguousarray(flat.reshape(-1, width), dtype=np.float32)
+
+
+def vector_column(vectors: npt.NDArray[np.floating]) -> pa.FixedSizeListArray:
+    """A FixedSizeList column of the array's own type, one row a vector."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+
+
+def token_lists(column: pa.ChunkedArray) -> list[Int32]:
+    """A list<uint> column as int32 arrays, one a row."""
+    array = column.combine_chunks()
+    values = array.values.to_numpy(zero_copy_only=False).astype(np.int32)
+    return [values[start:end] for start, end in pairwise(array.offsets.to_numpy())]

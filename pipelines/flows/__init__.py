@@ -1,0 +1,1 @@
+"""The flows: the order of the stages, and what they are asked for."""

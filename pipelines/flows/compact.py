@@ -1,0 +1,57 @@
+"""The compact flow: rewrite and fold what is stored, into a version that answers as before."""
+
+from shardrank.core.settings import Settings
+from shardrank.flows.assemble import Material, assemble, version_parts
+from shardrank.models.cards import EncoderCard
+from shardrank.stages.index.publish import made_by, publish
+from shardrank.stages.run.runner import Context
+from shardrank.stages.shared.versions import Published, met_columns
+from shardrank.version.folding import Limits
+from shardrank.version.kept_settings import audit_settings, index_encoder, kept_encoder, kept_index
+from shardrank.version.manifest import Version
+
+
+def own_settings(base: Published, wanted: Settings) -> Settings:
+    """The settings with the index's own [encoder] and [index] tables, and its [audit] where no
+    other is asked for.
+
+    Raises:
+        SettingsError: another encoder or index is asked for than there is.
+    """
+    audit = audit_settings(base.version, wanted.audit)
+    own = index_encoder if audit.query_file else kept_encoder  # questions are embedded
+    encoder = own(base.version, wanted.encoder)
+    index = kept_index(base.version, wanted.index)
+    return wanted.model_copy(update={"encoder": encoder, "index": index, "audit": audit})
+
+
+def compact_index(context: Context, base: Published) -> Published:
+    """Leave no deleted row, and no small parts or shards that could be one; embed nothing.
+
+    Args:
+        context: with `own_settings` of the base.
+        base: the version to compact.
+
+    Raises:
+        AuditRefused: the index does not reach the audit's target.
+        CommitConflict: another run published meanwhile.
+        RunFailed: some units failed; rerun to resume.
+    """
+    version, settings = base.version, context.settings
+    limits = Limits.full(version.part_size, settings.index.shard_passages)
+    card = EncoderCard.parse(version.encoder)
+    assembled = assemble(context, Material(version, version.parts, (), card, limits))
+    documents = version.live.documents
+    changes = dict.fromkeys(version.changes, 0)
+    compacted = Version(
+        parent=base.number,
+        encoder=version.encoder,
+        recipe=version.recipe,
+        part_size=version.part_size,
+        index_settings=version.index_settings,
+        audit_settings=settings.audit.deciding(),
+        changes=changes | {"rows": documents, "unchanged": documents},
+        made=made_by("compact", context.run, columns=met_columns(version)),
+        **version_parts(assembled),
+    )
+    return publish(context.workspace, compacted)

@@ -1,0 +1,304 @@
+"""The index flow: scan → compare → ingest → embed → delete → assemble → publish.
+
+The first run of an INDEX compares its corpus with nothing; every later one with the latest version,
+and only what is new or changed is cut and embedded.
+"""
+
+from collections.abc import Sequence, Set
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from shardrank.core.errors import GateRefused, InputError, SettingsError
+from shardrank.core.fingerprint import fingerprint
+from shardrank.core.settings import Settings
+from shardrank.core.source_files import Listing
+from shardrank.core.units import total
+from shardrank.corpus.changes import Mode
+from shardrank.corpus.named import known_names, named, refuse_absent
+from shardrank.corpus.slices import Slice, plan_files
+from shardrank.flows.assemble import Assembled, Material, assemble, version_parts
+from shardrank.flows.index_changes import Made, Night, refuse_collapsed
+from shardrank.flows.index_dtype import hold, settle
+from shardrank.models.cards import EncoderCard
+from shardrank.stages.index.compare import Compared, Sides, compare_corpus
+from shardrank.stages.index.delete import delete
+from shardrank.stages.index.embed import embed, refuse_broken_parts
+from shardrank.stages.index.ingest import (
+    Cutting,
+    ingest,
+    parts_of,
+    passage_limit,
+    passage_overlap,
+)
+from shardrank.stages.index.publish import keep_listing, made_by, publish, set_aside
+from shardrank.stages.index.scan import names_of, refuse_unreadable, scan
+from shardrank.stages.run.runner import Context
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.part_files import new_part
+from shardrank.stages.shared.versions import Published, latest_version, met_columns
+from shardrank.storage import Sources, contains
+from shardrank.version.folding import Limits
+from shardrank.version.kept_settings import audit_settings, index_settings
+from shardrank.version.manifest import Part, Version
+from shardrank.version.sizing import default_part_size, refuse_misfits
+
+
+@dataclass(frozen=True)
+class IndexPlan:
+    """What an index run will read, with which model, on top of which version.
+
+    `names` are the columns known before a row is read: of Parquet files, and those of paths.
+    `differs` names what changed about passages or vectors since the base was made: nothing that
+    is stored serves then. `settings` are the run's, where the encoder's dtype is no longer "auto".
+    """
+
+    corpus: str
+    listing: Listing
+    names: Set[str]
+    mode: Mode
+    slices: Sequence[Slice]
+    bytes: int
+    card: EncoderCard
+    base: Published | None
+    differs: Sequence[str]
+    recipe: dict[str, Any]
+    part_size: int
+    settings: Settings
+    run: str
+
+    @property
+    def stored(self) -> Sequence[Part]:
+        """The parts of the version that the corpus is compared with."""
+        return self.base.version.parts if self.base else ()
+
+    @property
+    def parent(self) -> int:
+        """The number of the version that this one follows; 0: none."""
+        return self.base.number if self.base else 0
+
+    @property
+    def met(self) -> list[str]:
+        """Columns that earlier runs of the index met; see `refuse_absent`."""
+        return met_columns(self.base.version) if self.base else []
+
+    @property
+    def reuse(self) -> Version | None:
+        """The version whose parts, codec and shards are kept where they serve."""
+        return self.base.version if self.base and not self.differs else None
+
+
+def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Settings) -> IndexPlan:
+    """List the corpus, cut it into slices, read the model's card and the latest version.
+
+    Raises:
+        InputError: there is no such corpus or model, a file of it cannot be read or would be left
+            out, a column is missing, or the index lies inside the corpus.
+        SettingsError: the index's settings suit neither the model nor the parts, or an upsert
+            would have to embed documents that it does not hold.
+    """
+    _refuse_overlap(corpus, workspace.storage.root)
+    sources = Sources(settings.s3)
+    listing = sources.listing(corpus, settings.corpus.allow_unread)
+    size = sum(entry.bytes for entry in listing.read)
+    files = plan_files(listing.read, sources.open, settings.corpus.slice_bytes)
+    base = latest_version(workspace)
+    names = known_names(files, settings.corpus)
+    met = met_columns(base.version) if base else []
+    if all(file.schema is not None for file in files):
+        refuse_absent(names, settings.corpus, met)
+    slices = [piece for file in files for piece in file.slices]
+    settings, card = settle(_following(settings, base), workspace, base)
+    recipe = _recipe(settings, card)
+    differs = _differing(base.version.recipe, recipe) if base else []
+    if differs and mode == "upsert":
+        raise SettingsError(
+            f"{', '.join(differs)} changed since version {base.number if base else 0}, so every "
+            "document must be embedded anew, and an upsert does not hold them all.",
+            "Index the whole corpus: --mode snapshot.",
+        )
+    stored_size = base.version.part_size if base else default_part_size(size)
+    part_size = settings.passages.part_size or stored_size
+    refuse_misfits(settings.index, card.dim, part_size)
+    decided = {
+        "slices": [piece.json() for piece in slices],
+        "mode": mode,
+        "base": base.version.made["attempt"] if base else None,
+        "recipe": recipe,
+        "part_size": part_size,
+    }
+    return IndexPlan(
+        corpus=corpus,
+        listing=listing,
+        names=names,
+        mode=mode,
+        slices=slices,
+        bytes=size,
+        card=card,
+        base=base,
+        differs=differs,
+        recipe=recipe,
+        part_size=part_size,
+        settings=settings,
+        run=_run_name(decided, settings),
+    )
+
+
+def _run_name(decided: dict[str, Any], settings: Settings) -> str:
+    """Equal for runs that do the same."""
+    tables = {name: getattr(settings, name).deciding() for name in ("corpus", "index", "audit")}
+    return fingerprint({**decided, **tables})
+
+
+def _following(settings: Settings, base: Published | None) -> Settings:
+    """[index] and [audit] are the index's own where nothing else is asked for."""
+    if base is None:
+        return settings
+    index = index_settings(base.version, settings.index)
+    audit = audit_settings(base.version, settings.audit)
+    return settings.model_copy(update={"index": index, "audit": audit})
+
+
+def _refuse_overlap(corpus: str, path: str) -> None:
+    if contains(corpus, path):
+        raise InputError(
+            f"INDEX {path} lies inside CORPUS {corpus}: the next run would read its own files.",
+            "Choose an INDEX outside, or name the corpus's files.",
+        )
+
+
+def _recipe(settings: Settings, card: EncoderCard) -> dict[str, Any]:
+    """What decides a document's passages and vectors; equal for settings that act alike."""
+    limit = passage_limit(settings.passages, card)
+    return {
+        "the encoder": card.fingerprint,
+        "its tokeniser": card.tokeniser_fingerprint,
+        "encoder.stored": settings.encoder.stored,
+        "passages.split": settings.passages.split,
+        "passages.max_tokens": limit,
+        "passages.overlap": passage_overlap(settings.passages, limit),
+    }
+
+
+def _differing(before: Any, now: dict[str, Any]) -> list[str]:
+    return [name for name, value in now.items() if before.get(name) != value]
+
+
+def index(context: Context, plan: IndexPlan) -> Published:
+    """Run the flow; what an earlier run finished is not done again.
+
+    Raises:
+        InputError: no document would be left in the index, no row of a file can be read, no file
+            has a column that the settings name, or the encoder gives nothing finite.
+        GateRefused: the version would differ too much from the one before it.
+        AuditRefused: the index does not reach the audit's target.
+        CommitConflict: another run published meanwhile.
+        RunFailed: some units failed; rerun to resume.
+    """
+    _refuse_reembedding(plan, context.settings)
+    if not plan.base:
+        hold(context.workspace, plan.card)
+    gate = context.settings.gate
+    night = _compare(context, plan)
+    night.refuse(night.expected(), gate)
+    made = _make(context, plan, night.compared)
+    # A snapshot is all there is, so what cannot be indexed is gone; an upsert keeps what it had.
+    spared = made.late if plan.mode == "upsert" else []
+    stored = delete(context, plan.stored, night.compared, spared) if plan.reuse else []
+    changes = night.changes(context.workspace, made)
+    try:
+        _require_documents(plan, changes, [*stored, *made.parts], made)
+        night.refuse(changes, gate)
+        refuse_broken_parts(context.settings.encoder, made.embedded)
+        refuse_collapsed(stored, made.parts, gate)
+    except (GateRefused, InputError):
+        # What an encoder gone wrong has made must not be found again by the run after its repair.
+        context.workspace.forget("embed", made.embedded)
+        raise
+    assembled = assemble(context, _material(context.settings, plan, stored, made.parts))
+    names = {*plan.names, *names_of(night.scans), *plan.met}
+    version = _version(context, plan, changes, assembled, named(names, context.settings.corpus))
+    published = publish(context.workspace, version)
+    # What could not be embedded tonight is tried again by the next run that finds it.
+    context.workspace.forget("embed", [d for d in made.embedded if d.counts.get("rejected")])
+    return published
+
+
+def _compare(context: Context, plan: IndexPlan) -> Night:
+    keep_listing(context, plan.listing)
+    scans = scan(context, plan.slices)
+    set_aside(context, "scan", scans)
+    refuse_unreadable(plan.slices, scans, Sources(context.settings.s3))
+    if total(scans, "rows"):
+        refuse_absent(plan.names | names_of(scans), context.settings.corpus, plan.met)
+    sides = Sides(plan.slices, scans, plan.stored, plan.mode, plan.reuse is not None)
+    compared = compare_corpus(context, sides)
+    set_aside(context, "compare", compared.dones)
+    return Night(plan.stored, plan.mode, bool(plan.differs), scans, compared)
+
+
+def _make(context: Context, plan: IndexPlan, compared: Compared) -> Made:
+    ingested = ingest(context, plan.slices, compared, Cutting(plan.card, plan.part_size))
+    set_aside(context, "ingest", ingested)
+    files = list(parts_of(ingested))
+    embedded = embed(context, files, plan.card)
+    set_aside(context, "embed", embedded)
+    both = zip(files, embedded, strict=True)
+    return Made(ingested, embedded, [new_part(f, d.outputs, d.facts) for f, d in both])
+
+
+def _material(
+    settings: Settings, plan: IndexPlan, stored: Sequence[Part], new: Sequence[Part]
+) -> Material:
+    limits = Limits.nightly(settings.compact, plan.part_size, settings.index.shard_passages)
+    return Material(plan.reuse, stored, new, plan.card, limits)
+
+
+def _version(
+    context: Context,
+    plan: IndexPlan,
+    changes: dict[str, int],
+    assembled: Assembled,
+    columns: list[str],
+) -> Version:
+    settings = context.settings
+    return Version(
+        parent=plan.parent,
+        encoder={**asdict(plan.card), "settings": settings.encoder.deciding()},
+        recipe=plan.recipe,
+        part_size=plan.part_size,
+        index_settings=settings.index.deciding(),
+        audit_settings=settings.audit.deciding(),
+        changes=changes,
+        made=made_by("index", context.run, corpus=plan.corpus, columns=columns),
+        **version_parts(assembled),
+    )
+
+
+def _refuse_reembedding(plan: IndexPlan, settings: Settings) -> None:
+    if plan.differs and plan.base and not settings.gate.reembed:
+        passages = plan.base.version.live.passages
+        raise GateRefused(
+            f"{', '.join(plan.differs)} changed since version {plan.base.number:06d}: all of its "
+            f"{passages:,} passages would be embedded anew.",
+            "Restore the setting, or allow it for this run: --set gate.reembed=true. Readers keep "
+            "the old version meanwhile.",
+        )
+
+
+def _require_documents(
+    plan: IndexPlan, changes: dict[str, int], parts: Sequence[Part], made: Made
+) -> None:
+    if any(part.live.documents for part in parts):
+        return
+    refuse_broken_parts(plan.settings.encoder, made.embedded)
+    if plan.stored:
+        raise InputError(
+            f"{plan.corpus} would delete all documents of the index.",
+            "An index holds at least one; start a new one elsewhere.",
+        )
+    raise InputError(
+        f"{plan.corpus} has {changes['rows']} rows, and none can be indexed.",
+        "The rejected table under runs/ says why, row by row."
+        if changes["rejected"]
+        else "It is empty.",
+    )

@@ -1,0 +1,116 @@
+"""What an index run found about its corpus, and whether that may be published."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+
+from shardrank.core.errors import GateRefused
+from shardrank.core.settings import GateSettings
+from shardrank.core.units import Done, FileRef, total
+from shardrank.corpus.changes import Mode
+from shardrank.stages.index.compare import Compared
+from shardrank.stages.index.delete import read_ids
+from shardrank.stages.run.workspace import Workspace
+from shardrank.version.gate import Change, Refusal, collapsed, refusals
+from shardrank.version.manifest import Part
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a run cut and embedded: the markers of both stages, and the new parts."""
+
+    ingested: Sequence[Done]
+    embedded: Sequence[Done]
+    parts: Sequence[Part]
+
+    @property
+    def late(self) -> list[FileRef]:
+        """Lists of the documents that were rejected after the comparison."""
+        found = [done.outputs["rejected"] for done in (*self.ingested, *self.embedded)]
+        return [ref for ref in found if ref.rows]
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a run found about its corpus, as counts that add up.
+
+    rows = added + changed + unchanged + tombstones + superseded + rejected, and
+    documents after = documents before + added - deleted.
+
+    Attributes:
+        stored: the parts of the version that the corpus is compared with.
+        mode: of the run.
+        anew: whether nothing that is stored serves, so that everything is embedded.
+        scans, compared: what the first stages left.
+    """
+
+    stored: Sequence[Part]
+    mode: Mode
+    anew: bool
+    scans: Sequence[Done]
+    compared: Compared
+
+    @property
+    def before(self) -> int:
+        return sum(part.live.documents for part in self.stored)
+
+    def expected(self) -> dict[str, int]:
+        """The version's counts if every document can be cut and embedded."""
+        return self._counts(late=0, in_vain=0)
+
+    def changes(self, workspace: Workspace, made: Made) -> dict[str, int]:
+        """The version's counts."""
+        late = made.late
+        in_vain = _replaced_in_vain(workspace, self.compared, late)
+        counts = self._counts(sum(ref.rows for ref in late), in_vain)
+        return {**counts, "embedded": total(made.embedded, "rows")}
+
+    def _counts(self, late: int, in_vain: int) -> dict[str, int]:
+        """Where `late` documents were rejected after the comparison, `in_vain` of which were to
+        replace live ones; in a snapshot these are gone."""
+        count = self.compared.count
+        return {
+            "rows": total(self.scans, "rows"),
+            "added": count("added") - (late - in_vain),
+            "changed": count("changed") - in_vain,
+            "unchanged": count("unchanged"),
+            "tombstones": count("tombstones"),
+            "superseded": count("superseded"),
+            "deleted": count("deleted") + (in_vain if self.mode == "snapshot" else 0),
+            "rejected": total(self.scans, "rejected") + count("rejected") + late,
+        }
+
+    def refuse(self, changes: dict[str, int], gate: GateSettings) -> None:
+        """Raise GateRefused where this changes too much."""
+        after = self.before + changes["added"] - changes["deleted"]
+        names = ("changed", "deleted", "rows", "rejected")
+        counts = {name: changes[name] for name in names}
+        if self.anew:  # gate.reembed has allowed it
+            counts["changed"] = 0
+        _refuse(refusals(Change(self.before, after, **counts), gate))
+
+
+def refuse_collapsed(stored: Sequence[Part], new: Sequence[Part], gate: GateSettings) -> None:
+    """Raise GateRefused where the new vectors point in fewer directions than the stored ones."""
+    _refuse(collapsed(stored, new, gate))
+
+
+def _refuse(reasons: Sequence[Refusal]) -> None:
+    if reasons:
+        said = "; ".join(refusal.reason for refusal in reasons)
+        allowed = " ".join(f"--set {refusal.setting}" for refusal in reasons)
+        raise GateRefused(
+            f"The gate refused to publish: {said}.",
+            f"Look at the corpus. If this is meant, allow it for this run: {allowed}.",
+        )
+
+
+def _replaced_in_vain(workspace: Workspace, compared: Compared, late: Sequence[FileRef]) -> int:
+    """How many documents were live before and are rejected in their new form."""
+    if not late:
+        return 0
+    rejected = read_ids(workspace, late)
+    tables = (workspace.read_table(ref) for ref in compared.removed)
+    replaced = (table.filter(pc.field("replaced"))["doc_id"] for table in tables)
+    return sum(pc.sum(pc.is_in(ids, value_set=rejected)).as_py() or 0 for ids in replaced)

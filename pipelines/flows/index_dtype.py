@@ -1,0 +1,47 @@
+"""The dtype of an index: settled when its first run begins, and then the same for good.
+
+It is the one setting that may be left to the machine. Vectors of two dtypes do not belong into one
+index, so what one machine has decided is held for all later ones.
+"""
+
+from typing import Any
+
+from shardrank.core.settings import Settings
+from shardrank.kernels.machine import multiplies_bf16
+from shardrank.models.cards import EncoderCard, read_encoder_card, settled
+from shardrank.models.complete import check_encoder
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.versions import Published
+
+#: What the first run of an INDEX decided, for the time until its first version holds it.
+BEGUN = "runs/begun.json"
+
+
+def settle(
+    settings: Settings, workspace: Workspace, base: Published | None
+) -> tuple[Settings, EncoderCard]:
+    """The settings with no encoder.dtype left at "auto", and the card of the encoder.
+
+    "auto" is what the index has the same weights in, else what suits model and machine.
+
+    Raises what `check_encoder` and `read_encoder_card` raise.
+    """
+    encoder = settings.encoder
+    check_encoder(encoder)
+    card = read_encoder_card(encoder, halve=multiplies_bf16())
+    held = base.version.encoder if base else _begun(workspace)
+    if encoder.dtype == "auto" and held.get("weights_sha256") == card.weights_sha256:
+        card = read_encoder_card(encoder.model_copy(update={"dtype": held["dtype"]}))
+    return settings.model_copy(update={"encoder": settled(encoder, card)}), card
+
+
+def hold(workspace: Workspace, card: EncoderCard) -> None:
+    """Write down what was settled, before a run without a version to follow begins its work."""
+    wanted = {"weights_sha256": card.weights_sha256, "dtype": card.dtype}
+    if _begun(workspace) != wanted:
+        workspace.write_json(BEGUN, wanted)
+
+
+def _begun(workspace: Workspace) -> dict[str, Any]:
+    found: dict[str, Any] = workspace.read_json(BEGUN) if workspace.storage.exists(BEGUN) else {}
+    return found

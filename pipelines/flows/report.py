@@ -1,0 +1,283 @@
+"""From what a run left on storage to its report.html."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shardrank import __version__
+from shardrank.core.arrays import Float32
+from shardrank.core.evaluation import coverage, unmet
+from shardrank.core.same_ids import notice
+from shardrank.core.settings import Settings
+from shardrank.corpus.part_keys import LENGTH_STEP
+from shardrank.flows.rank import Ranked, RankPlan
+from shardrank.models.cards import EncoderCard, RerankerCard
+from shardrank.report.data import (
+    AuditCurve,
+    Example,
+    Flow,
+    Histogram,
+    Line,
+    ReportCounts,
+    ReportData,
+    StageTime,
+    edges_over,
+    snippet,
+)
+from shardrank.report.page import render
+from shardrank.report.sentences import absent
+from shardrank.stages.run.workspace import StoredTables, Workspace
+from shardrank.version.manifest import Version
+from shardrank.version.recall import AuditPoint
+
+#: What becomes of rows that are no rejects.
+_ACCEPTED = ("added", "changed", "unchanged", "tombstones", "superseded")
+EXAMPLES = 5
+LINES = 5
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished rank run: its plan, its markers, its metrics, and how it was called."""
+
+    plan: RankPlan
+    ranked: Ranked
+    metrics: Mapping[str, Mapping[str, float]] | None
+    settings: Settings
+    command: str
+
+
+def write_report(workspace: Workspace, finished: Finished) -> None:
+    """Write OUT/report.html."""
+    page = render(report_data(workspace, finished))
+    workspace.storage.write("report.html", page.encode("utf-8"))
+
+
+def report_data(workspace: Workspace, finished: Finished) -> ReportData:
+    """All that the page shows, read from the index and the output."""
+    plan, version = finished.plan, finished.plan.published.version
+    collated = [done.outputs["rankings"] for done in finished.ranked.collated]
+    rankings = StoredTables(workspace, collated)
+    index_run = str(version.made["run"])
+    judged = list(plan.judgements)
+    return ReportData(
+        title="shardrank report",
+        created=time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
+        command=finished.command,
+        versions=_versions(finished),
+        settings=_settings(finished),
+        counts=_counts(version, finished.ranked),
+        stages=(
+            *_stages(plan.index, index_run, "index"),
+            *_stages(workspace, plan.run, "rank"),
+        ),
+        audit=_audit(version.audit),
+        lengths=_lengths(version.lengths),
+        retrieval_scores=_scores(rankings, "retrieval_score"),
+        rerank_logits=_scores(rankings, "rerank_score"),
+        metrics=finished.metrics,
+        coverage=coverage(rankings.only("query_id"), judged) if judged else None,
+        batch=tuple(finished.ranked.counts.lines()),
+        notices=tuple(_notices(finished, rankings)),
+        rejected_by_reason=_rejected(plan.index, index_run),
+        examples=tuple(_examples(plan, rankings)),
+    )
+
+
+def _versions(finished: Finished) -> dict[str, str]:
+    plan = finished.plan
+    return {
+        "shardrank": __version__,
+        "index version": f"{plan.published.number:06d}",
+        "encoder": _model(plan.card),
+        "reranker": _model(plan.reranker) if plan.reranker else "none",
+    }
+
+
+def _model(card: EncoderCard | RerankerCard) -> str:
+    return f"{card.name} ({card.fingerprint[:8]}, {card.dtype})"
+
+
+def _settings(finished: Finished) -> dict[str, str]:
+    plan, settings = finished.plan, finished.settings
+    index = plan.published.version.index
+    shown: dict[str, Any] = {
+        "index.kind": index["kind"],
+        "search.k": settings.search.k,
+        "reranker.depth": settings.reranker.depth if plan.reranker else "—",
+        "reranker.interpolation": plan.reranker.interpolation if plan.reranker else "—",
+        "encoder.max_tokens": plan.card.max_tokens,
+    }
+    if index["kind"] == "ivfpq":
+        shown |= {"index.pq_m": index["pq_m"], "index.opq": index["opq"]}
+    if index["kind"] != "exact":
+        shown |= {
+            "index.nlist": index["nlist"],
+            "search.nprobe": plan.how.nprobe,
+            "search.depth": plan.how.depth,
+        }
+    return {name: str(value) for name, value in shown.items()}
+
+
+def _notices(finished: Finished, rankings: StoredTables) -> list[str]:
+    said = [absent(finished.ranked.absent), notice(finished.ranked.same_ids)]
+    if finished.metrics:
+        said.append(unmet(finished.metrics, rankings.only("doc_id"), finished.plan.judgements))
+    return [sentence for sentence in said if sentence]
+
+
+def _counts(version: Version, ranked: Ranked) -> ReportCounts:
+    batch = ranked.counts
+    live, changes = version.live, version.changes
+    return ReportCounts(
+        rows=changes["rows"],
+        accepted=sum(changes.get(kind, 0) for kind in _ACCEPTED),
+        rejected=changes["rejected"],
+        documents=live.documents,
+        passages=live.passages,
+        truncated=live.truncated,
+        queries=batch.ranked,
+        pairs=batch.reranked,
+        not_finite=batch.not_finite,
+    )
+
+
+def _stages(workspace: Workspace, run: str, flow: Flow) -> list[StageTime]:
+    entries = workspace.storage.list(f"runs/{run}/stages")
+    records = [workspace.read_json(entry.key) for entry in entries]
+    return [
+        StageTime(
+            flow, r["stage"], len(r["units"]), r["resumed"], r["rows"], float(r["seconds"] or 0)
+        )
+        for r in sorted(records, key=lambda record: record["began"])
+    ]
+
+
+def _audit(audit: Mapping[str, Any]) -> AuditCurve:
+    points = tuple(AuditPoint(**point) for point in audit["points"])
+    chosen = (audit["nprobe"], audit["depth"]) if points else None
+    return AuditCurve(audit["k"], audit["target"], points, chosen, audit["kind"])
+
+
+def _lengths(lengths: Mapping[str, int]) -> Histogram:
+    """The stored classes as a histogram; empty classes in between count 0."""
+    lows = sorted(int(low) for low in lengths)
+    edges = range(lows[0], lows[-1] + 2 * LENGTH_STEP, LENGTH_STEP)
+    counts = tuple(lengths.get(str(low), 0) for low in edges[:-1])
+    return Histogram(tuple(float(edge) for edge in edges), counts)
+
+
+def _scores(rankings: StoredTables, column: str) -> Histogram | None:
+    def parts() -> Iterator[Float32]:
+        return (block[column].drop_null().to_numpy() for block in rankings.only(column))
+
+    edges = edges_over(parts())
+    return Histogram.over(parts(), edges) if edges else None
+
+
+def _rejected(index: Workspace, run: str) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for entry in index.storage.list(f"runs/{run}/rejected"):
+        table = index.read_unchecked(entry.key)
+        for row in table["reason"].value_counts().to_pylist():
+            counts[row["values"]] = counts.get(row["values"], 0) + row["counts"]
+    return counts
+
+
+def _examples(plan: RankPlan, rankings: StoredTables) -> list[Example]:
+    """The queries whose order changed most, which are the ones worth a look; where there are
+    judgements, those among them that show a relevant document."""
+    relevant = {(j.query_id, j.doc_id): j.relevance > 0 for j in plan.judgements}
+    query_ids = _most_moved(rankings, relevant)
+    wanted = pa.array(query_ids, pa.string())
+    asked = plan.queries.table.filter(pc.is_in(plan.queries.table["query_id"], wanted))
+    texts = dict(zip(asked["query_id"].to_pylist(), asked["text"].to_pylist(), strict=True))
+    rows = [row for block in rankings for row in _near(block, wanted)]
+    passages = _passages(plan, {(row["doc_id"], row["passage"]) for row in rows})
+    return [_example(query_id, texts[query_id], rows, passages, relevant) for query_id in query_ids]
+
+
+def _near(block: pa.Table, query_ids: pa.Array) -> list[dict[str, Any]]:
+    """The rows of these queries that are among the first in either order."""
+    first = pc.or_(
+        pc.less_equal(block["rank"], LINES), pc.less_equal(block["retrieval_rank"], LINES)
+    )
+    mine = pc.is_in(block["query_id"], query_ids)
+    return list(block.filter(pc.and_(first, mine)).to_pylist())
+
+
+def _most_moved(rankings: StoredTables, relevant: Mapping[tuple[str, str], bool]) -> list[str]:
+    """Of the queries with a relevant document among the first (of all, where none has one) those
+    whose first documents moved furthest."""
+    best: list[tuple[bool, int, str]] = []
+    for block in rankings.only("query_id", "doc_id", "rank", "retrieval_rank"):
+        best = sorted([*best, *_moves(block, relevant)])[:EXAMPLES]
+    return [query_id for dull, _, query_id in best if dull == best[0][0]]
+
+
+def _moves(
+    block: pa.Table, relevant: Mapping[tuple[str, str], bool]
+) -> list[tuple[bool, int, str]]:
+    """(no relevant document among the first, minus how far these moved, query), of each query."""
+    top = block.filter(pc.less_equal(block["rank"], LINES))
+    pairs = zip(top["query_id"].to_pylist(), top["doc_id"].to_pylist(), strict=True)
+    telling = {query for query, doc in pairs if relevant.get((query, doc))}
+    moved = pc.abs(pc.subtract(top["retrieval_rank"], top["rank"]))
+    sums = top.append_column("moved", moved).group_by("query_id").aggregate([("moved", "sum")])
+    moves = zip(sums["query_id"].to_pylist(), sums["moved_sum"].to_pylist(), strict=True)
+    return [(query not in telling, -far, query) for query, far in moves]
+
+
+def _passages(plan: RankPlan, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], Any]:
+    """Title and text of a few passages, found by one sweep over the parts' ids."""
+    ids = pa.array(sorted({doc_id for doc_id, _ in wanted}), pa.string())
+    found: dict[tuple[str, int], Any] = {}
+    for part in plan.published.version.parts:
+        if len(found) == len(wanted):
+            break
+        table = plan.index.read_table(part.passages, ["doc_id", "passage", "title", "text"])
+        for row in table.filter(pc.is_in(table["doc_id"], ids)).to_pylist():
+            if (row["doc_id"], row["passage"]) in wanted:
+                found[row["doc_id"], row["passage"]] = row
+    return found
+
+
+def _example(
+    query_id: str,
+    text: str,
+    rows: Sequence[dict[str, Any]],
+    passages: Mapping[tuple[str, int], Any],
+    relevant: Mapping[tuple[str, str], bool],
+) -> Example:
+    mine = [row for row in rows if row["query_id"] == query_id]
+
+    def lines(column: str, score: str) -> tuple[Line, ...]:
+        near = sorted((r for r in mine if r[column] <= LINES), key=lambda r: r[column])
+        return tuple(_line(r, column, score, passages, relevant) for r in near)
+
+    before = lines("retrieval_rank", "retrieval_score")
+    reranked = any(row["rerank_score"] is not None for row in mine)
+    return Example(query_id, text, before, lines("rank", "score") if reranked else ())
+
+
+def _line(
+    row: Mapping[str, Any],
+    column: str,
+    score: str,
+    passages: Mapping[tuple[str, int], Any],
+    relevant: Mapping[tuple[str, str], bool],
+) -> Line:
+    passage = passages[row["doc_id"], row["passage"]]
+    return Line(
+        rank=row[column],
+        doc_id=row["doc_id"],
+        title=passage["title"],
+        snippet=snippet(passage["text"]),
+        score=row[score],
+        relevant=relevant.get((row["query_id"], row["doc_id"])),
+        moved=row["retrieval_rank"] - row["rank"] if column == "rank" else 0,
+    )

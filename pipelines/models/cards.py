@@ -1,0 +1,224 @@
+"""Cards: all that decides a model's results, read from its files without loading it.
+
+The driver plans with cards and puts their fingerprints into units; a worker reads the card again
+and refuses a model that differs. Imports no torch, and transformers only for models of other
+families than BERT's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from shardrank.core.errors import InputError, IntegrityError, SettingsError
+from shardrank.core.fingerprint import fingerprint
+from shardrank.core.settings import EncoderSettings, ModelSettings, RerankerSettings
+from shardrank.models.folder import limits
+from shardrank.models.folder.encoder_folder import (
+    EncoderFolder,
+    configs,
+    read_encoder_folder,
+    tower_facts,
+    tower_files,
+)
+from shardrank.models.folder.hashes import files_of, weights_sha256
+from shardrank.models.folder.layout import Layout
+from shardrank.models.folder.modules import Tower
+from shardrank.models.folder.reranker_folder import RerankerFolder, read_reranker_folder
+from shardrank.models.folder.table import UNLIMITED, longest_input
+from shardrank.models.folder.weights import find_weights
+from shardrank.models.folder.width import tower_width
+from shardrank.models.text.text_input import checked_tokeniser
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """An encoder as it will run.
+
+    Attributes:
+        name: the model as the settings name it.
+        fingerprint: of all that decides its vectors; the name and the place are not in it.
+        weights_sha256, tokeniser_fingerprint: of what documents go through.
+        dim: components of a vector, after any cut.
+        max_tokens: the longest document in tokens, special ones included.
+        query_max_tokens: the longest query.
+        pooling: "mean", "cls", "last" …; several are joined by "+"; "" for a static table.
+        normalise: whether vectors are divided by their L2 norm in the end.
+        dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
+    """
+
+    name: str
+    fingerprint: str
+    weights_sha256: str
+    tokeniser_fingerprint: str
+    dim: int
+    max_tokens: int
+    query_max_tokens: int
+    pooling: str
+    normalise: bool
+    query_prompt: str
+    document_prompt: str
+    dtype: str
+
+    @classmethod
+    def parse(cls, stored: Mapping[str, Any]) -> "EncoderCard":
+        """The card in a version, which holds more beside it."""
+        return cls(**{field.name: stored[field.name] for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class RerankerCard:
+    """A reranker as it will run.
+
+    Attributes:
+        name: the model as the settings name it.
+        fingerprint: of all that decides its logits, which the interpolation does not.
+        max_tokens: the longest pair, special tokens included.
+        interpolation: a in a·logit + (1-a)·retrieval score.
+        prompt: put before queries.
+        dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
+    """
+
+    name: str
+    fingerprint: str
+    weights_sha256: str
+    tokeniser_fingerprint: str
+    max_tokens: int
+    interpolation: float
+    prompt: str
+    dtype: str
+
+
+def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> EncoderCard:
+    """The card of the encoder that the settings name; settings win over the model's files.
+
+    `halve` says that dtype = "auto" may mean bf16.
+
+    Vectors are normalised in the end where the model is compared by cosine (sentence-transformers'
+    default): search is by inner product, which is then the cosine.
+
+    Raises:
+        InputError: there is no such model, or its files say something that is not understood.
+        SettingsError: a setting asks for more than the model has.
+    """
+    folder = read_encoder_folder(settings)
+    documents, queries = folder.towers.documents, folder.towers.queries
+    query = _or(settings.query_prompt, folder.config.query_prompt)
+    document = _or(settings.document_prompt, folder.config.document_prompt)
+    deciding: dict[str, Any] = {
+        "weights_sha256": weights_sha256(*tower_files(documents)),
+        "tokeniser_fingerprint": checked_tokeniser(documents.source, texts=1).fingerprint,
+        "dim": _dim(folder, settings.dim),
+        "max_tokens": _longest(documents, settings.max_tokens, "document_length"),
+        "query_max_tokens": _longest(queries, settings.max_tokens, "query_length"),
+        "pooling": "+".join(documents.pooling.modes) if documents.pooling else "",
+        "normalise": _or(settings.normalise, folder.config.similarity == "cosine"),
+        "query_prompt": query,
+        "document_prompt": document,
+        "dtype": limits.dtype(configs(folder.towers), settings.dtype, halve),
+    }
+    hidden = _hidden(folder, settings.trust_remote_code)
+    return EncoderCard(
+        name=settings.model, fingerprint=fingerprint(["encoder-2", deciding, hidden]), **deciding
+    )
+
+
+def read_reranker_card(settings: RerankerSettings, halve: bool = False) -> RerankerCard:
+    """The card of the reranker that the settings name; settings win over the model's files.
+
+    `halve` says that dtype = "auto" may mean bf16.
+
+    The interpolation of a whole model is `shardrank.interpolation` in its config.json (a table
+    "shardrank" with a key "interpolation"), else 1: the logit alone.
+
+    Raises:
+        InputError: there is no such model, or its files say something that is not understood.
+        SettingsError: a setting asks for more than the model has.
+    """
+    folder = read_reranker_folder(settings)
+    layout, own = folder.layout, folder.own
+    limit = settings.max_tokens or own.get("max_length")
+    deciding: dict[str, Any] = {
+        "weights_sha256": weights_sha256(*_reranker_files(folder)),
+        "tokeniser_fingerprint": checked_tokeniser(layout, texts=2).fingerprint,
+        "max_tokens": limits.max_tokens(layout, limit, "reranker"),
+        "prompt": folder.prompt,
+        "dtype": limits.dtype([layout.config], settings.dtype, halve),
+    }
+    hidden = {
+        "config": limits.deciding_config(layout.config),
+        "code": _code(layout.transformer, settings.trust_remote_code),
+        "adapter": own.get("alpha"),
+    }
+    return RerankerCard(
+        name=settings.model,
+        fingerprint=fingerprint(["reranker-2", deciding, hidden]),
+        interpolation=float(_or(settings.interpolation, own.get("interpolation", 1.0))),
+        **deciding,
+    )
+
+
+def settled(settings: ModelSettings, card: EncoderCard | RerankerCard) -> ModelSettings:
+    """The settings with the card's dtype: what every worker loads, whatever its own CPU can do."""
+    return settings.model_copy(update={"dtype": card.dtype})
+
+
+def check_fingerprint(name: str, expected: str | None, found: str) -> None:
+    """Refuse a model that is not the one whose results are stored.
+
+    Raises:
+        IntegrityError: the fingerprints differ.
+    """
+    if expected is not None and expected != found:
+        raise IntegrityError(
+            f"The model {name!r} has fingerprint {found} on this worker, not {expected}: model "
+            "and index do not match.",
+            "Give every worker the same model files and settings, or index again.",
+        )
+
+
+def _or(setting: Any, own: Any) -> Any:
+    return own if setting is None else setting
+
+
+def _longest(tower: Tower, setting: int | None, own: str) -> int:
+    if not isinstance(tower.source, Layout):
+        return min(setting or UNLIMITED, longest_input(tower.source.folder))
+    return limits.max_tokens(tower.source, setting, "encoder", getattr(tower.source.call, own))
+
+
+def _dim(folder: EncoderFolder, setting: int | None) -> int:
+    width = tower_width(folder.towers.documents)
+    other = tower_width(folder.towers.queries)
+    if width != other:
+        raise InputError(
+            f"{folder.root} gives documents {width} components and queries {other}.",
+            "Use another model.",
+        )
+    if setting is not None and setting > width:
+        raise SettingsError(
+            f"encoder.dim = {setting}, but the model's vectors have {width} components.",
+            f"Set encoder.dim to {width} or less.",
+        )
+    return min(setting or folder.config.truncate_dim or width, width)
+
+
+def _hidden(folder: EncoderFolder, trusted: bool) -> dict[str, Any]:
+    """What decides results and needs no field of its own."""
+    towers = folder.towers
+    hidden = {**tower_facts(towers.documents), "code": _code(folder.root, trusted)}
+    if folder.one_way:
+        return hidden
+    weights = weights_sha256(*tower_files(towers.queries))
+    tokeniser = checked_tokeniser(towers.queries.source, texts=1).fingerprint
+    return {**hidden, "queries": [tower_facts(towers.queries), weights, tokeniser]}
+
+
+def _code(folder: Path, trusted: bool) -> str | None:
+    code = files_of(folder, "**/*.py") if trusted else []
+    return weights_sha256(*code) if code else None
+
+
+def _reranker_files(folder: RerankerFolder) -> list[Path]:
+    adapter = files_of(folder.adapter, "*.safetensors") if folder.adapter else []
+    return [*find_weights(folder.layout.transformer).files, *adapter]

@@ -1,0 +1,94 @@
+"""Linear maps x·Wᵀ + b as products of 8-bit numbers, with a scale for each row; CPUs only."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shardrank.core.arrays import Float32, Int8, Int32
+from shardrank.kernels.int8_loops import (
+    expand,
+    expand_bf16,
+    expand_gelu,
+    expand_norm,
+    mix,
+    round_rows,
+)
+from shardrank.models.forward.attention_bf16 import attends_in_bf16
+from shardrank.models.forward.norm import Norm
+from shardrank.models.forward.products import int8_product
+
+#: Planes between which the components of a row are mixed before they are rounded.
+_PLANES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Int8Linear:
+    """One scale for each row of x and each output (protocol: Linear).
+
+    A row is mixed by a Hadamard transform before it is rounded, and so is the weight, which leaves
+    the product as it was: an outlier is then shared out over many components, and no longer sets
+    a coarse scale for all of them (Ashkboos et al. 2024, QuaRot, arXiv:2404.00456). Measured on 400
+    docstrings with all-MiniLM-L6-v2, the least cosine to float32 rises from .9947 to .9993.
+
+    Attributes:
+        weight: int8[m, k].
+        scales: float32[m].
+        bias: float32[m].
+        width: of the planes that are mixed.
+    """
+
+    weight: Int8
+    scales: Float32
+    bias: Float32
+    width: int
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor) -> "Int8Linear":
+        """The weight mixed, and each of its rows rounded."""
+        rows: Float32 = weight.float().numpy().copy()
+        width = rows.shape[1] // min(_PLANES, rows.shape[1] & -rows.shape[1])  # 2^i divides k
+        for row in rows:
+            mix(row, width)
+        rows *= np.float32(width / rows.shape[1])  # the transform, twice, is k/width times x
+        scales = np.abs(rows).max(axis=1) / 127
+        small = np.rint(rows / np.where(scales > 0, scales, 1)[:, None]).astype(np.int8)
+        return cls(small, scales, bias.float().numpy(), width)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        found = self._multiply(x)
+        expand(*found, self.scales, self.bias, out := np.empty(found[0].shape, np.float32))
+        return torch.from_numpy(out)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        found = self._multiply(x)
+        expand_gelu(*found, self.scales, self.bias, out := np.empty(found[0].shape, np.float32))
+        return torch.from_numpy(out)
+
+    def attended(self, x: Tensor) -> Tensor:
+        """In bf16 where the CPU multiplies that: its error is then below that of 8 bits."""
+        if not attends_in_bf16():
+            return self(x)
+        found = self._multiply(x)
+        expand_bf16(*found, self.scales, self.bias, bits := np.empty(found[0].shape, np.uint16))
+        return torch.from_numpy(bits).view(torch.bfloat16)
+
+    def added(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
+        found = self._multiply(x)
+        out, affine = np.empty(found[0].shape, np.float32), (norm.weight.numpy(), norm.bias.numpy())
+        expand_norm(*found, self.scales, self.bias, stream.numpy(), (*affine, norm.epsilon), out)
+        return torch.from_numpy(out)
+
+    def part(self, begin: int, end: int | None) -> "Int8Linear":
+        mine = slice(begin, end)
+        return replace(
+            self, weight=self.weight[mine], scales=self.scales[mine], bias=self.bias[mine]
+        )
+
+    def _multiply(self, x: Tensor) -> tuple[Int32, Float32]:
+        """Products int32[n, m] and the scales of the rows of x, float32[n]."""
+        rows: Float32 = x.float().numpy()
+        small, scales = np.empty(rows.shape, np.int8), np.empty(len(rows), np.float32)
+        round_rows(rows, self.width, small, scales)
+        return int8_product(small, self.weight), scales

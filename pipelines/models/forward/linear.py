@@ -1,0 +1,74 @@
+"""Linear maps x·Wᵀ + b, as products of floats; `int8.py` has them as products of 8-bit numbers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from shardrank.models.forward.norm import Norm
+
+#: Types of a forward pass, by their names in the settings.
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Linear(Protocol):
+    """A map of float32[n, k] to [n, m], in whatever type suits it."""
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """The map, and then GELU."""
+
+    def attended(self, x: Tensor) -> Tensor:
+        """The map, in the type in which its outputs attend to each other."""
+
+    def added(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
+        """The map added to the stream float32[n, m], and normalised: float32[n, m]."""
+
+    def part(self, begin: int, end: int | None) -> "Linear":
+        """The map to some of the outputs only; it shares the memory."""
+
+
+#: Makes a map of a weight float32[m, k] and a bias float32[m].
+MakeLinear = Callable[[Tensor, Tensor], Linear]
+
+
+def linear_maps(dtype: str) -> MakeLinear:
+    """How maps are made for a forward pass in "fp32", "bf16", "fp16" or "int8"."""
+    if dtype == "int8":
+        from shardrank.models.forward.int8 import Int8Linear  # needs numba, which a GPU does not
+
+        return Int8Linear.of
+    return partial(FloatLinear.of, dtype=DTYPES[dtype])
+
+
+@dataclass(frozen=True, eq=False)
+class FloatLinear:
+    """Products in the type of the weight: [m, k], beside a bias [m] (protocol: Linear)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> "FloatLinear":
+        """The weight and bias rounded to `dtype`."""
+        return cls(weight.to(dtype), bias.to(dtype))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.linear(x.to(self.weight.dtype), self.weight, self.bias)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        return functional.gelu(self(x))
+
+    def attended(self, x: Tensor) -> Tensor:
+        return self(x)
+
+    def added(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
+        return norm(stream + self(x))
+
+    def part(self, begin: int, end: int | None) -> "FloatLinear":
+        return FloatLinear(self.weight[begin:end], self.bias[begin:end])

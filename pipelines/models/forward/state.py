@@ -1,0 +1,46 @@
+"""The weights of a model that packed.py runs, read without building the model.
+
+transformers takes seconds to import and more memory than the weights of a small model; an actor
+that runs `packed.py` needs neither.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from shardrank.core.errors import InputError
+from shardrank.models.folder.layout import Layout
+from shardrank.models.folder.packable import PREFIXES, bare_name
+from shardrank.models.folder.weights import find_weights
+
+
+class State(dict[str, Tensor]):
+    """Weights by the names that a bare encoder gives them: "embeddings.…", "encoder.…", "pooler.…";
+    beside them those of a classifier's head, "classifier.…". One that is missing is an error.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], folder: Path) -> None:
+        super().__init__(weights)
+        self.folder = folder
+
+    def __missing__(self, name: str) -> Tensor:
+        raise InputError(
+            f"{self.folder} lacks weights of its architecture, such as {name}.",
+            "Name a folder whose weights are complete, and whose task is the one asked for.",
+        )
+
+    def moved(self, device: torch.device) -> "State":
+        """The weights on the device."""
+        return State({name: tensor.to(device) for name, tensor in self.items()}, self.folder)
+
+
+def read_state(layout: Layout) -> State:
+    """All weights of a model that is packable, on the CPU, in the type of the files."""
+    prefix = PREFIXES[str(layout.config["model_type"])]
+    weights: dict[str, Tensor] = {}
+    for file in find_weights(layout.transformer).files:
+        weights |= {bare_name(name, prefix): tensor for name, tensor in load_file(file).items()}
+    return State(weights, layout.transformer)

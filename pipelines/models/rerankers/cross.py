@@ -1,0 +1,138 @@
+"""A cross-encoder on one device: (query, passage) → a logit (Nogueira & Cho 2019, 1901.04085)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from shardrank.core.arrays import Bool, Int32
+from shardrank.core.protocols import PairScores
+from shardrank.core.settings import RerankerSettings
+from shardrank.models.cards import (
+    RerankerCard,
+    check_fingerprint,
+    read_reranker_card,
+)
+from shardrank.models.folder.packable import is_packable
+from shardrank.models.folder.reranker_folder import RerankerFolder, read_reranker_folder
+from shardrank.models.forward.adapter import load_adapter
+from shardrank.models.forward.batches import ModelInputs, Runner, make_runner
+from shardrank.models.forward.network import Classifier, told_types
+from shardrank.models.forward.packed import PackedClassifier
+from shardrank.models.forward.state import read_state
+from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """How much of each pair fits: int32[n] query tokens, int32[n] passage tokens, bool[n] cut."""
+
+    queries: Int32
+    passages: Int32
+    truncated: Bool
+
+
+class CrossEncoderReranker:
+    """A sequence classifier with one label (protocol: Reranker). Logits are raw: no sigmoid."""
+
+    def __init__(
+        self, classifier: Classifier, tokeniser: FastTokeniser, card: RerankerCard, runner: Runner
+    ) -> None:
+        self.card = card
+        self._tokeniser = tokeniser
+        self._classifier = classifier
+        self._runner = runner
+        self._template = tokeniser.pair_template()
+        types = self._template.all_types
+        self._typed = told_types(classifier, tokeniser.typed, types)
+
+    @property
+    def tokeniser(self) -> FastTokeniser:
+        return self._tokeniser
+
+    @property
+    def prompt(self) -> str:
+        return self.card.prompt
+
+    def score(
+        self, queries: Sequence[Int32], passages: Sequence[Int32], left: Int32, right: Int32
+    ) -> PairScores:
+        """Score pair i, (queries[left[i]], passages[right[i]]), for all i: int32[n] each.
+
+        Ids hold no special tokens. A pair that is too long loses the end of its passage; only a
+        query that fills the input alone is cut too, to leave the passage one token.
+        """
+        template, room = self._template, self.card.max_tokens - self._template.specials
+        cuts = cut_pairs(_lengths(queries)[left], _lengths(passages)[right], room)
+
+        def row(i: int) -> Int32:
+            query = queries[left[i]][: cuts.queries[i]]
+            return template.ids(query, passages[right[i]][: cuts.passages[i]])
+
+        def types(i: int) -> Int32:
+            return template.types(cuts.queries[i], cuts.passages[i])
+
+        lengths = (template.specials + cuts.queries + cuts.passages).astype(np.int32)
+        inputs = ModelInputs(lengths, row, types if self._typed else None)
+        logits = self._runner.run(inputs, self._classifier, dim=1)  # float32[n, 1]
+        return PairScores(logits[:, 0], cuts.truncated)
+
+
+def cut_pairs(queries: Int32, passages: Int32, room: int) -> Cuts:
+    """Cut passages, then queries, so that a pair has at most `room` tokens without special ones.
+
+    Args:
+        queries: int32[n], tokens of each pair's query.
+        passages: int32[n], tokens of each pair's passage.
+        room: tokens that fit, at least 2.
+    """
+    kept_queries = np.minimum(queries, room - 1)
+    kept_passages = np.minimum(passages, room - kept_queries)
+    truncated = (kept_queries < queries) | (kept_passages < passages)
+    return Cuts(kept_queries, kept_passages, truncated)
+
+
+def load_reranker(
+    settings: RerankerSettings, device: str, fingerprint: str | None = None
+) -> CrossEncoderReranker:
+    """Load the reranker that the settings name: an adapter on its base, or a whole model.
+
+    Args:
+        settings: the [reranker] table.
+        device: torch's name of a device, such as "cpu" or "cuda".
+        fingerprint: that of the card whose scores are stored; none where there are none yet.
+
+    Raises:
+        InputError: the model is absent, incomplete, or no classifier with one label.
+        IntegrityError: the model here is not the one with that fingerprint.
+        SettingsError: a setting asks for more than the model has.
+    """
+    card = read_reranker_card(settings)
+    check_fingerprint(settings.model, fingerprint, card.fingerprint)
+    folder = read_reranker_folder(settings)
+    runner = make_runner(folder.layout, settings.batch_tokens, device, card.dtype)
+    classifier = _load_classifier(folder, card.dtype, settings.trust_remote_code, runner.device)
+    return CrossEncoderReranker(classifier, load_tokeniser(folder.layout), card, runner)
+
+
+def _load_classifier(
+    folder: RerankerFolder, dtype: str, trusted: bool, device: torch.device
+) -> Classifier:
+    """An adapter belongs to a BERT, which is packable."""
+    layout = folder.layout
+    if folder.adapter is not None:
+        state = load_adapter(folder.adapter, layout)
+    elif is_packable(layout.config):
+        state = read_state(layout)
+    else:
+        from shardrank.models.forward.padded import (
+            load_classifier,  # transformers takes seconds to import
+        )
+
+        return load_classifier(layout.transformer, dtype, trusted, device)
+    return PackedClassifier(state.moved(device), layout.config, dtype)
+
+
+def _lengths(rows: Sequence[Int32]) -> Int32:
+    return np.array([len(row) for row in rows], np.int32)

@@ -1,0 +1,134 @@
+"""embed: every part's passages become vectors, on a pool of encoders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shardrank.core.arrays import Bool, Float32
+from shardrank.core.arrow_columns import matrix, token_lists, vector_column
+from shardrank.core.finite import Source, finite_rows, refuse_broken
+from shardrank.core.pools import TASK_CPUS
+from shardrank.core.schemas import REJECTED
+from shardrank.core.settings import EncoderSettings
+from shardrank.core.units import Done, FileRef, Unit
+from shardrank.models.cards import EncoderCard
+from shardrank.models.forward.threads import use_threads
+from shardrank.stages.run.runner import Context, run_stage
+from shardrank.stages.run.sweep import Step, Tables
+from shardrank.stages.run.workspace import Result, Workspace
+from shardrank.stages.shared.part_files import PartFiles, part_facts, write_bitmap, write_vectors
+
+
+def embed(context: Context, parts: Sequence[PartFiles], card: EncoderCard) -> list[Done]:
+    """The vectors of every part and what a version says of it, in the order of `parts`."""
+    settings = context.settings.encoder
+    units = plan_embed([part.passages for part in parts], card, settings.stored)
+    pool = context.model_pool(len(units))
+    steps = [
+        Step(partial(ReadTokens, context.workspace), cpus=TASK_CPUS),
+        Step(partial(Embed, settings, card.fingerprint, pool.device), pool),
+        Step(partial(WriteVectors, context.workspace), cpus=TASK_CPUS),
+    ]
+    return run_stage(context, "embed", units, steps)
+
+
+def refuse_broken_parts(settings: EncoderSettings, embedded: Sequence[Done]) -> None:
+    """Raise InputError where not one passage of a part has a finite vector."""
+    source = Source("encoder", settings.model, settings.dtype, "vector")
+    large = "Where it does not normalise they may be too large for fp16: encoder.stored=fp32."
+    for done in embedded:
+        broken, rows = done.counts["not_finite"], done.counts["rows"]
+        hint = large if settings.stored == "fp16" else ""
+        refuse_broken(source, broken, rows, "passages of a part", hint=hint)
+
+
+def plan_embed(parts: Sequence[FileRef], card: EncoderCard, stored: str) -> list[Unit]:
+    """One unit a part; it is named from the passages, the encoder and the stored type."""
+    common = {"encoder": card.fingerprint, "dim": card.dim, "stored": stored}
+    return [Unit("embed", {"passages": ref.json(), **common}) for ref in parts]
+
+
+@dataclass(frozen=True)
+class ReadTokens:
+    """A part → its tokens and ids."""
+
+    workspace: Workspace
+
+    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+        ref = FileRef.parse(unit.spec["passages"])
+        columns = ["doc_id", "content_hash", "tokens", "truncated"]
+        return {"passages": self.workspace.read_table(ref, columns)}
+
+
+class Embed:
+    """Token ids → vectors, the whole part at once, so that batches are as even as can be."""
+
+    def __init__(self, settings: EncoderSettings, fingerprint: str, device: str) -> None:
+        from shardrank.models.encoders.dense import load_encoder  # brings torch: a second
+
+        use_threads(1)
+        self._encoder = load_encoder(settings, device, fingerprint)
+
+    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+        passages = tables["passages"]
+        vectors = self._encoder.encode_ids(token_lists(passages["tokens"]))
+        kept = narrow(vectors, unit.spec["stored"])
+        return {"passages": passages, "vectors": pa.table({"vector": vector_column(kept)})}
+
+
+@dataclass(frozen=True)
+class WriteVectors:
+    """Vectors → a file beside the part's passages; documents that have bad ones are set aside."""
+
+    workspace: Workspace
+
+    def __call__(self, unit: Unit, tables: Tables) -> Result:
+        source, passages = FileRef.parse(unit.spec["passages"]), tables["passages"]
+        vectors = narrow(matrix(tables["vectors"]["vector"]), unit.spec["stored"])
+        broken = int((~finite_rows(vectors)).sum())
+        bad = ~finite_documents(vectors, passages["doc_id"])
+        vectors[bad] = 0
+        rejected = _rejected(source.key, passages["doc_id"], bad)
+        outputs = {
+            "vectors": write_vectors(self.workspace, source, vectors, unit.spec["stored"]),
+            "rejected": self.workspace.write_scratch(unit, "rejected.parquet", rejected),
+        }
+        if bad.any():
+            outputs["deleted"] = write_bitmap(self.workspace, bad)
+        facts = part_facts(passages, vectors, bad)
+        counts = {"rows": len(vectors), "rejected": rejected.num_rows, "not_finite": broken}
+        return Result(outputs, counts, facts)
+
+
+def narrow(vectors: Float32, stored: str) -> npt.NDArray[np.floating]:
+    """Vectors in the stored type; what overflows becomes infinite, and is set aside as such."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return vectors.astype(np.float16) if stored == "fp16" else vectors.astype(np.float32)
+
+
+def finite_documents(vectors: npt.NDArray[np.floating], doc_ids: pa.ChunkedArray) -> Bool:
+    """bool[n]: false for every passage of a document that has a non-finite vector.
+
+    A document is in the index whole or not at all, so that the counts of documents add up.
+    """
+    bad = ~finite_rows(vectors)
+    broken = pc.unique(doc_ids.filter(pa.array(bad)))
+    whole: Bool = ~pc.is_in(doc_ids, value_set=broken).to_numpy()
+    return whole
+
+
+def _rejected(source: str, doc_ids: pa.ChunkedArray, bad: Bool) -> pa.Table:
+    """One row a document; `row` is that of its first passage in the part."""
+    first: dict[str, int] = {}
+    for row in np.flatnonzero(bad):
+        first.setdefault(doc_ids[row].as_py(), int(row))
+    rows = [
+        {"source": source, "row": row, "doc_id": doc_id, "stage": "embed", "reason": "not_finite"}
+        for doc_id, row in first.items()
+    ]
+    return pa.Table.from_pylist(rows, REJECTED)

@@ -1,0 +1,109 @@
+"""publish: a version is committed by creating its manifest only if absent."""
+
+import getpass
+import os
+import platform
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pyarrow as pa
+
+from shardrank import __version__
+from shardrank.core.errors import AuditRefused, RunFailed
+from shardrank.core.schemas import REJECTED, SOURCES
+from shardrank.core.source_files import Listing
+from shardrank.core.units import Done
+from shardrank.stages.run.runner import Context
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.versions import Published, missing_files, readable_version
+from shardrank.version.manifest import Version, version_key
+
+
+def publish(workspace: Workspace, version: Version) -> Published:
+    """Commit the version under the number after its parent's, unless the parent says the same.
+
+    Raises:
+        AuditRefused: the audit found no setting that reaches the target.
+        CommitConflict: another run committed this number first; run again on top of it.
+        CommitStateUnknown: the storage failed, and so did looking whether the commit had landed.
+    """
+    _require_audit(version)
+    if version.parent:
+        parent = readable_version(workspace, version.parent)
+        if parent and parent.content() == version.content():
+            return Published(version.parent, parent, new=False, offered=version)
+    number = version.parent + 1
+    _require_files(workspace, version)
+    workspace.storage.create(version_key(number), version.to_bytes())
+    return Published(number, version, new=True)
+
+
+def _require_files(workspace: Workspace, version: Version) -> None:
+    """Garbage collection beside a run, which S3 cannot lock out, must not end in a version."""
+    gone = missing_files(workspace, version)
+    if gone:
+        raise RunFailed(
+            f"{len(gone)} of the version's {len(version.files)} files are gone, the first is "
+            f"{gone[0]}: was garbage collected meanwhile?",
+            "Run it again: it makes what is missing.",
+        )
+
+
+def _require_audit(version: Version) -> None:
+    audit = version.audit
+    if audit["recall"] >= audit["target"]:
+        return
+    raise AuditRefused(
+        f"The audit found Recall@{audit['k']} {audit['recall']:.3f} at the greatest effort "
+        f"(nprobe {audit['nprobe']}, depth {audit['depth']}), below the target "
+        f"{audit['target']:g}; nothing was published.",
+        "Raise index.bytes_per_vector or audit.max_depth, or lower audit.target.",
+    )
+
+
+def made_by(flow: str, run: str, **more: Any) -> dict[str, Any]:
+    """Who makes a version, when and how; `attempt` tells apart two that try at once."""
+    return {
+        "flow": flow,
+        "run": run,
+        "attempt": uuid.uuid4().hex,
+        "time": time.time(),
+        "by": f"{_user()}@{platform.node()}",
+        "shardrank": __version__,
+        **more,
+    }
+
+
+def _user() -> str:
+    """Who runs this; containers often run as a number without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def index_lock(workspace: Workspace) -> AbstractContextManager[None]:
+    """One writer at a time on one INDEX. Raises CommitConflict where one is at work."""
+    return workspace.storage.lock("runs/lock")
+
+
+def keep_listing(context: Context, listing: Listing) -> None:
+    """Write runs/RUN/sources.parquet (SOURCES): the files read, then those left out, and why."""
+    read = [{"source": entry.key, "bytes": entry.bytes, "reason": None} for entry in listing.read]
+    left = [{"source": o.address, "bytes": None, "reason": o.reason} for o in listing.left_out]
+    table = pa.Table.from_pylist([*read, *left], SOURCES)
+    context.workspace.write_table(f"runs/{context.run}/sources.parquet", table)
+
+
+def set_aside(context: Context, stage: str, dones: Sequence[Done]) -> int:
+    """Gather a stage's rejected rows in runs/RUN/rejected/STAGE.parquet; returns their number."""
+    workspace = context.workspace
+    refs = [done.outputs["rejected"] for done in dones if done.outputs["rejected"].rows]
+    tables = [REJECTED.empty_table(), *(workspace.read_table(ref) for ref in refs)]
+    rejected = pa.concat_tables(tables)
+    if rejected.num_rows:
+        workspace.write_table(f"runs/{context.run}/rejected/{stage}.parquet", rejected)
+    return int(rejected.num_rows)

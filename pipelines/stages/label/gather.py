@@ -1,0 +1,131 @@
+"""gather: the text of every candidate, and the retrieval scores that are lacking, by one sweep over
+the parts; no part is read once a query."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shardrank.core.arrays import Int64
+from shardrank.core.arrow_columns import matrix
+from shardrank.core.units import Done, FileRef, Unit
+from shardrank.corpus.parquet_bytes import encode_table
+from shardrank.index.pairs import pair_scores
+from shardrank.labels.scored import joined
+from shardrank.stages.run.runner import Context, run_stage
+from shardrank.stages.run.sweep import Step, Tables
+from shardrank.stages.run.workspace import Result, Workspace
+from shardrank.stages.shared.pairs_by_part import count_pairs, group_parts
+from shardrank.version.manifest import Version
+
+COLUMNS = ["doc_id", "passage", "title", "text", "tokens"]
+#: Candidates whose retrieval score was lacking: block, query, part, row, score.
+RETRIEVAL = pa.schema(
+    [
+        *(pa.field(name, pa.int32(), nullable=False) for name in ("block", "query", "part", "row")),
+        pa.field("score", pa.float32(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where the three lie: the labels, the ranked run, the index."""
+
+    labels: Workspace
+    out: Workspace
+    index: Workspace
+
+
+def gather(
+    context: Context,
+    stores: Stores,
+    version: Version,
+    vectors: Sequence[FileRef],
+    mined: Sequence[Done],
+) -> list[Done]:
+    """One marker a run of parts: outputs "passages" (part, row and COLUMNS) and "retrieval".
+
+    `vectors` are the query vectors of each block, `mined` the markers beside them.
+    """
+    blocks = [
+        {"vectors": ref.json(), "candidates": done.outputs["candidates"].json()}
+        for ref, done in zip(vectors, mined, strict=True)
+    ]
+    units = [
+        Unit("gather", {"parts": {str(n): _files(version, n) for n in group}, "blocks": blocks})
+        for group in group_parts(count_pairs(mined))
+    ]
+    return run_stage(context, "gather", units, [Step(partial(Gather, stores))])
+
+
+def _files(version: Version, ordinal: int) -> dict[str, Any]:
+    part = version.parts[ordinal]
+    return {"passages": part.passages.json(), "vectors": part.vectors.json()}
+
+
+@dataclass(frozen=True)
+class Gather:
+    """A run of parts → the candidates' passages in them, and scores."""
+
+    stores: Stores
+
+    def __call__(self, unit: Unit, tables: Tables) -> Result:
+        spec = unit.spec
+        places, lacking = self._pairs(spec)
+        passages = self._passages(spec, places)
+        scores = self._scores(spec, lacking)
+        key = "passages/{}.parquet"
+        labels = self.stores.labels
+        outputs = {
+            "passages": labels.write_content(key, encode_table(passages), passages.num_rows),
+            "retrieval": labels.write_scratch(unit, "retrieval.parquet", scores),
+        }
+        return Result(outputs, {"rows": passages.num_rows, "scored": scores.num_rows}, {})
+
+    def _pairs(self, spec: Mapping[str, Any]) -> tuple[Int64, pa.Table]:
+        """The candidates' distinct places, and those pairs that have no retrieval score."""
+        parts = pa.array([int(part) for part in spec["parts"]], pa.int32())
+        places, lacking = np.empty(0, np.int64), []
+        names = ["query", "part", "row", "retrieval"]
+        for number, block in enumerate(spec["blocks"]):
+            table = self.stores.labels.read_table(FileRef.parse(block["candidates"]), names)
+            mine = table.filter(pc.is_in(table["part"], value_set=parts))
+            places = np.union1d(places, joined(mine["part"].to_numpy(), mine["row"].to_numpy()))
+            left = mine.filter(pc.is_null(mine["retrieval"])).drop_columns("retrieval")
+            ordinal = pa.array(np.full(left.num_rows, number, dtype=np.int32))
+            lacking.append(left.append_column("block", ordinal))
+        return places, pa.concat_tables(lacking)
+
+    def _passages(self, spec: Mapping[str, Any], places: Int64) -> pa.Table:
+        pieces = []
+        for part, files in sorted((int(n), files) for n, files in spec["parts"].items()):
+            rows = (places[places >> 32 == part] & 0xFFFFFFFF).astype(np.int32)
+            table = self.stores.index.read_table(FileRef.parse(files["passages"]), COLUMNS)
+            taken = table.take(pa.array(rows))
+            ordinal = pa.array(np.full(len(rows), part, dtype=np.int32))
+            taken = taken.add_column(0, "part", ordinal).add_column(1, "row", pa.array(rows))
+            pieces.append(taken)
+        return pa.concat_tables(pieces)
+
+    def _scores(self, spec: Mapping[str, Any], pairs: pa.Table) -> pa.Table:
+        order = [(name, "ascending") for name in ("block", "query", "part", "row")]
+        pairs = pairs.select(["block", "query", "part", "row"]).sort_by(order)
+        scores = np.zeros(pairs.num_rows, np.float32)
+        blocks, parts = pairs["block"].to_numpy(), pairs["part"].to_numpy()
+        query, row = (pairs[name].to_numpy().astype(np.int64) for name in ("query", "row"))
+        for part in np.unique(parts):
+            ref = FileRef.parse(spec["parts"][str(part)]["vectors"])
+            stored = matrix(self.stores.index.read_table(ref)["vector"])
+            for block in np.unique(blocks[parts == part]):
+                mine = (parts == part) & (blocks == block)
+                asked = self._queries(spec["blocks"][block])
+                scores[mine] = pair_scores(asked, query[mine], stored, row[mine])
+        return pairs.append_column("score", pa.array(scores)).cast(RETRIEVAL)
+
+    def _queries(self, block: Mapping[str, Any]) -> Any:
+        return matrix(self.stores.out.read_table(FileRef.parse(block["vectors"]))["vector"])

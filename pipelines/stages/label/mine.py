@@ -1,0 +1,257 @@
+"""mine: which (query, passage) pairs the teachers shall score, one query block a unit.
+
+The first documents of each ranking, and judged positives behind them; positives that retrieval
+missed, with all their passages (the teachers' best one counts); and negatives drawn from the index
+and from other queries' positives.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shardrank.core.arrays import Int32, Int64
+from shardrank.core.settings import LabelSettings
+from shardrank.core.topk import ranks
+from shardrank.core.units import Done, FileRef, Unit
+from shardrank.corpus.first_pass import id_hash
+from shardrank.labels.draw import draw
+from shardrank.labels.scored import Origin, find, joined, mix, within_runs
+from shardrank.labels.tables import CANDIDATES
+from shardrank.stages.run.runner import Context, run_stage
+from shardrank.stages.run.sweep import Step, Tables
+from shardrank.stages.run.workspace import Result, Workspace
+from shardrank.stages.shared.locate import read_located
+from shardrank.stages.shared.sample import read_sample
+
+#: Passages drawn from the index for all random negatives, and positives for those of a batch.
+POOL = 1024
+
+#: Settings that decide what is mined; the others act on the scores.
+DECIDING = ("depth", "min_grade", "random_negatives", "batch_negatives", "seed")
+
+
+@dataclass(frozen=True)
+class Mining:
+    """What mining reads: of the ranked run, its blocks (queries, vectors, hits) and its scores;
+    of the label run, judgements by block, where positives lie, and the drawn pool."""
+
+    out: Workspace
+    blocks: Sequence[Mapping[str, FileRef]]
+    scores: Sequence[FileRef]
+    judged: Sequence[FileRef]
+    located: Sequence[FileRef]
+    pool: Sequence[FileRef]
+
+
+def mine(context: Context, mining: Mining) -> list[Done]:
+    """One marker a block: output "candidates", "unscored" are those without the run's own logit;
+    facts "pairs" and "unscored" count both by part."""
+    common = {
+        "scores": [ref.json() for ref in mining.scores],
+        "located": [ref.json() for ref in mining.located],
+        "pool": [ref.json() for ref in mining.pool],
+        "settings": context.settings.label.model_dump(mode="json", include=set(DECIDING)),
+    }
+    units = [
+        Unit(
+            "mine",
+            {
+                "block": number,
+                "queries": block["queries"].json(),
+                "hits": block["hits"].json(),
+                "judged": judged.json(),
+                **common,
+            },
+        )
+        for number, (block, judged) in enumerate(zip(mining.blocks, mining.judged, strict=True))
+    ]
+    return run_stage(context, "mine", units, [Step(partial(Mine, context.workspace, mining.out))])
+
+
+@dataclass(frozen=True)
+class Mine:
+    """A query block → CANDIDATES."""
+
+    workspace: Workspace
+    out: Workspace
+
+    def __call__(self, unit: Unit, tables: Tables) -> Result:
+        block = MiningBlock.read(self.workspace, self.out, unit.spec)
+        table = candidates(block, LabelSettings(**unit.spec["settings"]))
+        unscored = table.filter(pc.is_null(table["logit"]))
+        outputs = {
+            name: self.workspace.write_scratch(unit, f"{name}.parquet", found)
+            for name, found in (("candidates", table), ("unscored", unscored))
+        }
+        facts = {"pairs": _by_part(table), "unscored": _by_part(unscored)}
+        return Result(outputs, {"rows": table.num_rows, "unscored": unscored.num_rows}, facts)
+
+
+@dataclass(frozen=True)
+class MiningBlock:
+    """A block's tables: query ids, hits, the run's logits, judgements, positions, pool."""
+
+    query_ids: list[str]
+    hits: pa.Table
+    logits: pa.Table
+    judged: pa.Table
+    located: pa.Table
+    pool: pa.Table
+
+    @classmethod
+    def read(cls, workspace: Workspace, out: Workspace, spec: Mapping[str, Any]) -> "MiningBlock":
+        queries = out.read_table(FileRef.parse(spec["queries"]), ["query_id"])
+        tables = (out.read_table(FileRef.parse(ref)) for ref in spec["scores"])
+        mine = [t.filter(pc.equal(t["block"], spec["block"])).drop_columns("block") for t in tables]
+        return cls(
+            query_ids=queries["query_id"].to_pylist(),
+            hits=out.read_table(FileRef.parse(spec["hits"])),
+            logits=pa.concat_tables([_LOGITS.empty_table(), *(t.cast(_LOGITS) for t in mine)]),
+            judged=workspace.read_table(FileRef.parse(spec["judged"])),
+            located=read_located(workspace, [FileRef.parse(ref) for ref in spec["located"]]),
+            pool=_read_pool(workspace, spec["pool"]),
+        )
+
+
+_LOGITS = pa.schema(
+    [
+        pa.field("query", pa.int32()),
+        pa.field("part", pa.int32()),
+        pa.field("row", pa.int32()),
+        pa.field("logit", pa.float32()),
+        pa.field("truncated", pa.bool_()),
+    ]
+)
+
+
+def _read_pool(workspace: Workspace, refs: Sequence[Mapping[str, Any]]) -> pa.Table:
+    names = ["part", "row", "passage"]
+    if not refs:
+        return pa.table({name: pa.array([], pa.int32()) for name in names})
+    return read_sample(workspace, [FileRef.parse(ref) for ref in refs]).select(names)
+
+
+def candidates(block: MiningBlock, settings: LabelSettings) -> pa.Table:
+    """CANDIDATES of a block, by query, then origin, rank and place."""
+    judged = block.judged.join(block.located, "doc_id", join_type="inner")
+    positives = judged.filter(pc.greater_equal(judged["grade"], settings.min_grade))
+    near = _near(block.hits, positives, settings.depth)
+    pieces = [_retrieved(block, near), _missed(positives, near)]
+    known = _documents(near, judged)
+    if settings.random_negatives:
+        pieces.append(_random(block, known, settings))
+    if settings.batch_negatives:
+        pieces.append(_batch(block, known, settings))
+    table = pa.concat_tables(pieces)
+    order = [(name, "ascending") for name in ("query", "origin", "rank", "part", "row")]
+    return table.sort_by(order).combine_chunks()
+
+
+def _near(hits: pa.Table, positives: pa.Table, depth: int) -> pa.Table:
+    """The first `depth` hits of each query with their ranks, and those of its positives behind."""
+    rank = ranks(hits)
+    numbered = hits.select(["query", "doc_id"]).append_column("at", pa.array(np.arange(len(rank))))
+    pairs = positives.select(["query", "doc_id"])
+    relevant = numbered.join(pairs, ["query", "doc_id"], join_type="left semi")["at"].to_numpy()
+    kept = rank <= depth
+    kept[relevant] = True
+    return hits.append_column("rank", pa.array(rank)).filter(pa.array(kept))
+
+
+def _documents(near: pa.Table, judged: pa.Table) -> tuple[Int32, Int64]:
+    """The documents that a query has already, found or judged: queries, and documents by part and
+    first row (a document's passages are consecutive rows, numbered from 0)."""
+    first = near["row"].to_numpy() - near["passage"].to_numpy()
+    query = [near["query"].to_numpy(), judged["query"].to_numpy()]
+    document = [
+        joined(near["part"].to_numpy(), first),
+        joined(judged["part"].to_numpy(), judged["row"].to_numpy()),
+    ]
+    return np.concatenate(query), np.concatenate(document)
+
+
+def _retrieved(block: MiningBlock, near: pa.Table) -> pa.Table:
+    names = ["query", "part", "row", "doc_id", "rank"]
+    table = near.select(names).append_column("retrieval", near["score"])
+    table = table.join(block.judged, ["query", "doc_id"], join_type="left outer")
+    table = table.join(block.logits, ["query", "part", "row"], join_type="left outer")
+    origin = np.full(table.num_rows, Origin.RETRIEVED, dtype=np.int8)
+    return table.append_column("origin", pa.array(origin)).select(CANDIDATES.names).cast(CANDIDATES)
+
+
+def _missed(positives: pa.Table, near: pa.Table) -> pa.Table:
+    """All passages of positives that are not in their query's ranking."""
+    known = near.select(["query", "doc_id"])
+    found = positives.join(known, ["query", "doc_id"], join_type="left anti")
+    lengths = found["rows"].to_numpy()
+    repeated = found.take(pa.array(np.repeat(np.arange(found.num_rows), lengths)))
+    rows = repeated["row"].to_numpy() + within_runs(lengths).astype(np.int32)
+    return _made(repeated["query"], repeated["part"], rows, Origin.POSITIVE, repeated["grade"])
+
+
+def _random(block: MiningBlock, known: tuple[Int32, Int64], settings: LabelSettings) -> pa.Table:
+    """From the pool, a passage a document, but no document that the query has."""
+    part, row, passage = (block.pool[name].to_numpy() for name in ("part", "row", "passage"))
+    documents, place = np.unique(joined(part, row - passage), return_index=True)
+    query, at = _draw(block, known, documents, settings.random_negatives, settings.seed)
+    return _made(pa.array(query), part[place][at], row[place][at], Origin.RANDOM, None)
+
+
+def _batch(block: MiningBlock, known: tuple[Int32, Int64], settings: LabelSettings) -> pa.Table:
+    """The first passages of other queries' positives, in any block, as in-batch negatives would
+    give them; POOL of them where there are more."""
+    positive = block.located.filter(block.located["positive"])
+    documents = joined(positive["part"].to_numpy(), positive["row"].to_numpy())
+    documents = documents[np.argsort(mix(documents.astype(np.uint64)))[:POOL]]
+    # Other numbers than those of random draws, so that the two do not go together.
+    query, at = _draw(block, known, documents, settings.batch_negatives, ~settings.seed)
+    part, row = documents[at] >> 32, documents[at] & 0xFFFFFFFF
+    return _made(pa.array(query), part.astype(np.int32), row.astype(np.int32), Origin.BATCH, None)
+
+
+def _draw(
+    block: MiningBlock, known: tuple[Int32, Int64], documents: Int64, count: int, seed: int
+) -> tuple[Int32, Int64]:
+    """(query, place among the documents) of each draw."""
+    banned = np.zeros((len(block.query_ids), len(documents)), np.bool_)
+    queries, theirs = known
+    both = np.isin(theirs, documents)
+    if both.any():
+        banned[queries[both], find(documents, theirs[both])] = True
+    names = np.array([id_hash(name) for name in block.query_ids], dtype=np.uint64)
+    keys = mix(documents.astype(np.uint64) ^ mix(np.array([seed], np.int64).view(np.uint64)))
+    query, at = draw(names, keys, banned, count)
+    return query.astype(np.int32), at
+
+
+def _made(
+    query: pa.Array, part: pa.Array, row: pa.Array, origin: Origin, grade: pa.Array | None
+) -> pa.Table:
+    """CANDIDATES that the ranked run knows nothing of."""
+    size = len(query)
+    unknown = [CANDIDATES.field(name).type for name in ("retrieval", "logit", "truncated")]
+    columns = [
+        query,
+        part,
+        row,
+        np.full(size, origin, dtype=np.int8),
+        np.zeros(size, dtype=np.int32),
+        pa.nulls(size, pa.int32()) if grade is None else grade,
+        *(pa.nulls(size, kind) for kind in unknown),
+    ]
+    return pa.Table.from_arrays([_flat(column) for column in columns], schema=CANDIDATES)
+
+
+def _flat(column: Any) -> pa.Array:
+    if isinstance(column, pa.ChunkedArray):
+        return column.combine_chunks()
+    return column if isinstance(column, pa.Array) else pa.array(column)
+
+
+def _by_part(table: pa.Table) -> dict[str, int]:
+    return {str(row["values"]): row["counts"] for row in table["part"].value_counts().to_pylist()}

@@ -1,0 +1,228 @@
+"""score: every candidate of a query block with all its teachers' scores, in LABELS/scores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shardrank.core.arrays import Bool, Float32, Int64
+from shardrank.core.fingerprint import canonical_json
+from shardrank.core.units import Done, FileRef, Unit
+from shardrank.labels.ensemble import combine
+from shardrank.labels.scored import Origin, find, joined, runs_of
+from shardrank.labels.tables import scores_schema
+from shardrank.stages.run.runner import Context, run_stage
+from shardrank.stages.run.sweep import Step, Tables
+from shardrank.stages.run.workspace import Result, Workspace
+
+#: Under this key a file's schema says which teachers gave its numbers.
+METADATA = b"shardrank"
+RETRIEVAL = "retrieval"
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Who gives scores.
+
+    Attributes:
+        name: as the settings name it.
+        provenance: model, fingerprint, weights and limits: what the files' metadata says of it.
+        scores: files of block, query, part, row, logit, truncated; empty for retrieval.
+        known: whether the candidates hold logits of this teacher from the ranked run.
+    """
+
+    name: str
+    provenance: Mapping[str, Any]
+    scores: Sequence[FileRef]
+    known: bool
+
+
+@dataclass(frozen=True)
+class ScoreInputs:
+    """What the candidates' scores are put together from, and the query files beside them."""
+
+    queries: Sequence[FileRef]
+    mined: Sequence[Done]
+    gathered: Sequence[Done]
+    teachers: Sequence[Teacher]
+
+
+def score(context: Context, out: Workspace, inputs: ScoreInputs) -> list[Done]:
+    """One marker a block: output "scores" (scores_schema), counts "rows", "not_finite",
+    "truncated"."""
+    common = {
+        "passages": [done.outputs["passages"].json() for done in inputs.gathered],
+        "retrieval": [done.outputs["retrieval"].json() for done in inputs.gathered],
+        "ensemble": context.settings.label.ensemble,
+        "teachers": [
+            {
+                "name": teacher.name,
+                "provenance": dict(teacher.provenance),
+                "scores": [ref.json() for ref in teacher.scores],
+                "known": teacher.known,
+            }
+            for teacher in inputs.teachers
+        ],
+    }
+    units = [
+        Unit(
+            "score",
+            {
+                "block": number,
+                "queries": queries.json(),
+                "candidates": done.outputs["candidates"].json(),
+                **common,
+            },
+        )
+        for number, (queries, done) in enumerate(zip(inputs.queries, inputs.mined, strict=True))
+    ]
+    return run_stage(context, "score", units, [Step(partial(Score, context.workspace, out))])
+
+
+@dataclass(frozen=True)
+class Score:
+    """A block's candidates → its scores, each document once a query."""
+
+    workspace: Workspace
+    out: Workspace
+
+    def __call__(self, unit: Unit, tables: Tables) -> Result:
+        spec = unit.spec
+        table = self.workspace.read_table(FileRef.parse(spec["candidates"]))
+        table = self._with_names(table, spec)
+        table = self._with_retrieval(table, spec)
+        teachers = [self._teacher(table, teacher, spec["block"]) for teacher in spec["teachers"]]
+        made, kept = _assemble(table, teachers, spec)
+        ref = self.workspace.write_table(f"scores/{spec['block']:05d}.parquet", made)
+        counts = {
+            "rows": made.num_rows,
+            "not_finite": made["score"].null_count,
+            "truncated": int(np.any([cut[kept] for _, cut in teachers], axis=0).sum()),
+        }
+        return Result({"scores": ref}, counts, {})
+
+    def _with_names(self, table: pa.Table, spec: Mapping[str, Any]) -> pa.Table:
+        """query_id, doc_id and passage beside each candidate."""
+        refs = [FileRef.parse(ref) for ref in spec["passages"]]
+        taken = passages_of(self.workspace, refs, places_of(table), ["doc_id", "passage"])
+        ids = self.out.read_table(FileRef.parse(spec["queries"]), ["query_id"])["query_id"]
+        table = table.append_column("query_id", ids.take(table["query"]))
+        for name in ("doc_id", "passage"):
+            table = table.append_column(name, taken[name])
+        return table
+
+    def _with_retrieval(self, table: pa.Table, spec: Mapping[str, Any]) -> pa.Table:
+        scores = _filled(table, table["retrieval"])
+        for ref in spec["retrieval"]:
+            piece = _of_block(self.workspace.read_table(FileRef.parse(ref)), spec["block"])
+            _put(scores, table, piece, piece["score"].to_numpy())
+        place = table.schema.get_field_index("retrieval")
+        return table.set_column(place, "retrieval", pa.array(scores))
+
+    def _teacher(
+        self, table: pa.Table, teacher: Mapping[str, Any], block: int
+    ) -> tuple[Float32, Bool]:
+        """float32[n] scores and bool[n] truncated."""
+        if teacher["name"] == RETRIEVAL:
+            return table["retrieval"].to_numpy(), np.zeros(table.num_rows, np.bool_)
+        scores = np.full(table.num_rows, np.nan, dtype=np.float32)
+        cut = np.zeros(table.num_rows, np.bool_)
+        if teacher["known"]:
+            scores = _filled(table, table["logit"])
+            cut = pc.fill_null(table["truncated"], False).to_numpy().copy()
+        for ref in teacher["scores"]:
+            piece = _of_block(self.workspace.read_table(FileRef.parse(ref)), block)
+            _put(scores, table, piece, piece["logit"].to_numpy())
+            _put(cut, table, piece, piece["truncated"].to_numpy())
+        return scores, cut
+
+
+def _assemble(
+    table: pa.Table, teachers: Sequence[tuple[Float32, Bool]], spec: Mapping[str, Any]
+) -> tuple[pa.Table, Int64]:
+    """The deliverable, one row a query and document, with its provenance in the schema; and which
+    candidates' rows these are."""
+    scores = np.stack([found for found, _ in teachers], axis=1)
+    kept = _best(table, _together(table, scores, spec))
+    table, scores = table.take(pa.array(kept)).combine_chunks(), scores[kept]
+    # Once more, since a document's other passages take no part in a fusion of ranks.
+    together = _together(table, scores, spec)
+    names = [origin.name.lower() for origin in Origin]
+    rank = table["rank"].to_numpy()
+    columns = [
+        *(table[name].combine_chunks() for name in ("query_id", "doc_id", "passage")),
+        *(table[name].combine_chunks() for name in ("part", "row")),
+        pa.array([names[origin] for origin in table["origin"].to_pylist()], pa.string()),
+        table["grade"].combine_chunks(),
+        pa.array(rank, mask=rank == 0),
+        table["retrieval"].combine_chunks(),
+    ]
+    for number, (_, cut) in enumerate(teachers):
+        columns += [pa.array(scores[:, number]), pa.array(cut[kept])]
+    columns.append(pa.array(together, mask=np.isnan(together)))
+    schema = scores_schema(len(teachers)).with_metadata({METADATA: provenance(spec)})
+    return pa.Table.from_arrays(columns, schema=schema), kept
+
+
+def _together(table: pa.Table, scores: Float32, spec: Mapping[str, Any]) -> Float32:
+    query, key = table["query"].to_numpy(), places_of(table).astype(np.uint64)
+    return combine(scores, query, key, spec["ensemble"])
+
+
+def provenance(spec: Mapping[str, Any]) -> bytes:
+    """What a file's metadata says of its teachers: canonical JSON."""
+    teachers = [{"name": t["name"], **t["provenance"]} for t in spec["teachers"]]
+    return canonical_json({"teachers": teachers, "ensemble": spec["ensemble"]})
+
+
+def _best(table: pa.Table, score: Float32) -> Int64:
+    """One row a query and document: the retrieved passage, else the one of the highest score."""
+    query = table["query"].to_numpy()
+    document = table["doc_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    origin = table["origin"].to_numpy()
+    falling = -np.where(np.isnan(score), -np.inf, score.astype(np.float64))
+    place = np.arange(len(query))
+    order = np.lexsort((place, falling, origin != Origin.RETRIEVED, document, query))
+    return np.sort(order[runs_of(joined(query[order], document[order]))[0]])
+
+
+def _filled(table: pa.Table, column: pa.ChunkedArray) -> Float32:
+    """float32[n], NaN where null; writable."""
+    values: Float32 = pc.fill_null(column, float("nan")).to_numpy().copy()
+    return values
+
+
+def _of_block(table: pa.Table, block: int) -> pa.Table:
+    return table.filter(pc.equal(table["block"], block))
+
+
+def _put(into: Any, table: pa.Table, piece: pa.Table, values: Any) -> None:
+    """Write `values`, which lie beside `piece`, where `table` has the same query, part and row."""
+    if not piece.num_rows:
+        return
+    places = np.unique(places_of(table))
+    ours, theirs = (
+        joined(t["query"].to_numpy(), np.searchsorted(places, places_of(t))) for t in (table, piece)
+    )
+    into[find(ours, theirs)] = values
+
+
+def places_of(table: pa.Table) -> Int64:
+    """int64[n]: part and row of each row as one number."""
+    return joined(table["part"].to_numpy(), table["row"].to_numpy())
+
+
+def passages_of(
+    workspace: Workspace, refs: Sequence[FileRef], places: Int64, columns: list[str]
+) -> pa.Table:
+    """Columns of the gathered passages at these places, in this order."""
+    found = []
+    for ref in refs:
+        piece = workspace.read_table(ref, ["part", "row", *columns])
+        found.append(piece.filter(pa.array(np.isin(places_of(piece), places))))
+    passages = pa.concat_tables(found)
+    return passages.take(pa.array(find(places_of(passages), places)))

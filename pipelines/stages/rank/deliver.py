@@ -1,0 +1,69 @@
+"""deliver: what a rank run leaves beside the rankings: run.trec, metrics.json, manifest.json."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from shardrank.core.evaluation import Judgement, evaluate
+from shardrank.core.units import Done
+from shardrank.stages.run.runner import Context
+from shardrank.stages.run.workspace import StoredTables
+from shardrank.stages.shared.outputs import Output
+
+TAG = "shardrank"
+#: Columns of the rankings that a TREC run has.
+TREC = ("query_id", "doc_id", "rank", "score")
+
+
+RANKED = Output(
+    "manifest.json",
+    ("origin.json", "run.trec", "metrics.json", "report.html"),
+    ("rankings", "rejected"),
+)
+
+
+def deliver(
+    context: Context,
+    collated: Sequence[Done],
+    judgements: Sequence[Judgement],
+    about: Mapping[str, Any],
+) -> dict[str, dict[str, float]] | None:
+    """Write run.trec, metrics.json where there are judgements, and last the manifest.
+
+    A rerun with other judgements replaces the metrics: they are not part of what names the run.
+
+    Returns:
+        The metrics, or None without judgements.
+    """
+    workspace = context.workspace
+    refs = [done.outputs["rankings"] for done in collated]
+    blocks, rows = StoredTables(workspace, refs), sum(ref.rows for ref in refs)
+    lines = (to_trec(block) for block in blocks.only(*TREC))
+    files = {"run.trec": workspace.write_pieces("run.trec", lines, rows)}
+    metrics = evaluate(blocks, judgements) if judgements else None
+    if metrics is None:
+        workspace.storage.delete("metrics.json")
+    else:
+        files["metrics.json"] = workspace.write_json("metrics.json", metrics)
+    manifest = {
+        "run": context.run,
+        **about,
+        "rankings": [ref.json() for ref in refs],
+        "files": {name: ref.json() for name, ref in files.items()},
+    }
+    workspace.write_json("manifest.json", manifest)
+    return metrics
+
+
+def to_trec(rankings: pa.Table) -> bytes:
+    """`query_id Q0 doc_id rank score tag`, one line a row; scores print so that they read back.
+
+    The format: https://trec.nist.gov (trec_eval's results file).
+    """
+    columns = (rankings[name].to_pylist() for name in TREC)
+    lines = (
+        f"{query} Q0 {doc} {rank} {score:.9g} {TAG}\n"
+        for query, doc, rank, score in zip(*columns, strict=True)
+    )
+    return "".join(lines).encode()

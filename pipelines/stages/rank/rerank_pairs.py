@@ -1,0 +1,241 @@
+"""rerank: score (query, passage) pairs, sweeping over the parts, never over the queries.
+
+Pairs are grouped by part, so that each passage is read and tokenised once, however many queries
+retrieved it; a unit is a run of neighbouring parts with about `pairs_per_unit` pairs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shardrank.core.arrays import Int32, Int64
+from shardrank.core.arrow_columns import token_lists
+from shardrank.core.errors import InputError
+from shardrank.core.finite import Source, refuse_broken
+from shardrank.core.pools import TASK_CPUS
+from shardrank.core.protocols import Tokeniser
+from shardrank.core.settings import RerankerSettings
+from shardrank.core.text import passage_text
+from shardrank.core.topk import ranks
+from shardrank.core.units import Done, FileRef, Unit, total
+from shardrank.models.cards import RerankerCard
+from shardrank.models.forward.threads import use_threads
+from shardrank.stages.run.runner import Context, run_stage
+from shardrank.stages.run.sweep import Step, Tables
+from shardrank.stages.run.workspace import Result, Workspace
+from shardrank.stages.shared.pairs_by_part import group_parts
+from shardrank.version.manifest import Version
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What is scored.
+
+    Attributes:
+        queries: a file a block.
+        hits: beside each, a file of query, part and row, the queries ascending.
+        pairs: by part, how many of the hits lie in it.
+        depth: hits of each query that are scored, from the first.
+        version: where the parts are listed.
+        index: where they lie.
+        batch: where the query files lie.
+    """
+
+    queries: Sequence[FileRef]
+    hits: Sequence[FileRef]
+    pairs: Mapping[int, int]
+    depth: int
+    version: Version
+    index: Workspace
+    batch: Workspace
+
+
+def rerank(
+    context: Context, candidates: Candidates, card: RerankerCard, stage: str = "rerank"
+) -> list[Done]:
+    """One marker a run of parts: output "scores" has block, query, part, row, logit, truncated."""
+    settings = context.settings.reranker
+    units = plan_rerank(candidates, card, stage)
+    pool = context.model_pool(len(units))
+    steps = [
+        Step(
+            partial(ReadPairs, context.workspace, candidates.index, candidates.batch),
+            cpus=TASK_CPUS,
+        ),
+        Step(partial(ScorePairs, settings, card.fingerprint, pool.device), pool),
+        Step(partial(WriteScores, context.workspace), cpus=TASK_CPUS),
+    ]
+    return run_stage(context, stage, units, steps)
+
+
+def require_scores(context: Context, scored: Sequence[Done], stage: str = "rerank") -> None:
+    """Raise InputError where not one pair of all units has a finite score.
+
+    Their markers go: with the model mended the same command scores them again.
+    """
+    broken, of = total(scored, "not_finite"), total(scored, "rows")
+    try:
+        refuse_broken(_source(context.settings.reranker), broken, of, "pairs", least=1)
+    except InputError:
+        context.workspace.forget(stage, scored)
+        raise
+
+
+def _source(settings: RerankerSettings) -> Source:
+    return Source("reranker", settings.model, settings.dtype, "score")
+
+
+def plan_rerank(candidates: Candidates, card: RerankerCard, stage: str) -> list[Unit]:
+    """One unit a run of parts; it is named from the hits, the reranker and the depth."""
+    common = {
+        "blocks": [
+            {"queries": queries.json(), "hits": hits.json()}
+            for queries, hits in zip(candidates.queries, candidates.hits, strict=True)
+        ],
+        "depth": candidates.depth,
+        "reranker": card.fingerprint,
+        "stored_tokens": stored_tokens_serve(candidates.version, card),
+    }
+    parts = candidates.version.parts
+    return [
+        Unit(stage, {"parts": {str(n): parts[n].passages.json() for n in group}, **common})
+        for group in group_parts(candidates.pairs)
+    ]
+
+
+def stored_tokens_serve(version: Version, card: RerankerCard) -> bool:
+    """Whether the encoder's stored ids are those that the reranker would make of the text.
+
+    They are not with another tokeniser, with a document prompt in them, or where some were cut at
+    the encoder's limit.
+    """
+    same = card.tokeniser_fingerprint == version.encoder["tokeniser_fingerprint"]
+    return same and not version.encoder["document_prompt"] and not version.live.truncated
+
+
+@dataclass(frozen=True)
+class ReadPairs:
+    """A run of parts → its pairs, the queries in them, and each passage in them once."""
+
+    workspace: Workspace
+    index: Workspace
+    batch: Workspace
+
+    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+        pairs = self._pairs(unit.spec)
+        queries = self._queries(unit.spec, pairs)
+        passages = self._passages(unit.spec, pairs)
+        left = _positions(pairs, queries, ["block", "query"])
+        right = _positions(pairs, passages, ["part", "row"])
+        pairs = pairs.append_column("left", pa.array(left)).append_column("right", pa.array(right))
+        return {"pairs": pairs, "queries": queries, "passages": passages}
+
+    def _pairs(self, spec: Mapping[str, Any]) -> pa.Table:
+        parts = pa.array([int(part) for part in spec["parts"]], pa.int32())
+        found = []
+        for number, block in enumerate(spec["blocks"]):
+            hits = self.workspace.read_table(FileRef.parse(block["hits"]))
+            near = pc.less_equal(ranks(hits), spec["depth"])
+            mine = hits.filter(pc.and_(near, pc.is_in(hits["part"], value_set=parts)))
+            ordinal = pa.array(np.full(mine.num_rows, number, dtype=np.int32))
+            found.append(mine.select(["query", "part", "row"]).append_column("block", ordinal))
+        order = [(name, "ascending") for name in ("part", "row", "block", "query")]
+        return pa.concat_tables(found).sort_by(order)
+
+    def _queries(self, spec: Mapping[str, Any], pairs: pa.Table) -> pa.Table:
+        wanted = _distinct(pairs, ["block", "query"])
+        texts = []
+        for number, block in enumerate(spec["blocks"]):
+            rows = wanted["query"].filter(pc.equal(wanted["block"], number))
+            if len(rows):
+                ref = FileRef.parse(block["queries"])
+                texts.extend(self.batch.read_table(ref, ["text"])["text"].take(rows).chunks)
+        return wanted.append_column("text", pa.chunked_array(texts, pa.string()))
+
+    def _passages(self, spec: Mapping[str, Any], pairs: pa.Table) -> pa.Table:
+        wanted = _distinct(pairs, ["part", "row"])
+        columns = ["tokens"] if spec["stored_tokens"] else ["title", "text"]
+        pieces = []
+        for part, ref in sorted((int(n), ref) for n, ref in spec["parts"].items()):
+            rows = wanted.filter(pc.equal(wanted["part"], part))
+            table = self.index.read_table(FileRef.parse(ref), columns).take(rows["row"])
+            for name in columns:
+                rows = rows.append_column(name, table[name])
+            pieces.append(rows)
+        return pa.concat_tables(pieces)
+
+
+class ScorePairs:
+    """Pairs → raw float32 logits, and whether a pair had to be cut."""
+
+    def __init__(self, settings: RerankerSettings, fingerprint: str, device: str) -> None:
+        from shardrank.models.rerankers.cross import load_reranker  # brings torch: a second
+
+        self._source = _source(settings)
+        use_threads(1)
+        self._reranker = load_reranker(settings, device, fingerprint)
+
+    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+        pairs, tokeniser = tables["pairs"], self._reranker.tokeniser
+        queries = [self._reranker.prompt + text for text in tables["queries"]["text"].to_pylist()]
+        scores = self._reranker.score(
+            _tokens(tokeniser, queries),
+            _passage_tokens(tokeniser, tables["passages"]),
+            pairs["left"].to_numpy(),
+            pairs["right"].to_numpy(),
+        )
+        broken = int((~np.isfinite(scores.logits)).sum())
+        refuse_broken(self._source, broken, pairs.num_rows, "pairs of a unit")
+        kept = pairs.select(["block", "query", "part", "row"])
+        kept = kept.append_column("logit", pa.array(scores.logits))
+        return {"scores": kept.append_column("truncated", pa.array(scores.truncated))}
+
+
+@dataclass(frozen=True)
+class WriteScores:
+    """Scores → a file. A logit that is not finite is counted, and its pair stays unreranked."""
+
+    workspace: Workspace
+
+    def __call__(self, unit: Unit, tables: Tables) -> Result:
+        scores = tables["scores"]
+        outputs = {"scores": self.workspace.write_scratch(unit, "scores.parquet", scores)}
+        truncated = int(pc.sum(scores["truncated"]).as_py() or 0)
+        bad = int(pc.sum(pc.invert(pc.is_finite(scores["logit"]))).as_py() or 0)
+        counts = {"rows": scores.num_rows, "truncated": truncated, "not_finite": bad}
+        return Result(outputs, counts, {})
+
+
+def _distinct(table: pa.Table, columns: list[str]) -> pa.Table:
+    found = table.select(columns).group_by(columns).aggregate([])
+    return found.sort_by([(name, "ascending") for name in columns])
+
+
+def _positions(table: pa.Table, among: pa.Table, columns: list[str]) -> Int32:
+    """int32[n]: where each row's key stands in `among`, which is sorted by it."""
+    keys = _joint(among, columns)
+    return np.searchsorted(keys, _joint(table, columns)).astype(np.int32)
+
+
+def _joint(table: pa.Table, columns: list[str]) -> Int64:
+    """int64[n]: two int32 columns as one number that sorts as they do."""
+    high, low = (table[name].to_numpy().astype(np.int64) for name in columns)
+    joint: Int64 = (high << 32) | low
+    return joint
+
+
+def _tokens(tokeniser: Tokeniser, texts: list[str]) -> list[Int32]:
+    return [spans.ids for spans in tokeniser.encode(texts)]
+
+
+def _passage_tokens(tokeniser: Tokeniser, passages: pa.Table) -> list[Int32]:
+    if "tokens" in passages.column_names:
+        return token_lists(passages["tokens"])
+    titles, texts = passages["title"].to_pylist(), passages["text"].to_pylist()
+    joined = [passage_text(title, text) for title, text in zip(titles, texts, strict=True)]
+    return _tokens(tokeniser, joined)

@@ -1,0 +1,160 @@
+"""What every stage shares: plan minus done → sweep → markers; all failures raised at once."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import ray
+
+from shardrank.core import errors
+from shardrank.core.errors import RunFailed, ShardrankError, summarise_failures
+from shardrank.core.pools import Pool, Resources, plan_pool
+from shardrank.core.settings import Settings
+from shardrank.core.units import Done, Unit
+from shardrank.stages.run.sweep import Failure, Step, sweep
+from shardrank.stages.run.workspace import Workspace
+
+
+class Reporter(Protocol):
+    """Who watches a run: the command line's progress bars, or nobody."""
+
+    def started(self, stage: str, units: int, resumed: int) -> None: ...
+
+    def advanced(self, stage: str, done: Done) -> None: ...
+
+    def finished(self, stage: str, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a flow hands to its stages."""
+
+    workspace: Workspace
+    run: str
+    settings: Settings
+    resources: Resources
+    reporter: Reporter
+
+    def refuse_impossible(self) -> None:
+        """Raise PlanRefused before any work where a model's pool could never be scheduled."""
+        plan_pool(self.resources, self.settings.cluster)
+
+    def model_pool(self, units: int) -> Pool:
+        """The actors for a model stage of so many units."""
+        return plan_pool(self.resources, self.settings.cluster, units)
+
+    def search_pool(self, units: int) -> Pool:
+        """The actors for searching so many shards: faiss and numpy, so they hold no GPU."""
+        cluster = self.settings.cluster.model_copy(update={"gpu": "never"})
+        return plan_pool(self.resources, cluster, units)
+
+
+def run_stage(
+    context: Context, stage: str, units: Sequence[Unit], steps: Sequence[Step]
+) -> list[Done]:
+    """Finish every unit of a stage; those finished earlier, in any run, are not run again.
+
+    Returns:
+        The markers, in the order of `units`.
+
+    Raises:
+        ShardrankError: of the first failure that is bad input, else RunFailed naming all.
+    """
+    if not units:
+        return []
+    started = time.time()
+    done = context.workspace.find(units)
+    todo = list({u.id: u for u in units if u.id not in done}.values())
+    record = StageRecord(context, stage, [unit.id for unit in units], resumed=len(done))
+    context.reporter.started(stage, len(units), len(done))
+    if todo or not record.exists():
+        record.write(seconds=None, rows=0)
+    failures: list[Failure] = []
+    for outcome in _outcomes(context, todo, steps):
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+        else:
+            done[outcome.unit] = outcome
+            context.reporter.advanced(stage, outcome)
+    seconds = time.time() - started
+    if todo or not record.finished():
+        record.write(round(seconds, 3), sum(_rows(done[u.id]) for u in todo if u.id in done))
+    context.reporter.finished(stage, seconds)
+    _raise(stage, failures)
+    return [done[unit.id] for unit in units]
+
+
+def _outcomes(
+    context: Context, todo: Sequence[Unit], steps: Sequence[Step]
+) -> Iterator[Done | Failure]:
+    if not todo:
+        return
+    left = {unit.id for unit in todo}
+    try:
+        for outcome in sweep(context.workspace, todo, steps, context.settings.cluster.retries):
+            left.discard(outcome.unit)
+            yield outcome
+    except ray.exceptions.RayError as error:
+        first = str(error).strip().splitlines()[0]
+        raise RunFailed(
+            f"Ray lost workers for good: {first}", "Finished units are kept; run it again."
+        ) from error
+    if left:
+        raise RunFailed(
+            f"{len(left)} of {len(todo)} units have no outcome under the names they were given.",
+            "Check that all workers run this version of shardrank, then run it again.",
+        )
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """runs/RUN/stages/STAGE.json: what `status` and the report read.
+
+    A stage with nothing left to do keeps the record of the attempt that did the work.
+    """
+
+    context: Context
+    stage: str
+    units: Sequence[str]
+    resumed: int
+
+    @property
+    def key(self) -> str:
+        return f"runs/{self.context.run}/stages/{self.stage}.json"
+
+    def exists(self) -> bool:
+        return self.context.workspace.storage.exists(self.key)
+
+    def finished(self) -> bool:
+        return self.context.workspace.read_json(self.key)["seconds"] is not None
+
+    def write(self, seconds: float | None, rows: int) -> None:
+        value = {
+            "stage": self.stage,
+            "units": self.units,
+            "resumed": self.resumed,
+            "rows": rows,
+            "seconds": seconds,
+            "began": time.time(),
+        }
+        self.context.workspace.write_json(self.key, value)
+
+
+def _rows(done: Done) -> int:
+    return done.counts.get("rows", 0)
+
+
+def _raise(stage: str, failures: Sequence[Failure]) -> None:
+    if not failures:
+        return
+    for failure in failures:
+        kind = getattr(errors, failure.kind, None)
+        if isinstance(kind, type) and issubclass(kind, ShardrankError) and kind.exit_code == 2:
+            more = f" ({len(failures) - 1} more units of {stage} failed.)" * (len(failures) > 1)
+            raise kind(failure.message + more, failure.hint)
+    lines = summarise_failures([(f.unit, f.message) for f in failures])
+    raise RunFailed(
+        f"{len(failures)} units of {stage} failed:\n{lines}\n\n{failures[0].trace}",
+        "Finished units are kept; mend the cause and run the same command again.",
+    )

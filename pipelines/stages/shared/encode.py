@@ -1,0 +1,125 @@
+"""encode: the batch of queries, in blocks, becomes vectors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from shardrank.core.arrays import Float32, Int64
+from shardrank.core.arrow_columns import vector_column
+from shardrank.core.errors import InputError
+from shardrank.core.finite import Source, finite_rows, refuse_broken
+from shardrank.core.settings import EncoderSettings
+from shardrank.core.units import Done, FileRef, Unit, total
+from shardrank.corpus.parquet_bytes import encode_table
+from shardrank.corpus.validate import Reason
+from shardrank.models.cards import EncoderCard
+from shardrank.models.forward.threads import use_threads
+from shardrank.stages.run.runner import Context, run_stage
+from shardrank.stages.run.sweep import Step, Tables
+from shardrank.stages.run.workspace import Result, Workspace
+
+#: Where the blocks of a batch lie, named from their content.
+KEY = "units/queries/{}.parquet"
+
+
+@dataclass(frozen=True)
+class QueryBlock:
+    """A block of the query batch: its ids and texts, and its vectors, row by row.
+
+    Attributes:
+        rejected: queries of the block as it was given that are in neither file, by their numbers
+            in it, with the reason.
+    """
+
+    queries: FileRef
+    vectors: FileRef
+    rejected: Mapping[int, Reason]
+
+
+def write_blocks(workspace: Workspace, queries: pa.Table, block_queries: int) -> list[FileRef]:
+    """The query batch as files of at most `block_queries` rows, in the order given."""
+    starts = range(0, queries.num_rows, block_queries)
+    blocks = (queries.slice(at, block_queries) for at in starts)
+    return [workspace.write_content(KEY, encode_table(b), b.num_rows) for b in blocks]
+
+
+def encode(context: Context, blocks: Sequence[FileRef], card: EncoderCard) -> list[QueryBlock]:
+    """The vectors of every block of queries, with the model's query prompt.
+
+    Raises:
+        InputError: no query of any block has tokens and a finite vector.
+    """
+    spec = {"encoder": card.fingerprint}
+    units = [Unit("encode", {"queries": ref.json(), **spec}) for ref in blocks]
+    pool = context.model_pool(len(units))
+    settings = context.settings.encoder
+    make = partial(Encode, context.workspace, settings, card.fingerprint, pool.device)
+    dones = run_stage(context, "encode", units, [Step(make, pool)])
+    if not total(dones, "rows"):
+        context.workspace.forget("encode", dones)
+        raise InputError(
+            f"None of the {sum(ref.rows for ref in blocks):,} queries can be encoded: "
+            f"{_first_reason(dones)}.",
+            f"Look at the queries and at the encoder {settings.model!r} ({settings.dtype}).",
+        )
+    return [_block(done) for done in dones]
+
+
+def _block(done: Done) -> QueryBlock:
+    rejected = {row: Reason(reason) for row, reason in done.facts["rejected"]}
+    return QueryBlock(done.outputs["queries"], done.outputs["vectors"], rejected)
+
+
+def _first_reason(dones: Sequence[Done]) -> str:
+    return str(next(reason for done in dones for _, reason in done.facts["rejected"]))
+
+
+class Encode:
+    """A block of queries → float32 vectors of those that have one.
+
+    A query of which the tokeniser leaves nothing has the vector of no text, and is set aside as
+    such a document is.
+    """
+
+    def __init__(
+        self, workspace: Workspace, settings: EncoderSettings, fingerprint: str, device: str
+    ) -> None:
+        from shardrank.models.encoders.dense import load_encoder  # brings torch: a second
+
+        self._workspace = workspace
+        self._source = Source("encoder", settings.model, settings.dtype, "vector")
+        use_threads(1)
+        self._encoder = load_encoder(settings, device, fingerprint)
+
+    def __call__(self, unit: Unit, tables: Tables) -> Result:
+        asked = FileRef.parse(unit.spec["queries"])
+        queries = self._workspace.read_table(asked, ["query_id", "text"])
+        rejected, rows = self._without_tokens(queries["text"].to_pylist())
+        vectors = self._vectors(queries["text"].take(rows).to_pylist())
+        finite = finite_rows(vectors)
+        refuse_broken(self._source, int((~finite).sum()), len(finite), "queries of a block")
+        rejected |= {int(row): Reason.NOT_FINITE for row in rows[~finite]}
+        table = pa.table({"vector": vector_column(vectors[finite])})
+        outputs = {
+            "queries": self._kept(queries.take(rows[finite])) if rejected else asked,
+            "vectors": self._workspace.write_scratch(unit, "vectors.parquet", table),
+        }
+        counts = {"rows": table.num_rows, "rejected": len(rejected)}
+        facts = {"rejected": [[row, str(why)] for row, why in sorted(rejected.items())]}
+        return Result(outputs, counts, facts)
+
+    def _without_tokens(self, texts: list[str]) -> tuple[dict[int, Reason], Int64]:
+        """The queries that the tokeniser leaves nothing of, and int64[n] the others."""
+        empty = np.array([not len(spans.ids) for spans in self._encoder.tokeniser.encode(texts)])
+        return {int(row): Reason.NO_TOKENS for row in np.flatnonzero(empty)}, np.flatnonzero(~empty)
+
+    def _vectors(self, texts: list[str]) -> Float32:
+        if not texts:
+            return np.empty((0, self._encoder.dim), np.float32)
+        return self._encoder.encode_queries(texts)
+
+    def _kept(self, queries: pa.Table) -> FileRef:
+        return self._workspace.write_content(KEY, encode_table(queries), queries.num_rows)

@@ -1,0 +1,90 @@
+"""sample: a uniform draw of stored vectors over all parts, for training and for the audit."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from shardrank.core.arrow_columns import vector_column
+from shardrank.core.units import FileRef, Unit
+from shardrank.stages.run.runner import Context, run_stage
+from shardrank.stages.run.sweep import Step, Tables
+from shardrank.stages.run.workspace import Result, Workspace
+from shardrank.stages.shared.part_blocks import load_block, part_spec
+from shardrank.version.manifest import Part
+from shardrank.version.sampling import allocate, draw
+from shardrank.version.sizing import SAMPLED_PARTS_PER_UNIT
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a sample is for (it names the stage), how many rows, and the seed."""
+
+    stage: str
+    rows: int
+    seed: int
+
+
+def sample(
+    context: Context, parts: Sequence[Part], wanted: Draw, index: Workspace | None = None
+) -> list[FileRef]:
+    """Files of part, row, passage and vector of the drawn rows, which are live ones.
+
+    `index` is where the parts lie, if not in the workspace that the files go to.
+    """
+    units = plan_sample(parts, wanted)
+    make = partial(Sample, context.workspace, index or context.workspace)
+    dones = run_stage(context, wanted.stage, units, [Step(make)])
+    return [done.outputs["sample"] for done in dones]
+
+
+def plan_sample(parts: Sequence[Part], wanted: Draw) -> list[Unit]:
+    """One unit for every SAMPLED_PARTS_PER_UNIT parts that give rows to the sample."""
+    counts = allocate([part.live.passages for part in parts], wanted.rows, wanted.seed)
+    drawn = [
+        {**part_spec(n, part), "count": count}
+        for n, (part, count) in enumerate(zip(parts, counts, strict=True))
+        if count
+    ]
+    groups = math.ceil(len(drawn) / SAMPLED_PARTS_PER_UNIT)
+    return [
+        Unit(wanted.stage, {"parts": drawn[i::groups], "seed": wanted.seed}) for i in range(groups)
+    ]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Parts → their share of the sample."""
+
+    workspace: Workspace
+    index: Workspace
+
+    def __call__(self, unit: Unit, tables: Tables) -> Result:
+        pieces = [self._draw(spec, unit.spec["seed"]) for spec in unit.spec["parts"]]
+        table = pa.concat_tables(pieces)
+        outputs = {"sample": self.workspace.write_scratch(unit, "sample.parquet", table)}
+        return Result(outputs, {"rows": table.num_rows}, {})
+
+    def _draw(self, spec: dict[str, Any], seed: int) -> pa.Table:
+        block = load_block(self.index, spec)
+        live = np.flatnonzero(block.live)
+        rows = live[draw(spec["id"], len(live), spec["count"], seed)]
+        vectors = np.ascontiguousarray(block.vectors[rows], dtype=np.float32)
+        return pa.table(
+            {
+                "part": pa.array(np.full(len(rows), spec["ordinal"], dtype=np.int32)),
+                "row": pa.array(rows.astype(np.int32)),
+                "passage": pa.array(block.passages[rows]),
+                "vector": vector_column(vectors),
+            }
+        )
+
+
+def read_sample(workspace: Workspace, refs: Sequence[FileRef]) -> pa.Table:
+    """All drawn rows, by part and row, so that their order does not depend on the units."""
+    table = pa.concat_tables([workspace.read_table(ref) for ref in refs])
+    return table.sort_by([("part", "ascending"), ("row", "ascending")]).combine_chunks()

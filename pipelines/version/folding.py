@@ -1,0 +1,115 @@
+"""Which parts and shards are rewritten: arithmetic over sizes, nothing is read.
+
+Every night adds a few small parts and a small shard, and leaves deleted rows in old ones. Left
+alone, a search would open ever more files and score ever more dead rows. So parts with too many
+deleted rows are rewritten, and as soon as `fold` parts (or shards) of like size have gathered they
+become one, as in a log-structured merge tree (O'Neil et al. 1996): a passage is copied about
+log_fold(N) times in its life, and there are fewer than fold · log_fold(N) small pieces.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from shardrank.core.settings import CompactSettings
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large pieces may get, and when they are rewritten.
+
+    Attributes:
+        part_size: passages in a full part.
+        shard_passages: passages in a full shard.
+        max_deleted: a part with a larger share of deleted rows is rewritten.
+        fold: so many small pieces of like size become one; None: any two small ones do.
+    """
+
+    part_size: int
+    shard_passages: int
+    max_deleted: float
+    fold: int | None
+
+    @classmethod
+    def nightly(cls, settings: CompactSettings, part_size: int, shard_passages: int) -> "Limits":
+        """What the settings ask for."""
+        return cls(part_size, shard_passages, settings.max_deleted, settings.fold)
+
+    @classmethod
+    def full(cls, part_size: int, shard_passages: int) -> "Limits":
+        """Rewrite every part with a deleted row, and fold all that is small."""
+        return cls(part_size, shard_passages, 0.0, None)
+
+
+@dataclass(frozen=True)
+class Size:
+    """A part's rows, and how many of them are live."""
+
+    rows: int
+    live: int
+
+
+def plan_rewrites(parts: Sequence[Size], limits: Limits) -> list[list[int]]:
+    """Groups of parts, each of which becomes one part (none, where nothing in it is live).
+
+    Args:
+        parts: sizes in the version's order.
+        limits: when to rewrite.
+
+    Returns:
+        Ascending ordinals; a part is in at most one group, and a group's live rows stay within
+        part_size unless it is a single part.
+    """
+    sparse = {n for n, part in enumerate(parts) if _deleted(part) > limits.max_deleted}
+    small = {n: p.live for n, p in enumerate(parts) if 0 < p.live <= limits.part_size // 2}
+    chosen = sorted(sparse | crowded(small, limits.fold))
+    groups = _fill(chosen, [part.live for part in parts], limits.part_size)
+    return [group for group in groups if len(group) > 1 or group[0] in sparse]
+
+
+def _deleted(part: Size) -> float:
+    """The share of deleted rows; more than all where nothing is live, so that it always goes."""
+    return 1 - part.live / part.rows if part.live else 2.0
+
+
+def plan_folds(shards: Mapping[int, int], limits: Limits) -> set[int]:
+    """Which shards are taken apart, to be built anew together: small ones of like size.
+
+    Args:
+        shards: live passages of each shard, by its number.
+        limits: when to fold.
+    """
+    small = {n: live for n, live in shards.items() if live <= limits.shard_passages // 2}
+    return crowded(small, limits.fold)
+
+
+def crowded(sizes: Mapping[int, int], fold: int | None) -> set[int]:
+    """The pieces of every class of like size that has `fold` members or more.
+
+    A class spans a factor of `fold`. What a crowded class becomes belongs to the next one, so
+    smaller classes are folded along with the largest crowded one. Without `fold` all are one class.
+    """
+    if fold is None:
+        return set(sizes) if len(sizes) > 1 else set()
+    classes: defaultdict[int, list[int]] = defaultdict(list)
+    for number, size in sizes.items():
+        classes[int(math.log(max(size, 1), fold) + 1e-9)].append(number)
+    full = [size_class for size_class, members in classes.items() if len(members) >= fold]
+    if not full:
+        return set()
+    folded: Iterable[list[int]] = (m for c, m in classes.items() if c <= max(full))
+    return {number for members in folded for number in members}
+
+
+def _fill(chosen: Sequence[int], live: Sequence[int], limit: int) -> list[list[int]]:
+    """Groups in order, each filled as far as the limit allows."""
+    groups: list[list[int]] = []
+    held = limit + 1
+    for number in chosen:
+        if held + live[number] > limit:
+            groups.append([])
+            held = 0
+        groups[-1].append(number)
+        held += live[number]
+    return groups

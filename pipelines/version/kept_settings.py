@@ -1,0 +1,99 @@
+"""Settings that belong to an index, taken from its version by whoever works on it later."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from shardrank.core.errors import SettingsError
+from shardrank.core.settings import AuditSettings, EncoderSettings, IndexSettings
+from shardrank.version.manifest import Version
+
+#: Taken from the run and never from the index: who runs it decides about speed, and whether code
+#: that came with a stranger's model may run.
+_ASKED_ANEW = ("batch_tokens", "trust_remote_code")
+
+#: Where a model is, which may be elsewhere by now: its fingerprint says whether it is the same.
+_WHERE = ("model", "revision")
+
+#: Values that ask for nothing: what the model or the index has.
+_AS_IT_IS = (None, "auto")
+
+
+def runs_in_bf16(version: Version) -> bool:
+    """Whether the index's encoder does, so that rerankers with dtype = "auto" may."""
+    return bool(version.encoder["dtype"] == "bf16")
+
+
+def index_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
+    """The index's own encoder settings, at the place where the model is wanted from.
+
+    Whoever loads that model checks its fingerprint.
+
+    Raises:
+        SettingsError: another setting is asked for than the index's.
+    """
+    built = _stored_encoder(version, wanted)
+    _refuse_others("encoder", built, _asked(wanted, but=(*_ASKED_ANEW, *_WHERE)))
+    return built.model_copy(update=_place(built, wanted))
+
+
+def kept_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
+    """The index's own encoder settings, for work that loads no model.
+
+    Raises:
+        SettingsError: another model or setting is asked for than the index's.
+    """
+    built = _stored_encoder(version, wanted)
+    _refuse_others("encoder", built, _asked(wanted, but=_ASKED_ANEW))
+    return built
+
+
+def index_settings(version: Version, wanted: IndexSettings) -> IndexSettings:
+    """The [index] settings that the version was made from, and over them what is asked for."""
+    return IndexSettings(**{**version.index_settings, **wanted.model_dump(exclude_unset=True)})
+
+
+def kept_index(version: Version, wanted: IndexSettings) -> IndexSettings:
+    """The [index] settings that the version was made from, on the device that is wanted.
+
+    Raises:
+        SettingsError: others are asked for.
+    """
+    built = IndexSettings(**version.index_settings, device=wanted.device)
+    _refuse_others("index", built, _asked(wanted))
+    return built
+
+
+def audit_settings(version: Version, wanted: AuditSettings) -> AuditSettings:
+    """The [audit] settings that the version was audited with, and over them what is asked for."""
+    return AuditSettings(**{**version.audit_settings, **wanted.model_dump(exclude_unset=True)})
+
+
+def _stored_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
+    own = {**version.encoder["settings"], "dtype": version.encoder["dtype"]}
+    return EncoderSettings(**own | {name: getattr(wanted, name) for name in _ASKED_ANEW})
+
+
+def _place(built: EncoderSettings, wanted: EncoderSettings) -> dict[str, Any]:
+    """A revision is one of its model's: named alone it is the index's model's."""
+    asked = _asked(wanted)
+    moved = asked.get("model", built.model) != built.model
+    return {name: getattr(wanted, name) for name in _WHERE if moved or name in asked}
+
+
+def _asked(wanted: BaseModel, but: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What was set on purpose, equal to the default or not."""
+    given = wanted.model_dump(exclude_unset=True, exclude=set(but))
+    return {name: value for name, value in given.items() if value not in _AS_IT_IS}
+
+
+def _refuse_others(table: str, built: BaseModel, asked: dict[str, Any]) -> None:
+    differing = [name for name, value in asked.items() if getattr(built, name) != value]
+    if differing:
+        pairs = ", ".join(
+            f"{table}.{n} is {getattr(built, n)!r} there and {asked[n]!r} here" for n in differing
+        )
+        raise SettingsError(
+            f"The index was built with other settings: {pairs}.",
+            f"Leave them out of [{table}] here, or index again with these.",
+        )
