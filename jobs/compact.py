@@ -23,7 +23,7 @@ def run(path: str, settings: Settings, verbose: bool) -> None:
     ):
         base = open_version(workspace)
         own = own_settings(base, settings)
-        run_name = fingerprint({"compact": base.version.made["attempt"], **own.audit.deciding()})
+        run_name = fingerprint({"compact": base.version.made.attempt, **own.audit.deciding()})
         published = compact_index(Context(workspace, run_name, own, resources, reporter), base)
     for line in summary(path, published):
         console().print(line)

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -75,7 +76,7 @@ class ConsoleReporter:
         task = self._bars.add_task(stage, total=units, completed=resumed, rate="")
         self._stage = _Stage(stage, task, units, resumed)
 
-    def advanced(self, stage: str, done: Done) -> None:
+    def advanced(self, stage: str, done: Done[Any]) -> None:
         assert self._stage is not None
         self._stage.add(done)
         self._bars.update(self._stage.task, advance=1, rate=self._stage.rate())
@@ -97,7 +98,7 @@ class _Stage:
         self._rows = 0
         self._began = self._spoke = time.monotonic()
 
-    def add(self, done: Done) -> None:
+    def add(self, done: Done[Any]) -> None:
         self._done += 1
         self._rows += done.counts.get("rows", 0)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError
 from shardrank.core.settings import Settings
 from shardrank.forecast.cluster_time import Cluster, Flow, Forecast, StageForecast, forecast
@@ -13,7 +14,7 @@ from shardrank.forecast.rates import Rates
 from shardrank.forecast.work import Model, Work
 from shardrank.jobs.console import console
 from shardrank.kernels.machine import multiplies_bf16
-from shardrank.models.cards import EncoderCard, read_encoder_card, read_reranker_card
+from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.folder.table import UNLIMITED
 from shardrank.models.size import encoder_parameters, reranker_parameters
 from shardrank.version.sizing import BYTES_PER_TOKEN, default_part_size, plan_codec, refuse_misfits

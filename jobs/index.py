@@ -1,7 +1,5 @@
 """shardrank index: build or update an index."""
 
-from collections.abc import Mapping
-
 from shardrank.core.settings import Settings
 from shardrank.corpus.changes import Mode
 from shardrank.flows.index import IndexPlan, index, plan_indexing
@@ -13,6 +11,7 @@ from shardrank.stages.run.cluster import connect
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import open_workspace
 from shardrank.stages.shared.versions import Published, version_numbers
+from shardrank.version.manifest import Changes
 
 
 def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -> Published:
@@ -50,31 +49,32 @@ def summary(path: str, published: Published) -> list[str]:
     audit = version.audit
     found = (
         "exact search"
-        if audit["kind"] == "exact"
-        else f"Recall@{audit['k']} {audit['recall']:.3f} (target {audit['target']:g}) "
-        f"at nprobe {audit['nprobe']}, depth {audit['depth']}"
+        if audit.kind == "exact"
+        else f"Recall@{audit.k} {audit.recall:.3f} (target {audit.target:g}) "
+        f"at nprobe {audit.nprobe}, depth {audit.depth}"
     )
     return [
         f"Version {published.number:06d} of {path} {state}.",
         f"  rows       {_rows(changes)}",
-        f"  documents  {live.documents:,} ({changes['deleted']:,} deleted)",
+        f"  documents  {live.documents:,} ({changes.deleted:,} deleted)",
         f"  passages   {live.passages:,} in {len(version.parts):,} parts,"
-        f" {len(version.shards):,} shards; {changes['embedded']:,} embedded,"
+        f" {len(version.shards):,} shards; {changes.embedded:,} embedded,"
         f" {live.truncated:,} truncated",
-        f"  index      {version.index['kind']}; {found}",
+        f"  index      {version.index.kind}; {found}",
         *_rejected_line(published, path),
     ]
 
 
-def _rows(changes: Mapping[str, int]) -> str:
+def _rows(changes: Changes) -> str:
     """The equation of a run's rows; kinds of which there are none are left out."""
     kinds = ("added", "changed", "unchanged", "tombstones", "superseded", "rejected")
-    shown = [f"{changes[kind]:,} {kind}" for kind in kinds if changes.get(kind)]
-    return f"{changes['rows']:,} = {' + '.join(shown) or '0'}"
+    counts = {kind: getattr(changes, kind) for kind in kinds}
+    shown = [f"{count:,} {kind}" for kind, count in counts.items() if count]
+    return f"{changes.rows:,} = {' + '.join(shown) or '0'}"
 
 
 def _rejected_line(published: Published, path: str) -> list[str]:
-    if not published.found.changes["rejected"]:
+    if not published.found.changes.rejected:
         return []
-    run = published.found.made["run"]
+    run = published.found.made.run
     return [f"  rejected   reasons in {path}/runs/{run}/rejected/"]

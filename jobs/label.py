@@ -54,8 +54,8 @@ def about(plan: LabelPlan) -> dict[str, Any]:
     """What LABELS/manifest.json says: whose scores these are."""
     return {
         "run": plan.base,
-        "ranking": plan.ranked.manifest["run"],
-        "index_version": plan.ranked.manifest["index_version"],
+        "ranking": plan.ranked.run.run,
+        "index_version": plan.ranked.run.index_version,
         "judgements": len(plan.judgements),
         "teachers": {t.name: t.card.fingerprint if t.card else None for t in plan.teachers},
     }

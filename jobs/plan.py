@@ -133,7 +133,7 @@ def _base_line(plan: IndexPlan, settings: Settings) -> str:
 def _codec(plan: IndexPlan, settings: Settings, passages: int) -> tuple[CodecPlan, str]:
     """The codec that is kept, or the one to be trained; and where it comes from."""
     if plan.reuse and serving_codec(plan.reuse, settings.index, passages):
-        return CodecPlan(**plan.reuse.index), f", that of version {plan.parent:06d} while it serves"
+        return plan.reuse.index, f", that of version {plan.parent:06d} while it serves"
     return plan_codec(settings.index, passages, plan.card.dim), ""
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from rich.table import Table
 
@@ -19,6 +19,7 @@ from shardrank.stages.run.cluster import connect
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import StoredTables, open_workspace, refuse_same
 from shardrank.stages.shared.outputs import claim
+from shardrank.stages.shared.ranked_runs import RankedBlock, RankedRun, ScoredPairs
 
 Metrics = dict[str, dict[str, float]]
 
@@ -54,7 +55,7 @@ def run(job: RankJob, settings: Settings, verbose: bool) -> None:
         console().print(line)
     if metrics:
         console().print(metrics_table(metrics))
-        refs = [done.outputs["rankings"] for done in ranked.collated]
+        refs = [done.made.rankings for done in ranked.collated]
         for line in judged_lines(StoredTables(workspace, refs), plan.judgements, metrics):
             console().print(line)
     console().print(f"Report: {job.out}/report.html")
@@ -72,28 +73,25 @@ def _run(context: Context, plan: RankPlan) -> tuple[Ranked, Metrics | None]:
     return ranked, metrics
 
 
-def about(plan: RankPlan, ranked: Ranked) -> dict[str, object]:
-    """What OUT/manifest.json says of the run, beside its files: models, and what labels need."""
+def about(plan: RankPlan, ranked: Ranked) -> RankedRun:
+    """What OUT/manifest.json says of the run, but for its files."""
     counts = ranked.counts
-    return {
-        "index_version": plan.published.number,
-        "index_content": fingerprint(plan.published.version.content()),
-        "encoder": plan.card.fingerprint,
-        "reranker": plan.reranker.fingerprint if plan.reranker else None,
-        "queries": ranked.queries.table.num_rows,
-        "queries_rejected": ranked.queries.rejected.num_rows,
-        "pairs": {"scored": counts.reranked, "not_finite": counts.not_finite},
-        "same_ids": asdict(ranked.same_ids),
-        "blocks": [
-            {
-                "queries": block.queries.json(),
-                "vectors": block.vectors.json(),
-                "hits": done.outputs["hits"].json(),
-            }
-            for block, done in zip(ranked.blocks, ranked.merged, strict=True)
-        ],
-        "scores": [done.outputs["scores"].json() for done in ranked.reranked],
-    }
+    both = zip(ranked.blocks, ranked.merged, strict=True)
+    return RankedRun(
+        run=plan.run,
+        index_version=plan.published.number,
+        index_content=fingerprint(plan.published.version.content()),
+        encoder=plan.card.fingerprint,
+        reranker=plan.reranker.fingerprint if plan.reranker else None,
+        queries=ranked.queries.table.num_rows,
+        queries_rejected=ranked.queries.rejected.num_rows,
+        pairs=ScoredPairs(counts.reranked, counts.not_finite),
+        same_ids=ranked.same_ids,
+        blocks=tuple(RankedBlock(b.queries, b.vectors, done.made.hits) for b, done in both),
+        scores=tuple(done.made.scores for done in ranked.reranked),
+        rankings=(),
+        files={},
+    )
 
 
 def summary(plan: RankPlan, ranked: Ranked) -> list[str]:

@@ -1,7 +1,6 @@
 """shardrank versions: the history of an index, from its manifests alone."""
 
 import time
-from collections.abc import Mapping
 
 from rich.table import Table
 
@@ -9,6 +8,7 @@ from shardrank.core.settings import Settings
 from shardrank.flows.upkeep import Past, history
 from shardrank.jobs.console import console
 from shardrank.stages.run.workspace import open_workspace
+from shardrank.version.manifest import Origin
 
 COLUMNS = ("version", "when (UTC)", "by", "documents", "added", "changed", "deleted")
 
@@ -26,14 +26,15 @@ def _row(found: Past) -> list[str]:
     if version is None:
         return [f"{found.number:06d}", "its manifest is damaged"]
     audit = version.audit
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(version.made["time"]))
-    counts = [f"{version.changes[name]:,}" for name in ("added", "changed", "deleted")]
-    recall = "exact" if audit["kind"] == "exact" else f"{audit['recall']:.3f}"
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(version.made.time))
+    changes = version.changes
+    counts = [f"{n:,}" for n in (changes.added, changes.changed, changes.deleted)]
+    recall = "exact" if audit.kind == "exact" else f"{audit.recall:.3f}"
     size = sum(ref.bytes for ref in version.files) / 1e6
     documents = f"{version.live.documents:,}"
     who = _flow(version.made)
     return [f"{found.number:06d}", when, who, documents, *counts, recall, f"{size:,.1f}"]
 
 
-def _flow(made: Mapping[str, object]) -> str:
-    return f"rollback to {made['rollback_to']}" if "rollback_to" in made else str(made["flow"])
+def _flow(made: Origin) -> str:
+    return f"rollback to {made.rollback_to}" if made.rollback_to is not None else made.flow

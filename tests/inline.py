@@ -9,8 +9,8 @@ import pytest
 
 from shardrank.core.pools import Resources
 from shardrank.core.settings import ClusterSettings
-from shardrank.core.units import Done, Unit
-from shardrank.stages.run.sweep import _ROW, Failure, Step, _Host, _outcome, _row
+from shardrank.core.units import Done, Made, Spec, Stage, Unit
+from shardrank.stages.run.sweep import _ROW, Failure, Hosting, Step, _Host, _outcome, _row
 from shardrank.stages.run.workspace import Workspace
 
 #: Who holds a name of its own for `connect`.
@@ -24,16 +24,23 @@ _CONNECTORS = (
 
 
 def sweep(
-    workspace: Workspace, units: Sequence[Unit], steps: Sequence[Step], retries: int
-) -> Iterator[Done | Failure]:
+    workspace: Workspace,
+    stage: Stage[Spec, Made],
+    units: Sequence[Unit[Spec]],
+    steps: Sequence[Step],
+    retries: int,
+) -> Iterator[Done[Made] | Failure]:
     """`stages/run/sweep.py` in this process: one host a step, rows as Ray carries them."""
     last = len(steps) - 1
-    hosts = [_Host(step.make, workspace if n == last else None) for n, step in enumerate(steps)]
+    hosts = [
+        _Host(Hosting(stage, step.make, workspace if n == last else None))
+        for n, step in enumerate(steps)
+    ]
     for unit in units:
-        batch = pa.Table.from_pylist([_row(unit.json(), started=0.0)], _ROW)
+        batch = pa.Table.from_pylist([_row(unit, started=0.0)], _ROW)
         for host in hosts:
             batch = host(batch)
-        yield from (_outcome(row) for row in batch.to_pylist())
+        yield from (_outcome(stage, row) for row in batch.to_pylist())
 
 
 @contextmanager

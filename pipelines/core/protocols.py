@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from shardrank.core.arrays import Bool, Float32, Int8, Int32
-from shardrank.core.units import FileRef
+from shardrank.core.files import FileRef
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
     field_validator,
     model_validator,
 )
@@ -18,6 +19,7 @@ from shardrank.core.errors import SettingsError
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 _DTYPE = "of the forward pass: fp32, bf16, fp16, or int8 (CPUs only)"
+Stored = Literal["fp16", "fp32"]
 Pooling = Literal["auto", "mean", "cls", "last"]
 
 
@@ -37,6 +39,10 @@ class SettingsTable(BaseModel):
         """The fields that change results, as JSON: what a fingerprint takes in."""
         names = [n for n, f in type(self).model_fields.items() if not _resizes(f.json_schema_extra)]
         return self.model_dump(mode="json", include=set(names))
+
+
+#: How a table stands in a paper that names work: by the fields that change results.
+DECIDING = PlainSerializer(SettingsTable.deciding)
 
 
 def _resizes(extra: Any) -> bool:
@@ -108,7 +114,7 @@ class EncoderSettings(SettingsTable):
         description=f"{_DTYPE}; auto: as the index; at first bf16 where this machine multiplies "
         "it (for BERT's family), else as the model's files",
     )
-    stored: Literal["fp16", "fp32"] = Field("fp16", description="type of the stored vectors")
+    stored: Stored = Field("fp16", description="type of the stored vectors")
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     batch_tokens: int | None = resize(
         None, "tokens in one forward pass; none: 1024 on a CPU, 65536 on a GPU", ge=1

@@ -5,71 +5,77 @@ work has the same name in every run, and finished work is found again after a cr
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from shardrank.core.fingerprint import canonical_json, fingerprint
+from shardrank.core.fingerprint import fingerprint
+from shardrank.core.papers import from_json, to_json
 
 #: Part of every unit's name. Raise it with any change of the code that gives other outputs for the
 #: same spec, so that work finished by the code before is not taken for done.
-REVISION = 6
+REVISION = 7
+
+Spec = TypeVar("Spec")
+Made = TypeVar("Made", covariant=True)
 
 
 @dataclass(frozen=True)
-class FileRef:
-    """A stored file as a manifest vouches for it. `key` is relative to the storage's root."""
+class Stage(Generic[Spec, Made]):
+    """A step of a flow: its name, and two papers (`shardrank.core.papers`).
 
-    key: str
-    bytes: int
-    sha256: str
-    rows: int = 0
+    Attributes:
+        spec: all that decides what a unit makes, and so names it.
+        made: what a finished unit leaves: its files, and what the next stages want to know.
+    """
 
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> "FileRef":
-        return cls(**value)
-
-    def json(self) -> dict[str, Any]:
-        return asdict(self)
+    name: str
+    spec: type[Spec]
+    made: type[Made]
 
 
 @dataclass(frozen=True)
-class Unit:
-    """One piece of a stage's work. `spec` is JSON and holds all that decides the output."""
+class Unit(Generic[Spec]):
+    """One piece of a stage's work."""
 
     stage: str
-    spec: Mapping[str, Any]
+    spec: Spec
 
     @cached_property
     def id(self) -> str:
-        return fingerprint({"revision": REVISION, "stage": self.stage, "spec": self.spec})
-
-    def json(self) -> dict[str, Any]:
-        return {"stage": self.stage, "spec": self.spec}
+        """20 hex digits."""
+        return fingerprint({"revision": REVISION, "stage": self.stage, "spec": to_json(self.spec)})
 
 
 @dataclass(frozen=True)
-class Done:
-    """The marker written last: the unit, its output files, and counts that must reconcile.
+class Done(Generic[Made]):
+    """The marker written last: the unit, what it made, and counts that must reconcile.
 
     `seconds` is the only value here that differs between two runs of the same work.
     """
 
     unit: str
-    outputs: Mapping[str, FileRef]
+    made: Made
     counts: Mapping[str, int] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def to_bytes(self) -> bytes:
-        return canonical_json(asdict(self))
 
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> "Done":
-        outputs = {name: FileRef.parse(ref) for name, ref in value["outputs"].items()}
-        return cls(value["unit"], outputs, value["counts"], value["facts"], value["seconds"])
+def done_json(done: Done[Any]) -> dict[str, Any]:
+    """A marker as what JSON has."""
+    return {
+        "unit": done.unit,
+        "made": to_json(done.made),
+        "counts": dict(done.counts),
+        "seconds": done.seconds,
+    }
 
 
-def total(dones: Iterable[Done], count: str) -> int:
+def read_done(stage: Stage[Any, Made], value: Mapping[str, Any]) -> Done[Made]:
+    """The marker that `done_json` made the value of; raises ValueError or KeyError."""
+    made = from_json(stage.made, value["made"])
+    return Done(value["unit"], made, value["counts"], value["seconds"])
+
+
+def total(dones: Iterable[Done[Any]], count: str) -> int:
     """The sum of one count over finished units; units that lack it count as 0."""
     return sum(done.counts.get(count, 0) for done in dones)

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from shardrank.core.arrays import Bool
 from shardrank.core.schemas import PART_KEYS
 from shardrank.corpus.first_pass import id_hash
-from shardrank.version.manifest import Counts
+from shardrank.version.manifest import Counts, LengthClass
 
 #: Passage lengths are counted in classes this many tokens wide.
 LENGTH_STEP = 16
@@ -52,8 +52,9 @@ def count(documents: pa.Table) -> Counts:
     return Counts(documents.num_rows, *totals)
 
 
-def lengths(tokens: pa.ChunkedArray) -> dict[str, int]:
-    """Passages by token count, in classes LENGTH_STEP wide named by their lower bound."""
+def lengths(tokens: pa.ChunkedArray) -> tuple[LengthClass, ...]:
+    """Passages by token count, in classes LENGTH_STEP wide, ascending."""
     sizes = pc.list_value_length(tokens).to_numpy()
     lows, counts = np.unique(sizes // LENGTH_STEP * LENGTH_STEP, return_counts=True)
-    return {str(low): int(count) for low, count in zip(lows, counts, strict=True)}
+    both = zip(lows.tolist(), counts.tolist(), strict=True)
+    return tuple(LengthClass(low, count) for low, count in both)

@@ -1,10 +1,9 @@
 """Cutting source files into slices: the units of reading."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,13 +42,6 @@ class Slice:
     compression: Compression
     start: int
     end: int
-
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> "Slice":
-        return cls(**value)
-
-    def json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def source_format(uri: str) -> tuple[Format, Compression]:

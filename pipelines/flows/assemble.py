@@ -1,18 +1,18 @@
 """From parts to a version: compact → train → build → audit. Shared by all flows that publish."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from shardrank.core.cards import EncoderCard
 from shardrank.core.settings import IndexSettings
-from shardrank.models.cards import EncoderCard
 from shardrank.stages.index.audit import Index, audit
 from shardrank.stages.index.build import build, train
 from shardrank.stages.index.compact import compact
 from shardrank.stages.run.runner import Context
 from shardrank.version.drift import drifted, outgrown
 from shardrank.version.folding import Limits, Size, plan_folds, plan_rewrites
-from shardrank.version.manifest import Codec, Part, Shard, Version
+from shardrank.version.manifest import Audit, Codec, Part, Shard, Version
 from shardrank.version.sizing import EXACT_SHARD_PASSAGES, CodecPlan, plan_codec, plan_shards
 
 
@@ -43,7 +43,7 @@ class Assembled:
     shards: Sequence[Shard]
     codec: Codec | None
     plan: CodecPlan
-    audit: dict[str, Any]
+    audit: Audit | None
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def assemble(context: Context, material: Material) -> Assembled:
     base, settings = material.base, context.settings
     passages = sum(part.live.passages for part in layout.parts)
     if base and (codec := serving_codec(base, settings.index, passages)):
-        kept = _indexed(context, material, layout, codec, CodecPlan(**base.index))
+        kept = _indexed(context, material, layout, codec, base.index)
         drift = drifted(codec, kept.shards, kept.parts, settings.compact.max_drift)
         if not drift and _passes(audited := _audited(context, material.card, kept)):
             return audited
@@ -72,12 +72,12 @@ def assemble(context: Context, material: Material) -> Assembled:
 
 def serving_codec(base: Version, settings: IndexSettings, passages: int) -> Codec | None:
     """The version's codec, if an index of so many passages may keep it by size and settings."""
-    same = dict(base.index_settings) == settings.deciding()
+    same = base.index_settings.deciding() == settings.deciding()
     return base.codec if same and base.codec and not outgrown(base.codec, passages) else None
 
 
 def _passes(assembled: Assembled) -> bool:
-    return bool(assembled.audit["recall"] >= assembled.audit["target"])
+    return assembled.audit is not None and assembled.audit.recall >= assembled.audit.target
 
 
 def _compacted(context: Context, material: Material) -> Grouping:
@@ -107,13 +107,13 @@ def _indexed(
     if codec is None:
         groups = plan_shards(rows, max(EXACT_SHARD_PASSAGES, *rows))
         shards = [Shard(tuple(group), None) for group in groups]
-        return Assembled(parts, shards, None, plan, {})
+        return Assembled(parts, shards, None, plan, None)
     kept = _unfolded(layout, material.limits)
     covered = {n for shard in kept for n in shard.parts}
     loose = [n for n in range(len(parts)) if n not in covered]
     most = context.settings.index.shard_passages
     groups = [[loose[n] for n in g] for g in plan_shards([rows[n] for n in loose], most)]
-    return Assembled(parts, [*kept, *build(context, parts, groups, codec)], codec, plan, {})
+    return Assembled(parts, [*kept, *build(context, parts, groups, codec)], codec, plan, None)
 
 
 def _unfolded(layout: Grouping, limits: Limits) -> list[Shard]:
@@ -137,6 +137,6 @@ def version_parts(assembled: Assembled) -> dict[str, Any]:
         "parts": tuple(assembled.parts),
         "shards": tuple(assembled.shards),
         "codec": assembled.codec,
-        "index": asdict(assembled.plan),
+        "index": assembled.plan,
         "audit": assembled.audit,
     }

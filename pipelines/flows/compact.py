@@ -1,14 +1,15 @@
 """The compact flow: rewrite and fold what is stored, into a version that answers as before."""
 
+from dataclasses import replace
+
 from shardrank.core.settings import Settings
 from shardrank.flows.assemble import Material, assemble, version_parts
-from shardrank.models.cards import EncoderCard
-from shardrank.stages.index.publish import made_by, publish
+from shardrank.stages.index.publish import made_now, publish
 from shardrank.stages.run.runner import Context
-from shardrank.stages.shared.versions import Published, met_columns
+from shardrank.stages.shared.versions import Published
 from shardrank.version.folding import Limits
 from shardrank.version.kept_settings import audit_settings, index_encoder, kept_encoder, kept_index
-from shardrank.version.manifest import Version
+from shardrank.version.manifest import Changes, Version
 
 
 def own_settings(base: Published, wanted: Settings) -> Settings:
@@ -39,19 +40,18 @@ def compact_index(context: Context, base: Published) -> Published:
     """
     version, settings = base.version, context.settings
     limits = Limits.full(version.part_size, settings.index.shard_passages)
-    card = EncoderCard.parse(version.encoder)
-    assembled = assemble(context, Material(version, version.parts, (), card, limits))
+    material = Material(version, version.parts, (), version.encoder.card, limits)
+    assembled = assemble(context, material)
     documents = version.live.documents
-    changes = dict.fromkeys(version.changes, 0)
     compacted = Version(
         parent=base.number,
         encoder=version.encoder,
         recipe=version.recipe,
         part_size=version.part_size,
         index_settings=version.index_settings,
-        audit_settings=settings.audit.deciding(),
-        changes=changes | {"rows": documents, "unchanged": documents},
-        made=made_by("compact", context.run, columns=met_columns(version)),
+        audit_settings=settings.audit,
+        changes=Changes(rows=documents, unchanged=documents),
+        made=replace(made_now("compact", context.run), columns=version.made.columns),
         **version_parts(assembled),
     )
     return publish(context.workspace, compacted)

@@ -5,11 +5,13 @@ and only what is new or changed is cut and embedded.
 """
 
 from collections.abc import Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import GateRefused, InputError, SettingsError
 from shardrank.core.fingerprint import fingerprint
+from shardrank.core.papers import to_json
 from shardrank.core.settings import Settings
 from shardrank.core.source_files import Listing
 from shardrank.core.units import total
@@ -19,27 +21,24 @@ from shardrank.corpus.slices import Slice, plan_files
 from shardrank.flows.assemble import Assembled, Material, assemble, version_parts
 from shardrank.flows.index_changes import Made, Night, refuse_collapsed
 from shardrank.flows.index_dtype import hold, settle
-from shardrank.models.cards import EncoderCard
 from shardrank.stages.index.compare import Compared, Sides, compare_corpus
 from shardrank.stages.index.delete import delete
 from shardrank.stages.index.embed import embed, refuse_broken_parts
 from shardrank.stages.index.ingest import (
     Cutting,
     ingest,
-    parts_of,
     passage_limit,
     passage_overlap,
 )
-from shardrank.stages.index.publish import keep_listing, made_by, publish, set_aside
+from shardrank.stages.index.publish import keep_listing, made_now, publish, set_aside
 from shardrank.stages.index.scan import names_of, refuse_unreadable, scan
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
-from shardrank.stages.shared.part_files import new_part
-from shardrank.stages.shared.versions import Published, latest_version, met_columns
+from shardrank.stages.shared.versions import Published, latest_version
 from shardrank.storage import Sources, contains
 from shardrank.version.folding import Limits
 from shardrank.version.kept_settings import audit_settings, index_settings
-from shardrank.version.manifest import Part, Version
+from shardrank.version.manifest import Changes, Part, Recipe, StoredEncoder, Version
 from shardrank.version.sizing import default_part_size, refuse_misfits
 
 
@@ -61,7 +60,7 @@ class IndexPlan:
     card: EncoderCard
     base: Published | None
     differs: Sequence[str]
-    recipe: dict[str, Any]
+    recipe: Recipe
     part_size: int
     settings: Settings
     run: str
@@ -77,9 +76,9 @@ class IndexPlan:
         return self.base.number if self.base else 0
 
     @property
-    def met(self) -> list[str]:
+    def met(self) -> tuple[str, ...]:
         """Columns that earlier runs of the index met; see `refuse_absent`."""
-        return met_columns(self.base.version) if self.base else []
+        return self.base.version.made.columns if self.base else ()
 
     @property
     def reuse(self) -> Version | None:
@@ -103,13 +102,13 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     files = plan_files(listing.read, sources.open, settings.corpus.slice_bytes)
     base = latest_version(workspace)
     names = known_names(files, settings.corpus)
-    met = met_columns(base.version) if base else []
+    met = base.version.made.columns if base else ()
     if all(file.schema is not None for file in files):
         refuse_absent(names, settings.corpus, met)
     slices = [piece for file in files for piece in file.slices]
     settings, card = settle(_following(settings, base), workspace, base)
     recipe = _recipe(settings, card)
-    differs = _differing(base.version.recipe, recipe) if base else []
+    differs = recipe.changed(base.version.recipe) if base else []
     if differs and mode == "upsert":
         raise SettingsError(
             f"{', '.join(differs)} changed since version {base.number if base else 0}, so every "
@@ -120,10 +119,10 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     part_size = settings.passages.part_size or stored_size
     refuse_misfits(settings.index, card.dim, part_size)
     decided = {
-        "slices": [piece.json() for piece in slices],
+        "slices": [to_json(piece) for piece in slices],
         "mode": mode,
-        "base": base.version.made["attempt"] if base else None,
-        "recipe": recipe,
+        "base": base.version.made.attempt if base else None,
+        "recipe": to_json(recipe),
         "part_size": part_size,
     }
     return IndexPlan(
@@ -166,21 +165,17 @@ def _refuse_overlap(corpus: str, path: str) -> None:
         )
 
 
-def _recipe(settings: Settings, card: EncoderCard) -> dict[str, Any]:
-    """What decides a document's passages and vectors; equal for settings that act alike."""
+def _recipe(settings: Settings, card: EncoderCard) -> Recipe:
+    """Equal for settings that act alike."""
     limit = passage_limit(settings.passages, card)
-    return {
-        "the encoder": card.fingerprint,
-        "its tokeniser": card.tokeniser_fingerprint,
-        "encoder.stored": settings.encoder.stored,
-        "passages.split": settings.passages.split,
-        "passages.max_tokens": limit,
-        "passages.overlap": passage_overlap(settings.passages, limit),
-    }
-
-
-def _differing(before: Any, now: dict[str, Any]) -> list[str]:
-    return [name for name, value in now.items() if before.get(name) != value]
+    return Recipe(
+        encoder=card.fingerprint,
+        tokeniser=card.tokeniser_fingerprint,
+        stored=settings.encoder.stored,
+        split=settings.passages.split,
+        max_tokens=limit,
+        overlap=passage_overlap(settings.passages, limit),
+    )
 
 
 def index(context: Context, plan: IndexPlan) -> Published:
@@ -216,7 +211,9 @@ def index(context: Context, plan: IndexPlan) -> Published:
         raise
     assembled = assemble(context, _material(context.settings, plan, stored, made.parts))
     names = {*plan.names, *names_of(night.scans), *plan.met}
-    version = _version(context, plan, changes, assembled, named(names, context.settings.corpus))
+    version = _version(
+        context, plan, changes, assembled, tuple(named(names, context.settings.corpus))
+    )
     published = publish(context.workspace, version)
     # What could not be embedded tonight is tried again by the next run that finds it.
     context.workspace.forget("embed", [d for d in made.embedded if d.counts.get("rejected")])
@@ -239,11 +236,10 @@ def _compare(context: Context, plan: IndexPlan) -> Night:
 def _make(context: Context, plan: IndexPlan, compared: Compared) -> Made:
     ingested = ingest(context, plan.slices, compared, Cutting(plan.card, plan.part_size))
     set_aside(context, "ingest", ingested)
-    files = list(parts_of(ingested))
+    files = [part for done in ingested for part in done.made.parts]
     embedded = embed(context, files, plan.card)
     set_aside(context, "embed", embedded)
-    both = zip(files, embedded, strict=True)
-    return Made(ingested, embedded, [new_part(f, d.outputs, d.facts) for f, d in both])
+    return Made(ingested, embedded, [done.made.part for done in embedded])
 
 
 def _material(
@@ -256,20 +252,20 @@ def _material(
 def _version(
     context: Context,
     plan: IndexPlan,
-    changes: dict[str, int],
+    changes: Changes,
     assembled: Assembled,
-    columns: list[str],
+    columns: tuple[str, ...],
 ) -> Version:
     settings = context.settings
     return Version(
         parent=plan.parent,
-        encoder={**asdict(plan.card), "settings": settings.encoder.deciding()},
+        encoder=StoredEncoder(plan.card, settings.encoder),
         recipe=plan.recipe,
         part_size=plan.part_size,
-        index_settings=settings.index.deciding(),
-        audit_settings=settings.audit.deciding(),
+        index_settings=settings.index,
+        audit_settings=settings.audit,
         changes=changes,
-        made=made_by("index", context.run, corpus=plan.corpus, columns=columns),
+        made=replace(made_now("index", context.run), corpus=plan.corpus, columns=columns),
         **version_parts(assembled),
     )
 
@@ -286,7 +282,7 @@ def _refuse_reembedding(plan: IndexPlan, settings: Settings) -> None:
 
 
 def _require_documents(
-    plan: IndexPlan, changes: dict[str, int], parts: Sequence[Part], made: Made
+    plan: IndexPlan, changes: Changes, parts: Sequence[Part], made: Made
 ) -> None:
     if any(part.live.documents for part in parts):
         return
@@ -297,8 +293,8 @@ def _require_documents(
             "An index holds at least one; start a new one elsewhere.",
         )
     raise InputError(
-        f"{plan.corpus} has {changes['rows']} rows, and none can be indexed.",
+        f"{plan.corpus} has {changes.rows} rows, and none can be indexed.",
         "The rejected table under runs/ says why, row by row."
-        if changes["rejected"]
+        if changes.rejected
         else "It is empty.",
     )

@@ -1,33 +1,38 @@
 """What an index run found about its corpus, and whether that may be published."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow.compute as pc
 
 from shardrank.core.errors import GateRefused
+from shardrank.core.files import FileRef
 from shardrank.core.settings import GateSettings
-from shardrank.core.units import Done, FileRef, total
+from shardrank.core.units import Done, total
 from shardrank.corpus.changes import Mode
 from shardrank.stages.index.compare import Compared
 from shardrank.stages.index.delete import read_ids
+from shardrank.stages.index.embed import Embedded
+from shardrank.stages.index.ingest import Ingested
+from shardrank.stages.index.scan import Scanned
 from shardrank.stages.run.workspace import Workspace
 from shardrank.version.gate import Change, Refusal, collapsed, refusals
-from shardrank.version.manifest import Part
+from shardrank.version.manifest import Changes, Part
 
 
 @dataclass(frozen=True)
 class Made:
     """What a run cut and embedded: the markers of both stages, and the new parts."""
 
-    ingested: Sequence[Done]
-    embedded: Sequence[Done]
+    ingested: Sequence[Done[Ingested]]
+    embedded: Sequence[Done[Embedded]]
     parts: Sequence[Part]
 
     @property
     def late(self) -> list[FileRef]:
         """Lists of the documents that were rejected after the comparison."""
-        found = [done.outputs["rejected"] for done in (*self.ingested, *self.embedded)]
+        found = [done.made.rejected for done in self.ingested]
+        found += [done.made.rejected for done in self.embedded]
         return [ref for ref in found if ref.rows]
 
 
@@ -48,47 +53,50 @@ class Night:
     stored: Sequence[Part]
     mode: Mode
     anew: bool
-    scans: Sequence[Done]
+    scans: Sequence[Done[Scanned]]
     compared: Compared
 
     @property
     def before(self) -> int:
         return sum(part.live.documents for part in self.stored)
 
-    def expected(self) -> dict[str, int]:
+    def expected(self) -> Changes:
         """The version's counts if every document can be cut and embedded."""
         return self._counts(late=0, in_vain=0)
 
-    def changes(self, workspace: Workspace, made: Made) -> dict[str, int]:
+    def changes(self, workspace: Workspace, made: Made) -> Changes:
         """The version's counts."""
         late = made.late
         in_vain = _replaced_in_vain(workspace, self.compared, late)
         counts = self._counts(sum(ref.rows for ref in late), in_vain)
-        return {**counts, "embedded": total(made.embedded, "rows")}
+        return replace(counts, embedded=total(made.embedded, "rows"))
 
-    def _counts(self, late: int, in_vain: int) -> dict[str, int]:
+    def _counts(self, late: int, in_vain: int) -> Changes:
         """Where `late` documents were rejected after the comparison, `in_vain` of which were to
         replace live ones; in a snapshot these are gone."""
         count = self.compared.count
-        return {
-            "rows": total(self.scans, "rows"),
-            "added": count("added") - (late - in_vain),
-            "changed": count("changed") - in_vain,
-            "unchanged": count("unchanged"),
-            "tombstones": count("tombstones"),
-            "superseded": count("superseded"),
-            "deleted": count("deleted") + (in_vain if self.mode == "snapshot" else 0),
-            "rejected": total(self.scans, "rejected") + count("rejected") + late,
-        }
+        return Changes(
+            rows=total(self.scans, "rows"),
+            added=count("added") - (late - in_vain),
+            changed=count("changed") - in_vain,
+            unchanged=count("unchanged"),
+            tombstones=count("tombstones"),
+            superseded=count("superseded"),
+            deleted=count("deleted") + (in_vain if self.mode == "snapshot" else 0),
+            rejected=total(self.scans, "rejected") + count("rejected") + late,
+        )
 
-    def refuse(self, changes: dict[str, int], gate: GateSettings) -> None:
+    def refuse(self, changes: Changes, gate: GateSettings) -> None:
         """Raise GateRefused where this changes too much."""
-        after = self.before + changes["added"] - changes["deleted"]
-        names = ("changed", "deleted", "rows", "rejected")
-        counts = {name: changes[name] for name in names}
-        if self.anew:  # gate.reembed has allowed it
-            counts["changed"] = 0
-        _refuse(refusals(Change(self.before, after, **counts), gate))
+        change = Change(
+            before=self.before,
+            after=self.before + changes.added - changes.deleted,
+            changed=0 if self.anew else changes.changed,  # gate.reembed has allowed it
+            deleted=changes.deleted,
+            rows=changes.rows,
+            rejected=changes.rejected,
+        )
+        _refuse(refusals(change, gate))
 
 
 def refuse_collapsed(stored: Sequence[Part], new: Sequence[Part], gate: GateSettings) -> None:

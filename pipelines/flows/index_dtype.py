@@ -4,17 +4,31 @@ It is the one setting that may be left to the machine. Vectors of two dtypes do 
 index, so what one machine has decided is held for all later ones.
 """
 
-from typing import Any
+from dataclasses import dataclass
 
+from shardrank.core.cards import EncoderCard
+from shardrank.core.papers import from_json, to_json
 from shardrank.core.settings import Settings
 from shardrank.kernels.machine import multiplies_bf16
-from shardrank.models.cards import EncoderCard, read_encoder_card, settled
+from shardrank.models.cards import read_encoder_card, settled
 from shardrank.models.complete import check_encoder
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import Published
 
 #: What the first run of an INDEX decided, for the time until its first version holds it.
 BEGUN = "runs/begun.json"
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The weights that an index was begun with, and in which type they run."""
+
+    weights_sha256: str
+    dtype: str
+
+    @classmethod
+    def of(cls, card: EncoderCard) -> "Begun":
+        return cls(card.weights_sha256, card.dtype)
 
 
 def settle(
@@ -29,19 +43,20 @@ def settle(
     encoder = settings.encoder
     check_encoder(encoder)
     card = read_encoder_card(encoder, halve=multiplies_bf16())
-    held = base.version.encoder if base else _begun(workspace)
-    if encoder.dtype == "auto" and held.get("weights_sha256") == card.weights_sha256:
-        card = read_encoder_card(encoder.model_copy(update={"dtype": held["dtype"]}))
+    held = Begun.of(base.version.encoder.card) if base else _begun(workspace)
+    if encoder.dtype == "auto" and held and held.weights_sha256 == card.weights_sha256:
+        card = read_encoder_card(encoder.model_copy(update={"dtype": held.dtype}))
     return settings.model_copy(update={"encoder": settled(encoder, card)}), card
 
 
 def hold(workspace: Workspace, card: EncoderCard) -> None:
     """Write down what was settled, before a run without a version to follow begins its work."""
-    wanted = {"weights_sha256": card.weights_sha256, "dtype": card.dtype}
+    wanted = Begun.of(card)
     if _begun(workspace) != wanted:
-        workspace.write_json(BEGUN, wanted)
+        workspace.write_json(BEGUN, to_json(wanted))
 
 
-def _begun(workspace: Workspace) -> dict[str, Any]:
-    found: dict[str, Any] = workspace.read_json(BEGUN) if workspace.storage.exists(BEGUN) else {}
-    return found
+def _begun(workspace: Workspace) -> Begun | None:
+    if not workspace.storage.exists(BEGUN):
+        return None
+    return from_json(Begun, workspace.read_json(BEGUN))

@@ -6,26 +6,29 @@ from typing import Any
 
 import pyarrow as pa
 
+from shardrank.core.cards import RerankerCard
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.evaluation import Judgement
+from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.settings import LabelSettings, RerankerSettings, Settings
-from shardrank.core.units import Done, FileRef, total
+from shardrank.core.units import Done, total
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.corpus.qrels import read_judged
 from shardrank.labels.formats import Format, get_format
 from shardrank.labels.tables import JUDGED
-from shardrank.models.cards import RerankerCard, read_reranker_card, settled
+from shardrank.models.cards import read_reranker_card, settled
 from shardrank.models.complete import check_reranker
-from shardrank.stages.label.export import ExportInputs, export
+from shardrank.stages.label.export import Exported, ExportInputs, export
 from shardrank.stages.label.gather import Stores, gather
-from shardrank.stages.label.mine import DECIDING, POOL, Mining, mine
-from shardrank.stages.label.score import RETRIEVAL, ScoreInputs, Teacher, score
+from shardrank.stages.label.mine import POOL, Mined, Mining, mine, mining_settings
+from shardrank.stages.label.score import RETRIEVAL, ScoredBlock, ScoreInputs, Teacher, score
 from shardrank.stages.rank.rerank_pairs import Candidates, require_scores, rerank
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace, open_workspace
-from shardrank.stages.shared.locate import WANTED, locate
+from shardrank.stages.shared.locate import WANTED, Located, locate
 from shardrank.stages.shared.pairs_by_part import count_pairs
+from shardrank.stages.shared.ranked_runs import RankedRun, read_ranked
 from shardrank.stages.shared.sample import Draw, sample
 from shardrank.stages.shared.versions import read_version
 from shardrank.storage import Sources
@@ -48,28 +51,13 @@ class TeacherPlan:
 
 
 @dataclass(frozen=True)
-class RankedRun:
-    """A finished rank run: where it lies, its manifest, and the version that it searched."""
+class OpenedRun:
+    """A finished ranking: what it says of itself, where it lies, and the version it searched."""
 
+    run: RankedRun
     out: Workspace
     index: Workspace
-    manifest: Mapping[str, Any]
     version: Version
-
-    @property
-    def blocks(self) -> list[dict[str, FileRef]]:
-        """Of each query block, the files of queries, vectors and hits."""
-        found = self.manifest["blocks"]
-        return [{name: FileRef.parse(ref) for name, ref in block.items()} for block in found]
-
-    @property
-    def ignores_same_id(self) -> bool:
-        """Whether it passed over documents with their query's id."""
-        return bool(self.manifest.get("same_ids", {}).get("ignored"))
-
-    @property
-    def scores(self) -> list[FileRef]:
-        return [FileRef.parse(ref) for ref in self.manifest["scores"]]
 
 
 @dataclass(frozen=True)
@@ -80,7 +68,7 @@ class LabelPlan:
     document with a query's id is the query. `unranked` counts judged queries that the run lacks.
     """
 
-    ranked: RankedRun
+    ranked: OpenedRun
     form: Format
     query_ids: Sequence[Sequence[str]]
     judgements: Sequence[Judgement]
@@ -96,9 +84,9 @@ class Labelled:
     """What a label run leaves: the markers of its last stages, and how many of the judged documents
     the index does not hold."""
 
-    mined: Sequence[Done]
-    scored: Sequence[Done]
-    exported: Sequence[Done]
+    mined: Sequence[Done[Mined]]
+    scored: Sequence[Done[ScoredBlock]]
+    exported: Sequence[Done[Exported]]
     absent: int
 
 
@@ -118,21 +106,21 @@ def plan_labelling(
     _refuse_contradictions(form, label, judged=qrels is not None)
     ranked = open_ranked(out, index, settings)
     _refuse_unnormalised(form, ranked.version)
-    query_ids = [_query_ids(out, block["queries"]) for block in ranked.blocks]
+    query_ids = [_query_ids(out, block.queries) for block in ranked.run.blocks]
     asked = [name for block in query_ids for name in block]
     judgements = read_judged(Sources(settings.s3).open, qrels, asked) if qrels else []
     teachers = plan_teachers(ranked, settings)
     base = fingerprint(
         {
-            "run": ranked.manifest["run"],
-            "index": ranked.manifest["index_content"],
+            "run": ranked.run.run,
+            "index": ranked.run.index_content,
             "judgements": sorted((j.query_id, j.doc_id, j.relevance) for j in judgements),
             "teachers": [[t.name, t.card.fingerprint if t.card else ""] for t in teachers],
             "ensemble": label.ensemble,
-            "mining": label.model_dump(mode="json", include=set(DECIDING)),
+            "mining": mining_settings(label),
         }
     )
-    same = settings.search.ignore_same_id or ranked.ignores_same_id
+    same = settings.search.ignore_same_id or ranked.run.same_ids.ignored
     decided = {"format": form.name, "settings": label.deciding(), "ignore_same_id": same}
     run = fingerprint({"base": base, **decided})
     lacking = len({j.query_id for j in judgements}.difference(asked))
@@ -162,7 +150,7 @@ def _refuse_contradictions(form: Format, label: LabelSettings, judged: bool) -> 
 
 
 def _refuse_unnormalised(form: Format, version: Version) -> None:
-    if form.name == "pseudo-pairs" and not version.encoder["normalise"]:
+    if form.name == "pseudo-pairs" and not version.encoder.card.normalise:
         raise SettingsError(
             "The format pseudo-pairs takes the bi-encoder's cosine as a probability, and this "
             "index's encoder does not normalise: its scores are no cosines.",
@@ -170,24 +158,14 @@ def _refuse_unnormalised(form: Format, version: Version) -> None:
         )
 
 
-def open_ranked(out: Workspace, index_path: str | None, settings: Settings) -> RankedRun:
+def open_ranked(out: Workspace, index_path: str | None, settings: Settings) -> OpenedRun:
     """A finished rank run. Raises InputError where it, or what it searched, is not there.
 
     `index_path` says where the index lies if it has moved since.
     """
-    root = out.storage.root
-    if not (out.storage.exists("manifest.json") and out.storage.exists("origin.json")):
-        raise InputError(
-            f"{root} holds no finished ranking.", "Make one: shardrank rank INDEX QUERIES OUT."
-        )
-    manifest = out.read_json("manifest.json")
-    if "blocks" not in manifest:
-        raise InputError(
-            f"{root} was ranked by an older shardrank, which kept too little for labels.",
-            "Give the rank command again, with --overwrite.",
-        )
+    root, run = out.storage.root, read_ranked(out)
     index = open_workspace(index_path or out.read_json("origin.json")["index"], settings)
-    number = manifest["index_version"]
+    number = run.index_version
     try:
         version = read_version(index, number)
     except InputError as error:
@@ -195,16 +173,16 @@ def open_ranked(out: Workspace, index_path: str | None, settings: Settings) -> R
             f"{root} was ranked over version {number} of {index.storage.root}, which is gone.",
             "If the index has moved, say where with --index; else rank again.",
         ) from error
-    if fingerprint(version.content()) != manifest["index_content"]:
+    if fingerprint(version.content()) != run.index_content:
         raise InputError(
             f"{index.storage.root} is not the index that {root} was ranked over: its version "
             f"{number} has another content.",
             "Rank again over the index as it is.",
         )
-    return RankedRun(out, index, manifest, version)
+    return OpenedRun(run, out, index, version)
 
 
-def plan_teachers(ranked: RankedRun, settings: Settings) -> list[TeacherPlan]:
+def plan_teachers(ranked: OpenedRun, settings: Settings) -> list[TeacherPlan]:
     """Raises SettingsError where a teacher is named twice, and InputError as `plan_teacher`."""
     teachers = [plan_teacher(name, ranked, settings) for name in settings.label.teachers]
     names = [teacher.card.fingerprint if teacher.card else teacher.name for teacher in teachers]
@@ -217,7 +195,7 @@ def plan_teachers(ranked: RankedRun, settings: Settings) -> list[TeacherPlan]:
     return teachers
 
 
-def plan_teacher(name: str, ranked: RankedRun, settings: Settings) -> TeacherPlan:
+def plan_teacher(name: str, ranked: OpenedRun, settings: Settings) -> TeacherPlan:
     """A teacher by its name. Raises InputError where the run's own reranker is another one."""
     if name == RETRIEVAL:
         return TeacherPlan(name, None, None)
@@ -227,7 +205,7 @@ def plan_teacher(name: str, ranked: RankedRun, settings: Settings) -> TeacherPla
         own = {"model": name, "revision": None, "trust_remote_code": False}
         named = settings.reranker.model_copy(update=own)
         return _plan_model(name, named, ranked.version)
-    held, root = ranked.manifest["reranker"], ranked.out.storage.root
+    held, root = ranked.run.reranker, ranked.out.storage.root
     if held is None or settings.reranker.model == "off":
         raise InputError(
             f"{root} was not reranked, so that label.teachers = reranker names nobody.",
@@ -256,14 +234,14 @@ def _query_ids(out: Workspace, ref: FileRef) -> list[str]:
 
 def label(context: Context, plan: LabelPlan) -> Labelled:
     """Run the flow; what an earlier run finished is not done again."""
-    ranked, blocks = plan.ranked, plan.ranked.blocks
+    ranked, blocks = plan.ranked, plan.ranked.run.blocks
     stores = Stores(context.workspace, ranked.out, ranked.index)
-    queries = [block["queries"] for block in blocks]
+    queries = [block.queries for block in blocks]
     tables = _judged_tables(plan)
     wanted = _wanted(tables, context.settings.label.min_grade)
     located = _located(context, plan, wanted)
     mined = mine(context, _mining(context, plan, tables, located))
-    vectors = [block["vectors"] for block in blocks]
+    vectors = [block.vectors for block in blocks]
     gathered = gather(context, stores, ranked.version, vectors, mined)
     teachers = [
         _teach(context, plan, number, teacher, mined)
@@ -279,7 +257,9 @@ def label(context: Context, plan: LabelPlan) -> Labelled:
     return Labelled(mined, scored, exported, len(wanted) - total(located, "rows"))
 
 
-def _located(context: Context, plan: LabelPlan, wanted: list[dict[str, Any]]) -> list[Done]:
+def _located(
+    context: Context, plan: LabelPlan, wanted: list[dict[str, Any]]
+) -> list[Done[Located]]:
     """Where the judged documents lie."""
     if not wanted:
         return []
@@ -288,7 +268,7 @@ def _located(context: Context, plan: LabelPlan, wanted: list[dict[str, Any]]) ->
 
 
 def _mining(
-    context: Context, plan: LabelPlan, tables: Sequence[pa.Table], located: Sequence[Done]
+    context: Context, plan: LabelPlan, tables: Sequence[pa.Table], located: Sequence[Done[Located]]
 ) -> Mining:
     """Draw the pool; with what was located, mining needs nothing of the index."""
     settings, version = context.settings.label, plan.ranked.version
@@ -297,10 +277,10 @@ def _mining(
         pool = sample(context, version.parts, Draw("pool", POOL, settings.seed), plan.ranked.index)
     return Mining(
         out=plan.ranked.out,
-        blocks=plan.ranked.blocks,
-        scores=plan.ranked.scores,
+        blocks=plan.ranked.run.blocks,
+        scores=plan.ranked.run.scores,
         judged=[_write(context, "units/judged/{}.parquet", table) for table in tables],
-        located=[done.outputs["located"] for done in located],
+        located=[done.made.located for done in located],
         pool=pool,
     )
 
@@ -339,19 +319,22 @@ def _write(context: Context, key: str, table: pa.Table) -> FileRef:
 
 
 def _teach(
-    context: Context, plan: LabelPlan, number: int, teacher: TeacherPlan, mined: Sequence[Done]
+    context: Context,
+    plan: LabelPlan,
+    number: int,
+    teacher: TeacherPlan,
+    mined: Sequence[Done[Mined]],
 ) -> Teacher:
     """A teacher's scores; of the run's own reranker only those that the run did not compute."""
     if teacher.card is None or teacher.settings is None:
-        encoder = plan.ranked.version.encoder
-        facts = {"fingerprint": encoder["fingerprint"], "weights_sha256": encoder["weights_sha256"]}
-        return Teacher(teacher.name, facts, [], known=False)
-    known = teacher.card.fingerprint == plan.ranked.manifest["reranker"]
-    name, fact = ("unscored", "unscored") if known else ("candidates", "pairs")
+        encoder = plan.ranked.version.encoder.card
+        origin = {"fingerprint": encoder.fingerprint, "weights_sha256": encoder.weights_sha256}
+        return Teacher(teacher.name, origin, (), known=False)
+    known, made = teacher.card.fingerprint == plan.ranked.run.reranker, [d.made for d in mined]
     candidates = Candidates(
-        queries=[block["queries"] for block in plan.ranked.blocks],
-        hits=[done.outputs[name] for done in mined],
-        pairs=count_pairs(mined, fact),
+        queries=[block.queries for block in plan.ranked.run.blocks],
+        hits=[each.unscored if known else each.candidates for each in made],
+        pairs=count_pairs(each.unscored_pairs if known else each.pairs for each in made),
         depth=ALL,
         version=plan.ranked.version,
         index=plan.ranked.index,
@@ -363,11 +346,11 @@ def _teach(
     if not known:
         require_scores(its, dones, stage)
     card = teacher.card
-    facts = {
+    facts: dict[str, str | int] = {
         "model": card.name,
         "fingerprint": card.fingerprint,
         "weights_sha256": card.weights_sha256,
         "max_tokens": card.max_tokens,
         "dtype": card.dtype,
     }
-    return Teacher(teacher.name, facts, [done.outputs["scores"] for done in dones], known)
+    return Teacher(teacher.name, facts, tuple(done.made.scores for done in dones), known)

@@ -15,6 +15,8 @@ from shardrank.labels.formats import Format
 from shardrank.report.data import Histogram, StageTime, edges_over, snippet
 from shardrank.report.labels import LabelReportData, Suspect, render_labels
 from shardrank.stages.label.deliver_labels import counts
+from shardrank.stages.label.export import Exported
+from shardrank.stages.label.score import ScoredBlock
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
 
@@ -69,8 +71,8 @@ def _facts(plan: LabelPlan, labelled: Labelled) -> dict[str, str]:
         "loss": plan.form.loss,
         "source": plan.form.source,
         "teachers": ", ".join(teachers),
-        "ranked run": f"{plan.ranked.out.storage.root} ({plan.ranked.manifest['run']})",
-        "index version": f"{plan.ranked.manifest['index_version']:06d}",
+        "ranked run": f"{plan.ranked.out.storage.root} ({plan.ranked.run.run})",
+        "index version": f"{plan.ranked.run.index_version:06d}",
         "judgements": f"{len(plan.judgements):,}; {plan.unranked:,} judged queries were not "
         f"ranked, {labelled.absent:,} judged documents are not in the index",
     }
@@ -88,14 +90,14 @@ def _stages(workspace: Workspace, run: str) -> list[StageTime]:
 
 
 def _score_histograms(
-    context: Context, scored: Sequence[Done]
+    context: Context, scored: Sequence[Done[ScoredBlock]]
 ) -> tuple[Histogram | None, Histogram | None]:
     """Of judged positives, and of all other candidates."""
     least = context.settings.label.min_grade
 
     def parts() -> Iterator[tuple[Float32, Bool]]:
         for done in scored:
-            table = context.workspace.read_table(done.outputs["scores"], ["grade", "score"])
+            table = context.workspace.read_table(done.made.scores, ["grade", "score"])
             table = table.filter(pc.is_valid(table["score"]))
             grade = pc.fill_null(table["grade"], 0).to_numpy()
             yield table["score"].to_numpy(), grade >= least
@@ -109,14 +111,16 @@ def _score_histograms(
     )
 
 
-def _margins(workspace: Workspace, form: Format, exported: Sequence[Done]) -> Histogram | None:
+def _margins(
+    workspace: Workspace, form: Format, exported: Sequence[Done[Exported]]
+) -> Histogram | None:
     """Of each row's first passage over its others, where rows are pairs or lists of that kind."""
     if not form.judged:
         return None
 
     def parts() -> Iterator[Float32]:
         for done in exported:
-            lists = workspace.read_table(done.outputs["ids"], ["score"])["score"].combine_chunks()
+            lists = workspace.read_table(done.made.ids, ["score"])["score"].combine_chunks()
             offsets, values = lists.offsets.to_numpy(), lists.values.to_numpy()
             first = np.repeat(values[offsets[:-1]], np.diff(offsets))
             others = np.ones(len(values), np.bool_)
@@ -127,9 +131,9 @@ def _margins(workspace: Workspace, form: Format, exported: Sequence[Done]) -> Hi
     return Histogram.over(parts(), edges) if edges else None
 
 
-def _suspects(workspace: Workspace, exported: Sequence[Done]) -> list[Suspect]:
+def _suspects(workspace: Workspace, exported: Sequence[Done[Exported]]) -> list[Suspect]:
     """The first of each query: many of one query mostly tell of its positive."""
-    tables = [workspace.read_table(done.outputs["suspects"]) for done in exported]
+    tables = [workspace.read_table(done.made.suspects) for done in exported]
     order = [("above", "descending"), ("query_id", "ascending"), ("doc_id", "ascending")]
     first: dict[str, dict[str, Any]] = {}
     for row in pa.concat_tables(tables).sort_by(order).to_pylist():

@@ -1,35 +1,31 @@
 """The rank flow: queries → encode → search → merge → rerank → collate → ranked Parquet."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
 
+from shardrank.core.cards import EncoderCard, RerankerCard
 from shardrank.core.errors import InputError
 from shardrank.core.evaluation import Judgement
+from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.rank_counts import RankCounts
 from shardrank.core.same_ids import SameIds
 from shardrank.core.settings import EncoderSettings, RerankerSettings, Settings
 from shardrank.core.source_files import Listing
-from shardrank.core.units import Done, FileRef, total
+from shardrank.core.units import Done, total
 from shardrank.corpus.qrels import read_judged
 from shardrank.corpus.queries import QueryBatch, read_queries
-from shardrank.models.cards import (
-    EncoderCard,
-    RerankerCard,
-    read_encoder_card,
-    read_reranker_card,
-    settled,
-)
+from shardrank.models.cards import read_encoder_card, read_reranker_card, settled
 from shardrank.models.complete import check_encoder, check_reranker
-from shardrank.stages.rank.collate import collate
-from shardrank.stages.rank.merge import merge
-from shardrank.stages.rank.query_documents import Searched, count_same_ids
-from shardrank.stages.rank.rerank_pairs import Candidates, require_scores, rerank
+from shardrank.stages.rank.collate import Collated, collate
+from shardrank.stages.rank.merge import Merged, merge
+from shardrank.stages.rank.query_documents import SearchedBatch, count_same_ids
+from shardrank.stages.rank.rerank_pairs import Candidates, Scores, require_scores, rerank
 from shardrank.stages.rank.search import Effort, search
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
@@ -69,9 +65,9 @@ class Ranked:
 
     queries: QueryBatch
     blocks: Sequence[QueryBlock]
-    merged: Sequence[Done]
-    reranked: Sequence[Done]
-    collated: Sequence[Done]
+    merged: Sequence[Done[Merged]]
+    reranked: Sequence[Done[Scores]]
+    collated: Sequence[Done[Collated]]
     same_ids: SameIds
     absent: int
 
@@ -137,12 +133,12 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
     blocks = [block for block in encoded if block.queries.rows]
     searched = search(context, plan.index, version, blocks, plan.how)
     merged = merge(context, searched, blocks, depth if plan.reranker else 0)
-    reranked: list[Done] = []
+    reranked: list[Done[Scores]] = []
     if plan.reranker:
         candidates = Candidates(
             queries=[block.queries for block in blocks],
-            hits=[done.outputs["hits"] for done in merged],
-            pairs=count_pairs(merged),
+            hits=[done.made.hits for done in merged],
+            pairs=count_pairs(done.made.pairs for done in merged),
             depth=depth,
             version=version,
             index=plan.index,
@@ -154,7 +150,7 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
     collated = collate(context, blocks, merged, reranked, interpolation)
     _set_aside(context, queries.rejected)
     same = count_same_ids(
-        Searched(context.workspace, plan.index, version),
+        SearchedBatch(context.workspace, plan.index, version),
         blocks,
         merged,
         context.settings.search.ignore_same_id,
@@ -174,7 +170,7 @@ def _without_rejected(
 ) -> QueryBatch:
     starts = accumulate((ref.rows for ref in texts), initial=0)
     both = zip(starts, blocks, strict=False)
-    found = {start + row: why for start, block in both for row, why in block.rejected.items()}
+    found = {start + query.row: query.reason for start, block in both for query in block.rejected}
     return batch.reject(found) if found else batch
 
 
@@ -204,8 +200,8 @@ def _settled(
 
 
 def _require_match(published: Published, card: EncoderCard) -> None:
-    built = published.version.encoder
-    if built["fingerprint"] != card.fingerprint:
+    built = published.version.encoder.card
+    if built.fingerprint != card.fingerprint:
         raise InputError(
             f"The model {card.name!r} is not the one the index was built with: "
             f"{_unlike(card, built)}.",
@@ -214,21 +210,21 @@ def _require_match(published: Published, card: EncoderCard) -> None:
         )
 
 
-def _unlike(card: EncoderCard, built: Mapping[str, Any]) -> str:
-    if card.weights_sha256 == built["weights_sha256"]:
+def _unlike(card: EncoderCard, built: EncoderCard) -> str:
+    if card.weights_sha256 == built.weights_sha256:
         return "its weights are, but its tokeniser, its config or the code that it trusts differ"
     return (
         f"its weights' sha256 is {card.weights_sha256[:12]}…, "
-        f"there it is {built['weights_sha256'][:12]}…"
+        f"there it is {built.weights_sha256[:12]}…"
     )
 
 
 def _effort(published: Published, settings: Settings) -> Effort:
     """The audited effort, unless the settings say otherwise."""
-    audit: dict[str, Any] = dict(published.version.audit)
+    audit = published.version.audit
     # One more where one is passed over, so that k are left.
     k = settings.search.k + settings.search.ignore_same_id
     if published.version.codec is None:
         return Effort(k, 0, 0)
-    nprobe = settings.search.nprobe or audit["nprobe"]
-    return Effort(k, nprobe, max(settings.search.depth or audit["depth"], k))
+    nprobe = settings.search.nprobe or audit.nprobe
+    return Effort(k, nprobe, max(settings.search.depth or audit.depth, k))

@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 
 from shardrank import __version__
 from shardrank.core.arrays import Float32
+from shardrank.core.cards import EncoderCard, RerankerCard
 from shardrank.core.evaluation import coverage, unmet
 from shardrank.core.same_ids import notice
 from shardrank.core.settings import Settings
 from shardrank.corpus.part_keys import LENGTH_STEP
 from shardrank.flows.rank import Ranked, RankPlan
-from shardrank.models.cards import EncoderCard, RerankerCard
 from shardrank.report.data import (
     AuditCurve,
     Example,
@@ -31,8 +31,7 @@ from shardrank.report.data import (
 from shardrank.report.page import render
 from shardrank.report.sentences import absent
 from shardrank.stages.run.workspace import StoredTables, Workspace
-from shardrank.version.manifest import Version
-from shardrank.version.recall import AuditPoint
+from shardrank.version.manifest import Audit, LengthClass, Version
 
 #: What becomes of rows that are no rejects.
 _ACCEPTED = ("added", "changed", "unchanged", "tombstones", "superseded")
@@ -60,9 +59,9 @@ def write_report(workspace: Workspace, finished: Finished) -> None:
 def report_data(workspace: Workspace, finished: Finished) -> ReportData:
     """All that the page shows, read from the index and the output."""
     plan, version = finished.plan, finished.plan.published.version
-    collated = [done.outputs["rankings"] for done in finished.ranked.collated]
+    collated = [done.made.rankings for done in finished.ranked.collated]
     rankings = StoredTables(workspace, collated)
-    index_run = str(version.made["run"])
+    index_run = version.made.run
     judged = list(plan.judgements)
     return ReportData(
         title="shardrank report",
@@ -106,17 +105,17 @@ def _settings(finished: Finished) -> dict[str, str]:
     plan, settings = finished.plan, finished.settings
     index = plan.published.version.index
     shown: dict[str, Any] = {
-        "index.kind": index["kind"],
+        "index.kind": index.kind,
         "search.k": settings.search.k,
         "reranker.depth": settings.reranker.depth if plan.reranker else "—",
         "reranker.interpolation": plan.reranker.interpolation if plan.reranker else "—",
         "encoder.max_tokens": plan.card.max_tokens,
     }
-    if index["kind"] == "ivfpq":
-        shown |= {"index.pq_m": index["pq_m"], "index.opq": index["opq"]}
-    if index["kind"] != "exact":
+    if index.kind == "ivfpq":
+        shown |= {"index.pq_m": index.pq_m, "index.opq": index.opq}
+    if index.kind != "exact":
         shown |= {
-            "index.nlist": index["nlist"],
+            "index.nlist": index.nlist,
             "search.nprobe": plan.how.nprobe,
             "search.depth": plan.how.depth,
         }
@@ -134,9 +133,9 @@ def _counts(version: Version, ranked: Ranked) -> ReportCounts:
     batch = ranked.counts
     live, changes = version.live, version.changes
     return ReportCounts(
-        rows=changes["rows"],
-        accepted=sum(changes.get(kind, 0) for kind in _ACCEPTED),
-        rejected=changes["rejected"],
+        rows=changes.rows,
+        accepted=sum(getattr(changes, kind) for kind in _ACCEPTED),
+        rejected=changes.rejected,
         documents=live.documents,
         passages=live.passages,
         truncated=live.truncated,
@@ -157,17 +156,16 @@ def _stages(workspace: Workspace, run: str, flow: Flow) -> list[StageTime]:
     ]
 
 
-def _audit(audit: Mapping[str, Any]) -> AuditCurve:
-    points = tuple(AuditPoint(**point) for point in audit["points"])
-    chosen = (audit["nprobe"], audit["depth"]) if points else None
-    return AuditCurve(audit["k"], audit["target"], points, chosen, audit["kind"])
+def _audit(audit: Audit) -> AuditCurve:
+    chosen = (audit.nprobe, audit.depth) if audit.points else None
+    return AuditCurve(audit.k, audit.target, audit.points, chosen, audit.kind)
 
 
-def _lengths(lengths: Mapping[str, int]) -> Histogram:
+def _lengths(lengths: Sequence[LengthClass]) -> Histogram:
     """The stored classes as a histogram; empty classes in between count 0."""
-    lows = sorted(int(low) for low in lengths)
-    edges = range(lows[0], lows[-1] + 2 * LENGTH_STEP, LENGTH_STEP)
-    counts = tuple(lengths.get(str(low), 0) for low in edges[:-1])
+    found = {each.tokens: each.passages for each in lengths}
+    edges = range(min(found), max(found) + 2 * LENGTH_STEP, LENGTH_STEP)
+    counts = tuple(found.get(low, 0) for low in edges[:-1])
     return Histogram(tuple(float(edge) for edge in edges), counts)
 
 

@@ -6,18 +6,17 @@ from dataclasses import dataclass, replace
 
 from shardrank.core.errors import CommitConflict, InputError
 from shardrank.core.protocols import Entry
-from shardrank.stages.index.publish import made_by, publish
+from shardrank.stages.index.publish import made_now, publish
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import (
     Published,
     existing_versions,
-    met_columns,
     missing_files,
     read_version,
     readable_version,
     version_numbers,
 )
-from shardrank.version.manifest import Version, version_key
+from shardrank.version.manifest import Changes, Version, version_key
 from shardrank.version.retention import Retention, garbage, kept_versions
 
 #: Deletions between two looks whether a version was published meanwhile: S3 has no lock.
@@ -53,9 +52,9 @@ def roll_back(workspace: Workspace, number: int) -> Published:
             "Roll back to a later version: shardrank verify INDEX --version N checks one.",
         )
     documents = old.live.documents
-    changes = dict.fromkeys(old.changes, 0) | {"rows": documents, "unchanged": documents}
-    columns = met_columns(old)
-    made = made_by("rollback", old.made["run"], rollback_to=number, columns=columns)
+    changes = Changes(rows=documents, unchanged=documents)
+    now = made_now("rollback", old.made.run)
+    made = replace(now, rollback_to=number, columns=old.made.columns)
     latest = version_numbers(workspace)[-1]
     return publish(workspace, replace(old, parent=latest, changes=changes, made=made))
 
@@ -94,10 +93,10 @@ def find_garbage(workspace: Workspace, rule: Retention) -> Garbage:
     now = time.time()
     numbers = existing_versions(workspace)
     versions = {number: read_version(workspace, number) for number in numbers}
-    made = {number: float(version.made["time"]) for number, version in versions.items()}
+    made = {number: version.made.time for number, version in versions.items()}
     kept = kept_versions(made, rule, now)
     live = {ref.key for number in kept for ref in versions[number].files}
-    runs = {str(versions[number].made["run"]) for number in kept}
+    runs = {versions[number].made.run for number in kept}
     files = garbage(workspace.storage.list(""), live, runs, now - rule.grace)
     gone = sorted(set(versions) - kept)
     return Garbage(tuple(sorted(kept)), tuple(gone), tuple(files))

@@ -1,15 +1,14 @@
-"""Cards: all that decides a model's results, read from its files without loading it.
+"""Cards as a model's files say them, read without loading it.
 
 The driver plans with cards and puts their fingerprints into units; a worker reads the card again
 and refuses a model that differs. Imports no torch, and transformers only for models of other
 families than BERT's.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from shardrank.core.cards import EncoderCard, RerankerCard
 from shardrank.core.errors import InputError, IntegrityError, SettingsError
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.settings import EncoderSettings, ModelSettings, RerankerSettings
@@ -29,64 +28,6 @@ from shardrank.models.folder.table import UNLIMITED, longest_input
 from shardrank.models.folder.weights import find_weights
 from shardrank.models.folder.width import tower_width
 from shardrank.models.text.text_input import checked_tokeniser
-
-
-@dataclass(frozen=True)
-class EncoderCard:
-    """An encoder as it will run.
-
-    Attributes:
-        name: the model as the settings name it.
-        fingerprint: of all that decides its vectors; the name and the place are not in it.
-        weights_sha256, tokeniser_fingerprint: of what documents go through.
-        dim: components of a vector, after any cut.
-        max_tokens: the longest document in tokens, special ones included.
-        query_max_tokens: the longest query.
-        pooling: "mean", "cls", "last" …; several are joined by "+"; "" for a static table.
-        normalise: whether vectors are divided by their L2 norm in the end.
-        dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
-    """
-
-    name: str
-    fingerprint: str
-    weights_sha256: str
-    tokeniser_fingerprint: str
-    dim: int
-    max_tokens: int
-    query_max_tokens: int
-    pooling: str
-    normalise: bool
-    query_prompt: str
-    document_prompt: str
-    dtype: str
-
-    @classmethod
-    def parse(cls, stored: Mapping[str, Any]) -> "EncoderCard":
-        """The card in a version, which holds more beside it."""
-        return cls(**{field.name: stored[field.name] for field in fields(cls)})
-
-
-@dataclass(frozen=True)
-class RerankerCard:
-    """A reranker as it will run.
-
-    Attributes:
-        name: the model as the settings name it.
-        fingerprint: of all that decides its logits, which the interpolation does not.
-        max_tokens: the longest pair, special tokens included.
-        interpolation: a in a·logit + (1-a)·retrieval score.
-        prompt: put before queries.
-        dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
-    """
-
-    name: str
-    fingerprint: str
-    weights_sha256: str
-    tokeniser_fingerprint: str
-    max_tokens: int
-    interpolation: float
-    prompt: str
-    dtype: str
 
 
 def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> EncoderCard:

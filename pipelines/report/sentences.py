@@ -3,7 +3,7 @@
 from shardrank.core.evaluation import Coverage
 from shardrank.report import figures as formats
 from shardrank.report.data import AuditCurve, ReportCounts, ReportData
-from shardrank.version.recall import AuditPoint
+from shardrank.version.manifest import AuditPoint
 
 
 def headline(data: ReportData) -> str:

@@ -1,8 +1,8 @@
 """Keys: relative POSIX paths below a storage's root, and nothing that leads out of it."""
 
 from shardrank.core.errors import CommitConflict, InputError, IntegrityError
+from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import sha256_hex
-from shardrank.core.units import FileRef
 
 #: Temporary files are ".….tmp": written beside their target, never listed, never a key.
 TEMPORARY_SUFFIX = ".tmp"

@@ -20,9 +20,9 @@ from shardrank.core.errors import (
     RunFailed,
     ShardrankError,
 )
+from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import sha256_hex
 from shardrank.core.protocols import Entry
-from shardrank.core.units import FileRef
 from shardrank.storage.keys import (
     TEMPORARY_SUFFIX,
     checked_data,

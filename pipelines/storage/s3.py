@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shardrank.core.errors import CommitStateUnknown, IntegrityError
+from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import sha256_hex
 from shardrank.core.protocols import Entry
 from shardrank.core.settings import S3Settings
-from shardrank.core.units import FileRef
 from shardrank.storage.client import FAILURES, FINAL, explained, filesystem, s3_files
 from shardrank.storage.keys import checked_data, checked_key, checked_prefix, conflict, missing
 

@@ -21,7 +21,7 @@ _AS_IT_IS = (None, "auto")
 
 def runs_in_bf16(version: Version) -> bool:
     """Whether the index's encoder does, so that rerankers with dtype = "auto" may."""
-    return bool(version.encoder["dtype"] == "bf16")
+    return version.encoder.card.dtype == "bf16"
 
 
 def index_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
@@ -50,7 +50,9 @@ def kept_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
 
 def index_settings(version: Version, wanted: IndexSettings) -> IndexSettings:
     """The [index] settings that the version was made from, and over them what is asked for."""
-    return IndexSettings(**{**version.index_settings, **wanted.model_dump(exclude_unset=True)})
+    return IndexSettings(
+        **{**version.index_settings.deciding(), **wanted.model_dump(exclude_unset=True)}
+    )
 
 
 def kept_index(version: Version, wanted: IndexSettings) -> IndexSettings:
@@ -59,19 +61,22 @@ def kept_index(version: Version, wanted: IndexSettings) -> IndexSettings:
     Raises:
         SettingsError: others are asked for.
     """
-    built = IndexSettings(**version.index_settings, device=wanted.device)
+    built = version.index_settings.model_copy(update={"device": wanted.device})
     _refuse_others("index", built, _asked(wanted))
     return built
 
 
 def audit_settings(version: Version, wanted: AuditSettings) -> AuditSettings:
     """The [audit] settings that the version was audited with, and over them what is asked for."""
-    return AuditSettings(**{**version.audit_settings, **wanted.model_dump(exclude_unset=True)})
+    return AuditSettings(
+        **{**version.audit_settings.deciding(), **wanted.model_dump(exclude_unset=True)}
+    )
 
 
 def _stored_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
-    own = {**version.encoder["settings"], "dtype": version.encoder["dtype"]}
-    return EncoderSettings(**own | {name: getattr(wanted, name) for name in _ASKED_ANEW})
+    now = {name: getattr(wanted, name) for name in _ASKED_ANEW}
+    own = {"dtype": version.encoder.card.dtype, **now}
+    return version.encoder.settings.model_copy(update=own)
 
 
 def _place(built: EncoderSettings, wanted: EncoderSettings) -> dict[str, Any]:

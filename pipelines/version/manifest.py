@@ -3,14 +3,18 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass
-from typing import Any
+from dataclasses import astuple, dataclass
+from typing import Annotated, Any
 
+from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import IntegrityError
+from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import canonical_json, sha256_hex
-from shardrank.core.units import FileRef
+from shardrank.core.papers import files_in, from_json, to_json
+from shardrank.core.settings import DECIDING, AuditSettings, EncoderSettings, IndexSettings
+from shardrank.version.sizing import CodecPlan, Kind
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,14 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class LengthClass:
+    """How many passages have so many tokens, or more but fewer than the next class."""
+
+    tokens: int
+    passages: int
+
+
+@dataclass(frozen=True)
 class Part:
     """An immutable piece of the corpus.
 
@@ -41,8 +53,7 @@ class Part:
         deleted: the bitmap of rows that are never found (shardrank.version.liveness); None: all are
             live.
         live: what is left of it.
-        lengths: its passages, deleted ones too, by token count, in classes named by their lower
-            bound.
+        lengths: its passages, deleted ones too, by token count, ascending.
         spread: 1 minus the length of the mean of the vectors' directions: 0 where all vectors
             point the same way.
     """
@@ -53,7 +64,7 @@ class Part:
     vectors: FileRef
     deleted: FileRef | None
     live: Counts
-    lengths: Mapping[str, int]
+    lengths: tuple[LengthClass, ...]
     spread: float
 
     @property
@@ -64,12 +75,6 @@ class Part:
     def files(self) -> list[FileRef]:
         found = [self.passages, self.keys, self.vectors, self.deleted]
         return [ref for ref in found if ref is not None]
-
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> "Part":
-        refs = {name: FileRef.parse(value[name]) for name in ("passages", "keys", "vectors")}
-        deleted = FileRef.parse(value["deleted"]) if value["deleted"] else None
-        return cls(**{**value, **refs, "deleted": deleted, "live": Counts(**value["live"])})
 
 
 @dataclass(frozen=True)
@@ -84,11 +89,6 @@ class Shard:
     file: FileRef | None
     error: float = 0.0
 
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> "Shard":
-        file = FileRef.parse(value["file"]) if value["file"] else None
-        return cls(tuple(value["parts"]), file, value["error"])
-
 
 @dataclass(frozen=True)
 class Codec:
@@ -98,9 +98,123 @@ class Codec:
     passages: int
     error: float
 
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> "Codec":
-        return cls(**{**value, "file": FileRef.parse(value["file"])})
+
+@dataclass(frozen=True)
+class StoredEncoder:
+    """The encoder of an index: its card, and the settings that load it again."""
+
+    card: EncoderCard
+    settings: Annotated[EncoderSettings, DECIDING]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides passages and vectors; stored ones serve while it is the same.
+
+    Attributes:
+        encoder, tokeniser: fingerprints of the card and of what documents are tokenised by.
+        stored: the type of stored vectors.
+        split, max_tokens, overlap: how documents are cut, as it works out with this encoder.
+    """
+
+    encoder: str
+    tokeniser: str
+    stored: str
+    split: bool
+    max_tokens: int
+    overlap: int
+
+    def changed(self, before: "Recipe") -> list[str]:
+        """What is not as it was, by the names that people know."""
+        return [
+            said for name, said in _SAID.items() if getattr(self, name) != getattr(before, name)
+        ]
+
+
+_SAID = {
+    "encoder": "the encoder",
+    "tokeniser": "its tokeniser",
+    "stored": "encoder.stored",
+    "split": "passages.split",
+    "max_tokens": "passages.max_tokens",
+    "overlap": "passages.overlap",
+}
+
+
+@dataclass(frozen=True)
+class AuditPoint:
+    """Recall at one choice of nprobe and depth, and what it costs a query: see
+    `shardrank.version.recall.CostModel`."""
+
+    nprobe: int
+    depth: int
+    recall: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class Audit:
+    """How much of exact search an index finds.
+
+    Attributes:
+        kind: of the index; "exact" needs no audit.
+        k: documents that recall counts.
+        target: recall that it must reach.
+        recall, nprobe, depth: of the chosen effort; of the greatest where none reaches the target.
+        points: the measured curve.
+        questions: that were asked.
+    """
+
+    kind: Kind
+    k: int
+    target: float
+    recall: float
+    nprobe: int
+    depth: int
+    points: tuple[AuditPoint, ...]
+    questions: int
+
+
+@dataclass(frozen=True)
+class Changes:
+    """rows = added + changed + unchanged + tombstones + superseded + rejected; and documents that
+    are gone, and passages that were embedded."""
+
+    rows: int = 0
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    tombstones: int = 0
+    superseded: int = 0
+    deleted: int = 0
+    rejected: int = 0
+    embedded: int = 0
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who made a version, when and how; it differs between versions that are otherwise equal.
+
+    Attributes:
+        flow, run: that made it.
+        attempt: tells apart two that try at once.
+        time: seconds since 1970.
+        by: user@machine.
+        shardrank: the software's version.
+        corpus: the files that it was made from; None: from what was stored.
+        columns: that the settings of its run, or of one before, named and files have had.
+        rollback_to: the number of the version that it repeats.
+    """
+
+    flow: str
+    run: str
+    attempt: str
+    time: float
+    by: str
+    shardrank: str
+    corpus: str | None = None
+    columns: tuple[str, ...] = ()
+    rollback_to: int | None = None
 
 
 @dataclass(frozen=True)
@@ -109,31 +223,26 @@ class Version:
 
     Attributes:
         parent: the number of the version that this one was made from; 0: none.
-        encoder: the card of the bi-encoder, and the settings that load it again.
-        recipe: what decides passages and vectors; stored ones serve while it is the same.
         part_size: passages in a part.
-        index: the plan of the codec (kind, nlist, …).
-        index_settings: the [index] settings that the plan was made from.
-        audit_settings: the [audit] settings that it was audited with.
-        audit: target, chosen point and measured curve.
-        changes: rows = added + changed + unchanged + tombstones + superseded (0 where it lacks) +
-            rejected; and documents deleted, and passages embedded.
-        made: flow, run, attempt, time and software: who made it; differs between equal versions.
+        index: what decides the codec.
+        index_settings: that the plan was made from.
+        audit_settings: that it was audited with.
+        changes: what its run found and did.
     """
 
     parent: int
     parts: tuple[Part, ...]
     shards: tuple[Shard, ...]
     codec: Codec | None
-    encoder: Mapping[str, Any]
-    recipe: Mapping[str, Any]
+    encoder: StoredEncoder
+    recipe: Recipe
     part_size: int
-    index: Mapping[str, Any]
-    index_settings: Mapping[str, Any]
-    audit_settings: Mapping[str, Any]
-    audit: Mapping[str, Any]
-    changes: Mapping[str, int]
-    made: Mapping[str, Any]
+    index: CodecPlan
+    index_settings: Annotated[IndexSettings, DECIDING]
+    audit_settings: Annotated[AuditSettings, DECIDING]
+    audit: Audit
+    changes: Changes
+    made: Origin
 
     @property
     def live(self) -> Counts:
@@ -141,30 +250,28 @@ class Version:
         return sum((part.live for part in self.parts), Counts())
 
     @property
-    def lengths(self) -> dict[str, int]:
-        """Stored passages by token count, in classes named by their lower bound."""
-        merged: Counter[str] = Counter()
-        for part in self.parts:
-            merged.update(part.lengths)
-        return dict(sorted(merged.items(), key=lambda item: int(item[0])))
+    def lengths(self) -> tuple[LengthClass, ...]:
+        """Stored passages by token count, ascending."""
+        merged: Counter[int] = Counter()
+        for each in (each for part in self.parts for each in part.lengths):
+            merged[each.tokens] += each.passages
+        return tuple(LengthClass(*item) for item in sorted(merged.items()))
 
     @property
     def files(self) -> list[FileRef]:
         """Every file that a reader of this version may open."""
-        found = [ref for part in self.parts for ref in part.files]
-        found += [shard.file for shard in self.shards if shard.file]
-        return [*found, self.codec.file] if self.codec else found
+        return list(files_in(self))
 
     def content(self) -> dict[str, Any]:
         """What decides its answers: equal for two versions that answer alike."""
-        value = asdict(self)
+        value: dict[str, Any] = to_json(self)
         for name in ("parent", "changes", "made"):
             del value[name]
         return value
 
     def to_bytes(self) -> bytes:
         """The manifest: the version, the format, and a checksum over both."""
-        value = {"format": FORMAT, **asdict(self)}
+        value = {"format": FORMAT, **to_json(self)}
         return canonical_json({**value, "sha256": _checksum(value)})
 
     @classmethod
@@ -178,10 +285,7 @@ class Version:
             if value.pop("sha256") != _checksum(value):
                 raise ValueError("its checksum is not that of its content")
             del value["format"]
-            value["parts"] = tuple(Part.parse(part) for part in value["parts"])
-            value["shards"] = tuple(Shard.parse(shard) for shard in value["shards"])
-            value["codec"] = Codec.parse(value["codec"]) if value["codec"] else None
-            return cls(**value)
+            return from_json(cls, value)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(
                 f"{name} is not a sound version manifest: {error}.",

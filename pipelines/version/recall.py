@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shardrank.core.arrays import Bool, Float32, Int64
+from shardrank.version.manifest import AuditPoint
 
 #: The score of a document that is not found.
 NOWHERE = -np.inf
@@ -20,12 +21,12 @@ NOWHERE = -np.inf
 class Grid:
     """The efforts that are tried: every nprobe with every depth, both ascending."""
 
-    nprobes: Sequence[int]
-    depths: Sequence[int]
+    nprobes: tuple[int, ...]
+    depths: tuple[int, ...]
 
     @classmethod
     def of(cls, nlist: int, k: int, max_depth: int) -> "Grid":
-        return cls(probe_grid(nlist), depth_grid(k, max_depth))
+        return cls(tuple(probe_grid(nlist)), tuple(depth_grid(k, max_depth)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +43,6 @@ class Probe:
     scores: Float32
     found: Float32
     hits: Int64
-
-
-@dataclass(frozen=True)
-class AuditPoint:
-    """Recall at one choice of nprobe and depth, and what it costs a query: see `CostModel`."""
-
-    nprobe: int
-    depth: int
-    recall: float
-    cost: float
 
 
 #: An exact score, and the sorting of its hit, take as long as so many 8-bit multiply-adds: 1.1 µs

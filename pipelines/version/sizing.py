@@ -47,6 +47,10 @@ REFINED_BYTES = 20
 EXACT_BYTES = 190
 
 
+#: Of an index.
+Kind = Literal["exact", "ivfpq", "ivfsq8"]
+
+
 @dataclass(frozen=True)
 class CodecPlan:
     """What decides a codec. `nlist` to `train_rows` are 0 where `kind` is "exact".
@@ -54,7 +58,7 @@ class CodecPlan:
     Of "ivfsq8" every component is a sub-quantiser of 8 bits: pq_m is the dimension, pq_bits 8.
     """
 
-    kind: Literal["exact", "ivfpq", "ivfsq8"]
+    kind: Kind
     nlist: int
     pq_m: int
     pq_bits: int

@@ -17,20 +17,12 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-# Run as a file, Python looks for modules beside it, and not in the repository; and where shardrank is
-# not installed, nothing says that the folder pipelines is the package of that name.
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-if find_spec("shardrank") is None:
-    spec = spec_from_file_location("shardrank", ROOT / "pipelines" / "__init__.py")
-    assert spec
-    assert spec.loader
-    sys.modules["shardrank"] = module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["shardrank"])
+# Run as a file, Python looks for modules beside it, and not in the repository.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import tests.bench.bare  # noqa: F401  # isort: skip
 
 import torch
 from transformers.utils import logging

@@ -65,7 +65,7 @@ def live_documents(index: Path, version: Version) -> dict[str, tuple[str, int]]:
     """Content hash and passages of every live document, by id."""
     workspace, found = Workspace(LocalStorage(str(index))), {}
     for part in version.parts:
-        deleted = read_bitmap(workspace, part.deleted.json() if part.deleted else None, part.rows)
+        deleted = read_bitmap(workspace, part.deleted, part.rows)
         for row in live_keys(workspace.read_table(part.keys), deleted).to_pylist():
             found[row["doc_id"]] = (row["content_hash"], row["rows"])
     return found
@@ -75,10 +75,10 @@ def recalls(night: Version, rebuilt: Version) -> list[str]:
     """What both audits measured, at the effort that each of them chose."""
     lines = []
     for name, chosen in (("the night", night.audit), ("the rebuild", rebuilt.audit)):
-        at = (chosen["nprobe"], chosen["depth"])
+        at = (chosen.nprobe, chosen.depth)
         found = [recall_at(version, *at) for version in (night, rebuilt)]
         lines.append(
-            f"at the effort of {name} (nprobe {at[0]}, depth {at[1]}): Recall@{chosen['k']} "
+            f"at the effort of {name} (nprobe {at[0]}, depth {at[1]}): Recall@{chosen.k} "
             f"{found[0]:.4f} after the night, {found[1]:.4f} rebuilt"
         )
     return lines
@@ -86,8 +86,8 @@ def recalls(night: Version, rebuilt: Version) -> list[str]:
 
 def recall_at(version: Version, nprobe: int, depth: int) -> float:
     """From the measured curve that the version keeps."""
-    points = {(p["nprobe"], p["depth"]): p["recall"] for p in version.audit["points"]}
-    return float(points[nprobe, depth])
+    points = {(p.nprobe, p.depth): p.recall for p in version.audit.points}
+    return points[nprobe, depth]
 
 
 def main() -> None:
@@ -102,7 +102,8 @@ def main() -> None:
     full = run_index(nights[0], index, arguments.sets)
     night = run_index(nights[1], index, arguments.sets)
     rebuilt = run_index(nights[1], anew, arguments.sets)
-    changes = {name: night.version.changes[name] for name in ("added", "changed", "deleted")}
+    names = ("added", "changed", "deleted")
+    changes = {name: getattr(night.version.changes, name) for name in names}
     before, after = (live_documents(index, run.version) for run in (full, night))
     wanted = live_documents(anew, rebuilt.version)
     same = after.keys() == wanted.keys()
@@ -110,7 +111,7 @@ def main() -> None:
     differing = sum(n for doc_id, (digest, n) in wanted.items() if digest != known.get(doc_id))
     print(f"full build {full.seconds:.0f} s, second night {night.seconds:.0f} s")
     print(f"ratio {night.seconds / full.seconds:.3f}; {changes}")
-    embedded = night.version.changes["embedded"]
+    embedded = night.version.changes.embedded
     print(f"passages embedded {embedded:,}; of new and changed documents {differing:,}")
     print(f"same ids live as in a rebuild: {same}")
     for line in recalls(night.version, rebuilt.version):

@@ -7,37 +7,47 @@ from dataclasses import replace
 
 import pytest
 
+from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import CommitConflict, InputError
 from shardrank.core.protocols import Storage
+from shardrank.core.settings import AuditSettings, EncoderSettings, IndexSettings
 from shardrank.flows.upkeep import history, roll_back
-from shardrank.stages.index.publish import made_by, publish
+from shardrank.stages.index.publish import made_now, publish
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import latest_version, read_version, version_numbers
-from shardrank.version.manifest import Counts, Part, Version
+from shardrank.version.manifest import (
+    Audit,
+    Changes,
+    Counts,
+    Part,
+    Recipe,
+    StoredEncoder,
+    Version,
+)
+from shardrank.version.sizing import CodecPlan
 
 PUBLISHERS = 8
-KINDS = ("added", "changed", "unchanged", "deleted", "tombstones", "rejected", "rows", "embedded")
 
 
 def version(workspace: Workspace, name: str, parent: int = 0) -> Version:
     """A version of one part, whose file exists."""
     ref = workspace.storage.write(f"parts/{name}/passages.parquet", name.encode(), rows=1)
-    part = Part(name, ref, ref, ref, None, Counts(1, 1, 1, 0), {}, 1.0)
-    audit = {"kind": "exact", "k": 100, "target": 0.9, "recall": 1.0}
+    part = Part(name, ref, ref, ref, None, Counts(1, 1, 1, 0), (), 1.0)
+    card = EncoderCard("model", "", "", "", 8, 16, 16, "mean", True, "", "", "fp32")
     return Version(
         parent=parent,
         parts=(part,),
         shards=(),
         codec=None,
-        encoder={},
-        recipe={},
+        encoder=StoredEncoder(card, EncoderSettings()),
+        recipe=Recipe("", "", "fp16", True, 16, 0),
         part_size=1,
-        index={},
-        index_settings={},
-        audit_settings={},
-        audit=audit,
-        changes=dict.fromkeys(KINDS, 0),
-        made=made_by("index", "run"),
+        index=CodecPlan("exact", 0, 0, 0, False, 0, 0),
+        index_settings=IndexSettings(),
+        audit_settings=AuditSettings(),
+        audit=Audit("exact", 100, 0.9, 1.0, 0, 0, (), 0),
+        changes=Changes(),
+        made=made_now("index", "run"),
     )
 
 
@@ -51,7 +61,7 @@ def compete(workspace: Workspace, rounds: int) -> list[tuple[int, str]]:
             mine = version(workspace, f"{turn}-{number}", parent=turn)
             barrier.wait()
             with contextlib.suppress(CommitConflict):
-                won.append((publish(workspace, mine).number, str(mine.made["attempt"])))
+                won.append((publish(workspace, mine).number, mine.made.attempt))
             barrier.wait()
         return won
 
@@ -64,7 +74,7 @@ def check_rounds(workspace: Workspace, rounds: int) -> None:
     assert sorted(number for number, _ in won) == list(range(1, rounds + 1))
     assert version_numbers(workspace) == list(range(1, rounds + 1))
     for number, attempt in won:
-        assert read_version(workspace, number).made["attempt"] == attempt
+        assert read_version(workspace, number).made.attempt == attempt
 
 
 def test_one_publisher_wins_each_number(storage: Storage) -> None:
@@ -80,7 +90,7 @@ def test_readers_never_see_a_mixed_version(storage: Storage) -> None:
     """A reader loops while versions are published and rolled back; each it sees is one of them."""
     workspace = Workspace(storage)
     first = publish(workspace, version(workspace, "n0")).version
-    known, done = {first.made["attempt"]: first}, threading.Event()
+    known, done = {first.made.attempt: first}, threading.Event()
     seen: list[Version] = []
 
     def reader() -> None:
@@ -93,14 +103,14 @@ def test_readers_never_see_a_mixed_version(storage: Storage) -> None:
         readers = [pool.submit(reader) for _ in range(2)]
         for n in range(1, 51):
             made = publish(workspace, version(workspace, f"n{n}", parent=len(known)))
-            known[made.version.made["attempt"]] = made.version
+            known[made.version.made.attempt] = made.version
             if n % 5 == 0:
                 back = roll_back(workspace, number=n - 3)
-                known[back.version.made["attempt"]] = back.version
+                known[back.version.made.attempt] = back.version
         done.set()
         [task.result() for task in readers]
     assert len(seen) > 5
-    assert all(found == known[found.made["attempt"]] for found in seen)
+    assert all(found == known[found.made.attempt] for found in seen)
     assert len(history(workspace)) == len(known) == 61
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from shardrank.core.errors import CommitConflict, CommitStateUnknown, InputError, RunFailed
+from shardrank.core.files import FileRef
 from shardrank.core.protocols import Entry, Storage
 from shardrank.core.settings import S3Settings
-from shardrank.core.units import FileRef
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import latest_version, version_numbers
 from shardrank.storage import LocalStorage, S3Storage

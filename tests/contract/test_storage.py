@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardrank.core.errors import CommitConflict, InputError, IntegrityError, RunFailed
+from shardrank.core.files import FileRef
 from shardrank.core.protocols import Storage
 from shardrank.core.settings import CorpusSettings, S3Settings
-from shardrank.core.units import FileRef
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.corpus.reader import SourceRow, read_slice
 from shardrank.corpus.slices import plan_slices

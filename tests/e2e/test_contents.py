@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def live(path: Path) -> dict[str, str]:
 
 def changes(path: Path) -> dict[str, int]:
     """The counts of the last version, which add up; those of which there are none are left out."""
-    counts = dict(latest(path).changes)
+    counts = asdict(latest(path).changes)
     kinds = ("added", "changed", "unchanged", "tombstones", "superseded", "rejected")
     assert counts["rows"] == sum(counts[kind] for kind in kinds)
     return {kind: counts[kind] for kind in (*kinds, "deleted") if counts[kind]}

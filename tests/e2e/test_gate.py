@@ -214,7 +214,7 @@ def test_an_upsert_keeps_what_it_cannot_replace(store: Store) -> None:
     store.texts.update({**everything, first: " ", second: "\u200b\u200b"})
     assert store.night() == 0
     version = store.latest()
-    assert (version.live.documents, version.changes["deleted"]) == (198, 2)
+    assert (version.live.documents, version.changes.deleted) == (198, 2)
 
 
 def test_all_documents_deleted(store: Store, said: Said) -> None:

@@ -4,7 +4,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +143,7 @@ class Story:
         wanted = {doc_id: content_hash("", text) for doc_id, text in self.live.items()}
         assert live_documents(self.index, found.version) == wanted
         assert found.version.live.documents == len(wanted)
-        changes = found.version.changes
+        changes = asdict(found.version.changes)
         kinds = ("added", "changed", "unchanged", "tombstones", "rejected")
         assert changes["rows"] == sum(changes[kind] for kind in kinds)
         assert [p for piece in verify(workspace, found.version) for p in piece.problems] == []
@@ -254,7 +254,7 @@ def test_only_what_changed_is_embedded(world: World, tmp_path: Path) -> None:
     story.again()
     story.check()
     made = [json.loads(path.read_text()) for path in set(units.glob("*.json")) - before]
-    changes = story.latest().version.changes
+    changes = asdict(story.latest().version.changes)
     assert sum(done["counts"]["rows"] for done in made) == changes["embedded"] == 2
     assert {n: changes[n] for n in ("added", "changed", "deleted", "rejected")} == {
         "added": 1,
@@ -274,8 +274,8 @@ def test_a_night_keeps_the_kind_of_index(world: World, tmp_path: Path) -> None:
         words = [word for value in given for word in ("--set", value)]
         assert shardrank("index", write_lines(corpus, rows), str(index), *words) == 0
         version = latest(index)
-        assert version.index["kind"] == ("exact" if count == 702 else "ivfpq")
-        assert version.audit["k"] == 5
+        assert version.index.kind == ("exact" if count == 702 else "ivfpq")
+        assert version.audit.k == 5
 
 
 def test_nothing_changed_publishes_nothing(world: World, tmp_path: Path) -> None:

@@ -393,9 +393,9 @@ def test_flows_give_what_brute_force_gives(
                 run_rank(root, case, wanted)
             return
         table = run_rank(root, case, wanted)
-    assert version.changes["rows"] == len(case.rows) + 1
-    assert version.live.documents == version.changes["added"] == len(documents)
-    assert version.changes["rejected"] == reasons.total() == len(case.rows) + 1 - len(documents)
+    assert version.changes.rows == len(case.rows) + 1
+    assert version.live.documents == version.changes.added == len(documents)
+    assert version.changes.rejected == reasons.total() == len(case.rows) + 1 - len(documents)
     assert version.live.passages == sum(map(len, documents.values()))
     assert table.schema == RANKINGS
     expected = pa.Table.from_pylist(expected_rankings(case, documents), RANKINGS)

@@ -165,7 +165,7 @@ def test_a_file_left_out_stops_the_night_unless_allowed(store: Store, said: list
     assert store.night("corpus.allow_unread=true") == 0
     assert "left out 1 about the data, by its name; 1 .jsonl.bz2 is not read; files in" in said
     assert latest(store.index).live.documents == 30
-    run = latest(store.index).made["run"]
+    run = latest(store.index).made.run
     kept = pq.read_table(store.index / "runs" / run / "sources.parquet").to_pylist()
     assert {Path(row["source"]).name: row["reason"] for row in kept} == {
         "a.jsonl": None,
@@ -220,4 +220,4 @@ def test_a_partition_of_tombstones(store: Store) -> None:
     words = store.words("corpus.tombstone=gone", corpus=str(store.corpus.parent / "feed"))
     assert shardrank(*words, "--mode", "upsert") == 0
     changes = latest(store.index).changes
-    assert (changes["tombstones"], changes["deleted"], changes["added"]) == (5, 5, 5)
+    assert (changes.tombstones, changes.deleted, changes.added) == (5, 5, 5)

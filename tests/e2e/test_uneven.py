@@ -13,7 +13,7 @@ import pytest
 
 from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import matrix
-from shardrank.core.units import FileRef
+from shardrank.core.files import FileRef
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.part_blocks import read_bitmap
 from shardrank.storage.local import LocalStorage
@@ -123,9 +123,9 @@ def test_the_audits_recall_is_that_of_the_rankings(
     found = ranked(world, index, out, f"search.k={K}", OFF)
     exact = nearest(index, version, query_vectors(out))
     recall = len(set(found) & exact) / len(exact)
-    assert recall >= version.audit["recall"] - 1e-9 >= 0.9 - 1e-9
-    assert recall == pytest.approx(version.audit["recall"], abs=0.005)
-    assert version.audit["nprobe"] < 16
+    assert recall >= version.audit.recall - 1e-9 >= 0.9 - 1e-9
+    assert recall == pytest.approx(version.audit.recall, abs=0.005)
+    assert version.audit.nprobe < 16
 
 
 def test_everything_refined_is_exact_search(world: World, index: Path, tmp_path: Path) -> None:
@@ -161,8 +161,7 @@ def nearest(index: Path, version: Version, queries: Float32) -> set[tuple[str, s
     names, vectors = [], []
     workspace = Workspace(LocalStorage(str(index)))
     for part in version.parts:
-        deleted: Any = part.deleted.json() if part.deleted else None
-        live = ~read_bitmap(workspace, deleted, part.rows)
+        live = ~read_bitmap(workspace, part.deleted, part.rows)
         vectors.append(matrix(stored(index, part.vectors)["vector"])[live])
         ids = stored(index, part.passages)["doc_id"].to_pylist()
         names += [name for name, kept in zip(ids, live, strict=True) if kept]

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ import pytest
 import ray
 
 from shardrank.core.errors import InputError, RunFailed
+from shardrank.core.files import FileRef
 from shardrank.core.overrides import parse_settings
 from shardrank.core.pools import ACTOR_CPUS, TASK_CPUS, Pool, Resources
 from shardrank.core.settings import Settings
-from shardrank.core.units import Done, Unit
+from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.run import one_machine
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Failure, Step, Tables, sweep
@@ -38,9 +39,28 @@ class Silent:
 
     def started(self, stage: str, units: int, resumed: int) -> None: ...
 
-    def advanced(self, stage: str, done: Done) -> None: ...
+    def advanced(self, stage: str, done: Done[Any]) -> None: ...
 
     def finished(self, stage: str, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A unit's number, and the rows that it makes."""
+
+    number: int
+    rows: int = 1
+
+
+@dataclass(frozen=True)
+class Written:
+    """The table, and the process that wrote it."""
+
+    table: FileRef
+    process: int
+
+
+TRY = Stage("try", Numbered, Written)
 
 
 class Write:
@@ -50,22 +70,22 @@ class Write:
         self._workspace = workspace
         self._bad = bad
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
-        if unit.spec["number"] in self._bad:
-            raise ValueError(f"number {unit.spec['number']} is bad")
-        table = tables.get("made", pa.table({"number": [unit.spec["number"]]}))
+    def __call__(self, unit: Unit[Numbered], tables: Tables) -> Result[Written]:
+        if unit.spec.number in self._bad:
+            raise ValueError(f"number {unit.spec.number} is bad")
+        table = tables.get("made", pa.table({"number": [unit.spec.number]}))
         ref = self._workspace.write_table(f"made/{unit.id}.parquet", table)
-        return Result({"made": ref}, {"rows": table.num_rows}, {"process": os.getpid()})
+        return Result(Written(ref, os.getpid()), {"rows": table.num_rows})
 
 
 class Double:
     """A middle step: twice the number, `rows` times."""
 
-    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+    def __call__(self, unit: Unit[Numbered], tables: Tables) -> Tables:
         if "made" in tables:
             return {"made": tables["made"].append_column("again", tables["made"]["number"])}
-        rows = unit.spec.get("rows", 1)
-        return {"made": pa.table({"number": np.full(rows, 2 * unit.spec["number"])})}
+        rows = unit.spec.rows
+        return {"made": pa.table({"number": np.full(rows, 2 * unit.spec.number)})}
 
 
 class Unbuildable:
@@ -74,7 +94,7 @@ class Unbuildable:
     def __init__(self) -> None:
         raise InputError("There is no such model.", "Name another.")
 
-    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+    def __call__(self, unit: Unit[Numbered], tables: Tables) -> Tables:
         raise NotImplementedError
 
 
@@ -85,8 +105,8 @@ class Dying:
         self._write = Write(workspace)
         self._flag = flag
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
-        if unit.spec["number"] == 1 and not (self._flag and self._flag.exists()):
+    def __call__(self, unit: Unit[Numbered], tables: Tables) -> Result[Written]:
+        if unit.spec.number == 1 and not (self._flag and self._flag.exists()):
             if self._flag:
                 self._flag.write_text(str(os.getpid()))
             os._exit(1)
@@ -100,7 +120,7 @@ class Meeting:
         self._folder = folder
         self._units = units
 
-    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+    def __call__(self, unit: Unit[Numbered], tables: Tables) -> Tables:
         (self._folder / unit.id).touch()
         for _ in range(400):
             if len(list(self._folder.iterdir())) == self._units:
@@ -114,8 +134,16 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(LocalStorage(str(tmp_path / "workspace")))
 
 
-def units(count: int, **spec: Any) -> list[Unit]:
-    return [Unit("try", {"number": number, **spec}) for number in range(count)]
+def units(count: int, rows: int = 1) -> list[Numbered]:
+    return [Numbered(number, rows) for number in range(count)]
+
+
+def named(specs: Sequence[Numbered]) -> list[Unit[Numbered]]:
+    return [Unit(TRY.name, spec) for spec in specs]
+
+
+def ids(specs: Sequence[Numbered]) -> list[str]:
+    return [unit.id for unit in named(specs)]
 
 
 def context(workspace: Workspace, retries: int = 1) -> Context:
@@ -123,8 +151,8 @@ def context(workspace: Workspace, retries: int = 1) -> Context:
     return Context(workspace, "run", settings, Resources(2), Silent())
 
 
-def numbers(workspace: Workspace, dones: Sequence[Done]) -> list[int]:
-    tables = [workspace.read_table(done.outputs["made"]) for done in dones]
+def numbers(workspace: Workspace, dones: Sequence[Done[Written]]) -> list[int]:
+    tables = [workspace.read_table(done.made.table) for done in dones]
     return [int(table["number"][0].as_py()) for table in tables]
 
 
@@ -134,47 +162,45 @@ def test_a_failing_unit_stops_no_other_and_a_rerun_does_the_rest(
 ) -> None:
     wanted = units(6)
     with pytest.raises(RunFailed, match="2 units of try failed") as raised:
-        run_stage(
-            context(workspace), "try", wanted, [Step(partial(Write, workspace, (1, 4)), pool)]
-        )
-    assert {wanted[n].id for n in (1, 4)} == {u.id for u in wanted if u.id in raised.value.message}
+        run_stage(context(workspace), TRY, wanted, [Step(partial(Write, workspace, (1, 4)), pool)])
+    assert {ids(wanted)[n] for n in (1, 4)} == {u for u in ids(wanted) if u in raised.value.message}
     assert "number 1 is bad" in raised.value.message
     assert "number 4 is bad" in raised.value.message
-    kept = workspace.find(wanted)
-    assert set(kept) == {wanted[n].id for n in (0, 2, 3, 5)}
-    dones = run_stage(context(workspace), "try", wanted, [Step(partial(Write, workspace), pool)])
+    kept = workspace.find(TRY, named(wanted))
+    assert set(kept) == {ids(wanted)[n] for n in (0, 2, 3, 5)}
+    dones = run_stage(context(workspace), TRY, wanted, [Step(partial(Write, workspace), pool)])
     assert numbers(workspace, dones) == list(range(6))
     assert {d.unit: d for d in dones if d.unit in kept} == kept
 
 
 def test_the_marker_follows_the_data(workspace: Workspace) -> None:
     wanted = units(2)
-    dones = run_stage(context(workspace), "try", wanted, [Step(partial(Write, workspace))])
+    dones = run_stage(context(workspace), TRY, wanted, [Step(partial(Write, workspace))])
     root = Path(workspace.storage.root)
     for done in dones:
         marker = root / f"units/try/{done.unit}.json"
-        assert marker.stat().st_mtime_ns > (root / done.outputs["made"].key).stat().st_mtime_ns
-    (root / dones[0].outputs["made"].key).unlink()
-    assert set(workspace.find(wanted)) == {wanted[1].id}
+        assert marker.stat().st_mtime_ns > (root / done.made.table.key).stat().st_mtime_ns
+    (root / dones[0].made.table.key).unlink()
+    assert set(workspace.find(TRY, named(wanted))) == {ids(wanted)[1]}
 
 
 def test_bad_input_keeps_its_kind_and_its_words(workspace: Workspace) -> None:
     """A worker that cannot be built is a clear failure of all its units, and no hang."""
     steps = [Step(Unbuildable, POOL), Step(partial(Write, workspace))]
-    outcomes = list(sweep(workspace, units(3), steps, retries=1))
+    outcomes = list(sweep(workspace, TRY, named(units(3)), steps, retries=1))
     assert [type(outcome) for outcome in outcomes] == [Failure] * 3
     with pytest.raises(InputError, match=r"There is no such model\. .*Name another\."):
-        run_stage(context(workspace), "try", units(3), steps)
-    assert workspace.find(units(3)) == {}
+        run_stage(context(workspace), TRY, units(3), steps)
+    assert workspace.find(TRY, named(units(3))) == {}
 
 
 def test_an_actor_that_dies_is_replaced(workspace: Workspace, tmp_path: Path) -> None:
     flag = tmp_path / "died"
     step = Step(partial(Dying, workspace, flag), POOL)
-    dones = run_stage(context(workspace), "try", units(4), [step])
+    dones = run_stage(context(workspace), TRY, units(4), [step])
     assert numbers(workspace, dones) == list(range(4))
     # Whether unit 0 is done again depends on whether its row came back before the process died.
-    assert dones[1].facts["process"] != int(flag.read_text())
+    assert dones[1].made.process != int(flag.read_text())
 
 
 def test_as_many_units_as_actors_are_worked_on_at_once(
@@ -183,14 +209,14 @@ def test_as_many_units_as_actors_are_worked_on_at_once(
     (tmp_path / "here").mkdir()
     meet = Step(partial(Meeting, tmp_path / "here", 2), replace(POOL, actors=2))
     steps = [Step(Double, cpus=TASK_CPUS), meet, Step(partial(Write, workspace), cpus=TASK_CPUS)]
-    assert numbers(workspace, run_stage(context(workspace), "try", units(2), steps)) == [0, 2]
+    assert numbers(workspace, run_stage(context(workspace), TRY, units(2), steps)) == [0, 2]
 
 
 def test_a_unit_that_always_kills_its_actor_ends_the_run(workspace: Workspace) -> None:
     step = Step(partial(Dying, workspace, None), POOL)
     with pytest.raises(RunFailed, match="Ray lost workers for good"):
-        run_stage(context(workspace, retries=1), "try", units(3), [step])
-    assert units(3)[1].id not in workspace.find(units(3))
+        run_stage(context(workspace, retries=1), TRY, units(3), [step])
+    assert ids(units(3))[1] not in workspace.find(TRY, named(units(3)))
 
 
 @pytest.mark.parametrize(
@@ -206,15 +232,15 @@ def test_steps_hand_tables_on(
     pools = [None, POOL][-len(makers) :]
     steps = [Step(make, pool) for make, pool in zip(makers, pools, strict=True)]
     steps.append(Step(partial(Write, workspace)))
-    dones = run_stage(context(workspace), "try", units(3), steps)
+    dones = run_stage(context(workspace), TRY, units(3), steps)
     assert numbers(workspace, dones) == [0, 2, 4]
-    assert workspace.read_table(dones[0].outputs["made"]).column_names == columns
+    assert workspace.read_table(dones[0].made.table).column_names == columns
 
 
 def test_large_tables_pass(workspace: Workspace) -> None:
     rows = (20 << 20) // 8
     steps = [Step(Double), Step(partial(Write, workspace), POOL)]
-    dones = run_stage(context(workspace), "try", units(3, rows=rows), steps)
+    dones = run_stage(context(workspace), TRY, units(3, rows=rows), steps)
     assert [done.counts["rows"] for done in dones] == [rows] * 3
     assert numbers(workspace, dones) == [0, 2, 4]
 
@@ -222,13 +248,20 @@ def test_large_tables_pass(workspace: Workspace) -> None:
 def test_a_result_before_the_last_step_is_refused(workspace: Workspace) -> None:
     steps = [Step(partial(Write, workspace)), Step(Double)]
     with pytest.raises(RunFailed, match="only the last step may return a Result"):
-        run_stage(context(workspace), "try", units(1), steps)
+        run_stage(context(workspace), TRY, units(1), steps)
 
 
 def test_one_machine_starts_no_actor_for_a_cluster(tmp_path: Path) -> None:
     """A Ray that is new to `one_machine.py` must be looked at first."""
     assert ray.__version__.startswith(one_machine._KNOWN)
     workspace = Workspace(LocalStorage(str(tmp_path)))
-    assert len(list(sweep(workspace, units(1), [Step(partial(Write, workspace))], retries=1))) == 1
+    assert (
+        len(
+            list(
+                sweep(workspace, TRY, named(units(1)), [Step(partial(Write, workspace))], retries=1)
+            )
+        )
+        == 1
+    )
     running = {actor["ActorClassName"] for actor in ray._private.state.actors().values()}
     assert not {name for name in running if "Stats" in name or "Coordinator" in name}

@@ -5,10 +5,11 @@ import huggingface_hub
 import pytest
 import torch
 
+from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.settings import EncoderSettings, RerankerSettings
 from shardrank.kernels.machine import has_vnni, multiplies_bf16, visible_gpus
-from shardrank.models.cards import EncoderCard, read_encoder_card, read_reranker_card, settled
+from shardrank.models.cards import read_encoder_card, read_reranker_card, settled
 from shardrank.models.folder.resolve import resolve_model
 from tests.tiny_models import (
     DOCUMENT_PROMPT,

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardrank.core.errors import InputError, PlanRefused
+from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import canonical_json
+from shardrank.core.papers import to_json
 from shardrank.core.settings import ClusterSettings, IndexSettings, Settings
-from shardrank.core.units import FileRef
 from shardrank.forecast import misfits as advice
 from shardrank.forecast.cluster_time import Cluster, Forecast, StageForecast, forecast
 from shardrank.forecast.misfits import misfits
@@ -263,7 +264,7 @@ def test_runs_of_parts_are_those_of_rerank() -> None:
 def test_a_reference_is_as_long_as_it_is_taken_to_be() -> None:
     key = "units/search/0123456789abcdef0123.00001.parquet"
     ref = FileRef(key, 8_123_456, "0" * 64, 409_600)
-    assert len(canonical_json(ref.json())) == pytest.approx(REF_BYTES, rel=0.05)
+    assert len(canonical_json(to_json(ref))) == pytest.approx(REF_BYTES, rel=0.05)
 
 
 def test_models_run_on_gpus_where_there_are_some() -> None:

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from shardrank.core.files import FileRef
 from shardrank.core.settings import GateSettings
-from shardrank.core.units import FileRef
 from shardrank.version.drift import drifted, mean_error, outgrown
 from shardrank.version.gate import Change, collapsed, refusals, spread
 from shardrank.version.manifest import Codec, Counts, Part, Shard

@@ -12,7 +12,7 @@ from shardrank.core.schemas import HITS
 from shardrank.core.topk import fold_and_cut, merge
 from shardrank.core.units import Unit
 from shardrank.forecast.rank_needs import sorted_hits
-from shardrank.stages.rank.merge import Merge
+from shardrank.stages.rank.merge import Merge, MergeSpec
 from shardrank.stages.run.workspace import Workspace
 from shardrank.storage.local import LocalStorage
 from tests.memory import peak_bytes
@@ -36,21 +36,22 @@ def shard_hits(number: int, documents: int = 1000) -> pa.Table:
     return fold_and_cut(pa.table(columns, schema=HITS), K)
 
 
-def unit(workspace: Workspace, shards: int, own: str = "q0", ignored: bool = False) -> Unit:
-    refs = [workspace.write_table(f"{n}.parquet", shard_hits(n)).json() for n in range(shards)]
+def unit(
+    workspace: Workspace, shards: int, own: str = "q0", ignored: bool = False
+) -> Unit[MergeSpec]:
+    refs = [workspace.write_table(f"{n}.parquet", shard_hits(n)) for n in range(shards)]
     names = [own, *(f"q{n}" for n in range(1, QUERIES))]
     asked = workspace.write_table("queries.parquet", pa.table({"query_id": names}))
-    spec = {"hits": refs, "queries": asked.json(), "k": K - ignored, "rerank_depth": 3}
-    return Unit("merge", {**spec, "ignore_same_id": ignored})
+    return Unit("merge", MergeSpec(tuple(refs), asked, K - ignored, ignored, 3))
 
 
 def test_shards_read_one_by_one_give_what_all_at_once_give(tmp_path: Path) -> None:
     workspace = Workspace(LocalStorage(str(tmp_path)))
     for shards in (1, 2, 3, 9, 30):
         done = Merge(workspace)(unit(workspace, shards), {})
-        found = workspace.read_table(done.outputs["hits"])
+        found = workspace.read_table(done.made.hits)
         assert found.equals(merge([shard_hits(n) for n in range(shards)], K))
-        assert sum(done.facts["pairs"].values()) == 3 * (QUERIES - 1)
+        assert sum(each.pairs for each in done.made.pairs) == 3 * (QUERIES - 1)
 
 
 @pytest.mark.parametrize("rank", [1, 7, K, None])
@@ -62,16 +63,16 @@ def test_a_document_with_the_querys_id_takes_no_place(tmp_path: Path, rank: int 
     for ignored in (False, True):
         done = Merge(workspace)(unit(workspace, 3, own, ignored), {})
         rows = [row for row in every.to_pylist() if row["query"] == 0]
-        found = workspace.read_table(done.outputs["hits"]).to_pylist()
+        found = workspace.read_table(done.made.hits).to_pylist()
         counts = Counter(row["query"] for row in found)
         assert set(counts.values()) == {K - ignored}
         mine = [row["doc_id"] for row in found if row["query"] == 0]
         left = [row["doc_id"] for row in rows if not (ignored and row["doc_id"] == own)]
         assert mine == left[: K - ignored]
-        told = done.facts["same_id"]
-        assert (told["queries"], told["first"]) == (int(rank is not None), int(rank == 1))
-        assert len(told["places"]) == told["queries"]
-        assert sum(done.facts["pairs"].values()) == 3 * (QUERIES - 1)
+        told = done.made.same_id
+        assert (told.queries, told.first) == (int(rank is not None), int(rank == 1))
+        assert len(told.places) == told.queries
+        assert sum(each.pairs for each in done.made.pairs) == 3 * (QUERIES - 1)
 
 
 def test_few_hits_are_sorted_as_the_forecast_has_it(monkeypatch: pytest.MonkeyPatch) -> None:

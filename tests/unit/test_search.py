@@ -1,8 +1,7 @@
 """A shard searched for a batch of queries, however its blocks are grouped."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,14 +10,21 @@ import pytest
 from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import vector_column
 from shardrank.core.errors import IntegrityError
+from shardrank.core.files import FileRef
 from shardrank.core.schemas import passages_schema, vectors_schema
-from shardrank.core.units import FileRef, Unit
+from shardrank.core.units import Unit
 from shardrank.corpus.part_keys import part_keys
 from shardrank.index.codec import train_codec
 from shardrank.index.shard import build_shard
-from shardrank.stages.rank.search import Effort, Search, SearchBatch
+from shardrank.stages.rank.search import Effort, Search, SearchBatch, Searched, SearchSpec
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.open_shards import document_numbers, passages_a_document
+from shardrank.stages.shared.open_shards import (
+    SearchedShard,
+    ShardPart,
+    document_numbers,
+    passages_a_document,
+)
+from shardrank.stages.shared.part_blocks import PartVectors
 from shardrank.storage.local import LocalStorage
 from shardrank.version.sizing import CodecPlan, query_bytes
 from tests.memory import peak_bytes
@@ -44,13 +50,13 @@ class Batch:
     """A shard of PARTS parts, and blocks of queries, in a folder."""
 
     workspace: Workspace
-    unit: Unit
+    unit: Unit[SearchSpec]
     queries: list[FileRef]
 
     def worker(self) -> Search:
         return Search(self.workspace, self.workspace, SearchBatch(self.queries, DIM, 1 << 30))
 
-    def run(self) -> Result:
+    def run(self) -> Result[Searched]:
         return self.worker()(self.unit, {})
 
     def reads(self, begin: str) -> int:
@@ -68,7 +74,7 @@ def document(row: int) -> int:
     return min(row // 2, (ROWS - 40) // 2)
 
 
-def write_part(workspace: Workspace, number: int) -> dict[str, Any]:
+def write_part(workspace: Workspace, number: int) -> ShardPart:
     """Documents of two passages; but the last has 40."""
     schema = passages_schema(100)
     rows = [
@@ -90,13 +96,9 @@ def write_part(workspace: Workspace, number: int) -> dict[str, Any]:
         f"parts/{number}.passages", pa.Table.from_pylist(rows, schema=schema)
     )
     keys = part_keys(pa.Table.from_pylist(rows, schema=schema))
-    return {
-        "ordinal": number,
-        "passages": passages.json(),
-        "keys": workspace.write_table(f"keys/{number}", keys).json(),
-        "vectors": workspace.write_table(f"parts/{number}.vectors", stored).json(),
-        "deleted": None,
-    }
+    written = workspace.write_table(f"parts/{number}.vectors", stored)
+    part = PartVectors(number, f"part-{number}", passages, written, None)
+    return ShardPart(part, workspace.write_table(f"keys/{number}", keys))
 
 
 def write_shard(workspace: Workspace) -> FileRef:
@@ -114,13 +116,9 @@ def batch(folder: Path, kind: str, blocks: tuple[int, ...] = BLOCKS) -> Batch:
         )
         for n, rows in enumerate(blocks)
     ]
-    spec = {
-        "shard": write_shard(workspace).json() if kind == "ivfpq" else None,
-        "parts": [write_part(workspace, number) for number in range(PARTS)],
-        "queries": [ref.json() for ref in queries],
-        "how": asdict(EFFORTS[kind]),
-        "least": K,
-    }
+    file = write_shard(workspace) if kind == "ivfpq" else None
+    parts = tuple(write_part(workspace, number) for number in range(PARTS))
+    spec = SearchSpec(SearchedShard(file, parts, K), tuple(queries), EFFORTS[kind])
     return Batch(workspace, Unit("search", spec), queries)
 
 
@@ -135,7 +133,7 @@ def test_grouping_changes_no_byte(
 ) -> None:
     made = batch(tmp_path, kind)
     whole = made.run()
-    assert sorted(whole.outputs) == [f"block-{n:05d}" for n in range(len(BLOCKS))]
+    assert len(whole.made.hits) == len(BLOCKS)
     assert whole.counts == {"rows": sum(BLOCKS), "hits": K * sum(BLOCKS)}
     for queries in (1, 9, 14, 15, 20, 28):
         at_once(monkeypatch, queries)
@@ -145,7 +143,7 @@ def test_grouping_changes_no_byte(
 @pytest.mark.parametrize("kind", EFFORTS)
 def test_a_block_is_given_what_it_is_given_alone(kind: str, tmp_path: Path) -> None:
     together, alone = batch(tmp_path / "all", kind), batch(tmp_path / "one", kind, BLOCKS[:1])
-    both = [made.run().outputs["block-00000"].sha256 for made in (together, alone)]
+    both = [made.run().made.hits[0].sha256 for made in (together, alone)]
     assert both[0] == both[1]
 
 
@@ -200,15 +198,16 @@ def test_less_memory_reads_the_vectors_more_often(tmp_path: Path) -> None:
 
 def test_keys_name_each_rows_document(tmp_path: Path) -> None:
     made = batch(tmp_path, "ivfpq")
-    parts = made.unit.spec["parts"]
+    parts = made.unit.spec.shard.parts
     numbers = document_numbers(made.workspace, parts)
     rows = np.array([document(row) for row in range(ROWS)])
     assert numbers.tolist() == [n * (rows[-1] + 1) + row for n in range(PARTS) for row in rows]
     assert passages_a_document(parts) == 3  # 630 of 258
-    flat = {**parts[0], "keys": {**parts[0]["keys"], "rows": ROWS}}
+    flat = replace(parts[0], keys=replace(parts[0].keys, rows=ROWS))
     reads = made.reads("keys")
     assert document_numbers(made.workspace, [flat]).tolist() == list(range(ROWS))
     assert made.reads("keys") == reads  # as many documents as passages
-    wrong = {**parts[0], "passages": {**parts[0]["passages"], "rows": ROWS + 1}}
+    passages = replace(parts[0].part.passages, rows=ROWS + 1)
+    wrong = replace(parts[0], part=replace(parts[0].part, passages=passages))
     with pytest.raises(IntegrityError, match="has 211 passages, its documents have 210"):
         document_numbers(made.workspace, [wrong])

@@ -147,11 +147,6 @@ def test_an_empty_file_has_no_slices() -> None:
     assert plan(b"", "a.jsonl", 10) == plan(b"", "a.jsonl.zst", 10) == []
 
 
-def test_json_round_trip() -> None:
-    [piece] = plan(b"{}", "a.jsonl", 10)
-    assert Slice.parse(json.loads(json.dumps(piece.json()))) == piece
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -8,7 +8,7 @@ import pytest
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.overrides import parse_settings
-from shardrank.core.settings import EncoderSettings, Settings
+from shardrank.core.settings import AuditSettings, EncoderSettings, IndexSettings, Settings
 from shardrank.version.kept_settings import (
     audit_settings,
     index_encoder,
@@ -20,18 +20,14 @@ from shardrank.version.manifest import Version
 
 #: What a version says of its settings.
 _STORED = SimpleNamespace(
-    encoder={
-        "settings": {
-            "model": "org/other",
-            "revision": "v2",
-            "stored": "fp32",
-            "pooling": "auto",
-            "trust_remote_code": True,
-        },
-        "dtype": "int8",
-    },
-    index_settings={"kind": "ivfpq", "nlist": 64},
-    audit_settings={"target": 0.9, "k": 10},
+    encoder=SimpleNamespace(
+        settings=EncoderSettings(
+            model="org/other", revision="v2", stored="fp32", pooling="auto", trust_remote_code=True
+        ),
+        card=SimpleNamespace(dtype="int8"),
+    ),
+    index_settings=IndexSettings(kind="ivfpq", nlist=64),
+    audit_settings=AuditSettings(target=0.9, k=10),
 )
 VERSION = cast(Version, _STORED)
 

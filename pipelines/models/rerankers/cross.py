@@ -7,13 +7,10 @@ import numpy as np
 import torch
 
 from shardrank.core.arrays import Bool, Int32
+from shardrank.core.cards import RerankerCard
 from shardrank.core.protocols import PairScores
 from shardrank.core.settings import RerankerSettings
-from shardrank.models.cards import (
-    RerankerCard,
-    check_fingerprint,
-    read_reranker_card,
-)
+from shardrank.models.cards import check_fingerprint, read_reranker_card
 from shardrank.models.folder.packable import is_packable
 from shardrank.models.folder.reranker_folder import RerankerFolder, read_reranker_folder
 from shardrank.models.forward.adapter import load_adapter

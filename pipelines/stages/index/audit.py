@@ -6,30 +6,34 @@ these the curve is arithmetic.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from shardrank.core.arrays import Int32
 from shardrank.core.arrow_columns import matrix, vector_column
+from shardrank.core.cards import EncoderCard
+from shardrank.core.files import FileRef
 from shardrank.core.settings import AuditSettings
-from shardrank.core.units import Done, FileRef, Unit
+from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.queries import read_queries
-from shardrank.models.cards import EncoderCard
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.encode import encode, write_blocks
-from shardrank.stages.shared.open_shards import document_numbers, open_shard, shard_specs
-from shardrank.stages.shared.part_blocks import load_blocks, offsets
+from shardrank.stages.shared.open_shards import (
+    SearchedShard,
+    document_numbers,
+    open_shard,
+    searched_shards,
+)
+from shardrank.stages.shared.part_blocks import PartVectors, load_blocks, offsets
 from shardrank.stages.shared.sample import Draw, sample
 from shardrank.storage import Sources
-from shardrank.version.manifest import Part, Shard
+from shardrank.version.manifest import Audit, AuditPoint, Part, Shard
 from shardrank.version.recall import (
-    AuditPoint,
     CostModel,
     Grid,
     Probe,
@@ -42,6 +46,27 @@ from shardrank.version.sizing import CodecPlan
 
 
 @dataclass(frozen=True)
+class AuditSpec:
+    """A shard, the files of question vectors, how many documents are followed, the efforts."""
+
+    shard: SearchedShard
+    questions: tuple[FileRef, ...]
+    documents: int
+    grid: Grid
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The table of `_from_probe`, and passages refined for all questions at each effort."""
+
+    probe: FileRef
+    hits: tuple[tuple[int, ...], ...]
+
+
+AUDIT = Stage("audit", AuditSpec, Measured)
+
+
+@dataclass(frozen=True)
 class Index:
     """What is audited."""
 
@@ -51,23 +76,29 @@ class Index:
     card: EncoderCard
 
 
-def audit(context: Context, index: Index) -> dict[str, Any]:
-    """The audit of a version: target, recall, chosen effort and the measured curve.
+def audit(context: Context, index: Index) -> Audit:
+    """The audit of a version.
 
     Exact search has nothing to audit: its recall is 1 by construction, and the curve is empty.
     """
     settings = context.settings.audit
-    head = {"kind": index.plan.kind, "k": settings.k, "target": settings.target}
     if index.plan.kind == "exact":
-        return head | {"recall": 1.0, "nprobe": 0, "depth": 0, "points": [], "questions": 0}
+        return Audit("exact", settings.k, settings.target, 1.0, 0, 0, (), 0)
     questions = _questions(context, index)
-    units = plan_audit(index, questions, settings)
-    dones = run_stage(context, "audit", units, [Step(partial(Audit, context.workspace))])
+    specs = plan_audit(index, questions, settings)
+    dones = run_stage(context, AUDIT, specs, [Step(partial(Measure, context.workspace))])
     points = _curve(_merged(context.workspace, dones, index, settings), index, settings)
     best = choose(points, settings.target) or max(points, key=lambda p: p.recall)
-    chosen = {"recall": best.recall, "nprobe": best.nprobe, "depth": best.depth}
-    asked = sum(ref.rows for ref in questions)
-    return head | chosen | {"points": [asdict(p) for p in points], "questions": asked}
+    return Audit(
+        kind=index.plan.kind,
+        k=settings.k,
+        target=settings.target,
+        recall=best.recall,
+        nprobe=best.nprobe,
+        depth=best.depth,
+        points=tuple(points),
+        questions=sum(ref.rows for ref in questions),
+    )
 
 
 def _questions(context: Context, index: Index) -> list[FileRef]:
@@ -84,49 +115,50 @@ def _questions(context: Context, index: Index) -> list[FileRef]:
     return [block.vectors for block in blocks]
 
 
-def plan_audit(index: Index, questions: Sequence[FileRef], settings: AuditSettings) -> list[Unit]:
-    """One unit a shard; it is named from the shard, the questions and what is measured."""
-    common = {
-        "questions": [ref.json() for ref in questions],
-        "documents": followed(settings.k),
-        "grid": asdict(_grid(index, settings)),
-    }
-    shards = shard_specs(index.parts, index.shards, settings.k)
-    return [Unit("audit", {**shard, **common}) for shard in shards]
+def plan_audit(
+    index: Index, questions: Sequence[FileRef], settings: AuditSettings
+) -> list[AuditSpec]:
+    """Of each shard."""
+    grid, documents = _grid(index, settings), followed(settings.k)
+    return [
+        AuditSpec(shard, tuple(questions), documents, grid)
+        for shard in searched_shards(index.parts, index.shards, settings.k)
+    ]
 
 
 @dataclass(frozen=True)
-class Audit:
+class Measure:
     """A shard → the documents nearest to the questions in it, and by what scores it gives them."""
 
     workspace: Workspace
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
+    def __call__(self, unit: Unit[AuditSpec], tables: Tables) -> Result[Measured]:
         from shardrank.index.probe import nearest_documents, probe  # brings faiss and numba
 
-        spec, parts, read = unit.spec, unit.spec["parts"], self.workspace.read_table
-        asked = pa.concat_tables([read(FileRef.parse(ref)) for ref in spec["questions"]])
+        spec, shard, parts = unit.spec, unit.spec.shard, unit.spec.shard.blocks
+        asked = pa.concat_tables([self.workspace.read_table(ref) for ref in spec.questions])
         queries, starts = matrix(asked["vector"]), offsets(parts)
-        numbers = document_numbers(self.workspace, parts)
+        numbers = document_numbers(self.workspace, shard.parts)
         own = _own_documents(asked, parts, starts, numbers)
         blocks = load_blocks(self.workspace, parts)
-        near = nearest_documents(queries, blocks, starts, numbers, spec["documents"], own)
-        search = open_shard(self.workspace, spec, numbers)
-        found = probe(search, queries, near, Grid(**spec["grid"]), spec["least"])
+        near = nearest_documents(queries, blocks, starts, numbers, spec.documents, own)
+        search = open_shard(self.workspace, shard, numbers)
+        found = probe(search, queries, near, spec.grid, shard.least)
         ref = self.workspace.write_scratch(unit, "probe.parquet", _from_probe(found))
-        return Result({"probe": ref}, {"rows": len(queries)}, {"hits": found.hits.tolist()})
+        hits = tuple(map(tuple, found.hits.tolist()))
+        return Result(Measured(ref, hits), {"rows": len(queries)})
 
 
 def _own_documents(
-    asked: pa.Table, parts: list[dict[str, Any]], starts: list[int], numbers: Int32
+    asked: pa.Table, parts: list[PartVectors], starts: list[int], numbers: Int32
 ) -> Int32:
     """int32[Q]: the document of this shard that each question is of; -1 where it lies elsewhere."""
     own = np.full(asked.num_rows, -1, dtype=np.int32)
     if "part" not in asked.column_names:
         return own
     part, row = asked["part"].to_numpy(), asked["row"].to_numpy()
-    for spec, start in zip(parts, starts, strict=True):
-        mine = part == spec["ordinal"]
+    for each, start in zip(parts, starts, strict=True):
+        mine = part == each.ordinal
         own[mine] = numbers[row[mine] + start]
     return own
 
@@ -144,12 +176,12 @@ def _to_probe(table: pa.Table, documents: int, hits: Sequence[Sequence[int]]) ->
 
 
 def _merged(
-    workspace: Workspace, dones: Sequence[Done], index: Index, settings: AuditSettings
+    workspace: Workspace, dones: Sequence[Done[Measured]], index: Index, settings: AuditSettings
 ) -> Probe:
     """Of all shards, one after another, so that memory does not grow with them."""
     documents = followed(settings.k)
     probes = (
-        _to_probe(workspace.read_table(done.outputs["probe"]), documents, done.facts["hits"])
+        _to_probe(workspace.read_table(done.made.probe), documents, done.made.hits)
         for done in dones
     )
     return reduce(lambda one, other: merge_probes(one, other, documents), probes)

@@ -1,18 +1,19 @@
 """train and build: one codec for the version, then one shard a unit, all with that codec."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from shardrank.core.arrays import Float32, Int64
 from shardrank.core.arrow_columns import matrix
-from shardrank.core.units import FileRef, Unit
+from shardrank.core.files import FileRef
+from shardrank.core.units import Stage, Unit
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.part_blocks import load_blocks, offsets, part_spec, searchable
+from shardrank.stages.shared.part_blocks import PartVectors, load_blocks, offsets, searchable
 from shardrank.stages.shared.sample import Draw, read_sample, sample
 from shardrank.version.manifest import Codec, Part, Shard
 from shardrank.version.sizing import CodecPlan
@@ -21,37 +22,75 @@ from shardrank.version.sizing import CodecPlan
 ERROR_ROWS = 4096
 
 
+@dataclass(frozen=True)
+class TrainSpec:
+    """The files of a sample, and what is trained on it."""
+
+    sample: tuple[FileRef, ...]
+    plan: CodecPlan
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The codec, and the share of the sample's energy that its codes lose."""
+
+    codec: FileRef
+    error: float
+
+
+@dataclass(frozen=True)
+class BuildSpec:
+    """The codec and a shard's parts; their ordinals count from 0, so that a shard is named from
+    what is in it, wherever its parts stand."""
+
+    codec: FileRef
+    parts: tuple[PartVectors, ...]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A shard's file, and the share of its vectors' energy that their codes lose."""
+
+    shard: FileRef
+    error: float
+
+
+TRAIN = Stage("train", TrainSpec, Trained)
+BUILD = Stage("build", BuildSpec, Built)
+
+
 def train(context: Context, parts: Sequence[Part], plan: CodecPlan) -> Codec | None:
     """The trained, empty codec; None where the plan is exact search, which needs none."""
     if plan.kind == "exact":
         return None
     refs = sample(context, parts, Draw("sample", plan.train_rows, plan.seed))
-    unit = Unit("train", {"sample": [ref.json() for ref in refs], "plan": asdict(plan)})
     make = partial(Train, context.workspace, context.resources.threads)
-    [done] = run_stage(context, "train", [unit], [Step(make)])
+    [done] = run_stage(context, TRAIN, [TrainSpec(tuple(refs), plan)], [Step(make)])
     passages = sum(part.live.passages for part in parts)
-    return Codec(done.outputs["codec"], passages, done.facts["error"])
+    return Codec(done.made.codec, passages, done.made.error)
 
 
 def build(
     context: Context, parts: Sequence[Part], groups: Sequence[Sequence[int]], codec: Codec
 ) -> list[Shard]:
     """One shard of each group of parts, with the shared codec."""
-    units = plan_build(parts, groups, codec.file)
+    specs = plan_build(parts, groups, codec.file)
     make = partial(Build, context.workspace, context.settings.index.device)
-    dones = run_stage(context, "build", units, [Step(make)])
+    dones = run_stage(context, BUILD, specs, [Step(make)])
     return [
-        Shard(tuple(group), done.outputs["shard"], done.facts["error"])
+        Shard(tuple(group), done.made.shard, done.made.error)
         for group, done in zip(groups, dones, strict=True)
     ]
 
 
 def plan_build(
     parts: Sequence[Part], groups: Sequence[Sequence[int]], codec: FileRef
-) -> list[Unit]:
-    """One unit a shard; it is named from the codec and the parts, wherever they stand."""
-    specs = [[part_spec(n, parts[member]) for n, member in enumerate(group)] for group in groups]
-    return [Unit("build", {"codec": codec.json(), "parts": spec}) for spec in specs]
+) -> list[BuildSpec]:
+    """Of each group of parts."""
+    return [
+        BuildSpec(codec, tuple(PartVectors.of(n, parts[m]) for n, m in enumerate(group)))
+        for group in groups
+    ]
 
 
 @dataclass(frozen=True)
@@ -65,17 +104,16 @@ class Train:
     workspace: Workspace
     threads: int
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
+    def __call__(self, unit: Unit[TrainSpec], tables: Tables) -> Result[Trained]:
         from shardrank.index.codec import code_error, train_codec  # brings faiss
         from shardrank.index.shard import use_threads
 
         use_threads(self.threads)
-        refs = [FileRef.parse(ref) for ref in unit.spec["sample"]]
-        vectors = matrix(read_sample(self.workspace, refs)["vector"])
-        codec = train_codec(vectors, CodecPlan(**unit.spec["plan"]))
+        vectors = matrix(read_sample(self.workspace, unit.spec.sample)["vector"])
+        codec = train_codec(vectors, unit.spec.plan)
         ref = self.workspace.write_content("codecs/{}.faiss", codec, rows=0)
         error = code_error(codec, vectors[:: _step(len(vectors))])
-        return Result({"codec": ref}, {"rows": len(vectors)}, {"error": error})
+        return Result(Trained(ref, error), {"rows": len(vectors)})
 
 
 @dataclass(frozen=True)
@@ -85,22 +123,22 @@ class Build:
     workspace: Workspace
     device: str
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
+    def __call__(self, unit: Unit[BuildSpec], tables: Tables) -> Result[Built]:
         from shardrank.index.codec import code_error  # brings faiss and numba
         from shardrank.index.shard import build_shard, use_threads
 
         use_threads(1)
-        codec = self.workspace.storage.read_checked(FileRef.parse(unit.spec["codec"]))
-        parts = unit.spec["parts"]
+        codec = self.workspace.storage.read_checked(unit.spec.codec)
+        parts = unit.spec.parts
         starts = offsets(parts)
         blocks = load_blocks(self.workspace, parts)
-        rows = sum(part["passages"]["rows"] for part in parts)
+        rows = sum(part.rows for part in parts)
         seen: list[Float32] = []
         vectors = (searchable(*pair) for pair in zip(blocks, starts, strict=True))
         data = build_shard(codec, _watched(vectors, _step(rows), seen), self.device)
         ref = self.workspace.write_content("shards/{}.faiss", data, rows)
         error = code_error(codec, np.concatenate(seen))
-        return Result({"shard": ref}, {"rows": rows}, {"error": error})
+        return Result(Built(ref, error), {"rows": rows})
 
 
 def _step(rows: int) -> int:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,45 +10,54 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Bool
 from shardrank.core.arrow_columns import matrix
-from shardrank.core.units import Done, FileRef, Unit
+from shardrank.core.files import FileRef
+from shardrank.core.units import Stage, Unit
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import read_bitmap
-from shardrank.stages.shared.part_files import (
-    PartFiles,
-    new_part,
-    part_facts,
-    write_part,
-    write_vectors,
-)
+from shardrank.stages.shared.part_files import new_part, write_part
 from shardrank.version.manifest import Part
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """A part as it is rewritten; `live` counts its documents."""
+
+    passages: FileRef
+    vectors: FileRef
+    deleted: FileRef | None
+    live: int
+
+    @classmethod
+    def of(cls, part: Part) -> "StoredPart":
+        return cls(part.passages, part.vectors, part.deleted, part.live.documents)
+
+
+@dataclass(frozen=True)
+class CompactSpec:
+    """Parts that become one."""
+
+    parts: tuple[StoredPart, ...]
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """The part that they became; None where nothing in them is live."""
+
+    part: Part | None
+
+
+COMPACT = Stage("compact", CompactSpec, Compacted)
 
 
 def compact(
     context: Context, parts: Sequence[Part], groups: Sequence[Sequence[int]]
 ) -> list[Part | None]:
     """The part that each group becomes; None where nothing in it is live."""
-    units = [Unit("compact", {"parts": [_spec(parts[n]) for n in group]}) for group in groups]
-    dones = run_stage(context, "compact", units, [Step(partial(Compact, context.workspace))])
-    return [_part(done) for done in dones]
-
-
-def _spec(part: Part) -> dict[str, Any]:
-    deleted = part.deleted.json() if part.deleted else None
-    return {
-        "passages": part.passages.json(),
-        "vectors": part.vectors.json(),
-        "deleted": deleted,
-        "live": part.live.documents,
-    }
-
-
-def _part(done: Done) -> Part | None:
-    if "part" not in done.outputs:
-        return None
-    files = PartFiles(done.outputs["part"], done.outputs["keys"])
-    return new_part(files, done.outputs, done.facts)
+    specs = [CompactSpec(tuple(StoredPart.of(parts[n]) for n in group)) for group in groups]
+    dones = run_stage(context, COMPACT, specs, [Step(partial(Compact, context.workspace))])
+    return [done.made.part for done in dones]
 
 
 @dataclass(frozen=True)
@@ -58,25 +66,20 @@ class Compact:
 
     workspace: Workspace
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
-        pieces = [self._live(spec) for spec in unit.spec["parts"] if spec["live"]]
+    def __call__(self, unit: Unit[CompactSpec], tables: Tables) -> Result[Compacted]:
+        pieces = [self._live(part) for part in unit.spec.parts if part.live]
         if not pieces:
-            return Result({}, {"rows": 0}, {})
+            return Result(Compacted(None), {"rows": 0})
         passages = pa.concat_tables([table for table, _ in pieces]).combine_chunks()
         vectors = np.concatenate([array for _, array in pieces])
         files = write_part(self.workspace, passages)
-        stored = "fp16" if vectors.dtype == np.float16 else "fp32"
-        outputs = {
-            "part": files.passages,
-            "keys": files.keys,
-            "vectors": write_vectors(self.workspace, files.passages, vectors, stored),
-        }
         deleted: Bool = np.zeros(len(vectors), np.bool_)
-        return Result(outputs, {"rows": len(vectors)}, part_facts(passages, vectors, deleted))
+        part = new_part(self.workspace, files, passages, vectors, deleted)
+        return Result(Compacted(part), {"rows": len(vectors)})
 
-    def _live(self, spec: dict[str, Any]) -> tuple[pa.Table, npt.NDArray[np.floating]]:
-        passages = self.workspace.read_table(FileRef.parse(spec["passages"]))
-        column = self.workspace.read_table(FileRef.parse(spec["vectors"]))["vector"]
-        live = ~read_bitmap(self.workspace, spec["deleted"], passages.num_rows)
+    def _live(self, part: StoredPart) -> tuple[pa.Table, npt.NDArray[np.floating]]:
+        passages = self.workspace.read_table(part.passages)
+        column = self.workspace.read_table(part.vectors)["vector"]
+        live = ~read_bitmap(self.workspace, part.deleted, passages.num_rows)
         vectors = matrix(column).astype(column.type.value_type.to_pandas_dtype())
         return passages.filter(pa.array(live)), vectors[live]

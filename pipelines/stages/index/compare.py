@@ -5,24 +5,25 @@ skip by slice, removed documents by part, in files of GROUP slices or parts each
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardrank.core.files import FileRef
 from shardrank.core.schemas import REJECTED
-from shardrank.core.units import Done, FileRef, Unit, total
+from shardrank.core.units import Done, Stage, Unit, total
 from shardrank.corpus.changes import Mode, compare
 from shardrank.corpus.slices import Slice
+from shardrank.stages.index.scan import Scanned
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.part_blocks import keys_spec, load_live_keys
+from shardrank.stages.shared.part_blocks import PartKeys, load_live_keys
 from shardrank.version.manifest import Part
 from shardrank.version.sizing import KEYS_PER_RANGE
 
@@ -31,10 +32,59 @@ GROUP = 64
 
 
 @dataclass(frozen=True)
+class IdRange:
+    """The place of a range of id hashes among so many of equal width."""
+
+    place: int
+    ranges: int
+
+
+@dataclass(frozen=True)
+class CompareSpec:
+    """A range of ids, and all that is compared; `uris` and `scanned` are of the slices in order."""
+
+    scanned: tuple[FileRef, ...]
+    uris: tuple[str, ...]
+    stored: tuple[PartKeys, ...]
+    mode: Mode
+    reuse: bool
+    range: IdRange
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Rows of the slices, or parts, of one group: `number` · GROUP and those that follow."""
+
+    number: int
+    rows: FileRef
+
+
+@dataclass(frozen=True)
+class TakenRows:
+    """How many rows of a slice are to be ingested."""
+
+    slice: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class ComparedRange:
+    """What a range changes: source rows to skip, removed documents, REJECTED duplicates."""
+
+    skips: tuple[Grouped, ...]
+    removed: tuple[Grouped, ...]
+    rejected: FileRef
+    taken: tuple[TakenRows, ...]
+
+
+COMPARE = Stage("compare", CompareSpec, ComparedRange)
+
+
+@dataclass(frozen=True)
 class Compared:
     """The markers of all ranges, and what they say together."""
 
-    dones: Sequence[Done]
+    dones: Sequence[Done[ComparedRange]]
 
     def count(self, name: str) -> int:
         """added, changed, unchanged, deleted, tombstones or superseded, over all ranges."""
@@ -42,24 +92,39 @@ class Compared:
 
     def taken(self, ordinal: int) -> int:
         """How many rows of a slice are to be ingested."""
-        return sum(done.facts["taken"].get(str(ordinal), 0) for done in self.dones)
+        return self._taken[ordinal]
 
     def skips_of(self, ordinal: int) -> list[FileRef]:
         """The files that hold the slice's rows that are not ingested."""
-        return self._outputs(f"skips-{ordinal // GROUP:05d}")
+        return self._skips[ordinal // GROUP]
 
     def removed_of(self, group: int) -> list[FileRef]:
         """The files of removed documents of a group of parts."""
-        return self._outputs(f"removed-{group:05d}")
+        return [each.rows for each in self._removed if each.number == group]
 
     @property
     def removed(self) -> list[FileRef]:
         """All files of removed documents."""
-        outputs = (item for done in self.dones for item in sorted(done.outputs.items()))
-        return [ref for name, ref in outputs if name.startswith("removed-")]
+        return [each.rows for each in self._removed]
 
-    def _outputs(self, name: str) -> list[FileRef]:
-        return [done.outputs[name] for done in self.dones if name in done.outputs]
+    @cached_property
+    def _taken(self) -> Counter[int]:
+        taken: Counter[int] = Counter()
+        for done in self.dones:
+            taken.update({each.slice: each.rows for each in done.made.taken})
+        return taken
+
+    @cached_property
+    def _skips(self) -> Mapping[int, list[FileRef]]:
+        skips: defaultdict[int, list[FileRef]] = defaultdict(list)
+        for done in self.dones:
+            for each in done.made.skips:
+                skips[each.number].append(each.rows)
+        return skips
+
+    @property
+    def _removed(self) -> list[Grouped]:
+        return [each for done in self.dones for each in done.made.removed]
 
 
 @dataclass(frozen=True)
@@ -67,7 +132,7 @@ class Sides:
     """What is compared: the scanned slices, and the parts of the index (none: it is new)."""
 
     slices: Sequence[Slice]
-    scans: Sequence[Done]
+    scans: Sequence[Done[Scanned]]
     parts: Sequence[Part]
     mode: Mode
     reuse: bool
@@ -75,23 +140,23 @@ class Sides:
 
 def compare_corpus(context: Context, sides: Sides) -> Compared:
     """Compare ids and content hashes of all documents; one marker a range of id hashes."""
-    units = plan_compare(sides)
     steps = [Step(partial(Compare, context.workspace))]
-    return Compared(run_stage(context, "compare", units, steps))
+    return Compared(run_stage(context, COMPARE, plan_compare(sides), steps))
 
 
-def plan_compare(sides: Sides) -> list[Unit]:
+def plan_compare(sides: Sides) -> list[CompareSpec]:
     """One unit a range, as many as keep a range's keys in one process."""
     ids = total(sides.scans, "accepted") + sum(part.live.documents for part in sides.parts)
     ranges = max(1, math.ceil(ids / KEYS_PER_RANGE))
-    common = {
-        "scanned": [done.outputs["keys"].json() for done in sides.scans],
-        "uris": [piece.uri for piece in sides.slices],
-        "stored": [keys_spec(part) for part in sides.parts],
-        "mode": sides.mode,
-        "reuse": sides.reuse,
-    }
-    return [Unit("compare", {**common, "range": [i, ranges]}) for i in range(ranges)]
+    whole = CompareSpec(
+        scanned=tuple(done.made.keys for done in sides.scans),
+        uris=tuple(piece.uri for piece in sides.slices),
+        stored=tuple(PartKeys.of(n, part) for n, part in enumerate(sides.parts)),
+        mode=sides.mode,
+        reuse=sides.reuse,
+        range=IdRange(0, ranges),
+    )
+    return [replace(whole, range=IdRange(place, ranges)) for place in range(ranges)]
 
 
 @dataclass(frozen=True)
@@ -100,36 +165,39 @@ class Compare:
 
     workspace: Workspace
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
+    def __call__(self, unit: Unit[CompareSpec], tables: Tables) -> Result[ComparedRange]:
         spec = unit.spec
-        scanned = [(n, self._scanned(ref, spec["range"])) for n, ref in enumerate(spec["scanned"])]
-        live = (load_live_keys(self.workspace, part) for part in spec["stored"])
-        stored = [(n, _in_range(keys, spec["range"])) for n, keys in enumerate(live)]
-        found = compare(scanned, stored, spec["mode"], spec["reuse"])
-        rejected = _as_rejected(found.duplicates, spec["uris"])
-        write = partial(self.workspace.write_scratch, unit)
-        outputs = {
-            name: write(f"{name}.parquet", table)
-            for name, table in (
-                *_grouped("skips", found.skips, "slice"),
-                *_grouped("removed", found.removed, "part"),
-                ("rejected", rejected),
-            )
-        }
+        read = (self.workspace.read_table(ref) for ref in spec.scanned)
+        scanned = [(n, _in_range(keys, spec.range)) for n, keys in enumerate(read)]
+        live = (load_live_keys(self.workspace, part) for part in spec.stored)
+        stored = [(n, _in_range(keys, spec.range)) for n, keys in enumerate(live)]
+        found = compare(scanned, stored, spec.mode, spec.reuse)
+        rejected = _as_rejected(found.duplicates, spec.uris)
+        made = ComparedRange(
+            skips=self._grouped(unit, "skips", found.skips, "slice"),
+            removed=self._grouped(unit, "removed", found.removed, "part"),
+            rejected=self.workspace.write_scratch(unit, "rejected.parquet", rejected),
+            taken=tuple(TakenRows(n, rows) for n, rows in sorted(found.taken.items())),
+        )
         rows = sum(table.num_rows for _, table in scanned)
-        counts = {"rows": rows, **found.counts, "rejected": rejected.num_rows}
-        return Result(outputs, counts, {"taken": {str(n): c for n, c in found.taken.items()}})
+        return Result(made, {"rows": rows, **found.counts, "rejected": rejected.num_rows})
 
-    def _scanned(self, ref: dict[str, Any], number: Sequence[int]) -> pa.Table:
-        return _in_range(self.workspace.read_table(FileRef.parse(ref)), number)
+    def _grouped(
+        self, unit: Unit[CompareSpec], name: str, table: pa.Table, column: str
+    ) -> tuple[Grouped, ...]:
+        """The table in a file for each GROUP ordinals of a column by which it is sorted."""
+        return tuple(
+            Grouped(group, self.workspace.write_scratch(unit, f"{name}-{group:05d}.parquet", rows))
+            for group, rows in _groups(table, column)
+        )
 
 
-def _in_range(keys: pa.Table, number: Sequence[int]) -> pa.Table:
-    """The keys whose hashes lie in range `number` of so many; they are sorted by hash.
+def _in_range(keys: pa.Table, wanted: IdRange) -> pa.Table:
+    """The keys whose hashes lie in the range; they are sorted by hash.
 
     They are copied: a slice would keep all keys of the file in memory, and so those of all files.
     """
-    place, ranges = number
+    place, ranges = wanted.place, wanted.ranges
     hashes, width = keys["id_hash"].to_numpy(), (1 << 64) // ranges
     begin = int(np.searchsorted(hashes, np.uint64(place * width)))
     last = place + 1 == ranges
@@ -137,12 +205,11 @@ def _in_range(keys: pa.Table, number: Sequence[int]) -> pa.Table:
     return keys.take(pa.array(np.arange(begin, end)))
 
 
-def _grouped(name: str, table: pa.Table, column: str) -> Iterator[tuple[str, pa.Table]]:
-    """The table cut by GROUP ordinals of a column by which it is sorted."""
+def _groups(table: pa.Table, column: str) -> Iterator[tuple[int, pa.Table]]:
     groups = Counter((table[column].to_numpy() // GROUP).tolist())
     begin = 0
     for group, rows in sorted(groups.items()):
-        yield f"{name}-{group:05d}", table.slice(begin, rows)
+        yield group, table.slice(begin, rows)
         begin += rows
 
 

@@ -1,24 +1,52 @@
 """delete: removed documents become bits in the bitmaps of their parts, 64 parts a unit."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shardrank.core.units import FileRef, Unit
+from shardrank.core.files import FileRef
+from shardrank.core.units import Stage, Unit
 from shardrank.corpus.part_keys import count
 from shardrank.stages.index.compare import GROUP, Compared, rows_of
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.part_blocks import keys_spec, read_bitmap
+from shardrank.stages.shared.part_blocks import PartKeys, read_bitmap
 from shardrank.stages.shared.part_files import write_bitmap
 from shardrank.version.liveness import mark
 from shardrank.version.manifest import Counts, Part
+
+
+@dataclass(frozen=True)
+class DeleteSpec:
+    """A group of parts, the files of what is removed from them, and of what is not (doc_id)."""
+
+    parts: tuple[PartKeys, ...]
+    removed: tuple[FileRef, ...]
+    spared: tuple[FileRef, ...]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a part loses: its new bitmap, and how much is gone by it."""
+
+    ordinal: int
+    deleted: FileRef
+    gone: Counts
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """The parts of a group that lose documents."""
+
+    losses: tuple[Loss, ...]
+
+
+DELETE = Stage("delete", DeleteSpec, Deleted)
 
 
 def delete(
@@ -28,30 +56,26 @@ def delete(
 
     `spared` are tables with a column doc_id: of those documents the stored form stays.
     """
-    units = plan_delete(parts, compared, spared)
-    dones = run_stage(context, "delete", units, [Step(partial(Delete, context.workspace))])
+    specs = plan_delete(parts, compared, spared)
+    dones = run_stage(context, DELETE, specs, [Step(partial(Delete, context.workspace))])
     left = list(parts)
-    for done in dones:
-        for name, removed in done.facts["removed"].items():
-            part, gone = left[int(name)], Counts(**removed)
-            bitmap = done.outputs[f"deleted-{int(name):05d}"]
-            left[int(name)] = replace(part, deleted=bitmap, live=part.live - gone)
+    for loss in (loss for done in dones for loss in done.made.losses):
+        part = left[loss.ordinal]
+        left[loss.ordinal] = replace(part, deleted=loss.deleted, live=part.live - loss.gone)
     return left
 
 
-def plan_delete(parts: Sequence[Part], compared: Compared, spared: Sequence[FileRef]) -> list[Unit]:
-    """One unit a group of parts that lose documents."""
-    groups = range(0, len(parts), GROUP)
-    common = {"spared": [ref.json() for ref in spared]}
-    units = []
-    for number, begin in enumerate(groups):
-        removed = compared.removed_of(number)
-        if removed:
-            members = enumerate(parts[begin : begin + GROUP], begin)
-            spec = {str(ordinal): keys_spec(part) for ordinal, part in members}
-            refs = [ref.json() for ref in removed]
-            units.append(Unit("delete", {"parts": spec, "removed": refs, **common}))
-    return units
+def plan_delete(
+    parts: Sequence[Part], compared: Compared, spared: Sequence[FileRef]
+) -> list[DeleteSpec]:
+    """Of each group of parts that lose documents."""
+    keys = [PartKeys.of(ordinal, part) for ordinal, part in enumerate(parts)]
+    groups = (keys[begin : begin + GROUP] for begin in range(0, len(keys), GROUP))
+    return [
+        DeleteSpec(tuple(group), tuple(removed), tuple(spared))
+        for number, group in enumerate(groups)
+        if (removed := compared.removed_of(number))
+    ]
 
 
 @dataclass(frozen=True)
@@ -60,22 +84,19 @@ class Delete:
 
     workspace: Workspace
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
-        refs = [FileRef.parse(ref) for ref in unit.spec["removed"]]
-        spared = read_ids(self.workspace, [FileRef.parse(ref) for ref in unit.spec["spared"]])
-        outputs: dict[str, FileRef] = {}
-        removed: dict[str, dict[str, int]] = {}
-        for name, spec in unit.spec["parts"].items():
-            gone = rows_of(self.workspace, refs, "part", int(name))
+    def __call__(self, unit: Unit[DeleteSpec], tables: Tables) -> Result[Deleted]:
+        spared = read_ids(self.workspace, unit.spec.spared)
+        losses = []
+        for part in unit.spec.parts:
+            gone = rows_of(self.workspace, unit.spec.removed, "part", part.ordinal)
             gone = gone.filter(pc.invert(pc.is_in(gone["doc_id"], value_set=spared)))
             if gone.num_rows:
-                outputs[f"deleted-{int(name):05d}"] = self._mark(spec, gone)
-                removed[name] = asdict(count(gone))
-        rows = sum(counts["passages"] for counts in removed.values())
-        return Result(outputs, {"rows": rows}, {"removed": removed})
+                losses.append(Loss(part.ordinal, self._mark(part, gone), count(gone)))
+        rows = sum(loss.gone.passages for loss in losses)
+        return Result(Deleted(tuple(losses)), {"rows": rows})
 
-    def _mark(self, spec: Mapping[str, Any], gone: pa.Table) -> FileRef:
-        before = read_bitmap(self.workspace, spec["deleted"], spec["rows"])
+    def _mark(self, part: PartKeys, gone: pa.Table) -> FileRef:
+        before = read_bitmap(self.workspace, part.deleted, part.rows)
         starts, counts = (gone[name].to_numpy().astype(np.int64) for name in ("row", "rows"))
         return write_bitmap(self.workspace, mark(before, starts, counts))
 

@@ -11,33 +11,56 @@ import pyarrow.compute as pc
 
 from shardrank.core.arrays import Bool, Float32
 from shardrank.core.arrow_columns import matrix, token_lists, vector_column
+from shardrank.core.cards import EncoderCard
+from shardrank.core.files import FileRef
 from shardrank.core.finite import Source, finite_rows, refuse_broken
 from shardrank.core.pools import TASK_CPUS
 from shardrank.core.schemas import REJECTED
-from shardrank.core.settings import EncoderSettings
-from shardrank.core.units import Done, FileRef, Unit
-from shardrank.models.cards import EncoderCard
+from shardrank.core.settings import EncoderSettings, Stored
+from shardrank.core.units import Done, Stage, Unit
 from shardrank.models.forward.threads import use_threads
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.part_files import PartFiles, part_facts, write_bitmap, write_vectors
+from shardrank.stages.shared.part_files import PartFiles, new_part
+from shardrank.version.manifest import Part
 
 
-def embed(context: Context, parts: Sequence[PartFiles], card: EncoderCard) -> list[Done]:
-    """The vectors of every part and what a version says of it, in the order of `parts`."""
+@dataclass(frozen=True)
+class EmbedSpec:
+    """A part, the fingerprint of the encoder's card, and how its vectors are stored."""
+
+    files: PartFiles
+    encoder: str
+    dim: int
+    stored: Stored
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The part with its vectors; and REJECTED."""
+
+    part: Part
+    rejected: FileRef
+
+
+EMBED = Stage("embed", EmbedSpec, Embedded)
+
+
+def embed(context: Context, parts: Sequence[PartFiles], card: EncoderCard) -> list[Done[Embedded]]:
+    """Every part with its vectors, in the order of `parts`."""
     settings = context.settings.encoder
-    units = plan_embed([part.passages for part in parts], card, settings.stored)
-    pool = context.model_pool(len(units))
+    specs = [EmbedSpec(part, card.fingerprint, card.dim, settings.stored) for part in parts]
+    pool = context.model_pool(len(specs))
     steps = [
         Step(partial(ReadTokens, context.workspace), cpus=TASK_CPUS),
         Step(partial(Embed, settings, card.fingerprint, pool.device), pool),
         Step(partial(WriteVectors, context.workspace), cpus=TASK_CPUS),
     ]
-    return run_stage(context, "embed", units, steps)
+    return run_stage(context, EMBED, specs, steps)
 
 
-def refuse_broken_parts(settings: EncoderSettings, embedded: Sequence[Done]) -> None:
+def refuse_broken_parts(settings: EncoderSettings, embedded: Sequence[Done[Embedded]]) -> None:
     """Raise InputError where not one passage of a part has a finite vector."""
     source = Source("encoder", settings.model, settings.dtype, "vector")
     large = "Where it does not normalise they may be too large for fp16: encoder.stored=fp32."
@@ -47,22 +70,15 @@ def refuse_broken_parts(settings: EncoderSettings, embedded: Sequence[Done]) -> 
         refuse_broken(source, broken, rows, "passages of a part", hint=hint)
 
 
-def plan_embed(parts: Sequence[FileRef], card: EncoderCard, stored: str) -> list[Unit]:
-    """One unit a part; it is named from the passages, the encoder and the stored type."""
-    common = {"encoder": card.fingerprint, "dim": card.dim, "stored": stored}
-    return [Unit("embed", {"passages": ref.json(), **common}) for ref in parts]
-
-
 @dataclass(frozen=True)
 class ReadTokens:
     """A part → its tokens and ids."""
 
     workspace: Workspace
 
-    def __call__(self, unit: Unit, tables: Tables) -> Tables:
-        ref = FileRef.parse(unit.spec["passages"])
+    def __call__(self, unit: Unit[EmbedSpec], tables: Tables) -> Tables:
         columns = ["doc_id", "content_hash", "tokens", "truncated"]
-        return {"passages": self.workspace.read_table(ref, columns)}
+        return {"passages": self.workspace.read_table(unit.spec.files.passages, columns)}
 
 
 class Embed:
@@ -74,10 +90,10 @@ class Embed:
         use_threads(1)
         self._encoder = load_encoder(settings, device, fingerprint)
 
-    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+    def __call__(self, unit: Unit[EmbedSpec], tables: Tables) -> Tables:
         passages = tables["passages"]
         vectors = self._encoder.encode_ids(token_lists(passages["tokens"]))
-        kept = narrow(vectors, unit.spec["stored"])
+        kept = narrow(vectors, unit.spec.stored)
         return {"passages": passages, "vectors": pa.table({"vector": vector_column(kept)})}
 
 
@@ -87,22 +103,19 @@ class WriteVectors:
 
     workspace: Workspace
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
-        source, passages = FileRef.parse(unit.spec["passages"]), tables["passages"]
-        vectors = narrow(matrix(tables["vectors"]["vector"]), unit.spec["stored"])
+    def __call__(self, unit: Unit[EmbedSpec], tables: Tables) -> Result[Embedded]:
+        files, passages = unit.spec.files, tables["passages"]
+        vectors = narrow(matrix(tables["vectors"]["vector"]), unit.spec.stored)
         broken = int((~finite_rows(vectors)).sum())
         bad = ~finite_documents(vectors, passages["doc_id"])
         vectors[bad] = 0
-        rejected = _rejected(source.key, passages["doc_id"], bad)
-        outputs = {
-            "vectors": write_vectors(self.workspace, source, vectors, unit.spec["stored"]),
-            "rejected": self.workspace.write_scratch(unit, "rejected.parquet", rejected),
-        }
-        if bad.any():
-            outputs["deleted"] = write_bitmap(self.workspace, bad)
-        facts = part_facts(passages, vectors, bad)
+        rejected = _rejected(files.passages.key, passages["doc_id"], bad)
+        made = Embedded(
+            new_part(self.workspace, files, passages, vectors, bad),
+            self.workspace.write_scratch(unit, "rejected.parquet", rejected),
+        )
         counts = {"rows": len(vectors), "rejected": rejected.num_rows, "not_finite": broken}
-        return Result(outputs, counts, facts)
+        return Result(made, counts)
 
 
 def narrow(vectors: Float32, stored: str) -> npt.NDArray[np.floating]:

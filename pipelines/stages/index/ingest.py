@@ -1,20 +1,21 @@
 """ingest: the good rows of every slice become passages, tokenised once, in immutable parts."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated
 
 import pyarrow as pa
 
+from shardrank.core.cards import EncoderCard
+from shardrank.core.files import FileRef
 from shardrank.core.schemas import REJECTED
-from shardrank.core.settings import CorpusSettings, EncoderSettings, PassageSettings
-from shardrank.core.units import Done, FileRef, Unit
+from shardrank.core.settings import DECIDING, CorpusSettings, EncoderSettings, PassageSettings
+from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.passages import CutRule
 from shardrank.corpus.second_pass import CutPart, cut_slice
 from shardrank.corpus.slices import Slice
-from shardrank.models.cards import EncoderCard, check_fingerprint
+from shardrank.models.cards import check_fingerprint
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.text.tokens import load_tokeniser
 from shardrank.stages.index.compare import Compared, rows_of
@@ -33,39 +34,71 @@ class Cutting:
     part_size: int
 
 
+@dataclass(frozen=True)
+class SkippedRows:
+    """Rows of a slice that are passed over, by its ordinal, in files that `compare` grouped."""
+
+    slice: int
+    files: tuple[FileRef, ...]
+
+
+@dataclass(frozen=True)
+class IngestSpec:
+    """A slice, the rows of it that are no news, and how the others are read and cut."""
+
+    slice: Slice
+    skips: SkippedRows | None
+    corpus: Annotated[CorpusSettings, DECIDING]
+    rule: CutRule
+    tokeniser: str
+    part_size: int
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """A slice's parts, in the order of its rows; and REJECTED."""
+
+    parts: tuple[PartFiles, ...]
+    rejected: FileRef
+
+
+INGEST = Stage("ingest", IngestSpec, Ingested)
+
+
 def ingest(
     context: Context, slices: Sequence[Slice], compared: Compared, how: Cutting
-) -> list[Done]:
-    """Cut what is new into parts: outputs part-N and keys-N of a marker are a part's files."""
-    units = plan_ingest(context, slices, compared, how)
+) -> list[Done[Ingested]]:
+    """Cut what is new into parts; a unit a slice."""
+    specs = plan_ingest(context, slices, compared, how)
     settings = context.settings
     make = partial(Ingest, context.workspace, Sources(settings.s3), settings.encoder)
-    return run_stage(context, "ingest", units, [Step(make)])
+    return run_stage(context, INGEST, specs, [Step(make)])
 
 
 def plan_ingest(
     context: Context, slices: Sequence[Slice], compared: Compared, how: Cutting
-) -> list[Unit]:
-    """One unit a slice with new rows; it is named from slice, rows to skip and rule of cutting."""
+) -> list[IngestSpec]:
+    """Of each slice with new rows."""
     settings = context.settings
     tokeniser = load_tokeniser(read_encoder_folder(settings.encoder).towers.documents.source)
     rule = cut_rule(settings.passages, how.card, tokeniser.specials)
-    common = {
-        "corpus": settings.corpus.deciding(),
-        "rule": asdict(rule),
-        "tokeniser": how.card.tokeniser_fingerprint,
-        "part_size": how.part_size,
-    }
     return [
-        Unit("ingest", {"slice": piece.json(), "skips": _skips(compared, n), **common})
+        IngestSpec(
+            slice=piece,
+            skips=_skips(compared, n),
+            corpus=settings.corpus,
+            rule=rule,
+            tokeniser=how.card.tokeniser_fingerprint,
+            part_size=how.part_size,
+        )
         for n, piece in enumerate(slices)
         if compared.taken(n)
     ]
 
 
-def _skips(compared: Compared, ordinal: int) -> dict[str, Any]:
-    refs = [ref.json() for ref in compared.skips_of(ordinal)]
-    return {"slice": ordinal, "files": refs} if refs else {}
+def _skips(compared: Compared, ordinal: int) -> SkippedRows | None:
+    files = tuple(compared.skips_of(ordinal))
+    return SkippedRows(ordinal, files) if files else None
 
 
 def passage_limit(settings: PassageSettings, card: EncoderCard) -> int:
@@ -98,43 +131,35 @@ class Ingest:
     sources: Sources
     encoder: EncoderSettings
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
-        outputs: dict[str, FileRef] = {}
-        rejected, counts = [REJECTED.empty_table()], Counter[str]()
-        for number, part in enumerate(self._cut(unit)):
+    def __call__(self, unit: Unit[IngestSpec], tables: Tables) -> Result[Ingested]:
+        parts: list[PartFiles] = []
+        rejected = [REJECTED.empty_table()]
+        for part in self._cut(unit.spec):
             rejected.append(part.rejected)
             if part.passages.num_rows:
-                files = write_part(self.workspace, part.passages)
-                outputs |= {f"part-{number:05d}": files.passages, f"keys-{number:05d}": files.keys}
-                counts.update(rows=files.passages.rows, documents=files.keys.rows)
+                parts.append(write_part(self.workspace, part.passages))
         table = pa.concat_tables(rejected)
-        outputs["rejected"] = self.workspace.write_scratch(unit, "rejected.parquet", table)
-        return Result(outputs, {**counts, "rejected": table.num_rows}, {})
+        ref = self.workspace.write_scratch(unit, "rejected.parquet", table)
+        rows = sum(part.passages.rows for part in parts)
+        documents = sum(part.keys.rows for part in parts)
+        counts = {"rows": rows, "documents": documents, "rejected": table.num_rows}
+        return Result(Ingested(tuple(parts), ref), counts)
 
-    def _cut(self, unit: Unit) -> Iterator[CutPart]:
+    def _cut(self, spec: IngestSpec) -> Iterator[CutPart]:
         tokeniser = load_tokeniser(read_encoder_folder(self.encoder).towers.documents.source)
-        check_fingerprint(self.encoder.model, unit.spec["tokeniser"], tokeniser.fingerprint)
+        check_fingerprint(self.encoder.model, spec.tokeniser, tokeniser.fingerprint)
         return cut_slice(
-            Slice.parse(unit.spec["slice"]),
+            spec.slice,
             self.sources.open,
-            CorpusSettings(**unit.spec["corpus"]),
-            CutRule(**unit.spec["rule"]),
+            spec.corpus,
+            spec.rule,
             tokeniser,
-            self._skipped(unit.spec["skips"]),
-            unit.spec["part_size"],
+            self._skipped(spec.skips),
+            spec.part_size,
         )
 
-    def _skipped(self, spec: dict[str, Any]) -> frozenset[int]:
-        if not spec:
+    def _skipped(self, skips: SkippedRows | None) -> frozenset[int]:
+        if skips is None:
             return frozenset()
-        refs = [FileRef.parse(ref) for ref in spec["files"]]
-        rows = rows_of(self.workspace, refs, "slice", spec["slice"])
+        rows = rows_of(self.workspace, skips.files, "slice", skips.slice)
         return frozenset(rows["row"].to_pylist())
-
-
-def parts_of(dones: Sequence[Done]) -> Iterator[PartFiles]:
-    """Passages and keys of every part, in the order of the corpus."""
-    for done in dones:
-        numbers = sorted(name[5:] for name in done.outputs if name.startswith("part-"))
-        files = ((done.outputs[f"part-{n}"], done.outputs[f"keys-{n}"]) for n in numbers)
-        yield from (PartFiles(*pair) for pair in files)

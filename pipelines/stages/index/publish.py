@@ -7,19 +7,20 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Protocol
 
 import pyarrow as pa
 
 from shardrank import __version__
 from shardrank.core.errors import AuditRefused, RunFailed
+from shardrank.core.files import FileRef
 from shardrank.core.schemas import REJECTED, SOURCES
 from shardrank.core.source_files import Listing
 from shardrank.core.units import Done
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import Published, missing_files, readable_version
-from shardrank.version.manifest import Version, version_key
+from shardrank.version.manifest import Origin, Version, version_key
 
 
 def publish(workspace: Workspace, version: Version) -> Published:
@@ -54,27 +55,26 @@ def _require_files(workspace: Workspace, version: Version) -> None:
 
 def _require_audit(version: Version) -> None:
     audit = version.audit
-    if audit["recall"] >= audit["target"]:
+    if audit.recall >= audit.target:
         return
     raise AuditRefused(
-        f"The audit found Recall@{audit['k']} {audit['recall']:.3f} at the greatest effort "
-        f"(nprobe {audit['nprobe']}, depth {audit['depth']}), below the target "
-        f"{audit['target']:g}; nothing was published.",
+        f"The audit found Recall@{audit.k} {audit.recall:.3f} at the greatest effort "
+        f"(nprobe {audit.nprobe}, depth {audit.depth}), below the target "
+        f"{audit.target:g}; nothing was published.",
         "Raise index.bytes_per_vector or audit.max_depth, or lower audit.target.",
     )
 
 
-def made_by(flow: str, run: str, **more: Any) -> dict[str, Any]:
-    """Who makes a version, when and how; `attempt` tells apart two that try at once."""
-    return {
-        "flow": flow,
-        "run": run,
-        "attempt": uuid.uuid4().hex,
-        "time": time.time(),
-        "by": f"{_user()}@{platform.node()}",
-        "shardrank": __version__,
-        **more,
-    }
+def made_now(flow: str, run: str) -> Origin:
+    """The origin of a version that this process makes, in an attempt of its own."""
+    return Origin(
+        flow=flow,
+        run=run,
+        attempt=uuid.uuid4().hex,
+        time=time.time(),
+        by=f"{_user()}@{platform.node()}",
+        shardrank=__version__,
+    )
 
 
 def _user() -> str:
@@ -98,10 +98,18 @@ def keep_listing(context: Context, listing: Listing) -> None:
     context.workspace.write_table(f"runs/{context.run}/sources.parquet", table)
 
 
-def set_aside(context: Context, stage: str, dones: Sequence[Done]) -> int:
+class Rejecting(Protocol):
+    """What a unit made, of a stage that sets rows aside."""
+
+    @property
+    def rejected(self) -> FileRef:
+        """REJECTED."""
+
+
+def set_aside(context: Context, stage: str, dones: Sequence[Done[Rejecting]]) -> int:
     """Gather a stage's rejected rows in runs/RUN/rejected/STAGE.parquet; returns their number."""
     workspace = context.workspace
-    refs = [done.outputs["rejected"] for done in dones if done.outputs["rejected"].rows]
+    refs = [done.made.rejected for done in dones if done.made.rejected.rows]
     tables = [REJECTED.empty_table(), *(workspace.read_table(ref) for ref in refs)]
     rejected = pa.concat_tables(tables)
     if rejected.num_rows:

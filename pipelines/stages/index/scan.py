@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 from shardrank.core.errors import InputError
-from shardrank.core.settings import CorpusSettings
-from shardrank.core.units import Done, Unit
+from shardrank.core.files import FileRef
+from shardrank.core.settings import DECIDING, CorpusSettings
+from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.first_pass import scan_slice
 from shardrank.corpus.slices import Slice
 from shardrank.corpus.sniff import unreadable_file
@@ -19,26 +21,48 @@ from shardrank.storage import Sources
 _ORDERS = {"n": "numbers", "i": "times", "t": "texts"}
 
 
-def scan(context: Context, slices: Sequence[Slice]) -> list[Done]:
-    """Validate every row of the corpus; one marker a slice, output "keys" has DOCUMENT_KEYS."""
-    units = plan_scan(slices, context.settings.corpus)
+@dataclass(frozen=True)
+class ScanSpec:
+    """A slice, and how its rows are read."""
+
+    slice: Slice
+    corpus: Annotated[CorpusSettings, DECIDING]
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a slice holds.
+
+    Attributes:
+        keys: DOCUMENT_KEYS.
+        rejected: REJECTED.
+        names: of the columns that rows of JSON Lines gave.
+        orders: of which kinds the values of the column are that orders rows: see _ORDERS.
+    """
+
+    keys: FileRef
+    rejected: FileRef
+    names: tuple[str, ...]
+    orders: tuple[str, ...]
+
+
+SCAN = Stage("scan", ScanSpec, Scanned)
+
+
+def scan(context: Context, slices: Sequence[Slice]) -> list[Done[Scanned]]:
+    """Validate every row of the corpus; a unit a slice."""
+    specs = [ScanSpec(piece, context.settings.corpus) for piece in slices]
     make = partial(Scan, context.workspace, Sources(context.settings.s3))
-    dones = run_stage(context, "scan", units, [Step(make)])
+    dones = run_stage(context, SCAN, specs, [Step(make)])
     _refuse_mixed_orders(slices, dones, context.settings.corpus)
     return dones
 
 
-def plan_scan(slices: Sequence[Slice], settings: CorpusSettings) -> list[Unit]:
-    """One unit a slice."""
-    deciding = settings.deciding()
-    return [Unit("scan", {"slice": s.json(), "corpus": deciding}) for s in slices]
-
-
 def _refuse_mixed_orders(
-    slices: Sequence[Slice], dones: Sequence[Done], settings: CorpusSettings
+    slices: Sequence[Slice], dones: Sequence[Done[Scanned]], settings: CorpusSettings
 ) -> None:
     """Numbers, times and texts have no common order: to mix them is to choose rows by chance."""
-    first = {kind: s.uri for s, d in zip(slices, dones, strict=True) for kind in d.facts["orders"]}
+    first = {kind: s.uri for s, d in zip(slices, dones, strict=True) for kind in d.made.orders}
     if len(first) > 1:
         found = " and ".join(f"{_ORDERS[kind]} ({uri})" for kind, uri in sorted(first.items()))
         raise InputError(
@@ -54,14 +78,9 @@ class Scan:
     workspace: Workspace
     sources: Sources
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
-        settings = CorpusSettings(**unit.spec["corpus"])
-        found = scan_slice(Slice.parse(unit.spec["slice"]), self.sources.open, settings)
+    def __call__(self, unit: Unit[ScanSpec], tables: Tables) -> Result[Scanned]:
+        found = scan_slice(unit.spec.slice, self.sources.open, unit.spec.corpus)
         write = partial(self.workspace.write_scratch, unit)
-        outputs = {
-            "keys": write("keys.parquet", found.keys),
-            "rejected": write("rejected.parquet", found.rejected),
-        }
         accepted, rejected = found.keys.num_rows, found.rejected.num_rows
         counts = {
             "rows": found.rows,
@@ -69,10 +88,18 @@ class Scan:
             "rejected": rejected,
             "unreadable": found.unreadable,
         }
-        return Result(outputs, counts, {"names": found.names, "orders": found.orders})
+        made = Scanned(
+            keys=write("keys.parquet", found.keys),
+            rejected=write("rejected.parquet", found.rejected),
+            names=tuple(found.names),
+            orders=tuple(found.orders),
+        )
+        return Result(made, counts)
 
 
-def refuse_unreadable(slices: Sequence[Slice], scans: Sequence[Done], sources: Sources) -> None:
+def refuse_unreadable(
+    slices: Sequence[Slice], scans: Sequence[Done[Scanned]], sources: Sources
+) -> None:
     """Raise InputError where no row of a file that has any could be read.
 
     Its documents are not known, so a snapshot would delete them.
@@ -88,6 +115,6 @@ def refuse_unreadable(slices: Sequence[Slice], scans: Sequence[Done], sources: S
     raise unreadable_file(uri, rows[uri], sources.open, piece.version, others=len(bad) - 1)
 
 
-def names_of(scans: Sequence[Done]) -> set[str]:
+def names_of(scans: Sequence[Done[Scanned]]) -> set[str]:
     """The names of columns that the rows of JSON Lines gave."""
-    return {name for done in scans for name in done.facts["names"]}
+    return {name for done in scans for name in done.made.names}

@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shardrank.core.errors import InputError
+from shardrank.core.papers import to_json
 from shardrank.core.units import Done, total
 from shardrank.labels.formats import FORMATS, Format
+from shardrank.stages.label.export import Exported
+from shardrank.stages.label.score import ScoredBlock
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.outputs import Output, claim
@@ -31,7 +34,10 @@ def claim_labels(
 
 
 def deliver_labels(
-    context: Context, form: Format, scored: Sequence[Done], exported: Sequence[Done]
+    context: Context,
+    form: Format,
+    scored: Sequence[Done[ScoredBlock]],
+    exported: Sequence[Done[Exported]],
 ) -> dict[str, Any]:
     """Write LABELS/FORMAT/manifest.json last; returns it.
 
@@ -51,21 +57,23 @@ def deliver_labels(
         "source": form.source,
         "settings": context.settings.label.deciding(),
         "counts": told,
-        "files": [done.outputs["rows"].json() for done in exported if done.counts["rows"]],
-        "ids": [done.outputs["ids"].json() for done in exported if done.counts["rows"]],
-        "scores": [done.outputs["scores"].json() for done in scored],
+        "files": [to_json(done.made.rows) for done in exported if done.counts["rows"]],
+        "ids": [to_json(done.made.ids) for done in exported if done.counts["rows"]],
+        "scores": [to_json(done.made.scores) for done in scored],
     }
     context.workspace.write_json(f"{form.name}/manifest.json", found)
     return found
 
 
-def counts(scored: Sequence[Done], exported: Sequence[Done]) -> dict[str, Any]:
+def counts(
+    scored: Sequence[Done[ScoredBlock]], exported: Sequence[Done[Exported]]
+) -> dict[str, Any]:
     """queries = used + set aside (by reason); pairs by what became of them add up too, and
     candidates = usable + not finite + the query itself."""
     aside, pairs = Counter[str](), Counter[str]()
     for done in exported:
-        aside.update(done.facts["set_aside"])
-        pairs.update(done.facts["pairs"])
+        aside.update(done.made.reasons)
+        pairs.update(done.made.pairs)
     candidates, broken, own = (
         total(scored, "rows"),
         total(scored, "not_finite"),

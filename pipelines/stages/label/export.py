@@ -5,18 +5,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shardrank.core.settings import LabelSettings
-from shardrank.core.units import Done, FileRef, Unit
+from shardrank.core.files import FileRef
+from shardrank.core.settings import DECIDING, LabelSettings
+from shardrank.core.units import Done, Stage, Unit
 from shardrank.labels.choose import suspects
 from shardrank.labels.formats import Format, TrainingRows, get_format
 from shardrank.labels.itself import itself
-from shardrank.stages.label.score import METADATA, passages_of, places_of
+from shardrank.stages.label.gather import Gathered
+from shardrank.stages.label.score import METADATA, ScoredBlock, passages_of, places_of
 from shardrank.stages.label.training_rows import ExportBlock
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
@@ -31,35 +33,65 @@ class ExportInputs:
     """
 
     queries: Sequence[FileRef]
-    scored: Sequence[Done]
-    gathered: Sequence[Done]
+    scored: Sequence[Done[ScoredBlock]]
+    gathered: Sequence[Done[Gathered]]
     ignore_same_id: bool
 
 
-def export(context: Context, out: Workspace, form: Format, inputs: ExportInputs) -> list[Done]:
-    """One marker a block: outputs "rows", "ids", "set_aside" and "suspects"; facts "pairs" (what
-    became of each positive-negative pair) and "set_aside" (queries by reason); count "itself":
-    candidates left out because they are the query."""
-    common = {
-        "format": form.name,
-        "ignore_same_id": inputs.ignore_same_id,
-        "passages": [done.outputs["passages"].json() for done in inputs.gathered],
-        "settings": context.settings.label.deciding(),
-    }
-    blocks = zip(inputs.queries, inputs.scored, strict=True)
-    units = [
-        Unit(
-            "export",
-            {
-                "block": number,
-                "queries": ref.json(),
-                "scores": done.outputs["scores"].json(),
-                **common,
-            },
+@dataclass(frozen=True)
+class ExportSpec:
+    """A block's queries and scores, and all passages, of which some are its candidates'; and what
+    becomes of them."""
+
+    block: int
+    queries: FileRef
+    scores: FileRef
+    passages: tuple[FileRef, ...]
+    format: str
+    ignore_same_id: bool
+    settings: Annotated[LabelSettings, DECIDING]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A block's training rows.
+
+    Attributes:
+        rows, ids: the rows, and the ids that they are of, row by row.
+        set_aside: queries without a row.
+        suspects: likely false negatives.
+        pairs: what became of how many pairs of a positive and a negative.
+        reasons: for which how many queries were set aside.
+    """
+
+    rows: FileRef
+    ids: FileRef
+    set_aside: FileRef
+    suspects: FileRef
+    pairs: Mapping[str, int]
+    reasons: Mapping[str, int]
+
+
+EXPORT = Stage("export", ExportSpec, Exported)
+
+
+def export(
+    context: Context, out: Workspace, form: Format, inputs: ExportInputs
+) -> list[Done[Exported]]:
+    """The rows of each block; count "itself": candidates left out because they are the query."""
+    specs = [
+        ExportSpec(
+            block=number,
+            queries=queries,
+            scores=done.made.scores,
+            passages=tuple(done.made.passages for done in inputs.gathered),
+            format=form.name,
+            ignore_same_id=inputs.ignore_same_id,
+            settings=context.settings.label,
         )
-        for number, (ref, done) in enumerate(blocks)
+        for number, (queries, done) in enumerate(zip(inputs.queries, inputs.scored, strict=True))
     ]
-    return run_stage(context, "export", units, [Step(partial(Export, context.workspace, out))])
+    return run_stage(context, EXPORT, specs, [Step(partial(Export, context.workspace, out))])
 
 
 @dataclass(frozen=True)
@@ -69,83 +101,72 @@ class Export:
     workspace: Workspace
     out: Workspace
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
-        spec = unit.spec
-        settings, form = LabelSettings(**spec["settings"]), get_format(spec["format"])
+    def __call__(self, unit: Unit[ExportSpec], tables: Tables) -> Result[Exported]:
+        spec, settings, form = unit.spec, unit.spec.settings, get_format(unit.spec.format)
         whole = self._block(spec, settings)
-        block = _without_itself(whole, settings, spec["ignore_same_id"])
+        block = _without_itself(whole, settings, spec.ignore_same_id)
         scored = block.scored(settings)
         rows, suspected = form.build(scored, settings), suspects(scored, settings)
         aside = block.set_aside(rows)
-        outputs = {
-            **self._write(unit, form, block, rows, settings),
-            "set_aside": self._table(form, "set-aside", spec, aside),
-            "suspects": self.workspace.write_scratch(
+        files, ids = self._write(unit, form, block, rows)
+        made = Exported(
+            rows=files,
+            ids=ids,
+            set_aside=self._table(form, "set-aside", spec, aside),
+            suspects=self.workspace.write_scratch(
                 unit, "suspects.parquet", block.suspects(*suspected)
             ),
-        }
+            pairs=dict(sorted(rows.pairs.items())),
+            reasons=dict(sorted(Counter(aside["reason"].to_pylist()).items())),
+        )
         counts = {
-            "rows": outputs["rows"].rows,
+            "rows": files.rows,
             "queries": len(block.query_ids),
             "used": len(np.unique(rows.query)),
             "set_aside": aside.num_rows,
             "suspects": len(suspected[0]),
             "itself": whole.scores.num_rows - block.scores.num_rows,
         }
-        reasons = Counter(aside["reason"].to_pylist())
-        facts = {
-            "pairs": dict(sorted(rows.pairs.items())),
-            "set_aside": dict(sorted(reasons.items())),
-        }
-        return Result(outputs, counts, facts)
+        return Result(made, counts)
 
-    def _block(self, spec: Mapping[str, Any], settings: LabelSettings) -> ExportBlock:
-        queries = self.out.read_table(FileRef.parse(spec["queries"]), ["query_id", "text"])
-        scores = self.workspace.read_table(FileRef.parse(spec["scores"]))
+    def _block(self, spec: ExportSpec, settings: LabelSettings) -> ExportBlock:
+        queries = self.out.read_table(spec.queries, ["query_id", "text"])
+        scores = self.workspace.read_table(spec.scores)
         finite = scores.filter(pc.is_valid(scores["score"]))
         lost = scores.filter(pc.is_null(scores["score"]))
         lost = lost.filter(pc.greater_equal(lost["grade"], settings.min_grade))
-        refs = [FileRef.parse(ref) for ref in spec["passages"]]
         names = ["title", "text", "tokens"]
         return ExportBlock(
             query_ids=queries["query_id"].to_pylist(),
             queries=queries["text"].to_pylist(),
             scores=finite,
-            passages=passages_of(self.workspace, refs, places_of(finite), names),
+            passages=passages_of(self.workspace, spec.passages, places_of(finite), names),
             unscored=frozenset(lost["query_id"].to_pylist()),
             metadata=scores.schema.metadata[METADATA],
         )
 
     def _write(
-        self,
-        unit: Unit,
-        form: Format,
-        block: ExportBlock,
-        rows: TrainingRows,
-        settings: LabelSettings,
-    ) -> dict[str, FileRef]:
+        self, unit: Unit[ExportSpec], form: Format, block: ExportBlock, rows: TrainingRows
+    ) -> tuple[FileRef, FileRef]:
         """Rows and their ids. Empty tables stay among the units: loaders stumble over them."""
+        spec, settings = unit.spec, unit.spec.settings
         metadata = {METADATA: block.provenance(form, settings)}
         ids = block.ids(rows).replace_schema_metadata(metadata)
         if not ids.num_rows:
             empty = self.workspace.write_scratch(unit, "empty.parquet", ids)
-            return {"rows": empty, "ids": empty}
-        outputs = {"ids": self._table(form, "ids", unit.spec, ids)}
+            return empty, empty
+        ids_file = self._table(form, "ids", spec, ids)
         if form.name == "tevatron":
             lines = block.tevatron(rows)
             data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
-            key = f"{form.name}/{unit.spec['block']:05d}.jsonl"
-            outputs["rows"] = self.workspace.storage.write(key, data, len(lines))
-        else:
-            table = block.table(form, rows, settings).replace_schema_metadata(metadata)
-            outputs["rows"] = self._table(form, "", unit.spec, table)
-        return outputs
+            key = f"{form.name}/{spec.block:05d}.jsonl"
+            return self.workspace.storage.write(key, data, len(lines)), ids_file
+        table = block.table(form, rows, settings).replace_schema_metadata(metadata)
+        return self._table(form, "", spec, table), ids_file
 
-    def _table(
-        self, form: Format, folder: str, spec: Mapping[str, Any], table: pa.Table
-    ) -> FileRef:
+    def _table(self, form: Format, folder: str, spec: ExportSpec, table: pa.Table) -> FileRef:
         place = f"{form.name}/{folder}" if folder else form.name
-        return self.workspace.write_table(f"{place}/{spec['block']:05d}.parquet", table)
+        return self.workspace.write_table(f"{place}/{spec.block:05d}.parquet", table)
 
 
 def _without_itself(

@@ -1,10 +1,9 @@
 """gather: the text of every candidate, and the retrieval scores that are lacking, by one sweep over
 the parts; no part is read once a query."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +11,12 @@ import pyarrow.compute as pc
 
 from shardrank.core.arrays import Int64
 from shardrank.core.arrow_columns import matrix
-from shardrank.core.units import Done, FileRef, Unit
+from shardrank.core.files import FileRef
+from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.index.pairs import pair_scores
 from shardrank.labels.scored import joined
+from shardrank.stages.label.mine import Mined
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
@@ -41,31 +42,65 @@ class Stores:
     index: Workspace
 
 
+@dataclass(frozen=True)
+class PartFilesAt:
+    """A part's files, by its place in the version."""
+
+    ordinal: int
+    passages: FileRef
+    vectors: FileRef
+
+
+@dataclass(frozen=True)
+class BlockCandidates:
+    """A block's query vectors (the ranked run's), and its CANDIDATES."""
+
+    vectors: FileRef
+    candidates: FileRef
+
+
+@dataclass(frozen=True)
+class GatherSpec:
+    """A run of parts, and all blocks' candidates, some of which lie in them."""
+
+    parts: tuple[PartFilesAt, ...]
+    blocks: tuple[BlockCandidates, ...]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The candidates' passages (part, row and COLUMNS), and the scores that were lacking."""
+
+    passages: FileRef
+    retrieval: FileRef
+
+
+GATHER = Stage("gather", GatherSpec, Gathered)
+
+
 def gather(
     context: Context,
     stores: Stores,
     version: Version,
     vectors: Sequence[FileRef],
-    mined: Sequence[Done],
-) -> list[Done]:
-    """One marker a run of parts: outputs "passages" (part, row and COLUMNS) and "retrieval".
+    mined: Sequence[Done[Mined]],
+) -> list[Done[Gathered]]:
+    """The candidates' texts and missing scores, a unit a run of parts.
 
     `vectors` are the query vectors of each block, `mined` the markers beside them.
     """
-    blocks = [
-        {"vectors": ref.json(), "candidates": done.outputs["candidates"].json()}
-        for ref, done in zip(vectors, mined, strict=True)
+    both = zip(vectors, mined, strict=True)
+    blocks = tuple(BlockCandidates(ref, done.made.candidates) for ref, done in both)
+    specs = [
+        GatherSpec(tuple(_files(version, n) for n in group), blocks)
+        for group in group_parts(count_pairs(done.made.pairs for done in mined))
     ]
-    units = [
-        Unit("gather", {"parts": {str(n): _files(version, n) for n in group}, "blocks": blocks})
-        for group in group_parts(count_pairs(mined))
-    ]
-    return run_stage(context, "gather", units, [Step(partial(Gather, stores))])
+    return run_stage(context, GATHER, specs, [Step(partial(Gather, stores))])
 
 
-def _files(version: Version, ordinal: int) -> dict[str, Any]:
+def _files(version: Version, ordinal: int) -> PartFilesAt:
     part = version.parts[ordinal]
-    return {"passages": part.passages.json(), "vectors": part.vectors.json()}
+    return PartFilesAt(ordinal, part.passages, part.vectors)
 
 
 @dataclass(frozen=True)
@@ -74,26 +109,26 @@ class Gather:
 
     stores: Stores
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
+    def __call__(self, unit: Unit[GatherSpec], tables: Tables) -> Result[Gathered]:
         spec = unit.spec
         places, lacking = self._pairs(spec)
         passages = self._passages(spec, places)
         scores = self._scores(spec, lacking)
         key = "passages/{}.parquet"
         labels = self.stores.labels
-        outputs = {
-            "passages": labels.write_content(key, encode_table(passages), passages.num_rows),
-            "retrieval": labels.write_scratch(unit, "retrieval.parquet", scores),
-        }
-        return Result(outputs, {"rows": passages.num_rows, "scored": scores.num_rows}, {})
+        made = Gathered(
+            labels.write_content(key, encode_table(passages), passages.num_rows),
+            labels.write_scratch(unit, "retrieval.parquet", scores),
+        )
+        return Result(made, {"rows": passages.num_rows, "scored": scores.num_rows})
 
-    def _pairs(self, spec: Mapping[str, Any]) -> tuple[Int64, pa.Table]:
+    def _pairs(self, spec: GatherSpec) -> tuple[Int64, pa.Table]:
         """The candidates' distinct places, and those pairs that have no retrieval score."""
-        parts = pa.array([int(part) for part in spec["parts"]], pa.int32())
+        parts = pa.array([part.ordinal for part in spec.parts], pa.int32())
         places, lacking = np.empty(0, np.int64), []
         names = ["query", "part", "row", "retrieval"]
-        for number, block in enumerate(spec["blocks"]):
-            table = self.stores.labels.read_table(FileRef.parse(block["candidates"]), names)
+        for number, block in enumerate(spec.blocks):
+            table = self.stores.labels.read_table(block.candidates, names)
             mine = table.filter(pc.is_in(table["part"], value_set=parts))
             places = np.union1d(places, joined(mine["part"].to_numpy(), mine["row"].to_numpy()))
             left = mine.filter(pc.is_null(mine["retrieval"])).drop_columns("retrieval")
@@ -101,31 +136,26 @@ class Gather:
             lacking.append(left.append_column("block", ordinal))
         return places, pa.concat_tables(lacking)
 
-    def _passages(self, spec: Mapping[str, Any], places: Int64) -> pa.Table:
+    def _passages(self, spec: GatherSpec, places: Int64) -> pa.Table:
         pieces = []
-        for part, files in sorted((int(n), files) for n, files in spec["parts"].items()):
-            rows = (places[places >> 32 == part] & 0xFFFFFFFF).astype(np.int32)
-            table = self.stores.index.read_table(FileRef.parse(files["passages"]), COLUMNS)
-            taken = table.take(pa.array(rows))
-            ordinal = pa.array(np.full(len(rows), part, dtype=np.int32))
+        for part in spec.parts:
+            rows = (places[places >> 32 == part.ordinal] & 0xFFFFFFFF).astype(np.int32)
+            taken = self.stores.index.read_table(part.passages, COLUMNS).take(pa.array(rows))
+            ordinal = pa.array(np.full(len(rows), part.ordinal, dtype=np.int32))
             taken = taken.add_column(0, "part", ordinal).add_column(1, "row", pa.array(rows))
             pieces.append(taken)
         return pa.concat_tables(pieces)
 
-    def _scores(self, spec: Mapping[str, Any], pairs: pa.Table) -> pa.Table:
+    def _scores(self, spec: GatherSpec, pairs: pa.Table) -> pa.Table:
         order = [(name, "ascending") for name in ("block", "query", "part", "row")]
         pairs = pairs.select(["block", "query", "part", "row"]).sort_by(order)
         scores = np.zeros(pairs.num_rows, np.float32)
         blocks, parts = pairs["block"].to_numpy(), pairs["part"].to_numpy()
         query, row = (pairs[name].to_numpy().astype(np.int64) for name in ("query", "row"))
-        for part in np.unique(parts):
-            ref = FileRef.parse(spec["parts"][str(part)]["vectors"])
-            stored = matrix(self.stores.index.read_table(ref)["vector"])
-            for block in np.unique(blocks[parts == part]):
-                mine = (parts == part) & (blocks == block)
-                asked = self._queries(spec["blocks"][block])
+        for part in (part for part in spec.parts if part.ordinal in parts):
+            stored = matrix(self.stores.index.read_table(part.vectors)["vector"])
+            for block in np.unique(blocks[parts == part.ordinal]):
+                mine = (parts == part.ordinal) & (blocks == block)
+                asked = matrix(self.stores.out.read_table(spec.blocks[block].vectors)["vector"])
                 scores[mine] = pair_scores(asked, query[mine], stored, row[mine])
         return pairs.append_column("score", pa.array(scores)).cast(RETRIEVAL)
-
-    def _queries(self, block: Mapping[str, Any]) -> Any:
-        return matrix(self.stores.out.read_table(FileRef.parse(block["vectors"]))["vector"])

@@ -5,19 +5,21 @@ missed, with all their passages (the teachers' best one counts); and negatives d
 and from other queries' positives.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import PlainSerializer
 
 from shardrank.core.arrays import Int32, Int64
+from shardrank.core.files import FileRef
 from shardrank.core.settings import LabelSettings
 from shardrank.core.topk import ranks
-from shardrank.core.units import Done, FileRef, Unit
+from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.first_pass import id_hash
 from shardrank.labels.draw import draw
 from shardrank.labels.scored import Origin, find, joined, mix, within_runs
@@ -26,13 +28,20 @@ from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.locate import read_located
+from shardrank.stages.shared.pairs_by_part import PartPairs, pairs_by_part
+from shardrank.stages.shared.ranked_runs import RankedBlock
 from shardrank.stages.shared.sample import read_sample
 
 #: Passages drawn from the index for all random negatives, and positives for those of a batch.
 POOL = 1024
 
 #: Settings that decide what is mined; the others act on the scores.
-DECIDING = ("depth", "min_grade", "random_negatives", "batch_negatives", "seed")
+_DECIDING = {"depth", "min_grade", "random_negatives", "batch_negatives", "seed"}
+
+
+def mining_settings(settings: LabelSettings) -> dict[str, Any]:
+    """Those that decide what is mined, as JSON."""
+    return settings.model_dump(mode="json", include=_DECIDING)
 
 
 @dataclass(frozen=True)
@@ -41,36 +50,58 @@ class Mining:
     of the label run, judgements by block, where positives lie, and the drawn pool."""
 
     out: Workspace
-    blocks: Sequence[Mapping[str, FileRef]]
+    blocks: Sequence[RankedBlock]
     scores: Sequence[FileRef]
     judged: Sequence[FileRef]
     located: Sequence[FileRef]
     pool: Sequence[FileRef]
 
 
-def mine(context: Context, mining: Mining) -> list[Done]:
-    """One marker a block: output "candidates", "unscored" are those without the run's own logit;
-    facts "pairs" and "unscored" count both by part."""
-    common = {
-        "scores": [ref.json() for ref in mining.scores],
-        "located": [ref.json() for ref in mining.located],
-        "pool": [ref.json() for ref in mining.pool],
-        "settings": context.settings.label.model_dump(mode="json", include=set(DECIDING)),
-    }
-    units = [
-        Unit(
-            "mine",
-            {
-                "block": number,
-                "queries": block["queries"].json(),
-                "hits": block["hits"].json(),
-                "judged": judged.json(),
-                **common,
-            },
+@dataclass(frozen=True)
+class MineSpec:
+    """A block of the ranked run (queries, hits) and all scores, of which some are of its pairs;
+    judgements, where positives lie, and the drawn pool."""
+
+    block: int
+    queries: FileRef
+    hits: FileRef
+    judged: FileRef
+    scores: tuple[FileRef, ...]
+    located: tuple[FileRef, ...]
+    pool: tuple[FileRef, ...]
+    settings: Annotated[LabelSettings, PlainSerializer(mining_settings)]
+
+
+@dataclass(frozen=True)
+class Mined:
+    """A block's CANDIDATES, those of them without the run's own logit, and how many of both lie in
+    each part."""
+
+    candidates: FileRef
+    unscored: FileRef
+    pairs: tuple[PartPairs, ...]
+    unscored_pairs: tuple[PartPairs, ...]
+
+
+MINE = Stage("mine", MineSpec, Mined)
+
+
+def mine(context: Context, mining: Mining) -> list[Done[Mined]]:
+    """The candidates of each block."""
+    specs = [
+        MineSpec(
+            block=number,
+            queries=block.queries,
+            hits=block.hits,
+            judged=judged,
+            scores=tuple(mining.scores),
+            located=tuple(mining.located),
+            pool=tuple(mining.pool),
+            settings=context.settings.label,
         )
         for number, (block, judged) in enumerate(zip(mining.blocks, mining.judged, strict=True))
     ]
-    return run_stage(context, "mine", units, [Step(partial(Mine, context.workspace, mining.out))])
+    return run_stage(context, MINE, specs, [Step(partial(Mine, context.workspace, mining.out))])
 
 
 @dataclass(frozen=True)
@@ -80,16 +111,17 @@ class Mine:
     workspace: Workspace
     out: Workspace
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
+    def __call__(self, unit: Unit[MineSpec], tables: Tables) -> Result[Mined]:
         block = MiningBlock.read(self.workspace, self.out, unit.spec)
-        table = candidates(block, LabelSettings(**unit.spec["settings"]))
+        table = candidates(block, unit.spec.settings)
         unscored = table.filter(pc.is_null(table["logit"]))
-        outputs = {
-            name: self.workspace.write_scratch(unit, f"{name}.parquet", found)
-            for name, found in (("candidates", table), ("unscored", unscored))
-        }
-        facts = {"pairs": _by_part(table), "unscored": _by_part(unscored)}
-        return Result(outputs, {"rows": table.num_rows, "unscored": unscored.num_rows}, facts)
+        made = Mined(
+            candidates=self.workspace.write_scratch(unit, "candidates.parquet", table),
+            unscored=self.workspace.write_scratch(unit, "unscored.parquet", unscored),
+            pairs=pairs_by_part(table["part"]),
+            unscored_pairs=pairs_by_part(unscored["part"]),
+        )
+        return Result(made, {"rows": table.num_rows, "unscored": unscored.num_rows})
 
 
 @dataclass(frozen=True)
@@ -104,17 +136,17 @@ class MiningBlock:
     pool: pa.Table
 
     @classmethod
-    def read(cls, workspace: Workspace, out: Workspace, spec: Mapping[str, Any]) -> "MiningBlock":
-        queries = out.read_table(FileRef.parse(spec["queries"]), ["query_id"])
-        tables = (out.read_table(FileRef.parse(ref)) for ref in spec["scores"])
-        mine = [t.filter(pc.equal(t["block"], spec["block"])).drop_columns("block") for t in tables]
+    def read(cls, workspace: Workspace, out: Workspace, spec: MineSpec) -> "MiningBlock":
+        queries = out.read_table(spec.queries, ["query_id"])
+        tables = (out.read_table(ref) for ref in spec.scores)
+        mine = [t.filter(pc.equal(t["block"], spec.block)).drop_columns("block") for t in tables]
         return cls(
             query_ids=queries["query_id"].to_pylist(),
-            hits=out.read_table(FileRef.parse(spec["hits"])),
+            hits=out.read_table(spec.hits),
             logits=pa.concat_tables([_LOGITS.empty_table(), *(t.cast(_LOGITS) for t in mine)]),
-            judged=workspace.read_table(FileRef.parse(spec["judged"])),
-            located=read_located(workspace, [FileRef.parse(ref) for ref in spec["located"]]),
-            pool=_read_pool(workspace, spec["pool"]),
+            judged=workspace.read_table(spec.judged),
+            located=read_located(workspace, spec.located),
+            pool=_read_pool(workspace, spec.pool),
         )
 
 
@@ -129,11 +161,11 @@ _LOGITS = pa.schema(
 )
 
 
-def _read_pool(workspace: Workspace, refs: Sequence[Mapping[str, Any]]) -> pa.Table:
+def _read_pool(workspace: Workspace, refs: Sequence[FileRef]) -> pa.Table:
     names = ["part", "row", "passage"]
     if not refs:
         return pa.table({name: pa.array([], pa.int32()) for name in names})
-    return read_sample(workspace, [FileRef.parse(ref) for ref in refs]).select(names)
+    return read_sample(workspace, refs).select(names)
 
 
 def candidates(block: MiningBlock, settings: LabelSettings) -> pa.Table:
@@ -251,7 +283,3 @@ def _flat(column: Any) -> pa.Array:
     if isinstance(column, pa.ChunkedArray):
         return column.combine_chunks()
     return column if isinstance(column, pa.Array) else pa.array(column)
-
-
-def _by_part(table: pa.Table) -> dict[str, int]:
-    return {str(row["values"]): row["counts"] for row in table["part"].value_counts().to_pylist()}

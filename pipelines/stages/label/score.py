@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardrank.core.arrays import Bool, Float32, Int64
+from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import canonical_json
-from shardrank.core.units import Done, FileRef, Unit
+from shardrank.core.units import Done, Stage, Unit
 from shardrank.labels.ensemble import combine
 from shardrank.labels.scored import Origin, find, joined, runs_of
 from shardrank.labels.tables import scores_schema
+from shardrank.stages.label.gather import Gathered
+from shardrank.stages.label.mine import Mined
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
@@ -36,8 +39,8 @@ class Teacher:
     """
 
     name: str
-    provenance: Mapping[str, Any]
-    scores: Sequence[FileRef]
+    provenance: Mapping[str, str | int]
+    scores: tuple[FileRef, ...]
     known: bool
 
 
@@ -46,41 +49,50 @@ class ScoreInputs:
     """What the candidates' scores are put together from, and the query files beside them."""
 
     queries: Sequence[FileRef]
-    mined: Sequence[Done]
-    gathered: Sequence[Done]
+    mined: Sequence[Done[Mined]]
+    gathered: Sequence[Done[Gathered]]
     teachers: Sequence[Teacher]
 
 
-def score(context: Context, out: Workspace, inputs: ScoreInputs) -> list[Done]:
-    """One marker a block: output "scores" (scores_schema), counts "rows", "not_finite",
-    "truncated"."""
-    common = {
-        "passages": [done.outputs["passages"].json() for done in inputs.gathered],
-        "retrieval": [done.outputs["retrieval"].json() for done in inputs.gathered],
-        "ensemble": context.settings.label.ensemble,
-        "teachers": [
-            {
-                "name": teacher.name,
-                "provenance": dict(teacher.provenance),
-                "scores": [ref.json() for ref in teacher.scores],
-                "known": teacher.known,
-            }
-            for teacher in inputs.teachers
-        ],
-    }
-    units = [
-        Unit(
-            "score",
-            {
-                "block": number,
-                "queries": queries.json(),
-                "candidates": done.outputs["candidates"].json(),
-                **common,
-            },
+@dataclass(frozen=True)
+class ScoreSpec:
+    """A block's queries and candidates; all passages, lacking retrieval scores and teachers'
+    scores, of which some are of its pairs; and how teachers are taken together."""
+
+    block: int
+    queries: FileRef
+    candidates: FileRef
+    passages: tuple[FileRef, ...]
+    retrieval: tuple[FileRef, ...]
+    teachers: tuple[Teacher, ...]
+    ensemble: str
+
+
+@dataclass(frozen=True)
+class ScoredBlock:
+    """A block's scores (scores_schema)."""
+
+    scores: FileRef
+
+
+SCORE = Stage("score", ScoreSpec, ScoredBlock)
+
+
+def score(context: Context, out: Workspace, inputs: ScoreInputs) -> list[Done[ScoredBlock]]:
+    """The scores of each block; counts "rows", "not_finite", "truncated"."""
+    specs = [
+        ScoreSpec(
+            block=number,
+            queries=queries,
+            candidates=done.made.candidates,
+            passages=tuple(done.made.passages for done in inputs.gathered),
+            retrieval=tuple(done.made.retrieval for done in inputs.gathered),
+            teachers=tuple(inputs.teachers),
+            ensemble=context.settings.label.ensemble,
         )
         for number, (queries, done) in enumerate(zip(inputs.queries, inputs.mined, strict=True))
     ]
-    return run_stage(context, "score", units, [Step(partial(Score, context.workspace, out))])
+    return run_stage(context, SCORE, specs, [Step(partial(Score, context.workspace, out))])
 
 
 @dataclass(frozen=True)
@@ -90,59 +102,57 @@ class Score:
     workspace: Workspace
     out: Workspace
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
+    def __call__(self, unit: Unit[ScoreSpec], tables: Tables) -> Result[ScoredBlock]:
         spec = unit.spec
-        table = self.workspace.read_table(FileRef.parse(spec["candidates"]))
+        table = self.workspace.read_table(spec.candidates)
         table = self._with_names(table, spec)
         table = self._with_retrieval(table, spec)
-        teachers = [self._teacher(table, teacher, spec["block"]) for teacher in spec["teachers"]]
+        teachers = [self._teacher(table, teacher, spec.block) for teacher in spec.teachers]
         made, kept = _assemble(table, teachers, spec)
-        ref = self.workspace.write_table(f"scores/{spec['block']:05d}.parquet", made)
+        ref = self.workspace.write_table(f"scores/{spec.block:05d}.parquet", made)
         counts = {
             "rows": made.num_rows,
             "not_finite": made["score"].null_count,
             "truncated": int(np.any([cut[kept] for _, cut in teachers], axis=0).sum()),
         }
-        return Result({"scores": ref}, counts, {})
+        return Result(ScoredBlock(ref), counts)
 
-    def _with_names(self, table: pa.Table, spec: Mapping[str, Any]) -> pa.Table:
+    def _with_names(self, table: pa.Table, spec: ScoreSpec) -> pa.Table:
         """query_id, doc_id and passage beside each candidate."""
-        refs = [FileRef.parse(ref) for ref in spec["passages"]]
-        taken = passages_of(self.workspace, refs, places_of(table), ["doc_id", "passage"])
-        ids = self.out.read_table(FileRef.parse(spec["queries"]), ["query_id"])["query_id"]
+        names = ["doc_id", "passage"]
+        taken = passages_of(self.workspace, spec.passages, places_of(table), names)
+        ids = self.out.read_table(spec.queries, ["query_id"])["query_id"]
         table = table.append_column("query_id", ids.take(table["query"]))
-        for name in ("doc_id", "passage"):
+        for name in names:
             table = table.append_column(name, taken[name])
         return table
 
-    def _with_retrieval(self, table: pa.Table, spec: Mapping[str, Any]) -> pa.Table:
+    def _with_retrieval(self, table: pa.Table, spec: ScoreSpec) -> pa.Table:
         scores = _filled(table, table["retrieval"])
-        for ref in spec["retrieval"]:
-            piece = _of_block(self.workspace.read_table(FileRef.parse(ref)), spec["block"])
+        for ref in spec.retrieval:
+            piece = _of_block(self.workspace.read_table(ref), spec.block)
             _put(scores, table, piece, piece["score"].to_numpy())
         place = table.schema.get_field_index("retrieval")
         return table.set_column(place, "retrieval", pa.array(scores))
 
-    def _teacher(
-        self, table: pa.Table, teacher: Mapping[str, Any], block: int
-    ) -> tuple[Float32, Bool]:
+    def _teacher(self, table: pa.Table, teacher: Teacher, block: int) -> tuple[Float32, Bool]:
         """float32[n] scores and bool[n] truncated."""
-        if teacher["name"] == RETRIEVAL:
+        if teacher.name == RETRIEVAL:
             return table["retrieval"].to_numpy(), np.zeros(table.num_rows, np.bool_)
         scores = np.full(table.num_rows, np.nan, dtype=np.float32)
         cut = np.zeros(table.num_rows, np.bool_)
-        if teacher["known"]:
+        if teacher.known:
             scores = _filled(table, table["logit"])
             cut = pc.fill_null(table["truncated"], False).to_numpy().copy()
-        for ref in teacher["scores"]:
-            piece = _of_block(self.workspace.read_table(FileRef.parse(ref)), block)
+        for ref in teacher.scores:
+            piece = _of_block(self.workspace.read_table(ref), block)
             _put(scores, table, piece, piece["logit"].to_numpy())
             _put(cut, table, piece, piece["truncated"].to_numpy())
         return scores, cut
 
 
 def _assemble(
-    table: pa.Table, teachers: Sequence[tuple[Float32, Bool]], spec: Mapping[str, Any]
+    table: pa.Table, teachers: Sequence[tuple[Float32, Bool]], spec: ScoreSpec
 ) -> tuple[pa.Table, Int64]:
     """The deliverable, one row a query and document, with its provenance in the schema; and which
     candidates' rows these are."""
@@ -168,15 +178,15 @@ def _assemble(
     return pa.Table.from_arrays(columns, schema=schema), kept
 
 
-def _together(table: pa.Table, scores: Float32, spec: Mapping[str, Any]) -> Float32:
+def _together(table: pa.Table, scores: Float32, spec: ScoreSpec) -> Float32:
     query, key = table["query"].to_numpy(), places_of(table).astype(np.uint64)
-    return combine(scores, query, key, spec["ensemble"])
+    return combine(scores, query, key, spec.ensemble)
 
 
-def provenance(spec: Mapping[str, Any]) -> bytes:
+def provenance(spec: ScoreSpec) -> bytes:
     """What a file's metadata says of its teachers: canonical JSON."""
-    teachers = [{"name": t["name"], **t["provenance"]} for t in spec["teachers"]]
-    return canonical_json({"teachers": teachers, "ensemble": spec["ensemble"]})
+    teachers = [{"name": teacher.name, **teacher.provenance} for teacher in spec.teachers]
+    return canonical_json({"teachers": teachers, "ensemble": spec.ensemble})
 
 
 def _best(table: pa.Table, score: Float32) -> Int64:

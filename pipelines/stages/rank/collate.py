@@ -6,49 +6,63 @@ others sort by it), so theirs is the lowest reranked score less the distance of 
 score, each at least one float32 step below the one before.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardrank.core.arrays import Float32, Int32, Int64
+from shardrank.core.files import FileRef
 from shardrank.core.schemas import RANKINGS
 from shardrank.core.topk import ranks
-from shardrank.core.units import Done, FileRef, Unit
+from shardrank.core.units import Done, Stage, Unit
+from shardrank.stages.rank.merge import Merged
+from shardrank.stages.rank.rerank_pairs import Scores
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.encode import QueryBlock
 
 
+@dataclass(frozen=True)
+class CollateSpec:
+    """A query block with its hits, and all scores, of which some are of its pairs."""
+
+    block: int
+    queries: FileRef
+    hits: FileRef
+    scores: tuple[FileRef, ...]
+    interpolation: float
+
+
+@dataclass(frozen=True)
+class Collated:
+    """RANKINGS of a query block."""
+
+    rankings: FileRef
+
+
+COLLATE = Stage("collate", CollateSpec, Collated)
+
+
 def collate(
     context: Context,
     blocks: Sequence[QueryBlock],
-    merged: Sequence[Done],
-    reranked: Sequence[Done],
+    merged: Sequence[Done[Merged]],
+    reranked: Sequence[Done[Scores]],
     interpolation: float,
-) -> list[Done]:
-    """One marker a query block: output "rankings"; counts "rows", "reranked" and "queries", those
-    that have a hit."""
-    scores = [done.outputs["scores"].json() for done in reranked]
-    units = [
-        Unit(
-            "collate",
-            {
-                "block": number,
-                "queries": block.queries.json(),
-                "hits": done.outputs["hits"].json(),
-                "scores": scores,
-                "interpolation": interpolation,
-            },
-        )
+) -> list[Done[Collated]]:
+    """The rankings of each query block; counts "rows", "reranked" and "queries", those that have a
+    hit."""
+    scores = tuple(done.made.scores for done in reranked)
+    specs = [
+        CollateSpec(number, block.queries, done.made.hits, scores, interpolation)
         for number, (block, done) in enumerate(zip(blocks, merged, strict=True))
     ]
-    return run_stage(context, "collate", units, [Step(partial(Collate, context.workspace))])
+    return run_stage(context, COLLATE, specs, [Step(partial(Collate, context.workspace))])
 
 
 @dataclass(frozen=True)
@@ -57,26 +71,25 @@ class Collate:
 
     workspace: Workspace
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
+    def __call__(self, unit: Unit[CollateSpec], tables: Tables) -> Result[Collated]:
         spec = unit.spec
-        hits = self.workspace.read_table(FileRef.parse(spec["hits"]))
+        hits = self.workspace.read_table(spec.hits)
         logits = self._logits(spec, hits)
-        queries = self.workspace.read_table(FileRef.parse(spec["queries"]), ["query_id"])
-        table = rankings(hits, logits, spec["interpolation"], queries["query_id"])
-        key = f"rankings/{spec['block']:05d}.parquet"
-        ref = self.workspace.write_table(key, table)
+        queries = self.workspace.read_table(spec.queries, ["query_id"])
+        table = rankings(hits, logits, spec.interpolation, queries["query_id"])
+        ref = self.workspace.write_table(f"rankings/{spec.block:05d}.parquet", table)
         reranked = int(np.isfinite(logits).sum())
         answered = len(np.unique(hits["query"].to_numpy()))
         counts = {"rows": table.num_rows, "reranked": reranked, "queries": answered}
-        return Result({"rankings": ref}, counts, {})
+        return Result(Collated(ref), counts)
 
-    def _logits(self, spec: Mapping[str, Any], hits: pa.Table) -> Float32:
+    def _logits(self, spec: CollateSpec, hits: pa.Table) -> Float32:
         """float32[n], row-aligned with the hits; NaN where a hit was not reranked."""
         place = {key: row for row, key in enumerate(_keys(hits))}
         logits = np.full(hits.num_rows, np.nan, dtype=np.float32)
-        for ref in spec["scores"]:
-            table = self.workspace.read_table(FileRef.parse(ref))
-            mine = table.filter(pc.equal(table["block"], spec["block"]))
+        for ref in spec.scores:
+            table = self.workspace.read_table(ref)
+            mine = table.filter(pc.equal(table["block"], spec.block))
             logits[[place[key] for key in _keys(mine)]] = mine["logit"].to_numpy()
         return np.where(np.isfinite(logits), logits, np.float32(np.nan))
 

@@ -1,15 +1,17 @@
 """deliver: what a rank run leaves beside the rankings: run.trec, metrics.json, manifest.json."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
 from shardrank.core.evaluation import Judgement, evaluate
 from shardrank.core.units import Done
+from shardrank.stages.rank.collate import Collated
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import StoredTables
 from shardrank.stages.shared.outputs import Output
+from shardrank.stages.shared.ranked_runs import MANIFEST, RankedRun, write_ranked
 
 TAG = "shardrank"
 #: Columns of the rankings that a TREC run has.
@@ -17,7 +19,7 @@ TREC = ("query_id", "doc_id", "rank", "score")
 
 
 RANKED = Output(
-    "manifest.json",
+    MANIFEST,
     ("origin.json", "run.trec", "metrics.json", "report.html"),
     ("rankings", "rejected"),
 )
@@ -25,9 +27,9 @@ RANKED = Output(
 
 def deliver(
     context: Context,
-    collated: Sequence[Done],
+    collated: Sequence[Done[Collated]],
     judgements: Sequence[Judgement],
-    about: Mapping[str, Any],
+    ranked: RankedRun,
 ) -> dict[str, dict[str, float]] | None:
     """Write run.trec, metrics.json where there are judgements, and last the manifest.
 
@@ -37,7 +39,7 @@ def deliver(
         The metrics, or None without judgements.
     """
     workspace = context.workspace
-    refs = [done.outputs["rankings"] for done in collated]
+    refs = [done.made.rankings for done in collated]
     blocks, rows = StoredTables(workspace, refs), sum(ref.rows for ref in refs)
     lines = (to_trec(block) for block in blocks.only(*TREC))
     files = {"run.trec": workspace.write_pieces("run.trec", lines, rows)}
@@ -46,13 +48,7 @@ def deliver(
         workspace.storage.delete("metrics.json")
     else:
         files["metrics.json"] = workspace.write_json("metrics.json", metrics)
-    manifest = {
-        "run": context.run,
-        **about,
-        "rankings": [ref.json() for ref in refs],
-        "files": {name: ref.json() for name, ref in files.items()},
-    }
-    workspace.write_json("manifest.json", manifest)
+    write_ranked(workspace, replace(ranked, rankings=tuple(refs), files=files))
     return metrics
 
 

@@ -7,6 +7,7 @@ from itertools import islice
 
 from shardrank.core.same_ids import SameIds, is_own_text, is_piece_of
 from shardrank.core.units import Done
+from shardrank.stages.rank.merge import Merged
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.encode import QueryBlock
 from shardrank.version.manifest import Version
@@ -17,7 +18,7 @@ HITS = 16
 
 
 @dataclass(frozen=True)
-class Searched:
+class SearchedBatch:
     """What was searched, and where the queries lie."""
 
     out: Workspace
@@ -26,24 +27,30 @@ class Searched:
 
 
 def count_same_ids(
-    searched: Searched, blocks: Sequence[QueryBlock], merged: Sequence[Done], ignored: bool
+    searched: SearchedBatch,
+    blocks: Sequence[QueryBlock],
+    merged: Sequence[Done[Merged]],
+    ignored: bool,
 ) -> SameIds:
     """Over all blocks; texts are compared in the first parts that hold such a hit."""
-    told = [done.facts["same_id"] for done in merged]
+    told = [done.made.same_id for done in merged]
     asked: defaultdict[int, list[tuple[int, int, int]]] = defaultdict(list)
     for block, found in enumerate(told):
-        for query, part, row in found["places"]:
-            asked[part].append((block, query, row))
+        for place in found.places:
+            asked[place.part].append((block, place.query, place.row))
     looked = equal = 0
     for part, hits in islice(asked.items(), PARTS):
         near = hits[:HITS]
         looked, equal = looked + len(near), equal + _equal(searched, blocks, part, near)
-    queries, first = (sum(found[name] for found in told) for name in ("queries", "first"))
+    queries, first = sum(found.queries for found in told), sum(found.first for found in told)
     return SameIds(queries, first, looked, equal, ignored)
 
 
 def _equal(
-    searched: Searched, blocks: Sequence[QueryBlock], part: int, hits: list[tuple[int, int, int]]
+    searched: SearchedBatch,
+    blocks: Sequence[QueryBlock],
+    part: int,
+    hits: list[tuple[int, int, int]],
 ) -> int:
     """How many of a part's hits (block, query, row) are their query's text, or a piece of it."""
     ref = searched.version.parts[part].passages

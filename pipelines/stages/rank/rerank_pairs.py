@@ -5,9 +5,8 @@ retrieved it; a unit is a run of neighbouring parts with about `pairs_per_unit` 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,15 +14,16 @@ import pyarrow.compute as pc
 
 from shardrank.core.arrays import Int32, Int64
 from shardrank.core.arrow_columns import token_lists
+from shardrank.core.cards import RerankerCard
 from shardrank.core.errors import InputError
+from shardrank.core.files import FileRef
 from shardrank.core.finite import Source, refuse_broken
 from shardrank.core.pools import TASK_CPUS
 from shardrank.core.protocols import Tokeniser
 from shardrank.core.settings import RerankerSettings
 from shardrank.core.text import passage_text
 from shardrank.core.topk import ranks
-from shardrank.core.units import Done, FileRef, Unit, total
-from shardrank.models.cards import RerankerCard
+from shardrank.core.units import Done, Stage, Unit, total
 from shardrank.models.forward.threads import use_threads
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
@@ -55,13 +55,51 @@ class Candidates:
     batch: Workspace
 
 
+@dataclass(frozen=True)
+class BlockHits:
+    """A block's queries (the batch's), and its hits: query, part and row."""
+
+    queries: FileRef
+    hits: FileRef
+
+
+@dataclass(frozen=True)
+class PartTexts:
+    """A part, by its place in the version, and its passages."""
+
+    ordinal: int
+    passages: FileRef
+
+
+@dataclass(frozen=True)
+class RerankSpec:
+    """A run of parts, all blocks' hits, of which those in the parts and up to the depth are scored,
+    and the fingerprint of the reranker's card."""
+
+    parts: tuple[PartTexts, ...]
+    blocks: tuple[BlockHits, ...]
+    depth: int
+    reranker: str
+    stored_tokens: bool
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scored pairs: block, query, part, row, logit, truncated."""
+
+    scores: FileRef
+
+
+RERANK = Stage("rerank", RerankSpec, Scores)
+
+
 def rerank(
-    context: Context, candidates: Candidates, card: RerankerCard, stage: str = "rerank"
-) -> list[Done]:
-    """One marker a run of parts: output "scores" has block, query, part, row, logit, truncated."""
+    context: Context, candidates: Candidates, card: RerankerCard, stage: str = RERANK.name
+) -> list[Done[Scores]]:
+    """The candidates' scores, a unit a run of parts."""
     settings = context.settings.reranker
-    units = plan_rerank(candidates, card, stage)
-    pool = context.model_pool(len(units))
+    specs = plan_rerank(candidates, card)
+    pool = context.model_pool(len(specs))
     steps = [
         Step(
             partial(ReadPairs, context.workspace, candidates.index, candidates.batch),
@@ -70,10 +108,12 @@ def rerank(
         Step(partial(ScorePairs, settings, card.fingerprint, pool.device), pool),
         Step(partial(WriteScores, context.workspace), cpus=TASK_CPUS),
     ]
-    return run_stage(context, stage, units, steps)
+    return run_stage(context, replace(RERANK, name=stage), specs, steps)
 
 
-def require_scores(context: Context, scored: Sequence[Done], stage: str = "rerank") -> None:
+def require_scores(
+    context: Context, scored: Sequence[Done[Scores]], stage: str = RERANK.name
+) -> None:
     """Raise InputError where not one pair of all units has a finite score.
 
     Their markers go: with the model mended the same command scores them again.
@@ -90,20 +130,19 @@ def _source(settings: RerankerSettings) -> Source:
     return Source("reranker", settings.model, settings.dtype, "score")
 
 
-def plan_rerank(candidates: Candidates, card: RerankerCard, stage: str) -> list[Unit]:
-    """One unit a run of parts; it is named from the hits, the reranker and the depth."""
-    common = {
-        "blocks": [
-            {"queries": queries.json(), "hits": hits.json()}
-            for queries, hits in zip(candidates.queries, candidates.hits, strict=True)
-        ],
-        "depth": candidates.depth,
-        "reranker": card.fingerprint,
-        "stored_tokens": stored_tokens_serve(candidates.version, card),
-    }
-    parts = candidates.version.parts
+def plan_rerank(candidates: Candidates, card: RerankerCard) -> list[RerankSpec]:
+    """Of each run of parts."""
+    both = zip(candidates.queries, candidates.hits, strict=True)
+    blocks = tuple(BlockHits(queries, hits) for queries, hits in both)
+    served, parts = stored_tokens_serve(candidates.version, card), candidates.version.parts
     return [
-        Unit(stage, {"parts": {str(n): parts[n].passages.json() for n in group}, **common})
+        RerankSpec(
+            parts=tuple(PartTexts(n, parts[n].passages) for n in group),
+            blocks=blocks,
+            depth=candidates.depth,
+            reranker=card.fingerprint,
+            stored_tokens=served,
+        )
         for group in group_parts(candidates.pairs)
     ]
 
@@ -114,8 +153,9 @@ def stored_tokens_serve(version: Version, card: RerankerCard) -> bool:
     They are not with another tokeniser, with a document prompt in them, or where some were cut at
     the encoder's limit.
     """
-    same = card.tokeniser_fingerprint == version.encoder["tokeniser_fingerprint"]
-    return same and not version.encoder["document_prompt"] and not version.live.truncated
+    encoder = version.encoder.card
+    same = card.tokeniser_fingerprint == encoder.tokeniser_fingerprint
+    return same and not encoder.document_prompt and not version.live.truncated
 
 
 @dataclass(frozen=True)
@@ -126,7 +166,7 @@ class ReadPairs:
     index: Workspace
     batch: Workspace
 
-    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+    def __call__(self, unit: Unit[RerankSpec], tables: Tables) -> Tables:
         pairs = self._pairs(unit.spec)
         queries = self._queries(unit.spec, pairs)
         passages = self._passages(unit.spec, pairs)
@@ -135,35 +175,35 @@ class ReadPairs:
         pairs = pairs.append_column("left", pa.array(left)).append_column("right", pa.array(right))
         return {"pairs": pairs, "queries": queries, "passages": passages}
 
-    def _pairs(self, spec: Mapping[str, Any]) -> pa.Table:
-        parts = pa.array([int(part) for part in spec["parts"]], pa.int32())
+    def _pairs(self, spec: RerankSpec) -> pa.Table:
+        parts = pa.array([part.ordinal for part in spec.parts], pa.int32())
         found = []
-        for number, block in enumerate(spec["blocks"]):
-            hits = self.workspace.read_table(FileRef.parse(block["hits"]))
-            near = pc.less_equal(ranks(hits), spec["depth"])
+        for number, block in enumerate(spec.blocks):
+            hits = self.workspace.read_table(block.hits)
+            near = pc.less_equal(ranks(hits), spec.depth)
             mine = hits.filter(pc.and_(near, pc.is_in(hits["part"], value_set=parts)))
             ordinal = pa.array(np.full(mine.num_rows, number, dtype=np.int32))
             found.append(mine.select(["query", "part", "row"]).append_column("block", ordinal))
         order = [(name, "ascending") for name in ("part", "row", "block", "query")]
         return pa.concat_tables(found).sort_by(order)
 
-    def _queries(self, spec: Mapping[str, Any], pairs: pa.Table) -> pa.Table:
+    def _queries(self, spec: RerankSpec, pairs: pa.Table) -> pa.Table:
         wanted = _distinct(pairs, ["block", "query"])
         texts = []
-        for number, block in enumerate(spec["blocks"]):
+        for number, block in enumerate(spec.blocks):
             rows = wanted["query"].filter(pc.equal(wanted["block"], number))
             if len(rows):
-                ref = FileRef.parse(block["queries"])
-                texts.extend(self.batch.read_table(ref, ["text"])["text"].take(rows).chunks)
+                asked = self.batch.read_table(block.queries, ["text"])["text"]
+                texts.extend(asked.take(rows).chunks)
         return wanted.append_column("text", pa.chunked_array(texts, pa.string()))
 
-    def _passages(self, spec: Mapping[str, Any], pairs: pa.Table) -> pa.Table:
+    def _passages(self, spec: RerankSpec, pairs: pa.Table) -> pa.Table:
         wanted = _distinct(pairs, ["part", "row"])
-        columns = ["tokens"] if spec["stored_tokens"] else ["title", "text"]
+        columns = ["tokens"] if spec.stored_tokens else ["title", "text"]
         pieces = []
-        for part, ref in sorted((int(n), ref) for n, ref in spec["parts"].items()):
-            rows = wanted.filter(pc.equal(wanted["part"], part))
-            table = self.index.read_table(FileRef.parse(ref), columns).take(rows["row"])
+        for part in spec.parts:
+            rows = wanted.filter(pc.equal(wanted["part"], part.ordinal))
+            table = self.index.read_table(part.passages, columns).take(rows["row"])
             for name in columns:
                 rows = rows.append_column(name, table[name])
             pieces.append(rows)
@@ -180,7 +220,7 @@ class ScorePairs:
         use_threads(1)
         self._reranker = load_reranker(settings, device, fingerprint)
 
-    def __call__(self, unit: Unit, tables: Tables) -> Tables:
+    def __call__(self, unit: Unit[RerankSpec], tables: Tables) -> Tables:
         pairs, tokeniser = tables["pairs"], self._reranker.tokeniser
         queries = [self._reranker.prompt + text for text in tables["queries"]["text"].to_pylist()]
         scores = self._reranker.score(
@@ -202,13 +242,13 @@ class WriteScores:
 
     workspace: Workspace
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
+    def __call__(self, unit: Unit[RerankSpec], tables: Tables) -> Result[Scores]:
         scores = tables["scores"]
-        outputs = {"scores": self.workspace.write_scratch(unit, "scores.parquet", scores)}
+        ref = self.workspace.write_scratch(unit, "scores.parquet", scores)
         truncated = int(pc.sum(scores["truncated"]).as_py() or 0)
         bad = int(pc.sum(pc.invert(pc.is_finite(scores["logit"]))).as_py() or 0)
         counts = {"rows": scores.num_rows, "truncated": truncated, "not_finite": bad}
-        return Result(outputs, counts, {})
+        return Result(Scores(ref), counts)
 
 
 def _distinct(table: pa.Table, columns: list[str]) -> pa.Table:

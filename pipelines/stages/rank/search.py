@@ -6,39 +6,38 @@ a time to score the hits exactly. How the blocks are grouped changes no hit. Eac
 share of k documents, so that a query has k whatever the documents' lengths are.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import matrix
+from shardrank.core.files import FileRef
 from shardrank.core.topk import split
-from shardrank.core.units import Done, FileRef, Unit
+from shardrank.core.units import Done, Stage, Unit
 from shardrank.index.exact import sweep_topk
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.encode import QueryBlock
 from shardrank.stages.shared.open_shards import (
+    SearchedShard,
     document_numbers,
     open_shard,
     passages_a_document,
-    shard_specs,
+    searched_shards,
 )
-from shardrank.stages.shared.part_blocks import load_blocks, offsets
+from shardrank.stages.shared.part_blocks import PartVectors, load_blocks, offsets
 from shardrank.version.manifest import Version
 from shardrank.version.sizing import REFINED_BYTES, fill, queries_at_once
 
 if TYPE_CHECKING:
     from shardrank.index.documents import ShardHits
-
-#: A shard's parts, as `shard_specs` names them.
-Parts = Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -51,23 +50,42 @@ class Effort:
     depth: int
 
 
+@dataclass(frozen=True)
+class SearchSpec:
+    """A shard, the files of query vectors, and how hard to look."""
+
+    shard: SearchedShard
+    queries: tuple[FileRef, ...]
+    how: Effort
+
+
+@dataclass(frozen=True)
+class Searched:
+    """HITS in a shard, a file for each block of queries."""
+
+    hits: tuple[FileRef, ...]
+
+
+SEARCH = Stage("search", SearchSpec, Searched)
+
+
 def search(
     context: Context, index: Workspace, version: Version, blocks: Sequence[QueryBlock], how: Effort
-) -> list[Done]:
-    """One marker a shard; its output block-N holds the hits of query block N."""
-    units = plan_search(version, blocks, how)
-    pool = context.search_pool(len(units))
+) -> list[Done[Searched]]:
+    """The hits of all queries, a unit a shard."""
+    specs = plan_search(version, blocks, how)
+    pool = context.search_pool(len(specs))
     queries = [block.vectors for block in blocks]
-    batch = SearchBatch(queries, version.encoder["dim"], context.settings.search.memory_mb << 20)
+    batch = SearchBatch(queries, version.encoder.card.dim, context.settings.search.memory_mb << 20)
     make = partial(Search, context.workspace, index, batch)
-    return run_stage(context, "search", units, [Step(make, pool)])
+    return run_stage(context, SEARCH, specs, [Step(make, pool)])
 
 
-def plan_search(version: Version, blocks: Sequence[QueryBlock], how: Effort) -> list[Unit]:
-    """One unit a shard; it is named from the shard, the query vectors and the effort."""
-    common = {"queries": [block.vectors.json() for block in blocks], "how": asdict(how)}
-    shards = shard_specs(version.parts, version.shards, how.k)
-    return [Unit("search", {**shard, **common}) for shard in shards]
+def plan_search(version: Version, blocks: Sequence[QueryBlock], how: Effort) -> list[SearchSpec]:
+    """Of each shard."""
+    queries = tuple(block.vectors for block in blocks)
+    shards = searched_shards(version.parts, version.shards, how.k)
+    return [SearchSpec(shard, queries, how) for shard in shards]
 
 
 class Opened(Protocol):
@@ -82,7 +100,7 @@ class Exact:
     """A shard without a file: all of its vectors are compared (protocol: Opened)."""
 
     index: Workspace
-    parts: Parts
+    parts: Sequence[PartVectors]
     how: Effort
 
     def hits(self, queries: Float32, starts: Sequence[int]) -> Iterator[pa.Table]:
@@ -93,12 +111,12 @@ class Exact:
 class Probed:
     """A shard in memory: it is probed, and what is found is refined (protocol: Opened)."""
 
-    def __init__(self, index: Workspace, spec: Mapping[str, Any], how: Effort, memory: int) -> None:
+    def __init__(self, index: Workspace, shard: SearchedShard, how: Effort, memory: int) -> None:
         from shardrank.index.documents import Reach  # brings faiss and numba
 
-        self._index, self._parts, self._k = index, spec["parts"], how.k
-        self._memory, self._reach = memory, Reach(how.nprobe, how.depth, spec["least"])
-        self._search = open_shard(index, spec, document_numbers(index, self._parts))
+        self._index, self._parts, self._k = index, shard.blocks, how.k
+        self._memory, self._reach = memory, Reach(how.nprobe, how.depth, shard.least)
+        self._search = open_shard(index, shard, document_numbers(index, shard.parts))
 
     def hits(self, queries: Float32, starts: Sequence[int]) -> Iterator[pa.Table]:
         """Those of as many runs are refined at once as memory has room for: at least one's."""
@@ -144,31 +162,30 @@ class Search:
         self._batch = batch
         self._held: tuple[Sequence[int], Float32] | None = None
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
-        how = Effort(**unit.spec["how"])
-        rows = [ref.rows for ref in self._batch.files]
-        shard = self._open(unit.spec, how)
-        outputs: dict[str, FileRef] = {}
-        refined = how.depth * passages_a_document(unit.spec["parts"])
+    def __call__(self, unit: Unit[SearchSpec], tables: Tables) -> Result[Searched]:
+        how, rows = unit.spec.how, [ref.rows for ref in self._batch.files]
+        opened = self._open(unit.spec.shard, how)
+        refined = how.depth * passages_a_document(unit.spec.shard.parts)
         some = queries_at_once(self._batch.memory, how.k, refined, self._batch.dim)
+        files: list[FileRef] = []
         for group in fill(rows, some):
-            outputs |= self._search(unit, shard, group)
-        hits = sum(ref.rows for ref in outputs.values())
-        return Result(outputs, {"rows": sum(rows), "hits": hits}, {})
+            files += self._search(unit, opened, group)
+        hits = sum(ref.rows for ref in files)
+        return Result(Searched(tuple(files)), {"rows": sum(rows), "hits": hits})
 
-    def _open(self, spec: Mapping[str, Any], how: Effort) -> Opened:
-        if spec["shard"] is None:
-            return Exact(self._index, spec["parts"], how)
-        return Probed(self._index, spec, how, self._batch.memory)
+    def _open(self, shard: SearchedShard, how: Effort) -> Opened:
+        if shard.file is None:
+            return Exact(self._index, shard.blocks, how)
+        return Probed(self._index, shard, how, self._batch.memory)
 
-    def _search(self, unit: Unit, shard: Opened, group: Sequence[int]) -> dict[str, FileRef]:
+    def _search(self, unit: Unit[SearchSpec], shard: Opened, group: Sequence[int]) -> list[FileRef]:
         """The files of the blocks of one group, whose hits are in memory together."""
         starts = list(accumulate((self._batch.files[n].rows for n in group), initial=0))
         blocks = shard.hits(self._vectors(group, starts), starts)
-        return {
-            f"block-{n:05d}": self._workspace.write_scratch(unit, f"{n:05d}.parquet", hits)
+        return [
+            self._workspace.write_scratch(unit, f"{n:05d}.parquet", hits)
             for n, hits in zip(group, blocks, strict=True)
-        }
+        ]
 
     def _vectors(self, group: Sequence[int], starts: Sequence[int]) -> Float32:
         """float32[q, d] of these blocks; they are kept, so those of an only group are read once."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import ray
 
@@ -11,7 +11,7 @@ from shardrank.core import errors
 from shardrank.core.errors import RunFailed, ShardrankError, summarise_failures
 from shardrank.core.pools import Pool, Resources, plan_pool
 from shardrank.core.settings import Settings
-from shardrank.core.units import Done, Unit
+from shardrank.core.units import Done, Made, Spec, Stage, Unit
 from shardrank.stages.run.sweep import Failure, Step, sweep
 from shardrank.stages.run.workspace import Workspace
 
@@ -21,7 +21,7 @@ class Reporter(Protocol):
 
     def started(self, stage: str, units: int, resumed: int) -> None: ...
 
-    def advanced(self, stage: str, done: Done) -> None: ...
+    def advanced(self, stage: str, done: Done[Any]) -> None: ...
 
     def finished(self, stage: str, seconds: float) -> None: ...
 
@@ -51,48 +51,52 @@ class Context:
 
 
 def run_stage(
-    context: Context, stage: str, units: Sequence[Unit], steps: Sequence[Step]
-) -> list[Done]:
+    context: Context, stage: Stage[Spec, Made], specs: Sequence[Spec], steps: Sequence[Step]
+) -> list[Done[Made]]:
     """Finish every unit of a stage; those finished earlier, in any run, are not run again.
 
     Returns:
-        The markers, in the order of `units`.
+        The markers, in the order of `specs`.
 
     Raises:
         ShardrankError: of the first failure that is bad input, else RunFailed naming all.
     """
-    if not units:
+    if not specs:
         return []
-    started = time.time()
-    done = context.workspace.find(units)
+    started, units = time.time(), [Unit(stage.name, spec) for spec in specs]
+    done = context.workspace.find(stage, units)
     todo = list({u.id: u for u in units if u.id not in done}.values())
-    record = StageRecord(context, stage, [unit.id for unit in units], resumed=len(done))
-    context.reporter.started(stage, len(units), len(done))
+    record = StageRecord(context, stage.name, [unit.id for unit in units], resumed=len(done))
+    context.reporter.started(stage.name, len(units), len(done))
     if todo or not record.exists():
         record.write(seconds=None, rows=0)
     failures: list[Failure] = []
-    for outcome in _outcomes(context, todo, steps):
+    for outcome in _outcomes(context, stage, todo, steps):
         if isinstance(outcome, Failure):
             failures.append(outcome)
         else:
             done[outcome.unit] = outcome
-            context.reporter.advanced(stage, outcome)
+            context.reporter.advanced(stage.name, outcome)
     seconds = time.time() - started
     if todo or not record.finished():
         record.write(round(seconds, 3), sum(_rows(done[u.id]) for u in todo if u.id in done))
-    context.reporter.finished(stage, seconds)
-    _raise(stage, failures)
+    context.reporter.finished(stage.name, seconds)
+    _raise(stage.name, failures)
     return [done[unit.id] for unit in units]
 
 
 def _outcomes(
-    context: Context, todo: Sequence[Unit], steps: Sequence[Step]
-) -> Iterator[Done | Failure]:
+    context: Context,
+    stage: Stage[Spec, Made],
+    todo: Sequence[Unit[Spec]],
+    steps: Sequence[Step],
+) -> Iterator[Done[Made] | Failure]:
     if not todo:
         return
     left = {unit.id for unit in todo}
     try:
-        for outcome in sweep(context.workspace, todo, steps, context.settings.cluster.retries):
+        retries = context.settings.cluster.retries
+        for outcome in sweep(context.workspace, stage, todo, steps, retries):
             left.discard(outcome.unit)
             yield outcome
     except ray.exceptions.RayError as error:
@@ -141,7 +145,7 @@ class StageRecord:
         self.context.workspace.write_json(self.key, value)
 
 
-def _rows(done: Done) -> int:
+def _rows(done: Done[Any]) -> int:
     return done.counts.get("rows", 0)
 
 

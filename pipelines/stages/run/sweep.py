@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from shardrank.core.errors import ShardrankError
+from shardrank.core.papers import from_json, to_json
 from shardrank.core.pools import Pool
 from shardrank.core.python_gc import collect_seldom
-from shardrank.core.units import Done, Unit
+from shardrank.core.units import Done, Made, Spec, Stage, Unit, done_json, read_done
 from shardrank.stages.run.workspace import Result, Workspace
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 Tables = Mapping[str, pa.Table]
 #: A step's worker: (unit, tables of the step before) → tables for the next, or the result.
-Worker = Callable[[Unit, Tables], Tables | Result]
+Worker = Callable[[Unit[Any], Tables], Tables | Result[Any]]
 
 
 @dataclass(frozen=True)
@@ -54,20 +55,24 @@ class Failure:
 
 
 def sweep(
-    workspace: Workspace, units: Sequence[Unit], steps: Sequence[Step], retries: int
-) -> Iterator[Done | Failure]:
+    workspace: Workspace,
+    stage: Stage[Spec, Made],
+    units: Sequence[Unit[Spec]],
+    steps: Sequence[Step],
+    retries: int,
+) -> Iterator[Done[Made] | Failure]:
     """Run the steps on every unit; yields outcomes as they come. One failure stops no other."""
     import ray.data  # a third of a second, for which no command waits before Ray starts
 
-    rows = [_row(unit.json(), started=0.0) for unit in units]
+    rows = [_row(unit, started=0.0) for unit in units]
     dataset: Dataset = ray.data.from_arrow([pa.Table.from_pylist([row], _ROW) for row in rows])
     for number, step in enumerate(steps):
         last = number == len(steps) - 1
-        fitting, finish_in = _fitting(step, len(units)), workspace if last else None
-        dataset = _apply(dataset, fitting, len(units), finish_in, retries)
+        host = Hosting(stage, step.make, workspace if last else None)
+        dataset = _apply(dataset, host, _fitting(step, len(units)), len(units), retries)
     batches: Any = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     for batch in batches:
-        yield from (_outcome(row) for row in batch.to_pylist())
+        yield from (_outcome(stage, row) for row in batch.to_pylist())
 
 
 def _fitting(step: Step, units: int) -> Step:
@@ -90,9 +95,7 @@ def _serves_once(pool: Pool, units: int) -> bool:
     return units == 1 and not pool.gpus
 
 
-def _apply(
-    dataset: "Dataset", step: Step, units: int, finish_in: Workspace | None, retries: int
-) -> "Dataset":
+def _apply(dataset: "Dataset", host: "Hosting", step: Step, units: int, retries: int) -> "Dataset":
     from ray.data import ActorPoolStrategy  # see `sweep`
 
     common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
@@ -101,10 +104,10 @@ def _apply(
         # kills its process. The limits are only to be had by an argument that Ray drops in 2.64.
         warnings.filterwarnings("ignore", message=".*ray_remote_args")
         if step.pool is None or _serves_once(step.pool, units):
-            task, cpus = _Task(step.make, finish_in), step.pool.cpus if step.pool else step.cpus
-            return dataset.map_batches(task, num_cpus=cpus, max_retries=retries, **common)
+            cpus = step.pool.cpus if step.pool else step.cpus
+            return dataset.map_batches(_Task(host), num_cpus=cpus, max_retries=retries, **common)
         return dataset.map_batches(
-            _host_class(step.make, finish_in),
+            _host_class(host),
             compute=ActorPoolStrategy(
                 size=step.pool.actors, max_tasks_in_flight_per_actor=_in_flight(step.pool, units)
             ),
@@ -116,16 +119,25 @@ def _apply(
         )
 
 
+@dataclass(frozen=True)
+class Hosting:
+    """What a host is told: the stage, how a worker is built, and where the last step finishes."""
+
+    stage: Stage[Any, Any]
+    make: Callable[[], Worker]
+    finish_in: Workspace | None
+
+
 class _Host:
     """An actor: builds its worker once. A worker that cannot be built fails its units, in words,
     rather than the whole dataset."""
 
-    def __init__(self, make: Callable[[], Worker], finish_in: Workspace | None) -> None:
+    def __init__(self, told: Hosting) -> None:
         collect_seldom()
-        self._finish_in = finish_in
+        self._told = told
         self._broken: Exception | None = None
         try:
-            self._worker = make()
+            self._worker = told.make()
         except Exception as error:
             self._broken = error
 
@@ -136,32 +148,33 @@ class _Host:
     def _one(self, row: dict[str, Any]) -> dict[str, Any]:
         if row["failure"] is not None:
             return row
-        unit = Unit(**json.loads(row["unit"]))
+        spec = from_json(self._told.stage.spec, json.loads(row["spec"]))
+        unit: Unit[Any] = Unit(self._told.stage.name, spec)
         try:
             return self._work(unit, row)
         except Exception as error:
-            return _row(unit.json(), failure=_describe(unit, error))
+            return _row(unit, failure=_describe(unit, error))
 
-    def _work(self, unit: Unit, row: dict[str, Any]) -> dict[str, Any]:
+    def _work(self, unit: Unit[Any], row: dict[str, Any]) -> dict[str, Any]:
         if self._broken is not None:
             raise self._broken
         started = row["started"] or time.time()
         made = self._worker(unit, _unpack(row))
         if not isinstance(made, Result):
-            return _row(unit.json(), started=started, **_pack(made))
-        if self._finish_in is None:
+            return _row(unit, started=started, **_pack(made))
+        if self._told.finish_in is None:
             raise TypeError(f"{unit.stage}: only the last step may return a Result")
-        done = self._finish_in.finish(unit, made, started)
-        return _row(unit.json(), done=done.to_bytes().decode())
+        done = self._told.finish_in.finish(unit, made, started)
+        return _row(unit, done=json.dumps(done_json(done)))
 
 
-def _host_class(make: Callable[[], Worker], finish_in: Workspace | None) -> type[_Host]:
+def _host_class(told: Hosting) -> type[_Host]:
     """A host that takes no arguments: Ray keeps an actor's arguments in the object store, and an
     actor that lost them cannot be restarted (ray issue 53727)."""
 
     class Host(_Host):
         def __init__(self) -> None:
-            super().__init__(make, finish_in)
+            super().__init__(told)
 
     return Host
 
@@ -169,17 +182,16 @@ def _host_class(make: Callable[[], Worker], finish_in: Workspace | None) -> type
 class _Task:
     """A CPU task: the same, with a worker built for each call."""
 
-    def __init__(self, make: Callable[[], Worker], finish_in: Workspace | None) -> None:
-        self._make = make
-        self._finish_in = finish_in
+    def __init__(self, told: Hosting) -> None:
+        self._told = told
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        return _Host(self._make, self._finish_in)(batch)
+        return _Host(self._told)(batch)
 
 
 _ROW = pa.schema(
     [
-        pa.field("unit", pa.string()),
+        pa.field("spec", pa.string()),
         pa.field("started", pa.float64()),
         pa.field("names", pa.list_(pa.string())),
         pa.field("tables", pa.list_(pa.large_binary())),
@@ -189,8 +201,8 @@ _ROW = pa.schema(
 )
 
 
-def _row(unit: dict[str, Any], **cells: Any) -> dict[str, Any]:
-    return dict.fromkeys(_ROW.names) | {"unit": json.dumps(unit)} | cells
+def _row(unit: Unit[Any], **cells: Any) -> dict[str, Any]:
+    return dict.fromkeys(_ROW.names) | {"spec": json.dumps(to_json(unit.spec))} | cells
 
 
 def _pack(tables: Tables) -> dict[str, Any]:
@@ -210,7 +222,7 @@ def _unpack(row: dict[str, Any]) -> Tables:
     return {name: pa.ipc.open_stream(data).read_all() for name, data in cells}
 
 
-def _describe(unit: Unit, error: Exception) -> str:
+def _describe(unit: Unit[Any], error: Exception) -> str:
     message, hint = f"{type(error).__name__}: {error}", ""
     if isinstance(error, ShardrankError):
         message, hint = error.message, error.hint
@@ -218,7 +230,7 @@ def _describe(unit: Unit, error: Exception) -> str:
     return json.dumps(failure.__dict__)
 
 
-def _outcome(row: dict[str, Any]) -> Done | Failure:
+def _outcome(stage: Stage[Any, Made], row: dict[str, Any]) -> Done[Made] | Failure:
     if row["failure"] is not None:
         return Failure(**json.loads(row["failure"]))
-    return Done.parse(json.loads(row["done"]))
+    return read_done(stage, json.loads(row["done"]))

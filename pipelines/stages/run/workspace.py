@@ -5,22 +5,35 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from mmap import ACCESS_READ, mmap
 from tempfile import TemporaryFile
-from typing import Any, cast
+from typing import Any, Generic, cast
 
 import pyarrow as pa
 
 from shardrank.core.errors import InputError
+from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import canonical_json, sha256_hex
+from shardrank.core.papers import files_in
 from shardrank.core.protocols import Storage
 from shardrank.core.settings import Settings
-from shardrank.core.units import Done, FileRef, Unit
+from shardrank.core.units import Done, Made, Spec, Stage, Unit, done_json, read_done
 from shardrank.corpus.parquet_bytes import decode_table, encode_table
 from shardrank.storage import contains, open_storage
 
 #: Markers read at once: in S3 each costs a round trip.
 READERS = 16
+
+
+#: Hex digits of its sha256 that name a file from its content.
+NAME_DIGITS = 20
+
+
+def content_name(ref: FileRef) -> str:
+    """What `Workspace.write_content` put into the file's key."""
+    return ref.sha256[:NAME_DIGITS]
 
 
 @dataclass(frozen=True)
@@ -53,30 +66,30 @@ class Workspace:
         What versions list is named so: made again with other bytes (another CPU, a GPU), it gets
         another name, and never changes a file that a version vouches for.
         """
-        return self.storage.write(key.format(sha256_hex(data)[:20]), data, rows)
+        return self.storage.write(key.format(sha256_hex(data)[:NAME_DIGITS]), data, rows)
 
-    def write_scratch(self, unit: Unit, name: str, table: pa.Table) -> FileRef:
+    def write_scratch(self, unit: Unit[Any], name: str, table: pa.Table) -> FileRef:
         """A table that only this unit's successors read."""
         return self.write_table(f"units/{unit.stage}/{unit.id}.{name}", table)
 
-    def find(self, units: Iterable[Unit]) -> dict[str, Done]:
-        """The finished ones, by unit id: the marker reads, and every output has its length."""
-        units = list(units)
-        stages = {unit.stage for unit in units}
-        marked = {e.key for stage in stages for e in self.storage.list(f"units/{stage}")}
+    def find(self, stage: Stage[Spec, Made], units: Iterable[Unit[Spec]]) -> dict[str, Done[Made]]:
+        """The finished ones, by unit id: the marker reads, and every file in it has its length."""
+        marked = {entry.key for entry in self.storage.list(f"units/{stage.name}")}
+        keys = (key for unit in units if (key := _marker_key(unit)) in marked)
         with ThreadPoolExecutor(READERS) as pool:
-            found = list(pool.map(self._marker, (u for u in units if _marker_key(u) in marked)))
-        sizes = self._sizes(done for done in found if done)
-        return {done.unit: done for done in found if done and _whole(done, sizes)}
+            found = [done for done in pool.map(partial(self._marker, stage), keys) if done]
+        files = {done.unit: list(files_in(done.made)) for done in found}
+        sizes = self._sizes(chain.from_iterable(files.values()))
+        return {done.unit: done for done in found if _whole(files[done.unit], sizes)}
 
-    def finish(self, unit: Unit, result: "Result", started: float) -> Done:
+    def finish(self, unit: Unit[Any], result: "Result[Made]", started: float) -> Done[Made]:
         """Write the marker: from now on the unit is done."""
         seconds = round(time.time() - started, 3)
-        done = Done(unit.id, result.outputs, result.counts, result.facts, seconds)
-        self.storage.write(_marker_key(unit), done.to_bytes())
+        done = Done(unit.id, result.made, result.counts, seconds)
+        self.storage.write(_marker_key(unit), canonical_json(done_json(done)))
         return done
 
-    def forget(self, stage: str, dones: Iterable[Done]) -> None:
+    def forget(self, stage: str, dones: Iterable[Done[Any]]) -> None:
         """Take the markers away: the units are run again when they are next wanted."""
         for done in dones:
             self.storage.delete(f"units/{stage}/{done.unit}.json")
@@ -91,16 +104,16 @@ class Workspace:
     def write_json(self, key: str, value: Any) -> FileRef:
         return self.storage.write(key, canonical_json(value))
 
-    def _marker(self, unit: Unit) -> Done | None:
+    def _marker(self, stage: Stage[Any, Made], key: str) -> Done[Made] | None:
         """None where the marker is damaged: the unit is then simply not done."""
         try:
-            return Done.parse(self.read_json(_marker_key(unit)))
+            return read_done(stage, self.read_json(key))
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def _sizes(self, dones: Iterable[Done]) -> dict[str, int]:
-        """Bytes of every file beside the outputs, by one listing of each top folder."""
-        folders = {ref.key.split("/")[0] for done in dones for ref in done.outputs.values()}
+    def _sizes(self, refs: Iterable[FileRef]) -> dict[str, int]:
+        """Bytes of every file beside these, by one listing of each top folder."""
+        folders = {ref.key.split("/")[0] for ref in refs}
         return {e.key: e.bytes for folder in folders for e in self.storage.list(folder)}
 
 
@@ -135,17 +148,16 @@ class StoredTables:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a unit's last step hands over: files written, counts that reconcile, other facts."""
+class Result(Generic[Made]):
+    """What a unit's last step hands over: what it made, and counts that reconcile."""
 
-    outputs: Mapping[str, FileRef]
+    made: Made
     counts: Mapping[str, int]
-    facts: Mapping[str, Any]
 
 
-def _whole(done: Done, sizes: Mapping[str, int]) -> bool:
-    return all(sizes.get(ref.key) == ref.bytes for ref in done.outputs.values())
+def _whole(files: Iterable[FileRef], sizes: Mapping[str, int]) -> bool:
+    return all(sizes.get(ref.key) == ref.bytes for ref in files)
 
 
-def _marker_key(unit: Unit) -> str:
+def _marker_key(unit: Unit[Any]) -> str:
     return f"units/{unit.stage}/{unit.id}.json"

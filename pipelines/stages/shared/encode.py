@@ -1,6 +1,6 @@
 """encode: the batch of queries, in blocks, becomes vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,13 +9,14 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Float32, Int64
 from shardrank.core.arrow_columns import vector_column
+from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError
+from shardrank.core.files import FileRef
 from shardrank.core.finite import Source, finite_rows, refuse_broken
 from shardrank.core.settings import EncoderSettings
-from shardrank.core.units import Done, FileRef, Unit, total
+from shardrank.core.units import Done, Stage, Unit, total
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.corpus.validate import Reason
-from shardrank.models.cards import EncoderCard
 from shardrank.models.forward.threads import use_threads
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
@@ -26,17 +27,32 @@ KEY = "units/queries/{}.parquet"
 
 
 @dataclass(frozen=True)
-class QueryBlock:
-    """A block of the query batch: its ids and texts, and its vectors, row by row.
+class EncodeSpec:
+    """A block of queries as it was given, and the fingerprint of the encoder's card."""
 
-    Attributes:
-        rejected: queries of the block as it was given that are in neither file, by their numbers
-            in it, with the reason.
-    """
+    queries: FileRef
+    encoder: str
+
+
+@dataclass(frozen=True)
+class RejectedQuery:
+    """A query without a vector: its number in the block as it was given, and why."""
+
+    row: int
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class QueryBlock:
+    """A block of the query batch: its ids and texts, and its vectors, row by row; and what is in
+    neither file."""
 
     queries: FileRef
     vectors: FileRef
-    rejected: Mapping[int, Reason]
+    rejected: tuple[RejectedQuery, ...]
+
+
+ENCODE = Stage("encode", EncodeSpec, QueryBlock)
 
 
 def write_blocks(workspace: Workspace, queries: pa.Table, block_queries: int) -> list[FileRef]:
@@ -52,12 +68,11 @@ def encode(context: Context, blocks: Sequence[FileRef], card: EncoderCard) -> li
     Raises:
         InputError: no query of any block has tokens and a finite vector.
     """
-    spec = {"encoder": card.fingerprint}
-    units = [Unit("encode", {"queries": ref.json(), **spec}) for ref in blocks]
-    pool = context.model_pool(len(units))
+    specs = [EncodeSpec(ref, card.fingerprint) for ref in blocks]
+    pool = context.model_pool(len(specs))
     settings = context.settings.encoder
     make = partial(Encode, context.workspace, settings, card.fingerprint, pool.device)
-    dones = run_stage(context, "encode", units, [Step(make, pool)])
+    dones = run_stage(context, ENCODE, specs, [Step(make, pool)])
     if not total(dones, "rows"):
         context.workspace.forget("encode", dones)
         raise InputError(
@@ -65,16 +80,11 @@ def encode(context: Context, blocks: Sequence[FileRef], card: EncoderCard) -> li
             f"{_first_reason(dones)}.",
             f"Look at the queries and at the encoder {settings.model!r} ({settings.dtype}).",
         )
-    return [_block(done) for done in dones]
+    return [done.made for done in dones]
 
 
-def _block(done: Done) -> QueryBlock:
-    rejected = {row: Reason(reason) for row, reason in done.facts["rejected"]}
-    return QueryBlock(done.outputs["queries"], done.outputs["vectors"], rejected)
-
-
-def _first_reason(dones: Sequence[Done]) -> str:
-    return str(next(reason for done in dones for _, reason in done.facts["rejected"]))
+def _first_reason(dones: Sequence[Done[QueryBlock]]) -> str:
+    return str(next(query.reason for done in dones for query in done.made.rejected))
 
 
 class Encode:
@@ -94,8 +104,8 @@ class Encode:
         use_threads(1)
         self._encoder = load_encoder(settings, device, fingerprint)
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
-        asked = FileRef.parse(unit.spec["queries"])
+    def __call__(self, unit: Unit[EncodeSpec], tables: Tables) -> Result[QueryBlock]:
+        asked = unit.spec.queries
         queries = self._workspace.read_table(asked, ["query_id", "text"])
         rejected, rows = self._without_tokens(queries["text"].to_pylist())
         vectors = self._vectors(queries["text"].take(rows).to_pylist())
@@ -103,13 +113,12 @@ class Encode:
         refuse_broken(self._source, int((~finite).sum()), len(finite), "queries of a block")
         rejected |= {int(row): Reason.NOT_FINITE for row in rows[~finite]}
         table = pa.table({"vector": vector_column(vectors[finite])})
-        outputs = {
-            "queries": self._kept(queries.take(rows[finite])) if rejected else asked,
-            "vectors": self._workspace.write_scratch(unit, "vectors.parquet", table),
-        }
-        counts = {"rows": table.num_rows, "rejected": len(rejected)}
-        facts = {"rejected": [[row, str(why)] for row, why in sorted(rejected.items())]}
-        return Result(outputs, counts, facts)
+        block = QueryBlock(
+            self._kept(queries.take(rows[finite])) if rejected else asked,
+            self._workspace.write_scratch(unit, "vectors.parquet", table),
+            tuple(RejectedQuery(row, why) for row, why in sorted(rejected.items())),
+        )
+        return Result(block, {"rows": table.num_rows, "rejected": len(rejected)})
 
     def _without_tokens(self, texts: list[str]) -> tuple[dict[int, Reason], Int64]:
         """The queries that the tokeniser leaves nothing of, and int64[n] the others."""

@@ -1,17 +1,18 @@
-"""Shards as search and audit want them: named in a unit's spec, and opened with their documents."""
+"""Shards as search and audit want them: named, and opened with their documents."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shardrank.core.arrays import Int32
 from shardrank.core.errors import IntegrityError
-from shardrank.core.units import FileRef
+from shardrank.core.files import FileRef
 from shardrank.models.forward.products import int8_product
 from shardrank.models.forward.threads import use_threads as use_torch_threads
 from shardrank.stages.run.workspace import Workspace
-from shardrank.stages.shared.part_blocks import live_positions, part_spec
+from shardrank.stages.shared.part_blocks import PartVectors, live_positions
 from shardrank.version.manifest import Part, Shard
 from shardrank.version.sizing import shares
 
@@ -19,25 +20,48 @@ if TYPE_CHECKING:
     from shardrank.index.documents import DocumentSearch
 
 
-def shard_specs(parts: Sequence[Part], shards: Sequence[Shard], k: int) -> list[dict[str, Any]]:
-    """What a unit's spec holds of each shard: its file, its parts with what names their documents,
-    and how many of k documents it gives every query at least (where it has no file, all)."""
+@dataclass(frozen=True)
+class ShardPart:
+    """A part of a shard, with what names its documents."""
+
+    part: PartVectors
+    keys: FileRef
+
+
+@dataclass(frozen=True)
+class SearchedShard:
+    """A shard as search and audit want it.
+
+    Attributes:
+        file: None: exact search, which has none.
+        parts: in the shard's order.
+        least: documents that it gives every query at least.
+    """
+
+    file: FileRef | None
+    parts: tuple[ShardPart, ...]
+    least: int
+
+    @property
+    def blocks(self) -> list[PartVectors]:
+        """Its parts without what names their documents."""
+        return [each.part for each in self.parts]
+
+
+def searched_shards(parts: Sequence[Part], shards: Sequence[Shard], k: int) -> list[SearchedShard]:
+    """Each shard, with its share of k documents (where it has no file, all)."""
     least = shares(k, [sum(parts[n].live.documents for n in shard.parts) for shard in shards])
     return [
-        {
-            "shard": shard.file.json() if shard.file else None,
-            "parts": [_part_spec(n, parts[n]) for n in shard.parts],
-            "least": wanted if shard.file else k,
-        }
+        SearchedShard(
+            shard.file,
+            tuple(ShardPart(PartVectors.of(n, parts[n]), parts[n].keys) for n in shard.parts),
+            wanted if shard.file else k,
+        )
         for shard, wanted in zip(shards, least, strict=True)
     ]
 
 
-def _part_spec(ordinal: int, part: Part) -> dict[str, Any]:
-    return {**part_spec(ordinal, part), "keys": part.keys.json()}
-
-
-def open_shard(index: Workspace, spec: Mapping[str, Any], documents: Int32) -> "DocumentSearch":
+def open_shard(index: Workspace, shard: SearchedShard, documents: Int32) -> "DocumentSearch":
     """A shard that has a file, to be searched on one thread; `documents` are its
     `document_numbers`."""
     from shardrank.index.documents import DocumentSearch  # brings faiss and numba
@@ -46,12 +70,13 @@ def open_shard(index: Workspace, spec: Mapping[str, Any], documents: Int32) -> "
 
     use_faiss_threads(1)
     use_torch_threads(1)
-    data = index.storage.read_checked(FileRef.parse(spec["shard"]))
-    live = live_positions(index, spec["parts"])
+    assert shard.file
+    data = index.storage.read_checked(shard.file)
+    live = live_positions(index, shard.blocks)
     return DocumentSearch(LoadedShard.load(data, int8_product), documents, live)
 
 
-def document_numbers(index: Workspace, parts: Sequence[Mapping[str, Any]]) -> Int32:
+def document_numbers(index: Workspace, parts: Sequence[ShardPart]) -> Int32:
     """int32[rows of the shard]: each row's document, numbered from 0 as they lie in the shard.
 
     Keys are read only of parts that have documents of several passages.
@@ -63,22 +88,22 @@ def document_numbers(index: Workspace, parts: Sequence[Mapping[str, Any]]) -> In
     return np.repeat(np.arange(len(rows), dtype=np.int32), rows)
 
 
-def _document_rows(index: Workspace, part: Mapping[str, Any]) -> Int32:
+def _document_rows(index: Workspace, part: ShardPart) -> Int32:
     """int32[documents]: how many rows each has, in the order of the part."""
-    keys, passages = FileRef.parse(part["keys"]), part["passages"]["rows"]
+    keys, passages = part.keys, part.part.rows
     if keys.rows == passages:
         return np.ones(passages, np.int32)
     table = index.read_table(keys, ["row", "rows"])
     rows: Int32 = table["rows"].to_numpy()[np.argsort(table["row"].to_numpy())]
     if rows.sum() != passages:
         raise IntegrityError(
-            f"Part {part['ordinal']} has {passages} passages, its documents have {rows.sum()}.",
+            f"Part {part.part.ordinal} has {passages} passages, its documents have {rows.sum()}.",
             "Its files do not belong together: index again.",
         )
     return rows
 
 
-def passages_a_document(parts: Sequence[Mapping[str, Any]]) -> int:
+def passages_a_document(parts: Sequence[ShardPart]) -> int:
     """On average, rounded up: about as many hits as a query has for each document that it finds."""
-    passages = sum(FileRef.parse(part["passages"]).rows for part in parts)
-    return -(-passages // max(1, sum(FileRef.parse(part["keys"]).rows for part in parts)))
+    passages = sum(each.part.rows for each in parts)
+    return -(-passages // max(1, sum(each.keys.rows for each in parts)))

@@ -1,17 +1,32 @@
 """Pairs of queries and passages by the part that they lie in, and runs of parts with enough."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from shardrank.core.units import Done
+import pyarrow as pa
+
 from shardrank.version.sizing import pairs_per_unit
 
 
-def count_pairs(dones: Sequence[Done], fact: str = "pairs") -> Counter[int]:
-    """Pairs by part, over the markers of all blocks."""
+@dataclass(frozen=True)
+class PartPairs:
+    """How many pairs lie in a part."""
+
+    part: int
+    pairs: int
+
+
+def pairs_by_part(parts: pa.ChunkedArray) -> tuple[PartPairs, ...]:
+    """Of int32 ordinals of parts, one a pair."""
+    return tuple(PartPairs(n, count) for n, count in sorted(Counter(parts.to_pylist()).items()))
+
+
+def count_pairs(blocks: Iterable[Iterable[PartPairs]]) -> Counter[int]:
+    """Pairs by part, over all blocks."""
     pairs: Counter[int] = Counter()
-    for done in dones:
-        pairs.update({int(part): count for part, count in done.facts[fact].items()})
+    for block in blocks:
+        pairs.update({each.part: each.pairs for each in block})
     return pairs
 
 

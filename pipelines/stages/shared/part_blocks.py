@@ -1,14 +1,14 @@
 """Parts as the index floor wants them: checked, decoded, one at a time."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from shardrank.core.arrays import Bool, Float32, Int64
-from shardrank.core.units import FileRef
+from shardrank.core.files import FileRef
 from shardrank.corpus.part_keys import live_keys
 from shardrank.index.blocks import PartBlock
 from shardrank.stages.run.workspace import Workspace
@@ -16,60 +16,76 @@ from shardrank.version.liveness import unpack
 from shardrank.version.manifest import Part
 
 
-def part_spec(ordinal: int, part: Part) -> dict[str, Any]:
-    """A part inside a unit's spec."""
-    return {
-        "ordinal": ordinal,
-        "id": part.id,
-        "passages": part.passages.json(),
-        "vectors": part.vectors.json(),
-        "deleted": part.deleted.json() if part.deleted else None,
-    }
+@dataclass(frozen=True)
+class PartVectors:
+    """A part as it is searched: its place among the version's parts, what names it, its files."""
+
+    ordinal: int
+    id: str
+    passages: FileRef
+    vectors: FileRef
+    deleted: FileRef | None
+
+    @classmethod
+    def of(cls, ordinal: int, part: Part) -> "PartVectors":
+        return cls(ordinal, part.id, part.passages, part.vectors, part.deleted)
+
+    @property
+    def rows(self) -> int:
+        return self.passages.rows
 
 
-def keys_spec(part: Part) -> dict[str, Any]:
-    """A part's documents inside a unit's spec: their keys, and which rows are deleted."""
-    deleted = part.deleted.json() if part.deleted else None
-    return {"keys": part.keys.json(), "deleted": deleted, "rows": part.rows}
+@dataclass(frozen=True)
+class PartKeys:
+    """A part's documents: its place, their keys, and which of its rows are deleted."""
+
+    ordinal: int
+    keys: FileRef
+    deleted: FileRef | None
+    rows: int
+
+    @classmethod
+    def of(cls, ordinal: int, part: Part) -> "PartKeys":
+        return cls(ordinal, part.keys, part.deleted, part.rows)
 
 
-def load_live_keys(workspace: Workspace, spec: Mapping[str, Any]) -> pa.Table:
-    """PART_KEYS of the documents that are live, of a part as `keys_spec` names it."""
-    keys = workspace.read_table(FileRef.parse(spec["keys"]))
-    return live_keys(keys, read_bitmap(workspace, spec["deleted"], spec["rows"]))
+def load_live_keys(workspace: Workspace, part: PartKeys) -> pa.Table:
+    """PART_KEYS of the documents that are live."""
+    keys = workspace.read_table(part.keys)
+    return live_keys(keys, read_bitmap(workspace, part.deleted, part.rows))
 
 
-def load_block(workspace: Workspace, spec: dict[str, Any]) -> PartBlock:
+def load_block(workspace: Workspace, part: PartVectors) -> PartBlock:
     """A part's ids and vectors. Raises IntegrityError where a file is not as vouched for."""
-    passages = workspace.read_table(FileRef.parse(spec["passages"]), ["doc_id", "passage"])
-    vectors = workspace.read_table(FileRef.parse(spec["vectors"]))
-    live = ~read_bitmap(workspace, spec["deleted"], passages.num_rows)
-    return PartBlock.from_tables(spec["ordinal"], passages, vectors, live)
+    passages = workspace.read_table(part.passages, ["doc_id", "passage"])
+    vectors = workspace.read_table(part.vectors)
+    live = ~read_bitmap(workspace, part.deleted, passages.num_rows)
+    return PartBlock.from_tables(part.ordinal, passages, vectors, live)
 
 
-def read_bitmap(workspace: Workspace, ref: Mapping[str, Any] | None, rows: int) -> Bool:
+def read_bitmap(workspace: Workspace, ref: FileRef | None, rows: int) -> Bool:
     """bool[rows], true at deleted rows."""
     if ref is None:
         return np.zeros(rows, np.bool_)
-    return unpack(workspace.storage.read_checked(FileRef.parse(ref)), rows)
+    return unpack(workspace.storage.read_checked(ref), rows)
 
 
-def load_blocks(workspace: Workspace, specs: Sequence[dict[str, Any]]) -> Iterator[PartBlock]:
+def load_blocks(workspace: Workspace, parts: Sequence[PartVectors]) -> Iterator[PartBlock]:
     """A shard's parts in order; only one is held at a time."""
-    return (load_block(workspace, spec) for spec in specs)
+    return (load_block(workspace, part) for part in parts)
 
 
-def offsets(specs: Sequence[dict[str, Any]]) -> list[int]:
+def offsets(parts: Sequence[PartVectors]) -> list[int]:
     """The shard position of each part's first row."""
-    ends = accumulate((spec["passages"]["rows"] for spec in specs), initial=0)
+    ends = accumulate((part.rows for part in parts), initial=0)
     return list(ends)[:-1]
 
 
-def live_positions(workspace: Workspace, specs: Sequence[dict[str, Any]]) -> Bool | None:
+def live_positions(workspace: Workspace, parts: Sequence[PartVectors]) -> Bool | None:
     """bool[rows of the shard], true at live positions; None where all are."""
-    if all(spec["deleted"] is None for spec in specs):
+    if all(part.deleted is None for part in parts):
         return None
-    dead = [read_bitmap(workspace, s["deleted"], s["passages"]["rows"]) for s in specs]
+    dead = [read_bitmap(workspace, part.deleted, part.rows) for part in parts]
     return ~np.concatenate(dead)
 
 

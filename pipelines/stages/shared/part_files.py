@@ -1,8 +1,6 @@
 """A part's files: how they are named and written, and what a version says of them."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +8,14 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Bool
 from shardrank.core.arrow_columns import vector_column
+from shardrank.core.files import FileRef
 from shardrank.core.schemas import vectors_schema
-from shardrank.core.units import FileRef
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.corpus.part_keys import count, lengths, live_keys, part_keys
-from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.run.workspace import Workspace, content_name
 from shardrank.version.gate import spread
 from shardrank.version.liveness import pack
-from shardrank.version.manifest import Counts, Part
+from shardrank.version.manifest import Part
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,11 @@ def write_part(workspace: Workspace, passages: pa.Table) -> PartFiles:
     return PartFiles(ref, workspace.write_table(beside, part_keys(passages)))
 
 
-def write_vectors(
-    workspace: Workspace, passages: FileRef, vectors: npt.NDArray[np.floating], stored: str
+def _write_vectors(
+    workspace: Workspace, passages: FileRef, vectors: npt.NDArray[np.floating]
 ) -> FileRef:
-    """Vectors of the stored type as a file beside their passages."""
+    """As a file beside their passages."""
+    stored = "fp16" if vectors.dtype == np.float16 else "fp32"
     schema = vectors_schema(vectors.shape[1], stored)
     table = pa.Table.from_arrays([vector_column(vectors)], schema=schema)
     key = passages.key.replace("passages.parquet", "vectors-{}.parquet")
@@ -51,26 +50,29 @@ def write_bitmap(workspace: Workspace, deleted: Bool) -> FileRef:
     return workspace.write_content("deletions/{}.bits", pack(deleted), len(deleted))
 
 
-def part_facts(
-    passages: pa.Table, vectors: npt.NDArray[np.floating], deleted: Bool
-) -> dict[str, Any]:
-    """What a version says of a part: what is live in it, its passages' lengths, its spread."""
-    return {
-        "live": asdict(count(live_keys(part_keys(passages), deleted))),
-        "lengths": lengths(passages["tokens"]),
-        "spread": spread(vectors[~deleted]),
-    }
+def new_part(
+    workspace: Workspace,
+    files: PartFiles,
+    passages: pa.Table,
+    vectors: npt.NDArray[np.floating],
+    deleted: Bool,
+) -> Part:
+    """Write the vectors and deletions of a part, and say what a version says of it.
 
-
-def new_part(files: PartFiles, outputs: Mapping[str, FileRef], facts: Mapping[str, Any]) -> Part:
-    """The part of these files, with the vectors, deletions and facts that a marker vouches for."""
+    Args:
+        workspace: of the index.
+        files: what there is of it.
+        passages: its passages: doc_id, content_hash, tokens and truncated of each.
+        vectors: fp16 or fp32[n, d], in the type that they are stored in.
+        deleted: bool[n].
+    """
     return Part(
-        id=files.passages.key.split("/")[1],
+        id=content_name(files.passages),
         passages=files.passages,
         keys=files.keys,
-        vectors=outputs["vectors"],
-        deleted=outputs.get("deleted"),
-        live=Counts(**facts["live"]),
-        lengths=facts["lengths"],
-        spread=facts["spread"],
+        vectors=_write_vectors(workspace, files.passages, vectors),
+        deleted=write_bitmap(workspace, deleted) if deleted.any() else None,
+        live=count(live_keys(part_keys(passages), deleted)),
+        lengths=lengths(passages["tokens"]),
+        spread=spread(vectors[~deleted]),
     )

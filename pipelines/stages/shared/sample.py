@@ -4,17 +4,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from shardrank.core.arrow_columns import vector_column
-from shardrank.core.units import FileRef, Unit
+from shardrank.core.files import FileRef
+from shardrank.core.units import Stage, Unit
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.part_blocks import load_block, part_spec
+from shardrank.stages.shared.part_blocks import PartVectors, load_block
 from shardrank.version.manifest import Part
 from shardrank.version.sampling import allocate, draw
 from shardrank.version.sizing import SAMPLED_PARTS_PER_UNIT
@@ -29,6 +29,29 @@ class Draw:
     seed: int
 
 
+@dataclass(frozen=True)
+class DrawnPart:
+    """A part, and how many of its rows are drawn."""
+
+    part: PartVectors
+    count: int
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """Parts that give rows to a sample, and the seed."""
+
+    parts: tuple[DrawnPart, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The file of part, row, passage and vector."""
+
+    sample: FileRef
+
+
 def sample(
     context: Context, parts: Sequence[Part], wanted: Draw, index: Workspace | None = None
 ) -> list[FileRef]:
@@ -36,24 +59,22 @@ def sample(
 
     `index` is where the parts lie, if not in the workspace that the files go to.
     """
-    units = plan_sample(parts, wanted)
+    stage = Stage(wanted.stage, SampleSpec, Sampled)
     make = partial(Sample, context.workspace, index or context.workspace)
-    dones = run_stage(context, wanted.stage, units, [Step(make)])
-    return [done.outputs["sample"] for done in dones]
+    dones = run_stage(context, stage, plan_sample(parts, wanted), [Step(make)])
+    return [done.made.sample for done in dones]
 
 
-def plan_sample(parts: Sequence[Part], wanted: Draw) -> list[Unit]:
+def plan_sample(parts: Sequence[Part], wanted: Draw) -> list[SampleSpec]:
     """One unit for every SAMPLED_PARTS_PER_UNIT parts that give rows to the sample."""
     counts = allocate([part.live.passages for part in parts], wanted.rows, wanted.seed)
     drawn = [
-        {**part_spec(n, part), "count": count}
+        DrawnPart(PartVectors.of(n, part), count)
         for n, (part, count) in enumerate(zip(parts, counts, strict=True))
         if count
     ]
     groups = math.ceil(len(drawn) / SAMPLED_PARTS_PER_UNIT)
-    return [
-        Unit(wanted.stage, {"parts": drawn[i::groups], "seed": wanted.seed}) for i in range(groups)
-    ]
+    return [SampleSpec(tuple(drawn[i::groups]), wanted.seed) for i in range(groups)]
 
 
 @dataclass(frozen=True)
@@ -63,20 +84,19 @@ class Sample:
     workspace: Workspace
     index: Workspace
 
-    def __call__(self, unit: Unit, tables: Tables) -> Result:
-        pieces = [self._draw(spec, unit.spec["seed"]) for spec in unit.spec["parts"]]
-        table = pa.concat_tables(pieces)
-        outputs = {"sample": self.workspace.write_scratch(unit, "sample.parquet", table)}
-        return Result(outputs, {"rows": table.num_rows}, {})
+    def __call__(self, unit: Unit[SampleSpec], tables: Tables) -> Result[Sampled]:
+        table = pa.concat_tables([self._draw(drawn, unit.spec.seed) for drawn in unit.spec.parts])
+        ref = self.workspace.write_scratch(unit, "sample.parquet", table)
+        return Result(Sampled(ref), {"rows": table.num_rows})
 
-    def _draw(self, spec: dict[str, Any], seed: int) -> pa.Table:
-        block = load_block(self.index, spec)
+    def _draw(self, drawn: DrawnPart, seed: int) -> pa.Table:
+        part, block = drawn.part, load_block(self.index, drawn.part)
         live = np.flatnonzero(block.live)
-        rows = live[draw(spec["id"], len(live), spec["count"], seed)]
+        rows = live[draw(part.id, len(live), drawn.count, seed)]
         vectors = np.ascontiguousarray(block.vectors[rows], dtype=np.float32)
         return pa.table(
             {
-                "part": pa.array(np.full(len(rows), spec["ordinal"], dtype=np.int32)),
+                "part": pa.array(np.full(len(rows), part.ordinal, dtype=np.int32)),
                 "row": pa.array(rows.astype(np.int32)),
                 "passage": pa.array(block.passages[rows]),
                 "vector": vector_column(vectors),

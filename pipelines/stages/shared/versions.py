@@ -83,8 +83,3 @@ def open_version(workspace: Workspace) -> Published:
     """The latest version. Raises InputError where the folder is no index, or has no version."""
     number = existing_versions(workspace)[-1]
     return Published(number, read_version(workspace, number), new=False)
-
-
-def met_columns(version: Version) -> list[str]:
-    """The columns that the settings of its run, or of one before, named and files have had."""
-    return list(version.made.get("columns", ()))

@@ -1,0 +1,56 @@
+"""Cards: all that decides a model's results."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """An encoder as it will run.
+
+    Attributes:
+        name: the model as the settings name it.
+        fingerprint: of all that decides its vectors; the name and the place are not in it.
+        weights_sha256, tokeniser_fingerprint: of what documents go through.
+        dim: components of a vector, after any cut.
+        max_tokens: the longest document in tokens, special ones included.
+        query_max_tokens: the longest query.
+        pooling: "mean", "cls", "last" …; several are joined by "+"; "" for a static table.
+        normalise: whether vectors are divided by their L2 norm in the end.
+        dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
+    """
+
+    name: str
+    fingerprint: str
+    weights_sha256: str
+    tokeniser_fingerprint: str
+    dim: int
+    max_tokens: int
+    query_max_tokens: int
+    pooling: str
+    normalise: bool
+    query_prompt: str
+    document_prompt: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class RerankerCard:
+    """A reranker as it will run.
+
+    Attributes:
+        name: the model as the settings name it.
+        fingerprint: of all that decides its logits, which the interpolation does not.
+        max_tokens: the longest pair, special tokens included.
+        interpolation: a in a·logit + (1-a)·retrieval score.
+        prompt: put before queries.
+        dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
+    """
+
+    name: str
+    fingerprint: str
+    weights_sha256: str
+    tokeniser_fingerprint: str
+    max_tokens: int
+    interpolation: float
+    prompt: str
+    dtype: str
