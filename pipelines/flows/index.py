@@ -48,7 +48,7 @@ class IndexPlan:
 
     `names` are the columns known before a row is read: of Parquet files, and those of paths.
     `differs` names what changed about passages or vectors since the base was made: nothing that
-    is stored serves then. `settings` are the run's, where the encoder's dtype is no longer "auto".
+    is stored serves then. `settings` are the run's.
     """
 
     corpus: str
@@ -106,7 +106,8 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     if all(file.schema is not None for file in files):
         refuse_absent(names, settings.corpus, met)
     slices = [piece for file in files for piece in file.slices]
-    settings, card = settle(_following(settings, base), workspace, base)
+    settings = _following(settings, base)
+    card = settle(settings.encoder, workspace, base)
     recipe = _recipe(settings, card)
     differs = recipe.changed(base.version.recipe) if base else []
     if differs and mode == "upsert":
@@ -203,7 +204,7 @@ def index(context: Context, plan: IndexPlan) -> Published:
     try:
         _require_documents(plan, changes, [*stored, *made.parts], made)
         night.refuse(changes, gate)
-        refuse_broken_parts(context.settings.encoder, made.embedded)
+        refuse_broken_parts(plan.card, context.settings.encoder.stored, made.embedded)
         refuse_collapsed(stored, made.parts, gate)
     except (GateRefused, InputError):
         # What an encoder gone wrong has made must not be found again by the run after its repair.
@@ -286,7 +287,7 @@ def _require_documents(
 ) -> None:
     if any(part.live.documents for part in parts):
         return
-    refuse_broken_parts(plan.settings.encoder, made.embedded)
+    refuse_broken_parts(plan.card, plan.settings.encoder.stored, made.embedded)
     if plan.stored:
         raise InputError(
             f"{plan.corpus} would delete all documents of the index.",

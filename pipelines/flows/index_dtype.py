@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.papers import from_json, to_json
-from shardrank.core.settings import Settings
+from shardrank.core.settings import EncoderSettings
 from shardrank.kernels.machine import multiplies_bf16
-from shardrank.models.cards import read_encoder_card, settled
+from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import Published
@@ -31,22 +31,19 @@ class Begun:
         return cls(card.weights_sha256, card.dtype)
 
 
-def settle(
-    settings: Settings, workspace: Workspace, base: Published | None
-) -> tuple[Settings, EncoderCard]:
-    """The settings with no encoder.dtype left at "auto", and the card of the encoder.
+def settle(encoder: EncoderSettings, workspace: Workspace, base: Published | None) -> EncoderCard:
+    """The card of the encoder, whose dtype is no longer "auto".
 
     "auto" is what the index has the same weights in, else what suits model and machine.
 
     Raises what `check_encoder` and `read_encoder_card` raise.
     """
-    encoder = settings.encoder
     check_encoder(encoder)
     card = read_encoder_card(encoder, halve=multiplies_bf16())
     held = Begun.of(base.version.encoder.card) if base else _begun(workspace)
     if encoder.dtype == "auto" and held and held.weights_sha256 == card.weights_sha256:
-        card = read_encoder_card(encoder.model_copy(update={"dtype": held.dtype}))
-    return settings.model_copy(update={"encoder": settled(encoder, card)}), card
+        return read_encoder_card(encoder.model_copy(update={"dtype": held.dtype}))
+    return card
 
 
 def hold(workspace: Workspace, card: EncoderCard) -> None:

@@ -17,7 +17,7 @@ from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.corpus.qrels import read_judged
 from shardrank.labels.formats import Format, get_format
 from shardrank.labels.tables import JUDGED
-from shardrank.models.cards import read_reranker_card, settled
+from shardrank.models.cards import read_reranker_card
 from shardrank.models.complete import check_reranker
 from shardrank.stages.label.export import Exported, ExportInputs, export
 from shardrank.stages.label.gather import Stores, gather
@@ -224,7 +224,7 @@ def plan_teacher(name: str, ranked: OpenedRun, settings: Settings) -> TeacherPla
 def _plan_model(name: str, settings: RerankerSettings, version: Version) -> TeacherPlan:
     check_reranker(settings)
     card = read_reranker_card(settings, halve=runs_in_bf16(version))
-    return TeacherPlan(name, card, settled(settings, card))
+    return TeacherPlan(name, card, settings)
 
 
 def _query_ids(out: Workspace, ref: FileRef) -> list[str]:
@@ -344,7 +344,7 @@ def _teach(
     its, stage = replace(context, settings=settings), f"teacher-{number}"
     dones = rerank(its, candidates, teacher.card, stage)
     if not known:
-        require_scores(its, dones, stage)
+        require_scores(its, teacher.card, dones, stage)
     card = teacher.card
     facts: dict[str, str | int] = {
         "model": card.name,

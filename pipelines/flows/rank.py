@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 import pyarrow as pa
 
@@ -15,12 +14,12 @@ from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.rank_counts import RankCounts
 from shardrank.core.same_ids import SameIds
-from shardrank.core.settings import EncoderSettings, RerankerSettings, Settings
+from shardrank.core.settings import RerankerSettings, Settings
 from shardrank.core.source_files import Listing
 from shardrank.core.units import Done, total
 from shardrank.corpus.qrels import read_judged
 from shardrank.corpus.queries import QueryBatch, read_queries
-from shardrank.models.cards import read_encoder_card, read_reranker_card, settled
+from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.complete import check_encoder, check_reranker
 from shardrank.stages.rank.collate import Collated, collate
 from shardrank.stages.rank.merge import Merged, merge
@@ -42,7 +41,7 @@ from shardrank.version.manifest import Version
 class RankPlan:
     """What a rank run will read, with which models; known before any work, without Ray.
 
-    `settings` are the run's, with the index's own encoder, and no dtype left at "auto".
+    `settings` are the run's, with the index's own encoder.
     """
 
     index: Workspace
@@ -106,7 +105,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     card = read_encoder_card(encoder)
     _require_match(published, card)
     reranker = _reranker_card(published.version, settings.reranker)
-    settings = _settled(settings, encoder, reranker)
+    settings = settings.model_copy(update={"encoder": encoder})
     how = _effort(published, settings)
     decided = {
         "version": fingerprint(published.version.content()),
@@ -145,7 +144,7 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
             batch=context.workspace,
         )
         reranked = rerank(context, candidates, plan.reranker)
-        require_scores(context, reranked)
+        require_scores(context, plan.reranker, reranked)
     interpolation = plan.reranker.interpolation if plan.reranker else 0.0
     collated = collate(context, blocks, merged, reranked, interpolation)
     _set_aside(context, queries.rejected)
@@ -188,15 +187,6 @@ def _reranker_card(version: Version, settings: RerankerSettings) -> RerankerCard
         return None
     check_reranker(settings)
     return read_reranker_card(settings, halve=runs_in_bf16(version))
-
-
-def _settled(
-    settings: Settings, encoder: EncoderSettings, reranker: RerankerCard | None
-) -> Settings:
-    models: dict[str, Any] = {"encoder": encoder}
-    if reranker:
-        models["reranker"] = settled(settings.reranker, reranker)
-    return settings.model_copy(update=models)
 
 
 def _require_match(published: Published, card: EncoderCard) -> None:

@@ -99,18 +99,19 @@ def read_reranker_card(settings: RerankerSettings, halve: bool = False) -> Reran
     )
 
 
-def settled(settings: ModelSettings, card: EncoderCard | RerankerCard) -> ModelSettings:
-    """The settings with the card's dtype: what every worker loads, whatever its own CPU can do."""
-    return settings.model_copy(update={"dtype": card.dtype})
+def settled(settings: ModelSettings, card: EncoderCard | RerankerCard | None) -> ModelSettings:
+    """The settings with the dtype of the card that was planned with, if there is one: what every
+    worker loads, whatever its own CPU can do."""
+    return settings.model_copy(update={"dtype": card.dtype}) if card else settings
 
 
-def check_fingerprint(name: str, expected: str | None, found: str) -> None:
+def check_fingerprint(name: str, expected: str, found: str) -> None:
     """Refuse a model that is not the one whose results are stored.
 
     Raises:
         IntegrityError: the fingerprints differ.
     """
-    if expected is not None and expected != found:
+    if expected != found:
         raise IntegrityError(
             f"The model {name!r} has fingerprint {found} on this worker, not {expected}: model "
             "and index do not match.",

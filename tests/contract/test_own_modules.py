@@ -107,7 +107,7 @@ def test_trusted_modules_give_what_the_library_gives(tmp_path: Path, types: list
     with pytest.raises(InputError, match=r"my_modules\.\w+, which is its author's own code"):
         read_encoder_card(EncoderSettings(model=str(folder)))
     settings = EncoderSettings(model=str(folder), trust_remote_code=True, batch_tokens=64)
-    encoder = load_encoder(settings, "cpu", read_encoder_card(settings).fingerprint)
+    encoder = load_encoder(settings, "cpu", read_encoder_card(settings))
     model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=True)
     expected = model.encode_query(TEXTS, normalize_embeddings=True)
     np.testing.assert_allclose(encoder.encode_queries(TEXTS), expected, atol=1e-5)
@@ -122,7 +122,7 @@ def test_a_trusted_body_gives_what_the_library_gives(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"my_modules\.Body, which is its author's own code"):
         read_encoder_card(settings.model_copy(update={"trust_remote_code": False}))
     check_encoder(settings)
-    encoder = load_encoder(settings, "cpu", read_encoder_card(settings).fingerprint)
+    encoder = load_encoder(settings, "cpu", read_encoder_card(settings))
     model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=True)
     expected = model.encode_query(TEXTS, normalize_embeddings=True)
     np.testing.assert_allclose(encoder.encode_queries(TEXTS), expected, atol=1e-5)
@@ -133,7 +133,7 @@ def test_a_body_that_reads_texts_in_its_own_way_is_refused(tmp_path: Path) -> No
     folder = saved(tmp_path / "model", *types, body="my_modules.Other")
     settings = EncoderSettings(model=str(folder), trust_remote_code=True)
     with pytest.raises(InputError, match="reads 'a' in a way of its own"):
-        load_encoder(settings, "cpu", read_encoder_card(settings).fingerprint)
+        load_encoder(settings, "cpu", read_encoder_card(settings))
 
 
 def test_code_that_is_missing_is_refused(tmp_path: Path) -> None:

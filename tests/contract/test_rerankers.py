@@ -127,7 +127,7 @@ def test_half_precision_is_near(folder: Path, reranker: CrossEncoderReranker) ->
 def test_another_model_is_refused(folder: Path, reranker: CrossEncoderReranker) -> None:
     settings = RerankerSettings(model=str(folder), max_tokens=20)
     with pytest.raises(IntegrityError, match="do not match"):
-        load_reranker(settings, "cpu", reranker.card.fingerprint)
+        load_reranker(settings, "cpu", reranker.card)
 
 
 def test_two_labels_are_refused(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_an_adapter_on_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     tensors["full.classifier.bias"] += 1
     save_adapter(folder, tensors, config)
     with pytest.raises(IntegrityError, match="do not match"):
-        load_reranker(RerankerSettings(model=str(folder)), "cpu", reranker.card.fingerprint)
+        load_reranker(RerankerSettings(model=str(folder)), "cpu", reranker.card)
 
 
 LENGTHS = st.lists(st.tuples(st.integers(0, 90), st.integers(0, 90)), min_size=1)
@@ -233,7 +233,7 @@ def test_cuts(lengths: list[tuple[int, int]], room: int) -> None:
 def test_shipped_adapter() -> None:
     settings = RerankerSettings()
     card = read_reranker_card(settings)
-    reranker = load_reranker(settings, "cpu", card.fingerprint)
+    reranker = load_reranker(settings, "cpu", card)
     query, right, wrong = ids(
         reranker,
         [

@@ -19,6 +19,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from shardrank.core.arrays import Float32, Int32
+from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError
 from shardrank.core.overrides import parse_settings
 from shardrank.core.pools import Resources
@@ -298,7 +299,7 @@ def stubbed(inline: pytest.MonkeyPatch, folders: dict[str, Path]) -> Iterator[Si
     """Both models replaced; `broken` decides whether some logits are not finite."""
     state = SimpleNamespace(broken=False)
 
-    def encoder(wanted: EncoderSettings, device: str, fingerprint: str) -> Stub:
+    def encoder(wanted: EncoderSettings, device: str, planned: EncoderCard) -> Stub:
         return Stub(load_tokeniser(read_layout(folders["encoder"])))
 
     def reranker(wanted: RerankerSettings, device: str, fingerprint: str) -> Stub:

@@ -91,7 +91,7 @@ def _our_vectors(folder: Path) -> tuple[Float32, Float32]:
     wanted = EncoderSettings(model=str(folder), dtype="fp32", batch_tokens=256)
     check_encoder(wanted)
     card = read_encoder_card(wanted)
-    encoder = load_encoder(wanted, "cpu", card.fingerprint)
+    encoder = load_encoder(wanted, "cpu", card)
     prompted = [card.document_prompt + text for text in TEXTS]
     documents = encoder.encode_ids([spans.ids for spans in encoder.tokeniser.encode(prompted)])
     return documents, encoder.encode_queries(TEXTS)
@@ -113,7 +113,7 @@ def _their_vectors(folder: Path) -> tuple[Float32, Float32]:
 def _our_logits(folder: Path) -> Float32:
     wanted = RerankerSettings(model=str(folder), dtype="fp32", batch_tokens=256)
     check_reranker(wanted)
-    reranker = load_reranker(wanted, "cpu", read_reranker_card(wanted).fingerprint)
+    reranker = load_reranker(wanted, "cpu", read_reranker_card(wanted))
     queries = reranker.tokeniser.encode([reranker.prompt + query for query, _ in PAIRS])
     passages = reranker.tokeniser.encode([passage for _, passage in PAIRS])
     each = np.arange(len(PAIRS), dtype=np.int32)

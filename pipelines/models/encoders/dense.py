@@ -8,7 +8,7 @@ import torch
 from shardrank.core.arrays import Float32, Int32
 from shardrank.core.cards import EncoderCard
 from shardrank.core.settings import EncoderSettings
-from shardrank.models.cards import check_fingerprint, read_encoder_card
+from shardrank.models.cards import check_fingerprint, read_encoder_card, settled
 from shardrank.models.encoders.embedder import Embedder, Side, TableEmbedder, TransformerEmbedder
 from shardrank.models.encoders.own_module import LoadedModule, load_body, load_own
 from shardrank.models.encoders.static_table import load_table
@@ -87,23 +87,23 @@ class BiEncoder:
 
 
 def load_encoder(
-    settings: EncoderSettings, device: str, fingerprint: str | None = None
+    settings: EncoderSettings, device: str, planned: EncoderCard | None = None
 ) -> BiEncoder:
     """Load the encoder that the settings name.
 
     Args:
         settings: the [encoder] table.
         device: torch's name of a device, such as "cpu" or "cuda".
-        fingerprint: that of the card whose vectors are stored; none where there are none yet.
+        planned: the card that the run was planned with, as which the model here must be.
 
     Raises:
         InputError: the model is absent, incomplete or unsupported. Weights of two towers are
             looked at when they are first asked for.
-        IntegrityError: the model here is not the one with that fingerprint.
+        IntegrityError: the model here is another one.
         SettingsError: a setting asks for more than the model has.
     """
-    card = read_encoder_card(settings)
-    check_fingerprint(settings.model, fingerprint, card.fingerprint)
+    card = read_encoder_card(settled(settings, planned))
+    check_fingerprint(settings.model, (planned or card).fingerprint, card.fingerprint)
     towers = read_encoder_folder(settings).towers
     return BiEncoder(towers, card, partial(load_tower, settings=settings, card=card, device=device))
 

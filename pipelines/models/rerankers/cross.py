@@ -10,7 +10,7 @@ from shardrank.core.arrays import Bool, Int32
 from shardrank.core.cards import RerankerCard
 from shardrank.core.protocols import PairScores
 from shardrank.core.settings import RerankerSettings
-from shardrank.models.cards import check_fingerprint, read_reranker_card
+from shardrank.models.cards import check_fingerprint, read_reranker_card, settled
 from shardrank.models.folder.packable import is_packable
 from shardrank.models.folder.reranker_folder import RerankerFolder, read_reranker_folder
 from shardrank.models.forward.adapter import load_adapter
@@ -91,22 +91,22 @@ def cut_pairs(queries: Int32, passages: Int32, room: int) -> Cuts:
 
 
 def load_reranker(
-    settings: RerankerSettings, device: str, fingerprint: str | None = None
+    settings: RerankerSettings, device: str, planned: RerankerCard | None = None
 ) -> CrossEncoderReranker:
     """Load the reranker that the settings name: an adapter on its base, or a whole model.
 
     Args:
         settings: the [reranker] table.
         device: torch's name of a device, such as "cpu" or "cuda".
-        fingerprint: that of the card whose scores are stored; none where there are none yet.
+        planned: the card that the run was planned with, as which the model here must be.
 
     Raises:
         InputError: the model is absent, incomplete, or no classifier with one label.
-        IntegrityError: the model here is not the one with that fingerprint.
+        IntegrityError: the model here is another one.
         SettingsError: a setting asks for more than the model has.
     """
-    card = read_reranker_card(settings)
-    check_fingerprint(settings.model, fingerprint, card.fingerprint)
+    card = read_reranker_card(settled(settings, planned))
+    check_fingerprint(settings.model, (planned or card).fingerprint, card.fingerprint)
     folder = read_reranker_folder(settings)
     runner = make_runner(folder.layout, settings.batch_tokens, device, card.dtype)
     classifier = _load_classifier(folder, card.dtype, settings.trust_remote_code, runner.device)

@@ -54,19 +54,21 @@ def embed(context: Context, parts: Sequence[PartFiles], card: EncoderCard) -> li
     pool = context.model_pool(len(specs))
     steps = [
         Step(partial(ReadTokens, context.workspace), cpus=TASK_CPUS),
-        Step(partial(Embed, settings, card.fingerprint, pool.device), pool),
+        Step(partial(Embed, settings, card, pool.device), pool),
         Step(partial(WriteVectors, context.workspace), cpus=TASK_CPUS),
     ]
     return run_stage(context, EMBED, specs, steps)
 
 
-def refuse_broken_parts(settings: EncoderSettings, embedded: Sequence[Done[Embedded]]) -> None:
+def refuse_broken_parts(
+    card: EncoderCard, stored: Stored, embedded: Sequence[Done[Embedded]]
+) -> None:
     """Raise InputError where not one passage of a part has a finite vector."""
-    source = Source("encoder", settings.model, settings.dtype, "vector")
+    source = Source("encoder", card.name, card.dtype, "vector")
     large = "Where it does not normalise they may be too large for fp16: encoder.stored=fp32."
     for done in embedded:
         broken, rows = done.counts["not_finite"], done.counts["rows"]
-        hint = large if settings.stored == "fp16" else ""
+        hint = large if stored == "fp16" else ""
         refuse_broken(source, broken, rows, "passages of a part", hint=hint)
 
 
@@ -84,11 +86,11 @@ class ReadTokens:
 class Embed:
     """Token ids → vectors, the whole part at once, so that batches are as even as can be."""
 
-    def __init__(self, settings: EncoderSettings, fingerprint: str, device: str) -> None:
+    def __init__(self, settings: EncoderSettings, card: EncoderCard, device: str) -> None:
         from shardrank.models.encoders.dense import load_encoder  # brings torch: a second
 
         use_threads(1)
-        self._encoder = load_encoder(settings, device, fingerprint)
+        self._encoder = load_encoder(settings, device, card)
 
     def __call__(self, unit: Unit[EmbedSpec], tables: Tables) -> Tables:
         passages = tables["passages"]

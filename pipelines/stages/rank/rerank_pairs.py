@@ -105,14 +105,17 @@ def rerank(
             partial(ReadPairs, context.workspace, candidates.index, candidates.batch),
             cpus=TASK_CPUS,
         ),
-        Step(partial(ScorePairs, settings, card.fingerprint, pool.device), pool),
+        Step(partial(ScorePairs, settings, card, pool.device), pool),
         Step(partial(WriteScores, context.workspace), cpus=TASK_CPUS),
     ]
     return run_stage(context, replace(RERANK, name=stage), specs, steps)
 
 
 def require_scores(
-    context: Context, scored: Sequence[Done[Scores]], stage: str = RERANK.name
+    context: Context,
+    card: RerankerCard,
+    scored: Sequence[Done[Scores]],
+    stage: str = RERANK.name,
 ) -> None:
     """Raise InputError where not one pair of all units has a finite score.
 
@@ -120,14 +123,14 @@ def require_scores(
     """
     broken, of = total(scored, "not_finite"), total(scored, "rows")
     try:
-        refuse_broken(_source(context.settings.reranker), broken, of, "pairs", least=1)
+        refuse_broken(_source(card), broken, of, "pairs", least=1)
     except InputError:
         context.workspace.forget(stage, scored)
         raise
 
 
-def _source(settings: RerankerSettings) -> Source:
-    return Source("reranker", settings.model, settings.dtype, "score")
+def _source(card: RerankerCard) -> Source:
+    return Source("reranker", card.name, card.dtype, "score")
 
 
 def plan_rerank(candidates: Candidates, card: RerankerCard) -> list[RerankSpec]:
@@ -213,12 +216,12 @@ class ReadPairs:
 class ScorePairs:
     """Pairs → raw float32 logits, and whether a pair had to be cut."""
 
-    def __init__(self, settings: RerankerSettings, fingerprint: str, device: str) -> None:
+    def __init__(self, settings: RerankerSettings, card: RerankerCard, device: str) -> None:
         from shardrank.models.rerankers.cross import load_reranker  # brings torch: a second
 
-        self._source = _source(settings)
+        self._source = _source(card)
         use_threads(1)
-        self._reranker = load_reranker(settings, device, fingerprint)
+        self._reranker = load_reranker(settings, device, card)
 
     def __call__(self, unit: Unit[RerankSpec], tables: Tables) -> Tables:
         pairs, tokeniser = tables["pairs"], self._reranker.tokeniser

@@ -71,14 +71,14 @@ def encode(context: Context, blocks: Sequence[FileRef], card: EncoderCard) -> li
     specs = [EncodeSpec(ref, card.fingerprint) for ref in blocks]
     pool = context.model_pool(len(specs))
     settings = context.settings.encoder
-    make = partial(Encode, context.workspace, settings, card.fingerprint, pool.device)
+    make = partial(Encode, context.workspace, settings, card, pool.device)
     dones = run_stage(context, ENCODE, specs, [Step(make, pool)])
     if not total(dones, "rows"):
         context.workspace.forget("encode", dones)
         raise InputError(
             f"None of the {sum(ref.rows for ref in blocks):,} queries can be encoded: "
             f"{_first_reason(dones)}.",
-            f"Look at the queries and at the encoder {settings.model!r} ({settings.dtype}).",
+            f"Look at the queries and at the encoder {card.name!r} ({card.dtype}).",
         )
     return [done.made for done in dones]
 
@@ -95,14 +95,14 @@ class Encode:
     """
 
     def __init__(
-        self, workspace: Workspace, settings: EncoderSettings, fingerprint: str, device: str
+        self, workspace: Workspace, settings: EncoderSettings, card: EncoderCard, device: str
     ) -> None:
         from shardrank.models.encoders.dense import load_encoder  # brings torch: a second
 
         self._workspace = workspace
-        self._source = Source("encoder", settings.model, settings.dtype, "vector")
+        self._source = Source("encoder", card.name, card.dtype, "vector")
         use_threads(1)
-        self._encoder = load_encoder(settings, device, fingerprint)
+        self._encoder = load_encoder(settings, device, card)
 
     def __call__(self, unit: Unit[EncodeSpec], tables: Tables) -> Result[QueryBlock]:
         asked = unit.spec.queries
