@@ -2,12 +2,16 @@
 
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 from shardrank.core.settings import Settings
 from shardrank.flows.label import Labelled, LabelPlan, label, plan_labelling
 from shardrank.jobs.console import ConsoleReporter, console
-from shardrank.stages.label.deliver_labels import claim_labels, deliver_labels
+from shardrank.stages.label.deliver_labels import (
+    LabelledRun,
+    LabelManifest,
+    claim_labels,
+    deliver_labels,
+)
 from shardrank.stages.run.cluster import connect
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import open_workspace, refuse_same
@@ -50,35 +54,34 @@ def run(job: LabelJob, settings: Settings, verbose: bool) -> None:
         console().print(line)
 
 
-def about(plan: LabelPlan) -> dict[str, Any]:
+def about(plan: LabelPlan) -> LabelledRun:
     """What LABELS/manifest.json says: whose scores these are."""
-    return {
-        "run": plan.base,
-        "ranking": plan.ranked.run.run,
-        "index_version": plan.ranked.run.index_version,
-        "judgements": len(plan.judgements),
-        "teachers": {t.name: t.card.fingerprint if t.card else None for t in plan.teachers},
-    }
+    return LabelledRun(
+        run=plan.base,
+        ranking=plan.ranked.run.run,
+        index_version=plan.ranked.run.index_version,
+        judgements=len(plan.judgements),
+        teachers={t.name: t.card.fingerprint if t.card else None for t in plan.teachers},
+    )
 
 
-def summary(job: LabelJob, manifest: dict[str, Any]) -> list[str]:
+def summary(job: LabelJob, manifest: LabelManifest) -> list[str]:
     """What there is, and what was left out, in a few lines."""
-    counts = manifest["counts"]
-    aside = " + ".join(f"{n:,} ({why})" for why, n in counts["set_aside"].items())
-    pairs = " + ".join(f"{n:,} {fate}" for fate, n in counts["pairs"].items())
+    counts = manifest.counts
+    aside = " + ".join(f"{n:,} ({why})" for why, n in counts.set_aside.items())
+    pairs = " + ".join(f"{n:,} {fate}" for fate, n in counts.pairs.items())
     lines = [
-        f"{counts['rows']:,} rows of {job.format} in {job.labels}/{job.format}.",
-        f"  queries    {counts['queries']:,} = {counts['used']:,} used"
-        f"{' + ' if aside else ''}{aside}",
-        f"  candidates {counts['candidates']:,} = {counts['usable']:,} usable"
-        f" + {counts['not_finite']:,} without a finite score"
-        f" + {counts['itself']:,} the query itself; {counts['truncated']:,} truncated",
-        f"  suspects   {counts['suspects']:,} unjudged above their query's positive",
-        f"  loss       {manifest['loss']}",
+        f"{counts.rows:,} rows of {job.format} in {job.labels}/{job.format}.",
+        f"  queries    {counts.queries:,} = {counts.used:,} used{' + ' if aside else ''}{aside}",
+        f"  candidates {counts.candidates:,} = {counts.usable:,} usable"
+        f" + {counts.not_finite:,} without a finite score"
+        f" + {counts.itself:,} the query itself; {counts.truncated:,} truncated",
+        f"  suspects   {counts.suspects:,} unjudged above their query's positive",
+        f"  loss       {manifest.loss}",
         f"Report: {job.labels}/{job.format}/report.html",
     ]
     if pairs:
-        lines.insert(2, f"  pairs      {sum(counts['pairs'].values()):,} = {pairs}")
+        lines.insert(2, f"  pairs      {sum(counts.pairs.values()):,} = {pairs}")
     return lines
 
 

@@ -1,32 +1,27 @@
 """shardrank status: what is done and what is left, from the files alone."""
 
-import json
-
 from rich.table import Table
 
 from shardrank.core.errors import InputError
 from shardrank.core.settings import Settings
 from shardrank.jobs.console import console
-from shardrank.storage import open_storage
+from shardrank.stages.run.records import all_stage_runs
+from shardrank.stages.run.workspace import open_workspace
 
 
 def run(path: str, settings: Settings) -> None:
     """Print one line a stage for every run that left records under PATH."""
-    storage = open_storage(path, settings.s3)
-    records = [
-        (entry.key.split("/")[1], json.loads(storage.read(entry.key)))
-        for entry in storage.list("runs")
-        if "/stages/" in entry.key
-    ]
+    workspace = open_workspace(path, settings)
+    records, storage = all_stage_runs(workspace), workspace.storage
     if not records:
         raise InputError(f"{path} holds no run.", "Give an INDEX or an OUT.")
     marked = {entry.key for entry in storage.list("units")}
     table = Table("run", "stage", "done", "units", "rows", "seconds", box=None)
-    for run_id, record in sorted(records, key=lambda item: item[1]["began"]):
-        stage, units = record["stage"], set(record["units"])
-        done = sum(f"units/{stage}/{unit}.json" in marked for unit in units)
-        seconds = "running or cut off" if record["seconds"] is None else f"{record['seconds']:.1f}"
-        table.add_row(run_id, stage, str(done), str(len(units)), f"{record['rows']:,}", seconds)
+    for run_id, record in records:
+        units = set(record.units)
+        done = sum(f"units/{record.stage}/{unit}.json" in marked for unit in units)
+        seconds = "running or cut off" if record.seconds is None else f"{record.seconds:.1f}"
+        table.add_row(run_id, record.stage, str(done), str(len(units)), f"{record.rows:,}", seconds)
     console().print(table)
     versions = [entry.key for entry in storage.list("manifests")]
     if versions:

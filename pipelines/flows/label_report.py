@@ -17,6 +17,7 @@ from shardrank.report.labels import LabelReportData, Suspect, render_labels
 from shardrank.stages.label.deliver_labels import counts
 from shardrank.stages.label.export import Exported
 from shardrank.stages.label.score import ScoredBlock
+from shardrank.stages.run.records import stage_runs
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
 
@@ -41,26 +42,26 @@ def label_report_data(
         title=f"shardrank labels: {plan.form.name}",
         created=time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
         command=command,
-        rows=found["rows"],
+        rows=found.rows,
         facts=_facts(plan, labelled),
         settings={
             f"label.{name}": str(value)
             for name, value in context.settings.label.deciding().items()
             if value is not None
         },
-        queries={"used": found["used"], **found["set_aside"]},
+        queries={"used": found.used, **found.set_aside},
         candidates={
-            "usable": found["usable"],
-            "without a finite score": found["not_finite"],
-            "the query itself": found["itself"],
+            "usable": found.usable,
+            "without a finite score": found.not_finite,
+            "the query itself": found.itself,
         },
-        pairs=found["pairs"],
+        pairs=found.pairs,
         stages=tuple(_stages(workspace, context.run)),
         positives=positives,
         others=others,
         margins=_margins(workspace, plan.form, labelled.exported),
         suspects=tuple(_suspects(workspace, labelled.exported)),
-        suspects_in_all=found["suspects"],
+        suspects_in_all=found.suspects,
     )
 
 
@@ -79,13 +80,11 @@ def _facts(plan: LabelPlan, labelled: Labelled) -> dict[str, str]:
 
 
 def _stages(workspace: Workspace, run: str) -> list[StageTime]:
-    entries = workspace.storage.list(f"runs/{run}/stages")
-    records = sorted((workspace.read_json(e.key) for e in entries), key=lambda r: r["began"])
     return [
         StageTime(
-            "label", r["stage"], len(r["units"]), r["resumed"], r["rows"], float(r["seconds"] or 0)
+            "label", each.stage, len(each.units), each.resumed, each.rows, each.seconds or 0.0
         )
-        for r in records
+        for each in stage_runs(workspace, run)
     ]
 
 

@@ -30,6 +30,7 @@ from shardrank.report.data import (
 )
 from shardrank.report.page import render
 from shardrank.report.sentences import absent
+from shardrank.stages.run.records import stage_runs
 from shardrank.stages.run.workspace import StoredTables, Workspace
 from shardrank.version.manifest import Audit, LengthClass, Version
 
@@ -146,13 +147,9 @@ def _counts(version: Version, ranked: Ranked) -> ReportCounts:
 
 
 def _stages(workspace: Workspace, run: str, flow: Flow) -> list[StageTime]:
-    entries = workspace.storage.list(f"runs/{run}/stages")
-    records = [workspace.read_json(entry.key) for entry in entries]
     return [
-        StageTime(
-            flow, r["stage"], len(r["units"]), r["resumed"], r["rows"], float(r["seconds"] or 0)
-        )
-        for r in sorted(records, key=lambda record: record["began"])
+        StageTime(flow, each.stage, len(each.units), each.resumed, each.rows, each.seconds or 0.0)
+        for each in stage_runs(workspace, run)
     ]
 
 

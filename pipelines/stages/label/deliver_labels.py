@@ -2,10 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated
 
 from shardrank.core.errors import InputError
+from shardrank.core.files import FileRef
 from shardrank.core.papers import to_json
+from shardrank.core.settings import DECIDING, LabelSettings
 from shardrank.core.units import Done, total
 from shardrank.labels.formats import FORMATS, Format
 from shardrank.stages.label.export import Exported
@@ -18,8 +21,60 @@ from shardrank.stages.shared.outputs import Output, claim
 BASE = Output("manifest.json", (), ("scores", *FORMATS))
 
 
+@dataclass(frozen=True)
+class LabelledRun:
+    """LABELS/manifest.json: whose scores these are.
+
+    Attributes:
+        run: names it.
+        ranking: the ranked run that the candidates come from.
+        index_version: that it searched.
+        judgements: how many there were.
+        teachers: fingerprints of their cards by name; None: retrieval.
+    """
+
+    run: str
+    ranking: str
+    index_version: int
+    judgements: int
+    teachers: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """What became of all there was: queries = used + set aside (by reason), candidates = usable +
+    not finite + the query itself, and pairs by what became of them."""
+
+    candidates: int
+    usable: int
+    not_finite: int
+    itself: int
+    truncated: int
+    queries: int
+    used: int
+    rows: int
+    suspects: int
+    set_aside: Mapping[str, int]
+    pairs: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class LabelManifest:
+    """LABELS/FORMAT/manifest.json: the rows of one format, and what they were made by."""
+
+    run: str
+    format: str
+    loss: str
+    source: str
+    settings: Annotated[LabelSettings, DECIDING]
+    counts: LabelCounts
+    files: tuple[FileRef, ...]
+    ids: tuple[FileRef, ...]
+    scores: tuple[FileRef, ...]
+
+
 def claim_labels(
-    workspace: Workspace, base: Mapping[str, Any], form: Format, run: str, overwrite: bool
+    workspace: Workspace, base: LabelledRun, form: Format, run: str, overwrite: bool
 ) -> None:
     """Make LABELS this ranking's and teachers', and LABELS/FORMAT this run's.
 
@@ -28,8 +83,8 @@ def claim_labels(
             format with other settings.
     """
     delivered = any(workspace.storage.exists(f"{name}/manifest.json") for name in FORMATS)
-    claim(workspace, BASE, str(base["run"]), overwrite or not delivered)
-    workspace.write_json(BASE.manifest, dict(base))
+    claim(workspace, BASE, base.run, overwrite or not delivered)
+    workspace.write_json(BASE.manifest, to_json(base))
     claim(workspace, Output(f"{form.name}/manifest.json", (), (form.name,)), run, overwrite)
 
 
@@ -38,60 +93,55 @@ def deliver_labels(
     form: Format,
     scored: Sequence[Done[ScoredBlock]],
     exported: Sequence[Done[Exported]],
-) -> dict[str, Any]:
+) -> LabelManifest:
     """Write LABELS/FORMAT/manifest.json last; returns it.
 
     Raises:
         InputError: no query gives a row; the message says why they were set aside.
     """
     told = counts(scored, exported)
-    if not told["rows"]:
+    if not told.rows:
         raise InputError(
-            f"No query gives a row of {form.name}: {_said(told['set_aside'])}.",
+            f"No query gives a row of {form.name}: {_said(told.set_aside)}.",
             "Loosen the filters under [label], or rank and score deeper.",
         )
-    found = {
-        "run": context.run,
-        "format": form.name,
-        "loss": form.loss,
-        "source": form.source,
-        "settings": context.settings.label.deciding(),
-        "counts": told,
-        "files": [to_json(done.made.rows) for done in exported if done.counts["rows"]],
-        "ids": [to_json(done.made.ids) for done in exported if done.counts["rows"]],
-        "scores": [to_json(done.made.scores) for done in scored],
-    }
-    context.workspace.write_json(f"{form.name}/manifest.json", found)
+    filled = [done.made for done in exported if done.counts["rows"]]
+    found = LabelManifest(
+        run=context.run,
+        format=form.name,
+        loss=form.loss,
+        source=form.source,
+        settings=context.settings.label,
+        counts=told,
+        files=tuple(made.rows for made in filled),
+        ids=tuple(made.ids for made in filled),
+        scores=tuple(done.made.scores for done in scored),
+    )
+    context.workspace.write_json(f"{form.name}/manifest.json", to_json(found))
     return found
 
 
-def counts(
-    scored: Sequence[Done[ScoredBlock]], exported: Sequence[Done[Exported]]
-) -> dict[str, Any]:
-    """queries = used + set aside (by reason); pairs by what became of them add up too, and
-    candidates = usable + not finite + the query itself."""
+def counts(scored: Sequence[Done[ScoredBlock]], exported: Sequence[Done[Exported]]) -> LabelCounts:
+    """Over all blocks."""
     aside, pairs = Counter[str](), Counter[str]()
     for done in exported:
         aside.update(done.made.reasons)
         pairs.update(done.made.pairs)
-    candidates, broken, own = (
-        total(scored, "rows"),
-        total(scored, "not_finite"),
-        total(exported, "itself"),
+    candidates, broken = total(scored, "rows"), total(scored, "not_finite")
+    own = total(exported, "itself")
+    return LabelCounts(
+        candidates=candidates,
+        usable=candidates - broken - own,
+        not_finite=broken,
+        itself=own,
+        truncated=total(scored, "truncated"),
+        queries=total(exported, "queries"),
+        used=total(exported, "used"),
+        rows=total(exported, "rows"),
+        suspects=total(exported, "suspects"),
+        set_aside=dict(sorted(aside.items())),
+        pairs=dict(sorted(pairs.items())),
     )
-    return {
-        "candidates": candidates,
-        "usable": candidates - broken - own,
-        "not_finite": broken,
-        "itself": own,
-        "truncated": total(scored, "truncated"),
-        "queries": total(exported, "queries"),
-        "used": total(exported, "used"),
-        "rows": total(exported, "rows"),
-        "suspects": total(exported, "suspects"),
-        "set_aside": dict(sorted(aside.items())),
-        "pairs": dict(sorted(pairs.items())),
-    }
 
 
 def _said(reasons: Mapping[str, int]) -> str:

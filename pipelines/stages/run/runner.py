@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import ray
@@ -12,6 +12,7 @@ from shardrank.core.errors import RunFailed, ShardrankError, summarise_failures
 from shardrank.core.pools import Pool, Resources, plan_pool
 from shardrank.core.settings import Settings
 from shardrank.core.units import Done, Made, Spec, Stage, Unit
+from shardrank.stages.run.records import StageRun, read_stage_run, write_stage_run
 from shardrank.stages.run.sweep import Failure, Step, sweep
 from shardrank.stages.run.workspace import Workspace
 
@@ -55,6 +56,8 @@ def run_stage(
 ) -> list[Done[Made]]:
     """Finish every unit of a stage; those finished earlier, in any run, are not run again.
 
+    A stage with nothing left to do keeps the record of the attempt that did the work.
+
     Returns:
         The markers, in the order of `specs`.
 
@@ -66,10 +69,12 @@ def run_stage(
     started, units = time.time(), [Unit(stage.name, spec) for spec in specs]
     done = context.workspace.find(stage, units)
     todo = list({u.id: u for u in units if u.id not in done}.values())
-    record = StageRecord(context, stage.name, [unit.id for unit in units], resumed=len(done))
+    ids = tuple(unit.id for unit in units)
+    record = StageRun(stage.name, ids, len(done), rows=0, seconds=None, began=started)
+    held = read_stage_run(context.workspace, context.run, stage.name)
     context.reporter.started(stage.name, len(units), len(done))
-    if todo or not record.exists():
-        record.write(seconds=None, rows=0)
+    if todo or held is None:
+        write_stage_run(context.workspace, context.run, record)
     failures: list[Failure] = []
     for outcome in _outcomes(context, stage, todo, steps):
         if isinstance(outcome, Failure):
@@ -78,8 +83,10 @@ def run_stage(
             done[outcome.unit] = outcome
             context.reporter.advanced(stage.name, outcome)
     seconds = time.time() - started
-    if todo or not record.finished():
-        record.write(round(seconds, 3), sum(_rows(done[u.id]) for u in todo if u.id in done))
+    if todo or held is None or held.seconds is None:
+        rows = sum(_rows(done[unit.id]) for unit in todo if unit.id in done)
+        finished = replace(record, rows=rows, seconds=round(seconds, 3))
+        write_stage_run(context.workspace, context.run, finished)
     context.reporter.finished(stage.name, seconds)
     _raise(stage.name, failures)
     return [done[unit.id] for unit in units]
@@ -109,40 +116,6 @@ def _outcomes(
             f"{len(left)} of {len(todo)} units have no outcome under the names they were given.",
             "Check that all workers run this version of shardrank, then run it again.",
         )
-
-
-@dataclass(frozen=True)
-class StageRecord:
-    """runs/RUN/stages/STAGE.json: what `status` and the report read.
-
-    A stage with nothing left to do keeps the record of the attempt that did the work.
-    """
-
-    context: Context
-    stage: str
-    units: Sequence[str]
-    resumed: int
-
-    @property
-    def key(self) -> str:
-        return f"runs/{self.context.run}/stages/{self.stage}.json"
-
-    def exists(self) -> bool:
-        return self.context.workspace.storage.exists(self.key)
-
-    def finished(self) -> bool:
-        return self.context.workspace.read_json(self.key)["seconds"] is not None
-
-    def write(self, seconds: float | None, rows: int) -> None:
-        value = {
-            "stage": self.stage,
-            "units": self.units,
-            "resumed": self.resumed,
-            "rows": rows,
-            "seconds": seconds,
-            "began": time.time(),
-        }
-        self.context.workspace.write_json(self.key, value)
 
 
 def _rows(done: Done[Any]) -> int:
