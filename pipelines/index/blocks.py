@@ -14,6 +14,17 @@ from shardrank.core.schemas import HITS
 from shardrank.core.topk import top_order
 
 
+def finite_vectors(ordinal: int, vectors: pa.Table, live: Bool) -> Float32:
+    """float32[n, d] of a part's column of vectors. Raises IntegrityError where a live one is not
+    finite."""
+    values = matrix(vectors["vector"])
+    if not np.isfinite(values).all(axis=1, where=live[:, None]).all():
+        raise IntegrityError(
+            f"Part {ordinal} has live vectors that are not finite.", "Embed the part again."
+        )
+    return values
+
+
 @dataclass(frozen=True, eq=False)
 class PartBlock:
     """One part's rows. A document's passages are consecutive rows.
@@ -34,28 +45,26 @@ class PartBlock:
 
     @classmethod
     def from_tables(
-        cls, ordinal: int, passages: pa.Table, vectors: pa.Table, live: Bool
+        cls, ordinal: int, keys: pa.Table, vectors: pa.Table, live: Bool
     ) -> "PartBlock":
-        """The block of two row-aligned tables, of schemas PASSAGES and `vectors_schema`.
-
-        Only the columns doc_id, passage and vector are touched.
+        """The block of its documents (doc_id, row and rows of PART_KEYS) and its vectors.
 
         Raises:
-            IntegrityError: the tables differ in rows, or a live vector is not finite.
+            IntegrityError: the documents do not fill the rows, each its own, or a live vector is
+                not finite.
         """
-        if passages.num_rows != vectors.num_rows:
+        keys = keys.sort_by("row")
+        rows = keys["rows"].to_numpy()
+        first = np.cumsum(rows, dtype=np.int64) - rows
+        if rows.sum() != vectors.num_rows or not np.array_equal(first, keys["row"].to_numpy()):
             raise IntegrityError(
-                f"Part {ordinal} has {passages.num_rows} passages and {vectors.num_rows} vectors.",
+                f"Part {ordinal} has {vectors.num_rows} vectors, its documents have {rows.sum()}.",
                 "Its files do not belong together: embed the part again.",
             )
-        values = matrix(vectors["vector"])
-        if not np.isfinite(values).all(axis=1, where=live[:, None]).all():
-            raise IntegrityError(
-                f"Part {ordinal} has live vectors that are not finite.",
-                "Embed the part again.",
-            )
-        ids = pa.concat_arrays([pa.array([], pa.string()), *passages["doc_id"].chunks])
-        return cls(ordinal, ids, passages["passage"].to_numpy(), values, live)
+        own = pa.array(np.repeat(np.arange(len(rows)), rows))
+        ids = pa.concat_arrays([pa.array([], pa.string()), *keys["doc_id"].take(own).chunks])
+        passages = (np.arange(len(live)) - np.repeat(first, rows)).astype(np.int32)
+        return cls(ordinal, ids, passages, finite_vectors(ordinal, vectors, live), live)
 
     @property
     def rows(self) -> int:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardrank.core.errors import InputError, IntegrityError
-from shardrank.core.schemas import HITS, passages_schema, vectors_schema
+from shardrank.core.schemas import HITS, vectors_schema
 from shardrank.core.topk import floors
 from shardrank.index import pairs
 from shardrank.index.blocks import PartBlock
@@ -161,47 +161,55 @@ def test_queries_that_are_not_finite_are_refused() -> None:
         part_topk(queries, part, 2)
 
 
-def tables(ids: Any, vectors: Any, dtype: str = "fp16") -> Any:
-    n = len(ids)
-    columns = [ids, [0] * n, [""] * n, [""] * n, [""] * n, [[]] * n, [False] * n]
-    schema = passages_schema(100)
-    passages = pa.Table.from_arrays(
-        [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
-    )
+def tables(ids: Any, rows: Any, vectors: Any, dtype: str = "fp16") -> Any:
+    """Keys of documents with so many rows each, in any order, and stored vectors."""
+    first = np.cumsum(rows) - rows if len(rows) else np.empty(0)
+    columns = {
+        "doc_id": pa.array(ids, pa.string()),
+        "row": pa.array(first, pa.int32()),
+        "rows": pa.array(rows, pa.int32()),
+    }
     kind = vectors_schema(2, dtype)
-    arrays = [pa.array(list(vectors), kind.field(0).type)]
-    return passages, pa.Table.from_arrays(arrays, schema=kind)
+    stored = pa.Table.from_arrays([pa.array(list(vectors), kind.field(0).type)], schema=kind)
+    return pa.table(columns).sort_by("doc_id"), stored
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "fp32"])
 def test_a_block_of_stored_tables(dtype: str) -> None:
     vectors = np.array([[1, 2], [3, 4], [5, 0.1]], np.float16 if dtype == "fp16" else np.float32)
-    passages, stored = tables(["b", "b", "a"], vectors, dtype)
+    keys, stored = tables(["b", "a"], [2, 1], vectors, dtype)
     live = np.array([True, False, True])
-    whole = pa.concat_tables([passages[:1], passages[1:]])
+    whole = pa.concat_tables([keys[:1], keys[1:]])
     part = PartBlock.from_tables(3, whole, stored[:], live)
     assert part.vectors.dtype == np.float32
     assert np.array_equal(part.vectors, vectors.astype(np.float32))
     assert (part.ordinal, part.rows, part.starts.tolist()) == (3, 3, [0, 2])
+    assert (part.doc_ids.to_pylist(), part.passages.tolist()) == (["b", "b", "a"], [0, 1, 0])
     assert part.documents.tolist() == [1, 1, 0]
-    tail = PartBlock.from_tables(3, passages[1:], stored[1:], live[1:])
+    rest, _ = tables(["x", "a"], [1, 1], vectors[:2], dtype)
+    tail = PartBlock.from_tables(3, rest, stored[1:], live[1:])
     assert np.array_equal(tail.vectors, part.vectors[1:])
 
 
 def test_an_empty_part() -> None:
-    part = PartBlock.from_tables(0, *tables([], np.empty((0, 2), np.float16)), np.zeros(0, bool))
+    nothing = tables([], [], np.empty((0, 2), np.float16))
+    part = PartBlock.from_tables(0, *nothing, np.zeros(0, bool))
     assert part_topk(np.ones((2, 2), np.float32), part, 3).equals(HITS.empty_table())
 
 
 def test_blocks_that_cannot_be_are_refused() -> None:
-    passages, stored = tables(["a", "b", "a"], np.ones((3, 2), np.float16))
+    keys, stored = tables(["a", "b"], [1, 2], np.ones((3, 2), np.float16))
     live = np.ones(3, bool)
-    with pytest.raises(IntegrityError, match="2 passages and 3 vectors"):
-        PartBlock.from_tables(0, passages[:2], stored, live[:2])
+    with pytest.raises(IntegrityError, match="3 vectors, its documents have 1"):
+        PartBlock.from_tables(0, keys[:1], stored, live)
+    shifted = keys.set_column(1, "row", pa.array([1, 0], pa.int32()))
+    with pytest.raises(IntegrityError, match="do not belong together"):
+        PartBlock.from_tables(0, shifted, stored, live)
+    twice, _ = tables(["a", "b", "a"], [1, 1, 1], np.ones((3, 2), np.float16))
     with pytest.raises(IntegrityError, match="not consecutive"):
-        _ = PartBlock.from_tables(0, passages, stored, live).documents
-    _, infinite = tables(["a"], np.full((1, 2), np.inf, np.float16))
+        _ = PartBlock.from_tables(0, twice, stored, live).documents
+    one, infinite = tables(["a"], [1], np.full((1, 2), np.inf, np.float16))
     with pytest.raises(IntegrityError, match="not finite"):
-        PartBlock.from_tables(0, passages[:1], infinite, live[:1])
-    hidden = PartBlock.from_tables(0, passages[:1], infinite, np.zeros(1, bool))
+        PartBlock.from_tables(0, one, infinite, live[:1])
+    hidden = PartBlock.from_tables(0, one, infinite, np.zeros(1, bool))
     assert not part_topk(np.ones((1, 2), np.float32), hidden, 3).num_rows

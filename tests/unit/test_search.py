@@ -20,7 +20,6 @@ from shardrank.stages.rank.search import Effort, Search, SearchBatch, Searched, 
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.open_shards import (
     SearchedShard,
-    ShardPart,
     document_numbers,
     passages_a_document,
 )
@@ -74,7 +73,7 @@ def document(row: int) -> int:
     return min(row // 2, (ROWS - 40) // 2)
 
 
-def write_part(workspace: Workspace, number: int) -> ShardPart:
+def write_part(workspace: Workspace, number: int) -> PartVectors:
     """Documents of two passages; but the last has 40."""
     schema = passages_schema(100)
     rows = [
@@ -92,13 +91,10 @@ def write_part(workspace: Workspace, number: int) -> ShardPart:
     stored = pa.table(
         {"vector": vector_column(vectors(ROWS, number))}, schema=vectors_schema(DIM, "fp32")
     )
-    passages = workspace.write_table(
-        f"parts/{number}.passages", pa.Table.from_pylist(rows, schema=schema)
-    )
-    keys = part_keys(pa.Table.from_pylist(rows, schema=schema))
+    passages = pa.Table.from_pylist(rows, schema=schema)
     written = workspace.write_table(f"parts/{number}.vectors", stored)
-    part = PartVectors(number, f"part-{number}", passages, written, None)
-    return ShardPart(part, workspace.write_table(f"keys/{number}", keys))
+    keys = workspace.write_table(f"parts/{number}.keys", part_keys(passages))
+    return PartVectors(number, f"part-{number}", keys, written, None)
 
 
 def write_shard(workspace: Workspace) -> FileRef:
@@ -157,7 +153,8 @@ def test_a_group_reads_each_part_once(
     worker = made.worker()
     for _ in range(3):
         worker(made.unit, {})
-    assert made.reads("parts") == 3 * groups * PARTS * 2
+    numbered = PARTS * (kind == "ivfpq")  # documents are numbered where a shard is opened
+    assert made.reads("parts") == 3 * (groups * PARTS * 2 + numbered)
     assert made.reads("shards") == (3 if kind == "ivfpq" else 0)
     # The queries of an only group stay in memory.
     assert made.reads("queries") == (len(BLOCKS) if groups == 1 else 3 * len(BLOCKS))
@@ -204,10 +201,9 @@ def test_keys_name_each_rows_document(tmp_path: Path) -> None:
     assert numbers.tolist() == [n * (rows[-1] + 1) + row for n in range(PARTS) for row in rows]
     assert passages_a_document(parts) == 3  # 630 of 258
     flat = replace(parts[0], keys=replace(parts[0].keys, rows=ROWS))
-    reads = made.reads("keys")
+    reads = made.reads("parts")
     assert document_numbers(made.workspace, [flat]).tolist() == list(range(ROWS))
-    assert made.reads("keys") == reads  # as many documents as passages
-    passages = replace(parts[0].part.passages, rows=ROWS + 1)
-    wrong = replace(parts[0], part=replace(parts[0].part, passages=passages))
+    assert made.reads("parts") == reads  # as many documents as passages
+    wrong = replace(parts[0], vectors=replace(parts[0].vectors, rows=ROWS + 1))
     with pytest.raises(IntegrityError, match="has 211 passages, its documents have 210"):
         document_numbers(made.workspace, [wrong])

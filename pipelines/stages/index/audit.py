@@ -135,7 +135,7 @@ class Measure:
     def __call__(self, unit: Unit[AuditSpec], tables: Tables) -> Result[Measured]:
         from shardrank.index.probe import nearest_documents, probe  # brings faiss and numba
 
-        spec, shard, parts = unit.spec, unit.spec.shard, unit.spec.shard.blocks
+        spec, shard, parts = unit.spec, unit.spec.shard, unit.spec.shard.parts
         asked = pa.concat_tables([self.workspace.read_table(ref) for ref in spec.questions])
         queries, starts = matrix(asked["vector"]), offsets(parts)
         numbers = document_numbers(self.workspace, shard.parts)
@@ -150,7 +150,7 @@ class Measure:
 
 
 def _own_documents(
-    asked: pa.Table, parts: list[PartVectors], starts: list[int], numbers: Int32
+    asked: pa.Table, parts: Sequence[PartVectors], starts: list[int], numbers: Int32
 ) -> Int32:
     """int32[Q]: the document of this shard that each question is of; -1 where it lies elsewhere."""
     own = np.full(asked.num_rows, -1, dtype=np.int32)

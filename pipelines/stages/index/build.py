@@ -13,7 +13,7 @@ from shardrank.core.units import Stage, Unit
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.part_blocks import PartVectors, load_blocks, offsets, searchable
+from shardrank.stages.shared.part_blocks import PartVectors, load_searchable, offsets
 from shardrank.stages.shared.sample import Draw, read_sample, sample
 from shardrank.version.manifest import Codec, Part, Shard
 from shardrank.version.sizing import CodecPlan
@@ -131,10 +131,10 @@ class Build:
         codec = self.workspace.storage.read_checked(unit.spec.codec)
         parts = unit.spec.parts
         starts = offsets(parts)
-        blocks = load_blocks(self.workspace, parts)
         rows = sum(part.rows for part in parts)
         seen: list[Float32] = []
-        vectors = (searchable(*pair) for pair in zip(blocks, starts, strict=True))
+        pairs = zip(parts, starts, strict=True)
+        vectors = (load_searchable(self.workspace, *pair) for pair in pairs)
         data = build_shard(codec, _watched(vectors, _step(rows), seen), self.device)
         ref = self.workspace.write_content("shards/{}.faiss", data, rows)
         error = code_error(codec, np.concatenate(seen))

@@ -114,7 +114,7 @@ class Probed:
     def __init__(self, index: Workspace, shard: SearchedShard, how: Effort, memory: int) -> None:
         from shardrank.index.documents import Reach  # brings faiss and numba
 
-        self._index, self._parts, self._k = index, shard.blocks, how.k
+        self._index, self._parts, self._k = index, shard.parts, how.k
         self._memory, self._reach = memory, Reach(how.nprobe, how.depth, shard.least)
         self._search = open_shard(index, shard, document_numbers(index, shard.parts))
 
@@ -175,7 +175,7 @@ class Search:
 
     def _open(self, shard: SearchedShard, how: Effort) -> Opened:
         if shard.file is None:
-            return Exact(self._index, shard.blocks, how)
+            return Exact(self._index, shard.parts, how)
         return Probed(self._index, shard, how, self._batch.memory)
 
     def _search(self, unit: Unit[SearchSpec], shard: Opened, group: Sequence[int]) -> list[FileRef]:

@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ShardPart:
-    """A part of a shard, with what names its documents."""
-
-    part: PartVectors
-    keys: FileRef
-
-
-@dataclass(frozen=True)
 class SearchedShard:
     """A shard as search and audit want it.
 
@@ -39,13 +31,8 @@ class SearchedShard:
     """
 
     file: FileRef | None
-    parts: tuple[ShardPart, ...]
+    parts: tuple[PartVectors, ...]
     least: int
-
-    @property
-    def blocks(self) -> list[PartVectors]:
-        """Its parts without what names their documents."""
-        return [each.part for each in self.parts]
 
 
 def searched_shards(parts: Sequence[Part], shards: Sequence[Shard], k: int) -> list[SearchedShard]:
@@ -54,7 +41,7 @@ def searched_shards(parts: Sequence[Part], shards: Sequence[Shard], k: int) -> l
     return [
         SearchedShard(
             shard.file,
-            tuple(ShardPart(PartVectors.of(n, parts[n]), parts[n].keys) for n in shard.parts),
+            tuple(PartVectors.of(n, parts[n]) for n in shard.parts),
             wanted if shard.file else k,
         )
         for shard, wanted in zip(shards, least, strict=True)
@@ -72,11 +59,11 @@ def open_shard(index: Workspace, shard: SearchedShard, documents: Int32) -> "Doc
     use_torch_threads(1)
     assert shard.file
     data = index.storage.read_checked(shard.file)
-    live = live_positions(index, shard.blocks)
+    live = live_positions(index, shard.parts)
     return DocumentSearch(LoadedShard.load(data, int8_product), documents, live)
 
 
-def document_numbers(index: Workspace, parts: Sequence[ShardPart]) -> Int32:
+def document_numbers(index: Workspace, parts: Sequence[PartVectors]) -> Int32:
     """int32[rows of the shard]: each row's document, numbered from 0 as they lie in the shard.
 
     Keys are read only of parts that have documents of several passages.
@@ -88,22 +75,22 @@ def document_numbers(index: Workspace, parts: Sequence[ShardPart]) -> Int32:
     return np.repeat(np.arange(len(rows), dtype=np.int32), rows)
 
 
-def _document_rows(index: Workspace, part: ShardPart) -> Int32:
+def _document_rows(index: Workspace, part: PartVectors) -> Int32:
     """int32[documents]: how many rows each has, in the order of the part."""
-    keys, passages = part.keys, part.part.rows
+    keys, passages = part.keys, part.rows
     if keys.rows == passages:
         return np.ones(passages, np.int32)
     table = index.read_table(keys, ["row", "rows"])
     rows: Int32 = table["rows"].to_numpy()[np.argsort(table["row"].to_numpy())]
     if rows.sum() != passages:
         raise IntegrityError(
-            f"Part {part.part.ordinal} has {passages} passages, its documents have {rows.sum()}.",
+            f"Part {part.ordinal} has {passages} passages, its documents have {rows.sum()}.",
             "Its files do not belong together: index again.",
         )
     return rows
 
 
-def passages_a_document(parts: Sequence[ShardPart]) -> int:
+def passages_a_document(parts: Sequence[PartVectors]) -> int:
     """On average, rounded up: about as many hits as a query has for each document that it finds."""
-    passages = sum(each.part.rows for each in parts)
+    passages = sum(each.rows for each in parts)
     return -(-passages // max(1, sum(each.keys.rows for each in parts)))

@@ -10,7 +10,7 @@ import pyarrow as pa
 from shardrank.core.arrays import Bool, Float32, Int64
 from shardrank.core.files import FileRef
 from shardrank.corpus.part_keys import live_keys
-from shardrank.index.blocks import PartBlock
+from shardrank.index.blocks import PartBlock, finite_vectors
 from shardrank.stages.run.workspace import Workspace
 from shardrank.version.liveness import unpack
 from shardrank.version.manifest import Part
@@ -18,21 +18,22 @@ from shardrank.version.manifest import Part
 
 @dataclass(frozen=True)
 class PartVectors:
-    """A part as it is searched: its place among the version's parts, what names it, its files."""
+    """A part as it is searched: its place among the version's parts, what names it, its documents
+    and vectors. No text is read."""
 
     ordinal: int
     id: str
-    passages: FileRef
+    keys: FileRef
     vectors: FileRef
     deleted: FileRef | None
 
     @classmethod
     def of(cls, ordinal: int, part: Part) -> "PartVectors":
-        return cls(ordinal, part.id, part.passages, part.vectors, part.deleted)
+        return cls(ordinal, part.id, part.keys, part.vectors, part.deleted)
 
     @property
     def rows(self) -> int:
-        return self.passages.rows
+        return self.vectors.rows
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,9 @@ def load_live_keys(workspace: Workspace, part: PartKeys) -> pa.Table:
 
 def load_block(workspace: Workspace, part: PartVectors) -> PartBlock:
     """A part's ids and vectors. Raises IntegrityError where a file is not as vouched for."""
-    passages = workspace.read_table(part.passages, ["doc_id", "passage"])
-    vectors = workspace.read_table(part.vectors)
-    live = ~read_bitmap(workspace, part.deleted, passages.num_rows)
-    return PartBlock.from_tables(part.ordinal, passages, vectors, live)
+    keys = workspace.read_table(part.keys, ["doc_id", "row", "rows"])
+    live = ~read_bitmap(workspace, part.deleted, part.rows)
+    return PartBlock.from_tables(part.ordinal, keys, workspace.read_table(part.vectors), live)
 
 
 def read_bitmap(workspace: Workspace, ref: FileRef | None, rows: int) -> Bool:
@@ -89,7 +89,9 @@ def live_positions(workspace: Workspace, parts: Sequence[PartVectors]) -> Bool |
     return ~np.concatenate(dead)
 
 
-def searchable(block: PartBlock, offset: int) -> tuple[Int64, Float32]:
+def load_searchable(workspace: Workspace, part: PartVectors, offset: int) -> tuple[Int64, Float32]:
     """Shard positions int64[m] and vectors float32[m, d] of the rows that may be found."""
-    rows = np.flatnonzero(block.live)
-    return rows.astype(np.int64) + offset, block.vectors[rows].astype(np.float32)
+    live = ~read_bitmap(workspace, part.deleted, part.rows)
+    vectors = finite_vectors(part.ordinal, workspace.read_table(part.vectors), live)
+    rows = np.flatnonzero(live)
+    return rows.astype(np.int64) + offset, vectors[rows]
