@@ -188,6 +188,11 @@ def test_a_settings_file_parses(block: str) -> None:
     parse_settings(tomllib.loads(block), [])
 
 
+@pytest.mark.parametrize("block", blocks("json"))
+def test_rows_are_json_lines(block: str) -> None:
+    assert all("_id" in json.loads(line) for line in block.splitlines())
+
+
 @pytest.mark.parametrize("block", blocks("python"))
 def test_python_code_compiles(block: str) -> None:
     compile(block, "a document", "exec")
