@@ -117,7 +117,7 @@ def rank(
 def label(
     out: Out,
     labels: Annotated[str, typer.Argument(metavar="LABELS", help="Folder or s3:// of labels.")],
-    format_: Annotated[str, typer.Option("--format", "-f", help="See README: Labels.")],
+    format_: Annotated[str, typer.Option("--format", "-f", help="See docs/labels.md.")],
     qrels: Annotated[str | None, typer.Option(help="Judgements: BEIR TSV or TREC.")] = None,
     index: Annotated[
         str | None, typer.Option(help="Where the index lies, if it has moved.")

@@ -64,7 +64,7 @@ class CorpusSettings(SettingsTable):
     order: str | None = Field(
         None,
         description="column of numbers, times or texts: of rows with one id the highest counts; "
-        "none: the last",
+        "default: the last",
     )
     max_document_bytes: int = Field(
         16 << 20, ge=1, description="a document over this many bytes of UTF-8 is rejected"
@@ -82,15 +82,15 @@ class PassageSettings(SettingsTable):
     max_tokens: int | None = Field(
         None,
         ge=16,
-        description="an input's tokens, with title, prompt and special ones; none: the encoder's "
-        "limit, which is the most",
+        description="an input's tokens, with title, prompt and special ones, up to the "
+        "encoder's limit, which is the default",
     )
     overlap: int = Field(32, ge=0, description="tokens that two neighbouring passages share")
     part_size: int | None = Field(
         None,
         ge=1,
         le=1 << 20,
-        description="passages in a part; none: as the index, at first by size: 512 to 16384",
+        description="passages in a part; default: the index's, for a new one by size, 512 to 16384",
     )
 
 
@@ -100,9 +100,9 @@ class EncoderSettings(SettingsTable):
     model: str = Field("embedded", description="a folder, a hub name, or embedded")
     revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")
     pooling: Pooling = Field("auto", description="mean, cls, last, or auto")
-    normalise: bool | None = Field(None, description="divide by the L2 norm; none: as the model")
-    query_prompt: str | None = Field(None, description="put before queries; none: as the model")
-    document_prompt: str | None = Field(None, description="put before texts; none: as the model")
+    normalise: bool | None = Field(None, description="divide by the L2 norm; default: the model's")
+    query_prompt: str | None = Field(None, description="put before queries; default: the model's")
+    document_prompt: str | None = Field(None, description="put before texts; default: the model's")
     max_tokens: int | None = Field(
         None, ge=8, description="the longest input in tokens, special ones included"
     )
@@ -111,13 +111,13 @@ class EncoderSettings(SettingsTable):
     )
     dtype: Dtype = Field(
         "auto",
-        description=f"{_DTYPE}; auto: as the index; at first bf16 where this machine multiplies "
-        "it (for BERT's family), else as the model's files",
+        description=f"{_DTYPE}; auto: the index's; for a new one bf16 where this machine "
+        "multiplies it (for BERT's family), else as the model's files",
     )
     stored: Stored = Field("fp16", description="type of the stored vectors")
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     batch_tokens: int | None = resize(
-        None, "tokens in one forward pass; none: 1024 on a CPU, 65536 on a GPU", ge=1
+        None, "tokens in one forward pass; default: 1024 on a CPU, 65536 on a GPU", ge=1
     )
 
 
@@ -131,11 +131,13 @@ class IndexSettings(SettingsTable):
     )
     exact_below: int = Field(50_000, ge=0, description="passages up to which auto means exact")
     bytes_per_vector: int = Field(48, ge=1, description="budget of the PQ code in bytes")
-    nlist: int | None = Field(None, ge=1, description="coarse centroids; none: by arithmetic")
-    pq_m: int | None = Field(None, ge=1, description="sub-quantisers; none: by the byte budget")
+    nlist: int | None = Field(None, ge=1, description="coarse centroids; default: by arithmetic")
+    pq_m: int | None = Field(None, ge=1, description="sub-quantisers; default: by the byte budget")
     pq_bits: int = Field(8, ge=4, le=8, description="bits of one sub-quantiser's code")
-    opq: bool | None = Field(None, description="rotate before PQ; none: where it helps")
-    train_rows: int | None = Field(None, ge=1, description="training sample; none: by arithmetic")
+    opq: bool | None = Field(None, description="rotate before PQ; default: where it helps")
+    train_rows: int | None = Field(
+        None, ge=1, description="training sample; default: by arithmetic"
+    )
     shard_passages: int = Field(1_000_000, ge=1, description="passages in a shard, at most")
     seed: int = Field(0, ge=0, description="of the sample, the training and the audit")
     device: Literal["auto", "cpu", "gpu"] = resize("auto", "where shards are built")
@@ -173,7 +175,7 @@ class GateSettings(SettingsTable):
         0.5, ge=0, description="share by which the number of documents may change"
     )
     max_changed: float = Field(
-        0.5, ge=0, description="share of the documents whose content may be another"
+        0.5, ge=0, description="share of the documents whose content may change"
     )
     max_rejected: float = Field(
         0.1, ge=0, le=1, description="share of the source's rows that may be rejected"
@@ -185,7 +187,7 @@ class GateSettings(SettingsTable):
         description="least spread of new vectors' directions, as a share of the stored ones'",
     )
     reembed: bool = Field(
-        False, description="allow another encoder or cut: everything is embedded anew"
+        False, description="allow another encoder or cut: everything is embedded again"
     )
 
 
@@ -204,10 +206,10 @@ class CompactSettings(SettingsTable):
     fold: int = Field(
         8,
         ge=2,
-        description="at night as many small parts or shards of like size are folded into one",
+        description="this many small parts or shards of like size are folded into one at night",
     )
     max_drift: float = Field(
-        0.1, ge=0, description="growth of the codes' error at which the codec is trained anew"
+        0.1, ge=0, description="growth of the codes' error at which the codec is trained again"
     )
 
 
@@ -215,12 +217,12 @@ class SearchSettings(SettingsTable):
     """[search]: retrieval of a query batch."""
 
     k: int = Field(100, ge=1, description="documents kept for each query")
-    nprobe: int | None = Field(None, ge=1, description="lists probed; none: as audited")
+    nprobe: int | None = Field(None, ge=1, description="lists probed; default: as audited")
     depth: int | None = Field(
         None,
         ge=1,
-        description="documents refined in each shard, by their nearest passages, k at least; none: "
-        "as audited",
+        description="documents refined in each shard, by their nearest passages, k at least; "
+        "default: as audited",
     )
     block_queries: int = Field(
         4096, ge=1, le=1 << 20, description="queries in one block of the batch"
@@ -245,7 +247,7 @@ class RerankerSettings(SettingsTable):
         None,
         ge=0,
         le=1,
-        description="a in a·logit + (1-a)·retrieval score; none: as the model says, else 1",
+        description="a in a·logit + (1-a)·retrieval score; default: as the model says, else 1",
     )
     max_tokens: int | None = Field(None, ge=8, description="the longest pair in tokens")
     dtype: Dtype = Field(
@@ -255,7 +257,7 @@ class RerankerSettings(SettingsTable):
     )
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     batch_tokens: int | None = resize(
-        None, "tokens in one forward pass; none: 1024 on a CPU, 65536 on a GPU", ge=1
+        None, "tokens in one forward pass; default: 1024 on a CPU, 65536 on a GPU", ge=1
     )
 
 
@@ -282,7 +284,7 @@ class LabelSettings(SettingsTable):
     )
     min_grade: int = Field(1, ge=1, description="the least judgement that makes a positive")
     first_rank: int = Field(1, ge=1, description="negatives are mined from this retrieval rank")
-    last_rank: int | None = Field(None, ge=1, description="to this one; none: label.depth")
+    last_rank: int | None = Field(None, ge=1, description="to this one; default: label.depth")
     margin: float | None = Field(
         None, ge=0, description="a negative scores at least so much below its positive"
     )
@@ -339,9 +341,9 @@ class ClusterSettings(SettingsTable):
     """[cluster]: where it runs. Nothing here changes results, but for the last bits in which
     devices differ."""
 
-    address: str | None = resize(None, "a Ray cluster's address; none: a local Ray")
-    cpus: int | None = resize(None, "logical CPUs of the local Ray; none: the machine's", ge=1)
-    actors: int | None = resize(None, "actors in a model's pool; none: by the resources", ge=1)
+    address: str | None = resize(None, "a Ray cluster's address; default: a local Ray")
+    cpus: int | None = resize(None, "logical CPUs of the local Ray; default: the machine's", ge=1)
+    actors: int | None = resize(None, "actors in a model's pool; default: by the resources", ge=1)
     gpu: Literal["auto", "never"] = resize("auto", "whether model actors take a GPU each")
     object_store_mb: int = resize(512, "object store of the local Ray in MB", ge=80)
     retries: int = resize(3, "times a lost worker is replaced before its unit fails", ge=0)
@@ -350,9 +352,15 @@ class ClusterSettings(SettingsTable):
 class S3Settings(SettingsTable):
     """[s3]: how s3:// is reached. Credentials come from the AWS environment only."""
 
-    endpoint: str | None = resize(None, "the service's URL; none: AWS_ENDPOINT_URL, else Amazon's")
-    region: str | None = resize(None, "none: as AWS_DEFAULT_REGION or the profile say")
-    profile: str | None = resize(None, "a profile of ~/.aws; none: AWS_PROFILE, else the default")
+    endpoint: str | None = resize(
+        None, "the service's URL; default: AWS_ENDPOINT_URL, else Amazon's"
+    )
+    region: str | None = resize(
+        None, "its region; default: that of AWS_DEFAULT_REGION or the profile"
+    )
+    profile: str | None = resize(
+        None, "a profile of ~/.aws; default: AWS_PROFILE, else the default"
+    )
     attempts: int = resize(8, "times a request is sent; thrice that where answers break off", ge=1)
     timeout: float = resize(30.0, "seconds without an answer until it is sent again", gt=0)
     connections: int = resize(16, "requests at once from one process", ge=1)

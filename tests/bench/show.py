@@ -1,4 +1,4 @@
-"""Outcomes as a table, as bench.json, and as the tables of the README."""
+"""Outcomes as a table, as bench.json, and as the tables of docs/measured.md."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def write_json(
 
 
 def write_markdown(path: Path, measured: Mapping[str, Any]) -> None:
-    """What bench.json holds, as the README has it: the machine, and tables of duels and bounds."""
+    """What bench.json holds, as docs/measured.md has it: machine, tables of duels and bounds."""
     pieces = (_machine(measured), _duels(measured), _bounds(measured))
     path.write_text("\n\n".join(pieces) + "\n", "utf-8")
 

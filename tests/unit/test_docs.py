@@ -19,12 +19,26 @@ from shardrank.jobs.cli import app
 from shardrank.models.folder import layout, modules, sentence_config
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/cpus.md", "docs/models.md")
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "docs/cluster.md",
+    "docs/cpus.md",
+    "docs/files.md",
+    "docs/labels.md",
+    "docs/measured.md",
+    "docs/models.md",
+    "docs/nights.md",
+    "docs/settings.md",
+)
+TEXTS = {name: (ROOT / name).read_text("utf-8") for name in DOCUMENTS}
+#: What a fence of code looks like, from its language to its end.
+FENCE = r"^```{language}\n(.*?)^```"
 
 
 def settings_table() -> str:
-    """The table as it should stand in the README: paste what this test prints."""
+    """The table as it should stand in docs/settings.md: paste what this test prints."""
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for table, field in Settings.model_fields.items():
         for name, one in getattr(field.annotation, "model_fields", {}).items():
@@ -38,23 +52,30 @@ def default(value: Any) -> str:
 
 
 def blocks(language: str) -> list[str]:
-    """The fenced code blocks of a language in the README."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    """The fenced code blocks of a language in all documents."""
+    fence = re.compile(FENCE.format(language=language), re.MULTILINE | re.DOTALL)
+    return [block for text in TEXTS.values() for block in fence.findall(text)]
+
+
+def prose(text: str) -> str:
+    """A document without its fenced code blocks."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def command_lines() -> list[str]:
     """Every `shardrank …` line: in console blocks after "$ ", and whole inline code spans."""
     shown = [line for block in blocks("console") for line in block.splitlines()]
     typed = [line.removeprefix("$ ") for line in shown if line.startswith("$ ")]
-    prose = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
-    inline = re.findall(r"`(?:\.venv/bin/)?(shardrank [^`\n]+)`", prose)
-    spoken = [line for line in inline if len(line.split()) > 2]  # a bare name takes no arguments
-    return [*typed, *spoken]
+    spans = re.findall(
+        r"`(?:\.venv/bin/)?(shardrank [^`\n]+)`", "\n".join(map(prose, TEXTS.values()))
+    )
+    spoken = [line for line in spans if len(line.split()) > 2]  # a bare name takes no arguments
+    return list(dict.fromkeys([*typed, *spoken]))
 
 
 def bare_commands() -> set[str]:
-    """Commands that the README only names, such as `shardrank status`."""
-    return set(re.findall(r"`shardrank (\w+)`", README))
+    """Commands that the documents only name, such as `shardrank status`."""
+    return {name for text in TEXTS.values() for name in re.findall(r"`shardrank (\w+)`", text)}
 
 
 def parse(line: str) -> list[str]:
@@ -74,7 +95,7 @@ def parse(line: str) -> list[str]:
 
 def tree_paths() -> Iterator[str]:
     """The paths of the commented tree; two spaces of indentation are one folder."""
-    [block] = blocks("text")
+    [block] = [block for block in blocks("text") if block.startswith("jobs/")]
     folders: list[str] = []
     for line in block.splitlines():
         name = line.split("#")[0].rstrip()
@@ -83,19 +104,65 @@ def tree_paths() -> Iterator[str]:
         yield "/".join(folders)
 
 
-def links(document: str) -> list[str]:
-    """Relative links of a document, without what follows a #."""
-    found = re.findall(r"\]\(([^)\s]+)\)", (ROOT / document).read_text("utf-8"))
-    return [link.split("#")[0] for link in found if "://" not in link and link[0] != "#"]
+def links(document: str) -> list[tuple[Path, str]]:
+    """Relative links of a document: the file, and what follows a # ("": nothing)."""
+    found = re.findall(r"\]\(([^)\s]+)\)", TEXTS[document])
+    pairs = [link.partition("#") for link in found if "://" not in link]
+    beside = (ROOT / document).parent
+    return [(beside / name if name else ROOT / document, part) for name, _, part in pairs]
+
+
+def anchors(path: Path) -> set[str]:
+    """What a # may be followed by: the headings of a document, as GitHub writes them."""
+    headings = re.findall(r"^#+ (.+)$", prose(path.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_document_is_looked_at() -> None:
+    there = [path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))]
+    assert sorted(map(str, there)) == sorted(DOCUMENTS)
+
+
+def test_the_readme_stays_short() -> None:
+    assert len(TEXTS["README.md"].splitlines()) <= 200
+
+
+def test_the_readme_links_to_every_document() -> None:
+    linked = {path.relative_to(ROOT) for path, _ in links("README.md")}
+    assert {Path(name) for name in DOCUMENTS if name != "README.md"} <= linked
+
+
+def test_a_release_has_at_most_ten_points() -> None:
+    for release in TEXTS["CHANGELOG.md"].split("\n## ")[1:]:
+        assert len(re.findall(r"^[-|]", release, re.MULTILINE)) <= 10
+
+
+def test_the_readme_says_how_to_begin_and_what_ci_runs() -> None:
+    assert {"make demo", "make test"} <= set(
+        re.findall(r"^    (make \w+)", TEXTS["README.md"], re.M)
+    )
+    assert "\nmake test\n" in (ROOT / ".ci/run").read_text("utf-8")
 
 
 def test_the_settings_table_lists_what_there_is() -> None:
-    assert settings_table() in README, settings_table()
-    assert README.count("| setting | default | meaning |") == 1
+    assert settings_table() in TEXTS["docs/settings.md"], settings_table()
+    assert sum(text.count("| setting | default | meaning |") for text in TEXTS.values()) == 1
+
+
+def test_named_settings_exist() -> None:
+    known = {
+        f"{table}.{name}"
+        for table, field in Settings.model_fields.items()
+        for name in getattr(field.annotation, "model_fields", {})
+    }
+    tables = "|".join(Settings.model_fields)
+    pattern = rf"`(?:--set )?((?:{tables})\.(?!jsonl|parquet)[a-z_]+)(?: ?=[^`]*)?`"
+    spoken = "\n".join(map(prose, TEXTS.values()))
+    assert set(re.findall(pattern, spoken)) <= known
 
 
 def test_there_are_command_lines_to_check() -> None:
-    assert len(command_lines()) > 10
+    assert len(command_lines()) > 30
 
 
 @pytest.mark.parametrize("line", command_lines())
@@ -121,6 +188,16 @@ def test_a_settings_file_parses(block: str) -> None:
     parse_settings(tomllib.loads(block), [])
 
 
+@pytest.mark.parametrize("block", blocks("json"))
+def test_rows_are_json_lines(block: str) -> None:
+    assert all("_id" in json.loads(line) for line in block.splitlines())
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python_code_compiles(block: str) -> None:
+    compile(block, "a document", "exec")
+
+
 @pytest.mark.parametrize("path", list(tree_paths()))
 def test_a_path_of_the_tree_exists(path: str) -> None:
     assert (ROOT / path).exists()
@@ -133,13 +210,14 @@ def test_the_tree_names_every_package() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_relative_links_resolve(document: str) -> None:
-    beside = (ROOT / document).parent
-    assert [link for link in links(document) if not (beside / link).exists()] == []
+    found = links(document)
+    assert [path for path, _ in found if not path.exists()] == []
+    assert [(p, part) for p, part in found if part and part not in anchors(p)] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_make_targets_exist(document: str) -> None:
-    text = (ROOT / document).read_text("utf-8")
+    text = TEXTS[document]
     named = set(re.findall(r"(?:`|^    )make ([a-z-]+)", text, re.MULTILINE))
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert named <= set(targets)
@@ -147,20 +225,21 @@ def test_make_targets_exist(document: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_named_modules_exist(document: str) -> None:
-    text = (ROOT / document).read_text("utf-8")
+    text = TEXTS[document]
     named = set(re.findall(r"`((?:pipelines|jobs|infra|tests)/[\w/.-]+)`", text))
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
 def test_the_columns_are_those_that_are_written() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (string|int32|float32) \|", README, re.MULTILINE)
+    text = TEXTS["docs/files.md"]
+    rows = re.findall(r"^\| `(\w+)` \| (string|int32|float32) \|", text, re.MULTILINE)
     names = {pa.float32(): "float32"}
     assert rows == [(field.name, names.get(field.type, str(field.type))) for field in RANKINGS]
-    assert f"`{', '.join(REJECTED.names)}`" in README
+    assert f"`{', '.join(REJECTED.names)}`" in text
 
 
 def test_every_key_that_is_read_of_a_models_folder_is_named() -> None:
-    text = (ROOT / "docs/models.md").read_text("utf-8")
+    text = TEXTS["docs/models.md"]
     lists = [modules._MODULE, modules._DENSE, modules._ROUTER, modules._ROUTES, layout._CALL]
     lists += [sentence_config._ENCODER, sentence_config._RERANKER]
     named = set(re.findall(r"`([\w ]+)`", text))
@@ -169,5 +248,6 @@ def test_every_key_that_is_read_of_a_models_folder_is_named() -> None:
     } <= named  # fmt: skip
 
 
-def test_no_figure_is_left_to_fill_in() -> None:
-    assert re.findall(r"<<\w+>>", README) == []
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_figure_is_left_to_fill_in(document: str) -> None:
+    assert re.findall(r"<<\w+>>", TEXTS[document]) == []
