@@ -4,6 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# What setuptools does for an editable install is looked at after all folders on the path, so that a
+# folder called shardrank in the working directory, such as a checkout or an index's, comes first.
+# On the path itself, a folder that is no package never does.
+PUT_ON_PATH = echo '$(CURDIR)/build/names' > \
+	"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shardrank.pth"
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long check bench clean
 
@@ -17,12 +23,14 @@ $(VENV)/.torch:
 	$(PIP) torch==2.13.0
 	@touch $@
 
-$(VENV)/.demo: $(VENV)/.torch pyproject.toml constraints.txt
+$(VENV)/.demo: $(VENV)/.torch build/names pyproject.toml constraints.txt
 	$(PIP) -e '.[cpu,demo]'
+	@$(PUT_ON_PATH)
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.torch pyproject.toml constraints.txt
+$(VENV)/.test: $(VENV)/.torch build/names pyproject.toml constraints.txt
 	$(PIP) -e '.[cpu,demo,test]'
+	@$(PUT_ON_PATH)
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.bench: $(VENV)/.test
@@ -45,13 +53,13 @@ test: $(VENV)/.test ## The tests, in under 10 minutes on 2 cores
 test-long: $(VENV)/.test ## The long tests: kill -9 at random moments, 200 nights, a failing S3, generated folders
 	$(BIN)/python -m pytest -m slow
 
-# The folders under their name in Python, for tools that look for files: see pyproject.toml.
-build/names: Makefile
+# The folders under their name in Python, for the path and for mypy: see pyproject.toml.
+build/names: Makefile pyproject.toml
 	rm -rf $@
 	mkdir -p $@/shardrank
 	ln -s $(CURDIR)/pipelines/* $(CURDIR)/jobs $@/shardrank
 
-check: $(VENV)/.test build/names ## Lint, format and types
+check: $(VENV)/.test ## Lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -1,11 +1,13 @@
 """sweep and run_stage on Ray: what a failing unit, worker or actor does to the others."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -214,9 +216,22 @@ def test_as_many_units_as_actors_are_worked_on_at_once(
 
 def test_a_unit_that_always_kills_its_actor_ends_the_run(workspace: Workspace) -> None:
     step = Step(partial(Dying, workspace, None), POOL)
-    with pytest.raises(RunFailed, match="Ray lost workers for good"):
+    with pytest.raises(RunFailed, match="Ray lost workers for good") as raised:
         run_stage(context(workspace, retries=1), TRY, units(3), [step])
+    assert "Worker exit detail" in raised.value.message
     assert ids(units(3))[1] not in workspace.find(TRY, named(units(3)))
+
+
+@pytest.mark.parametrize("pool", [None, POOL])
+def test_what_workers_cannot_import_is_named(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, pool: Pool | None
+) -> None:
+    module = ModuleType("driver_alone")
+    module.Worker = type("Worker", (), {"__module__": module.__name__})
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with pytest.raises(RunFailed, match="No module named 'driver_alone'") as raised:
+        run_stage(context(workspace, retries=0), TRY, units(2), [Step(module.Worker, pool)])
+    assert "run it again" not in raised.value.hint
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from shardrank.core.errors import RunFailed, ShardrankError, summarise_failures
 from shardrank.core.pools import Pool, Resources, plan_pool
 from shardrank.core.settings import Settings
 from shardrank.core.units import Done, Made, Spec, Stage, Unit
+from shardrank.stages.run.losses import lost
 from shardrank.stages.run.records import StageRun, read_stage_run, write_stage_run
 from shardrank.stages.run.sweep import Failure, Step, sweep
 from shardrank.stages.run.workspace import Workspace
@@ -107,10 +108,7 @@ def _outcomes(
             left.discard(outcome.unit)
             yield outcome
     except ray.exceptions.RayError as error:
-        first = str(error).strip().splitlines()[0]
-        raise RunFailed(
-            f"Ray lost workers for good: {first}", "Finished units are kept; run it again."
-        ) from error
+        raise lost(error) from error
     if left:
         raise RunFailed(
             f"{len(left)} of {len(todo)} units have no outcome under the names they were given.",
