@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from shardrank.core.files import FileRef
 
@@ -33,7 +33,12 @@ def to_json(paper: Any) -> Any:
 
 def from_json(kind: type[Paper], value: Any) -> Paper:
     """The paper that `to_json` made the value of. Raises ValueError where it was another kind's."""
-    paper: Paper = _adapter(kind).validate_python(value)
+    try:
+        paper: Paper = _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or kind.__name__
+        raise ValueError(f"{where}: {first['msg']}") from error
     return paper
 
 

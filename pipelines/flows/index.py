@@ -18,9 +18,10 @@ from shardrank.core.units import total
 from shardrank.corpus.changes import Mode
 from shardrank.corpus.named import known_names, named, refuse_absent
 from shardrank.corpus.slices import Slice, plan_files
-from shardrank.flows.assemble import Assembled, Material, assemble, version_parts
+from shardrank.flows.assemble import Assembled, Material, assemble, serving_codec, version_parts
 from shardrank.flows.index_changes import Made, Night, refuse_collapsed
 from shardrank.flows.index_dtype import hold, settle
+from shardrank.index.library import require_faiss
 from shardrank.stages.index.compare import Compared, Sides, compare_corpus
 from shardrank.stages.index.delete import delete
 from shardrank.stages.index.embed import embed, refuse_broken_parts
@@ -39,7 +40,7 @@ from shardrank.storage import Sources, contains
 from shardrank.version.folding import Limits
 from shardrank.version.kept_settings import audit_settings, index_settings
 from shardrank.version.manifest import Changes, Part, Recipe, StoredEncoder, Version
-from shardrank.version.sizing import default_part_size, refuse_misfits
+from shardrank.version.sizing import default_part_size, plan_codec, refuse_misfits
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     stored_size = base.version.part_size if base else default_part_size(size)
     part_size = settings.passages.part_size or stored_size
     refuse_misfits(settings.index, card.dim, part_size)
+    require_faiss("exact" if settings.index.kind == "auto" else settings.index.kind)
     decided = {
         "slices": [to_json(piece) for piece in slices],
         "mode": mode,
@@ -238,9 +240,22 @@ def _make(context: Context, plan: IndexPlan, compared: Compared) -> Made:
     ingested = ingest(context, plan.slices, compared, Cutting(plan.card, plan.part_size))
     set_aside(context, "ingest", ingested)
     files = [part for done in ingested for part in done.made.parts]
+    _refuse_codec(plan, sum(part.passages.rows for part in files))
     embedded = embed(context, files, plan.card)
     set_aside(context, "embed", embedded)
     return Made(ingested, embedded, [done.made.part for done in embedded])
+
+
+def _refuse_codec(plan: IndexPlan, new: int) -> None:
+    """Raise SettingsError where no index can be made of so many passages, before any is embedded.
+
+    What is deleted tonight still counts here, so that only what fails in any case is refused.
+    """
+    settings = plan.settings.index
+    passages = new + sum(part.live.passages for part in plan.stored if plan.reuse)
+    if plan.reuse and (settings.kind == "auto" or serving_codec(plan.reuse, settings, passages)):
+        return
+    require_faiss(plan_codec(settings, passages, plan.card.dim).kind)
 
 
 def _material(

@@ -19,6 +19,7 @@ from shardrank.core.source_files import Listing
 from shardrank.core.units import Done, total
 from shardrank.corpus.qrels import read_judged
 from shardrank.corpus.queries import QueryBatch, read_queries
+from shardrank.index.library import require_faiss
 from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.complete import check_encoder, check_reranker
 from shardrank.stages.rank.collate import Collated, collate
@@ -106,6 +107,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     _require_match(published, card)
     reranker = _reranker_card(published.version, settings.reranker)
     settings = settings.model_copy(update={"encoder": encoder})
+    require_faiss(published.version.index.kind)
     how = _effort(published, settings)
     decided = {
         "version": fingerprint(published.version.content()),

@@ -181,15 +181,17 @@ def test_more_actors_than_the_cluster_holds(
     assert not (tmp_path / "index/units").exists()
 
 
-@pytest.mark.parametrize("name", ["passages", "vectors"])
+@pytest.mark.parametrize("name", ["passages", "vectors", "keys"])
 def test_a_damaged_part(world: World, built: Path, tmp_path: Path, said: Said, name: str) -> None:
+    """Found where it is read: texts by the reranker alone, of the parts that were hit."""
     index = tmp_path / "index"
     shutil.copytree(built, index)
-    damaged = sorted(index.glob(f"parts/*/{name}*.parquet"))[0]
-    flip_a_byte(damaged)
+    damaged = sorted(index.glob(f"parts/*/{name}*.parquet"))
+    for path in damaged:
+        flip_a_byte(path)
     assert shardrank(*world.rank(index, tmp_path / "out", *SMALL)) == 2
     message = said()
-    assert f"{damaged} is not the file that was written" in message
+    assert any(f"{path} is not the file that was written" in message for path in damaged)
     assert "Restore it" in message
     assert not (tmp_path / "out/manifest.json").exists()
 
@@ -317,7 +319,7 @@ def test_a_query_that_was_mended_is_no_longer_set_aside(
 def test_what_is_no_ranking_is_not_evaluated(world: World, tmp_path: Path, said: Said) -> None:
     (tmp_path / "manifest.json").write_text("{}")  # as labels have one
     assert shardrank("evaluate", str(tmp_path), world.qrels) == 2
-    assert "holds no rankings" in said()
+    assert "is not the manifest of a ranking by this shardrank (run: Field required)" in said()
 
 
 @pytest.mark.parametrize(
@@ -346,3 +348,32 @@ def test_tokenisers_that_cannot_be_followed(
     assert " ".join(said().split()).count(message) == 3
     assert not index.exists()
     assert not out.exists()
+
+
+def test_a_codec_that_cannot_be_trained_costs_no_embedding(
+    world: World, tmp_path: Path, said: Said
+) -> None:
+    index = tmp_path / "index"
+    assert shardrank(*world.index(index, *SMALL, "index.kind=ivfpq", "index.nlist=4")) == 2
+    assert "trains on at least 9984 vectors" in said()
+    assert (index / "units/ingest").is_dir()
+    assert not (index / "units/embed").exists()
+
+
+@pytest.mark.parametrize("kind", ["ivfpq", "auto"])
+def test_without_faiss_nothing_that_needs_it_is_begun(
+    large: World,
+    quantised: Path,
+    tmp_path: Path,
+    said: Said,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    monkeypatch.setattr("shardrank.index.library.find_spec", lambda name: None)
+    sets = (*IVFPQ, f"index.kind={kind}", "index.exact_below=100")
+    assert shardrank(*large.index(tmp_path / "index", *sets)) == 2
+    assert "needs faiss, which is not installed here" in said()
+    assert not (tmp_path / "index/units/embed").exists()
+    assert (tmp_path / "index/units").exists() == (kind == "auto")  # once passages are counted
+    assert shardrank(*large.rank(quantised, tmp_path / "out")) == 2
+    assert "needs faiss" in said()

@@ -76,6 +76,6 @@ def read_ranked(workspace: Workspace) -> RankedRun:
         return from_json(RankedRun, workspace.read_json(MANIFEST))
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"{root}/{MANIFEST} is not the manifest of a ranking by this shardrank: {error}",
+            f"{root}/{MANIFEST} is not the manifest of a ranking by this shardrank ({error}).",
             "Name the OUT of shardrank rank; or give the rank command again, with --overwrite.",
         ) from error
