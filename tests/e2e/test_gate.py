@@ -290,7 +290,7 @@ def test_compaction_keeps_the_audits_settings(store: Store) -> None:
     model = f"encoder.model={store.world.encoder}"
     assert shardrank("compact", str(store.index), "--set", model) == 0
     audit = store.latest().audit
-    assert (audit["k"], audit["target"]) == (7, 0.4)
+    assert (audit.k, audit.target) == (7, 0.4)
 
 
 def test_a_codec_that_was_sabotaged(world: World, tmp_path: Path, said: Said) -> None:

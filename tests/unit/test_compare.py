@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shardrank.core.schemas import DOCUMENT_KEYS, PART_KEYS, REMOVED, SKIPS
 from shardrank.corpus.changes import DUPLICATES, Mode, compare
-from shardrank.stages.index.compare import _in_range
+from shardrank.stages.index.compare import IdRange, _in_range
 
 GONE = ""  # the content hash of a tombstone
 
@@ -125,13 +125,13 @@ def keys(seed: int, rows: int) -> pa.Table:
 @pytest.mark.parametrize("ranges", [1, 2, 3, 7])
 def test_every_key_is_in_one_range(rows: int, ranges: int) -> None:
     whole = keys(0, rows)
-    pieces = [_in_range(whole, (number, ranges)) for number in range(ranges)]
+    pieces = [_in_range(whole, IdRange(number, ranges)) for number in range(ranges)]
     assert pa.concat_tables(pieces).equals(whole)
 
 
 def test_keys_of_other_ranges_do_not_stay_in_memory() -> None:
     before = pa.total_allocated_bytes()
-    kept = [_in_range(keys(seed, 2000), (3, 10)) for seed in range(20)]
+    kept = [_in_range(keys(seed, 2000), IdRange(3, 10)) for seed in range(20)]
     wanted = sum(table.nbytes for table in kept)
     assert 0.08 < sum(table.num_rows for table in kept) / 40_000 < 0.12
     assert wanted <= pa.total_allocated_bytes() - before < 1.2 * wanted

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shardrank.core.errors import SettingsError
 from shardrank.core.overrides import parse_settings
 from shardrank.core.settings import LabelSettings
-from shardrank.flows.label import RankedRun, plan_teacher
+from shardrank.flows.label import OpenedRun, plan_teacher
 from shardrank.labels.choose import (
     INCONSISTENT,
     INCONSISTENT_PAIR,
@@ -391,8 +391,8 @@ def test_teachers_from_the_command_line() -> None:
 def test_code_is_trusted_for_the_reranker_alone(tmp_path: Path) -> None:
     teacher = str(tiny_reranker(tmp_path / "teacher", "bert"))
     trusting = parse_settings({}, ["reranker.trust_remote_code=true", "reranker.max_tokens=48"])
-    version = SimpleNamespace(encoder={"dtype": "fp32"})
-    ranked = cast(RankedRun, SimpleNamespace(version=version))
+    version = SimpleNamespace(encoder=SimpleNamespace(card=SimpleNamespace(dtype="fp32")))
+    ranked = cast(OpenedRun, SimpleNamespace(version=version))
     plan = plan_teacher(teacher, ranked, trusting).settings
     assert plan
     assert plan.model == teacher

@@ -50,7 +50,7 @@ def wanted() -> set[str]:
         f"{home}/{path.relative_to(folder)}"
         for folder, home in homes.items()
         for path in folder.rglob("*.*")
-        if path.is_file() and path.suffix != ".pyc"
+        if path.is_file() and "__pycache__" not in path.parts
     }
 
 
