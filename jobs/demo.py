@@ -9,11 +9,10 @@ from shardrank.jobs.console import console
 from shardrank.jobs.index import run as run_index
 from shardrank.jobs.rank import RankJob
 from shardrank.jobs.rank import run as run_rank
-from shardrank.stages.run.cluster import connect
 
 
 def run(out: Path, settings: Settings, verbose: bool) -> None:
-    """Write the corpus, index it, rank its test queries; one Ray for both flows."""
+    """Write the corpus, index it, rank its test queries."""
     began = time.monotonic()
     source = out / "source"
     documents, queries = write_demo(source)
@@ -28,7 +27,6 @@ def run(out: Path, settings: Settings, verbose: bool) -> None:
         qrels=str(source / "qrels" / "test.tsv"),
         overwrite=True,
     )
-    with connect(settings.cluster, verbose):
-        run_index(str(source / "corpus.jsonl"), job.index, "snapshot", settings, verbose)
-        run_rank(job, settings, verbose)
+    run_index(str(source / "corpus.jsonl"), job.index, "snapshot", settings, verbose)
+    run_rank(job, settings, verbose)
     console().print(f"All in {time.monotonic() - began:.0f} s.")

@@ -7,7 +7,7 @@ from shardrank.jobs.console import ConsoleReporter, console, print_notes
 from shardrank.jobs.source_lines import left_out_line
 from shardrank.models.notes import encoder_notes
 from shardrank.stages.index.publish import index_lock
-from shardrank.stages.run.cluster import connect
+from shardrank.stages.run.executors import opened
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import open_workspace
 from shardrank.stages.shared.versions import Published, version_numbers
@@ -21,13 +21,13 @@ def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -
     print_notes(encoder_notes(plan.settings.encoder))
     with (
         index_lock(workspace),
-        connect(settings.cluster, verbose) as resources,
+        opened(settings.cluster, plan.amount, verbose) as executor,
         ConsoleReporter() as reporter,
     ):
         if plan.parent != max(version_numbers(workspace), default=0):
             # Another run published between the plan and the lock: build on its version.
             plan = plan_indexing(corpus, workspace, mode, settings)
-        context = Context(workspace, plan.run, plan.settings, resources, reporter)
+        context = Context(workspace, plan.run, plan.settings, executor, reporter)
         context.refuse_impossible()
         published = index(context, plan)
     for line in [*summary(path, published), *_left_out(path, plan)]:

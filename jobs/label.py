@@ -12,7 +12,7 @@ from shardrank.stages.label.deliver_labels import (
     claim_labels,
     deliver_labels,
 )
-from shardrank.stages.run.cluster import connect
+from shardrank.stages.run.executors import opened
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import open_workspace, refuse_same
 
@@ -38,10 +38,10 @@ def run(job: LabelJob, settings: Settings, verbose: bool) -> None:
     workspace = open_workspace(job.labels, settings)
     with (
         workspace.storage.lock("runs/lock"),
-        connect(settings.cluster, verbose, meanwhile="shardrank.report.labels") as resources,
+        opened(settings.cluster, plan.amount, verbose, "shardrank.report.labels") as executor,
         ConsoleReporter() as reporter,
     ):
-        context = Context(workspace, plan.run, settings, resources, reporter)
+        context = Context(workspace, plan.run, settings, executor, reporter)
         context.refuse_impossible()
         claim_labels(workspace, about(plan), plan.form, plan.run, job.overwrite)
         labelled = label(context, plan)

@@ -19,10 +19,13 @@ from shardrank.jobs.source_lines import left_out_lines, read_lines
 from shardrank.kernels.machine import visible_gpus
 from shardrank.models.notes import encoder_notes, reranker_notes
 from shardrank.stages.run.workspace import open_workspace
-from shardrank.version.sizing import BYTES_PER_TOKEN, CodecPlan, estimate, plan_codec
-
-#: A rule of thumb, used only to say sizes before the text is read.
-TEXT_PER_COMPRESSED_BYTE = 3.0
+from shardrank.version.sizing import (
+    BYTES_PER_TOKEN,
+    TEXT_PER_COMPRESSED_BYTE,
+    CodecPlan,
+    estimate,
+    plan_codec,
+)
 
 
 def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> None:
@@ -106,8 +109,8 @@ def _resources(settings: ClusterSettings) -> Resources:
         return Resources(settings.cpus or os.cpu_count() or 1, visible_gpus())
     from shardrank.stages.run.cluster import connect
 
-    with connect(settings) as resources:
-        return resources
+    with connect(settings) as executor:
+        return executor.resources
 
 
 def _estimate_passages(plan: IndexPlan, settings: Settings) -> int:

@@ -15,7 +15,7 @@ from shardrank.jobs.console import ConsoleReporter, console, print_notes
 from shardrank.models.notes import reranker_notes
 from shardrank.report.sentences import absent, covered
 from shardrank.stages.rank.deliver import RANKED, deliver
-from shardrank.stages.run.cluster import connect
+from shardrank.stages.run.executors import opened
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import StoredTables, open_workspace, refuse_same
 from shardrank.stages.shared.outputs import claim
@@ -43,10 +43,10 @@ def run(job: RankJob, settings: Settings, verbose: bool) -> None:
     workspace = open_workspace(job.out, settings)
     with (
         workspace.storage.lock("lock"),
-        connect(settings.cluster, verbose, meanwhile="shardrank.report.page") as resources,
+        opened(settings.cluster, plan.amount, verbose, "shardrank.report.page") as executor,
         ConsoleReporter() as reporter,
     ):
-        context = Context(workspace, plan.run, plan.settings, resources, reporter)
+        context = Context(workspace, plan.run, plan.settings, executor, reporter)
         context.refuse_impossible()
         claim(workspace, RANKED, plan.run, job.overwrite)
         ranked, metrics = _run(context, plan)

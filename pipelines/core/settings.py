@@ -341,6 +341,12 @@ class ClusterSettings(SettingsTable):
     """[cluster]: where it runs. Nothing here changes results, but for the last bits in which
     devices differ."""
 
+    executor: Literal["auto", "ray", "inline"] = resize(
+        "auto",
+        "where units run: on Ray, or inline, in this process; auto: inline where no address is "
+        "given and there is little to do: up to 4 MiB of source files, 100,000 stored passages and "
+        "16,384 pairs to score",
+    )
     address: str | None = resize(None, "a Ray cluster's address; default: a local Ray")
     cpus: int | None = resize(None, "logical CPUs of the local Ray; default: the machine's", ge=1)
     actors: int | None = resize(None, "actors in a model's pool; default: by the resources", ge=1)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from shardrank.core.settings import Settings
 from shardrank.flows.assemble import Material, assemble, version_parts
 from shardrank.stages.index.publish import made_now, publish
+from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.versions import Published
 from shardrank.version.folding import Limits
@@ -24,6 +25,11 @@ def own_settings(base: Published, wanted: Settings) -> Settings:
     encoder = own(base.version, wanted.encoder)
     index = kept_index(base.version, wanted.index)
     return wanted.model_copy(update={"encoder": encoder, "index": index, "audit": audit})
+
+
+def compact_amount(base: Published) -> Amount:
+    """How much there is to do at most."""
+    return Amount(passages=base.version.live.passages)
 
 
 def compact_index(context: Context, base: Published) -> Published:

@@ -33,6 +33,7 @@ from shardrank.stages.index.ingest import (
 )
 from shardrank.stages.index.publish import keep_listing, made_now, publish, set_aside
 from shardrank.stages.index.scan import names_of, refuse_unreadable, scan
+from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import Published, latest_version
@@ -40,7 +41,12 @@ from shardrank.storage import Sources, contains
 from shardrank.version.folding import Limits
 from shardrank.version.kept_settings import audit_settings, index_settings
 from shardrank.version.manifest import Changes, Part, Recipe, StoredEncoder, Version
-from shardrank.version.sizing import default_part_size, plan_codec, refuse_misfits
+from shardrank.version.sizing import (
+    TEXT_PER_COMPRESSED_BYTE,
+    default_part_size,
+    plan_codec,
+    refuse_misfits,
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,13 @@ class IndexPlan:
     def stored(self) -> Sequence[Part]:
         """The parts of the version that the corpus is compared with."""
         return self.base.version.parts if self.base else ()
+
+    @property
+    def amount(self) -> Amount:
+        """How much there is to do at most: what is stored may have to be rewritten."""
+        packed = any(piece.compression or piece.format == "parquet" for piece in self.slices)
+        stored = sum(part.live.passages for part in self.stored)
+        return Amount(self.bytes * (TEXT_PER_COMPRESSED_BYTE if packed else 1), stored)
 
     @property
     def parent(self) -> int:

@@ -24,6 +24,7 @@ from shardrank.stages.label.gather import Stores, gather
 from shardrank.stages.label.mine import POOL, Mined, Mining, mine, mining_settings
 from shardrank.stages.label.score import RETRIEVAL, ScoredBlock, ScoreInputs, Teacher, score
 from shardrank.stages.rank.rerank_pairs import Candidates, require_scores, rerank
+from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace, open_workspace
 from shardrank.stages.shared.locate import WANTED, Located, locate
@@ -64,8 +65,9 @@ class OpenedRun:
 class LabelPlan:
     """What a label run will read, with which teachers; known before any work, without Ray.
 
-    `base` names what the scores depend on, `run` the rows of one format. With `ignore_same_id` the
-    document with a query's id is the query. `unranked` counts judged queries that the run lacks.
+    `depth` documents of each query are candidates. `base` names what the scores depend on, `run`
+    the rows of one format. With `ignore_same_id` the document with a query's id is the query.
+    `unranked` counts judged queries that the run lacks.
     """
 
     ranked: OpenedRun
@@ -73,10 +75,18 @@ class LabelPlan:
     query_ids: Sequence[Sequence[str]]
     judgements: Sequence[Judgement]
     teachers: Sequence[TeacherPlan]
+    depth: int
     ignore_same_id: bool
     unranked: int
     base: str
     run: str
+
+    @property
+    def amount(self) -> Amount:
+        """How much there is to do, about: all candidates by all teachers."""
+        models = sum(teacher.card is not None for teacher in self.teachers)
+        candidates = self.depth * sum(len(block) for block in self.query_ids)
+        return Amount(0, self.ranked.version.live.passages, candidates * models)
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,18 @@ def plan_labelling(
     decided = {"format": form.name, "settings": label.deciding(), "ignore_same_id": same}
     run = fingerprint({"base": base, **decided})
     lacking = len({j.query_id for j in judgements}.difference(asked))
-    return LabelPlan(ranked, form, query_ids, judgements, teachers, same, lacking, base, run)
+    return LabelPlan(
+        ranked=ranked,
+        form=form,
+        query_ids=query_ids,
+        judgements=judgements,
+        teachers=teachers,
+        depth=label.depth,
+        ignore_same_id=same,
+        unranked=lacking,
+        base=base,
+        run=run,
+    )
 
 
 def _refuse_contradictions(form: Format, label: LabelSettings, judged: bool) -> None:

@@ -27,6 +27,7 @@ from shardrank.stages.rank.merge import Merged, merge
 from shardrank.stages.rank.query_documents import SearchedBatch, count_same_ids
 from shardrank.stages.rank.rerank_pairs import Candidates, Scores, require_scores, rerank
 from shardrank.stages.rank.search import Effort, search
+from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.encode import QueryBlock, encode, write_blocks
@@ -55,6 +56,13 @@ class RankPlan:
     reranker: RerankerCard | None
     how: Effort
     run: str
+
+    @property
+    def amount(self) -> Amount:
+        """How much there is to do at most."""
+        depth = min(self.settings.search.k, self.settings.reranker.depth) if self.reranker else 0
+        queries = self.queries.table.num_rows
+        return Amount(0, self.published.version.live.passages, queries * depth)
 
 
 @dataclass(frozen=True)

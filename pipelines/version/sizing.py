@@ -47,6 +47,9 @@ REFINED_BYTES = 20
 EXACT_BYTES = 190
 
 
+#: A rule of thumb, before the text is read.
+TEXT_PER_COMPRESSED_BYTE = 3
+
 #: Of an index.
 Kind = Literal["exact", "ivfpq", "ivfsq8"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests import inline as here
+from shardrank.stages.run.inline import Inline
 from tests.world import make_world, shardrank
 
 
@@ -19,10 +19,12 @@ def test_units_without_an_outcome_end_the_run_in_words(
 ) -> None:
     world = make_world(tmp_path / "world", models, documents=10, queries=2)
 
+    whole = Inline.sweep
+
     def renaming(*everything: Any) -> Iterator[Any]:
-        yield from (replace(outcome, unit="another") for outcome in here.sweep(*everything))
+        yield from (replace(outcome, unit="another") for outcome in whole(*everything))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shardrank.stages.run.runner.sweep", renaming)
+        patch.setattr(Inline, "sweep", renaming)
         assert shardrank(*world.index(tmp_path / "index")) == 1
     assert "1 of 1 units have no outcome" in capsys.readouterr().err

@@ -30,6 +30,7 @@ from shardrank.flows.index import index, plan_indexing
 from shardrank.flows.rank import plan_ranking, rank
 from shardrank.models.folder.layout import CLASSIFIES, read_layout
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
+from shardrank.stages.run.inline import Inline
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import Published
@@ -365,7 +366,7 @@ def run_rank(root: Path, case: Case, wanted: Settings) -> pa.Table:
 
 
 def _context(folder: Path, run: str, wanted: Settings) -> Context:
-    return Context(_workspace(folder), run, wanted, Resources(2), Silent())
+    return Context(_workspace(folder), run, wanted, Inline(Resources(2)), Silent())
 
 
 def _workspace(folder: Path) -> Workspace:

@@ -122,8 +122,8 @@ def kill_in(world: World, root: Path, stage: int, delay: float) -> bool:
     the stage appears. False where it had ended by then."""
     folder, name = STAGES[stage]
     for words in (
-        world.index(root / "index", *SETS),
-        world.rank(root / "index", root / "out", *SETS),
+        world.index(root / "index", *SETS, "cluster.executor=ray"),
+        world.rank(root / "index", root / "out", *SETS, "cluster.executor=ray"),
     ):
         driver = Driver.start(words)
         try:
@@ -184,8 +184,8 @@ def test_twenty_kills(world: World, expected: dict[str, Any], tmp_path: Path) ->
 def end_on_ray(world: World, root: Path) -> None:
     """Give both commands again and let them end."""
     for words in (
-        world.index(root / "index", *SETS),
-        world.rank(root / "index", root / "out", *SETS),
+        world.index(root / "index", *SETS, "cluster.executor=ray"),
+        world.rank(root / "index", root / "out", *SETS, "cluster.executor=ray"),
     ):
         driver = Driver.start(words)
         assert driver.process.wait(DEADLINE) == 0

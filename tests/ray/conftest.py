@@ -13,8 +13,8 @@ from tests.world import tiny_models
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Resources]:
-    with connect(ClusterSettings(cpus=2, object_store_mb=256)) as resources:
-        yield resources
+    with connect(ClusterSettings(cpus=2, object_store_mb=256)) as executor:
+        yield executor.resources
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,8 @@ class Run:
         return {str(p.relative_to(self.root)): p.stat().st_mtime_ns for p in found}
 
 
-def run(world: World, root: Path, *sets: str) -> Run:
+def run(world: World, root: Path, *sets: str, executor: str = "ray") -> Run:
+    sets = (*sets, f"cluster.executor={executor}")
     assert shardrank(*world.index(root / "index", *sets)) == 0
     assert shardrank(*world.rank(root / "index", root / "out", *sets)) == 0
     return Run(root, snapshot(root / "index", root / "out"))
@@ -66,7 +67,7 @@ def run(world: World, root: Path, *sets: str) -> Run:
 
 def run_inline(world: World, root: Path, *sets: str) -> Run:
     with installed():
-        return run(world, root, *sets)
+        return run(world, root, *sets, executor="inline")
 
 
 def stages(markers: set[str]) -> set[str]:
@@ -110,6 +111,7 @@ def test_no_ray_gives_the_bytes_of_ray(world: World, one: Run, tmp_path: Path) -
     assert differing(run_inline(world, tmp_path, *IVFPQ), one) == []
 
 
+ON_RAY = "cluster.executor=ray"
 LABELS = ("label.negatives=3", "label.random_negatives=2", "label.batch_negatives=1")
 
 
@@ -140,7 +142,7 @@ def labels(tmp_path_factory: pytest.TempPathFactory, world: World, one: Run) -> 
 def test_labels_with_two_actors(
     world: World, one: Run, labels: dict[str, bytes], cluster: Resources, tmp_path: Path
 ) -> None:
-    assert shardrank(*label_words(world, one.out, tmp_path, "cluster.actors=2")) == 0
+    assert shardrank(*label_words(world, one.out, tmp_path, "cluster.actors=2", ON_RAY)) == 0
     assert label_files(tmp_path) == labels
     assert len(labels) > 4
 
@@ -150,7 +152,7 @@ def test_labels_with_two_actors(
 def test_labels_with_one_and_four_actors(
     world: World, one: Run, labels: dict[str, bytes], tmp_path: Path, actors: int
 ) -> None:
-    sets = ("cluster.cpus=4", f"cluster.actors={actors}", "cluster.object_store_mb=100")
+    sets = (ON_RAY, "cluster.cpus=4", f"cluster.actors={actors}", "cluster.object_store_mb=100")
     code = "from shardrank.jobs.cli import main; main()"
     words = label_words(world, one.out, tmp_path, *sets)
     subprocess.run([sys.executable, "-c", code, *words], check=True, timeout=400)
@@ -169,7 +171,7 @@ def test_exact_search_too(world: World, cluster: Resources, tmp_path: Path) -> N
 def test_four_actors_give_the_bytes_of_one(world: World, one: Run, tmp_path: Path) -> None:
     """On a Ray of its own, that believes in four CPUs."""
     index, out = tmp_path / "index", tmp_path / "out"
-    four = (*IVFPQ, "cluster.cpus=4", "cluster.actors=4", "cluster.object_store_mb=100")
+    four = (*IVFPQ, ON_RAY, "cluster.cpus=4", "cluster.actors=4", "cluster.object_store_mb=100")
     for words in (world.index(index, *four), world.rank(index, out, *four)):
         code = "from shardrank.jobs.cli import main; main()"
         subprocess.run([sys.executable, "-c", code, *words], check=True, timeout=400)

@@ -13,7 +13,7 @@ from tests.world import World, latest, make_world
 pytestmark = pytest.mark.ray
 
 COMMAND = "from shardrank.jobs.cli import main; main()"
-SETS = ("cluster.cpus=1", "cluster.object_store_mb=100")
+SETS = ("cluster.executor=ray", "cluster.cpus=1", "cluster.object_store_mb=100")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import ray
 
 from shardrank.core.errors import InputError, RunFailed
 from shardrank.core.files import FileRef
@@ -21,9 +20,9 @@ from shardrank.core.overrides import parse_settings
 from shardrank.core.pools import ACTOR_CPUS, TASK_CPUS, Pool, Resources
 from shardrank.core.settings import Settings
 from shardrank.core.units import Done, Stage, Unit
-from shardrank.stages.run import one_machine
+from shardrank.stages.run.hosts import Failure, Step, Tables
+from shardrank.stages.run.on_ray import OnRay
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Failure, Step, Tables, sweep
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.storage.local import LocalStorage
 
@@ -150,7 +149,7 @@ def ids(specs: Sequence[Numbered]) -> list[str]:
 
 def context(workspace: Workspace, retries: int = 1) -> Context:
     settings: Settings = parse_settings({"cluster": {"retries": retries}}, [])
-    return Context(workspace, "run", settings, Resources(2), Silent())
+    return Context(workspace, "run", settings, OnRay(Resources(2), retries), Silent())
 
 
 def numbers(workspace: Workspace, dones: Sequence[Done[Written]]) -> list[int]:
@@ -189,7 +188,7 @@ def test_the_marker_follows_the_data(workspace: Workspace) -> None:
 def test_bad_input_keeps_its_kind_and_its_words(workspace: Workspace) -> None:
     """A worker that cannot be built is a clear failure of all its units, and no hang."""
     steps = [Step(Unbuildable, POOL), Step(partial(Write, workspace))]
-    outcomes = list(sweep(workspace, TRY, named(units(3)), steps, retries=1))
+    outcomes = list(OnRay(Resources(2), 1).sweep(workspace, TRY, named(units(3)), steps))
     assert [type(outcome) for outcome in outcomes] == [Failure] * 3
     with pytest.raises(InputError, match=r"There is no such model\. .*Name another\."):
         run_stage(context(workspace), TRY, units(3), steps)
@@ -264,19 +263,3 @@ def test_a_result_before_the_last_step_is_refused(workspace: Workspace) -> None:
     steps = [Step(partial(Write, workspace)), Step(Double)]
     with pytest.raises(RunFailed, match="only the last step may return a Result"):
         run_stage(context(workspace), TRY, units(1), steps)
-
-
-def test_one_machine_starts_no_actor_for_a_cluster(tmp_path: Path) -> None:
-    """A Ray that is new to `one_machine.py` must be looked at first."""
-    assert ray.__version__.startswith(one_machine._KNOWN)
-    workspace = Workspace(LocalStorage(str(tmp_path)))
-    assert (
-        len(
-            list(
-                sweep(workspace, TRY, named(units(1)), [Step(partial(Write, workspace))], retries=1)
-            )
-        )
-        == 1
-    )
-    running = {actor["ActorClassName"] for actor in ray._private.state.actors().values()}
-    assert not {name for name in running if "Stats" in name or "Coordinator" in name}

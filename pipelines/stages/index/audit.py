@@ -19,8 +19,8 @@ from shardrank.core.files import FileRef
 from shardrank.core.settings import AuditSettings
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.queries import read_queries
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.encode import encode, write_blocks
 from shardrank.stages.shared.open_shards import (

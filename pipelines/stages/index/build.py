@@ -10,8 +10,8 @@ from shardrank.core.arrays import Float32, Int64
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.files import FileRef
 from shardrank.core.units import Stage, Unit
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import PartVectors, load_searchable, offsets
 from shardrank.stages.shared.sample import Draw, read_sample, sample

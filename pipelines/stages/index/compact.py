@@ -12,8 +12,8 @@ from shardrank.core.arrays import Bool
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.files import FileRef
 from shardrank.core.units import Stage, Unit
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import read_bitmap
 from shardrank.stages.shared.part_files import new_part, write_part

@@ -20,8 +20,8 @@ from shardrank.core.units import Done, Stage, Unit, total
 from shardrank.corpus.changes import Mode, compare
 from shardrank.corpus.slices import Slice
 from shardrank.stages.index.scan import Scanned
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import PartKeys, load_live_keys
 from shardrank.version.manifest import Part

@@ -12,8 +12,8 @@ from shardrank.core.files import FileRef
 from shardrank.core.units import Stage, Unit
 from shardrank.corpus.part_keys import count
 from shardrank.stages.index.compare import GROUP, Compared, rows_of
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import PartKeys, read_bitmap
 from shardrank.stages.shared.part_files import write_bitmap

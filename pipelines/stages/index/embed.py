@@ -19,8 +19,8 @@ from shardrank.core.schemas import REJECTED
 from shardrank.core.settings import EncoderSettings, Stored
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.models.forward.threads import use_threads
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_files import PartFiles, new_part
 from shardrank.version.manifest import Part

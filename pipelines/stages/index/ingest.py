@@ -19,8 +19,8 @@ from shardrank.models.cards import check_fingerprint
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.text.tokens import load_tokeniser
 from shardrank.stages.index.compare import Compared, rows_of
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_files import PartFiles, write_part
 from shardrank.storage import Sources

@@ -13,8 +13,8 @@ from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.first_pass import scan_slice
 from shardrank.corpus.slices import Slice
 from shardrank.corpus.sniff import unreadable_file
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.storage import Sources
 

@@ -20,8 +20,8 @@ from shardrank.labels.itself import itself
 from shardrank.stages.label.gather import Gathered
 from shardrank.stages.label.score import METADATA, ScoredBlock, passages_of, places_of
 from shardrank.stages.label.training_rows import ExportBlock
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 
 

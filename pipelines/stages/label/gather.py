@@ -17,8 +17,8 @@ from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.index.pairs import pair_scores
 from shardrank.labels.scored import joined
 from shardrank.stages.label.mine import Mined
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.pairs_by_part import count_pairs, group_parts
 from shardrank.version.manifest import Version

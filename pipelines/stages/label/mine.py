@@ -24,8 +24,8 @@ from shardrank.corpus.first_pass import id_hash
 from shardrank.labels.draw import draw
 from shardrank.labels.scored import Origin, find, joined, mix, within_runs
 from shardrank.labels.tables import CANDIDATES
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.locate import read_located
 from shardrank.stages.shared.pairs_by_part import PartPairs, pairs_by_part

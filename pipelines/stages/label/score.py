@@ -18,8 +18,8 @@ from shardrank.labels.scored import Origin, find, joined, runs_of
 from shardrank.labels.tables import scores_schema
 from shardrank.stages.label.gather import Gathered
 from shardrank.stages.label.mine import Mined
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 
 #: Under this key a file's schema says which teachers gave its numbers.

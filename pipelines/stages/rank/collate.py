@@ -21,8 +21,8 @@ from shardrank.core.topk import ranks
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.rank.merge import Merged
 from shardrank.stages.rank.rerank_pairs import Scores
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.encode import QueryBlock
 

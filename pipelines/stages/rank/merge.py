@@ -11,8 +11,8 @@ from shardrank.core.files import FileRef
 from shardrank.core.topk import Best, ranks
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.rank.search import Searched
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.encode import QueryBlock
 from shardrank.stages.shared.pairs_by_part import PartPairs, pairs_by_part

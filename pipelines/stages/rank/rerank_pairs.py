@@ -25,8 +25,8 @@ from shardrank.core.text import passage_text
 from shardrank.core.topk import ranks
 from shardrank.core.units import Done, Stage, Unit, total
 from shardrank.models.forward.threads import use_threads
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.pairs_by_part import group_parts
 from shardrank.version.manifest import Version

@@ -21,8 +21,8 @@ from shardrank.core.files import FileRef
 from shardrank.core.topk import split
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.index.exact import sweep_topk
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.encode import QueryBlock
 from shardrank.stages.shared.open_shards import (

@@ -21,7 +21,7 @@ import ray
 from shardrank.core.errors import RunFailed
 from shardrank.core.pools import Resources
 from shardrank.core.settings import ClusterSettings
-from shardrank.stages.run.one_machine import settle_for_one_machine
+from shardrank.stages.run.on_ray import OnRay
 
 #: What Ray Data imports that is no part of Ray: it can be imported while Ray starts.
 _WANTED = ("pandas",)
@@ -30,8 +30,8 @@ _WANTED = ("pandas",)
 @contextmanager
 def connect(
     settings: ClusterSettings, verbose: bool = False, meanwhile: str | None = None
-) -> Iterator[Resources]:
-    """Start or join Ray; yields what it has. Ray is left running only if it was joined.
+) -> Iterator[OnRay]:
+    """Start or join Ray. It is left running only if it was joined.
 
     Args:
         settings: which Ray.
@@ -43,7 +43,7 @@ def connect(
         RunFailed: no Ray could be started or reached.
     """
     if ray.is_initialized():
-        yield resources()
+        yield OnRay(resources(), settings.retries)
         return
     for module in filter(None, (*_WANTED, meanwhile)):
         Thread(target=import_module, args=[module]).start()
@@ -51,9 +51,8 @@ def connect(
     _quieten(verbose)
     if not settings.address:
         _end_autoscaler()
-        settle_for_one_machine()
     try:
-        yield resources()
+        yield OnRay(resources(), settings.retries)
     finally:
         ray.shutdown()
 

@@ -5,16 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import ray
-
 from shardrank.core import errors
 from shardrank.core.errors import RunFailed, ShardrankError, summarise_failures
 from shardrank.core.pools import Pool, Resources, plan_pool
 from shardrank.core.settings import Settings
 from shardrank.core.units import Done, Made, Spec, Stage, Unit
-from shardrank.stages.run.losses import lost
+from shardrank.stages.run.executor import Executor
+from shardrank.stages.run.hosts import Failure, Step
 from shardrank.stages.run.records import StageRun, read_stage_run, write_stage_run
-from shardrank.stages.run.sweep import Failure, Step, sweep
 from shardrank.stages.run.workspace import Workspace
 
 
@@ -35,8 +33,13 @@ class Context:
     workspace: Workspace
     run: str
     settings: Settings
-    resources: Resources
+    executor: Executor
     reporter: Reporter
+
+    @property
+    def resources(self) -> Resources:
+        """What there is to run on."""
+        return self.executor.resources
 
     def refuse_impossible(self) -> None:
         """Raise PlanRefused before any work where a model's pool could never be scheduled."""
@@ -102,13 +105,9 @@ def _outcomes(
     if not todo:
         return
     left = {unit.id for unit in todo}
-    try:
-        retries = context.settings.cluster.retries
-        for outcome in sweep(context.workspace, stage, todo, steps, retries):
-            left.discard(outcome.unit)
-            yield outcome
-    except ray.exceptions.RayError as error:
-        raise lost(error) from error
+    for outcome in context.executor.sweep(context.workspace, stage, todo, steps):
+        left.discard(outcome.unit)
+        yield outcome
     if left:
         raise RunFailed(
             f"{len(left)} of {len(todo)} units have no outcome under the names they were given.",

@@ -18,8 +18,8 @@ from shardrank.core.units import Done, Stage, Unit, total
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.corpus.validate import Reason
 from shardrank.models.forward.threads import use_threads
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 
 #: Where the blocks of a batch lie, named from their content.

@@ -11,8 +11,8 @@ import pyarrow as pa
 from shardrank.core.arrow_columns import vector_column
 from shardrank.core.files import FileRef
 from shardrank.core.units import Stage, Unit
+from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
-from shardrank.stages.run.sweep import Step, Tables
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import PartVectors, load_block
 from shardrank.version.manifest import Part

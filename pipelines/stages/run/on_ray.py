@@ -5,56 +5,49 @@ depend on Ray's block sizes, on the number of workers or on which of them gets i
 """
 
 import json
-import time
-import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from shardrank.core.errors import ShardrankError
 from shardrank.core.papers import from_json, to_json
-from shardrank.core.pools import Pool
-from shardrank.core.python_gc import collect_seldom
+from shardrank.core.pools import Pool, Resources
 from shardrank.core.units import Done, Made, Spec, Stage, Unit, done_json, read_done
-from shardrank.stages.run.workspace import Result, Workspace
+from shardrank.stages.run.hosts import Failure, Host, Hosting, Step, Tables, Underway, hostings
+from shardrank.stages.run.workspace import Workspace
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-Tables = Mapping[str, pa.Table]
-#: A step's worker: (unit, tables of the step before) → tables for the next, or the result.
-Worker = Callable[[Unit[Any], Tables], Tables | Result[Any]]
-
 
 @dataclass(frozen=True)
-class Step:
-    """One step of a stage. `make` builds the worker where it runs: once an actor, or once a task.
+class OnRay:
+    """The Ray that this process is connected to (protocol: Executor)."""
 
-    With a pool the step runs on actors, or on a task like them where there is but one unit;
-    without, on tasks that hold `cpus` CPUs each: a whole one where the task computes, a fraction
-    where it only reads or writes for a model.
-    """
+    resources: Resources
+    retries: int
 
-    make: Callable[[], Worker]
-    pool: Pool | None = None
-    cpus: float = 1.0
+    def sweep(
+        self,
+        workspace: Workspace,
+        stage: Stage[Spec, Made],
+        units: Sequence[Unit[Spec]],
+        steps: Sequence[Step],
+    ) -> Iterator[Done[Made] | Failure]:
+        """See `Executor.sweep`."""
+        from ray.exceptions import RayError  # see `_rows`
+
+        from shardrank.stages.run.losses import lost
+
+        try:
+            yield from _sweep(workspace, stage, units, steps, self.retries)
+        except RayError as error:
+            raise lost(error) from error
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a unit failed: the error's class, words and traceback."""
-
-    unit: str
-    kind: str
-    message: str
-    hint: str
-    trace: str
-
-
-def sweep(
+def _sweep(
     workspace: Workspace,
     stage: Stage[Spec, Made],
     units: Sequence[Unit[Spec]],
@@ -66,10 +59,8 @@ def sweep(
 
     rows = [_row(unit, started=0.0) for unit in units]
     dataset: Dataset = ray.data.from_arrow([pa.Table.from_pylist([row], _ROW) for row in rows])
-    for number, step in enumerate(steps):
-        last = number == len(steps) - 1
-        host = Hosting(stage, step.make, workspace if last else None)
-        dataset = _apply(dataset, host, _fitting(step, len(units)), len(units), retries)
+    for step, told in zip(steps, hostings(stage, list(steps), workspace), strict=True):
+        dataset = _apply(dataset, told, _fitting(step, len(units)), len(units), retries)
     batches: Any = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     for batch in batches:
         yield from (_outcome(stage, row) for row in batch.to_pylist())
@@ -95,7 +86,7 @@ def _serves_once(pool: Pool, units: int) -> bool:
     return units == 1 and not pool.gpus
 
 
-def _apply(dataset: "Dataset", host: "Hosting", step: Step, units: int, retries: int) -> "Dataset":
+def _apply(dataset: "Dataset", host: Hosting, step: Step, units: int, retries: int) -> "Dataset":
     from ray.data import ActorPoolStrategy  # see `sweep`
 
     common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
@@ -119,27 +110,12 @@ def _apply(dataset: "Dataset", host: "Hosting", step: Step, units: int, retries:
         )
 
 
-@dataclass(frozen=True)
-class Hosting:
-    """What a host is told: the stage, how a worker is built, and where the last step finishes."""
-
-    stage: Stage[Any, Any]
-    make: Callable[[], Worker]
-    finish_in: Workspace | None
-
-
-class _Host:
-    """An actor: builds its worker once. A worker that cannot be built fails its units, in words,
-    rather than the whole dataset."""
+class _RowHost:
+    """A host whose units come and go as rows."""
 
     def __init__(self, told: Hosting) -> None:
-        collect_seldom()
-        self._told = told
-        self._broken: Exception | None = None
-        try:
-            self._worker = told.make()
-        except Exception as error:
-            self._broken = error
+        self._host = Host(told)
+        self._stage = told.stage
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = [self._one(row) for row in batch.to_pylist()]
@@ -148,35 +124,26 @@ class _Host:
     def _one(self, row: dict[str, Any]) -> dict[str, Any]:
         if row["failure"] is not None:
             return row
-        spec = from_json(self._told.stage.spec, json.loads(row["spec"]))
-        unit: Unit[Any] = Unit(self._told.stage.name, spec)
-        try:
-            return self._work(unit, row)
-        except Exception as error:
-            return _row(unit, failure=_describe(unit, error))
-
-    def _work(self, unit: Unit[Any], row: dict[str, Any]) -> dict[str, Any]:
-        if self._broken is not None:
-            raise self._broken
-        started = row["started"] or time.time()
-        made = self._worker(unit, _unpack(row))
-        if not isinstance(made, Result):
-            return _row(unit, started=started, **_pack(made))
-        if self._told.finish_in is None:
-            raise TypeError(f"{unit.stage}: only the last step may return a Result")
-        done = self._told.finish_in.finish(unit, made, started)
-        return _row(unit, done=json.dumps(done_json(done)))
+        spec = from_json(self._stage.spec, json.loads(row["spec"]))
+        unit: Unit[Any] = Unit(self._stage.name, spec)
+        outcome = self._host.work(unit, Underway(_unpack(row), row["started"]))
+        match outcome:
+            case Underway():
+                return _row(unit, started=outcome.started, **_pack(outcome.tables))
+            case Failure():
+                return _row(unit, failure=outcome.json())
+        return _row(unit, done=json.dumps(done_json(outcome)))
 
 
-def _host_class(told: Hosting) -> type[_Host]:
+def _host_class(told: Hosting) -> type[_RowHost]:
     """A host that takes no arguments: Ray keeps an actor's arguments in the object store, and an
     actor that lost them cannot be restarted (ray issue 53727)."""
 
-    class Host(_Host):
+    class MadeHost(_RowHost):
         def __init__(self) -> None:
             super().__init__(told)
 
-    return Host
+    return MadeHost
 
 
 class _Task:
@@ -186,7 +153,7 @@ class _Task:
         self._told = told
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        return _Host(self._told)(batch)
+        return _RowHost(self._told)(batch)
 
 
 _ROW = pa.schema(
@@ -220,14 +187,6 @@ def _to_ipc(table: pa.Table) -> bytes:
 def _unpack(row: dict[str, Any]) -> Tables:
     cells = zip(row["names"] or [], row["tables"] or [], strict=True)
     return {name: pa.ipc.open_stream(data).read_all() for name, data in cells}
-
-
-def _describe(unit: Unit[Any], error: Exception) -> str:
-    message, hint = f"{type(error).__name__}: {error}", ""
-    if isinstance(error, ShardrankError):
-        message, hint = error.message, error.hint
-    failure = Failure(unit.id, type(error).__name__, message, hint, traceback.format_exc())
-    return json.dumps(failure.__dict__)
 
 
 def _outcome(stage: Stage[Any, Made], row: dict[str, Any]) -> Done[Made] | Failure:

@@ -1,0 +1,30 @@
+"""Where units run: on Ray, or in this process. Both give the same bytes."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from shardrank.core.pools import Resources
+from shardrank.core.units import Done, Made, Spec, Stage, Unit
+from shardrank.stages.run.hosts import Failure, Step
+from shardrank.stages.run.workspace import Workspace
+
+
+class Executor(Protocol):
+    """Runs the steps of a stage on its units."""
+
+    @property
+    def resources(self) -> Resources:
+        """What there is to run them on."""
+
+    def sweep(
+        self,
+        workspace: Workspace,
+        stage: Stage[Spec, Made],
+        units: Sequence[Unit[Spec]],
+        steps: Sequence[Step],
+    ) -> Iterator[Done[Made] | Failure]:
+        """Outcomes as they come; one failure stops no other unit.
+
+        Raises:
+            RunFailed: workers were lost for good.
+        """

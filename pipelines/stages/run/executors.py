@@ -1,0 +1,66 @@
+"""Which executor a command uses: small work runs in this process, all else on Ray."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from shardrank.core.settings import ClusterSettings
+from shardrank.stages.run.executor import Executor
+from shardrank.stages.run.inline import Inline
+
+#: Bytes of source files, of which a third is enough where they are compressed.
+SMALL_SOURCE = 4 << 20
+#: Stored passages that are searched, or rewritten, and pairs that are scored.
+SMALL_INDEX, SMALL_PAIRS = 100_000, 16_384
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much a command has to do at most, as known before it begins.
+
+    Attributes:
+        source: bytes of text that are read.
+        passages: of the index that is searched or rewritten.
+        pairs: of queries and passages, scored by all rerankers.
+    """
+
+    source: int = 0
+    passages: int = 0
+    pairs: int = 0
+
+    @property
+    def small(self) -> bool:
+        """Whether it takes about as long as Ray takes to start: a minute on two cores at most."""
+        read = self.source <= SMALL_SOURCE
+        return read and self.passages <= SMALL_INDEX and self.pairs <= SMALL_PAIRS
+
+
+def runs_inline(settings: ClusterSettings, amount: Amount) -> bool:
+    """What cluster.executor says; auto: small work, where no cluster is named."""
+    if settings.executor == "auto":
+        return amount.small and settings.address is None
+    return settings.executor == "inline"
+
+
+@contextmanager
+def opened(
+    settings: ClusterSettings, amount: Amount, verbose: bool = False, meanwhile: str | None = None
+) -> Iterator[Executor]:
+    """The executor for so much work.
+
+    Args:
+        settings: [cluster].
+        amount: of work.
+        verbose: say what Ray says.
+        meanwhile: a module that is imported while Ray starts; see `cluster.connect`.
+
+    Raises:
+        RunFailed: no Ray could be started or reached.
+    """
+    if runs_inline(settings, amount):
+        yield Inline.of(settings)
+        return
+    from shardrank.stages.run.cluster import connect  # brings Ray: half a second
+
+    with connect(settings, verbose, meanwhile) as executor:
+        yield executor

@@ -1,0 +1,80 @@
+"""Units in this process, on threads: small work does not wait for Ray to start, and a debugger can
+step through.
+
+A thread takes a unit through all steps, with workers of its own. Models and searches compute on one
+thread each, as on Ray, so that what a unit makes does not depend on where it runs; torch, faiss and
+compiled loops hold no lock of the interpreter meanwhile.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from threading import local
+from typing import Any
+
+from shardrank.core.pools import Resources
+from shardrank.core.settings import ClusterSettings
+from shardrank.core.units import Done, Made, Spec, Stage, Unit
+from shardrank.kernels.machine import visible_gpus
+from shardrank.stages.run.hosts import Failure, Host, Hosting, Step, Underway, hostings
+from shardrank.stages.run.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Inline:
+    """This process (protocol: Executor)."""
+
+    resources: Resources
+
+    @classmethod
+    def of(cls, settings: ClusterSettings) -> "Inline":
+        """The machine's CPUs, or as many as the settings say, and one GPU where it has any: threads
+        of one process would share it."""
+        gpus = min(1, visible_gpus()) if settings.gpu == "auto" else 0
+        return cls(Resources(settings.cpus or os.cpu_count() or 1, gpus))
+
+    def sweep(
+        self,
+        workspace: Workspace,
+        stage: Stage[Spec, Made],
+        units: Sequence[Unit[Spec]],
+        steps: Sequence[Step],
+    ) -> Iterator[Done[Made] | Failure]:
+        """See `Executor.sweep`."""
+        line = _Line(hostings(stage, list(steps), workspace))
+        threads = min(self._threads(steps), len(units))
+        with ThreadPoolExecutor(threads, thread_name_prefix=stage.name) as pool:
+            try:
+                for future in as_completed([pool.submit(line.run, unit) for unit in units]):
+                    yield future.result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _threads(self, steps: Sequence[Step]) -> int:
+        """As many as the smallest pool has actors; without one, as there are CPUs."""
+        pools = [step.pool.actors for step in steps if step.pool]
+        return min(pools, default=max(1, int(self.resources.cpus)))
+
+
+class _Line:
+    """The steps of a stage. Each thread has hosts of its own, built for its first unit."""
+
+    def __init__(self, told: Sequence[Hosting]) -> None:
+        self._told = told
+        self._mine = local()
+
+    def run(self, unit: Unit[Any]) -> Done[Any] | Failure:
+        underway = Underway({}, started=0.0)
+        for host in self._hosts():
+            outcome = host.work(unit, underway)
+            if not isinstance(outcome, Underway):
+                return outcome
+            underway = outcome
+        return Failure.of(unit, TypeError(f"{unit.stage}: the last step returned no Result"))
+
+    def _hosts(self) -> list[Host]:
+        if not hasattr(self._mine, "hosts"):
+            self._mine.hosts = [Host(told) for told in self._told]
+        hosts: list[Host] = self._mine.hosts
+        return hosts
