@@ -31,7 +31,9 @@ ALONE, OURS = "the model alone", "shardrank index"
 TOLERANCE = 2e-4
 #: Of a passage: shorter than most corpora's, for what Ray costs is by the unit and not by the word.
 WORDS = 40
-SETTINGS = settings(encoder__dtype="bf16", index__kind="exact", passages__split="false")
+SETTINGS = settings(
+    cluster__executor="ray", encoder__dtype="bf16", index__kind="exact", passages__split="false"
+)
 
 
 def benchmark(passages: int, folder: Path) -> Benchmark:

@@ -111,7 +111,7 @@ def _workers(root: Path) -> float:
     for actors in (2, 1):
         index = root / f"actors-{actors}"
         shutil.rmtree(index, ignore_errors=True)
-        sets = [*INDEX, *settings(cluster__actors=actors)]
+        sets = [*INDEX, *settings(cluster__actors=actors, cluster__executor="ray")]
         shardrank("index", root / "corpus-16.jsonl", index, *sets)
         seconds.append(stage_seconds(index)["embed"])
     return seconds[0] / seconds[1]

@@ -10,10 +10,12 @@ from tests.bench.texts import documents, questions
 
 PASSAGES, QUERIES = 1_000, 20
 FP32 = settings(encoder__dtype="fp32", reranker__dtype="fp32")
+ON_RAY = settings(cluster__executor="ray")
 
 
 def bounds(folder: Path, rounds: int) -> Iterator[Bound]:
-    """Each in a fresh process; the small corpus with a fresh Ray for each of its two commands.
+    """Each in a fresh process; the small corpus inline, as it is by default, and with a fresh Ray for
+    each of its two commands.
 
     A CPU that multiplies bf16 runs in it by default; fp32 is what another one waits for.
     """
@@ -23,13 +25,15 @@ def bounds(folder: Path, rounds: int) -> Iterator[Bound]:
     write_corpus(questions(QUERIES), root / "queries.jsonl")
     whole = [_index_and_rank(root, root / f"default-{n}", []) for n in range(rounds)]
     exact = [_index_and_rank(root, root / f"fp32-{n}", FP32) for n in range(rounds)]
+    on_ray = [_index_and_rank(root, root / f"ray-{n}", [*FP32, *ON_RAY]) for n in range(rounds)]
     helped = [shardrank("--help") for _ in range(rounds)]
     status = [shardrank("status", root / "default-0" / "index") for _ in range(rounds)]
     yield Bound("shardrank --help", "s", helped, 0.5)
     yield Bound("shardrank status", "s", status, 1)
     name = f"index {PASSAGES:,} passages and rank {QUERIES} queries"
-    yield Bound(name, "s", whole, 30)
-    yield Bound(f"{name}, both in fp32", "s", exact, 40)
+    yield Bound(name, "s", whole, 20)
+    yield Bound(f"{name}, both in fp32", "s", exact, 25)
+    yield Bound(f"{name}, both in fp32, on Ray", "s", on_ray, 40)
 
 
 def _index_and_rank(root: Path, made: Path, sets: list[str]) -> float:
