@@ -14,7 +14,7 @@ ON_RAY = settings(cluster__executor="ray")
 
 
 def bounds(folder: Path, rounds: int) -> Iterator[Bound]:
-    """Each in a fresh process; the small corpus inline, as by default, and with a fresh Ray for each
+    """Each in a fresh process; the small corpus inline, as by default, and with a new Ray for each
     of its two commands.
 
     A CPU that multiplies bf16 runs in it by default; fp32 is what another one waits for.
