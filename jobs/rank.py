@@ -15,6 +15,7 @@ from shardrank.jobs.console import ConsoleReporter, console, print_notes
 from shardrank.models.notes import reranker_notes
 from shardrank.report.sentences import absent, covered
 from shardrank.stages.rank.deliver import RANKED, deliver
+from shardrank.stages.rank.rerank_pairs import scores_by_block
 from shardrank.stages.run.executors import opened
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import StoredTables, open_workspace, refuse_same
@@ -76,7 +77,8 @@ def _run(context: Context, plan: RankPlan) -> tuple[Ranked, Metrics | None]:
 def about(plan: RankPlan, ranked: Ranked) -> RankedRun:
     """What OUT/manifest.json says of the run, but for its files."""
     counts = ranked.counts
-    both = zip(ranked.blocks, ranked.merged, strict=True)
+    scores = scores_by_block(ranked.reranked, len(ranked.blocks))
+    each = zip(ranked.blocks, ranked.merged, scores, strict=True)
     return RankedRun(
         run=plan.run,
         index_version=plan.published.number,
@@ -87,8 +89,7 @@ def about(plan: RankPlan, ranked: Ranked) -> RankedRun:
         queries_rejected=ranked.queries.rejected.num_rows,
         pairs=ScoredPairs(counts.reranked, counts.not_finite),
         same_ids=ranked.same_ids,
-        blocks=tuple(RankedBlock(b.queries, b.vectors, done.made.hits) for b, done in both),
-        scores=tuple(done.made.scores for done in ranked.reranked),
+        blocks=tuple(RankedBlock(b.queries, b.vectors, d.made.hits, s) for b, d, s in each),
         rankings=(),
         files={},
     )

@@ -23,12 +23,18 @@ from shardrank.stages.label.export import Exported, ExportInputs, export
 from shardrank.stages.label.gather import Stores, gather
 from shardrank.stages.label.mine import POOL, Mined, Mining, mine, mining_settings
 from shardrank.stages.label.score import RETRIEVAL, ScoredBlock, ScoreInputs, Teacher, score
-from shardrank.stages.rank.rerank_pairs import Candidates, require_scores, rerank
+from shardrank.stages.rank.rerank_pairs import (
+    BlockCandidates,
+    Candidates,
+    require_scores,
+    rerank,
+    scores_by_block,
+)
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace, open_workspace
 from shardrank.stages.shared.locate import WANTED, Located, locate
-from shardrank.stages.shared.pairs_by_part import count_pairs
+from shardrank.stages.shared.pairs_by_part import bucket_parts
 from shardrank.stages.shared.ranked_runs import RankedRun, read_ranked
 from shardrank.stages.shared.sample import Draw, sample
 from shardrank.stages.shared.versions import read_version
@@ -263,7 +269,8 @@ def label(context: Context, plan: LabelPlan) -> Labelled:
     located = _located(context, plan, wanted)
     mined = mine(context, _mining(context, plan, tables, located))
     vectors = [block.vectors for block in blocks]
-    gathered = gather(context, stores, ranked.version, vectors, mined)
+    bucket = _bucket(plan)
+    gathered = gather(context, stores, ranked.version, vectors, mined, bucket)
     teachers = [
         _teach(context, plan, number, teacher, mined)
         for number, teacher in enumerate(plan.teachers, 1)
@@ -299,11 +306,16 @@ def _mining(
     return Mining(
         out=plan.ranked.out,
         blocks=plan.ranked.run.blocks,
-        scores=plan.ranked.run.scores,
+        bucket_parts=_bucket(plan),
         judged=[_write(context, "units/judged/{}.parquet", table) for table in tables],
         located=[done.made.located for done in located],
         pool=pool,
     )
+
+
+def _bucket(plan: LabelPlan) -> int:
+    """Parts whose candidates share a file."""
+    return bucket_parts(len(plan.ranked.version.parts), plan.depth * len(plan.query_ids[0]))
 
 
 def _wanted(tables: Sequence[pa.Table], min_grade: int) -> list[dict[str, Any]]:
@@ -350,13 +362,14 @@ def _teach(
     if teacher.card is None or teacher.settings is None:
         encoder = plan.ranked.version.encoder.card
         origin = {"fingerprint": encoder.fingerprint, "weights_sha256": encoder.weights_sha256}
-        return Teacher(teacher.name, origin, (), known=False)
-    known, made = teacher.card.fingerprint == plan.ranked.run.reranker, [d.made for d in mined]
+        return Teacher(teacher.name, origin, ((),) * len(mined), known=False)
+    known = teacher.card.fingerprint == plan.ranked.run.reranker
+    pairs = (done.made.unscored if known else done.made.every for done in mined)
+    both = zip(plan.ranked.run.blocks, pairs, strict=True)
     candidates = Candidates(
-        queries=[block.queries for block in plan.ranked.run.blocks],
-        hits=[each.unscored if known else each.candidates for each in made],
-        pairs=count_pairs(each.unscored_pairs if known else each.pairs for each in made),
+        blocks=[BlockCandidates(block.queries, p.buckets, p.pairs) for block, p in both],
         depth=ALL,
+        bucket_parts=_bucket(plan),
         version=plan.ranked.version,
         index=plan.ranked.index,
         batch=plan.ranked.out,
@@ -374,4 +387,5 @@ def _teach(
         "max_tokens": card.max_tokens,
         "dtype": card.dtype,
     }
-    return Teacher(teacher.name, facts, tuple(done.made.scores for done in dones), known)
+    scores = tuple(scores_by_block(dones, len(mined)))
+    return Teacher(teacher.name, facts, scores, known)

@@ -22,17 +22,23 @@ from shardrank.corpus.queries import QueryBatch, read_queries
 from shardrank.index.library import require_faiss
 from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.complete import check_encoder, check_reranker
-from shardrank.stages.rank.collate import Collated, collate
+from shardrank.stages.rank.collate import Blend, Collated, collate
 from shardrank.stages.rank.merge import Merged, merge
 from shardrank.stages.rank.query_documents import SearchedBatch, count_same_ids
-from shardrank.stages.rank.rerank_pairs import Candidates, Scores, require_scores, rerank
+from shardrank.stages.rank.rerank_pairs import (
+    BlockCandidates,
+    Candidates,
+    Scores,
+    require_scores,
+    rerank,
+)
 from shardrank.stages.rank.search import Effort, search
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.encode import QueryBlock, encode, write_blocks
 from shardrank.stages.shared.locate import count_absent
-from shardrank.stages.shared.pairs_by_part import count_pairs
+from shardrank.stages.shared.pairs_by_part import bucket_parts
 from shardrank.stages.shared.versions import Published, open_version
 from shardrank.storage import Sources
 from shardrank.version.kept_settings import index_encoder, runs_in_bf16
@@ -89,9 +95,9 @@ class Ranked:
             ranked=ranked,
             hitless=asked - ranked,
             rejected=Counter(rejected["reason"].to_pylist()),
-            pairs=total(self.reranked, "rows"),
-            not_finite=total(self.reranked, "not_finite"),
-            truncated=total(self.reranked, "truncated"),
+            pairs=total(self.collated, "pairs"),
+            not_finite=total(self.collated, "not_finite"),
+            truncated=total(self.collated, "truncated"),
         )
 
 
@@ -141,22 +147,23 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
     queries = _without_rejected(plan.queries, texts, encoded)
     blocks = [block for block in encoded if block.queries.rows]
     searched = search(context, plan.index, version, blocks, plan.how)
-    merged = merge(context, searched, blocks, depth if plan.reranker else 0)
+    bucket = bucket_parts(len(version.parts), context.settings.search.k * blocks[0].queries.rows)
+    merged = merge(context, searched, blocks, bucket)
     reranked: list[Done[Scores]] = []
     if plan.reranker:
+        both = zip(blocks, merged, strict=True)
         candidates = Candidates(
-            queries=[block.queries for block in blocks],
-            hits=[done.made.hits for done in merged],
-            pairs=count_pairs(done.made.pairs for done in merged),
+            blocks=[BlockCandidates(b.queries, d.made.buckets, d.made.pairs) for b, d in both],
             depth=depth,
+            bucket_parts=bucket,
             version=version,
             index=plan.index,
             batch=context.workspace,
         )
         reranked = rerank(context, candidates, plan.reranker)
         require_scores(context, plan.reranker, reranked)
-    interpolation = plan.reranker.interpolation if plan.reranker else 0.0
-    collated = collate(context, blocks, merged, reranked, interpolation)
+    how = Blend(depth, plan.reranker.interpolation) if plan.reranker else Blend(0, 0.0)
+    collated = collate(context, blocks, merged, reranked, how)
     _set_aside(context, queries.rejected)
     same = count_same_ids(
         SearchedBatch(context.workspace, plan.index, version),

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from shardrank.core import topk
 from shardrank.core.schemas import HITS
-from shardrank.core.topk import fold_and_cut, merge
+from shardrank.core.topk import fold_and_cut, merge, ranks
 from shardrank.core.units import Unit
 from shardrank.forecast.rank_needs import sorted_hits
 from shardrank.stages.rank.merge import Merge, MergeSpec
@@ -42,7 +43,7 @@ def unit(
     refs = [workspace.write_table(f"{n}.parquet", shard_hits(n)) for n in range(shards)]
     names = [own, *(f"q{n}" for n in range(1, QUERIES))]
     asked = workspace.write_table("queries.parquet", pa.table({"query_id": names}))
-    return Unit("merge", MergeSpec(tuple(refs), asked, K - ignored, ignored, 3))
+    return Unit("merge", MergeSpec(tuple(refs), asked, K - ignored, ignored, 2))
 
 
 def test_shards_read_one_by_one_give_what_all_at_once_give(tmp_path: Path) -> None:
@@ -51,7 +52,14 @@ def test_shards_read_one_by_one_give_what_all_at_once_give(tmp_path: Path) -> No
         done = Merge(workspace)(unit(workspace, shards), {})
         found = workspace.read_table(done.made.hits)
         assert found.equals(merge([shard_hits(n) for n in range(shards)], K))
-        assert sum(each.pairs for each in done.made.pairs) == 3 * (QUERIES - 1)
+        assert sum(each.pairs for each in done.made.pairs) == K * (QUERIES - 1)
+        assert [file.bucket for file in done.made.buckets] == list(range((shards + 1) // 2))
+        for file in done.made.buckets:
+            pairs = workspace.read_table(file.pairs)
+            mine = pc.equal(pc.divide(found["part"], 2), file.bucket)
+            names = ["query", "part", "row"]
+            assert pairs.select(names).equals(found.filter(mine).select(names))
+            assert pairs["rank"].to_numpy().tolist() == ranks(found)[mine.to_numpy()].tolist()
 
 
 @pytest.mark.parametrize("rank", [1, 7, K, None])
@@ -72,7 +80,7 @@ def test_a_document_with_the_querys_id_takes_no_place(tmp_path: Path, rank: int 
         told = done.made.same_id
         assert (told.queries, told.first) == (int(rank is not None), int(rank == 1))
         assert len(told.places) == told.queries
-        assert sum(each.pairs for each in done.made.pairs) == 3 * (QUERIES - 1)
+        assert sum(each.pairs for each in done.made.pairs) == (K - ignored) * (QUERIES - 1)
 
 
 def test_few_hits_are_sorted_as_the_forecast_has_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from shardrank.stages.label.mine import Mined
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.pairs_by_part import count_pairs, group_parts
+from shardrank.stages.shared.pairs_by_part import count_pairs, files_of, group_parts
 from shardrank.version.manifest import Version
 
 COLUMNS = ["doc_id", "passage", "title", "text", "tokens"]
@@ -52,19 +52,20 @@ class PartFilesAt:
 
 
 @dataclass(frozen=True)
-class BlockCandidates:
-    """A block's query vectors (the ranked run's), and its CANDIDATES."""
+class BlockGather:
+    """A block by its number: its query vectors (the ranked run's), and files of its candidates."""
 
+    block: int
     vectors: FileRef
-    candidates: FileRef
+    candidates: tuple[FileRef, ...]
 
 
 @dataclass(frozen=True)
 class GatherSpec:
-    """A run of parts, and all blocks' candidates, some of which lie in them."""
+    """A run of parts, and the blocks with candidates in them."""
 
     parts: tuple[PartFilesAt, ...]
-    blocks: tuple[BlockCandidates, ...]
+    blocks: tuple[BlockGather, ...]
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,23 @@ def gather(
     version: Version,
     vectors: Sequence[FileRef],
     mined: Sequence[Done[Mined]],
+    bucket_parts: int,
 ) -> list[Done[Gathered]]:
     """The candidates' texts and missing scores, a unit a run of parts.
 
     `vectors` are the query vectors of each block, `mined` the markers beside them.
     """
-    both = zip(vectors, mined, strict=True)
-    blocks = tuple(BlockCandidates(ref, done.made.candidates) for ref, done in both)
+    every = [done.made.every for done in mined]
     specs = [
-        GatherSpec(tuple(_files(version, n) for n in group), blocks)
-        for group in group_parts(count_pairs(done.made.pairs for done in mined))
+        GatherSpec(
+            tuple(_files(version, n) for n in group),
+            tuple(
+                BlockGather(number, ref, files_of(block.buckets, group, bucket_parts))
+                for number, (ref, block) in enumerate(zip(vectors, every, strict=True))
+                if not {each.part for each in block.pairs}.isdisjoint(group)
+            ),
+        )
+        for group in group_parts(count_pairs(block.pairs for block in every))
     ]
     return run_stage(context, GATHER, specs, [Step(partial(Gather, stores))])
 
@@ -127,8 +135,9 @@ class Gather:
         parts = pa.array([part.ordinal for part in spec.parts], pa.int32())
         places, lacking = np.empty(0, np.int64), []
         names = ["query", "part", "row", "retrieval"]
-        for number, block in enumerate(spec.blocks):
-            table = self.stores.labels.read_table(block.candidates, names)
+        files = [(block.block, ref) for block in spec.blocks for ref in block.candidates]
+        for number, ref in files:
+            table = self.stores.labels.read_table(ref, names)
             mine = table.filter(pc.is_in(table["part"], value_set=parts))
             places = np.union1d(places, joined(mine["part"].to_numpy(), mine["row"].to_numpy()))
             left = mine.filter(pc.is_null(mine["retrieval"])).drop_columns("retrieval")
@@ -151,11 +160,12 @@ class Gather:
         pairs = pairs.select(["block", "query", "part", "row"]).sort_by(order)
         scores = np.zeros(pairs.num_rows, np.float32)
         blocks, parts = pairs["block"].to_numpy(), pairs["part"].to_numpy()
+        vectors = {block.block: block.vectors for block in spec.blocks}
         query, row = (pairs[name].to_numpy().astype(np.int64) for name in ("query", "row"))
         for part in (part for part in spec.parts if part.ordinal in parts):
             stored = matrix(self.stores.index.read_table(part.vectors)["vector"])
             for block in np.unique(blocks[parts == part.ordinal]):
                 mine = (parts == part.ordinal) & (blocks == block)
-                asked = matrix(self.stores.out.read_table(spec.blocks[block].vectors)["vector"])
+                asked = matrix(self.stores.out.read_table(vectors[block])["vector"])
                 scores[mine] = pair_scores(asked, query[mine], stored, row[mine])
         return pairs.append_column("score", pa.array(scores)).cast(RETRIEVAL)

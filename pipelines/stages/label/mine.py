@@ -28,7 +28,12 @@ from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.locate import read_located
-from shardrank.stages.shared.pairs_by_part import PartPairs, pairs_by_part
+from shardrank.stages.shared.pairs_by_part import (
+    PairFile,
+    PartPairs,
+    pairs_by_part,
+    write_buckets,
+)
 from shardrank.stages.shared.ranked_runs import RankedBlock
 from shardrank.stages.shared.sample import read_sample
 
@@ -46,12 +51,12 @@ def mining_settings(settings: LabelSettings) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Mining:
-    """What mining reads: of the ranked run, its blocks (queries, vectors, hits) and its scores;
-    of the label run, judgements by block, where positives lie, and the drawn pool."""
+    """What mining reads: of the ranked run, its blocks; of the label run, judgements by block,
+    where positives lie, and the drawn pool. Parts of a bucket share a file of candidates."""
 
     out: Workspace
     blocks: Sequence[RankedBlock]
-    scores: Sequence[FileRef]
+    bucket_parts: int
     judged: Sequence[FileRef]
     located: Sequence[FileRef]
     pool: Sequence[FileRef]
@@ -59,8 +64,8 @@ class Mining:
 
 @dataclass(frozen=True)
 class MineSpec:
-    """A block of the ranked run (queries, hits) and all scores, of which some are of its pairs;
-    judgements, where positives lie, and the drawn pool."""
+    """A block of the ranked run (queries, hits, scores); judgements, where positives lie, and the
+    drawn pool."""
 
     block: int
     queries: FileRef
@@ -69,18 +74,26 @@ class MineSpec:
     scores: tuple[FileRef, ...]
     located: tuple[FileRef, ...]
     pool: tuple[FileRef, ...]
+    bucket_parts: int
     settings: Annotated[LabelSettings, PlainSerializer(mining_settings)]
 
 
 @dataclass(frozen=True)
+class MinedPairs:
+    """Candidates (query, part, row, rank, retrieval) by the parts that they lie in, and how many
+    lie in each."""
+
+    buckets: tuple[PairFile, ...]
+    pairs: tuple[PartPairs, ...]
+
+
+@dataclass(frozen=True)
 class Mined:
-    """A block's CANDIDATES, those of them without the run's own logit, and how many of both lie in
-    each part."""
+    """A block's CANDIDATES; by parts all of them, and those without the run's own logit."""
 
     candidates: FileRef
-    unscored: FileRef
-    pairs: tuple[PartPairs, ...]
-    unscored_pairs: tuple[PartPairs, ...]
+    every: MinedPairs
+    unscored: MinedPairs
 
 
 MINE = Stage("mine", MineSpec, Mined)
@@ -94,9 +107,10 @@ def mine(context: Context, mining: Mining) -> list[Done[Mined]]:
             queries=block.queries,
             hits=block.hits,
             judged=judged,
-            scores=tuple(mining.scores),
+            scores=block.scores,
             located=tuple(mining.located),
             pool=tuple(mining.pool),
+            bucket_parts=mining.bucket_parts,
             settings=context.settings.label,
         )
         for number, (block, judged) in enumerate(zip(mining.blocks, mining.judged, strict=True))
@@ -117,11 +131,15 @@ class Mine:
         unscored = table.filter(pc.is_null(table["logit"]))
         made = Mined(
             candidates=self.workspace.write_scratch(unit, "candidates.parquet", table),
-            unscored=self.workspace.write_scratch(unit, "unscored.parquet", unscored),
-            pairs=pairs_by_part(table["part"]),
-            unscored_pairs=pairs_by_part(unscored["part"]),
+            every=self._by_parts(unit, "every", table),
+            unscored=self._by_parts(unit, "unscored", unscored),
         )
         return Result(made, {"rows": table.num_rows, "unscored": unscored.num_rows})
+
+    def _by_parts(self, unit: Unit[MineSpec], name: str, table: pa.Table) -> MinedPairs:
+        pairs = table.select(["query", "part", "row", "rank", "retrieval"])
+        files = write_buckets(self.workspace, unit, name, pairs, unit.spec.bucket_parts)
+        return MinedPairs(files, pairs_by_part(table["part"]))
 
 
 @dataclass(frozen=True)
@@ -139,11 +157,10 @@ class MiningBlock:
     def read(cls, workspace: Workspace, out: Workspace, spec: MineSpec) -> "MiningBlock":
         queries = out.read_table(spec.queries, ["query_id"])
         tables = (out.read_table(ref) for ref in spec.scores)
-        mine = [t.filter(pc.equal(t["block"], spec.block)).drop_columns("block") for t in tables]
         return cls(
             query_ids=queries["query_id"].to_pylist(),
             hits=out.read_table(spec.hits),
-            logits=pa.concat_tables([_LOGITS.empty_table(), *(t.cast(_LOGITS) for t in mine)]),
+            logits=pa.concat_tables([_LOGITS.empty_table(), *(t.cast(_LOGITS) for t in tables)]),
             judged=workspace.read_table(spec.judged),
             located=read_located(workspace, spec.located),
             pool=_read_pool(workspace, spec.pool),

@@ -34,9 +34,23 @@ class Teacher:
     Attributes:
         name: as the settings name it.
         provenance: model, fingerprint, weights and limits: what the files' metadata says of it.
-        scores: files of block, query, part, row, logit, truncated; empty for retrieval.
+        scores: files of query, part, row, logit, truncated, of each block; empty for retrieval.
         known: whether the candidates hold logits of this teacher from the ranked run.
     """
+
+    name: str
+    provenance: Mapping[str, str | int]
+    scores: tuple[tuple[FileRef, ...], ...]
+    known: bool
+
+    def of(self, block: int) -> "BlockTeacher":
+        """What it has to say of a block."""
+        return BlockTeacher(self.name, self.provenance, self.scores[block], self.known)
+
+
+@dataclass(frozen=True)
+class BlockTeacher:
+    """A teacher and the files of its scores of one block."""
 
     name: str
     provenance: Mapping[str, str | int]
@@ -56,15 +70,15 @@ class ScoreInputs:
 
 @dataclass(frozen=True)
 class ScoreSpec:
-    """A block's queries and candidates; all passages, lacking retrieval scores and teachers'
-    scores, of which some are of its pairs; and how teachers are taken together."""
+    """A block's queries and candidates, and its teachers' scores; all passages and retrieval scores
+    that were lacking, of which some are of its pairs; and how teachers are taken together."""
 
     block: int
     queries: FileRef
     candidates: FileRef
     passages: tuple[FileRef, ...]
     retrieval: tuple[FileRef, ...]
-    teachers: tuple[Teacher, ...]
+    teachers: tuple[BlockTeacher, ...]
     ensemble: str
 
 
@@ -87,7 +101,7 @@ def score(context: Context, out: Workspace, inputs: ScoreInputs) -> list[Done[Sc
             candidates=done.made.candidates,
             passages=tuple(done.made.passages for done in inputs.gathered),
             retrieval=tuple(done.made.retrieval for done in inputs.gathered),
-            teachers=tuple(inputs.teachers),
+            teachers=tuple(teacher.of(number) for teacher in inputs.teachers),
             ensemble=context.settings.label.ensemble,
         )
         for number, (queries, done) in enumerate(zip(inputs.queries, inputs.mined, strict=True))
@@ -107,7 +121,7 @@ class Score:
         table = self.workspace.read_table(spec.candidates)
         table = self._with_names(table, spec)
         table = self._with_retrieval(table, spec)
-        teachers = [self._teacher(table, teacher, spec.block) for teacher in spec.teachers]
+        teachers = [self._teacher(table, teacher) for teacher in spec.teachers]
         made, kept = _assemble(table, teachers, spec)
         ref = self.workspace.write_table(f"scores/{spec.block:05d}.parquet", made)
         counts = {
@@ -135,7 +149,7 @@ class Score:
         place = table.schema.get_field_index("retrieval")
         return table.set_column(place, "retrieval", pa.array(scores))
 
-    def _teacher(self, table: pa.Table, teacher: Teacher, block: int) -> tuple[Float32, Bool]:
+    def _teacher(self, table: pa.Table, teacher: BlockTeacher) -> tuple[Float32, Bool]:
         """float32[n] scores and bool[n] truncated."""
         if teacher.name == RETRIEVAL:
             return table["retrieval"].to_numpy(), np.zeros(table.num_rows, np.bool_)
@@ -145,7 +159,7 @@ class Score:
             scores = _filled(table, table["logit"])
             cut = pc.fill_null(table["truncated"], False).to_numpy().copy()
         for ref in teacher.scores:
-            piece = _of_block(self.workspace.read_table(ref), block)
+            piece = self.workspace.read_table(ref)
             _put(scores, table, piece, piece["logit"].to_numpy())
             _put(cut, table, piece, piece["truncated"].to_numpy())
         return scores, cut

@@ -12,15 +12,14 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from shardrank.core.arrays import Float32, Int32, Int64
+from shardrank.core.arrays import Bool, Float32, Int32, Int64
 from shardrank.core.files import FileRef
 from shardrank.core.schemas import RANKINGS
 from shardrank.core.topk import ranks
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.rank.merge import Merged
-from shardrank.stages.rank.rerank_pairs import Scores
+from shardrank.stages.rank.rerank_pairs import Scores, scores_by_block
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
@@ -29,12 +28,22 @@ from shardrank.stages.shared.encode import QueryBlock
 
 @dataclass(frozen=True)
 class CollateSpec:
-    """A query block with its hits, and all scores, of which some are of its pairs."""
+    """A query block with its hits, and the scores of its pairs, of which those up to the depth
+    count."""
 
     block: int
     queries: FileRef
     hits: FileRef
     scores: tuple[FileRef, ...]
+    depth: int
+    interpolation: float
+
+
+@dataclass(frozen=True)
+class Blend:
+    """How many documents of a query are reranked, and a in a·logit + (1-a)·retrieval score."""
+
+    depth: int
     interpolation: float
 
 
@@ -53,14 +62,15 @@ def collate(
     blocks: Sequence[QueryBlock],
     merged: Sequence[Done[Merged]],
     reranked: Sequence[Done[Scores]],
-    interpolation: float,
+    how: Blend,
 ) -> list[Done[Collated]]:
-    """The rankings of each query block; counts "rows", "reranked" and "queries", those that have a
-    hit."""
-    scores = tuple(done.made.scores for done in reranked)
+    """The rankings of each query block; counts "rows", "queries" (those that have a hit), and of
+    the pairs that were to be scored "pairs", "not_finite" and "truncated"."""
+    scores = scores_by_block(reranked, len(blocks))
+    each = zip(blocks, merged, scores, strict=True)
     specs = [
-        CollateSpec(number, block.queries, done.made.hits, scores, interpolation)
-        for number, (block, done) in enumerate(zip(blocks, merged, strict=True))
+        CollateSpec(n, block.queries, done.made.hits, files, how.depth, how.interpolation)
+        for n, (block, done, files) in enumerate(each)
     ]
     return run_stage(context, COLLATE, specs, [Step(partial(Collate, context.workspace))])
 
@@ -74,24 +84,33 @@ class Collate:
     def __call__(self, unit: Unit[CollateSpec], tables: Tables) -> Result[Collated]:
         spec = unit.spec
         hits = self.workspace.read_table(spec.hits)
-        logits = self._logits(spec, hits)
+        logits, scored, cut = self._scores(spec, hits)
         queries = self.workspace.read_table(spec.queries, ["query_id"])
         table = rankings(hits, logits, spec.interpolation, queries["query_id"])
         ref = self.workspace.write_table(f"rankings/{spec.block:05d}.parquet", table)
-        reranked = int(np.isfinite(logits).sum())
-        answered = len(np.unique(hits["query"].to_numpy()))
-        counts = {"rows": table.num_rows, "reranked": reranked, "queries": answered}
+        counts = {
+            "rows": table.num_rows,
+            "queries": len(np.unique(hits["query"].to_numpy())),
+            "pairs": int(scored.sum()),
+            "not_finite": int((scored & ~np.isfinite(logits)).sum()),
+            "truncated": int(cut.sum()),
+        }
         return Result(Collated(ref), counts)
 
-    def _logits(self, spec: CollateSpec, hits: pa.Table) -> Float32:
-        """float32[n], row-aligned with the hits; NaN where a hit was not reranked."""
+    def _scores(self, spec: CollateSpec, hits: pa.Table) -> tuple[Float32, Bool, Bool]:
+        """Row by row of the hits: float32[n] logits, NaN where a hit was not reranked; which were
+        scored; and which were cut for it."""
         place = {key: row for row, key in enumerate(_keys(hits))}
         logits = np.full(hits.num_rows, np.nan, dtype=np.float32)
+        scored, cut = np.zeros((2, hits.num_rows), np.bool_)
         for ref in spec.scores:
             table = self.workspace.read_table(ref)
-            mine = table.filter(pc.equal(table["block"], spec.block))
-            logits[[place[key] for key in _keys(mine)]] = mine["logit"].to_numpy()
-        return np.where(np.isfinite(logits), logits, np.float32(np.nan))
+            rows = [place[key] for key in _keys(table)]
+            logits[rows], scored[rows] = table["logit"].to_numpy(), True
+            cut[rows] = table["truncated"].to_numpy()
+        near = ranks(hits) <= spec.depth
+        kept = near & np.isfinite(logits)
+        return np.where(kept, logits, np.float32(np.nan)), scored & near, cut & near
 
 
 def rankings(

@@ -15,7 +15,7 @@ from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.encode import QueryBlock
-from shardrank.stages.shared.pairs_by_part import PartPairs, pairs_by_part
+from shardrank.stages.shared.pairs_by_part import PairFile, PartPairs, pairs_by_part, write_buckets
 
 #: Hits of their query's own id that a block names, so that their texts can be compared.
 PLACES = 16
@@ -23,13 +23,14 @@ PLACES = 16
 
 @dataclass(frozen=True)
 class MergeSpec:
-    """A query block: its hits in every shard, and how many are kept."""
+    """A query block: its hits in every shard, and how many are kept; parts whose hits share a
+    file."""
 
     hits: tuple[FileRef, ...]
     queries: FileRef
     k: int
     ignore_same_id: bool
-    rerank_depth: int
+    bucket_parts: int
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,17 @@ class SameIdHits:
 
 @dataclass(frozen=True)
 class Merged:
-    """A block's HITS, how many of them to rerank lie in each part, and those with a query's id."""
+    """What a block finds.
+
+    Attributes:
+        hits: HITS.
+        buckets: query, part, row and rank of the hits, by the parts that they lie in.
+        pairs: how many lie in each part.
+        same_id: those with their query's own id.
+    """
 
     hits: FileRef
+    buckets: tuple[PairFile, ...]
     pairs: tuple[PartPairs, ...]
     same_id: SameIdHits
 
@@ -66,7 +75,7 @@ def merge(
     context: Context,
     searched: Sequence[Done[Searched]],
     blocks: Sequence[QueryBlock],
-    rerank_depth: int,
+    bucket: int,
 ) -> list[Done[Merged]]:
     """The best hits of each query block.
 
@@ -75,7 +84,7 @@ def merge(
         searched: the shards' markers; hits of one document more than are kept where those with the
             query's own id are passed over.
         blocks: the queries.
-        rerank_depth: documents of each query that are reranked.
+        bucket: parts whose hits share a file.
     """
     settings = context.settings.search
     specs = [
@@ -84,7 +93,7 @@ def merge(
             queries=block.queries,
             k=settings.k,
             ignore_same_id=settings.ignore_same_id,
-            rerank_depth=rerank_depth,
+            bucket_parts=bucket,
         )
         for number, block in enumerate(blocks)
     ]
@@ -106,9 +115,15 @@ class Merge:
         if ignored:
             hits = hits.filter(pc.invert(same))
             hits = hits.filter(pa.array(ranks(hits) <= spec.k)).combine_chunks()
-        near = hits["part"].filter(pc.less_equal(ranks(hits), spec.rerank_depth))
-        ref = self.workspace.write_scratch(unit, "hits.parquet", hits)
-        return Result(Merged(ref, pairs_by_part(near), told), {"rows": hits.num_rows})
+        rank = pa.array(ranks(hits), pa.int32())
+        pairs = hits.select(["query", "part", "row"]).append_column("rank", rank)
+        made = Merged(
+            hits=self.workspace.write_scratch(unit, "hits.parquet", hits),
+            buckets=write_buckets(self.workspace, unit, "pairs", pairs, spec.bucket_parts),
+            pairs=pairs_by_part(hits["part"]),
+            same_id=told,
+        )
+        return Result(made, {"rows": hits.num_rows})
 
     def _best(self, spec: MergeSpec, k: int) -> pa.Table:
         """One shard's hits after another, so that memory does not grow with the shards."""

@@ -4,7 +4,7 @@ Pairs are grouped by part, so that each passage is read and tokenised once, howe
 retrieved it; a unit is a run of neighbouring parts with about `pairs_per_unit` pairs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,18 +17,25 @@ from shardrank.core.arrow_columns import token_lists
 from shardrank.core.cards import RerankerCard
 from shardrank.core.errors import InputError
 from shardrank.core.files import FileRef
+from shardrank.core.fingerprint import fingerprint
 from shardrank.core.finite import Source, refuse_broken
+from shardrank.core.papers import from_json, to_json
 from shardrank.core.pools import TASK_CPUS
 from shardrank.core.protocols import Tokeniser
 from shardrank.core.settings import RerankerSettings
 from shardrank.core.text import passage_text
-from shardrank.core.topk import ranks
-from shardrank.core.units import Done, Stage, Unit, total
+from shardrank.core.units import REVISION, Done, Stage, Unit, total
 from shardrank.models.forward.threads import use_threads
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.pairs_by_part import group_parts
+from shardrank.stages.shared.pairs_by_part import (
+    PairFile,
+    PartPairs,
+    count_pairs,
+    files_of,
+    group_parts,
+)
 from shardrank.version.manifest import Version
 
 
@@ -37,30 +44,39 @@ class Candidates:
     """What is scored.
 
     Attributes:
-        queries: a file a block.
-        hits: beside each, a file of query, part and row, the queries ascending.
-        pairs: by part, how many of the hits lie in it.
-        depth: hits of each query that are scored, from the first.
+        blocks: of queries, with their pairs.
+        depth: pairs of each query that are scored, from the first.
+        bucket_parts: parts whose pairs share a file.
         version: where the parts are listed.
         index: where they lie.
         batch: where the query files lie.
     """
 
-    queries: Sequence[FileRef]
-    hits: Sequence[FileRef]
-    pairs: Mapping[int, int]
+    blocks: Sequence["BlockCandidates"]
     depth: int
+    bucket_parts: int
     version: Version
     index: Workspace
     batch: Workspace
 
 
 @dataclass(frozen=True)
-class BlockHits:
-    """A block's queries (the batch's), and its hits: query, part and row."""
+class BlockCandidates:
+    """A block's queries, and its pairs (query, part, row, rank) by the parts that they lie in; and
+    how many lie in each."""
 
     queries: FileRef
-    hits: FileRef
+    buckets: Sequence[PairFile]
+    pairs: Sequence[PartPairs]
+
+
+@dataclass(frozen=True)
+class BlockPairs:
+    """A block by its number: its queries (the batch's), and files that hold the pairs wanted."""
+
+    block: int
+    queries: FileRef
+    pairs: tuple[FileRef, ...]
 
 
 @dataclass(frozen=True)
@@ -73,21 +89,36 @@ class PartTexts:
 
 @dataclass(frozen=True)
 class RerankSpec:
-    """A run of parts, all blocks' hits, of which those in the parts and up to the depth are scored,
-    and the fingerprint of the reranker's card."""
+    """A run of parts; the blocks that have pairs in them, of which those up to the depth are
+    scored; the fingerprint of the reranker's card."""
 
     parts: tuple[PartTexts, ...]
-    blocks: tuple[BlockHits, ...]
+    blocks: tuple[BlockPairs, ...]
     depth: int
     reranker: str
     stored_tokens: bool
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Scored pairs: block, query, part, row, logit, truncated."""
+class BlockScores:
+    """Scored pairs of a block: query, part, row, logit, truncated."""
 
+    block: int
     scores: FileRef
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A file for each block that has pairs here."""
+
+    blocks: tuple[BlockScores, ...]
+
+
+@dataclass(frozen=True)
+class Depths:
+    """How deep pairs were scored before."""
+
+    depths: tuple[int, ...]
 
 
 RERANK = Stage("rerank", RerankSpec, Scores)
@@ -96,9 +127,11 @@ RERANK = Stage("rerank", RerankSpec, Scores)
 def rerank(
     context: Context, candidates: Candidates, card: RerankerCard, stage: str = RERANK.name
 ) -> list[Done[Scores]]:
-    """The candidates' scores, a unit a run of parts."""
-    settings = context.settings.reranker
-    specs = plan_rerank(candidates, card)
+    """The candidates' scores, a unit a run of parts; of more than are wanted, where the same were
+    scored deeper before."""
+    settings, held = context.settings.reranker, _Held.of(context.workspace, candidates, card)
+    wanted = replace(candidates, depth=held.depth(candidates.depth))
+    specs = plan_rerank(wanted, card)
     pool = context.model_pool(len(specs))
     steps = [
         Step(
@@ -108,7 +141,43 @@ def rerank(
         Step(partial(ScorePairs, settings, card, pool.device), pool),
         Step(partial(WriteScores, context.workspace), cpus=TASK_CPUS),
     ]
-    return run_stage(context, replace(RERANK, name=stage), specs, steps)
+    dones = run_stage(context, replace(RERANK, name=stage), specs, steps)
+    held.keep(wanted.depth)
+    return dones
+
+
+def scores_by_block(dones: Sequence[Done[Scores]], blocks: int) -> list[tuple[FileRef, ...]]:
+    """Of each of so many blocks, the files of its scores."""
+    found: list[list[FileRef]] = [[] for _ in range(blocks)]
+    for each in (each for done in dones for each in done.made.blocks):
+        found[each.block].append(each.scores)
+    return [tuple(files) for files in found]
+
+
+@dataclass(frozen=True)
+class _Held:
+    """To which depths candidates were scored before, in a file named from them and the reranker."""
+
+    workspace: Workspace
+    key: str
+    depths: tuple[int, ...]
+
+    @classmethod
+    def of(cls, workspace: Workspace, candidates: Candidates, card: RerankerCard) -> "_Held":
+        files = [to_json(file) for block in candidates.blocks for file in block.buckets]
+        key = f"units/depths/{fingerprint([REVISION, card.fingerprint, files])}.json"
+        if not workspace.storage.exists(key):
+            return cls(workspace, key, ())
+        return cls(workspace, key, from_json(Depths, workspace.read_json(key)).depths)
+
+    def depth(self, wanted: int) -> int:
+        """The least that reaches as deep, else the one that is wanted."""
+        return min((depth for depth in self.depths if depth >= wanted), default=wanted)
+
+    def keep(self, depth: int) -> None:
+        if depth not in self.depths:
+            depths = Depths(tuple(sorted({*self.depths, depth})))
+            self.workspace.write_json(self.key, to_json(depths))
 
 
 def require_scores(
@@ -135,19 +204,27 @@ def _source(card: RerankerCard) -> Source:
 
 def plan_rerank(candidates: Candidates, card: RerankerCard) -> list[RerankSpec]:
     """Of each run of parts."""
-    both = zip(candidates.queries, candidates.hits, strict=True)
-    blocks = tuple(BlockHits(queries, hits) for queries, hits in both)
     served, parts = stored_tokens_serve(candidates.version, card), candidates.version.parts
     return [
         RerankSpec(
             parts=tuple(PartTexts(n, parts[n].passages) for n in group),
-            blocks=blocks,
+            blocks=_blocks_in(candidates, group),
             depth=candidates.depth,
             reranker=card.fingerprint,
             stored_tokens=served,
         )
-        for group in group_parts(candidates.pairs)
+        for group in group_parts(count_pairs(block.pairs for block in candidates.blocks))
     ]
+
+
+def _blocks_in(candidates: Candidates, group: Sequence[int]) -> tuple[BlockPairs, ...]:
+    """The blocks that have pairs in these parts."""
+    members = set(group)
+    return tuple(
+        BlockPairs(number, block.queries, files_of(block.buckets, group, candidates.bucket_parts))
+        for number, block in enumerate(candidates.blocks)
+        if any(each.part in members for each in block.pairs)
+    )
 
 
 def stored_tokens_serve(version: Version, card: RerankerCard) -> bool:
@@ -181,10 +258,11 @@ class ReadPairs:
     def _pairs(self, spec: RerankSpec) -> pa.Table:
         parts = pa.array([part.ordinal for part in spec.parts], pa.int32())
         found = []
-        for number, block in enumerate(spec.blocks):
-            hits = self.workspace.read_table(block.hits)
-            near = pc.less_equal(ranks(hits), spec.depth)
-            mine = hits.filter(pc.and_(near, pc.is_in(hits["part"], value_set=parts)))
+        files = [(block.block, ref) for block in spec.blocks for ref in block.pairs]
+        for number, ref in files:
+            pairs = self.workspace.read_table(ref, ["query", "part", "row", "rank"])
+            near = pc.less_equal(pairs["rank"], spec.depth)
+            mine = pairs.filter(pc.and_(near, pc.is_in(pairs["part"], value_set=parts)))
             ordinal = pa.array(np.full(mine.num_rows, number, dtype=np.int32))
             found.append(mine.select(["query", "part", "row"]).append_column("block", ordinal))
         order = [(name, "ascending") for name in ("part", "row", "block", "query")]
@@ -193,8 +271,8 @@ class ReadPairs:
     def _queries(self, spec: RerankSpec, pairs: pa.Table) -> pa.Table:
         wanted = _distinct(pairs, ["block", "query"])
         texts = []
-        for number, block in enumerate(spec.blocks):
-            rows = wanted["query"].filter(pc.equal(wanted["block"], number))
+        for block in spec.blocks:
+            rows = wanted["query"].filter(pc.equal(wanted["block"], block.block))
             if len(rows):
                 asked = self.batch.read_table(block.queries, ["text"])["text"]
                 texts.extend(asked.take(rows).chunks)
@@ -241,17 +319,23 @@ class ScorePairs:
 
 @dataclass(frozen=True)
 class WriteScores:
-    """Scores → a file. A logit that is not finite is counted, and its pair stays unreranked."""
+    """Scores → a file a block. A logit that is not finite is counted, and its pair stays
+    unreranked."""
 
     workspace: Workspace
 
     def __call__(self, unit: Unit[RerankSpec], tables: Tables) -> Result[Scores]:
         scores = tables["scores"]
-        ref = self.workspace.write_scratch(unit, "scores.parquet", scores)
+        made = Scores(tuple(self._of(unit, scores, block.block) for block in unit.spec.blocks))
         truncated = int(pc.sum(scores["truncated"]).as_py() or 0)
         bad = int(pc.sum(pc.invert(pc.is_finite(scores["logit"]))).as_py() or 0)
         counts = {"rows": scores.num_rows, "truncated": truncated, "not_finite": bad}
-        return Result(Scores(ref), counts)
+        return Result(made, counts)
+
+    def _of(self, unit: Unit[RerankSpec], scores: pa.Table, block: int) -> BlockScores:
+        mine = scores.filter(pc.equal(scores["block"], block)).drop_columns("block")
+        name = f"scores-{block:05d}.parquet"
+        return BlockScores(block, self.workspace.write_scratch(unit, name, mine))
 
 
 def _distinct(table: pa.Table, columns: list[str]) -> pa.Table:

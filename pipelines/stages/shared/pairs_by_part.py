@@ -1,12 +1,22 @@
-"""Pairs of queries and passages by the part that they lie in, and runs of parts with enough."""
+"""Pairs of queries and passages by the part that they lie in: counted, in files of neighbouring
+parts, and in runs of parts with enough of them."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from shardrank.core.files import FileRef
+from shardrank.core.units import Unit
+from shardrank.stages.run.workspace import Workspace
 from shardrank.version.sizing import pairs_per_unit
+
+#: Parts of a bucket, and pairs of a block in its file, at least; pairs about.
+_BUCKET, _IN_A_FILE = 16, 4096
 
 
 @dataclass(frozen=True)
@@ -15,6 +25,42 @@ class PartPairs:
 
     part: int
     pairs: int
+
+
+@dataclass(frozen=True)
+class PairFile:
+    """Pairs of a block in the parts from `bucket` · (parts of a bucket) on: query, part, row, and
+    what else the next stage wants to know."""
+
+    bucket: int
+    pairs: FileRef
+
+
+def bucket_parts(parts: int, pairs: int) -> int:
+    """Parts whose pairs share a file, where a block has so many pairs: a stage that sweeps over the
+    parts reads the pairs of its own, and not those of all parts."""
+    return max(_BUCKET, math.ceil(parts * _IN_A_FILE / max(1, pairs)))
+
+
+def write_buckets(
+    workspace: Workspace, unit: Unit[Any], name: str, pairs: pa.Table, parts: int
+) -> tuple[PairFile, ...]:
+    """The rows of a table with a column part, a file for each bucket of so many parts."""
+    buckets = pairs["part"].to_numpy() // parts
+    order = np.argsort(buckets, kind="stable")
+    numbers, starts = np.unique(buckets[order], return_index=True)
+    runs = zip(numbers.tolist(), np.split(order, starts[1:]), strict=False)  # no row is a run too
+    files = ((number, pairs.take(pa.array(rows))) for number, rows in runs)
+    return tuple(
+        PairFile(number, workspace.write_scratch(unit, f"{name}-{number:05d}.parquet", table))
+        for number, table in files
+    )
+
+
+def files_of(files: Sequence[PairFile], ordinals: Iterable[int], parts: int) -> tuple[FileRef, ...]:
+    """Those that hold pairs of some parts, by their ordinals."""
+    wanted = {ordinal // parts for ordinal in ordinals}
+    return tuple(file.pairs for file in files if file.bucket in wanted)
 
 
 def pairs_by_part(parts: pa.ChunkedArray) -> tuple[PartPairs, ...]:

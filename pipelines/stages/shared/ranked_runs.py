@@ -14,11 +14,13 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class RankedBlock:
-    """A block of queries, their vectors, and their hits."""
+    """A block of queries, their vectors, their hits, and the reranker's scores of them: query,
+    part, row, logit, truncated."""
 
     queries: FileRef
     vectors: FileRef
     hits: FileRef
+    scores: tuple[FileRef, ...]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,6 @@ class RankedRun:
         encoder, reranker: fingerprints of the models' cards.
         queries, queries_rejected: how many were ranked, and how many could not be.
         same_ids: hits that have their query's own id.
-        scores: of the reranker: block, query, part, row, logit, truncated.
         rankings: RANKINGS, a file a block.
         files: what lies beside them, by name.
     """
@@ -55,7 +56,6 @@ class RankedRun:
     pairs: ScoredPairs
     same_ids: SameIds
     blocks: tuple[RankedBlock, ...]
-    scores: tuple[FileRef, ...]
     rankings: tuple[FileRef, ...]
     files: Mapping[str, FileRef]
 
