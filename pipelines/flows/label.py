@@ -34,13 +34,13 @@ from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace, open_workspace
 from shardrank.stages.shared.locate import WANTED, Located, locate
-from shardrank.stages.shared.pairs_by_part import bucket_parts
 from shardrank.stages.shared.ranked_runs import RankedRun, read_ranked
 from shardrank.stages.shared.sample import Draw, sample
 from shardrank.stages.shared.versions import read_version
 from shardrank.storage import Sources
 from shardrank.version.kept_settings import runs_in_bf16
 from shardrank.version.manifest import Version
+from shardrank.version.sizing import bucket_parts
 
 #: The run's own reranker, as label.teachers names it.
 RERANKER = "reranker"

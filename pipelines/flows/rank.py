@@ -38,11 +38,11 @@ from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.encode import QueryBlock, encode, write_blocks
 from shardrank.stages.shared.locate import count_absent
-from shardrank.stages.shared.pairs_by_part import bucket_parts
 from shardrank.stages.shared.versions import Published, open_version
 from shardrank.storage import Sources
 from shardrank.version.kept_settings import index_encoder, runs_in_bf16
 from shardrank.version.manifest import Version
+from shardrank.version.sizing import bucket_parts
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,12 @@ from shardrank.forecast.needs import (
 )
 from shardrank.forecast.rates import Rates
 from shardrank.forecast.work import Work
-from shardrank.version.sizing import BYTES_PER_TOKEN, pairs_per_unit
+from shardrank.version.sizing import BYTES_PER_TOKEN, bucket_parts, pairs_per_unit
 
-#: Stored bytes of a hit with a random id, of a reranker's score, of a ranking, of its TREC line.
+#: Stored bytes of a hit with a random id, of its place alone, of a reranker's score, of a ranking,
+#: of its TREC line.
 HIT_BYTES = 14
+PAIR_BYTES = 6
 SCORE_BYTES = 8
 RANKING_BYTES = 18
 TREC_BYTES = 60
@@ -114,18 +116,19 @@ def _merge(work: Work, rates: Rates) -> Need:
     """Every shard gives a query as many hits as are kept in the end, and few of them pass."""
     kept = work.block_rows * work.k
     hits = work.shards * work.block_rows * min(work.k, work.shard_rows)
-    touched = min(work.parts, work.pairs // work.blocks)
+    touched = min(work.parts, kept)
+    buckets = math.ceil(touched / _bucket(work))
     return Need(
         "merge",
         work.blocks,
         "task",
         work_s=hits / rates.read_rows_per_core_s
         + sorted_hits(kept, work.shards) / rates.merged_hits_per_core_s,
-        files=work.shards + 1,
-        bytes=(hits + kept) * HIT_BYTES,
+        files=work.shards + 1 + buckets,
+        bytes=(hits + kept) * HIT_BYTES + kept * PAIR_BYTES,
         memory=PROCESS_BYTES + kept * MERGED_MEMORY,
         spec=work.shards * REF_BYTES,
-        gathered=work.blocks * touched * COUNT_MEMORY,
+        gathered=work.blocks * (touched * COUNT_MEMORY + buckets * REF_MEMORY),
     )
 
 
@@ -133,7 +136,8 @@ def _merge(work: Work, rates: Rates) -> Need:
 class Runs:
     """The units of reranking: how many, and the parts and pairs of one.
 
-    Pairs are taken to lie evenly over the parts.
+    Pairs are taken to lie evenly over the parts, and runs are cut by all hits, not only by those
+    that are scored.
     """
 
     units: int
@@ -144,16 +148,25 @@ class Runs:
     def of(cls, work: Work) -> "Runs":
         if not work.pairs:
             return cls(0, 0, 0.0)
-        touched = min(work.parts, work.pairs)
-        each = work.pairs / touched
-        parts = min(touched, math.ceil(pairs_per_unit(work.pairs) / each))
-        return cls(math.ceil(touched / parts), parts, parts * each)
+        hits = work.queries * work.k
+        touched = min(work.parts, hits)
+        parts = min(touched, math.ceil(pairs_per_unit(hits) * touched / hits))
+        return cls(math.ceil(touched / parts), parts, work.pairs * parts / touched)
+
+
+def _bucket(work: Work) -> int:
+    """Parts whose hits share a file."""
+    return bucket_parts(work.parts, work.block_rows * work.k)
 
 
 def _rerank(work: Work, rates: Rates) -> Need:
-    """A run of parts looks for its pairs in the hits of every block, and its spec names them."""
+    """A run of parts looks for its pairs in its buckets' files of every block, which its spec
+    names, and writes a file for each."""
     assert work.reranker is not None
-    runs, hits = Runs.of(work), work.queries * work.k
+    runs, bucket = Runs.of(work), _bucket(work)
+    buckets = math.ceil(runs.parts / bucket)
+    hits = work.queries * work.k * min(1, buckets * bucket / work.parts)
+    blocks = min(work.blocks, runs.pairs)
     tokens = work.query_tokens + work.passage_tokens + PAIR_SPECIALS
     passages = runs.parts * work.part_rows * work.passage_bytes
     return Need(
@@ -161,29 +174,30 @@ def _rerank(work: Work, rates: Rates) -> Need:
         runs.units,
         "model",
         work_s=hits / rates.read_rows_per_core_s + passages / rates.part_bytes_per_core_s,
-        files=work.blocks + min(work.blocks, runs.pairs) + runs.parts + 1,
-        bytes=hits * HIT_BYTES + passages,
+        files=blocks * (buckets + 2) + runs.parts,
+        bytes=hits * PAIR_BYTES + passages,
         memory=PROCESS_BYTES
         + model_memory(work.reranker)
         + max(runs.pairs, work.block_rows * work.k) * PAIR_MEMORY,
-        spec=(2 * work.blocks + runs.parts) * REF_BYTES,
+        spec=(blocks * (1 + buckets) + runs.parts) * REF_BYTES,
         flops=forward_flops(work.reranker, runs.pairs * tokens),
         model=work.reranker,
-        gathered=runs.units * REF_MEMORY,
+        gathered=runs.units * blocks * REF_MEMORY,
         steps=3,
     )
 
 
 def _collate(work: Work, rates: Rates) -> Need:
-    """A block looks for its scores in those of every run of parts."""
+    """A block reads its scores, a file of every run of parts with pairs of it."""
     rows, runs = work.block_rows * work.k, Runs.of(work).units
+    pairs = work.pairs / work.blocks
     return Need(
         "collate",
         work.blocks,
         "task",
-        work_s=work.pairs / rates.read_rows_per_core_s + rows / rates.collated_rows_per_core_s,
+        work_s=pairs / rates.read_rows_per_core_s + rows / rates.collated_rows_per_core_s,
         files=runs + 3,
-        bytes=rows * (HIT_BYTES + RANKING_BYTES) + work.pairs * SCORE_BYTES,
+        bytes=rows * (HIT_BYTES + RANKING_BYTES) + pairs * SCORE_BYTES,
         memory=PROCESS_BYTES + rows * COLLATED_MEMORY,
         spec=(runs + 2) * REF_BYTES,
     )

@@ -47,6 +47,9 @@ REFINED_BYTES = 20
 EXACT_BYTES = 190
 
 
+#: Parts whose pairs share a file, and pairs of a block in such a file: at least, the latter about.
+_BUCKET, _IN_A_FILE = 16, 4096
+
 #: A rule of thumb, before the text is read.
 TEXT_PER_COMPRESSED_BYTE = 3
 
@@ -98,13 +101,19 @@ class Sizes:
 
 
 def pairs_per_unit(pairs: int) -> int:
-    """Pairs in a unit of reranking, about: a 64th of all, from 256 to 1,024. A part is not split,
+    """Pairs in a unit of reranking, about: a 64th of all, from 256 to 16,384. A part is not split,
     so where many queries meet a small corpus a unit has more.
 
-    Enough for even batches, few enough that small work suffices for several actors and a kill
-    loses little.
+    Enough for even batches, and for few files where much is scored: a unit writes one for each
+    block of queries. Few enough that small work does for several actors and a kill loses little.
     """
-    return min(1024, max(256, pairs // 64))
+    return min(16_384, max(256, pairs // 64))
+
+
+def bucket_parts(parts: int, pairs: int) -> int:
+    """Parts whose pairs share a file, where a block has so many pairs: a stage that sweeps over the
+    parts reads the pairs of its own, and not those of all parts."""
+    return max(_BUCKET, math.ceil(parts * _IN_A_FILE / max(1, pairs)))
 
 
 def default_part_size(corpus_bytes: int) -> int:

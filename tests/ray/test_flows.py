@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from shardrank.core.pools import Resources
@@ -190,15 +191,20 @@ def test_a_rerun_does_nothing_new(world: World, one: Run, cluster: Resources) ->
     assert [path.name for path in (one.index / "manifests").iterdir()] == ["000001.json"]
 
 
-def test_another_depth_reranks_and_searches_nothing_again(
+def test_another_depth_searches_and_merges_nothing_again(
     world: World, one: Run, cluster: Resources
 ) -> None:
-    before = one.markers()
-    deeper = (*IVFPQ[:-1], "reranker.depth=3")
-    assert shardrank(*world.rank(one.index, one.out, *deeper), "--overwrite") == 0
-    after = one.markers()
-    assert stages(after.keys() - before.keys()) == {"merge", "rerank", "collate"}
-    assert before.items() <= after.items()
+    """Nor does a smaller one score a pair again."""
+    for depth, worked in ((3, {"collate"}), (11, {"rerank", "collate"}), (10, {"collate"})):
+        before = one.markers()
+        other = (*IVFPQ[:-1], f"reranker.depth={depth}")
+        assert shardrank(*world.rank(one.index, one.out, *other), "--overwrite") == 0
+        after = one.markers()
+        assert stages(after.keys() - before.keys()) == worked
+        assert before.items() <= after.items()
+        rows = pq.read_table(one.out / "rankings").to_pylist()
+        reranked = [row for row in rows if row["rerank_score"] is not None]
+        assert max(row["retrieval_rank"] for row in reranked) == depth
     assert shardrank(*world.rank(one.index, one.out, *IVFPQ), "--overwrite") == 0
     assert snapshot(one.index, one.out) == one.seen
 

@@ -165,7 +165,7 @@ class _Held:
     @classmethod
     def of(cls, workspace: Workspace, candidates: Candidates, card: RerankerCard) -> "_Held":
         files = [to_json(file) for block in candidates.blocks for file in block.buckets]
-        key = f"units/depths/{fingerprint([REVISION, card.fingerprint, files])}.json"
+        key = f"depths/{fingerprint([REVISION, card.fingerprint, files])}.json"
         if not workspace.storage.exists(key):
             return cls(workspace, key, ())
         return cls(workspace, key, from_json(Depths, workspace.read_json(key)).depths)

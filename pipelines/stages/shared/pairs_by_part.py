@@ -1,7 +1,6 @@
 """Pairs of queries and passages by the part that they lie in: counted, in files of neighbouring
 parts, and in runs of parts with enough of them."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,6 @@ from shardrank.core.files import FileRef
 from shardrank.core.units import Unit
 from shardrank.stages.run.workspace import Workspace
 from shardrank.version.sizing import pairs_per_unit
-
-#: Parts of a bucket, and pairs of a block in its file, at least; pairs about.
-_BUCKET, _IN_A_FILE = 16, 4096
 
 
 @dataclass(frozen=True)
@@ -34,12 +30,6 @@ class PairFile:
 
     bucket: int
     pairs: FileRef
-
-
-def bucket_parts(parts: int, pairs: int) -> int:
-    """Parts whose pairs share a file, where a block has so many pairs: a stage that sweeps over the
-    parts reads the pairs of its own, and not those of all parts."""
-    return max(_BUCKET, math.ceil(parts * _IN_A_FILE / max(1, pairs)))
 
 
 def write_buckets(
