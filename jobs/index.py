@@ -46,7 +46,7 @@ def summary(path: str, published: Published) -> list[str]:
     """What a version holds, and what it changed, in a few lines."""
     version, live, changes = published.version, published.version.live, published.found.changes
     state = "published" if published.new else "is already the latest; nothing changed"
-    audit = version.audit
+    audit = version.index.audit
     found = (
         "exact search"
         if audit.kind == "exact"
@@ -58,9 +58,9 @@ def summary(path: str, published: Published) -> list[str]:
         f"  rows       {_rows(changes)}",
         f"  documents  {live.documents:,} ({changes.deleted:,} deleted)",
         f"  passages   {live.passages:,} in {len(version.parts):,} parts,"
-        f" {len(version.shards):,} shards; {changes.embedded:,} embedded,"
+        f" {len(version.index.shards):,} shards; {changes.embedded:,} embedded,"
         f" {live.truncated:,} truncated",
-        f"  index      {version.index.kind}; {found}",
+        f"  index      {version.index.plan.kind}; {found}",
         *_rejected_line(published, path),
     ]
 

@@ -69,7 +69,7 @@ def explain_rank(path: str, queries: str, settings: Settings) -> None:
     table = _table(f"shardrank rank {path} {queries}")
     table.add_row(
         "version",
-        f"{plan.published.number:06d}: {len(version.shards):,} shards, "
+        f"{plan.published.number:06d}: {len(version.index.shards):,} shards, "
         f"{len(version.parts):,} parts, {version.live.passages:,} passages",
     )
     table.add_row("queries", f"{count:,} ({plan.queries.rejected.num_rows:,} rejected)")
@@ -77,7 +77,7 @@ def explain_rank(path: str, queries: str, settings: Settings) -> None:
     table.add_row(
         "search",
         f"k {plan.how.k}, nprobe {plan.how.nprobe}, depth {plan.how.depth}"
-        if version.codec
+        if version.index.codec
         else f"k {plan.how.k}, exact",
     )
     table.add_row(
@@ -136,7 +136,7 @@ def _base_line(plan: IndexPlan, settings: Settings) -> str:
 def _codec(plan: IndexPlan, settings: Settings, passages: int) -> tuple[CodecPlan, str]:
     """The codec that is kept, or the one to be trained; and where it comes from."""
     if plan.reuse and serving_codec(plan.reuse, settings.index, passages):
-        return plan.reuse.index, f", that of version {plan.parent:06d} while it serves"
+        return plan.reuse.index.plan, f", that of version {plan.parent:06d} while it serves"
     return plan_codec(settings.index, passages, plan.card.dim), ""
 
 

@@ -25,7 +25,7 @@ def _row(found: Past) -> list[str]:
     version = found.version
     if version is None:
         return [f"{found.number:06d}", "its manifest is damaged"]
-    audit = version.audit
+    audit = version.index.audit
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(version.made.time))
     changes = version.changes
     counts = [f"{n:,}" for n in (changes.added, changes.changed, changes.deleted)]

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from shardrank.storage.local import LocalStorage
 
 class Killed(BaseException):
     """Ends the run at once: no `except Exception` on the way holds it up."""
+
+
+_COUNTING = Lock()
 
 
 @dataclass
@@ -24,13 +28,15 @@ class Counter:
     key: str = ""
 
     def guard(self, key: str, write: Any) -> Any:
-        self.count += 1
-        if self.count == self.at:
+        with _COUNTING:  # units run on threads
+            self.count += 1
+            mine = self.count == self.at
+        if mine:
             self.key = key
-        if self.count == self.at and self.before:
+        if mine and self.before:
             raise Killed
         result = write()
-        if self.count == self.at:
+        if mine:
             raise Killed
         return result
 

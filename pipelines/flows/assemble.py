@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.settings import IndexSettings
-from shardrank.stages.index.audit import Index, audit
+from shardrank.stages.index.audit import Audited, audit
 from shardrank.stages.index.build import build, train
 from shardrank.stages.index.compact import compact
 from shardrank.stages.run.runner import Context
 from shardrank.version.drift import drifted, outgrown
 from shardrank.version.folding import Limits, Size, plan_folds, plan_rewrites
-from shardrank.version.manifest import Audit, Codec, Part, Shard, Version
+from shardrank.version.manifest import DENSE, Codec, Index, Part, Shard, Version
 from shardrank.version.sizing import EXACT_SHARD_PASSAGES, CodecPlan, plan_codec, plan_shards
 
 
@@ -36,14 +35,21 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Assembled:
-    """The parts, shards and codec of a version, and their audit."""
+class Built:
+    """The parts of a version, and an index over them that is not audited yet."""
 
     parts: Sequence[Part]
     shards: Sequence[Shard]
     codec: Codec | None
     plan: CodecPlan
-    audit: Audit | None
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """The parts of a version, and its index."""
+
+    parts: tuple[Part, ...]
+    index: Index
 
 
 @dataclass(frozen=True)
@@ -60,24 +66,25 @@ def assemble(context: Context, material: Material) -> Assembled:
     base, settings = material.base, context.settings
     passages = sum(part.live.passages for part in layout.parts)
     if base and (codec := serving_codec(base, settings.index, passages)):
-        kept = _indexed(context, material, layout, codec, base.index)
+        kept = _indexed(context, material, layout, codec, base.index.plan)
         drift = drifted(codec, kept.shards, kept.parts, settings.compact.max_drift)
         if not drift and _passes(audited := _audited(context, material.card, kept)):
             return audited
     plan = plan_codec(settings.index, passages, material.card.dim)
     fresh = replace(layout, shards=())
-    trained = train(context, layout.parts, plan)
+    trained = train(context, layout.parts, DENSE, plan)
     return _audited(context, material.card, _indexed(context, material, fresh, trained, plan))
 
 
 def serving_codec(base: Version, settings: IndexSettings, passages: int) -> Codec | None:
     """The version's codec, if an index of so many passages may keep it by size and settings."""
-    same = base.index_settings.deciding() == settings.deciding()
-    return base.codec if same and base.codec and not outgrown(base.codec, passages) else None
+    same = base.index.settings.deciding() == settings.deciding()
+    codec = base.index.codec
+    return codec if same and codec and not outgrown(codec, passages) else None
 
 
 def _passes(assembled: Assembled) -> bool:
-    return assembled.audit is not None and assembled.audit.recall >= assembled.audit.target
+    return assembled.index.audit.recall >= assembled.index.audit.target
 
 
 def _compacted(context: Context, material: Material) -> Grouping:
@@ -93,7 +100,7 @@ def _compacted(context: Context, material: Material) -> Grouping:
     places = {old: new for new, old in enumerate(parts)}
     shards = [
         replace(shard, parts=tuple(places[n] for n in shard.parts))
-        for shard in (material.base.shards if material.base else ())
+        for shard in (material.base.index.shards if material.base else ())
         if shard.file and not moved.intersection(shard.parts)
     ]
     return Grouping(list(parts.values()), shards)
@@ -101,19 +108,19 @@ def _compacted(context: Context, material: Material) -> Grouping:
 
 def _indexed(
     context: Context, material: Material, layout: Grouping, codec: Codec | None, plan: CodecPlan
-) -> Assembled:
+) -> Built:
     """Shards over all parts: those of the layout that are not folded, and new ones."""
     parts, rows = layout.parts, [part.rows for part in layout.parts]
     if codec is None:
         groups = plan_shards(rows, max(EXACT_SHARD_PASSAGES, *rows))
         shards = [Shard(tuple(group), None) for group in groups]
-        return Assembled(parts, shards, None, plan, None)
+        return Built(parts, shards, None, plan)
     kept = _unfolded(layout, material.limits)
     covered = {n for shard in kept for n in shard.parts}
     loose = [n for n in range(len(parts)) if n not in covered]
     most = context.settings.index.shard_passages
     groups = [[loose[n] for n in g] for g in plan_shards([rows[n] for n in loose], most)]
-    return Assembled(parts, [*kept, *build(context, parts, groups, codec)], codec, plan, None)
+    return Built(parts, [*kept, *build(context, parts, DENSE, groups, codec)], codec, plan)
 
 
 def _unfolded(layout: Grouping, limits: Limits) -> list[Shard]:
@@ -126,17 +133,15 @@ def _unfolded(layout: Grouping, limits: Limits) -> list[Shard]:
     return [shard for n, shard in enumerate(layout.shards) if n not in folded]
 
 
-def _audited(context: Context, card: EncoderCard, built: Assembled) -> Assembled:
-    found = audit(context, Index(built.parts, built.shards, built.plan, card))
-    return replace(built, audit=found)
-
-
-def version_parts(assembled: Assembled) -> dict[str, Any]:
-    """The fields of a version that assembly decides."""
-    return {
-        "parts": tuple(assembled.parts),
-        "shards": tuple(assembled.shards),
-        "codec": assembled.codec,
-        "index": assembled.plan,
-        "audit": assembled.audit,
-    }
+def _audited(context: Context, card: EncoderCard, built: Built) -> Assembled:
+    audited = Audited(built.parts, DENSE, built.shards, built.plan, card)
+    index = Index(
+        column=DENSE,
+        plan=built.plan,
+        settings=context.settings.index,
+        codec=built.codec,
+        shards=tuple(built.shards),
+        audit=audit(context, audited),
+        audit_settings=context.settings.audit,
+    )
+    return Assembled(tuple(built.parts), index)

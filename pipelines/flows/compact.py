@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 from shardrank.core.settings import Settings
-from shardrank.flows.assemble import Material, assemble, version_parts
+from shardrank.flows.assemble import Material, assemble
 from shardrank.stages.index.publish import made_now, publish
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.versions import Published
 from shardrank.version.folding import Limits
 from shardrank.version.kept_settings import audit_settings, index_encoder, kept_encoder, kept_index
-from shardrank.version.manifest import Changes, Version
+from shardrank.version.manifest import DENSE, Changes, Version
 
 
 def own_settings(base: Published, wanted: Settings) -> Settings:
@@ -46,18 +46,17 @@ def compact_index(context: Context, base: Published) -> Published:
     """
     version, settings = base.version, context.settings
     limits = Limits.full(version.part_size, settings.index.shard_passages)
-    material = Material(version, version.parts, (), version.encoder.card, limits)
+    material = Material(version, version.parts, (), version.dense.card, limits)
     assembled = assemble(context, material)
     documents = version.live.documents
     compacted = Version(
         parent=base.number,
-        encoder=version.encoder,
+        parts=assembled.parts,
+        columns=version.columns,
+        indexes={DENSE: assembled.index},
         recipe=version.recipe,
         part_size=version.part_size,
-        index_settings=version.index_settings,
-        audit_settings=settings.audit,
         changes=Changes(rows=documents, unchanged=documents),
         made=replace(made_now("compact", context.run), columns=version.made.columns),
-        **version_parts(assembled),
     )
     return publish(context.workspace, compacted)

@@ -18,7 +18,7 @@ from shardrank.core.units import total
 from shardrank.corpus.changes import Mode
 from shardrank.corpus.named import known_names, named, refuse_absent
 from shardrank.corpus.slices import Slice, plan_files
-from shardrank.flows.assemble import Assembled, Material, assemble, serving_codec, version_parts
+from shardrank.flows.assemble import Assembled, Material, assemble, serving_codec
 from shardrank.flows.index_changes import Made, Night, refuse_collapsed
 from shardrank.flows.index_dtype import hold, settle
 from shardrank.index.library import require_faiss
@@ -40,7 +40,7 @@ from shardrank.stages.shared.versions import Published, latest_version
 from shardrank.storage import Sources, contains
 from shardrank.version.folding import Limits
 from shardrank.version.kept_settings import audit_settings, index_settings
-from shardrank.version.manifest import Changes, Part, Recipe, StoredEncoder, Version
+from shardrank.version.manifest import DENSE, Changes, Part, Recipe, StoredEncoder, Version
 from shardrank.version.sizing import (
     TEXT_PER_COMPRESSED_BYTE,
     default_part_size,
@@ -288,14 +288,13 @@ def _version(
     settings = context.settings
     return Version(
         parent=plan.parent,
-        encoder=StoredEncoder(plan.card, settings.encoder),
+        parts=assembled.parts,
+        columns={DENSE: StoredEncoder(plan.card, settings.encoder)},
+        indexes={DENSE: assembled.index},
         recipe=plan.recipe,
         part_size=plan.part_size,
-        index_settings=settings.index,
-        audit_settings=settings.audit,
         changes=changes,
         made=replace(made_now("index", context.run), corpus=plan.corpus, columns=columns),
-        **version_parts(assembled),
     )
 
 

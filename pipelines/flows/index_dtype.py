@@ -40,7 +40,7 @@ def settle(encoder: EncoderSettings, workspace: Workspace, base: Published | Non
     """
     check_encoder(encoder)
     card = read_encoder_card(encoder, halve=multiplies_bf16())
-    held = Begun.of(base.version.encoder.card) if base else _begun(workspace)
+    held = Begun.of(base.version.dense.card) if base else _begun(workspace)
     if encoder.dtype == "auto" and held and held.weights_sha256 == card.weights_sha256:
         return read_encoder_card(encoder.model_copy(update={"dtype": held.dtype}))
     return card

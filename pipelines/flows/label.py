@@ -39,7 +39,7 @@ from shardrank.stages.shared.sample import Draw, sample
 from shardrank.stages.shared.versions import read_version
 from shardrank.storage import Sources
 from shardrank.version.kept_settings import runs_in_bf16
-from shardrank.version.manifest import Version
+from shardrank.version.manifest import DENSE, Version
 from shardrank.version.sizing import bucket_parts
 
 #: The run's own reranker, as label.teachers names it.
@@ -177,7 +177,7 @@ def _refuse_contradictions(form: Format, label: LabelSettings, judged: bool) -> 
 
 
 def _refuse_unnormalised(form: Format, version: Version) -> None:
-    if form.name == "pseudo-pairs" and not version.encoder.card.normalise:
+    if form.name == "pseudo-pairs" and not version.dense.card.normalise:
         raise SettingsError(
             "The format pseudo-pairs takes the bi-encoder's cosine as a probability, and this "
             "index's encoder does not normalise: its scores are no cosines.",
@@ -302,7 +302,9 @@ def _mining(
     settings, version = context.settings.label, plan.ranked.version
     pool: list[FileRef] = []
     if settings.random_negatives:
-        pool = sample(context, version.parts, Draw("pool", POOL, settings.seed), plan.ranked.index)
+        pool = sample(
+            context, version.parts, Draw("pool", DENSE, POOL, settings.seed), plan.ranked.index
+        )
     return Mining(
         out=plan.ranked.out,
         blocks=plan.ranked.run.blocks,
@@ -360,7 +362,7 @@ def _teach(
 ) -> Teacher:
     """A teacher's scores; of the run's own reranker only those that the run did not compute."""
     if teacher.card is None or teacher.settings is None:
-        encoder = plan.ranked.version.encoder.card
+        encoder = plan.ranked.version.dense.card
         origin = {"fingerprint": encoder.fingerprint, "weights_sha256": encoder.weights_sha256}
         return Teacher(teacher.name, origin, ((),) * len(mined), known=False)
     known = teacher.card.fingerprint == plan.ranked.run.reranker

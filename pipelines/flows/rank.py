@@ -121,7 +121,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     _require_match(published, card)
     reranker = _reranker_card(published.version, settings.reranker)
     settings = settings.model_copy(update={"encoder": encoder})
-    require_faiss(published.version.index.kind)
+    require_faiss(published.version.index.plan.kind)
     how = _effort(published, settings)
     decided = {
         "version": fingerprint(published.version.content()),
@@ -207,7 +207,7 @@ def _reranker_card(version: Version, settings: RerankerSettings) -> RerankerCard
 
 
 def _require_match(published: Published, card: EncoderCard) -> None:
-    built = published.version.encoder.card
+    built = published.version.dense.card
     if built.fingerprint != card.fingerprint:
         raise InputError(
             f"The model {card.name!r} is not the one the index was built with: "
@@ -228,10 +228,10 @@ def _unlike(card: EncoderCard, built: EncoderCard) -> str:
 
 def _effort(published: Published, settings: Settings) -> Effort:
     """The audited effort, unless the settings say otherwise."""
-    audit = published.version.audit
+    index = published.version.index
     # One more where one is passed over, so that k are left.
     k = settings.search.k + settings.search.ignore_same_id
-    if published.version.codec is None:
+    if index.codec is None:
         return Effort(k, 0, 0)
-    nprobe = settings.search.nprobe or audit.nprobe
-    return Effort(k, nprobe, max(settings.search.depth or audit.depth, k))
+    nprobe = settings.search.nprobe or index.audit.nprobe
+    return Effort(k, nprobe, max(settings.search.depth or index.audit.depth, k))

@@ -75,7 +75,7 @@ def report_data(workspace: Workspace, finished: Finished) -> ReportData:
             *_stages(plan.index, index_run, "index"),
             *_stages(workspace, plan.run, "rank"),
         ),
-        audit=_audit(version.audit),
+        audit=_audit(version.index.audit),
         lengths=_lengths(version.lengths),
         retrieval_scores=_scores(rankings, "retrieval_score"),
         rerank_logits=_scores(rankings, "rerank_score"),
@@ -104,7 +104,7 @@ def _model(card: EncoderCard | RerankerCard) -> str:
 
 def _settings(finished: Finished) -> dict[str, str]:
     plan, settings = finished.plan, finished.settings
-    index = plan.published.version.index
+    index = plan.published.version.index.plan
     shown: dict[str, Any] = {
         "index.kind": index.kind,
         "search.k": settings.search.k,

@@ -12,7 +12,7 @@ from shardrank.corpus.part_keys import count, live_keys, part_keys
 from shardrank.index.shard import shard_size
 from shardrank.stages.run.workspace import Workspace
 from shardrank.version.liveness import unpack
-from shardrank.version.manifest import Part, Shard, Version
+from shardrank.version.manifest import DENSE, Part, Shard, Version
 
 #: Files read at once: reading and hashing both leave the interpreter's lock.
 AT_ONCE = 4
@@ -30,7 +30,7 @@ class Checked:
 
 def checks(version: Version) -> int:
     """How many pieces `verify` looks at."""
-    return len(version.parts) + len(version.shards) + 1
+    return len(version.parts) + len(version.index.shards) + 1
 
 
 def verify(workspace: Workspace, version: Version) -> Iterator[Checked]:
@@ -39,7 +39,7 @@ def verify(workspace: Workspace, version: Version) -> Iterator[Checked]:
         *((f"part {p.id}", partial(_part, workspace, p)) for p in version.parts),
         *(
             (f"shard {n}", partial(_shard, workspace, s, version))
-            for n, s in enumerate(version.shards)
+            for n, s in enumerate(version.index.shards)
         ),
         ("codec", partial(_codec, workspace, version)),
     ]
@@ -58,7 +58,7 @@ def _run(name: str, check: Check) -> Checked:
 
 def _part(workspace: Workspace, part: Part) -> Iterator[str]:
     passages = workspace.read_table(part.passages)
-    vectors = workspace.read_table(part.vectors)
+    vectors = workspace.read_table(part.columns[DENSE].file)
     keys = workspace.read_table(part.keys)
     if not passages.num_rows == vectors.num_rows == part.rows:
         yield f"{passages.num_rows} passages, {vectors.num_rows} vectors, {part.rows} listed"
@@ -87,6 +87,6 @@ def _shard(workspace: Workspace, shard: Shard, version: Version) -> Iterator[str
 
 
 def _codec(workspace: Workspace, version: Version) -> Iterator[str]:
-    if version.codec:
-        workspace.storage.read_checked(version.codec.file)
+    if version.index.codec:
+        workspace.storage.read_checked(version.index.codec.file)
     yield from ()

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardrank.core.settings import GateSettings
-from shardrank.version.manifest import Part
+from shardrank.version.manifest import DENSE, Part
 
 #: Fewer new passages than this say nothing about how their encoder fares.
 FEWEST_FOR_SPREAD = 100
@@ -84,7 +84,7 @@ def collapsed(stored: Sequence[Part], new: Sequence[Part], settings: GateSetting
 def stored_spread(parts: Sequence[Part]) -> float:
     """As heavy as their rows: a part that loses them all still says how its encoder spreads."""
     rows = [part.rows for part in parts]
-    return float(np.average([part.spread for part in parts], weights=rows)) if parts else 1.0
+    return float(np.average([_spread_of(part) for part in parts], weights=rows)) if parts else 1.0
 
 
 def mean_spread(parts: Sequence[Part]) -> float:
@@ -92,7 +92,11 @@ def mean_spread(parts: Sequence[Part]) -> float:
     weights = [part.live.passages for part in parts]
     if not sum(weights):
         return 1.0
-    return float(np.average([part.spread for part in parts], weights=weights))
+    return float(np.average([_spread_of(part) for part in parts], weights=weights))
+
+
+def _spread_of(part: Part) -> float:
+    return part.columns[DENSE].spread
 
 
 def spread(vectors: npt.NDArray[np.floating]) -> float:

@@ -21,7 +21,7 @@ _AS_IT_IS = (None, "auto")
 
 def runs_in_bf16(version: Version) -> bool:
     """Whether the index's encoder does, so that rerankers with dtype = "auto" may."""
-    return version.encoder.card.dtype == "bf16"
+    return version.dense.card.dtype == "bf16"
 
 
 def index_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
@@ -51,7 +51,7 @@ def kept_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
 def index_settings(version: Version, wanted: IndexSettings) -> IndexSettings:
     """The [index] settings that the version was made from, and over them what is asked for."""
     return IndexSettings(
-        **{**version.index_settings.deciding(), **wanted.model_dump(exclude_unset=True)}
+        **{**version.index.settings.deciding(), **wanted.model_dump(exclude_unset=True)}
     )
 
 
@@ -61,7 +61,7 @@ def kept_index(version: Version, wanted: IndexSettings) -> IndexSettings:
     Raises:
         SettingsError: others are asked for.
     """
-    built = version.index_settings.model_copy(update={"device": wanted.device})
+    built = version.index.settings.model_copy(update={"device": wanted.device})
     _refuse_others("index", built, _asked(wanted))
     return built
 
@@ -69,14 +69,14 @@ def kept_index(version: Version, wanted: IndexSettings) -> IndexSettings:
 def audit_settings(version: Version, wanted: AuditSettings) -> AuditSettings:
     """The [audit] settings that the version was audited with, and over them what is asked for."""
     return AuditSettings(
-        **{**version.audit_settings.deciding(), **wanted.model_dump(exclude_unset=True)}
+        **{**version.index.audit_settings.deciding(), **wanted.model_dump(exclude_unset=True)}
     )
 
 
 def _stored_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
     now = {name: getattr(wanted, name) for name in _ASKED_ANEW}
-    own = {"dtype": version.encoder.card.dtype, **now}
-    return version.encoder.settings.model_copy(update=own)
+    own = {"dtype": version.dense.card.dtype, **now}
+    return version.dense.settings.model_copy(update=own)
 
 
 def _place(built: EncoderSettings, wanted: EncoderSettings) -> dict[str, Any]:

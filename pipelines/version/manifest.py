@@ -16,6 +16,9 @@ from shardrank.version.sizing import CodecPlan, Kind
 
 FORMAT = 4
 
+#: The column of the bi-encoder's vectors, and the index over it.
+DENSE = "dense"
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -42,6 +45,20 @@ class LengthClass:
 
 
 @dataclass(frozen=True)
+class StoredColumn:
+    """A value for each passage of a part, in a file beside it.
+
+    Attributes:
+        file: one row a passage.
+        spread: of vectors: 1 minus the length of the mean of their directions, 0 where all point
+            the same way.
+    """
+
+    file: FileRef
+    spread: float
+
+
+@dataclass(frozen=True)
 class Part:
     """An immutable piece of the corpus.
 
@@ -49,23 +66,20 @@ class Part:
         id: names its passages' content.
         passages: PASSAGES.
         keys: PART_KEYS, what tonight's corpus is compared with.
-        vectors: one row a passage.
+        columns: by name; a part may lack one.
         deleted: the bitmap of rows that are never found (shardrank.version.liveness); None: all are
             live.
         live: what is left of it.
         lengths: its passages, deleted ones too, by token count, ascending.
-        spread: 1 minus the length of the mean of the vectors' directions: 0 where all vectors
-            point the same way.
     """
 
     id: str
     passages: FileRef
     keys: FileRef
-    vectors: FileRef
+    columns: Mapping[str, StoredColumn]
     deleted: FileRef | None
     live: Counts
     lengths: tuple[LengthClass, ...]
-    spread: float
 
     @property
     def rows(self) -> int:
@@ -73,8 +87,7 @@ class Part:
 
     @property
     def files(self) -> list[FileRef]:
-        found = [self.passages, self.keys, self.vectors, self.deleted]
-        return [ref for ref in found if ref is not None]
+        return list(files_in(self))
 
 
 @dataclass(frozen=True)
@@ -101,7 +114,7 @@ class Codec:
 
 @dataclass(frozen=True)
 class StoredEncoder:
-    """The encoder of an index: its card, and the settings that load it again."""
+    """What makes a column: the encoder's card, and the settings that load it again."""
 
     card: EncoderCard
     settings: Annotated[EncoderSettings, DECIDING]
@@ -176,6 +189,29 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Index:
+    """An index over one column.
+
+    Attributes:
+        column: its name.
+        plan: what decides the codec.
+        settings: that the plan was made from.
+        codec: the trained quantiser; None: exact search has none.
+        shards: the units of search, which together cover all parts.
+        audit: how much of exact search it finds.
+        audit_settings: that it was audited with.
+    """
+
+    column: str
+    plan: CodecPlan
+    settings: Annotated[IndexSettings, DECIDING]
+    codec: Codec | None
+    shards: tuple[Shard, ...]
+    audit: Audit
+    audit_settings: Annotated[AuditSettings, DECIDING]
+
+
+@dataclass(frozen=True)
 class Changes:
     """rows = added + changed + unchanged + tombstones + superseded + rejected; and documents that
     are gone, and passages that were embedded."""
@@ -223,26 +259,30 @@ class Version:
 
     Attributes:
         parent: the number of the version that this one was made from; 0: none.
+        columns: what makes each column of the parts.
+        indexes: over the columns, by name.
         part_size: passages in a part.
-        index: what decides the codec.
-        index_settings: that the plan was made from.
-        audit_settings: that it was audited with.
         changes: what its run found and did.
     """
 
     parent: int
     parts: tuple[Part, ...]
-    shards: tuple[Shard, ...]
-    codec: Codec | None
-    encoder: StoredEncoder
+    columns: Mapping[str, StoredEncoder]
+    indexes: Mapping[str, Index]
     recipe: Recipe
     part_size: int
-    index: CodecPlan
-    index_settings: Annotated[IndexSettings, DECIDING]
-    audit_settings: Annotated[AuditSettings, DECIDING]
-    audit: Audit
     changes: Changes
     made: Origin
+
+    @property
+    def dense(self) -> StoredEncoder:
+        """What makes the column DENSE."""
+        return self.columns[DENSE]
+
+    @property
+    def index(self) -> Index:
+        """That over the column DENSE."""
+        return self.indexes[DENSE]
 
     @property
     def live(self) -> Counts:

@@ -87,7 +87,7 @@ def stored(index: Path) -> Float32:
     version = json.loads((index / "manifests" / "000001.json").read_bytes())
     tables = [
         pq.read_table(index / part["passages"]["key"], columns=["doc_id"]).append_column(
-            "vector", pq.read_table(index / part["vectors"]["key"])["vector"]
+            "vector", pq.read_table(index / part["columns"]["dense"]["file"]["key"])["vector"]
         )
         for part in version["parts"]
     ]

@@ -74,7 +74,7 @@ def live_documents(index: Path, version: Version) -> dict[str, tuple[str, int]]:
 def recalls(night: Version, rebuilt: Version) -> list[str]:
     """What both audits measured, at the effort that each of them chose."""
     lines = []
-    for name, chosen in (("the night", night.audit), ("the rebuild", rebuilt.audit)):
+    for name, chosen in (("the night", night.index.audit), ("the rebuild", rebuilt.index.audit)):
         at = (chosen.nprobe, chosen.depth)
         found = [recall_at(version, *at) for version in (night, rebuilt)]
         lines.append(
@@ -86,7 +86,7 @@ def recalls(night: Version, rebuilt: Version) -> list[str]:
 
 def recall_at(version: Version, nprobe: int, depth: int) -> float:
     """From the measured curve that the version keeps."""
-    points = {(p.nprobe, p.depth): p.recall for p in version.audit.points}
+    points = {(p.nprobe, p.depth): p.recall for p in version.index.audit.points}
     return points[nprobe, depth]
 
 

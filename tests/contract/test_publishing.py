@@ -16,11 +16,14 @@ from shardrank.stages.index.publish import made_now, publish
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import latest_version, read_version, version_numbers
 from shardrank.version.manifest import (
+    DENSE,
     Audit,
     Changes,
     Counts,
+    Index,
     Part,
     Recipe,
+    StoredColumn,
     StoredEncoder,
     Version,
 )
@@ -32,20 +35,25 @@ PUBLISHERS = 8
 def version(workspace: Workspace, name: str, parent: int = 0) -> Version:
     """A version of one part, whose file exists."""
     ref = workspace.storage.write(f"parts/{name}/passages.parquet", name.encode(), rows=1)
-    part = Part(name, ref, ref, ref, None, Counts(1, 1, 1, 0), (), 1.0)
+    part = Part(name, ref, ref, {DENSE: StoredColumn(ref, 1.0)}, None, Counts(1, 1, 1, 0), ())
     card = EncoderCard("model", "", "", "", 8, 16, 16, "mean", True, "", "", "fp32")
     return Version(
         parent=parent,
         parts=(part,),
-        shards=(),
-        codec=None,
-        encoder=StoredEncoder(card, EncoderSettings()),
+        columns={DENSE: StoredEncoder(card, EncoderSettings())},
+        indexes={
+            DENSE: Index(
+                column=DENSE,
+                plan=CodecPlan("exact", 0, 0, 0, False, 0, 0),
+                settings=IndexSettings(),
+                codec=None,
+                shards=(),
+                audit=Audit("exact", 100, 0.9, 1.0, 0, 0, (), 0),
+                audit_settings=AuditSettings(),
+            )
+        },
         recipe=Recipe("", "", "fp16", True, 16, 0),
         part_size=1,
-        index=CodecPlan("exact", 0, 0, 0, False, 0, 0),
-        index_settings=IndexSettings(),
-        audit_settings=AuditSettings(),
-        audit=Audit("exact", 100, 0.9, 1.0, 0, 0, (), 0),
         changes=Changes(),
         made=made_now("index", "run"),
     )

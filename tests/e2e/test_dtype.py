@@ -35,13 +35,13 @@ def test_an_index_stays_in_its_first_type(
     index, out, labels = tmp_path / "index", tmp_path / "out", tmp_path / "labels"
     plan_on(inline, first)
     assert shardrank(*world.index(index)) == 0
-    assert latest(index).encoder.card.dtype == TYPES[first]
+    assert latest(index).dense.card.dtype == TYPES[first]
 
     plan_on(inline, not first)
     add_document(world)
     assert shardrank(*world.index(index)) == 0
     version = latest(index)
-    assert (version.encoder.card.dtype, version.changes.embedded) == (TYPES[first], 1)
+    assert (version.dense.card.dtype, version.changes.embedded) == (TYPES[first], 1)
 
     assert shardrank(*world.rank(index, out)) == 0
     held = json.loads((out / "manifest.json").read_bytes())["reranker"]
@@ -72,10 +72,10 @@ def test_another_model_is_in_what_suits_the_machine(
     plan_on(inline, True)
     assert shardrank(*world.index(index, "encoder.dtype=int8")) == 0
     assert shardrank(*world.index(index)) == 0
-    assert latest(index).encoder.card.dtype == "int8"
+    assert latest(index).dense.card.dtype == "int8"
     again = ("gate.reembed=true", f"encoder.model={other}")
     assert shardrank(*world.index(index, *again)) == 0
-    assert latest(index).encoder.card.dtype == "bf16"
+    assert latest(index).dense.card.dtype == "bf16"
 
 
 def test_a_model_that_was_moved_is_the_same_one(
@@ -92,7 +92,7 @@ def test_a_model_that_was_moved_is_the_same_one(
     add_document(world)
     assert shardrank(*world.index(index, moved_model)) == 0
     version = latest(index)
-    assert (version.encoder.card.dtype, version.changes.embedded) == ("fp32", 1)
+    assert (version.dense.card.dtype, version.changes.embedded) == ("fp32", 1)
 
 
 def test_a_first_run_goes_on_in_its_type_on_another_machine(
@@ -106,7 +106,7 @@ def test_a_first_run_goes_on_in_its_type_on_another_machine(
     embedded = units(index, "embed")
     plan_on(inline, False)
     assert shardrank(*world.index(index)) == 0
-    assert latest(index).encoder.card.dtype == "bf16"
+    assert latest(index).dense.card.dtype == "bf16"
     assert units(index, "embed") == embedded
 
 

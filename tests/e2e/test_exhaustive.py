@@ -22,6 +22,13 @@ def test_an_index_that_looks_everywhere_gives_what_exact_search_gives(
     assert shardrank(*world.index(coarse, *cut, *quantised)) == 0
     assert shardrank(*world.rank(exact, tmp_path / "a", *everything)) == 0
     assert shardrank(*world.rank(coarse, tmp_path / "b", *everything)) == 0
-    assert len(json.loads((coarse / "manifests/000001.json").read_bytes())["shards"]) > 1
+    assert (
+        len(
+            json.loads((coarse / "manifests/000001.json").read_bytes())["indexes"]["dense"][
+                "shards"
+            ]
+        )
+        > 1
+    )
     rankings = [tmp_path / name / "rankings/00000.parquet" for name in "ab"]
     assert rankings[0].read_bytes() == rankings[1].read_bytes()

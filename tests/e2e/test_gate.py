@@ -256,7 +256,7 @@ def test_a_version_whose_files_went_meanwhile_is_not_published(store: Store, sai
     store.edit(5)
 
     def publish_late(workspace: Any, version: Any) -> Any:
-        path = store.index / version.parts[-1].vectors.key
+        path = store.index / version.parts[-1].columns["dense"].file.key
         path.unlink()
         return publish(workspace, version)
 
@@ -289,7 +289,7 @@ def test_compaction_keeps_the_audits_settings(store: Store) -> None:
     assert store.night("audit.k=7", "audit.target=0.4") == 0
     model = f"encoder.model={store.world.encoder}"
     assert shardrank("compact", str(store.index), "--set", model) == 0
-    audit = store.latest().audit
+    audit = store.latest().index.audit
     assert (audit.k, audit.target) == (7, 0.4)
 
 

@@ -18,7 +18,7 @@ from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import Published, latest_version
 from shardrank.storage.local import LocalStorage
 from shardrank.version.liveness import unpack
-from shardrank.version.manifest import Part, Version
+from shardrank.version.manifest import DENSE, Part, Version
 from tests.world import VOCABULARY, World, latest, make_world, shardrank, write_lines
 
 SETS = (
@@ -147,7 +147,7 @@ class Story:
         kinds = ("added", "changed", "unchanged", "tombstones", "rejected")
         assert changes["rows"] == sum(changes[kind] for kind in kinds)
         assert [p for piece in verify(workspace, found.version) for p in piece.problems] == []
-        covered = [n for shard in found.version.shards for n in shard.parts]
+        covered = [n for shard in found.version.index.shards for n in shard.parts]
         assert sorted(covered) == list(range(len(found.version.parts)))
 
     def check_ranking(self) -> None:
@@ -197,7 +197,7 @@ def live_vectors(index: Path, version: Version) -> dict[tuple[str, int, str], np
     for part in version.parts:
         live = rows_of(index, part)
         passages = pq.read_table(index / part.passages.key).filter(live).to_pylist()
-        vectors = matrix(pq.read_table(index / part.vectors.key)["vector"])[live]
+        vectors = matrix(pq.read_table(index / part.columns[DENSE].file.key)["vector"])[live]
         for row, vector in zip(passages, vectors, strict=True):
             found[row["doc_id"], row["passage"], row["text"]] = vector
     return found
@@ -274,8 +274,8 @@ def test_a_night_keeps_the_kind_of_index(world: World, tmp_path: Path) -> None:
         words = [word for value in given for word in ("--set", value)]
         assert shardrank("index", write_lines(corpus, rows), str(index), *words) == 0
         version = latest(index)
-        assert version.index.kind == ("exact" if count == 702 else "ivfpq")
-        assert version.audit.k == 5
+        assert version.index.plan.kind == ("exact" if count == 702 else "ivfpq")
+        assert version.index.audit.k == 5
 
 
 def test_nothing_changed_publishes_nothing(world: World, tmp_path: Path) -> None:

@@ -301,7 +301,7 @@ def test_compact_asks_the_audits_questions_of_a_model_that_moved(
         shutil.rmtree(index / "units" / stage)
     assert shardrank("compact", str(index), "--set", f"encoder.model={moved}") == 0
     assert list((index / "units" / "encode").glob("*.json"))
-    assert latest(index).audit.questions == 3
+    assert latest(index).index.audit.questions == 3
 
 
 def test_a_query_that_was_mended_is_no_longer_set_aside(

@@ -17,7 +17,7 @@ from shardrank.core.files import FileRef
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.part_blocks import read_bitmap
 from shardrank.storage.local import LocalStorage
-from shardrank.version.manifest import Version
+from shardrank.version.manifest import DENSE, Version
 from tests.world import VOCABULARY, World, latest, shardrank, write_lines
 
 DOCUMENTS, K = 330, 30
@@ -95,7 +95,7 @@ def test_every_query_gets_k_documents_at_any_effort(
     version = latest(index)
     live = version.live.documents
     assert live == DOCUMENTS - 20 + 5
-    assert len(version.shards) > 2
+    assert len(version.index.shards) > 2
     assert any(part.deleted for part in version.parts)
     efforts = [(K, 1, 1), (K, 2, 30), (1, 1, 1), (300, 1, 1), (1000, 3, 7)]
     for number, (k, nprobe, depth) in enumerate(efforts):
@@ -123,9 +123,9 @@ def test_the_audits_recall_is_that_of_the_rankings(
     found = ranked(world, index, out, f"search.k={K}", OFF)
     exact = nearest(index, version, query_vectors(out))
     recall = len(set(found) & exact) / len(exact)
-    assert recall >= version.audit.recall - 1e-9 >= 0.9 - 1e-9
-    assert recall == pytest.approx(version.audit.recall, abs=0.005)
-    assert version.audit.nprobe < 16
+    assert recall >= version.index.audit.recall - 1e-9 >= 0.9 - 1e-9
+    assert recall == pytest.approx(version.index.audit.recall, abs=0.005)
+    assert version.index.audit.nprobe < 16
 
 
 def test_everything_refined_is_exact_search(world: World, index: Path, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def nearest(index: Path, version: Version, queries: Float32) -> set[tuple[str, s
     workspace = Workspace(LocalStorage(str(index)))
     for part in version.parts:
         live = ~read_bitmap(workspace, part.deleted, part.rows)
-        vectors.append(matrix(stored(index, part.vectors)["vector"])[live])
+        vectors.append(matrix(stored(index, part.columns[DENSE].file)["vector"])[live])
         ids = stored(index, part.passages)["doc_id"].to_pylist()
         names += [name for name, kept in zip(ids, live, strict=True) if kept]
     scores = queries @ np.concatenate(vectors).T
@@ -181,6 +181,6 @@ def stored(index: Path, ref: FileRef) -> Any:
 
 
 def test_the_report_of_the_audit_says_what_it_counted(index: Path) -> None:
-    audit = json.loads((index / "manifests/000002.json").read_bytes())["audit"]
+    audit = json.loads((index / "manifests/000002.json").read_bytes())["indexes"]["dense"]["audit"]
     assert (audit["k"], audit["questions"]) == (K, 60)
     assert audit["depth"] >= K

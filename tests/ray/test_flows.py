@@ -95,7 +95,7 @@ def test_the_run_is_of_the_size_it_should_be(one: Run) -> None:
     version = one.seen["manifests/000001.json"]
     assert sum(part["live"]["documents"] for part in version["parts"]) == 320
     assert sum(part["live"]["passages"] for part in version["parts"]) > 700
-    assert (len(version["parts"]), len(version["shards"])) == (5, 2)
+    assert (len(version["parts"]), len(version["indexes"]["dense"]["shards"])) == (5, 2)
     assert [name for name in one.seen if name.startswith("rankings/")] == [
         "rankings/00000.parquet",
         "rankings/00001.parquet",

@@ -7,14 +7,15 @@ from shardrank.core.files import FileRef
 from shardrank.core.settings import GateSettings
 from shardrank.version.drift import drifted, mean_error, outgrown
 from shardrank.version.gate import Change, collapsed, refusals, spread
-from shardrank.version.manifest import Codec, Counts, Part, Shard
+from shardrank.version.manifest import DENSE, Codec, Counts, Part, Shard, StoredColumn
 
 CALM = Change(before=1000, after=1010, changed=30, deleted=10, rows=1020, rejected=10)
 
 
 def part(passages: int, spread: float = 0.5) -> Part:
     ref = FileRef("parts/a/passages.parquet", 1, "0", passages)
-    return Part("a", ref, ref, ref, None, Counts(passages, passages), {}, spread)
+    columns = {DENSE: StoredColumn(ref, spread)}
+    return Part("a", ref, ref, columns, None, Counts(passages, passages), ())
 
 
 def test_a_normal_night_passes() -> None:

@@ -20,14 +20,16 @@ from shardrank.version.manifest import Version
 
 #: What a version says of its settings.
 _STORED = SimpleNamespace(
-    encoder=SimpleNamespace(
+    dense=SimpleNamespace(
         settings=EncoderSettings(
             model="org/other", revision="v2", stored="fp32", pooling="auto", trust_remote_code=True
         ),
         card=SimpleNamespace(dtype="int8"),
     ),
-    index_settings=IndexSettings(kind="ivfpq", nlist=64),
-    audit_settings=AuditSettings(target=0.9, k=10),
+    index=SimpleNamespace(
+        settings=IndexSettings(kind="ivfpq", nlist=64),
+        audit_settings=AuditSettings(target=0.9, k=10),
+    ),
 )
 VERSION = cast(Version, _STORED)
 

@@ -67,16 +67,17 @@ AUDIT = Stage("audit", AuditSpec, Measured)
 
 
 @dataclass(frozen=True)
-class Index:
+class Audited:
     """What is audited."""
 
     parts: Sequence[Part]
+    column: str
     shards: Sequence[Shard]
     plan: CodecPlan
     card: EncoderCard
 
 
-def audit(context: Context, index: Index) -> Audit:
+def audit(context: Context, index: Audited) -> Audit:
     """The audit of a version.
 
     Exact search has nothing to audit: its recall is 1 by construction, and the curve is empty.
@@ -101,12 +102,14 @@ def audit(context: Context, index: Index) -> Audit:
     )
 
 
-def _questions(context: Context, index: Index) -> list[FileRef]:
+def _questions(context: Context, index: Audited) -> list[FileRef]:
     """Files of question vectors: held-out passages, or the real queries that the settings name."""
     settings = context.settings
     if settings.audit.query_file is None:
         seed = settings.index.seed + 1
-        return sample(context, index.parts, Draw("questions", settings.audit.queries, seed))
+        return sample(
+            context, index.parts, Draw("questions", index.column, settings.audit.queries, seed)
+        )
     sources = Sources(settings.s3)
     listing = sources.listing(settings.audit.query_file, settings.corpus.allow_unread)
     batch = read_queries(listing.read, sources.open, settings.corpus)
@@ -116,13 +119,13 @@ def _questions(context: Context, index: Index) -> list[FileRef]:
 
 
 def plan_audit(
-    index: Index, questions: Sequence[FileRef], settings: AuditSettings
+    index: Audited, questions: Sequence[FileRef], settings: AuditSettings
 ) -> list[AuditSpec]:
     """Of each shard."""
     grid, documents = _grid(index, settings), followed(settings.k)
     return [
         AuditSpec(shard, tuple(questions), documents, grid)
-        for shard in searched_shards(index.parts, index.shards, settings.k)
+        for shard in searched_shards(index.parts, index.column, index.shards, settings.k)
     ]
 
 
@@ -176,7 +179,7 @@ def _to_probe(table: pa.Table, documents: int, hits: Sequence[Sequence[int]]) ->
 
 
 def _merged(
-    workspace: Workspace, dones: Sequence[Done[Measured]], index: Index, settings: AuditSettings
+    workspace: Workspace, dones: Sequence[Done[Measured]], index: Audited, settings: AuditSettings
 ) -> Probe:
     """Of all shards, one after another, so that memory does not grow with them."""
     documents = followed(settings.k)
@@ -187,11 +190,11 @@ def _merged(
     return reduce(lambda one, other: merge_probes(one, other, documents), probes)
 
 
-def _grid(index: Index, settings: AuditSettings) -> Grid:
+def _grid(index: Audited, settings: AuditSettings) -> Grid:
     return Grid.of(index.plan.nlist, settings.k, settings.max_depth)
 
 
-def _curve(probe: Probe, index: Index, settings: AuditSettings) -> list[AuditPoint]:
+def _curve(probe: Probe, index: Audited, settings: AuditSettings) -> list[AuditPoint]:
     costs = CostModel(
         passages=sum(part.live.passages for part in index.parts),
         nlist=index.plan.nlist,

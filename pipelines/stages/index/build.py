@@ -59,11 +59,11 @@ TRAIN = Stage("train", TrainSpec, Trained)
 BUILD = Stage("build", BuildSpec, Built)
 
 
-def train(context: Context, parts: Sequence[Part], plan: CodecPlan) -> Codec | None:
+def train(context: Context, parts: Sequence[Part], column: str, plan: CodecPlan) -> Codec | None:
     """The trained, empty codec; None where the plan is exact search, which needs none."""
     if plan.kind == "exact":
         return None
-    refs = sample(context, parts, Draw("sample", plan.train_rows, plan.seed))
+    refs = sample(context, parts, Draw("sample", column, plan.train_rows, plan.seed))
     make = partial(Train, context.workspace, context.resources.threads)
     [done] = run_stage(context, TRAIN, [TrainSpec(tuple(refs), plan)], [Step(make)])
     passages = sum(part.live.passages for part in parts)
@@ -71,10 +71,14 @@ def train(context: Context, parts: Sequence[Part], plan: CodecPlan) -> Codec | N
 
 
 def build(
-    context: Context, parts: Sequence[Part], groups: Sequence[Sequence[int]], codec: Codec
+    context: Context,
+    parts: Sequence[Part],
+    column: str,
+    groups: Sequence[Sequence[int]],
+    codec: Codec,
 ) -> list[Shard]:
     """One shard of each group of parts, with the shared codec."""
-    specs = plan_build(parts, groups, codec.file)
+    specs = plan_build(parts, column, groups, codec.file)
     make = partial(Build, context.workspace, context.settings.index.device)
     dones = run_stage(context, BUILD, specs, [Step(make)])
     return [
@@ -84,11 +88,11 @@ def build(
 
 
 def plan_build(
-    parts: Sequence[Part], groups: Sequence[Sequence[int]], codec: FileRef
+    parts: Sequence[Part], column: str, groups: Sequence[Sequence[int]], codec: FileRef
 ) -> list[BuildSpec]:
     """Of each group of parts."""
     return [
-        BuildSpec(codec, tuple(PartVectors.of(n, parts[m]) for n, m in enumerate(group)))
+        BuildSpec(codec, tuple(PartVectors.of(n, parts[m], column) for n, m in enumerate(group)))
         for group in groups
     ]
 

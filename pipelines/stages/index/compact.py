@@ -17,7 +17,7 @@ from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import read_bitmap
 from shardrank.stages.shared.part_files import new_part, write_part
-from shardrank.version.manifest import Part
+from shardrank.version.manifest import DENSE, Part
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class StoredPart:
 
     @classmethod
     def of(cls, part: Part) -> "StoredPart":
-        return cls(part.passages, part.vectors, part.deleted, part.live.documents)
+        return cls(part.passages, part.columns[DENSE].file, part.deleted, part.live.documents)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def _require_files(workspace: Workspace, version: Version) -> None:
 
 
 def _require_audit(version: Version) -> None:
-    audit = version.audit
+    audit = version.index.audit
     if audit.recall >= audit.target:
         return
     raise AuditRefused(

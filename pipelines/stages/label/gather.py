@@ -21,7 +21,7 @@ from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.pairs_by_part import count_pairs, files_of, group_parts
-from shardrank.version.manifest import Version
+from shardrank.version.manifest import DENSE, Version
 
 COLUMNS = ["doc_id", "passage", "title", "text", "tokens"]
 #: Candidates whose retrieval score was lacking: block, query, part, row, score.
@@ -108,7 +108,7 @@ def gather(
 
 def _files(version: Version, ordinal: int) -> PartFilesAt:
     part = version.parts[ordinal]
-    return PartFilesAt(ordinal, part.passages, part.vectors)
+    return PartFilesAt(ordinal, part.passages, part.columns[DENSE].file)
 
 
 @dataclass(frozen=True)

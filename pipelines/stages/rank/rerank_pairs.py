@@ -233,7 +233,7 @@ def stored_tokens_serve(version: Version, card: RerankerCard) -> bool:
     They are not with another tokeniser, with a document prompt in them, or where some were cut at
     the encoder's limit.
     """
-    encoder = version.encoder.card
+    encoder = version.dense.card
     same = card.tokeniser_fingerprint == encoder.tokeniser_fingerprint
     return same and not encoder.document_prompt and not version.live.truncated
 

@@ -76,7 +76,7 @@ def search(
     specs = plan_search(version, blocks, how)
     pool = context.search_pool(len(specs))
     queries = [block.vectors for block in blocks]
-    batch = SearchBatch(queries, version.encoder.card.dim, context.settings.search.memory_mb << 20)
+    batch = SearchBatch(queries, version.dense.card.dim, context.settings.search.memory_mb << 20)
     make = partial(Search, context.workspace, index, batch)
     return run_stage(context, SEARCH, specs, [Step(make, pool)])
 
@@ -84,7 +84,7 @@ def search(
 def plan_search(version: Version, blocks: Sequence[QueryBlock], how: Effort) -> list[SearchSpec]:
     """Of each shard."""
     queries = tuple(block.vectors for block in blocks)
-    shards = searched_shards(version.parts, version.shards, how.k)
+    shards = searched_shards(version.parts, version.index.column, version.index.shards, how.k)
     return [SearchSpec(shard, queries, how) for shard in shards]
 
 

@@ -35,13 +35,16 @@ class SearchedShard:
     least: int
 
 
-def searched_shards(parts: Sequence[Part], shards: Sequence[Shard], k: int) -> list[SearchedShard]:
-    """Each shard, with its share of k documents (where it has no file, all)."""
+def searched_shards(
+    parts: Sequence[Part], column: str, shards: Sequence[Shard], k: int
+) -> list[SearchedShard]:
+    """Each shard of an index over a column, with its share of k documents (where it has no file,
+    all)."""
     least = shares(k, [sum(parts[n].live.documents for n in shard.parts) for shard in shards])
     return [
         SearchedShard(
             shard.file,
-            tuple(PartVectors.of(n, parts[n]) for n in shard.parts),
+            tuple(PartVectors.of(n, parts[n], column) for n in shard.parts),
             wanted if shard.file else k,
         )
         for shard, wanted in zip(shards, least, strict=True)

@@ -18,8 +18,8 @@ from shardrank.version.manifest import Part
 
 @dataclass(frozen=True)
 class PartVectors:
-    """A part as it is searched: its place among the version's parts, what names it, its documents
-    and vectors. No text is read."""
+    """A part as it is searched: its place among the version's parts, what names it, its documents,
+    and the vectors of a column. No text is read."""
 
     ordinal: int
     id: str
@@ -28,8 +28,8 @@ class PartVectors:
     deleted: FileRef | None
 
     @classmethod
-    def of(cls, ordinal: int, part: Part) -> "PartVectors":
-        return cls(ordinal, part.id, part.keys, part.vectors, part.deleted)
+    def of(cls, ordinal: int, part: Part, column: str) -> "PartVectors":
+        return cls(ordinal, part.id, part.keys, part.columns[column].file, part.deleted)
 
     @property
     def rows(self) -> int:

@@ -15,7 +15,7 @@ from shardrank.corpus.part_keys import count, lengths, live_keys, part_keys
 from shardrank.stages.run.workspace import Workspace, content_name
 from shardrank.version.gate import spread
 from shardrank.version.liveness import pack
-from shardrank.version.manifest import Part
+from shardrank.version.manifest import DENSE, Part, StoredColumn
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,16 @@ def new_part(
         id=content_name(files.passages),
         passages=files.passages,
         keys=files.keys,
-        vectors=_write_vectors(workspace, files.passages, vectors),
+        columns={DENSE: _column(workspace, files.passages, vectors, deleted)},
         deleted=write_bitmap(workspace, deleted) if deleted.any() else None,
         live=count(live_keys(part_keys(passages), deleted)),
         lengths=lengths(passages["tokens"]),
-        spread=spread(vectors[~deleted]),
+    )
+
+
+def _column(
+    workspace: Workspace, passages: FileRef, vectors: npt.NDArray[np.floating], deleted: Bool
+) -> StoredColumn:
+    return StoredColumn(
+        _write_vectors(workspace, passages, vectors), spread=spread(vectors[~deleted])
     )

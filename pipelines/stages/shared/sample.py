@@ -22,9 +22,10 @@ from shardrank.version.sizing import SAMPLED_PARTS_PER_UNIT
 
 @dataclass(frozen=True)
 class Draw:
-    """What a sample is for (it names the stage), how many rows, and the seed."""
+    """What a sample is for (it names the stage), of which column, how many rows, and the seed."""
 
     stage: str
+    column: str
     rows: int
     seed: int
 
@@ -69,7 +70,7 @@ def plan_sample(parts: Sequence[Part], wanted: Draw) -> list[SampleSpec]:
     """One unit for every SAMPLED_PARTS_PER_UNIT parts that give rows to the sample."""
     counts = allocate([part.live.passages for part in parts], wanted.rows, wanted.seed)
     drawn = [
-        DrawnPart(PartVectors.of(n, part), count)
+        DrawnPart(PartVectors.of(n, part, wanted.column), count)
         for n, (part, count) in enumerate(zip(parts, counts, strict=True))
         if count
     ]
