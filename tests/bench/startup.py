@@ -14,8 +14,8 @@ ON_RAY = settings(cluster__executor="ray")
 
 
 def bounds(folder: Path, rounds: int) -> Iterator[Bound]:
-    """Each in a fresh process; the small corpus inline, as by default, and with a fresh Ray for each
-    of its two commands.
+    """Each in a fresh process; the small corpus inline, as by default, and with a fresh Ray for
+    each of its two commands.
 
     A CPU that multiplies bf16 runs in it by default; fp32 is what another one waits for.
     """
