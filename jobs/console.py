@@ -67,7 +67,8 @@ class ConsoleReporter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bars.stop()
+        if self._stage is not None:
+            self._bars.stop()
 
     def noted(self, sentence: str) -> None:
         self._console.print(f"note: {sentence}")

@@ -60,7 +60,7 @@ __all__ = [
     "read_rankings",
 ]
 
-Path_ = str | os.PathLike[str]
+Place = str | os.PathLike[str]
 Given = Settings | str | Path | None
 SILENT = Silent()
 
@@ -114,8 +114,8 @@ class IndexVersion:
 
 
 def index(
-    corpus: Path_,
-    index: Path_,
+    corpus: Place,
+    index: Place,
     *,
     mode: Mode = "snapshot",
     settings: Given = None,
@@ -157,11 +157,11 @@ def index(
 
 
 def rank(
-    index: Path_,
-    queries: Path_,
-    out: Path_,
+    index: Place,
+    queries: Place,
+    out: Place,
     *,
-    qrels: Path_ | None = None,
+    qrels: Place | None = None,
     overwrite: bool = False,
     settings: Given = None,
     overrides: Sequence[str] = (),
@@ -205,12 +205,12 @@ def rank(
 
 
 def label(
-    out: Path_,
-    labels: Path_,
+    out: Place,
+    labels: Place,
     *,
     format: str,
-    qrels: Path_ | None = None,
-    index: Path_ | None = None,
+    qrels: Place | None = None,
+    index: Place | None = None,
     overwrite: bool = False,
     settings: Given = None,
     overrides: Sequence[str] = (),
@@ -254,7 +254,7 @@ def label(
 
 
 def evaluate(
-    out: Path_, qrels: Path_, *, settings: Given = None, overrides: Sequence[str] = ()
+    out: Place, qrels: Place, *, settings: Given = None, overrides: Sequence[str] = ()
 ) -> Evaluated:
     """nDCG@10, MRR@10 and Recall@100 of the rankings in OUT; nothing in it changes.
 
@@ -267,7 +267,7 @@ def evaluate(
 
 
 def open_index(
-    index: Path_,
+    index: Place,
     number: int | None = None,
     *,
     settings: Given = None,
@@ -287,7 +287,7 @@ def open_index(
 
 
 def read_rankings(
-    out: Path_, *, settings: Given = None, overrides: Sequence[str] = ()
+    out: Place, *, settings: Given = None, overrides: Sequence[str] = ()
 ) -> Iterator[pa.Table]:
     """The rankings in OUT, a table a block of queries, each checked when it is reached.
 
@@ -303,7 +303,7 @@ def read_rankings(
     return iter(StoredTables(workspace, read_ranked(workspace).rankings))
 
 
-def _opened(path: Path_, settings: Given, overrides: Sequence[str]) -> tuple[Settings, Workspace]:
+def _opened(path: Place, settings: Given, overrides: Sequence[str]) -> tuple[Settings, Workspace]:
     given = load_settings(settings, overrides)
     return given, open_workspace(os.fspath(path), given)
 

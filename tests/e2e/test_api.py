@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from transformers.utils import logging as transformers_logging
 
 import shardrank
 from shardrank.core.errors import InputError, SettingsError
@@ -243,12 +244,13 @@ def test_the_process_is_left_as_it_was(
 ) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
-    levels = logging.root.level, threading.active_count()
+    levels = logging.root.level, threading.active_count(), transformers_logging.get_verbosity()
     shardrank.rank(commanded / "index", world.queries, tmp_path / "out", overrides=wanted)
     found = torch.get_num_threads()
     torch.set_num_threads(before)
     assert found == 3
-    assert (logging.root.level, threading.active_count()) == levels
+    now = logging.root.level, threading.active_count(), transformers_logging.get_verbosity()
+    assert now == levels
 
 
 PROGRAM = """
