@@ -57,10 +57,10 @@ def demo(
     verbose: Verbose = False,
 ) -> None:
     """The whole line on Python's own documentation: index, rank, rerank, report."""
+    from shardrank.flows.options import load_settings
     from shardrank.jobs.demo import run
-    from shardrank.jobs.options import load_settings
 
-    run(out, load_settings(config, overrides), verbose)
+    run(out, load_settings(config, overrides or []), verbose)
 
 
 @app.command()
@@ -73,10 +73,10 @@ def index(
     verbose: Verbose = False,
 ) -> None:
     """Build or update an index; a new version only if gate and audit let it pass."""
+    from shardrank.flows.options import load_settings
     from shardrank.jobs.index import run
-    from shardrank.jobs.options import load_settings
 
-    run(corpus, index, mode.value, load_settings(config, overrides), verbose)
+    run(corpus, index, mode.value, load_settings(config, overrides or []), verbose)
 
 
 @app.command()
@@ -87,10 +87,10 @@ def compact(
     verbose: Verbose = False,
 ) -> None:
     """Rewrite parts with deleted rows, fold small parts and shards; nothing is embedded."""
+    from shardrank.flows.options import load_settings
     from shardrank.jobs.compact import run
-    from shardrank.jobs.options import load_settings
 
-    run(index, load_settings(config, overrides), verbose)
+    run(index, load_settings(config, overrides or []), verbose)
 
 
 @app.command()
@@ -107,10 +107,14 @@ def rank(
     verbose: Verbose = False,
 ) -> None:
     """Search and rerank a batch of queries; writes ranked Parquet and a report."""
-    from shardrank.jobs.options import load_settings
+    from shardrank.flows.options import load_settings
     from shardrank.jobs.rank import RankJob, run
 
-    run(RankJob(index, queries, out, qrels, overwrite), load_settings(config, overrides), verbose)
+    run(
+        RankJob(index, queries, out, qrels, overwrite),
+        load_settings(config, overrides or []),
+        verbose,
+    )
 
 
 @app.command()
@@ -130,11 +134,11 @@ def label(
     verbose: Verbose = False,
 ) -> None:
     """Training labels for a student from a ranked run: teacher scores, hard negatives."""
+    from shardrank.flows.options import load_settings
     from shardrank.jobs.label import LabelJob, run
-    from shardrank.jobs.options import load_settings
 
     job = LabelJob(out, labels, format_, qrels, index, overwrite)
-    run(job, load_settings(config, overrides), verbose)
+    run(job, load_settings(config, overrides or []), verbose)
 
 
 @app.command()
@@ -145,10 +149,10 @@ def evaluate(
     overrides: Overrides = None,
 ) -> None:
     """nDCG@10, MRR@10 and Recall@100 of the rankings in OUT."""
+    from shardrank.flows.options import load_settings
     from shardrank.jobs.evaluate import run
-    from shardrank.jobs.options import load_settings
 
-    run(out, qrels, load_settings(config, overrides))
+    run(out, qrels, load_settings(config, overrides or []))
 
 
 @app.command()
@@ -158,19 +162,19 @@ def status(
     overrides: Overrides = None,
 ) -> None:
     """What is done and what is left, from the files alone; needs no cluster."""
-    from shardrank.jobs.options import load_settings
+    from shardrank.flows.options import load_settings
     from shardrank.jobs.status import run
 
-    run(path, load_settings(config, overrides))
+    run(path, load_settings(config, overrides or []))
 
 
 @app.command()
 def versions(index: IndexPath, config: Config = None, overrides: Overrides = None) -> None:
     """The versions of an index: when, by what, documents, recall and size."""
-    from shardrank.jobs.options import load_settings
+    from shardrank.flows.options import load_settings
     from shardrank.jobs.versions import run
 
-    run(index, load_settings(config, overrides))
+    run(index, load_settings(config, overrides or []))
 
 
 @app.command()
@@ -181,10 +185,10 @@ def rollback(
     overrides: Overrides = None,
 ) -> None:
     """Make an old version the latest again; copies nothing."""
-    from shardrank.jobs.options import load_settings
+    from shardrank.flows.options import load_settings
     from shardrank.jobs.rollback import run
 
-    run(index, version, load_settings(config, overrides))
+    run(index, version, load_settings(config, overrides or []))
 
 
 @app.command()
@@ -195,10 +199,10 @@ def verify(
     overrides: Overrides = None,
 ) -> None:
     """Read every file of a version: checksums, rows, live documents."""
-    from shardrank.jobs.options import load_settings
+    from shardrank.flows.options import load_settings
     from shardrank.jobs.verify import run
 
-    run(index, version, load_settings(config, overrides))
+    run(index, version, load_settings(config, overrides or []))
 
 
 @app.command()
@@ -213,11 +217,11 @@ def gc(
     overrides: Overrides = None,
 ) -> None:
     """Delete what no kept version needs."""
+    from shardrank.flows.options import load_settings
     from shardrank.jobs.gc import run
-    from shardrank.jobs.options import load_settings
     from shardrank.version.retention import Retention
 
-    run(index, Retention(keep, grace * 86_400), delete, load_settings(config, overrides))
+    run(index, Retention(keep, grace * 86_400), delete, load_settings(config, overrides or []))
 
 
 @plan_app.command("index")
@@ -229,10 +233,10 @@ def plan_index_job(
     overrides: Overrides = None,
 ) -> None:
     """Units, memory, disk and refusals of `shardrank index`."""
-    from shardrank.jobs.options import load_settings
+    from shardrank.flows.options import load_settings
     from shardrank.jobs.plan import explain_index
 
-    explain_index(corpus, index, mode.value, load_settings(config, overrides))
+    explain_index(corpus, index, mode.value, load_settings(config, overrides or []))
 
 
 @plan_app.command("rank")
@@ -243,10 +247,10 @@ def plan_rank_job(
     overrides: Overrides = None,
 ) -> None:
     """Units, pools and refusals of `shardrank rank`."""
-    from shardrank.jobs.options import load_settings
+    from shardrank.flows.options import load_settings
     from shardrank.jobs.plan import explain_rank
 
-    explain_rank(index, queries, load_settings(config, overrides))
+    explain_rank(index, queries, load_settings(config, overrides or []))
 
 
 @plan_app.command("cluster")
@@ -265,11 +269,11 @@ def plan_cluster_job(
     overrides: Overrides = None,
 ) -> None:
     """Time, bottleneck and misfits of both flows on a cluster that need not exist."""
+    from shardrank.flows.options import load_settings
     from shardrank.jobs.forecast import ClusterJob, explain_cluster
-    from shardrank.jobs.options import load_settings
 
     job = ClusterJob(passages, queries, nodes, cpus, gpus, memory, bandwidth, gpu_tflops)
-    explain_cluster(job, load_settings(config, overrides))
+    explain_cluster(job, load_settings(config, overrides or []))
 
 
 def main() -> None:

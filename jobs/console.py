@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -37,10 +36,9 @@ def error_console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
-def print_notes(notes: Sequence[str]) -> None:
-    """Sentences about the input that change nothing, on standard error."""
-    for note in notes:
-        error_console().print(f"note: {note}")
+def command_line() -> str:
+    """What was typed, as reports show it."""
+    return " ".join(["shardrank", *sys.argv[1:]])
 
 
 class ConsoleReporter:
@@ -61,7 +59,6 @@ class ConsoleReporter:
         self._stage: _Stage | None = None
 
     def __enter__(self) -> "ConsoleReporter":
-        self._bars.start()
         return self
 
     def __exit__(
@@ -70,9 +67,14 @@ class ConsoleReporter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bars.stop()
+        if self._stage is not None:
+            self._bars.stop()
+
+    def noted(self, sentence: str) -> None:
+        self._console.print(f"note: {sentence}")
 
     def started(self, stage: str, units: int, resumed: int) -> None:
+        self._bars.start()  # not before: Ray holds standard error back while it starts
         task = self._bars.add_task(stage, total=units, completed=resumed, rate="")
         self._stage = _Stage(stage, task, units, resumed)
 

@@ -1,45 +1,30 @@
 """shardrank index: build or update an index."""
 
+from shardrank import api
+from shardrank.api import Indexed
 from shardrank.core.settings import Settings
 from shardrank.corpus.changes import Mode
-from shardrank.flows.index import IndexPlan, index, plan_indexing
-from shardrank.jobs.console import ConsoleReporter, console, print_notes
+from shardrank.jobs.console import ConsoleReporter, console
 from shardrank.jobs.source_lines import left_out_line
-from shardrank.models.notes import encoder_notes
-from shardrank.stages.index.publish import index_lock
-from shardrank.stages.run.executors import opened
-from shardrank.stages.run.runner import Context
-from shardrank.stages.run.workspace import open_workspace
-from shardrank.stages.shared.versions import Published, version_numbers
+from shardrank.stages.shared.versions import Published
 from shardrank.version.manifest import Changes
 
 
-def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -> Published:
+def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -> None:
     """Index CORPUS into INDEX and print what came of it."""
-    workspace = open_workspace(path, settings)
-    plan = plan_indexing(corpus, workspace, mode, settings)
-    print_notes(encoder_notes(plan.settings.encoder))
-    with (
-        index_lock(workspace),
-        opened(settings.cluster, plan.amount, verbose) as executor,
-        ConsoleReporter() as reporter,
-    ):
-        if plan.parent != max(version_numbers(workspace), default=0):
-            # Another run published between the plan and the lock: build on its version.
-            plan = plan_indexing(corpus, workspace, mode, settings)
-        context = Context(workspace, plan.run, plan.settings, executor, reporter)
-        context.refuse_impossible()
-        published = index(context, plan)
-    for line in [*summary(path, published), *_left_out(path, plan)]:
+    with ConsoleReporter() as reporter:
+        found = api.index(
+            corpus, path, mode=mode, settings=settings, reporter=reporter, verbose=verbose
+        )
+    for line in [*summary(path, found.published), *_left_out(path, found)]:
         console().print(line)
-    return published
 
 
-def _left_out(path: str, plan: IndexPlan) -> list[str]:
-    if not plan.listing.left_out:
+def _left_out(path: str, found: Indexed) -> list[str]:
+    if not found.listing.left_out:
         return []
-    said = left_out_line(plan.listing)
-    return [f"  left out   {said}; files in {path}/runs/{plan.run}/sources.parquet"]
+    said = left_out_line(found.listing)
+    return [f"  left out   {said}; files in {path}/runs/{found.run}/sources.parquet"]
 
 
 def summary(path: str, published: Published) -> list[str]:

@@ -13,7 +13,7 @@ from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
 from shardrank.flows.assemble import serving_codec
 from shardrank.flows.index import IndexPlan, plan_indexing
-from shardrank.flows.rank import plan_ranking
+from shardrank.flows.rank_plan import plan_ranking
 from shardrank.jobs.console import console
 from shardrank.jobs.source_lines import left_out_lines, read_lines
 from shardrank.kernels.machine import visible_gpus

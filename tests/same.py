@@ -3,7 +3,7 @@
     python -m tests.same INDEX OUT OTHER_INDEX OTHER_OUT [--set s3.endpoint=URL]
 
 Paths are folders or s3://. What is compared: parts, shards, codecs, rankings, run.trec,
-metrics.json, manifest.json, and the versions without who made them.
+metrics.json, and manifest.json and the versions without how they were made.
 """
 
 import argparse

@@ -4,7 +4,7 @@ import json
 import random
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from shardrank.core.protocols import Storage
 from shardrank.jobs.cli import main
 from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.ranked_runs import MANIFEST, RankOrigin
 from shardrank.stages.shared.versions import latest_version
 from shardrank.storage.local import LocalStorage
 from shardrank.version.manifest import Version
@@ -22,7 +23,7 @@ from tests.tiny_models import WORDS, tiny_encoder, tiny_reranker
 VOCABULARY = tuple(dict.fromkeys(WORDS[6:]))
 #: What must be equal, byte for byte, however a run was cut, scaled or resumed.
 INDEX_FOLDERS = ("parts", "shards", "codecs")
-OUT_FILES = ("run.trec", "metrics.json", "manifest.json")
+OUT_FILES = ("run.trec", "metrics.json")
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,13 @@ def snapshot(index: Path, out: Path | None = None) -> dict[str, Any]:
 
 
 def snapshot_of(index: Storage, out: Storage | None = None) -> dict[str, Any]:
-    """The bytes of every file, and the versions without who made them."""
+    """The bytes of every file, and the versions and the ranking's manifest without how they were
+    made."""
     kept: dict[str, Any] = _files(index, INDEX_FOLDERS) | _versions(index)
     if out is not None:
         kept |= _files(out, ("rankings",))
         kept |= {name: out.read(name) for name in OUT_FILES}
+        kept[MANIFEST] = _without_origin(out.read(MANIFEST))
     return kept
 
 
@@ -124,6 +127,12 @@ def latest(index: Path) -> Version:
 def _versions(index: Storage) -> dict[str, Any]:
     keys = [entry.key for entry in index.list("manifests")]
     return {key: Version.parse(index.read(key), key).content() for key in keys}
+
+
+def _without_origin(manifest: bytes) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(manifest)
+    assert set(told.pop("made")) == {field.name for field in fields(RankOrigin)}
+    return told
 
 
 def _files(storage: Storage, folders: Sequence[str]) -> dict[str, bytes]:

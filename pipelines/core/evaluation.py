@@ -48,6 +48,25 @@ class Coverage:
         return self.judged - self.both
 
 
+#: "retrieved" and, where there is a reranker, "reranked" → a metric's name → its mean.
+Metrics = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of rankings, and what to know of them.
+
+    Attributes:
+        metrics: by order (retrieved, reranked) and name.
+        coverage: how many of the queries are judged, and of the judged ones ranked.
+        unmet: where all metrics are 0, a sentence that says so; else "".
+    """
+
+    metrics: Metrics
+    coverage: Coverage
+    unmet: str
+
+
 def coverage(blocks: Iterable[pa.Table], judgements: Sequence[Judgement]) -> Coverage:
     """Counts queries by whether they are ranked (RANKINGS, of which no two share a query) and
     judged."""
@@ -116,7 +135,7 @@ def _metrics(rankings: pa.Table, rank_column: str, qrels: list[Qrel]) -> dict[st
 
 
 def unmet(
-    metrics: Mapping[str, Mapping[str, float]],
+    metrics: Metrics,
     blocks: Iterable[pa.Table],
     judgements: Sequence[Judgement],
 ) -> str:

@@ -1,28 +1,21 @@
-"""The label flow: a ranked run → locate → mine → gather → teachers → score → export."""
+"""The label flow: a ranked run → locate → mine → gather → teachers → score → export → deliver."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
-from shardrank.core.cards import RerankerCard
-from shardrank.core.errors import InputError, SettingsError
-from shardrank.core.evaluation import Judgement
 from shardrank.core.files import FileRef
-from shardrank.core.fingerprint import fingerprint
-from shardrank.core.settings import LabelSettings, RerankerSettings, Settings
 from shardrank.core.units import Done, total
 from shardrank.corpus.parquet_bytes import encode_table
-from shardrank.corpus.qrels import read_judged
-from shardrank.labels.formats import Format, get_format
+from shardrank.flows.label_plan import Labelled, LabelledBatch, LabelPlan, TeacherPlan
 from shardrank.labels.tables import JUDGED
-from shardrank.models.cards import read_reranker_card
-from shardrank.models.complete import check_reranker
-from shardrank.stages.label.export import Exported, ExportInputs, export
+from shardrank.stages.label.deliver_labels import LabelledRun, claim_labels, deliver_labels
+from shardrank.stages.label.export import ExportInputs, export
 from shardrank.stages.label.gather import Stores, gather
-from shardrank.stages.label.mine import POOL, Mined, Mining, mine, mining_settings
-from shardrank.stages.label.score import RETRIEVAL, ScoredBlock, ScoreInputs, Teacher, score
+from shardrank.stages.label.mine import POOL, Mined, Mining, mine
+from shardrank.stages.label.score import ScoreInputs, Teacher, score
 from shardrank.stages.rank.rerank_pairs import (
     BlockCandidates,
     Candidates,
@@ -30,237 +23,27 @@ from shardrank.stages.rank.rerank_pairs import (
     rerank,
     scores_by_block,
 )
-from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.runner import Context
-from shardrank.stages.run.workspace import Workspace, open_workspace
 from shardrank.stages.shared.locate import WANTED, Located, locate
-from shardrank.stages.shared.ranked_runs import RankedRun, read_ranked
 from shardrank.stages.shared.sample import Draw, sample
-from shardrank.stages.shared.versions import read_version
-from shardrank.storage import Sources
-from shardrank.version.kept_settings import runs_in_bf16
-from shardrank.version.manifest import DENSE, Version
+from shardrank.version.manifest import DENSE
 from shardrank.version.sizing import bucket_parts
 
-#: The run's own reranker, as label.teachers names it.
-RERANKER = "reranker"
 #: Every candidate is scored.
 ALL = (1 << 31) - 1
 
 
-@dataclass(frozen=True)
-class TeacherPlan:
-    """A teacher: a cross-encoder (its card and how it is loaded), or retrieval, without one."""
-
-    name: str
-    card: RerankerCard | None
-    settings: RerankerSettings | None
-
-
-@dataclass(frozen=True)
-class OpenedRun:
-    """A finished ranking: what it says of itself, where it lies, and the version it searched."""
-
-    run: RankedRun
-    out: Workspace
-    index: Workspace
-    version: Version
-
-
-@dataclass(frozen=True)
-class LabelPlan:
-    """What a label run will read, with which teachers; known before any work, without Ray.
-
-    `depth` documents of each query are candidates. `base` names what the scores depend on, `run`
-    the rows of one format. With `ignore_same_id` the document with a query's id is the query.
-    `unranked` counts judged queries that the run lacks.
-    """
-
-    ranked: OpenedRun
-    form: Format
-    query_ids: Sequence[Sequence[str]]
-    judgements: Sequence[Judgement]
-    teachers: Sequence[TeacherPlan]
-    depth: int
-    ignore_same_id: bool
-    unranked: int
-    base: str
-    run: str
-
-    @property
-    def amount(self) -> Amount:
-        """How much there is to do, about: all candidates by all teachers."""
-        models = sum(teacher.card is not None for teacher in self.teachers)
-        candidates = self.depth * sum(len(block) for block in self.query_ids)
-        return Amount(0, self.ranked.version.live.passages, candidates * models)
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """What a label run leaves: the markers of its last stages, and how many of the judged documents
-    the index does not hold."""
-
-    mined: Sequence[Done[Mined]]
-    scored: Sequence[Done[ScoredBlock]]
-    exported: Sequence[Done[Exported]]
-    absent: int
-
-
-def plan_labelling(
-    out: Workspace, format_name: str, qrels: str | None, index: str | None, settings: Settings
-) -> LabelPlan:
-    """Read the run's manifest, its version of the index, the judgements and the teachers' cards.
+def label(context: Context, plan: LabelPlan, overwrite: bool = False) -> Labelled:
+    """Run the flow into the context's workspace, LABELS; what an earlier run finished is not done
+    again.
 
     Raises:
-        InputError: OUT holds no finished run, its index or that version is gone, the judgements
-            are of other queries, or the run was reranked by another model than `reranker` names.
-        SettingsError: no such format, one that needs judgements, and there are none, or settings
-            that do not suit it.
+        InputError: LABELS holds labels of another ranking, of other teachers or with other
+            settings, which `overwrite` replaces; a teacher gives nothing finite; or no query gives
+            a row.
+        RunFailed: some units failed; rerun to resume.
     """
-    form = get_format(format_name)
-    label = settings.label
-    _refuse_contradictions(form, label, judged=qrels is not None)
-    ranked = open_ranked(out, index, settings)
-    _refuse_unnormalised(form, ranked.version)
-    query_ids = [_query_ids(out, block.queries) for block in ranked.run.blocks]
-    asked = [name for block in query_ids for name in block]
-    judgements = read_judged(Sources(settings.s3).open, qrels, asked) if qrels else []
-    teachers = plan_teachers(ranked, settings)
-    base = fingerprint(
-        {
-            "run": ranked.run.run,
-            "index": ranked.run.index_content,
-            "judgements": sorted((j.query_id, j.doc_id, j.relevance) for j in judgements),
-            "teachers": [[t.name, t.card.fingerprint if t.card else ""] for t in teachers],
-            "ensemble": label.ensemble,
-            "mining": mining_settings(label),
-        }
-    )
-    same = settings.search.ignore_same_id or ranked.run.same_ids.ignored
-    decided = {"format": form.name, "settings": label.deciding(), "ignore_same_id": same}
-    run = fingerprint({"base": base, **decided})
-    lacking = len({j.query_id for j in judgements}.difference(asked))
-    return LabelPlan(
-        ranked=ranked,
-        form=form,
-        query_ids=query_ids,
-        judgements=judgements,
-        teachers=teachers,
-        depth=label.depth,
-        ignore_same_id=same,
-        unranked=lacking,
-        base=base,
-        run=run,
-    )
-
-
-def _refuse_contradictions(form: Format, label: LabelSettings, judged: bool) -> None:
-    """Raise SettingsError where settings ask for what the format or the judgements cannot give."""
-    if form.judged and label.positives == "qrels" and not judged:
-        raise SettingsError(
-            f"The format {form.name} needs positives.",
-            "Give judgements with --qrels, or take what the teachers put first: "
-            "--set label.positives=teacher.",
-        )
-    known = judged or label.positives == "teacher"
-    lacking = {
-        "label.batch_negatives": label.batch_negatives > 0 and not judged,
-        "label.curriculum": label.curriculum != "none" and not known,
-    }
-    for name in (name for name, asked in lacking.items() if asked):
-        raise SettingsError(f"{name} needs positives.", "Give judgements with --qrels.")
-    if form.name == "tevatron" and (label.text, label.curriculum) != ("inline", "none"):
-        raise SettingsError(
-            "The format tevatron holds texts, and no weights.",
-            "Leave out label.text and label.curriculum.",
-        )
-
-
-def _refuse_unnormalised(form: Format, version: Version) -> None:
-    if form.name == "pseudo-pairs" and not version.dense.card.normalise:
-        raise SettingsError(
-            "The format pseudo-pairs takes the bi-encoder's cosine as a probability, and this "
-            "index's encoder does not normalise: its scores are no cosines.",
-            "Use pointwise, with label.teachers=retrieval.",
-        )
-
-
-def open_ranked(out: Workspace, index_path: str | None, settings: Settings) -> OpenedRun:
-    """A finished rank run. Raises InputError where it, or what it searched, is not there.
-
-    `index_path` says where the index lies if it has moved since.
-    """
-    root, run = out.storage.root, read_ranked(out)
-    index = open_workspace(index_path or out.read_json("origin.json")["index"], settings)
-    number = run.index_version
-    try:
-        version = read_version(index, number)
-    except InputError as error:
-        raise InputError(
-            f"{root} was ranked over version {number} of {index.storage.root}, which is gone.",
-            "If the index has moved, say where with --index; else rank again.",
-        ) from error
-    if fingerprint(version.content()) != run.index_content:
-        raise InputError(
-            f"{index.storage.root} is not the index that {root} was ranked over: its version "
-            f"{number} has another content.",
-            "Rank again over the index as it is.",
-        )
-    return OpenedRun(run, out, index, version)
-
-
-def plan_teachers(ranked: OpenedRun, settings: Settings) -> list[TeacherPlan]:
-    """Raises SettingsError where a teacher is named twice, and InputError as `plan_teacher`."""
-    teachers = [plan_teacher(name, ranked, settings) for name in settings.label.teachers]
-    names = [teacher.card.fingerprint if teacher.card else teacher.name for teacher in teachers]
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            raise SettingsError(
-                f"label.teachers names one model twice: {', '.join(settings.label.teachers)}.",
-                "Name each once.",
-            )
-    return teachers
-
-
-def plan_teacher(name: str, ranked: OpenedRun, settings: Settings) -> TeacherPlan:
-    """A teacher by its name. Raises InputError where the run's own reranker is another one."""
-    if name == RETRIEVAL:
-        return TeacherPlan(name, None, None)
-    if name in ("", "off", "none"):
-        raise SettingsError(f"label.teachers names {name!r}, which is nobody.", "")
-    if name != RERANKER:
-        own = {"model": name, "revision": None, "trust_remote_code": False}
-        named = settings.reranker.model_copy(update=own)
-        return _plan_model(name, named, ranked.version)
-    held, root = ranked.run.reranker, ranked.out.storage.root
-    if held is None or settings.reranker.model == "off":
-        raise InputError(
-            f"{root} was not reranked, so that label.teachers = reranker names nobody.",
-            "Name a cross-encoder, or retrieval: --set label.teachers=retrieval.",
-        )
-    plan = _plan_model(name, settings.reranker, ranked.version)
-    if plan.card and plan.card.fingerprint != held:
-        raise InputError(
-            f"{root} was reranked by another model ({held}) than [reranker] names now "
-            f"({plan.card.name}, {plan.card.fingerprint}): labels would mix two teachers.",
-            "Give the [reranker] settings of that run, or rank again.",
-        )
-    return plan
-
-
-def _plan_model(name: str, settings: RerankerSettings, version: Version) -> TeacherPlan:
-    check_reranker(settings)
-    card = read_reranker_card(settings, halve=runs_in_bf16(version))
-    return TeacherPlan(name, card, settings)
-
-
-def _query_ids(out: Workspace, ref: FileRef) -> list[str]:
-    names: list[str] = out.read_table(ref, ["query_id"])["query_id"].to_pylist()
-    return names
-
-
-def label(context: Context, plan: LabelPlan) -> Labelled:
-    """Run the flow; what an earlier run finished is not done again."""
+    claim_labels(context.workspace, _labelled_run(plan), plan.form, plan.run, overwrite)
     ranked, blocks = plan.ranked, plan.ranked.run.blocks
     stores = Stores(context.workspace, ranked.out, ranked.index)
     queries = [block.queries for block in blocks]
@@ -282,7 +65,28 @@ def label(context: Context, plan: LabelPlan) -> Labelled:
         plan.form,
         ExportInputs(queries, scored, gathered, plan.ignore_same_id),
     )
-    return Labelled(mined, scored, exported, len(wanted) - total(located, "rows"))
+    absent = len(wanted) - total(located, "rows")
+    return _delivered(context, plan, LabelledBatch(scored, exported, absent))
+
+
+def _delivered(context: Context, plan: LabelPlan, batch: LabelledBatch) -> Labelled:
+    """Write what lies beside the rows; the report last, which only people read."""
+    from shardrank.flows.label_report import write_label_report  # brings matplotlib: a second
+
+    manifest = deliver_labels(context, plan.form, batch.scored, batch.exported)
+    write_label_report(context, plan, batch)
+    return Labelled(context.workspace.storage.root, manifest, plan.unranked, batch.absent)
+
+
+def _labelled_run(plan: LabelPlan) -> LabelledRun:
+    """What LABELS/manifest.json says: whose scores these are."""
+    return LabelledRun(
+        run=plan.base,
+        ranking=plan.ranked.run.run,
+        index_version=plan.ranked.run.index_version,
+        judgements=len(plan.judgements),
+        teachers={t.name: t.card.fingerprint if t.card else None for t in plan.teachers},
+    )
 
 
 def _located(
@@ -302,9 +106,8 @@ def _mining(
     settings, version = context.settings.label, plan.ranked.version
     pool: list[FileRef] = []
     if settings.random_negatives:
-        pool = sample(
-            context, version.parts, Draw("pool", DENSE, POOL, settings.seed), plan.ranked.index
-        )
+        drawn = Draw("pool", DENSE, POOL, settings.seed)
+        pool = sample(context, version.parts, drawn, plan.ranked.index)
     return Mining(
         out=plan.ranked.out,
         blocks=plan.ranked.run.blocks,
@@ -365,7 +168,8 @@ def _teach(
         encoder = plan.ranked.version.dense.card
         origin = {"fingerprint": encoder.fingerprint, "weights_sha256": encoder.weights_sha256}
         return Teacher(teacher.name, origin, ((),) * len(mined), known=False)
-    known = teacher.card.fingerprint == plan.ranked.run.reranker
+    own = plan.ranked.run.reranker
+    known = own is not None and own.fingerprint == teacher.card.fingerprint
     pairs = (done.made.unscored if known else done.made.every for done in mined)
     both = zip(plan.ranked.run.blocks, pairs, strict=True)
     candidates = Candidates(

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from shardrank.core.arrays import Bool, Float32
 from shardrank.core.units import Done
-from shardrank.flows.label import Labelled, LabelPlan
+from shardrank.flows.label_plan import LabelledBatch, LabelPlan
 from shardrank.labels.formats import Format
 from shardrank.report.data import Histogram, StageTime, edges_over, snippet
 from shardrank.report.labels import LabelReportData, Suspect, render_labels
@@ -25,15 +25,15 @@ from shardrank.stages.run.workspace import Workspace
 SUSPECTS = 20
 
 
-def write_label_report(context: Context, plan: LabelPlan, labelled: Labelled, command: str) -> None:
+def write_label_report(context: Context, plan: LabelPlan, labelled: LabelledBatch) -> None:
     """Write the page beside the rows."""
-    data = label_report_data(context, plan, labelled, command)
+    data = label_report_data(context, plan, labelled)
     key = f"{plan.form.name}/report.html"
     context.workspace.storage.write(key, render_labels(data).encode("utf-8"))
 
 
 def label_report_data(
-    context: Context, plan: LabelPlan, labelled: Labelled, command: str
+    context: Context, plan: LabelPlan, labelled: LabelledBatch
 ) -> LabelReportData:
     """All that the page shows. Files are read one at a time."""
     workspace, found = context.workspace, counts(labelled.scored, labelled.exported)
@@ -41,7 +41,7 @@ def label_report_data(
     return LabelReportData(
         title=f"shardrank labels: {plan.form.name}",
         created=time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
-        command=command,
+        command=context.command,
         rows=found.rows,
         facts=_facts(plan, labelled),
         settings={
@@ -65,7 +65,7 @@ def label_report_data(
     )
 
 
-def _facts(plan: LabelPlan, labelled: Labelled) -> dict[str, str]:
+def _facts(plan: LabelPlan, labelled: LabelledBatch) -> dict[str, str]:
     teachers = [f"{t.name} ({t.card.name})" if t.card else t.name for t in plan.teachers]
     return {
         "format": plan.form.name,

@@ -1,29 +1,20 @@
-"""The rank flow: queries → encode → search → merge → rerank → collate → ranked Parquet."""
+"""The rank flow: queries → encode → search → merge → rerank → collate → deliver."""
 
-from collections import Counter
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
 import pyarrow as pa
 
-from shardrank.core.cards import EncoderCard, RerankerCard
-from shardrank.core.errors import InputError
-from shardrank.core.evaluation import Judgement
+from shardrank import __version__
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
-from shardrank.core.rank_counts import RankCounts
-from shardrank.core.same_ids import SameIds
-from shardrank.core.settings import RerankerSettings, Settings
-from shardrank.core.source_files import Listing
-from shardrank.core.units import Done, total
-from shardrank.corpus.qrels import read_judged
-from shardrank.corpus.queries import QueryBatch, read_queries
-from shardrank.index.library import require_faiss
-from shardrank.models.cards import read_encoder_card, read_reranker_card
-from shardrank.models.complete import check_encoder, check_reranker
-from shardrank.stages.rank.collate import Blend, Collated, collate
-from shardrank.stages.rank.merge import Merged, merge
+from shardrank.core.units import Done
+from shardrank.corpus.queries import QueryBatch
+from shardrank.flows.rank_plan import Ranked, RankedBatch, RankPlan
+from shardrank.stages.rank.collate import Blend, collate
+from shardrank.stages.rank.deliver import RANKED, deliver
+from shardrank.stages.rank.merge import merge
 from shardrank.stages.rank.query_documents import SearchedBatch, count_same_ids
 from shardrank.stages.rank.rerank_pairs import (
     BlockCandidates,
@@ -31,114 +22,34 @@ from shardrank.stages.rank.rerank_pairs import (
     Scores,
     require_scores,
     rerank,
+    scores_by_block,
 )
-from shardrank.stages.rank.search import Effort, search
-from shardrank.stages.run.executors import Amount
+from shardrank.stages.rank.search import search
 from shardrank.stages.run.runner import Context
-from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.encode import QueryBlock, encode, write_blocks
 from shardrank.stages.shared.locate import count_absent
-from shardrank.stages.shared.versions import Published, open_version
-from shardrank.storage import Sources
-from shardrank.version.kept_settings import index_encoder, runs_in_bf16
+from shardrank.stages.shared.outputs import claim
+from shardrank.stages.shared.ranked_runs import (
+    RankedBlock,
+    RankedRun,
+    RankOrigin,
+    RankSettings,
+    ScoredPairs,
+)
 from shardrank.version.manifest import Version
 from shardrank.version.sizing import bucket_parts
 
 
-@dataclass(frozen=True)
-class RankPlan:
-    """What a rank run will read, with which models; known before any work, without Ray.
-
-    `settings` are the run's, with the index's own encoder.
-    """
-
-    index: Workspace
-    published: Published
-    listing: Listing
-    queries: QueryBatch
-    judgements: Sequence[Judgement]
-    settings: Settings
-    card: EncoderCard
-    reranker: RerankerCard | None
-    how: Effort
-    run: str
-
-    @property
-    def amount(self) -> Amount:
-        """How much there is to do at most."""
-        depth = min(self.settings.search.k, self.settings.reranker.depth) if self.reranker else 0
-        queries = self.queries.table.num_rows
-        return Amount(0, self.published.version.live.passages, queries * depth)
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """What a rank run leaves: the batch as it was ranked, its query blocks, the markers of its last
-    stages, how often a query's hits held the document with its own id, and how many of the
-    documents that were judged for its queries the index does not hold."""
-
-    queries: QueryBatch
-    blocks: Sequence[QueryBlock]
-    merged: Sequence[Done[Merged]]
-    reranked: Sequence[Done[Scores]]
-    collated: Sequence[Done[Collated]]
-    same_ids: SameIds
-    absent: int
-
-    @property
-    def counts(self) -> RankCounts:
-        """Of queries and pairs."""
-        rejected = self.queries.rejected
-        asked, ranked = self.queries.table.num_rows, total(self.collated, "queries")
-        return RankCounts(
-            queries=asked + rejected.num_rows,
-            ranked=ranked,
-            hitless=asked - ranked,
-            rejected=Counter(rejected["reason"].to_pylist()),
-            pairs=total(self.collated, "pairs"),
-            not_finite=total(self.collated, "not_finite"),
-            truncated=total(self.collated, "truncated"),
-        )
-
-
-def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Settings) -> RankPlan:
-    """Pin the latest version, read the queries and judgements, check that the models match.
+def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
+    """Run the flow into the context's workspace, OUT; what an earlier run finished is not done
+    again.
 
     Raises:
-        InputError: no version, no usable queries, bad qrels, or a model that is not the index's.
+        InputError: OUT holds another run's output, which `overwrite` replaces; a model gives
+            nothing finite; or no judged query is ranked.
+        RunFailed: some units failed; rerun to resume.
     """
-    published = open_version(index)
-    sources = Sources(settings.s3)
-    listing = sources.listing(queries, settings.corpus.allow_unread)
-    batch = read_queries(listing.read, sources.open, settings.corpus)
-    if not batch.table.num_rows:
-        raise InputError(f"{queries} holds no usable query.", "Queries need an id and a text.")
-    asked = batch.table["query_id"].to_pylist()
-    judgements = read_judged(sources.open, qrels, asked) if qrels else []
-    encoder = index_encoder(published.version, settings.encoder)
-    check_encoder(encoder)
-    card = read_encoder_card(encoder)
-    _require_match(published, card)
-    reranker = _reranker_card(published.version, settings.reranker)
-    settings = settings.model_copy(update={"encoder": encoder})
-    require_faiss(published.version.index.plan.kind)
-    how = _effort(published, settings)
-    decided = {
-        "version": fingerprint(published.version.content()),
-        "queries": fingerprint(batch.table.to_pylist()),
-        "search": settings.search.deciding(),
-        "how": [how.k, how.nprobe, how.depth],
-        "reranker": [reranker.fingerprint, reranker.interpolation] if reranker else None,
-        "depth": settings.reranker.depth,
-    }
-    run = fingerprint(decided)
-    return RankPlan(
-        index, published, listing, batch, judgements, settings, card, reranker, how, run
-    )
-
-
-def rank(context: Context, plan: RankPlan) -> Ranked:
-    """Run the flow; what an earlier run finished is not done again."""
+    claim(context.workspace, RANKED, plan.run, overwrite)
     version, depth = plan.published.version, context.settings.reranker.depth
     texts = write_blocks(
         context.workspace, plan.queries.table, context.settings.search.block_queries
@@ -172,7 +83,55 @@ def rank(context: Context, plan: RankPlan) -> Ranked:
         context.settings.search.ignore_same_id,
     )
     absent = _count_absent(context, plan, version)
-    return Ranked(queries, blocks, merged, reranked, collated, same, absent)
+    batch = RankedBatch(queries, blocks, merged, reranked, collated, same, absent)
+    return _delivered(context, plan, batch)
+
+
+def _delivered(context: Context, plan: RankPlan, batch: RankedBatch) -> Ranked:
+    """Write what lies beside the rankings; the report last, which only people read."""
+    from shardrank.flows.report import Finished, write_report  # brings matplotlib: a second
+
+    # Apart from the manifest, which is the same wherever the index lies.
+    context.workspace.write_json("origin.json", {"index": plan.index.storage.root})
+    manifest = _manifest(context, plan, batch)
+    delivered = deliver(context, batch.collated, plan.judgements, manifest)
+    evaluation = delivered.evaluation
+    write_report(context.workspace, Finished(plan, batch, evaluation, context))
+    return Ranked(
+        out=context.workspace.storage.root,
+        manifest=delivered.manifest,
+        counts=batch.counts,
+        rejected=batch.queries.rejected,
+        evaluation=evaluation,
+        same_ids=batch.same_ids,
+        absent=batch.absent,
+    )
+
+
+def _manifest(context: Context, plan: RankPlan, batch: RankedBatch) -> RankedRun:
+    """What OUT/manifest.json says, but for the files that are not written yet."""
+    settings, counts = plan.settings, batch.counts
+    scores = scores_by_block(batch.reranked, len(batch.blocks))
+    each = zip(batch.blocks, batch.merged, scores, strict=True)
+    return RankedRun(
+        run=plan.run,
+        index_version=plan.published.number,
+        index_content=fingerprint(plan.published.version.content()),
+        encoder=plan.card,
+        reranker=plan.reranker,
+        settings=RankSettings(settings.search, settings.encoder, settings.reranker),
+        k=plan.how.k,
+        nprobe=plan.how.nprobe,
+        depth=plan.how.depth,
+        queries=batch.queries.table.num_rows,
+        queries_rejected=batch.queries.rejected.num_rows,
+        pairs=ScoredPairs(counts.reranked, counts.not_finite),
+        same_ids=batch.same_ids,
+        blocks=tuple(RankedBlock(b.queries, b.vectors, d.made.hits, s) for b, d, s in each),
+        rankings=(),
+        files={},
+        made=RankOrigin(time.time(), __version__, context.command, plan.source, plan.qrels),
+    )
 
 
 def _count_absent(context: Context, plan: RankPlan, version: Version) -> int:
@@ -197,41 +156,3 @@ def _set_aside(context: Context, rejected: pa.Table) -> None:
         context.workspace.write_table(key, rejected)
     else:
         context.workspace.storage.delete(key)
-
-
-def _reranker_card(version: Version, settings: RerankerSettings) -> RerankerCard | None:
-    if settings.model == "off":
-        return None
-    check_reranker(settings)
-    return read_reranker_card(settings, halve=runs_in_bf16(version))
-
-
-def _require_match(published: Published, card: EncoderCard) -> None:
-    built = published.version.dense.card
-    if built.fingerprint != card.fingerprint:
-        raise InputError(
-            f"The model {card.name!r} is not the one the index was built with: "
-            f"{_unlike(card, built)}.",
-            "Give the original model (code that it needs is trusted anew by each command: "
-            "encoder.trust_remote_code), or index again.",
-        )
-
-
-def _unlike(card: EncoderCard, built: EncoderCard) -> str:
-    if card.weights_sha256 == built.weights_sha256:
-        return "its weights are, but its tokeniser, its config or the code that it trusts differ"
-    return (
-        f"its weights' sha256 is {card.weights_sha256[:12]}…, "
-        f"there it is {built.weights_sha256[:12]}…"
-    )
-
-
-def _effort(published: Published, settings: Settings) -> Effort:
-    """The audited effort, unless the settings say otherwise."""
-    index = published.version.index
-    # One more where one is passed over, so that k are left.
-    k = settings.search.k + settings.search.ignore_same_id
-    if index.codec is None:
-        return Effort(k, 0, 0)
-    nprobe = settings.search.nprobe or index.audit.nprobe
-    return Effort(k, nprobe, max(settings.search.depth or index.audit.depth, k))

@@ -11,11 +11,10 @@ import pyarrow.compute as pc
 from shardrank import __version__
 from shardrank.core.arrays import Float32
 from shardrank.core.cards import EncoderCard, RerankerCard
-from shardrank.core.evaluation import coverage, unmet
+from shardrank.core.evaluation import Evaluation
 from shardrank.core.same_ids import notice
-from shardrank.core.settings import Settings
 from shardrank.corpus.part_keys import LENGTH_STEP
-from shardrank.flows.rank import Ranked, RankPlan
+from shardrank.flows.rank_plan import RankedBatch, RankPlan
 from shardrank.report.data import (
     AuditCurve,
     Example,
@@ -31,6 +30,7 @@ from shardrank.report.data import (
 from shardrank.report.page import render
 from shardrank.report.sentences import absent
 from shardrank.stages.run.records import stage_runs
+from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import StoredTables, Workspace
 from shardrank.version.manifest import Audit, LengthClass, Version
 
@@ -42,13 +42,12 @@ LINES = 5
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished rank run: its plan, its markers, its metrics, and how it was called."""
+    """A finished rank run: its plan, its markers, its metrics, and what it ran in."""
 
     plan: RankPlan
-    ranked: Ranked
-    metrics: Mapping[str, Mapping[str, float]] | None
-    settings: Settings
-    command: str
+    ranked: RankedBatch
+    evaluation: Evaluation | None
+    context: Context
 
 
 def write_report(workspace: Workspace, finished: Finished) -> None:
@@ -62,12 +61,11 @@ def report_data(workspace: Workspace, finished: Finished) -> ReportData:
     plan, version = finished.plan, finished.plan.published.version
     collated = [done.made.rankings for done in finished.ranked.collated]
     rankings = StoredTables(workspace, collated)
-    index_run = version.made.run
-    judged = list(plan.judgements)
+    index_run, evaluation = version.made.run, finished.evaluation
     return ReportData(
         title="shardrank report",
         created=time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
-        command=finished.command,
+        command=finished.context.command,
         versions=_versions(finished),
         settings=_settings(finished),
         counts=_counts(version, finished.ranked),
@@ -79,10 +77,10 @@ def report_data(workspace: Workspace, finished: Finished) -> ReportData:
         lengths=_lengths(version.lengths),
         retrieval_scores=_scores(rankings, "retrieval_score"),
         rerank_logits=_scores(rankings, "rerank_score"),
-        metrics=finished.metrics,
-        coverage=coverage(rankings.only("query_id"), judged) if judged else None,
+        metrics=evaluation.metrics if evaluation else None,
+        coverage=evaluation.coverage if evaluation else None,
         batch=tuple(finished.ranked.counts.lines()),
-        notices=tuple(_notices(finished, rankings)),
+        notices=tuple(_notices(finished)),
         rejected_by_reason=_rejected(plan.index, index_run),
         examples=tuple(_examples(plan, rankings)),
     )
@@ -103,7 +101,7 @@ def _model(card: EncoderCard | RerankerCard) -> str:
 
 
 def _settings(finished: Finished) -> dict[str, str]:
-    plan, settings = finished.plan, finished.settings
+    plan, settings = finished.plan, finished.context.settings
     index = plan.published.version.index.plan
     shown: dict[str, Any] = {
         "index.kind": index.kind,
@@ -123,14 +121,14 @@ def _settings(finished: Finished) -> dict[str, str]:
     return {name: str(value) for name, value in shown.items()}
 
 
-def _notices(finished: Finished, rankings: StoredTables) -> list[str]:
+def _notices(finished: Finished) -> list[str]:
     said = [absent(finished.ranked.absent), notice(finished.ranked.same_ids)]
-    if finished.metrics:
-        said.append(unmet(finished.metrics, rankings.only("doc_id"), finished.plan.judgements))
+    if finished.evaluation:
+        said.append(finished.evaluation.unmet)
     return [sentence for sentence in said if sentence]
 
 
-def _counts(version: Version, ranked: Ranked) -> ReportCounts:
+def _counts(version: Version, ranked: RankedBatch) -> ReportCounts:
     batch = ranked.counts
     live, changes = version.live, version.changes
     return ReportCounts(

@@ -10,6 +10,7 @@ from shardrank.stages.index.publish import made_now, publish
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import (
     Published,
+    existing_version,
     existing_versions,
     missing_files,
     read_version,
@@ -43,7 +44,7 @@ def roll_back(workspace: Workspace, number: int) -> Published:
         InputError: there is no such version, or garbage collection took some of its files.
         CommitConflict: another run published meanwhile.
     """
-    old = _existing(workspace, number)
+    old = existing_version(workspace, number)
     gone = missing_files(workspace, old)
     if gone:
         raise InputError(
@@ -57,17 +58,6 @@ def roll_back(workspace: Workspace, number: int) -> Published:
     made = replace(now, rollback_to=number, columns=old.made.columns)
     latest = version_numbers(workspace)[-1]
     return publish(workspace, replace(old, parent=latest, changes=changes, made=made))
-
-
-def _existing(workspace: Workspace, number: int) -> Version:
-    numbers = existing_versions(workspace)
-    if number not in numbers:
-        raise InputError(
-            f"{workspace.storage.root} has no version {number}; it has "
-            f"{', '.join(map(str, numbers))}.",
-            "See shardrank versions INDEX.",
-        )
-    return read_version(workspace, number)
 
 
 @dataclass(frozen=True)

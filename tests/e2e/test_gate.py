@@ -307,7 +307,7 @@ def test_a_codec_that_was_sabotaged(world: World, tmp_path: Path, said: Said) ->
     quantised = ("index.kind=ivfpq", "index.pq_bits=4", "index.nlist=4", "passages.max_tokens=16")
     audit = ("audit.k=10", "audit.max_depth=20", "audit.queries=32", "audit.target=0.7")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shardrank.index.codec.train_codec", noise)
+        patch.setattr(codec, "train_codec", noise)
         assert store.night(*quantised, "index.pq_m=2", *audit) == 3
     assert "below the target 0.7; nothing was published" in said()
     assert store.versions() == []

@@ -27,11 +27,12 @@ from shardrank.core.protocols import PairScores
 from shardrank.core.schemas import RANKINGS
 from shardrank.core.settings import EncoderSettings, RerankerSettings, Settings
 from shardrank.flows.index import index, plan_indexing
-from shardrank.flows.rank import plan_ranking, rank
+from shardrank.flows.rank import rank
+from shardrank.flows.rank_plan import plan_ranking
 from shardrank.models.folder.layout import CLASSIFIES, read_layout
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
 from shardrank.stages.run.inline import Inline
-from shardrank.stages.run.runner import Context
+from shardrank.stages.run.runner import Context, Silent
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import Published
 from shardrank.storage.local import LocalStorage
@@ -312,16 +313,6 @@ def stubbed(inline: pytest.MonkeyPatch, folders: dict[str, Path]) -> Iterator[Si
         patch.setattr("shardrank.models.encoders.dense.load_encoder", encoder)
         patch.setattr("shardrank.models.rerankers.cross.load_reranker", reranker)
         yield state
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def started(self, stage: str, units: int, resumed: int) -> None: ...
-
-    def advanced(self, stage: str, done: Any) -> None: ...
-
-    def finished(self, stage: str, seconds: float) -> None: ...
 
 
 def settings_of(case: Case, folders: dict[str, Path]) -> Settings:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shardrank.index import library
 from shardrank.storage.local import LocalStorage
 from tests.tiny_models import tiny_encoder
 from tests.world import World, latest, make_world, shardrank, snapshot, write_lines
@@ -369,7 +370,7 @@ def test_without_faiss_nothing_that_needs_it_is_begun(
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
-    monkeypatch.setattr("shardrank.index.library.find_spec", lambda name: None)
+    monkeypatch.setattr(library, "find_spec", lambda name: None)
     sets = (*IVFPQ, f"index.kind={kind}", "index.exact_below=100")
     assert shardrank(*large.index(tmp_path / "index", *sets)) == 2
     assert "needs faiss, which is not installed here" in said()

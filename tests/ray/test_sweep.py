@@ -22,7 +22,7 @@ from shardrank.core.settings import Settings
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.run.hosts import Failure, Step, Tables
 from shardrank.stages.run.on_ray import OnRay
-from shardrank.stages.run.runner import Context, run_stage
+from shardrank.stages.run.runner import Context, Silent, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.storage.local import LocalStorage
 
@@ -33,16 +33,6 @@ pytestmark = [
 ]
 
 POOL = Pool(1, ACTOR_CPUS, 0.0, "cpu")
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def started(self, stage: str, units: int, resumed: int) -> None: ...
-
-    def advanced(self, stage: str, done: Done[Any]) -> None: ...
-
-    def finished(self, stage: str, seconds: float) -> None: ...
 
 
 @dataclass(frozen=True)

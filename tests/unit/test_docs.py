@@ -23,6 +23,7 @@ DOCUMENTS = (
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
+    "docs/api.md",
     "docs/cluster.md",
     "docs/cpus.md",
     "docs/files.md",

@@ -13,9 +13,25 @@ ROOT = Path(__file__).parents[2]
 #: From the top down. Packages on one line are siblings, which never import each other.
 HOUSE = (
     ("jobs",),
+    ("api",),
+    (
+        "flows.index",
+        "flows.rank",
+        "flows.label",
+        "flows.evaluate",
+        "flows.compact",
+        "flows.upkeep",
+        "flows.verify",
+    ),
     ("flows.report", "flows.label_report"),
-    ("flows.index", "flows.rank", "flows.label", "flows.compact", "flows.upkeep", "flows.verify"),
-    ("flows.assemble", "flows.index_changes", "flows.index_dtype"),
+    (
+        "flows.assemble",
+        "flows.index_changes",
+        "flows.index_dtype",
+        "flows.rank_plan",
+        "flows.label_plan",
+        "flows.options",
+    ),
     ("stages.index", "stages.rank", "stages.label"),
     ("stages.shared",),
     ("stages.run",),
@@ -36,6 +52,10 @@ HOMES = {
     "faiss": ("index",),
     "ray": ("stages.run", "jobs"),
 }
+
+
+#: The package itself hands these out when they are asked for; to import it loads nothing of them.
+FACE = ("shardrank.api", "shardrank.core.settings", "shardrank.index")
 
 
 def imports(source: str, module: str) -> Iterator[str]:
@@ -69,6 +89,8 @@ def breaches(source: str, module: str) -> list[str]:
     for target in imports(source, module):
         top = target.split(".")[0]
         homes = [f"shardrank.{name}" for name in HOMES.get(top, ())]
+        if module == "shardrank.__init__" and target.startswith(FACE):
+            continue
         if top == "shardrank":
             theirs = home(target)
             if theirs != mine and FLOORS.get(theirs, 99) >= FLOORS[mine]:
@@ -114,7 +136,11 @@ def test_imports_only_point_down() -> None:
         ("shardrank.report.page", "import shardrank.index.shard as shard"),
         ("shardrank.stages.index.embed", "def lazy():\n    from shardrank.flows import index"),
         ("shardrank.flows.rank", "from shardrank.flows.index import index"),
-        ("shardrank.flows.rank", "from shardrank.flows.report import write_report"),
+        ("shardrank.flows.report", "from shardrank.flows.rank import rank"),
+        ("shardrank.flows.rank", "import shardrank.api"),
+        ("shardrank.api", "from shardrank.jobs import console"),
+        ("shardrank.core.units", "from shardrank.api import index"),
+        ("shardrank.__init__", "from shardrank.flows.rank import rank"),
         ("shardrank.flows.index", "import shardrank.jobs.cli"),
         ("shardrank.novelty.thing", "import json"),
         ("shardrank.core.units", "from pipelines.core import errors"),
@@ -164,6 +190,24 @@ def test_floor_zero_loads_no_heavy_library() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_package_itself_loads_nothing() -> None:
+    """Nor does anything below it bring the flows in. Its function index is no folder, whatever was
+    imported before."""
+    code = (
+        "import sys, shardrank\n"
+        "ours = lambda: {name for name in sys.modules if name.startswith('shardrank')}\n"
+        "assert ours() == {'shardrank', 'shardrank.index'}, ours()\n"
+        "import shardrank.stages.run.executors, shardrank.index.blocks\n"
+        "assert not [name for name in ours() if 'flows' in name or 'api' in name]\n"
+        "assert 'index' in dir(shardrank) and callable(shardrank.index)\n"
+        "from shardrank.index.blocks import __name__ as found\n"
+        "assert found == 'shardrank.index.blocks' and callable(shardrank.index)\n"
+        "print(sorted({'torch', 'transformers', 's3fs', 'ray', 'matplotlib'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
 def test_unit_tests_cannot_start_ray() -> None:
     ray = pytest.importorskip("ray")
     with pytest.raises(AssertionError, match="tests/ray"):
@@ -175,7 +219,7 @@ def test_the_driver_imports_neither_torch_nor_s3fs() -> None:
     code = (
         "import sys, shardrank.jobs.index, shardrank.jobs.rank, shardrank.jobs.label\n"
         "import shardrank.stages.index.embed\n"
-        "print(sorted({'torch', 'transformers', 's3fs'} & {*sys.modules}))"
+        "print(sorted({'torch', 'transformers', 's3fs', 'matplotlib', 'ray'} & {*sys.modules}))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shardrank.core.errors import SettingsError
 from shardrank.core.overrides import parse_settings
 from shardrank.core.settings import LabelSettings
-from shardrank.flows.label import OpenedRun, plan_teacher
+from shardrank.flows.label_plan import OpenedRun, plan_teacher
 from shardrank.labels.choose import (
     INCONSISTENT,
     INCONSISTENT_PAIR,

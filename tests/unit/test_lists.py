@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardrank.core.arrays import Int8, Int32
+from shardrank.index import lists
 from shardrank.index.lists import Lists
 from shardrank.kernels.search_loops import best_first, by_value, collect, cut, decode
 from shardrank.models.forward.products import int8_product
@@ -145,7 +146,7 @@ def test_probes_the_lists_that_faiss_does(built: Any) -> None:
 def test_blocks_of_queries_change_nothing(built: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     queries = vectors(50, 5)
     whole = Lists(built, int8_product).search(queries, 4, 20, None)
-    monkeypatch.setattr("shardrank.index.lists._BUFFER_BYTES", 7 * 8 * (2 * 20 + 64))
+    monkeypatch.setattr(lists, "_BUFFER_BYTES", 7 * 8 * (2 * 20 + 64))
     assert np.array_equal(Lists(built, int8_product).search(queries, 4, 20, None), whole)
 
 
@@ -162,7 +163,7 @@ def test_products_are_small_however_many_queries_probe_a_list(
     whole = Lists(built, product).search(queries, 4, 20, None)
     assert max(sizes) > 16_384
     sizes.clear()
-    monkeypatch.setattr("shardrank.index.lists._PRODUCT_BYTES", 16_384)
+    monkeypatch.setattr(lists, "_PRODUCT_BYTES", 16_384)
     assert np.array_equal(Lists(built, product).search(queries, 4, 20, None), whole)
     assert max(sizes) <= 16_384
 

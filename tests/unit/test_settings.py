@@ -4,7 +4,7 @@ import pytest
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.overrides import parse_settings
-from shardrank.jobs.options import load_settings
+from shardrank.flows.options import load_settings
 
 
 @pytest.mark.parametrize("prompt", ["query: ", " x", "a=b ", " ", ""])

@@ -1,11 +1,11 @@
 """deliver: what a rank run leaves beside the rankings: run.trec, metrics.json, manifest.json."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from shardrank.core.evaluation import Judgement, evaluate
+from shardrank.core.evaluation import Evaluation, Judgement, coverage, evaluate, unmet
 from shardrank.core.units import Done
 from shardrank.stages.rank.collate import Collated
 from shardrank.stages.run.runner import Context
@@ -25,31 +25,55 @@ RANKED = Output(
 )
 
 
+@dataclass(frozen=True)
+class Delivered:
+    """What OUT says of itself, and the metrics; None: without judgements."""
+
+    manifest: RankedRun
+    evaluation: Evaluation | None
+
+
 def deliver(
     context: Context,
     collated: Sequence[Done[Collated]],
     judgements: Sequence[Judgement],
     ranked: RankedRun,
-) -> dict[str, dict[str, float]] | None:
+) -> Delivered:
     """Write run.trec, metrics.json where there are judgements, and last the manifest.
 
     A rerun with other judgements replaces the metrics: they are not part of what names the run.
 
-    Returns:
-        The metrics, or None without judgements.
+    Args:
+        context: of the run.
+        collated: the rankings of each query block.
+        judgements: may be empty.
+        ranked: the manifest, but for its `rankings` and `files`.
     """
     workspace = context.workspace
     refs = [done.made.rankings for done in collated]
     blocks, rows = StoredTables(workspace, refs), sum(ref.rows for ref in refs)
     lines = (to_trec(block) for block in blocks.only(*TREC))
     files = {"run.trec": workspace.write_pieces("run.trec", lines, rows)}
-    metrics = evaluate(blocks, judgements) if judgements else None
-    if metrics is None:
+    evaluation = evaluate_stored(blocks, judgements) if judgements else None
+    if evaluation is None:
         workspace.storage.delete("metrics.json")
     else:
-        files["metrics.json"] = workspace.write_json("metrics.json", metrics)
-    write_ranked(workspace, replace(ranked, rankings=tuple(refs), files=files))
-    return metrics
+        files["metrics.json"] = workspace.write_json("metrics.json", evaluation.metrics)
+    manifest = replace(ranked, rankings=tuple(refs), files=files)
+    write_ranked(workspace, manifest)
+    return Delivered(manifest, evaluation)
+
+
+def evaluate_stored(
+    blocks: StoredTables, judgements: Sequence[Judgement], ignore_same_id: bool = False
+) -> Evaluation:
+    """Metrics of stored rankings, as `evaluate` computes them; raises as it does."""
+    metrics = evaluate(blocks, judgements, ignore_same_id)
+    return Evaluation(
+        metrics=metrics,
+        coverage=coverage(blocks.only("query_id"), judgements),
+        unmet=unmet(metrics, blocks.only("doc_id"), judgements),
+    )
 
 
 def to_trec(rankings: pa.Table) -> bytes:

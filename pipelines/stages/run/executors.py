@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from shardrank.core.settings import ClusterSettings
+from shardrank.models.forward.threads import threads_restored
 from shardrank.stages.run.executor import Executor
 from shardrank.stages.run.inline import Inline
 
@@ -58,7 +59,8 @@ def opened(
         RunFailed: no Ray could be started or reached.
     """
     if runs_inline(settings, amount):
-        yield Inline.of(settings)
+        with threads_restored():  # the process may be somebody's notebook
+            yield Inline.of(settings)
         return
     from shardrank.stages.run.cluster import connect  # brings Ray: half a second
 

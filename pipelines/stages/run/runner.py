@@ -19,6 +19,21 @@ from shardrank.stages.run.workspace import Workspace
 class Reporter(Protocol):
     """Who watches a run: the command line's progress bars, or nobody."""
 
+    def noted(self, sentence: str) -> None:
+        """About the input, known before the first stage; it changes nothing."""
+
+    def started(self, stage: str, units: int, resumed: int) -> None: ...
+
+    def advanced(self, stage: str, done: Done[Any]) -> None: ...
+
+    def finished(self, stage: str, seconds: float) -> None: ...
+
+
+class Silent:
+    """Nobody (protocol: Reporter)."""
+
+    def noted(self, sentence: str) -> None: ...
+
     def started(self, stage: str, units: int, resumed: int) -> None: ...
 
     def advanced(self, stage: str, done: Done[Any]) -> None: ...
@@ -28,13 +43,17 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What a flow hands to its stages."""
+    """What a flow hands to its stages.
+
+    `command` is what the run was asked for by, as its report shows it.
+    """
 
     workspace: Workspace
     run: str
     settings: Settings
     executor: Executor
     reporter: Reporter
+    command: str = ""
 
     @property
     def resources(self) -> Resources:

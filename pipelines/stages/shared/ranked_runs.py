@@ -2,11 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
+from shardrank.core.cards import EncoderCard, RerankerCard
 from shardrank.core.errors import InputError
 from shardrank.core.files import FileRef
 from shardrank.core.papers import from_json, to_json
 from shardrank.core.same_ids import SameIds
+from shardrank.core.settings import (
+    DECIDING,
+    EncoderSettings,
+    RerankerSettings,
+    SearchSettings,
+)
 from shardrank.stages.run.workspace import Workspace
 
 MANIFEST = "manifest.json"
@@ -32,6 +40,36 @@ class ScoredPairs:
 
 
 @dataclass(frozen=True)
+class RankSettings:
+    """The settings that decide a ranking, as the run had them.
+
+    The encoder's are those of the index; `RankedRun.reranker` says whether there was one at all.
+    """
+
+    search: Annotated[SearchSettings, DECIDING]
+    encoder: Annotated[EncoderSettings, DECIDING]
+    reranker: Annotated[RerankerSettings, DECIDING]
+
+
+@dataclass(frozen=True)
+class RankOrigin:
+    """How a ranking was made; it differs between rankings that are otherwise equal.
+
+    Attributes:
+        time: seconds since 1970.
+        shardrank: the software's version.
+        command: what it was asked for by.
+        queries, qrels: files, folders or globs as they were given; no qrels: no judgements.
+    """
+
+    time: float
+    shardrank: str
+    command: str
+    queries: str
+    qrels: str | None
+
+
+@dataclass(frozen=True)
 class RankedRun:
     """A finished ranking.
 
@@ -39,7 +77,10 @@ class RankedRun:
         run: names it from its inputs and settings.
         index_version, index_content: the number of the version that it searched, and the
             fingerprint of its content.
-        encoder, reranker: fingerprints of the models' cards.
+        encoder, reranker: the models' cards: names, fingerprints, sha256 of the weights.
+        settings: that decided it.
+        k, nprobe, depth: documents that a query was to be given; lists probed and documents
+            refined in each shard (both 0: exact search).
         queries, queries_rejected: how many were ranked, and how many could not be.
         same_ids: hits that have their query's own id.
         rankings: RANKINGS, a file a block.
@@ -49,8 +90,12 @@ class RankedRun:
     run: str
     index_version: int
     index_content: str
-    encoder: str
-    reranker: str | None
+    encoder: EncoderCard
+    reranker: RerankerCard | None
+    settings: RankSettings
+    k: int
+    nprobe: int
+    depth: int
     queries: int
     queries_rejected: int
     pairs: ScoredPairs
@@ -58,6 +103,7 @@ class RankedRun:
     blocks: tuple[RankedBlock, ...]
     rankings: tuple[FileRef, ...]
     files: Mapping[str, FileRef]
+    made: RankOrigin
 
 
 def write_ranked(workspace: Workspace, ranked: RankedRun) -> None:

@@ -79,6 +79,18 @@ def existing_versions(workspace: Workspace) -> list[int]:
     return numbers
 
 
+def existing_version(workspace: Workspace, number: int) -> Version:
+    """The version of that number. Raises InputError where the index has none of it."""
+    numbers = existing_versions(workspace)
+    if number not in numbers:
+        raise InputError(
+            f"{workspace.storage.root} has no version {number}; it has "
+            f"{', '.join(map(str, numbers))}.",
+            "See shardrank versions INDEX.",
+        )
+    return read_version(workspace, number)
+
+
 def open_version(workspace: Workspace) -> Published:
     """The latest version. Raises InputError where the folder is no index, or has no version."""
     number = existing_versions(workspace)[-1]

@@ -1,7 +1,7 @@
-"""Settings from a TOML file and --set."""
+"""Settings as they are given: an object or a TOML file, and `table.key=value` over it."""
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from shardrank.core.errors import SettingsError
@@ -13,13 +13,13 @@ NO_FOLDER = ("embedded", "off")
 TEACHERS = ("embedded", "reranker", "retrieval")
 
 
-def load_settings(config: Path | None, overrides: list[str] | None) -> Settings:
-    """The file's tables, then the overrides, over the defaults.
+def load_settings(given: Settings | str | Path | None, overrides: Sequence[str] = ()) -> Settings:
+    """The given tables, of an object or of a TOML file, then the overrides, over the defaults.
 
     Raises:
         SettingsError: no such file, no TOML, or a setting that is unknown or wrong.
     """
-    settings = parse_settings(_read(config) if config else {}, overrides or [])
+    settings = _parsed(given, list(overrides))
     teachers = tuple(_absolute(name, TEACHERS) for name in settings.label.teachers)
     return settings.model_copy(
         update={
@@ -29,6 +29,13 @@ def load_settings(config: Path | None, overrides: list[str] | None) -> Settings:
             "audit": _placed(settings.audit),
         }
     )
+
+
+def _parsed(given: Settings | str | Path | None, overrides: list[str]) -> Settings:
+    if isinstance(given, Settings):
+        # What was not set stays unset: a model that nobody named asks for none.
+        return parse_settings(given.model_dump(exclude_unset=True), overrides)
+    return parse_settings(_read(Path(given)) if given is not None else {}, overrides)
 
 
 def _found(table: ModelSettings) -> ModelSettings:

@@ -1,0 +1,312 @@
+"""What the commands do, as functions that return what came of it and print nothing.
+
+    import shardrank
+    shardrank.index("corpus.jsonl", "my/index")
+    shardrank.rank("my/index", "queries.jsonl", "my/ranked")
+
+Paths are folders or files here, or s3://. `settings` is a Settings, or the path of a TOML file;
+`overrides`, such as `["search.k=10"]`, win over it. Errors are those of `shardrank.core.errors`:
+the class says whether to mend the input, or to call again. See docs/api.md.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import pyarrow as pa
+
+from shardrank.core.errors import SettingsError
+from shardrank.core.settings import Settings
+from shardrank.core.source_files import Listing
+from shardrank.corpus.changes import Mode
+from shardrank.flows.evaluate import Evaluated, evaluate_run
+from shardrank.flows.index import index as run_index
+from shardrank.flows.index import plan_indexing
+from shardrank.flows.label import label as run_label
+from shardrank.flows.label_plan import Labelled, plan_labelling
+from shardrank.flows.options import load_settings
+from shardrank.flows.rank import rank as run_rank
+from shardrank.flows.rank_plan import Ranked, plan_ranking
+from shardrank.flows.upkeep import Past, history
+from shardrank.models.notes import encoder_notes, reranker_notes
+from shardrank.stages.index.publish import index_lock
+from shardrank.stages.run.executors import opened
+from shardrank.stages.run.runner import Context, Reporter, Silent
+from shardrank.stages.run.workspace import StoredTables, Workspace, open_workspace, refuse_same
+from shardrank.stages.shared.ranked_runs import read_ranked
+from shardrank.stages.shared.versions import (
+    Published,
+    existing_version,
+    open_version,
+    version_numbers,
+)
+from shardrank.version.manifest import Changes, Version
+
+__all__ = [
+    "Evaluated",
+    "IndexVersion",
+    "Indexed",
+    "Labelled",
+    "Past",
+    "Ranked",
+    "Settings",
+    "evaluate",
+    "index",
+    "label",
+    "open_index",
+    "rank",
+    "read_rankings",
+]
+
+Place = str | os.PathLike[str]
+Given = Settings | str | Path | None
+SILENT = Silent()
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """What an index run leaves in INDEX.
+
+    Attributes:
+        published: the version, and whether it is new.
+        listing: the files of the corpus that were read, and those left out.
+        run: the run's name, by which runs/RUN/ holds what was rejected.
+    """
+
+    published: Published
+    listing: Listing
+    run: str
+
+    @property
+    def number(self) -> int:
+        """Of the version that is the latest now."""
+        return self.published.number
+
+    @property
+    def version(self) -> Version:
+        """Its parts, shards, encoder, audit, and documents (`version.live`)."""
+        return self.published.version
+
+    @property
+    def new(self) -> bool:
+        """False: nothing changed, and the latest version stays."""
+        return self.published.new
+
+    @property
+    def changes(self) -> Changes:
+        """What became of the rows of this run's corpus."""
+        return self.published.found.changes
+
+
+@dataclass(frozen=True)
+class IndexVersion:
+    """A published version of an index: its number and what its manifest says."""
+
+    index: Workspace
+    number: int
+    version: Version
+
+    def history(self) -> list[Past]:
+        """All versions of the index that are still there, oldest first."""
+        return history(self.index)
+
+
+def index(
+    corpus: Place,
+    index: Place,
+    *,
+    mode: Mode = "snapshot",
+    settings: Given = None,
+    overrides: Sequence[str] = (),
+    reporter: Reporter = SILENT,
+    verbose: bool = False,
+) -> Indexed:
+    """Build or update an index; a new version only if gate and audit let it pass.
+
+    Args:
+        corpus: file, folder or glob of documents.
+        index: folder of the index; made where there is none.
+        mode: "snapshot": the corpus is all there is; "upsert": documents that it lacks stay.
+        settings: see the module.
+        overrides: see the module.
+        reporter: who is told of the stages' progress.
+        verbose: show Ray's own messages.
+
+    Raises:
+        InputError, SettingsError, PlanRefused: nothing was made; mend what the message names.
+        GateRefused, AuditRefused: nothing was published; readers keep the version before.
+        RunFailed, CommitConflict: call again; what is finished is not done again.
+        CommitStateUnknown: the version may have been published; `open_index` tells.
+    """
+    if mode not in get_args(Mode):
+        raise SettingsError(f"There is no mode {mode!r}.", f"Known: {', '.join(get_args(Mode))}.")
+    given, workspace = _opened(index, settings, overrides)
+    source = os.fspath(corpus)
+    plan = plan_indexing(source, workspace, mode, given)
+    for note in encoder_notes(plan.settings.encoder):
+        reporter.noted(note)
+    with index_lock(workspace), opened(given.cluster, plan.amount, verbose) as executor:
+        if plan.parent != max(version_numbers(workspace), default=0):
+            # Another run published between the plan and the lock: build on its version.
+            plan = plan_indexing(source, workspace, mode, given)
+        context = Context(workspace, plan.run, plan.settings, executor, reporter)
+        context.refuse_impossible()
+        return Indexed(run_index(context, plan), plan.listing, plan.run)
+
+
+def rank(
+    index: Place,
+    queries: Place,
+    out: Place,
+    *,
+    qrels: Place | None = None,
+    overwrite: bool = False,
+    settings: Given = None,
+    overrides: Sequence[str] = (),
+    reporter: Reporter = SILENT,
+    verbose: bool = False,
+    command: str | None = None,
+) -> Ranked:
+    """Search and rerank a batch of queries over the latest version of an index.
+
+    Args:
+        index: of `shardrank.index`.
+        queries: file, folder or glob of queries.
+        out: folder of the rankings, the metrics and the report.
+        qrels: file of judgements, BEIR TSV or TREC.
+        overwrite: replace another run's output in `out`.
+        settings: see the module.
+        overrides: see the module.
+        reporter: who is told of the stages' progress.
+        verbose: show Ray's own messages.
+        command: what the report shows as the command; default: this call.
+
+    Raises:
+        InputError, SettingsError, PlanRefused, IntegrityError: mend what the message names.
+        RunFailed, CommitConflict: call again; what is finished is not done again.
+    """
+    places = [os.fspath(path) for path in (index, queries, out)]
+    refuse_same(places[0], "INDEX", places[2], "OUT")
+    given, searched = _opened(index, settings, overrides)
+    judged = None if qrels is None else os.fspath(qrels)
+    plan = plan_ranking(searched, places[1], judged, given)
+    for note in reranker_notes(plan.settings.reranker):
+        reporter.noted(note)
+    workspace, said = open_workspace(places[2], given), command or _called("rank", *places)
+    with (
+        workspace.storage.lock("lock"),
+        opened(given.cluster, plan.amount, verbose, "shardrank.report.page") as executor,
+    ):
+        context = Context(workspace, plan.run, plan.settings, executor, reporter, said)
+        context.refuse_impossible()
+        return run_rank(context, plan, overwrite)
+
+
+def label(
+    out: Place,
+    labels: Place,
+    *,
+    format: str,
+    qrels: Place | None = None,
+    index: Place | None = None,
+    overwrite: bool = False,
+    settings: Given = None,
+    overrides: Sequence[str] = (),
+    reporter: Reporter = SILENT,
+    verbose: bool = False,
+    command: str | None = None,
+) -> Labelled:
+    """Training labels for a student from a ranked run: teacher scores, hard negatives.
+
+    Args:
+        out: of `shardrank.rank`.
+        labels: folder of the labels.
+        format: a name in docs/labels.md.
+        qrels: file of judgements, BEIR TSV or TREC.
+        index: where the index lies, if it has moved since it was searched.
+        overwrite: replace other labels in `labels`.
+        settings: see the module.
+        overrides: see the module.
+        reporter: who is told of the stages' progress.
+        verbose: show Ray's own messages.
+        command: what the report shows as the command; default: this call.
+
+    Raises:
+        InputError, SettingsError, PlanRefused, IntegrityError: mend what the message names.
+        RunFailed, CommitConflict: call again; what is finished is not done again.
+    """
+    places = [os.fspath(path) for path in (out, labels)]
+    refuse_same(places[0], "OUT", places[1], "LABELS")
+    given, ranked = _opened(out, settings, overrides)
+    judged, moved = (None if path is None else os.fspath(path) for path in (qrels, index))
+    plan = plan_labelling(ranked, format, judged, moved, given)
+    refuse_same(plan.ranked.index.storage.root, "INDEX", places[1], "LABELS")
+    workspace, said = open_workspace(places[1], given), command or _called("label", *places)
+    with (
+        workspace.storage.lock("runs/lock"),
+        opened(given.cluster, plan.amount, verbose, "shardrank.report.labels") as executor,
+    ):
+        context = Context(workspace, plan.run, given, executor, reporter, said)
+        context.refuse_impossible()
+        return run_label(context, plan, overwrite)
+
+
+def evaluate(
+    out: Place, qrels: Place, *, settings: Given = None, overrides: Sequence[str] = ()
+) -> Evaluated:
+    """nDCG@10, MRR@10 and Recall@100 of the rankings in OUT; nothing in it changes.
+
+    Raises:
+        InputError: there is no finished ranking, no such file, or no query of both.
+        IntegrityError: a file of the rankings is damaged.
+    """
+    given, ranked = _opened(out, settings, overrides)
+    return evaluate_run(ranked, os.fspath(qrels), given)
+
+
+def open_index(
+    index: Place,
+    number: int | None = None,
+    *,
+    settings: Given = None,
+    overrides: Sequence[str] = (),
+) -> IndexVersion:
+    """The latest version of an index, or the one of that number, by its manifest alone.
+
+    Raises:
+        InputError: there is no such index or version.
+        IntegrityError: its manifest is damaged.
+    """
+    _, workspace = _opened(index, settings, overrides)
+    if number is not None:
+        return IndexVersion(workspace, number, existing_version(workspace, number))
+    found = open_version(workspace)
+    return IndexVersion(workspace, found.number, found.version)
+
+
+def read_rankings(
+    out: Place, *, settings: Given = None, overrides: Sequence[str] = ()
+) -> Iterator[pa.Table]:
+    """The rankings in OUT, a table a block of queries, each checked when it is reached.
+
+    Columns: query_id, doc_id, passage, rank, score, retrieval_rank, retrieval_score, rerank_score
+    (docs/files.md). A query is in one table only, its rows in the order of their ranks.
+    `pyarrow.concat_tables(read_rankings(out))` is all of them.
+
+    Raises:
+        InputError: there is no finished ranking.
+        IntegrityError: while the tables are read: a file is damaged.
+    """
+    _, workspace = _opened(out, settings, overrides)
+    return iter(StoredTables(workspace, read_ranked(workspace).rankings))
+
+
+def _opened(path: Place, settings: Given, overrides: Sequence[str]) -> tuple[Settings, Workspace]:
+    given = load_settings(settings, overrides)
+    return given, open_workspace(os.fspath(path), given)
+
+
+def _called(name: str, *arguments: str) -> str:
+    return f"shardrank.{name}({', '.join(map(repr, arguments))})"

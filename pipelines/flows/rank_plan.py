@@ -1,0 +1,211 @@
+"""What a rank run reads and with which models, known before any work; and what it leaves."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from shardrank.core.cards import EncoderCard, RerankerCard
+from shardrank.core.errors import InputError
+from shardrank.core.evaluation import Evaluation, Judgement, Metrics
+from shardrank.core.fingerprint import fingerprint
+from shardrank.core.rank_counts import RankCounts
+from shardrank.core.same_ids import SameIds
+from shardrank.core.settings import RerankerSettings, Settings
+from shardrank.core.source_files import Listing
+from shardrank.core.units import Done, total
+from shardrank.corpus.qrels import read_judged
+from shardrank.corpus.queries import QueryBatch, read_queries
+from shardrank.index.library import require_faiss
+from shardrank.models.cards import read_encoder_card, read_reranker_card
+from shardrank.models.complete import check_encoder, check_reranker
+from shardrank.stages.rank.collate import Collated
+from shardrank.stages.rank.merge import Merged
+from shardrank.stages.rank.rerank_pairs import Scores
+from shardrank.stages.rank.search import Effort
+from shardrank.stages.run.executors import Amount
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.encode import QueryBlock
+from shardrank.stages.shared.ranked_runs import RankedRun
+from shardrank.stages.shared.versions import Published, open_version
+from shardrank.storage import Sources
+from shardrank.version.kept_settings import index_encoder, runs_in_bf16
+from shardrank.version.manifest import Version
+
+
+@dataclass(frozen=True)
+class RankPlan:
+    """What a rank run will read, with which models; known before any work, without Ray.
+
+    `source` and `qrels` are the queries and judgements as they were given; `settings` are the
+    run's, with the index's own encoder.
+    """
+
+    index: Workspace
+    published: Published
+    source: str
+    qrels: str | None
+    listing: Listing
+    queries: QueryBatch
+    judgements: Sequence[Judgement]
+    settings: Settings
+    card: EncoderCard
+    reranker: RerankerCard | None
+    how: Effort
+    run: str
+
+    @property
+    def amount(self) -> Amount:
+        """How much there is to do at most."""
+        depth = min(self.settings.search.k, self.settings.reranker.depth) if self.reranker else 0
+        queries = self.queries.table.num_rows
+        return Amount(0, self.published.version.live.passages, queries * depth)
+
+
+@dataclass(frozen=True)
+class RankedBatch:
+    """What the stages made: the batch as it was ranked, its query blocks, the markers of the last
+    stages, how often a query's hits held the document with its own id, and how many of the
+    documents that were judged for its queries the index does not hold."""
+
+    queries: QueryBatch
+    blocks: Sequence[QueryBlock]
+    merged: Sequence[Done[Merged]]
+    reranked: Sequence[Done[Scores]]
+    collated: Sequence[Done[Collated]]
+    same_ids: SameIds
+    absent: int
+
+    @property
+    def counts(self) -> RankCounts:
+        """Of queries and pairs."""
+        rejected = self.queries.rejected
+        asked, ranked = self.queries.table.num_rows, total(self.collated, "queries")
+        return RankCounts(
+            queries=asked + rejected.num_rows,
+            ranked=ranked,
+            hitless=asked - ranked,
+            rejected=Counter(rejected["reason"].to_pylist()),
+            pairs=total(self.collated, "pairs"),
+            not_finite=total(self.collated, "not_finite"),
+            truncated=total(self.collated, "truncated"),
+        )
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What a rank run leaves in OUT.
+
+    Attributes:
+        out: where.
+        manifest: what OUT/manifest.json says, such as the files of the rankings.
+        counts: of queries and pairs.
+        rejected: queries that were set aside (REJECTED).
+        evaluation: the metrics, and what to know of them; None: without judgements.
+        same_ids: hits that have their query's own id.
+        absent: judged documents that the index does not hold.
+    """
+
+    out: str
+    manifest: RankedRun
+    counts: RankCounts
+    rejected: pa.Table
+    evaluation: Evaluation | None
+    same_ids: SameIds
+    absent: int
+
+    @property
+    def run(self) -> str:
+        """The run's name: that of its inputs and settings."""
+        return self.manifest.run
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """As OUT/metrics.json has them."""
+        return self.evaluation.metrics if self.evaluation else None
+
+
+def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Settings) -> RankPlan:
+    """Pin the latest version, read the queries and judgements, check that the models match.
+
+    Raises:
+        InputError: no version, no usable queries, bad qrels, or a model that is not the index's.
+    """
+    published = open_version(index)
+    sources = Sources(settings.s3)
+    listing = sources.listing(queries, settings.corpus.allow_unread)
+    batch = read_queries(listing.read, sources.open, settings.corpus)
+    if not batch.table.num_rows:
+        raise InputError(f"{queries} holds no usable query.", "Queries need an id and a text.")
+    asked = batch.table["query_id"].to_pylist()
+    judgements = read_judged(sources.open, qrels, asked) if qrels else []
+    encoder = index_encoder(published.version, settings.encoder)
+    check_encoder(encoder)
+    card = read_encoder_card(encoder)
+    _require_match(published, card)
+    reranker = _reranker_card(published.version, settings.reranker)
+    settings = settings.model_copy(update={"encoder": encoder})
+    require_faiss(published.version.index.plan.kind)
+    how = _effort(published, settings)
+    decided = {
+        "version": fingerprint(published.version.content()),
+        "queries": fingerprint(batch.table.to_pylist()),
+        "search": settings.search.deciding(),
+        "how": [how.k, how.nprobe, how.depth],
+        "reranker": [reranker.fingerprint, reranker.interpolation] if reranker else None,
+        "depth": settings.reranker.depth,
+    }
+    run = fingerprint(decided)
+    return RankPlan(
+        index=index,
+        published=published,
+        source=queries,
+        qrels=qrels,
+        listing=listing,
+        queries=batch,
+        judgements=judgements,
+        settings=settings,
+        card=card,
+        reranker=reranker,
+        how=how,
+        run=run,
+    )
+
+
+def _reranker_card(version: Version, settings: RerankerSettings) -> RerankerCard | None:
+    if settings.model == "off":
+        return None
+    check_reranker(settings)
+    return read_reranker_card(settings, halve=runs_in_bf16(version))
+
+
+def _require_match(published: Published, card: EncoderCard) -> None:
+    built = published.version.dense.card
+    if built.fingerprint != card.fingerprint:
+        raise InputError(
+            f"The model {card.name!r} is not the one the index was built with: "
+            f"{_unlike(card, built)}.",
+            "Give the original model (code that it needs is trusted anew by each command: "
+            "encoder.trust_remote_code), or index again.",
+        )
+
+
+def _unlike(card: EncoderCard, built: EncoderCard) -> str:
+    if card.weights_sha256 == built.weights_sha256:
+        return "its weights are, but its tokeniser, its config or the code that it trusts differ"
+    return (
+        f"its weights' sha256 is {card.weights_sha256[:12]}…, "
+        f"there it is {built.weights_sha256[:12]}…"
+    )
+
+
+def _effort(published: Published, settings: Settings) -> Effort:
+    """The audited effort, unless the settings say otherwise."""
+    index = published.version.index
+    # One more where one is passed over, so that k are left.
+    k = settings.search.k + settings.search.ignore_same_id
+    if index.codec is None:
+        return Effort(k, 0, 0)
+    nprobe = settings.search.nprobe or index.audit.nprobe
+    return Effort(k, nprobe, max(settings.search.depth or index.audit.depth, k))
