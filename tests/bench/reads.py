@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="sets")
     parser.add_argument("--blocks", type=int, nargs="*", default=[1, 4, 16])
     arguments = parser.parse_args()
-    sets = [f"--set={value}" for value in arguments.sets]
+    sets = [f"--set={value}" for value in ("cluster.executor=inline", *arguments.sets)]
     index, out = str(arguments.folder / "index"), arguments.folder / "out"
     lines = ["| stage | files | MB |", "|---|---|---|"]
     if not Path(index).exists():
