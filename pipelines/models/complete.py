@@ -11,7 +11,7 @@ from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.headers import read_headers
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modules import StaticTable, Tower
-from shardrank.models.folder.numbered import missing_from_layers
+from shardrank.models.folder.numbered import missing_from_head, missing_from_layers
 from shardrank.models.folder.packable import differences, is_packable, needed, needed_head
 from shardrank.models.folder.reranker_folder import read_reranker_folder
 from shardrank.models.folder.table import read_table_shape
@@ -46,10 +46,9 @@ def check_reranker(settings: RerankerSettings) -> None:
     elif is_packable(layout.config):
         _refuse(layout.transformer, *_packed_differences(layout, labels=1))
     else:
-        _refuse(layout.transformer, _missing_layers(layout), [])
-        from shardrank.models.forward.padded import (
-            classifier_report,  # transformers takes seconds to load
-        )
+        _refuse(layout.transformer, [*_missing_layers(layout), *_missing_head(layout)], [])
+        # transformers takes seconds to load
+        from shardrank.models.forward.padded import classifier_report
 
         _refuse(layout.transformer, *classifier_report(layout.transformer, trusted))
     _check_ids(layout, int(layout.config.get("vocab_size", 0)))
@@ -66,9 +65,8 @@ def _check_tower(tower: Tower, trusted: bool) -> None:
         _refuse(source.transformer, *_packed_differences(source, labels=0))
     else:
         _refuse(source.transformer, _missing_layers(source), [])
-        from shardrank.models.forward.padded import (
-            encoder_report,  # transformers takes seconds to load
-        )
+        # transformers takes seconds to load
+        from shardrank.models.forward.padded import encoder_report
 
         _refuse(source.transformer, *encoder_report(source.transformer, trusted))
     _check_ids(source, int(source.config.get("vocab_size", 0)))
@@ -84,6 +82,11 @@ def _packed_differences(layout: Layout, labels: int) -> tuple[list[str], list[st
 def _missing_layers(layout: Layout) -> list[str]:
     held = read_headers(find_weights(layout.transformer).files)
     return missing_from_layers(held, layout.config)
+
+
+def _missing_head(layout: Layout) -> list[str]:
+    held = read_headers(find_weights(layout.transformer).files)
+    return missing_from_head(held, layout.config)
 
 
 def _refuse(folder: Path, missing: Sequence[str], besides: Sequence[str]) -> None:

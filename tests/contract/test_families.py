@@ -21,7 +21,7 @@ from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.encoders.dense import load_encoder
 from shardrank.models.folder.families import CLASSIFIERS, ENCODERS, HALVES, check_family
 from shardrank.models.folder.headers import read_headers
-from shardrank.models.folder.numbered import UNIFORM, missing_from_layers
+from shardrank.models.folder.numbered import UNIFORM, missing_from_head, missing_from_layers
 from shardrank.models.folder.reading import read_object
 from shardrank.models.rerankers.cross import load_reranker
 from tests.family_models import save_classifier, save_encoder
@@ -115,6 +115,21 @@ def test_what_one_layer_lacks_is_seen_from_names_alone(tmp_path: Path, family: s
         assert missing_from_layers([n for n in names if n != name], config) == [name]
     without = missing_from_layers([n for n in names if n not in numbered], config)
     assert set(numbered) - set(without) <= {name for name in numbered if "attn_norm" in name}
+
+
+@pytest.mark.parametrize("family", sorted(UNIFORM & CLASSIFIERS))
+def test_what_a_head_lacks_is_seen_from_names_alone(tmp_path: Path, family: str) -> None:
+    config = read_object(save_classifier(tmp_path / "whole", family, pad=True) / "config.json")
+    names = list(read_headers([tmp_path / "whole/model.safetensors"]))
+    assert missing_from_head(names, config) == []
+    save_encoder(tmp_path / "encoder", family)
+    bare = read_headers([tmp_path / "encoder/model.safetensors"])
+    head = missing_from_head([name for name in bare if "pooler" not in name], config)
+    assert head
+    for name in head:
+        left = [each for each in names if not f".{each}".endswith(f".{name}")]
+        assert len(left) == len(names) - 1
+        assert missing_from_head(left, config) == [name]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Layers that a model's files lack, as far as names alone say: many weights' names hold a number.
+"""What a model's files lack, as far as names alone say: layers, which are numbered, and heads.
 
 transformers knows every weight that an architecture needs, and takes seconds to be imported; what
 is plainly not there need not wait for it.
@@ -24,6 +24,25 @@ UNIFORM = frozenset(
 )  # fmt: skip
 #: What the first layer of a family is without.
 _NOT_FIRST: Mapping[str, frozenset[str]] = {"modernbert": frozenset({"attn_norm.weight"})}
+
+#: The maps of a classifier's head, from the first to that to the labels.
+_HEADS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("deberta", "deberta-v2"), ("pooler.dense", "classifier")),
+    **dict.fromkeys(("ernie", "gte", "nomic_bert"), ("pooler.dense", "classifier")),
+    **dict.fromkeys(("electra", "mpnet"), ("classifier.dense", "classifier.out_proj")),
+    **dict.fromkeys(("gemma", "gemma2", "gemma3_text"), ("score",)),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), ("score",)),
+    "distilbert": ("pre_classifier", "classifier"),
+    "eurobert": ("dense", "classifier"),
+    "modernbert": ("head.dense", "head.norm", "classifier"),
+}
+
+
+def missing_from_head(names: Iterable[str], config: Mapping[str, Any]) -> list[str]:
+    """As `missing_from_layers`, of a classifier's head."""
+    held = {f".{name}" for name in names}
+    wanted = (f"{name}.weight" for name in _HEADS.get(str(config.get("model_type")), ()))
+    return [name for name in wanted if not any(each.endswith(f".{name}") for each in held)]
 
 
 def missing_from_layers(names: Iterable[str], config: Mapping[str, Any]) -> list[str]:
