@@ -16,13 +16,8 @@ from shardrank.stages.label.export import ExportInputs, export
 from shardrank.stages.label.gather import Stores, gather
 from shardrank.stages.label.mine import POOL, Mined, Mining, mine
 from shardrank.stages.label.score import ScoreInputs, Teacher, score
-from shardrank.stages.rank.rerank_pairs import (
-    BlockCandidates,
-    Candidates,
-    require_scores,
-    rerank,
-    scores_by_block,
-)
+from shardrank.stages.rank.rerank_pairs import require_scores, rerank
+from shardrank.stages.rank.rerank_plan import BlockCandidates, Candidates, scores_by_block
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.locate import WANTED, Located, locate
 from shardrank.stages.shared.sample import Draw, sample

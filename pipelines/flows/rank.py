@@ -16,14 +16,8 @@ from shardrank.stages.rank.collate import Blend, collate
 from shardrank.stages.rank.deliver import RANKED, deliver
 from shardrank.stages.rank.merge import merge
 from shardrank.stages.rank.query_documents import SearchedBatch, count_same_ids
-from shardrank.stages.rank.rerank_pairs import (
-    BlockCandidates,
-    Candidates,
-    Scores,
-    require_scores,
-    rerank,
-    scores_by_block,
-)
+from shardrank.stages.rank.rerank_pairs import require_scores, rerank
+from shardrank.stages.rank.rerank_plan import BlockCandidates, Candidates, Scores, scores_by_block
 from shardrank.stages.rank.search import search
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.encode import QueryBlock, encode, write_blocks

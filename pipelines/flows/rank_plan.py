@@ -22,7 +22,7 @@ from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.complete import check_encoder, check_reranker
 from shardrank.stages.rank.collate import Collated
 from shardrank.stages.rank.merge import Merged
-from shardrank.stages.rank.rerank_pairs import Scores
+from shardrank.stages.rank.rerank_plan import Scores
 from shardrank.stages.rank.search import Effort
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.workspace import Workspace

@@ -19,7 +19,7 @@ from shardrank.core.schemas import RANKINGS
 from shardrank.core.topk import ranks
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.rank.merge import Merged
-from shardrank.stages.rank.rerank_pairs import Scores, scores_by_block
+from shardrank.stages.rank.rerank_plan import Scores, scores_by_block
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace

@@ -16,112 +16,25 @@ from shardrank.core.arrays import Int32, Int64
 from shardrank.core.arrow_columns import token_lists
 from shardrank.core.cards import RerankerCard
 from shardrank.core.errors import InputError
-from shardrank.core.files import FileRef
-from shardrank.core.fingerprint import fingerprint
 from shardrank.core.finite import Source, refuse_broken
-from shardrank.core.papers import from_json, to_json
 from shardrank.core.pools import TASK_CPUS
 from shardrank.core.protocols import Tokeniser
 from shardrank.core.settings import RerankerSettings
 from shardrank.core.text import passage_text
-from shardrank.core.units import REVISION, Done, Stage, Unit, total
+from shardrank.core.units import Done, Unit, total
 from shardrank.models.forward.threads import use_threads
+from shardrank.stages.rank.rerank_plan import (
+    RERANK,
+    BlockScores,
+    Candidates,
+    RerankSpec,
+    ScoredBefore,
+    Scores,
+    plan_rerank,
+)
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.pairs_by_part import (
-    PairFile,
-    PartPairs,
-    count_pairs,
-    files_of,
-    group_parts,
-)
-from shardrank.version.manifest import Version
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """What is scored.
-
-    Attributes:
-        blocks: of queries, with their pairs.
-        depth: pairs of each query that are scored, from the first.
-        bucket_parts: parts whose pairs share a file.
-        version: where the parts are listed.
-        index: where they lie.
-        batch: where the query files lie.
-    """
-
-    blocks: Sequence["BlockCandidates"]
-    depth: int
-    bucket_parts: int
-    version: Version
-    index: Workspace
-    batch: Workspace
-
-
-@dataclass(frozen=True)
-class BlockCandidates:
-    """A block's queries, and its pairs (query, part, row, rank) by the parts that they lie in; and
-    how many lie in each."""
-
-    queries: FileRef
-    buckets: Sequence[PairFile]
-    pairs: Sequence[PartPairs]
-
-
-@dataclass(frozen=True)
-class BlockPairs:
-    """A block by its number: its queries (the batch's), and files that hold the pairs wanted."""
-
-    block: int
-    queries: FileRef
-    pairs: tuple[FileRef, ...]
-
-
-@dataclass(frozen=True)
-class PartTexts:
-    """A part, by its place in the version, and its passages."""
-
-    ordinal: int
-    passages: FileRef
-
-
-@dataclass(frozen=True)
-class RerankSpec:
-    """A run of parts; the blocks that have pairs in them, of which those up to the depth are
-    scored; the fingerprint of the reranker's card."""
-
-    parts: tuple[PartTexts, ...]
-    blocks: tuple[BlockPairs, ...]
-    depth: int
-    reranker: str
-    stored_tokens: bool
-
-
-@dataclass(frozen=True)
-class BlockScores:
-    """Scored pairs of a block: query, part, row, logit, truncated."""
-
-    block: int
-    scores: FileRef
-
-
-@dataclass(frozen=True)
-class Scores:
-    """A file for each block that has pairs here."""
-
-    blocks: tuple[BlockScores, ...]
-
-
-@dataclass(frozen=True)
-class Depths:
-    """How deep pairs were scored before."""
-
-    depths: tuple[int, ...]
-
-
-RERANK = Stage("rerank", RerankSpec, Scores)
 
 
 def rerank(
@@ -129,7 +42,7 @@ def rerank(
 ) -> list[Done[Scores]]:
     """The candidates' scores, a unit a run of parts; of more than are wanted, where the same were
     scored deeper before."""
-    settings, held = context.settings.reranker, _Held.of(context.workspace, candidates, card)
+    settings, held = context.settings.reranker, ScoredBefore.of(context.workspace, candidates, card)
     wanted = replace(candidates, depth=held.depth(candidates.depth))
     specs = plan_rerank(wanted, card)
     pool = context.model_pool(len(specs))
@@ -144,40 +57,6 @@ def rerank(
     dones = run_stage(context, replace(RERANK, name=stage), specs, steps)
     held.keep(wanted.depth)
     return dones
-
-
-def scores_by_block(dones: Sequence[Done[Scores]], blocks: int) -> list[tuple[FileRef, ...]]:
-    """Of each of so many blocks, the files of its scores."""
-    found: list[list[FileRef]] = [[] for _ in range(blocks)]
-    for each in (each for done in dones for each in done.made.blocks):
-        found[each.block].append(each.scores)
-    return [tuple(files) for files in found]
-
-
-@dataclass(frozen=True)
-class _Held:
-    """To which depths candidates were scored before, in a file named from them and the reranker."""
-
-    workspace: Workspace
-    key: str
-    depths: tuple[int, ...]
-
-    @classmethod
-    def of(cls, workspace: Workspace, candidates: Candidates, card: RerankerCard) -> "_Held":
-        files = [to_json(file) for block in candidates.blocks for file in block.buckets]
-        key = f"depths/{fingerprint([REVISION, card.fingerprint, files])}.json"
-        if not workspace.storage.exists(key):
-            return cls(workspace, key, ())
-        return cls(workspace, key, from_json(Depths, workspace.read_json(key)).depths)
-
-    def depth(self, wanted: int) -> int:
-        """The least that reaches as deep, else the one that is wanted."""
-        return min((depth for depth in self.depths if depth >= wanted), default=wanted)
-
-    def keep(self, depth: int) -> None:
-        if depth not in self.depths:
-            depths = Depths(tuple(sorted({*self.depths, depth})))
-            self.workspace.write_json(self.key, to_json(depths))
 
 
 def require_scores(
@@ -200,42 +79,6 @@ def require_scores(
 
 def _source(card: RerankerCard) -> Source:
     return Source("reranker", card.name, card.dtype, "score")
-
-
-def plan_rerank(candidates: Candidates, card: RerankerCard) -> list[RerankSpec]:
-    """Of each run of parts."""
-    served, parts = stored_tokens_serve(candidates.version, card), candidates.version.parts
-    return [
-        RerankSpec(
-            parts=tuple(PartTexts(n, parts[n].passages) for n in group),
-            blocks=_blocks_in(candidates, group),
-            depth=candidates.depth,
-            reranker=card.fingerprint,
-            stored_tokens=served,
-        )
-        for group in group_parts(count_pairs(block.pairs for block in candidates.blocks))
-    ]
-
-
-def _blocks_in(candidates: Candidates, group: Sequence[int]) -> tuple[BlockPairs, ...]:
-    """The blocks that have pairs in these parts."""
-    members = set(group)
-    return tuple(
-        BlockPairs(number, block.queries, files_of(block.buckets, group, candidates.bucket_parts))
-        for number, block in enumerate(candidates.blocks)
-        if any(each.part in members for each in block.pairs)
-    )
-
-
-def stored_tokens_serve(version: Version, card: RerankerCard) -> bool:
-    """Whether the encoder's stored ids are those that the reranker would make of the text.
-
-    They are not with another tokeniser, with a document prompt in them, or where some were cut at
-    the encoder's limit.
-    """
-    encoder = version.dense.card
-    same = card.tokeniser_fingerprint == encoder.tokeniser_fingerprint
-    return same and not encoder.document_prompt and not version.live.truncated
 
 
 @dataclass(frozen=True)
