@@ -13,7 +13,7 @@ from shardrank.flows.label_plan import Labelled, LabelledBatch, LabelPlan, Teach
 from shardrank.labels.tables import JUDGED
 from shardrank.stages.label.deliver_labels import LabelledRun, claim_labels, deliver_labels
 from shardrank.stages.label.export import ExportInputs, export
-from shardrank.stages.label.gather import Stores, gather
+from shardrank.stages.label.gather import Stores, gather, gathered_by_block
 from shardrank.stages.label.mine import POOL, Mined, Mining, mine
 from shardrank.stages.label.score import ScoreInputs, Teacher, score
 from shardrank.stages.rank.rerank_pairs import require_scores, rerank
@@ -48,7 +48,8 @@ def label(context: Context, plan: LabelPlan, overwrite: bool = False) -> Labelle
     mined = mine(context, _mining(context, plan, tables, located))
     vectors = [block.vectors for block in blocks]
     bucket = _bucket(plan)
-    gathered = gather(context, stores, ranked.version, vectors, mined, bucket)
+    found = gather(context, stores, ranked.version, vectors, mined, bucket)
+    gathered = gathered_by_block(found, len(blocks))
     teachers = [
         _teach(context, plan, number, teacher, mined)
         for number, teacher in enumerate(plan.teachers, 1)

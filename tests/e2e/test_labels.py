@@ -118,6 +118,24 @@ def test_scores_are_those_of_the_ranking(world: World, ranked: Path, tmp_path: P
     assert all(row["retrieval_rank"] is None for row in missed.values())
 
 
+def test_a_block_reads_its_own_texts(
+    world: World, ranked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file of texts is of one block: scored once and exported once, whatever the blocks."""
+    opened: list[str] = []
+    read = LocalStorage.read
+
+    def noted(self: LocalStorage, key: str) -> bytes:
+        opened.append(key)
+        return read(self, key)
+
+    monkeypatch.setattr(LocalStorage, "read", noted)
+    assert label(world, ranked, tmp_path, "pointwise") == 0
+    texts = {f"passages/{path.name}" for path in (tmp_path / "passages").iterdir()}
+    assert len(texts) >= 3, "a file a block at least"
+    assert {key: opened.count(key) for key in texts} == dict.fromkeys(texts, 2)
+
+
 def test_margins_by_hand(world: World, ranked: Path, tmp_path: Path) -> None:
     assert label(world, ranked, tmp_path, "margin-mse", "label.near_duplicate=none") == 0
     texts = {

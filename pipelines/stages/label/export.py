@@ -17,7 +17,7 @@ from shardrank.core.units import Done, Stage, Unit
 from shardrank.labels.choose import suspects
 from shardrank.labels.formats import Format, TrainingRows, get_format
 from shardrank.labels.itself import itself
-from shardrank.stages.label.gather import Gathered
+from shardrank.stages.label.gather import BlockGathered
 from shardrank.stages.label.score import METADATA, ScoredBlock, passages_of, places_of
 from shardrank.stages.label.training_rows import ExportBlock
 from shardrank.stages.run.hosts import Step, Tables
@@ -34,14 +34,13 @@ class ExportInputs:
 
     queries: Sequence[FileRef]
     scored: Sequence[Done[ScoredBlock]]
-    gathered: Sequence[Done[Gathered]]
+    gathered: Sequence[Sequence[BlockGathered]]
     ignore_same_id: bool
 
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """A block's queries and scores, and all passages, of which some are its candidates'; and what
-    becomes of them."""
+    """A block's queries and scores, its candidates' passages, and what becomes of them."""
 
     block: int
     queries: FileRef
@@ -84,12 +83,14 @@ def export(
             block=number,
             queries=queries,
             scores=done.made.scores,
-            passages=tuple(done.made.passages for done in inputs.gathered),
+            passages=tuple(each.passages for each in gathered),
             format=form.name,
             ignore_same_id=inputs.ignore_same_id,
             settings=context.settings.label,
         )
-        for number, (queries, done) in enumerate(zip(inputs.queries, inputs.scored, strict=True))
+        for number, (queries, done, gathered) in enumerate(
+            zip(inputs.queries, inputs.scored, inputs.gathered, strict=True)
+        )
     ]
     return run_stage(context, EXPORT, specs, [Step(partial(Export, context.workspace, out))])
 

@@ -1,5 +1,5 @@
 """gather: the text of every candidate, and the retrieval scores that are lacking, by one sweep over
-the parts; no part is read once a query."""
+the parts, written by query block; no part is read once a query."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from shardrank.core.files import FileRef
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.index.pairs import pair_scores
-from shardrank.labels.scored import joined
+from shardrank.labels.scored import find, joined
 from shardrank.stages.label.mine import Mined
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
@@ -24,10 +24,10 @@ from shardrank.stages.shared.pairs_by_part import count_pairs, files_of, group_p
 from shardrank.version.manifest import DENSE, Version
 
 COLUMNS = ["doc_id", "passage", "title", "text", "tokens"]
-#: Candidates whose retrieval score was lacking: block, query, part, row, score.
+#: Candidates whose retrieval score was lacking: query, part, row, score.
 RETRIEVAL = pa.schema(
     [
-        *(pa.field(name, pa.int32(), nullable=False) for name in ("block", "query", "part", "row")),
+        *(pa.field(name, pa.int32(), nullable=False) for name in ("query", "part", "row")),
         pa.field("score", pa.float32(), nullable=False),
     ]
 )
@@ -69,11 +69,20 @@ class GatherSpec:
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """The candidates' passages (part, row and COLUMNS), and the scores that were lacking."""
+class BlockGathered:
+    """A block's candidates in some parts: their passages (part, row and COLUMNS, by place), and
+    the scores that were lacking (RETRIEVAL)."""
 
+    block: int
     passages: FileRef
     retrieval: FileRef
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What was gathered for each block, so that a block's reader reads no other's."""
+
+    blocks: tuple[BlockGathered, ...]
 
 
 GATHER = Stage("gather", GatherSpec, Gathered)
@@ -111,39 +120,62 @@ def _files(version: Version, ordinal: int) -> PartFilesAt:
     return PartFilesAt(ordinal, part.passages, part.columns[DENSE].file)
 
 
+def gathered_by_block(dones: Sequence[Done[Gathered]], blocks: int) -> list[list[BlockGathered]]:
+    """Of each of so many blocks, what was gathered for it, by parts."""
+    found: list[list[BlockGathered]] = [[] for _ in range(blocks)]
+    for each in (each for done in dones for each in done.made.blocks):
+        found[each.block].append(each)
+    return found
+
+
 @dataclass(frozen=True)
 class Gather:
-    """A run of parts → the candidates' passages in them, and scores."""
+    """A run of parts → the blocks' candidates in them: passages, and scores."""
 
     stores: Stores
 
     def __call__(self, unit: Unit[GatherSpec], tables: Tables) -> Result[Gathered]:
         spec = unit.spec
-        places, lacking = self._pairs(spec)
-        passages = self._passages(spec, places)
-        scores = self._scores(spec, lacking)
-        key = "passages/{}.parquet"
-        labels = self.stores.labels
-        made = Gathered(
-            labels.write_content(key, encode_table(passages), passages.num_rows),
-            labels.write_scratch(unit, "retrieval.parquet", scores),
-        )
-        return Result(made, {"rows": passages.num_rows, "scored": scores.num_rows})
+        pairs = self._pairs(spec)
+        passages = self._passages(spec, np.unique(_places(pairs)))
+        scores = self._scores(spec, pairs.filter(pc.is_null(pairs["retrieval"])))
+        blocks = [
+            self._of_block(unit, each.block, _of(pairs, each.block), passages, scores)
+            for each in spec.blocks
+        ]
+        rows = sum(each.passages.rows for each in blocks)
+        return Result(Gathered(tuple(blocks)), {"rows": rows, "scored": scores.num_rows})
 
-    def _pairs(self, spec: GatherSpec) -> tuple[Int64, pa.Table]:
-        """The candidates' distinct places, and those pairs that have no retrieval score."""
+    def _of_block(
+        self,
+        unit: Unit[GatherSpec],
+        block: int,
+        pairs: pa.Table,
+        passages: pa.Table,
+        lacking: pa.Table,
+    ) -> BlockGathered:
+        """Write what is of one block."""
+        labels = self.stores.labels
+        at = find(_places(passages), np.unique(_places(pairs)))
+        mine = passages.take(pa.array(at))
+        scores = _of(lacking, block).drop_columns("block").cast(RETRIEVAL)
+        return BlockGathered(
+            block,
+            labels.write_content("passages/{}.parquet", encode_table(mine), mine.num_rows),
+            labels.write_scratch(unit, f"retrieval-{block:05d}.parquet", scores),
+        )
+
+    def _pairs(self, spec: GatherSpec) -> pa.Table:
+        """The candidates in these parts: block, query, part, row, retrieval."""
         parts = pa.array([part.ordinal for part in spec.parts], pa.int32())
-        places, lacking = np.empty(0, np.int64), []
         names = ["query", "part", "row", "retrieval"]
-        files = [(block.block, ref) for block in spec.blocks for ref in block.candidates]
-        for number, ref in files:
+        found = []
+        for number, ref in ((each.block, ref) for each in spec.blocks for ref in each.candidates):
             table = self.stores.labels.read_table(ref, names)
             mine = table.filter(pc.is_in(table["part"], value_set=parts))
-            places = np.union1d(places, joined(mine["part"].to_numpy(), mine["row"].to_numpy()))
-            left = mine.filter(pc.is_null(mine["retrieval"])).drop_columns("retrieval")
-            ordinal = pa.array(np.full(left.num_rows, number, dtype=np.int32))
-            lacking.append(left.append_column("block", ordinal))
-        return places, pa.concat_tables(lacking)
+            ordinal = pa.array(np.full(mine.num_rows, number, dtype=np.int32))
+            found.append(mine.append_column("block", ordinal))
+        return pa.concat_tables(found)
 
     def _passages(self, spec: GatherSpec, places: Int64) -> pa.Table:
         pieces = []
@@ -168,4 +200,12 @@ class Gather:
                 mine = (parts == part.ordinal) & (blocks == block)
                 asked = matrix(self.stores.out.read_table(vectors[block])["vector"])
                 scores[mine] = pair_scores(asked, query[mine], stored, row[mine])
-        return pairs.append_column("score", pa.array(scores)).cast(RETRIEVAL)
+        return pairs.append_column("score", pa.array(scores))
+
+
+def _of(table: pa.Table, block: int) -> pa.Table:
+    return table.filter(pc.equal(table["block"], block))
+
+
+def _places(table: pa.Table) -> Int64:
+    return joined(table["part"].to_numpy(), table["row"].to_numpy())

@@ -16,7 +16,7 @@ from shardrank.core.units import Done, Stage, Unit
 from shardrank.labels.ensemble import combine
 from shardrank.labels.scored import Origin, find, joined, runs_of
 from shardrank.labels.tables import scores_schema
-from shardrank.stages.label.gather import Gathered
+from shardrank.stages.label.gather import BlockGathered
 from shardrank.stages.label.mine import Mined
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
@@ -64,14 +64,14 @@ class ScoreInputs:
 
     queries: Sequence[FileRef]
     mined: Sequence[Done[Mined]]
-    gathered: Sequence[Done[Gathered]]
+    gathered: Sequence[Sequence[BlockGathered]]
     teachers: Sequence[Teacher]
 
 
 @dataclass(frozen=True)
 class ScoreSpec:
-    """A block's queries and candidates, and its teachers' scores; all passages and retrieval scores
-    that were lacking, of which some are of its pairs; and how teachers are taken together."""
+    """A block's queries and candidates, their passages, the retrieval scores that were lacking, its
+    teachers' scores, and how teachers are taken together."""
 
     block: int
     queries: FileRef
@@ -99,12 +99,14 @@ def score(context: Context, out: Workspace, inputs: ScoreInputs) -> list[Done[Sc
             block=number,
             queries=queries,
             candidates=done.made.candidates,
-            passages=tuple(done.made.passages for done in inputs.gathered),
-            retrieval=tuple(done.made.retrieval for done in inputs.gathered),
+            passages=tuple(each.passages for each in gathered),
+            retrieval=tuple(each.retrieval for each in gathered),
             teachers=tuple(teacher.of(number) for teacher in inputs.teachers),
             ensemble=context.settings.label.ensemble,
         )
-        for number, (queries, done) in enumerate(zip(inputs.queries, inputs.mined, strict=True))
+        for number, (queries, done, gathered) in enumerate(
+            zip(inputs.queries, inputs.mined, inputs.gathered, strict=True)
+        )
     ]
     return run_stage(context, SCORE, specs, [Step(partial(Score, context.workspace, out))])
 
@@ -144,7 +146,7 @@ class Score:
     def _with_retrieval(self, table: pa.Table, spec: ScoreSpec) -> pa.Table:
         scores = _filled(table, table["retrieval"])
         for ref in spec.retrieval:
-            piece = _of_block(self.workspace.read_table(ref), spec.block)
+            piece = self.workspace.read_table(ref)
             _put(scores, table, piece, piece["score"].to_numpy())
         place = table.schema.get_field_index("retrieval")
         return table.set_column(place, "retrieval", pa.array(scores))
@@ -220,10 +222,6 @@ def _filled(table: pa.Table, column: pa.ChunkedArray) -> Float32:
     return values
 
 
-def _of_block(table: pa.Table, block: int) -> pa.Table:
-    return table.filter(pc.equal(table["block"], block))
-
-
 def _put(into: Any, table: pa.Table, piece: pa.Table, values: Any) -> None:
     """Write `values`, which lie beside `piece`, where `table` has the same query, part and row."""
     if not piece.num_rows:
@@ -243,10 +241,7 @@ def places_of(table: pa.Table) -> Int64:
 def passages_of(
     workspace: Workspace, refs: Sequence[FileRef], places: Int64, columns: list[str]
 ) -> pa.Table:
-    """Columns of the gathered passages at these places, in this order."""
-    found = []
-    for ref in refs:
-        piece = workspace.read_table(ref, ["part", "row", *columns])
-        found.append(piece.filter(pa.array(np.isin(places_of(piece), places))))
-    passages = pa.concat_tables(found)
+    """Columns of a block's gathered passages at these places, in this order."""
+    read = [workspace.read_table(ref, ["part", "row", *columns]) for ref in refs]
+    passages = pa.concat_tables(read)
     return passages.take(pa.array(find(places_of(passages), places)))
