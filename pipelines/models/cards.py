@@ -26,7 +26,7 @@ from shardrank.models.folder.modules import Tower
 from shardrank.models.folder.reranker_folder import RerankerFolder, read_reranker_folder
 from shardrank.models.folder.table import UNLIMITED, longest_input
 from shardrank.models.folder.weights import find_weights
-from shardrank.models.folder.width import tower_width
+from shardrank.models.encoders.width import tower_width
 from shardrank.models.text.text_input import checked_tokeniser
 
 

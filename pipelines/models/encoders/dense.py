@@ -24,7 +24,7 @@ from shardrank.models.folder.modules import (
     Towers,
 )
 from shardrank.models.folder.packable import is_packable
-from shardrank.models.folder.width import tower_width
+from shardrank.models.encoders.width import tower_width
 from shardrank.models.forward.batches import Runner, make_runner
 from shardrank.models.forward.network import Network
 from shardrank.models.forward.packed import PackedBert
