@@ -12,6 +12,7 @@ from shardrank.core.cards import EncoderCard, RerankerCard
 from shardrank.core.errors import InputError, IntegrityError, SettingsError
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.settings import EncoderSettings, ModelSettings, RerankerSettings
+from shardrank.models.encoders.width import tower_width
 from shardrank.models.folder import limits
 from shardrank.models.folder.encoder_folder import (
     EncoderFolder,
@@ -26,7 +27,6 @@ from shardrank.models.folder.modules import Tower
 from shardrank.models.folder.reranker_folder import RerankerFolder, read_reranker_folder
 from shardrank.models.folder.table import UNLIMITED, longest_input
 from shardrank.models.folder.weights import find_weights
-from shardrank.models.encoders.width import tower_width
 from shardrank.models.text.text_input import checked_tokeniser
 
 

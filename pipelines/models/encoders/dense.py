@@ -13,6 +13,7 @@ from shardrank.models.encoders.embedder import Embedder, Side, TableEmbedder, Tr
 from shardrank.models.encoders.own_module import LoadedModule, load_body, load_own
 from shardrank.models.encoders.static_table import load_table
 from shardrank.models.encoders.steps import Finish, make_steps
+from shardrank.models.encoders.width import tower_width
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modules import (
@@ -24,7 +25,6 @@ from shardrank.models.folder.modules import (
     Towers,
 )
 from shardrank.models.folder.packable import is_packable
-from shardrank.models.encoders.width import tower_width
 from shardrank.models.forward.batches import Runner, make_runner
 from shardrank.models.forward.network import Network
 from shardrank.models.forward.packed import PackedBert
