@@ -156,6 +156,29 @@ def evaluate(
 
 
 @app.command()
+def tune(
+    out: Out,
+    qrels: Annotated[str, typer.Option(help="Judgements to choose by: BEIR TSV or TREC.")],
+    test: Annotated[
+        str | None, typer.Option(help="Judgements of other queries, to measure the choice on.")
+    ] = None,
+    metric: Annotated[
+        str, typer.Option(help="What to choose by: nDCG@10, MRR@10 or Recall@100.")
+    ] = "nDCG@10",
+    to: Annotated[
+        Path | None, typer.Option(help="A TOML file to write, for --config.", dir_okay=False)
+    ] = None,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """The weight of the reranker's score that judgements favour; nothing in OUT changes."""
+    from shardrank.flows.options import load_settings
+    from shardrank.jobs.tune import TuneJob, run
+
+    run(TuneJob(out, qrels, test, metric, to), load_settings(config, overrides or []))
+
+
+@app.command()
 def status(
     path: Annotated[str, typer.Argument(help="An INDEX or an OUT.")],
     config: Config = None,

@@ -29,6 +29,7 @@ from shardrank.flows.label_plan import Labelled, plan_labelling
 from shardrank.flows.options import load_settings
 from shardrank.flows.rank import rank as run_rank
 from shardrank.flows.rank_plan import Ranked, plan_ranking
+from shardrank.flows.tune import Ask, Tuned, tune_run
 from shardrank.flows.upkeep import Past, history
 from shardrank.models.notes import encoder_notes, reranker_notes
 from shardrank.stages.index.publish import index_lock
@@ -52,12 +53,14 @@ __all__ = [
     "Past",
     "Ranked",
     "Settings",
+    "Tuned",
     "evaluate",
     "index",
     "label",
     "open_index",
     "rank",
     "read_rankings",
+    "tune",
 ]
 
 Place = str | os.PathLike[str]
@@ -264,6 +267,27 @@ def evaluate(
     """
     given, ranked = _opened(out, settings, overrides)
     return evaluate_run(ranked, os.fspath(qrels), given)
+
+
+def tune(
+    out: Place,
+    qrels: Place,
+    *,
+    test: Place | None = None,
+    metric: str = "nDCG@10",
+    settings: Given = None,
+    overrides: Sequence[str] = (),
+) -> Tuned:
+    """The best weight of OUT's reranker by `qrels`, measured on `test`; nothing in OUT changes.
+
+    Raises:
+        SettingsError: the metric is unknown.
+        InputError: there is no finished ranking, no reranker, no such file, or no query of both.
+        IntegrityError: a file of the rankings is damaged.
+    """
+    given, ranked = _opened(out, settings, overrides)
+    ask = Ask(os.fspath(qrels), None if test is None else os.fspath(test), metric)
+    return tune_run(ranked, ask, given)
 
 
 def open_index(

@@ -1,6 +1,6 @@
 """What the page says in words: one sentence a fact, and one where a section has no data."""
 
-from shardrank.core.evaluation import Coverage
+from shardrank.core.evaluation import Coverage, Metrics
 from shardrank.report import figures as formats
 from shardrank.report.data import AuditCurve, ReportCounts, ReportData
 from shardrank.version.manifest import AuditPoint
@@ -81,7 +81,8 @@ def metrics(data: ReportData) -> str:
     """Which queries the metrics are about, or why there are none."""
     if not data.metrics:
         return "No judgements were given, so nothing can be said about quality."
-    text = " ".join(["Means over all judged queries, by ir-measures.", *covered(data.coverage)])
+    said = [*covered(data.coverage), *lowered(data.metrics)]
+    text = " ".join(["Means over all judged queries, by ir-measures.", *said])
     if "reranked" not in data.metrics:
         text += " Nothing was reranked."
     return text
@@ -97,6 +98,18 @@ def covered(coverage: Coverage | None) -> list[str]:
         some = _many(coverage.unjudged_queries, "ranked query", "ranked queries")
         said.append(f"{some} without judgements: left out.")
     return said
+
+
+def lowered(metrics: Metrics) -> list[str]:
+    """Which metrics reranking makes worse, in a sentence."""
+    before, after = metrics["retrieved"], metrics.get("reranked", metrics["retrieved"])
+    worse = [name for name in before if after[name] < before[name]]
+    if not worse:
+        return []
+    return [
+        f"Reranking lowers {' and '.join(worse)}: shardrank tune finds the weight that suits, and "
+        "reranker.model=off leaves it out."
+    ]
 
 
 def absent(documents: int) -> str:

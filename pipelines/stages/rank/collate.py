@@ -1,10 +1,4 @@
-"""collate: retrieval and reranker scores become the contract's rankings, one query block a unit.
-
-A reranked document's score is a·logit + (1-a)·retrieval score. Documents that were not reranked
-follow all that were, in their retrieval order. `score` alone must give that order (trec_eval and
-others sort by it), so theirs is the lowest reranked score less the distance of their retrieval
-score, each at least one float32 step below the one before.
-"""
+"""collate: retrieval and reranker scores become the contract's rankings, one query block a unit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +7,11 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from shardrank.core.arrays import Bool, Float32, Int32, Int64
+from shardrank.core.arrays import Bool, Float32
 from shardrank.core.files import FileRef
-from shardrank.core.schemas import RANKINGS
 from shardrank.core.topk import ranks
 from shardrank.core.units import Done, Stage, Unit
+from shardrank.stages.rank.blend import rankings
 from shardrank.stages.rank.merge import Merged
 from shardrank.stages.rank.rerank_plan import Scores, scores_by_block
 from shardrank.stages.run.hosts import Step, Tables
@@ -111,63 +105,6 @@ class Collate:
         near = ranks(hits) <= spec.depth
         kept = near & np.isfinite(logits)
         return np.where(kept, logits, np.float32(np.nan)), scored & near, cut & near
-
-
-def rankings(
-    hits: pa.Table, logits: Float32, interpolation: float, query_ids: pa.ChunkedArray
-) -> pa.Table:
-    """The contract's table from a block's sorted hits.
-
-    Args:
-        hits: HITS, sorted by query in the total order.
-        logits: float32[n], NaN where not reranked.
-        interpolation: a in a·logit + (1-a)·retrieval score.
-        query_ids: of the block's queries.
-    """
-    query, retrieval = hits["query"].to_numpy(), hits["score"].to_numpy()
-    score = final_scores(query, retrieval, logits, interpolation)
-    columns = [
-        query_ids.take(hits["query"]).combine_chunks(),
-        hits["doc_id"].combine_chunks(),
-        hits["passage"].combine_chunks(),
-        pa.array(np.zeros(len(query), dtype=np.int32)),
-        pa.array(score),
-        pa.array(ranks(hits), pa.int32()),
-        pa.array(retrieval),
-        pa.array(logits, mask=np.isnan(logits)),
-    ]
-    table = pa.Table.from_arrays(columns, schema=RANKINGS).append_column("query", hits["query"])
-    order = [("query", "ascending"), ("score", "descending"), ("doc_id", "ascending")]
-    table = table.sort_by(order)
-    table = table.set_column(3, RANKINGS.field("rank"), pa.array(ranks(table), pa.int32()))
-    return table.drop_columns("query")
-
-
-def final_scores(
-    query: Int32, retrieval: Float32, logits: Float32, interpolation: float
-) -> Float32:
-    """float32[n]: the score that orders each query's documents (see the module's docstring).
-
-    Rows are sorted by query, then in retrieval order. Without any reranked document in a query,
-    the score is the retrieval score.
-    """
-    reranked = np.isfinite(logits)
-    mixed = np.float32(interpolation) * logits + np.float32(1 - interpolation) * retrieval
-    scores: Float32 = np.where(reranked, mixed, retrieval).astype(np.float32)
-    starts = np.flatnonzero(np.diff(query, prepend=-1))
-    for rows in np.split(np.arange(len(query)), starts[1:]):
-        if reranked[rows].any() and not reranked[rows].all():
-            _lower_tail(scores, retrieval, rows[reranked[rows]], rows[~reranked[rows]])
-    return scores
-
-
-def _lower_tail(scores: Float32, retrieval: Float32, head: Int64, tail: Int64) -> None:
-    """Give the rows of `tail`, which are in retrieval order, scores below all of `head`."""
-    lowest, top = scores[head].min(), retrieval[tail[0]]
-    below = lowest
-    for row in tail:
-        below = min(lowest + (retrieval[row] - top), np.nextafter(below, np.float32(-np.inf)))
-        scores[row] = below
 
 
 def _keys(table: pa.Table) -> list[tuple[int, int, int]]:
