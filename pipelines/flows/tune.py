@@ -21,7 +21,27 @@ from shardrank.storage import Sources
 
 #: Weights that are tried, of a in a·logit + (1-a)·retrieval score. Most are small, since logits are
 #: of the size of 10 and cosines of 1.
-GRID = (0, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
+GRID = (
+    0,
+    0.002,
+    0.005,
+    0.01,
+    0.02,
+    0.03,
+    0.05,
+    0.07,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.6,
+    0.7,
+    0.8,
+    0.9,
+    1,
+)
 
 
 @dataclass(frozen=True)

@@ -136,8 +136,7 @@ def _merge(work: Work, rates: Rates) -> Need:
 class Runs:
     """The units of reranking: how many, and the parts and pairs of one.
 
-    Pairs are taken to lie evenly over the parts, and runs are cut by all hits, not only by those
-    that are scored.
+    Pairs are taken to lie evenly over the parts.
     """
 
     units: int
@@ -150,7 +149,7 @@ class Runs:
             return cls(0, 0, 0.0)
         hits = work.queries * work.k
         touched = min(work.parts, hits)
-        parts = min(touched, math.ceil(pairs_per_unit(hits) * touched / hits))
+        parts = min(touched, math.ceil(pairs_per_unit(work.pairs) * touched / work.pairs))
         return cls(math.ceil(touched / parts), parts, work.pairs * parts / touched)
 
 

@@ -159,7 +159,7 @@ def test_a_billion_passages_and_a_million_queries_on_64_nodes() -> None:
         ("encode", 245, "compute"),
         ("search", 1_000, "compute"),
         ("merge", 245, "compute"),
-        ("rerank", 5_942, "compute"),
+        ("rerank", 2_971, "compute"),
         ("collate", 245, "storage"),
         ("deliver", 1, "one worker"),
     ]
@@ -255,7 +255,8 @@ def test_runs_of_parts_are_those_of_rerank() -> None:
         some = work(10**6, queries)
         hits = some.queries * some.k
         runs, each = Runs.of(some), hits / min(some.parts, hits)
-        groups = group_parts({n: round(each) for n in range(min(some.parts, hits))})
+        pairs = {n: round(each) for n in range(min(some.parts, hits))}
+        groups = group_parts(pairs, some.pairs / hits)
         assert abs(runs.units - len(groups)) <= 1
         assert runs.units * runs.pairs >= some.pairs
 

@@ -100,6 +100,7 @@ RERANK = Stage("rerank", RerankSpec, Scores)
 def plan_rerank(candidates: Candidates, card: RerankerCard) -> list[RerankSpec]:
     """Of each run of parts."""
     served, parts = stored_tokens_serve(candidates.version, card), candidates.version.parts
+    pairs = count_pairs(block.pairs for block in candidates.blocks)
     return [
         RerankSpec(
             parts=tuple(PartTexts(n, parts[n].passages) for n in group),
@@ -108,8 +109,14 @@ def plan_rerank(candidates: Candidates, card: RerankerCard) -> list[RerankSpec]:
             reranker=card.fingerprint,
             stored_tokens=served,
         )
-        for group in group_parts(count_pairs(block.pairs for block in candidates.blocks))
+        for group in group_parts(pairs, _scored_share(candidates, sum(pairs.values())))
     ]
+
+
+def _scored_share(candidates: Candidates, pairs: int) -> float:
+    """Of all pairs, about, those up to the depth: as if every query had equally many."""
+    queries = sum(block.queries.rows for block in candidates.blocks)
+    return min(1.0, candidates.depth * queries / max(1, pairs))
 
 
 def _blocks_in(candidates: Candidates, group: Sequence[int]) -> tuple[BlockPairs, ...]:

@@ -66,10 +66,11 @@ def count_pairs(blocks: Iterable[Iterable[PartPairs]]) -> Counter[int]:
     return pairs
 
 
-def group_parts(pairs: Mapping[int, int]) -> list[list[int]]:
-    """Parts in order, cut into runs as soon as a run holds `pairs_per_unit` pairs."""
+def group_parts(pairs: Mapping[int, int], share: float = 1.0) -> list[list[int]]:
+    """Parts in order, cut into runs as soon as a run holds `pairs_per_unit` of the pairs that are
+    worked on, which are such a share of all."""
     groups: list[list[int]] = []
-    held = enough = pairs_per_unit(sum(pairs.values()))
+    held = enough = pairs_per_unit(round(sum(pairs.values()) * share)) / share
     for part in sorted(pairs):
         if held >= enough:
             groups.append([])
