@@ -1,5 +1,6 @@
 """shardrank tune: the reranker's weight, by judgements."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +60,13 @@ def said(tuned: Tuned) -> list[str]:
         figures = [held.retrieved, held.before.metrics, held.after.metrics]
         retrieved, before, after = (f"{each[tuned.metric]:.4f}" for each in figures)
         lines.append(
-            f"On the {held.queries:,} other judged queries: {retrieved} retrieved, {before} as it "
-            f"was ranked, {after} with the best."
+            f"On the {held.queries:,} queries judged to test: {retrieved} retrieved, {before} as "
+            f"it was ranked, {after} with the best."
         )
         if held.shared:
-            lines.append(f"{held.shared:,} of them are judged in both files: no fair test.")
+            lines.append(f"{held.shared:,} of them are those that it was chosen by: no fair test.")
     return lines
 
 
-def _figures(metrics: dict[str, float]) -> list[str]:
+def _figures(metrics: Mapping[str, float]) -> list[str]:
     return [f"{metrics[name]:.4f}" for name in MEASURES]

@@ -4,14 +4,14 @@ A ranking holds both scores of every reranked document, so no model runs: each w
 orders the documents anew.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardrank.core.errors import InputError, SettingsError
-from shardrank.core.evaluation import MEASURES, Judgement, evaluate
+from shardrank.core.evaluation import MEASURES, Judgement, Metrics, evaluate
 from shardrank.core.settings import Settings
 from shardrank.corpus.qrels import read_judged
 from shardrank.stages.rank.blend import reblended
@@ -58,7 +58,7 @@ class Tried:
     """A weight and the means that it gives on one set of judgements, by the metrics' names."""
 
     interpolation: float
-    metrics: dict[str, float]
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Held:
     shared: int
     before: Tried
     after: Tried
-    retrieved: dict[str, float]
+    retrieved: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Tuned:
     metric: str
     before: Tried
     tried: tuple[Tried, ...]
-    retrieved: dict[str, float]
+    retrieved: Mapping[str, float]
     held: Held | None
 
     @property
@@ -142,8 +142,7 @@ def tune_run(out: Workspace, ask: Ask, settings: Settings) -> Tuned:
     if ask.test is None:
         return tuned
     test = _judged(blocks, ask.test, settings)
-    held = _held(test, chosen, own, tuned.best.interpolation)
-    return Tuned(ask.metric, before, tried, tuned.retrieved, held)
+    return replace(tuned, held=_held(test, chosen, own, tuned.best.interpolation))
 
 
 @dataclass(frozen=True)
@@ -164,11 +163,11 @@ class JudgedRankings:
         found = self._means(reblended(table, interpolation) for table in self.tables)
         return Tried(interpolation, found.get("reranked", found["retrieved"]))
 
-    def retrieved(self) -> dict[str, float]:
+    def retrieved(self) -> Mapping[str, float]:
         """The means of the order before reranking."""
         return self._means(iter(self.tables))["retrieved"]
 
-    def _means(self, tables: Iterator[pa.Table]) -> dict[str, dict[str, float]]:
+    def _means(self, tables: Iterator[pa.Table]) -> Metrics:
         return evaluate(tables, self.judgements, self.ignore_same_id)
 
 

@@ -17,8 +17,8 @@ from shardrank.core.units import Done, Stage, Unit
 from shardrank.labels.choose import suspects
 from shardrank.labels.formats import Format, TrainingRows, get_format
 from shardrank.labels.itself import itself
-from shardrank.stages.label.gather import BlockGathered
-from shardrank.stages.label.score import METADATA, ScoredBlock, passages_of, places_of
+from shardrank.stages.label.gather import BlockGathered, places_of
+from shardrank.stages.label.score import METADATA, ScoredBlock, passages_of
 from shardrank.stages.label.training_rows import ExportBlock
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage

@@ -137,7 +137,7 @@ class Gather:
     def __call__(self, unit: Unit[GatherSpec], tables: Tables) -> Result[Gathered]:
         spec = unit.spec
         pairs = self._pairs(spec)
-        passages = self._passages(spec, np.unique(_places(pairs)))
+        passages = self._passages(spec, np.unique(places_of(pairs)))
         scores = self._scores(spec, pairs.filter(pc.is_null(pairs["retrieval"])))
         blocks = [
             self._of_block(unit, each.block, _of(pairs, each.block), passages, scores)
@@ -156,7 +156,7 @@ class Gather:
     ) -> BlockGathered:
         """Write what is of one block."""
         labels = self.stores.labels
-        at = find(_places(passages), np.unique(_places(pairs)))
+        at = find(places_of(passages), np.unique(places_of(pairs)))
         mine = passages.take(pa.array(at))
         scores = _of(lacking, block).drop_columns("block").cast(RETRIEVAL)
         return BlockGathered(
@@ -207,5 +207,6 @@ def _of(table: pa.Table, block: int) -> pa.Table:
     return table.filter(pc.equal(table["block"], block))
 
 
-def _places(table: pa.Table) -> Int64:
+def places_of(table: pa.Table) -> Int64:
+    """int64[n]: part and row of each row as one number."""
     return joined(table["part"].to_numpy(), table["row"].to_numpy())

@@ -16,7 +16,7 @@ from shardrank.core.units import Done, Stage, Unit
 from shardrank.labels.ensemble import combine
 from shardrank.labels.scored import Origin, find, joined, runs_of
 from shardrank.labels.tables import scores_schema
-from shardrank.stages.label.gather import BlockGathered
+from shardrank.stages.label.gather import BlockGathered, places_of
 from shardrank.stages.label.mine import Mined
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
@@ -231,11 +231,6 @@ def _put(into: Any, table: pa.Table, piece: pa.Table, values: Any) -> None:
         joined(t["query"].to_numpy(), np.searchsorted(places, places_of(t))) for t in (table, piece)
     )
     into[find(ours, theirs)] = values
-
-
-def places_of(table: pa.Table) -> Int64:
-    """int64[n]: part and row of each row as one number."""
-    return joined(table["part"].to_numpy(), table["row"].to_numpy())
 
 
 def passages_of(
