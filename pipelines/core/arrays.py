@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 Float32 = npt.NDArray[np.float32]
 UInt16 = npt.NDArray[np.uint16]
+UInt64 = npt.NDArray[np.uint64]
 Int8 = npt.NDArray[np.int8]
 Int16 = npt.NDArray[np.int16]
 Int32 = npt.NDArray[np.int32]

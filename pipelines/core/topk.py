@@ -15,12 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shardrank.core.arrays import Float32, Int32, Int64
+from shardrank.core.arrays import Float32, Int32, Int64, UInt64
 from shardrank.core.errors import InputError
 from shardrank.core.schemas import HITS
-
-UInt64 = npt.NDArray[np.uint64]
-
 
 #: Hits that are put in order at once: their keys take several times their own memory.
 SORTED_AT_ONCE = 1 << 18

@@ -6,10 +6,8 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from shardrank.core.arrays import Bool, Float32, Int32, Int64
+from shardrank.core.arrays import Bool, Float32, Int32, Int64, UInt64
 from shardrank.core.topk import descending, pack
-
-UInt64 = npt.NDArray[np.uint64]
 
 
 class Origin(IntEnum):
