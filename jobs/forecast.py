@@ -7,7 +7,7 @@ from rich.table import Table
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError
-from shardrank.core.settings import Settings
+from shardrank.core.settings import DENSE, Settings
 from shardrank.forecast.cluster_time import Cluster, Flow, Forecast, StageForecast, forecast
 from shardrank.forecast.misfits import misfits
 from shardrank.forecast.rates import Rates
@@ -85,14 +85,14 @@ def _rates(job: ClusterJob) -> Rates:
 
 
 def _work(job: ClusterJob, settings: Settings) -> Work:
-    card, passages = read_encoder_card(settings.encoder, halve=multiplies_bf16()), int(job.passages)
+    card, passages = read_encoder_card(settings.dense, halve=multiplies_bf16()), int(job.passages)
     own = card.max_tokens if card.max_tokens < UNLIMITED else WHOLE_DOCUMENT
     limit = min(settings.passages.max_tokens or own, own)
     tokens = max(1, int(FILLED * limit))
     text_bytes = int(passages * tokens * BYTES_PER_TOKEN)
     part_size = settings.passages.part_size or default_part_size(text_bytes)
-    refuse_misfits(settings.index, card.dim, part_size)
-    index = plan_codec(settings.index, passages, card.dim)
+    refuse_misfits(settings.index_of(DENSE), card.dim, part_size)
+    index = plan_codec(settings.index_of(DENSE), passages, card.dim)
     return Work(
         passages=passages,
         documents=math.ceil(passages / PASSAGES_PER_DOCUMENT),
@@ -100,11 +100,11 @@ def _work(job: ClusterJob, settings: Settings) -> Work:
         passage_tokens=tokens,
         query_tokens=QUERY_TOKENS,
         dim=card.dim,
-        component_bytes=2 if settings.encoder.stored == "fp16" else 4,
-        encoder=Model(encoder_parameters(settings.encoder), card.dtype),
+        component_bytes=2 if settings.dense.stored == "fp16" else 4,
+        encoder=Model(encoder_parameters(settings.dense), card.dtype),
         reranker=_reranker(settings, card),
         index=index,
-        shard_passages=settings.index.shard_passages,
+        shard_passages=settings.index_of(DENSE).shard_passages,
         part_size=part_size,
         slice_bytes=settings.corpus.slice_bytes,
         audited=settings.audit.k,
@@ -129,7 +129,7 @@ def _reranker(settings: Settings, encoder: EncoderCard) -> Model | None:
 def _depth(passages: int, settings: Settings) -> int:
     """The neighbours of a query lie spread over the shards, so each must be searched less deeply;
     but no audit looks below audit.k, and no search below search.k."""
-    shards = math.ceil(passages / settings.index.shard_passages)
+    shards = math.ceil(passages / settings.index_of(DENSE).shard_passages)
     audited = max(settings.audit.k, AUDITED_DEPTH // shards)
     return max(settings.search.depth or audited, settings.search.k)
 

@@ -2,12 +2,12 @@
 
 from shardrank import api
 from shardrank.api import Indexed
-from shardrank.core.settings import Settings
+from shardrank.core.settings import DENSE, Settings
 from shardrank.corpus.changes import Mode
 from shardrank.jobs.console import ConsoleReporter, console
 from shardrank.jobs.source_lines import left_out_line
 from shardrank.stages.shared.versions import Published
-from shardrank.version.manifest import Changes
+from shardrank.version.manifest import Changes, Index, Version
 
 
 def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -> None:
@@ -43,11 +43,31 @@ def summary(path: str, published: Published) -> list[str]:
         f"  rows       {_rows(changes)}",
         f"  documents  {live.documents:,} ({changes.deleted:,} deleted)",
         f"  passages   {live.passages:,} in {len(version.parts):,} parts,"
-        f" {len(version.index.shards):,} shards; {changes.embedded:,} embedded,"
+        f" {_shards(version):,} shards; {changes.embedded:,} embedded,"
         f" {live.truncated:,} truncated",
         f"  index      {version.index.plan.kind}; {found}",
+        *(
+            _further_line(version.indexes[name])
+            for name in sorted(version.indexes)
+            if name != DENSE
+        ),
         *_rejected_line(published, path),
     ]
+
+
+def _shards(version: Version) -> int:
+    return sum(len(index.shards) for index in version.indexes.values())
+
+
+def _further_lines(version: Version) -> list[str]:
+    return [
+        _further_line(index) for name, index in sorted(version.indexes.items()) if name != DENSE
+    ]
+
+
+def _further_line(index: Index) -> str:
+    words = f", {index.counts.terms.rows:,} words" if index.counts else ""
+    return f"  index      {index.plan.kind}, over {index.column}{words}"
 
 
 def _rows(changes: Changes) -> str:

@@ -8,17 +8,19 @@ import os
 from rich.table import Table
 
 from shardrank.core.pools import Pool, Resources, plan_pool
-from shardrank.core.settings import ClusterSettings, Settings
+from shardrank.core.settings import DENSE, ClusterSettings, Settings
 from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
-from shardrank.flows.assemble import serving_codec
 from shardrank.flows.index import IndexPlan, plan_indexing
 from shardrank.flows.rank_plan import plan_ranking
 from shardrank.jobs.console import console
 from shardrank.jobs.source_lines import left_out_lines, read_lines
 from shardrank.kernels.machine import visible_gpus
 from shardrank.models.notes import encoder_notes, reranker_notes
+from shardrank.stages.index.vector_index import serving_codec
+from shardrank.stages.rank.search import Retriever
 from shardrank.stages.run.workspace import open_workspace
+from shardrank.version.manifest import Version
 from shardrank.version.sizing import (
     BYTES_PER_TOKEN,
     TEXT_PER_COMPRESSED_BYTE,
@@ -36,16 +38,22 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
     read = _estimate_passages(plan, settings)
     total = read + (plan.base.version.live.passages if plan.base and mode == "upsert" else 0)
     sizes, origin = _codec(plan, settings, total)
-    component = 2 if settings.encoder.stored == "fp16" else 4
-    bytes_ = estimate(sizes, total, plan.card.dim, settings.index.shard_passages, component)
+    component = 2 if settings.dense.stored == "fp16" else 4
+    bytes_ = estimate(
+        sizes, total, plan.card.dim, settings.index_of(DENSE).shard_passages, component
+    )
     table = _table(f"shardrank index {corpus} {path}")
     table.add_row("source", f"{plan.bytes / 1e6:,.1f} MB in {len(plan.slices):,} slices")
     _add_listing(table, plan.listing)
     table.add_row("passages", f"about {read:,} (by bytes), in parts of {plan.part_size:,}")
     table.add_row("on top of", _base_line(plan, settings))
     table.add_row("encoder", f"{plan.card.name}: {plan.card.dim} components, {plan.card.dtype}")
-    for note in encoder_notes(settings.encoder):
+    for note in encoder_notes(settings.dense):
         table.add_row("", note)
+    for each in plan.further:
+        table.add_row(
+            "", f"and {each.name}, of family {each.card.family}, whose sizes are not below"
+        )
     table.add_row("embed pool", pool.explain())
     table.add_row("index", f"{_index_line(sizes)}{origin}, for about {total:,} passages")
     table.add_row(
@@ -69,16 +77,14 @@ def explain_rank(path: str, queries: str, settings: Settings) -> None:
     table = _table(f"shardrank rank {path} {queries}")
     table.add_row(
         "version",
-        f"{plan.published.number:06d}: {len(version.index.shards):,} shards, "
+        f"{plan.published.number:06d}: {_shards(version):,} shards, "
         f"{len(version.parts):,} parts, {version.live.passages:,} passages",
     )
     table.add_row("queries", f"{count:,} ({plan.queries.rejected.num_rows:,} rejected)")
     _add_listing(table, plan.listing)
     table.add_row(
         "search",
-        f"k {plan.how.k}, nprobe {plan.how.nprobe}, depth {plan.how.depth}"
-        if version.index.codec
-        else f"k {plan.how.k}, exact",
+        "; ".join(_search_line(each) for each in plan.retrievers),
     )
     table.add_row(
         "rerank",
@@ -88,6 +94,17 @@ def explain_rank(path: str, queries: str, settings: Settings) -> None:
         table.add_row("", note)
     table.add_row("model pool", pool.explain())
     console().print(table)
+
+
+def _search_line(retriever: Retriever) -> str:
+    how = retriever.how
+    effort = f"nprobe {how.nprobe}, depth {how.depth}" if how.nprobe else "exact"
+    name = "" if retriever.name == DENSE else f"{retriever.name}: "
+    return f"{name}k {retriever.k}, {effort}"
+
+
+def _shards(version: Version) -> int:
+    return sum(len(index.shards) for index in version.indexes.values())
 
 
 def _add_listing(table: Table, listing: Listing) -> None:
@@ -135,9 +152,10 @@ def _base_line(plan: IndexPlan, settings: Settings) -> str:
 
 def _codec(plan: IndexPlan, settings: Settings, passages: int) -> tuple[CodecPlan, str]:
     """The codec that is kept, or the one to be trained; and where it comes from."""
-    if plan.reuse and serving_codec(plan.reuse, settings.index, passages):
+    wanted = settings.index_of(DENSE)
+    if plan.reuse and serving_codec(plan.reuse.index, wanted, passages):
         return plan.reuse.index.plan, f", that of version {plan.parent:06d} while it serves"
-    return plan_codec(settings.index, passages, plan.card.dim), ""
+    return plan_codec(wanted, passages, plan.card.dim), ""
 
 
 def _index_line(codec: CodecPlan) -> str:

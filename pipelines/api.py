@@ -148,7 +148,7 @@ def index(
     given, workspace = _opened(index, settings, overrides)
     source = os.fspath(corpus)
     plan = plan_indexing(source, workspace, mode, given)
-    for note in encoder_notes(plan.settings.encoder):
+    for note in encoder_notes(plan.settings.dense):
         reporter.noted(note)
     with index_lock(workspace), opened(given.cluster, plan.amount, verbose) as executor:
         if plan.parent != max(version_numbers(workspace), default=0):

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from shardrank.core.arrays import Float32, Int32
+from shardrank.core.errors import InputError
 
 
 def matrix(column: pa.ChunkedArray) -> Float32:
@@ -27,3 +28,23 @@ def token_lists(column: pa.ChunkedArray) -> list[Int32]:
     array = column.combine_chunks()
     values = array.values.to_numpy(zero_copy_only=False).astype(np.int32)
     return [values[start:end] for start, end in pairwise(array.offsets.to_numpy())]
+
+
+def refuse_not_finite(column: pa.Array, who: str, what: str) -> None:
+    """Raise InputError where vectors, dense or sparse, hold a number that is NaN or infinite.
+
+    Args:
+        column: as `shardrank.core.schemas.column_schema` has it.
+        who: made them, such as "The encoder 'm'".
+        what: they are of, such as "passages of a part".
+    """
+    flat = column.flatten()
+    numbers = flat.field("weight") if pa.types.is_struct(flat.type) else flat
+    values = numbers.to_numpy(zero_copy_only=False)
+    broken = len(values) - int(np.isfinite(values).sum())
+    if broken:
+        raise InputError(
+            f"{who} gives {broken:,} of {len(values):,} numbers that are NaN or infinite, for "
+            f"{len(column):,} {what}.",
+            "Run it in fp32, store its vectors as fp32, or check its weights.",
+        )

@@ -1,6 +1,7 @@
 """Cards: all that decides a model's results."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,27 @@ class EncoderCard:
     query_prompt: str
     document_prompt: str
     dtype: str
+    family: Literal["dense"] = "dense"
+
+
+@dataclass(frozen=True)
+class Bm25Card:
+    """How texts become words.
+
+    Attributes:
+        name: what people know it by.
+        fingerprint: of all that decides which words a text has.
+        stop_words: "english" or "none".
+    """
+
+    name: str
+    fingerprint: str
+    stop_words: str
+    family: Literal["bm25"] = "bm25"
+
+
+#: Of what makes a column.
+ColumnCard = EncoderCard | Bm25Card
 
 
 @dataclass(frozen=True)

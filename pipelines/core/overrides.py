@@ -1,64 +1,131 @@
 """Settings from a TOML file's tables and `table.key=value` overrides, or what is wrong there."""
 
+from collections.abc import Sequence
 from typing import Any, get_args
 
-from pydantic import ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ValidationError
 
 from shardrank.core.errors import SettingsError
-from shardrank.core.settings import Settings
+from shardrank.core.settings import (
+    Bm25Settings,
+    EncoderSettings,
+    IndexSettings,
+    RetrieverSettings,
+    Settings,
+)
+
+#: Tables of which there may be several, the key by which each is told, and what they may be.
+_SEVERAL: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
+    "encoder": ("name", (EncoderSettings, Bm25Settings)),
+    "index": ("of", (IndexSettings,)),
+    "retriever": ("index", (RetrieverSettings,)),
+}
 
 
 def parse_settings(tables: dict[str, Any], overrides: list[str]) -> Settings:
     """Settings from the tables of a TOML file and `table.key=value` overrides, which win.
 
+    Of several tables of one kind, `table.key` is that of the first, and `table.name.key` that of
+    the one so called, which is added where there is none.
+
     Raises:
         SettingsError: an unknown table or key, a value of the wrong type or range, or two values
             that contradict each other.
     """
-    merged = {name: dict(_as_table(name, value)) for name, value in tables.items()}
+    merged = {name: _as_tables(name, value) for name, value in tables.items()}
     for override in overrides:
-        table, key, value = _split_override(override)
-        merged.setdefault(table, {})[key] = value
+        table, name, key, value = _split_override(override)
+        _chosen(merged.setdefault(table, []), table, name)[key] = value
+    given = {name: found if name in _SEVERAL else found[0] for name, found in merged.items()}
     try:
-        return Settings.model_validate(merged)
+        return Settings.model_validate(given)
     except ValidationError as error:
         raise SettingsError(*_explain(error)) from None
 
 
-def _as_table(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
+def _as_tables(name: str, value: Any) -> list[dict[str, Any]]:
+    several = name in _SEVERAL and isinstance(value, Sequence) and not isinstance(value, str)
+    found = list(value) if several else [value]
+    if not all(isinstance(each, dict) for each in found):
         raise SettingsError(
             f"The setting {name!r} is outside any table.",
             "Put it under one: [search] k = 10.",
         )
-    return value
+    return [dict(each) for each in found]
 
 
-def _split_override(override: str) -> tuple[str, str, Any]:
-    name, equals, text = override.partition("=")
-    table, dot, key = name.strip().partition(".")
-    if not (equals and dot and key):
+def _chosen(found: list[dict[str, Any]], table: str, name: str | None) -> dict[str, Any]:
+    """The table that an override is of; it is added where there is none."""
+    if name is None:
+        if not found:
+            found.append({})
+        return found[0]
+    if table not in _SEVERAL:
+        raise SettingsError(f"There is one table [{table}].", f"Leave {name!r} out of --set.")
+    if table == "encoder" and not found:
+        found.append({})  # the first, which need not be named
+    key, kinds = _SEVERAL[table]
+    default = kinds[0].model_fields[key].default
+    for each in found:
+        if name in (each.get("name"), each.get(key, each.get("family", default))):
+            return each
+    found.append({key: name})
+    return found[-1]
+
+
+def _split_override(override: str) -> tuple[str, str | None, str, Any]:
+    path, equals, text = override.partition("=")
+    table, *names = path.strip().split(".")
+    if not equals or not all((table, *names)) or len(names) not in (1, 2):
         raise SettingsError(f"--set {override!r} is not table.key=value.", "Try --set search.k=10.")
     # Blanks belong to the value: prompts such as "query: " end in one.
+    key = names[-1]
     none = text.strip().lower() in ("none", "null") and _admits_none(table, key)
-    return table, key, None if none else text
+    return table, names[0] if len(names) > 1 else None, key, None if none else text
 
 
 def _admits_none(table: str, key: str) -> bool:
     """Elsewhere "none" is a word, or wrong."""
+    found = [kind.model_fields[key] for kind in _kinds(table) if key in kind.model_fields]
+    return any(type(None) in get_args(field.annotation) for field in found)
+
+
+def _kinds(table: str) -> tuple[type[BaseModel], ...]:
+    """What a table may be."""
+    if table in _SEVERAL:
+        return _SEVERAL[table][1]
     known = Settings.model_fields.get(table)
-    fields: dict[str, FieldInfo] = getattr(known and known.annotation, "model_fields", {})
-    return key in fields and type(None) in get_args(fields[key].annotation)
+    kind = known.annotation if known else None
+    return (kind,) if isinstance(kind, type) and issubclass(kind, BaseModel) else ()
 
 
 def _explain(error: ValidationError) -> tuple[str, str]:
     """The first problem of a pydantic error in our words: what was found, and what is known."""
     first = error.errors()[0]
-    where = ".".join(str(piece) for piece in first["loc"])
+    table, *inner = [str(piece) for piece in first["loc"]]
+    kinds = _kinds(table)
+    where = ".".join(
+        [table, *(piece for piece in inner if piece in _keys(kinds) or piece == inner[-1])]
+    )
+    if first["type"] == "union_tag_invalid":
+        return (
+            f"There is no family {first['ctx']['tag']}.",
+            f"Known: {first['ctx']['expected_tags']}.",
+        )
     if first["type"] != "extra_forbidden":
         return f"Setting {where} = {first['input']!r}: {first['msg']}.", ""
-    table = Settings.model_fields.get(str(first["loc"][0]))
-    known = Settings if len(first["loc"]) == 1 or table is None else table.annotation
-    names = ", ".join(known.model_fields) if known is not None else ""
-    return f"There is no setting {where}.", f"Known here: {names}."
+    kinds = (
+        tuple(
+            kind
+            for kind in kinds
+            if kind.model_fields.get("family") is None
+            or kind.model_fields["family"].default in inner
+        )
+        if inner
+        else (Settings,)
+    )
+    return f"There is no setting {where}.", f"Known here: {', '.join(_keys(kinds))}."
+
+
+def _keys(kinds: Sequence[type[BaseModel]]) -> list[str]:
+    return list(dict.fromkeys(key for kind in kinds for key in kind.model_fields))

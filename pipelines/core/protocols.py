@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
+import pyarrow as pa
+
 from shardrank.core.arrays import Bool, Float32, Int8, Int32
 from shardrank.core.files import FileRef
 
@@ -118,6 +120,17 @@ class Encoder(Protocol):
 
     def encode_queries(self, texts: Sequence[str]) -> Float32:
         """One vector per query, with the model's query prompt."""
+
+
+class ColumnEncoder(Protocol):
+    """Makes a further column of a version, and the like of queries. The column's Arrow type says of
+    which kind its vectors are: see `shardrank.core.schemas.column_schema`."""
+
+    def column(self, texts: Sequence[str]) -> pa.Array:
+        """A vector of each passage: its title and text."""
+
+    def queries(self, texts: Sequence[str]) -> pa.Array:
+        """A vector of each query."""
 
 
 @dataclass(frozen=True)

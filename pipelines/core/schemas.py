@@ -135,18 +135,16 @@ def passages_schema(vocab_size: int) -> pa.Schema:
     return PASSAGES.set(PASSAGES.get_field_index("tokens"), tokens)
 
 
-def vectors_schema(dim: int, dtype: str) -> pa.Schema:
-    """Vectors of a part, row-aligned with its passages.
+def column_schema(kind: pa.DataType) -> pa.Schema:
+    """A column of a part, row-aligned with its passages: vectors, whose type says of which kind.
 
-    Args:
-        dim: components per vector.
-        dtype: "fp16" or "fp32".
+    Dense ones are FixedSizeList<fp16 or fp32>[dim]; sparse ones List<Struct<term, weight>>, with
+    ascending terms (`shardrank.core.sparse`).
 
-    Where the model gave a vector that is not finite, the document is marked deleted in the part
-    from the start, is reported as rejected, and its rows are stored as zeros.
+    Where the first encoder gave a vector that is not finite, the document is marked deleted in the
+    part from the start, is reported as rejected, and its rows are stored as zeros.
     """
-    value = pa.float16() if dtype == "fp16" else pa.float32()
-    return pa.schema([pa.field("vector", pa.list_(value, dim), nullable=False)])
+    return pa.schema([pa.field("vector", kind, nullable=False)])
 
 
 def is_plain(kind: pa.DataType) -> bool:

@@ -4,18 +4,25 @@ Fields marked `resize` do not change results (pool and batch sizes): they stay o
 fingerprint, so that resizing a cluster never throws work away.
 """
 
-from typing import Any, Literal, Self, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
+    Tag,
     field_validator,
     model_validator,
 )
 
 from shardrank.core.errors import SettingsError
+
+#: The column of the first encoder, and the index over it.
+DENSE = "dense"
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 _DTYPE = "of the forward pass: fp32, bf16, fp16, or int8 (CPUs only)"
@@ -47,6 +54,15 @@ DECIDING = PlainSerializer(SettingsTable.deciding)
 
 def _resizes(extra: Any) -> bool:
     return isinstance(extra, dict) and extra.get("resize") is True
+
+
+def _several(given: Any) -> Any:
+    """A table [name] is an array [[name]] of one."""
+    return (given,) if isinstance(given, Mapping | SettingsTable) else given
+
+
+#: What columns and retrievers are called: their names stand in those of folders.
+_NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 
 
 class CorpusSettings(SettingsTable):
@@ -97,6 +113,8 @@ class PassageSettings(SettingsTable):
 class EncoderSettings(SettingsTable):
     """[encoder]: the bi-encoder. Fields left at "auto" or none come from the model's own files."""
 
+    family: Literal["dense"] = Field("dense", description="vectors of texts")
+    name: str = Field("dense", pattern=_NAME, description="of its column, and the index over it")
     model: str = Field("embedded", description="a folder, a hub name, or embedded")
     revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")
     pooling: Pooling = Field("auto", description="mean, cls, last, or auto")
@@ -121,13 +139,38 @@ class EncoderSettings(SettingsTable):
     )
 
 
+class Bm25Settings(SettingsTable):
+    """[[encoder]] of family bm25: words, weighted by how often they occur."""
+
+    family: Literal["bm25"] = Field("bm25", description="how often words occur")
+    name: str = Field("bm25", pattern=_NAME, description="of its column, and the index over it")
+    stop_words: Literal["english", "none"] = Field(
+        "english", description="words that are left out: 33 English ones, or none"
+    )
+
+
+def _family(given: Any) -> Any:
+    """Of a table or its settings: dense where it is not said."""
+    if isinstance(given, Mapping):
+        return given.get("family", "dense")
+    return getattr(given, "family", None)
+
+
+#: A table that says how a column is made.
+ColumnSettings = Annotated[
+    Annotated[EncoderSettings, Tag("dense")] | Annotated[Bm25Settings, Tag("bm25")],
+    Discriminator(_family),
+]
+
+
 class IndexSettings(SettingsTable):
     """[index]: the shards. Sizes left at none come from arithmetic: pipelines/version/sizing.py."""
 
+    of: str = Field("dense", description="the column that it is over, by its encoder's name")
     kind: Literal["auto", "exact", "ivfpq", "ivfsq8"] = Field(
         "auto",
-        description="auto: exact up to exact_below passages, else ivfpq; ivfsq8 keeps a byte for "
-        "each component: larger, and finds as much with fewer lists",
+        description="of vectors; auto: exact up to exact_below passages, else ivfpq; ivfsq8 keeps "
+        "a byte for each component: larger, and finds as much with fewer lists",
     )
     exact_below: int = Field(50_000, ge=0, description="passages up to which auto means exact")
     bytes_per_vector: int = Field(48, ge=1, description="budget of the PQ code in bytes")
@@ -235,6 +278,28 @@ class SearchSettings(SettingsTable):
     memory_mb: int = resize(
         1024, "memory of an actor for the queries that it searches at once, and their hits", ge=1
     )
+
+
+class RetrieverSettings(SettingsTable):
+    """[[retriever]]: an index that is searched. Where none is named, every index is, as [search]
+    says."""
+
+    index: str = Field("dense", description="the index, by its column's name")
+    name: str | None = Field(None, pattern=_NAME, description="default: the index's")
+    k: int | None = Field(None, ge=1, description="documents for each query; default: search.k")
+    nprobe: int | None = Field(
+        None, ge=1, description="lists probed, of vectors; default: search.nprobe"
+    )
+    depth: int | None = Field(
+        None, ge=1, description="documents refined in each shard, of vectors; default: search.depth"
+    )
+    k1: float = Field(1.5, ge=0, description="of BM25: how soon a word that recurs is enough")
+    b: float = Field(0.75, ge=0, le=1, description="of BM25: how much long passages are lowered")
+
+    @property
+    def called(self) -> str:
+        """Its name."""
+        return self.name or self.index
 
 
 class RerankerSettings(SettingsTable):
@@ -378,13 +443,51 @@ class Settings(SettingsTable):
 
     corpus: CorpusSettings = CorpusSettings()
     passages: PassageSettings = PassageSettings()
-    encoder: EncoderSettings = EncoderSettings()
-    index: IndexSettings = IndexSettings()
+    encoder: Annotated[tuple[ColumnSettings, ...], BeforeValidator(_several)] = (EncoderSettings(),)
+    index: Annotated[tuple[IndexSettings, ...], BeforeValidator(_several)] = ()
     audit: AuditSettings = AuditSettings()
     gate: GateSettings = GateSettings()
     compact: CompactSettings = CompactSettings()
     search: SearchSettings = SearchSettings()
+    retriever: Annotated[tuple[RetrieverSettings, ...], BeforeValidator(_several)] = ()
+    fusion: FusionSettings = FusionSettings()
     reranker: RerankerSettings = RerankerSettings()
     label: LabelSettings = LabelSettings()
     cluster: ClusterSettings = ClusterSettings()
     s3: S3Settings = S3Settings()
+
+    @property
+    def dense(self) -> EncoderSettings:
+        """The first encoder: passages are cut by its tokens."""
+        first = self.encoder[0]
+        assert isinstance(first, EncoderSettings)
+        return first
+
+    @property
+    def further(self) -> tuple[ColumnSettings, ...]:
+        """The encoders of further columns."""
+        return self.encoder[1:]
+
+    def index_of(self, column: str) -> IndexSettings:
+        """What is asked of the index over a column."""
+        return next((index for index in self.index if index.of == column), IndexSettings(of=column))
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        first = self.encoder[0] if self.encoder else None
+        if not (isinstance(first, EncoderSettings) and first.name == DENSE):
+            raise SettingsError(
+                f"The first [[encoder]] is not of family dense and called {DENSE}.",
+                "Name it first: passages are cut by its tokens. Others follow it.",
+            )
+        for table, names in (
+            ("encoder", [each.name for each in self.encoder]),
+            ("index", [each.of for each in self.index]),
+            ("retriever", [each.called for each in self.retriever]),
+        ):
+            twice = {name for name in names if names.count(name) > 1}
+            if twice:
+                raise SettingsError(
+                    f"Two [[{table}]] tables are called {min(twice)!r}.", "Give each its own name."
+                )
+        return self

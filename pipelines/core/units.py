@@ -5,16 +5,17 @@ work has the same name in every run, and finished work is found again after a cr
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.papers import from_json, to_json
+from shardrank.core.settings import DENSE
 
 #: Part of every unit's name. Raise it with any change of the code that gives other outputs for the
 #: same spec, so that work finished by the code before is not taken for done.
-REVISION = 7
+REVISION = 8
 
 Spec = TypeVar("Spec")
 Made = TypeVar("Made", covariant=True)
@@ -32,6 +33,10 @@ class Stage(Generic[Spec, Made]):
     name: str
     spec: type[Spec]
     made: type[Made]
+
+    def of(self, column: str) -> "Stage[Spec, Made]":
+        """The step for a column beside the first, whose own it is not."""
+        return self if column == DENSE else replace(self, name=f"{self.name}-{column}")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,14 @@ from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.versions import Published
 from shardrank.version.folding import Limits
-from shardrank.version.kept_settings import audit_settings, index_encoder, kept_encoder, kept_index
-from shardrank.version.manifest import DENSE, Changes, Version
+from shardrank.version.kept_settings import (
+    audit_settings,
+    further_encoders,
+    index_encoder,
+    kept_encoder,
+    kept_indexes,
+)
+from shardrank.version.manifest import Changes, StoredEncoder, Version
 
 
 def own_settings(base: Published, wanted: Settings) -> Settings:
@@ -22,9 +28,11 @@ def own_settings(base: Published, wanted: Settings) -> Settings:
     """
     audit = audit_settings(base.version, wanted.audit)
     own = index_encoder if audit.query_file else kept_encoder  # questions are embedded
-    encoder = own(base.version, wanted.encoder)
-    index = kept_index(base.version, wanted.index)
-    return wanted.model_copy(update={"encoder": encoder, "index": index, "audit": audit})
+    encoder = own(base.version, wanted.dense)
+    further = (each.settings for each in further_encoders(base.version, wanted))
+    indexes = kept_indexes(base.version, wanted)
+    own_tables = {"encoder": (encoder, *further), "index": indexes, "audit": audit}
+    return wanted.model_copy(update=own_tables)
 
 
 def compact_amount(base: Published) -> Amount:
@@ -45,15 +53,17 @@ def compact_index(context: Context, base: Published) -> Published:
         RunFailed: some units failed; rerun to resume.
     """
     version, settings = base.version, context.settings
-    limits = Limits.full(version.part_size, settings.index.shard_passages)
-    material = Material(version, version.parts, (), version.dense.card, limits)
+    limits = Limits.full(version.part_size)
+    first = StoredEncoder(version.dense.card, settings.dense)
+    encoders = [first, *further_encoders(version, settings)]
+    material = Material(version, version.parts, (), encoders, limits)
     assembled = assemble(context, material)
     documents = version.live.documents
     compacted = Version(
         parent=base.number,
         parts=assembled.parts,
         columns=version.columns,
-        indexes={DENSE: assembled.index},
+        indexes=assembled.indexes,
         recipe=version.recipe,
         part_size=version.part_size,
         changes=Changes(rows=documents, unchanged=documents),

@@ -12,16 +12,18 @@ from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import GateRefused, InputError, SettingsError
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.papers import to_json
-from shardrank.core.settings import Settings
+from shardrank.core.settings import DENSE, IndexSettings, Settings
 from shardrank.core.source_files import Listing
 from shardrank.core.units import total
 from shardrank.corpus.changes import Mode
 from shardrank.corpus.named import known_names, named, refuse_absent
 from shardrank.corpus.slices import Slice, plan_files
-from shardrank.flows.assemble import Assembled, Material, assemble, serving_codec
+from shardrank.flows.assemble import Assembled, Material, assemble
 from shardrank.flows.index_changes import Made, Night, refuse_collapsed
 from shardrank.flows.index_dtype import hold, settle
 from shardrank.index.library import require_faiss
+from shardrank.models.encoders.registry import family_of
+from shardrank.stages.index.columns import with_columns
 from shardrank.stages.index.compare import Compared, Sides, compare_corpus
 from shardrank.stages.index.delete import delete
 from shardrank.stages.index.embed import embed, refuse_broken_parts
@@ -33,19 +35,21 @@ from shardrank.stages.index.ingest import (
 )
 from shardrank.stages.index.publish import keep_listing, made_now, publish, set_aside
 from shardrank.stages.index.scan import names_of, refuse_unreadable, scan
+from shardrank.stages.index.vector_index import serving_codec
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import Published, latest_version
 from shardrank.storage import Sources, contains
 from shardrank.version.folding import Limits
-from shardrank.version.kept_settings import audit_settings, index_settings
-from shardrank.version.manifest import DENSE, Changes, Part, Recipe, StoredEncoder, Version
+from shardrank.version.kept_settings import audit_settings, further_settings, index_settings
+from shardrank.version.manifest import Changes, DenseEncoder, Part, Recipe, StoredEncoder, Version
 from shardrank.version.sizing import (
     TEXT_PER_COMPRESSED_BYTE,
     default_part_size,
     plan_codec,
     refuse_misfits,
+    refuse_vector_settings,
 )
 
 
@@ -55,7 +59,7 @@ class IndexPlan:
 
     `names` are the columns known before a row is read: of Parquet files, and those of paths.
     `differs` names what changed about passages or vectors since the base was made: nothing that
-    is stored serves then. `settings` are the run's.
+    is stored serves then. `further` are the encoders beside the first. `settings` are the run's.
     """
 
     corpus: str
@@ -68,6 +72,7 @@ class IndexPlan:
     base: Published | None
     differs: Sequence[str]
     recipe: Recipe
+    further: Sequence[StoredEncoder]
     part_size: int
     settings: Settings
     run: str
@@ -93,6 +98,26 @@ class IndexPlan:
     def met(self) -> tuple[str, ...]:
         """Columns that earlier runs of the index met; see `refuse_absent`."""
         return self.base.version.made.columns if self.base else ()
+
+    @property
+    def encoders(self) -> list[StoredEncoder]:
+        """All of them, the first one first."""
+        return [StoredEncoder(self.card, self.settings.dense), *self.further]
+
+    @property
+    def dense(self) -> DenseEncoder:
+        """The first encoder."""
+        return DenseEncoder(self.card, self.settings.dense)
+
+    @property
+    def replaced(self) -> list[str]:
+        """Columns beside the first that another encoder than tonight's made."""
+        held = self.base.version.columns if self.base else {}
+        return [
+            each.name
+            for each in self.further
+            if each.name in held and held[each.name].card.fingerprint != each.card.fingerprint
+        ]
 
     @property
     def reuse(self) -> Version | None:
@@ -121,7 +146,8 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
         refuse_absent(names, settings.corpus, met)
     slices = [piece for file in files for piece in file.slices]
     settings = _following(settings, base)
-    card = settle(settings.encoder, workspace, base)
+    card = settle(settings.dense, workspace, base)
+    further = [StoredEncoder(family_of(each).read(each), each) for each in settings.further]
     recipe = _recipe(settings, card)
     differs = recipe.changed(base.version.recipe) if base else []
     if differs and mode == "upsert":
@@ -132,13 +158,15 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
         )
     stored_size = base.version.part_size if base else default_part_size(size)
     part_size = settings.passages.part_size or stored_size
-    refuse_misfits(settings.index, card.dim, part_size)
-    require_faiss("exact" if settings.index.kind == "auto" else settings.index.kind)
+    for each in [StoredEncoder(card, settings.dense), *further]:
+        _refuse_misfits(each, settings.index_of(each.name), part_size)
+    _refuse_unknown(settings)
     decided = {
         "slices": [to_json(piece) for piece in slices],
         "mode": mode,
         "base": base.version.made.attempt if base else None,
         "recipe": to_json(recipe),
+        "further": [[each.name, each.card.fingerprint] for each in further],
         "part_size": part_size,
     }
     return IndexPlan(
@@ -152,6 +180,7 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
         base=base,
         differs=differs,
         recipe=recipe,
+        further=further,
         part_size=part_size,
         settings=settings,
         run=_run_name(decided, settings),
@@ -160,17 +189,42 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
 
 def _run_name(decided: dict[str, Any], settings: Settings) -> str:
     """Equal for runs that do the same."""
-    tables = {name: getattr(settings, name).deciding() for name in ("corpus", "index", "audit")}
-    return fingerprint({**decided, **tables})
+    tables = {name: getattr(settings, name).deciding() for name in ("corpus", "audit")}
+    indexes = [index.deciding() for index in settings.index]
+    return fingerprint({**decided, **tables, "index": indexes})
+
+
+def _refuse_misfits(encoder: StoredEncoder, wanted: IndexSettings, part_size: int) -> None:
+    """Raise SettingsError where an index over the column cannot be made."""
+    if isinstance(encoder.card, EncoderCard):
+        refuse_misfits(wanted, encoder.card.dim, part_size)
+        require_faiss("exact" if wanted.kind == "auto" else wanted.kind)
+    else:
+        refuse_vector_settings(wanted)
+
+
+def _refuse_unknown(settings: Settings) -> None:
+    """Raise SettingsError where an index is wanted over a column that nothing makes."""
+    names = [encoder.name for encoder in settings.encoder]
+    for index in settings.index:
+        if index.of not in names:
+            raise SettingsError(
+                f"[[index]] of = {index.of!r}, and no [[encoder]] is called so.",
+                f"There are: {', '.join(names)}.",
+            )
 
 
 def _following(settings: Settings, base: Published | None) -> Settings:
-    """[index] and [audit] are the index's own where nothing else is asked for."""
+    """[[index]], [audit] and further encoders are the index's own where nothing else is asked
+    for."""
     if base is None:
         return settings
-    index = index_settings(base.version, settings.index)
-    audit = audit_settings(base.version, settings.audit)
-    return settings.model_copy(update={"index": index, "audit": audit})
+    own = {
+        "encoder": (settings.dense, *further_settings(base.version, settings)),
+        "index": index_settings(base.version, settings),
+        "audit": audit_settings(base.version, settings.audit),
+    }
+    return settings.model_copy(update=own)
 
 
 def _refuse_overlap(corpus: str, path: str) -> None:
@@ -187,7 +241,7 @@ def _recipe(settings: Settings, card: EncoderCard) -> Recipe:
     return Recipe(
         encoder=card.fingerprint,
         tokeniser=card.tokeniser_fingerprint,
-        stored=settings.encoder.stored,
+        stored=settings.dense.stored,
         split=settings.passages.split,
         max_tokens=limit,
         overlap=passage_overlap(settings.passages, limit),
@@ -219,13 +273,15 @@ def index(context: Context, plan: IndexPlan) -> Published:
     try:
         _require_documents(plan, changes, [*stored, *made.parts], made)
         night.refuse(changes, gate)
-        refuse_broken_parts(plan.card, context.settings.encoder.stored, made.embedded)
+        refuse_broken_parts(plan.dense, made.embedded)
         refuse_collapsed(stored, made.parts, gate)
     except (GateRefused, InputError):
         # What an encoder gone wrong has made must not be found again by the run after its repair.
         context.workspace.forget("embed", made.embedded)
         raise
-    assembled = assemble(context, _material(context.settings, plan, stored, made.parts))
+    stored = with_columns(context, _without(stored, plan.replaced), plan.further)
+    new = with_columns(context, made.parts, plan.further)
+    assembled = assemble(context, _material(context.settings, plan, stored, new))
     names = {*plan.names, *names_of(night.scans), *plan.met}
     version = _version(
         context, plan, changes, assembled, tuple(named(names, context.settings.corpus))
@@ -254,7 +310,7 @@ def _make(context: Context, plan: IndexPlan, compared: Compared) -> Made:
     set_aside(context, "ingest", ingested)
     files = [part for done in ingested for part in done.made.parts]
     _refuse_codec(plan, sum(part.passages.rows for part in files))
-    embedded = embed(context, files, plan.card)
+    embedded = embed(context, files, plan.dense)
     set_aside(context, "embed", embedded)
     return Made(ingested, embedded, [done.made.part for done in embedded])
 
@@ -264,18 +320,27 @@ def _refuse_codec(plan: IndexPlan, new: int) -> None:
 
     What is deleted tonight still counts here, so that only what fails in any case is refused.
     """
-    settings = plan.settings.index
+    settings = plan.settings.index_of(DENSE)
     passages = new + sum(part.live.passages for part in plan.stored if plan.reuse)
-    if plan.reuse and (settings.kind == "auto" or serving_codec(plan.reuse, settings, passages)):
+    base = plan.reuse.index if plan.reuse else None
+    if base and (settings.kind == "auto" or serving_codec(base, settings, passages)):
         return
     require_faiss(plan_codec(settings, passages, plan.card.dim).kind)
+
+
+def _without(parts: Sequence[Part], columns: Sequence[str]) -> list[Part]:
+    """The parts without some of their columns."""
+    return [
+        replace(part, columns={n: c for n, c in part.columns.items() if n not in columns})
+        for part in parts
+    ]
 
 
 def _material(
     settings: Settings, plan: IndexPlan, stored: Sequence[Part], new: Sequence[Part]
 ) -> Material:
-    limits = Limits.nightly(settings.compact, plan.part_size, settings.index.shard_passages)
-    return Material(plan.reuse, stored, new, plan.card, limits)
+    limits = Limits.nightly(settings.compact, plan.part_size)
+    return Material(plan.reuse, stored, new, plan.encoders, limits)
 
 
 def _version(
@@ -285,12 +350,11 @@ def _version(
     assembled: Assembled,
     columns: tuple[str, ...],
 ) -> Version:
-    settings = context.settings
     return Version(
         parent=plan.parent,
         parts=assembled.parts,
-        columns={DENSE: StoredEncoder(plan.card, settings.encoder)},
-        indexes={DENSE: assembled.index},
+        columns={encoder.name: encoder for encoder in plan.encoders},
+        indexes=assembled.indexes,
         recipe=plan.recipe,
         part_size=plan.part_size,
         changes=changes,
@@ -299,10 +363,11 @@ def _version(
 
 
 def _refuse_reembedding(plan: IndexPlan, settings: Settings) -> None:
-    if plan.differs and plan.base and not settings.gate.reembed:
+    differs = [*plan.differs, *(f"the encoder {name!r}" for name in plan.replaced)]
+    if differs and plan.base and not settings.gate.reembed:
         passages = plan.base.version.live.passages
         raise GateRefused(
-            f"{', '.join(plan.differs)} changed since version {plan.base.number:06d}: all of its "
+            f"{', '.join(differs)} changed since version {plan.base.number:06d}: all of its "
             f"{passages:,} passages would be embedded anew.",
             "Restore the setting, or allow it for this run: --set gate.reembed=true. Readers keep "
             "the old version meanwhile.",
@@ -314,7 +379,7 @@ def _require_documents(
 ) -> None:
     if any(part.live.documents for part in parts):
         return
-    refuse_broken_parts(plan.card, plan.settings.encoder.stored, made.embedded)
+    refuse_broken_parts(plan.dense, made.embedded)
     if plan.stored:
         raise InputError(
             f"{plan.corpus} would delete all documents of the index.",

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from shardrank.core.files import FileRef
+from shardrank.core.settings import DENSE
 from shardrank.core.units import Done, total
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.flows.label_plan import Labelled, LabelledBatch, LabelPlan, TeacherPlan
@@ -21,7 +22,6 @@ from shardrank.stages.rank.rerank_plan import BlockCandidates, Candidates, score
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.locate import WANTED, Located, locate
 from shardrank.stages.shared.sample import Draw, sample
-from shardrank.version.manifest import DENSE
 from shardrank.version.sizing import bucket_parts
 
 #: Every candidate is scored.

@@ -3,10 +3,17 @@
 import tomllib
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.overrides import parse_settings
-from shardrank.core.settings import AuditSettings, ModelSettings, Settings
+from shardrank.core.settings import (
+    AuditSettings,
+    Settings,
+    SettingsTable,
+)
+
+Table = TypeVar("Table", bound=SettingsTable)
 
 #: Names of models that are no folders, even where a folder is called so.
 NO_FOLDER = ("embedded", "off")
@@ -23,7 +30,7 @@ def load_settings(given: Settings | str | Path | None, overrides: Sequence[str] 
     teachers = tuple(_absolute(name, TEACHERS) for name in settings.label.teachers)
     return settings.model_copy(
         update={
-            "encoder": _found(settings.encoder),
+            "encoder": tuple(_found(each) for each in settings.encoder),
             "reranker": _found(settings.reranker),
             "label": settings.label.model_copy(update={"teachers": teachers}),
             "audit": _placed(settings.audit),
@@ -38,10 +45,12 @@ def _parsed(given: Settings | str | Path | None, overrides: list[str]) -> Settin
     return parse_settings(_read(Path(given)) if given is not None else {}, overrides)
 
 
-def _found(table: ModelSettings) -> ModelSettings:
+def _found(table: Table) -> Table:
     """A model that is not named stays unset: it asks for none."""
-    model = _absolute(table.model, NO_FOLDER)
-    return table if model == table.model else table.model_copy(update={"model": model})
+    named = getattr(table, "model", None)
+    if named is None or (model := _absolute(named, NO_FOLDER)) == named:
+        return table
+    return table.model_copy(update={"model": model})
 
 
 def _placed(audit: AuditSettings) -> AuditSettings:

@@ -9,22 +9,25 @@ import pyarrow as pa
 from shardrank import __version__
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
+from shardrank.core.settings import DENSE
 from shardrank.core.units import Done
 from shardrank.corpus.queries import QueryBatch
 from shardrank.flows.rank_plan import Ranked, RankedBatch, RankPlan
 from shardrank.stages.rank.collate import Blend, collate
 from shardrank.stages.rank.deliver import RANKED, deliver
-from shardrank.stages.rank.merge import merge
+from shardrank.stages.rank.encode_further import encode_further
+from shardrank.stages.rank.merge import FoundBy, merge
 from shardrank.stages.rank.query_documents import SearchedBatch, count_same_ids
 from shardrank.stages.rank.rerank_pairs import require_scores, rerank
 from shardrank.stages.rank.rerank_plan import BlockCandidates, Candidates, Scores, scores_by_block
-from shardrank.stages.rank.search import search
+from shardrank.stages.rank.search import Retriever, search
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.encode import QueryBlock, encode, write_blocks
 from shardrank.stages.shared.locate import count_absent
 from shardrank.stages.shared.outputs import claim
 from shardrank.stages.shared.ranked_runs import (
     RankedBlock,
+    RankedRetriever,
     RankedRun,
     RankOrigin,
     RankSettings,
@@ -48,12 +51,12 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
     texts = write_blocks(
         context.workspace, plan.queries.table, context.settings.search.block_queries
     )
-    encoded = encode(context, texts, plan.card)
+    encoded = encode(context, texts, plan.encoder)
     queries = _without_rejected(plan.queries, texts, encoded)
     blocks = [block for block in encoded if block.queries.rows]
-    searched = search(context, plan.index, version, blocks, plan.how)
+    found = _retrieve(context, plan, blocks)
     bucket = bucket_parts(len(version.parts), context.settings.search.k * blocks[0].queries.rows)
-    merged = merge(context, searched, blocks, bucket)
+    merged = merge(context, found, blocks, bucket)
     reranked: list[Done[Scores]] = []
     if plan.reranker:
         both = zip(blocks, merged, strict=True)
@@ -79,6 +82,18 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
     absent = _count_absent(context, plan, version)
     batch = RankedBatch(queries, blocks, merged, reranked, collated, same, absent)
     return _delivered(context, plan, batch)
+
+
+def _retrieve(context: Context, plan: RankPlan, blocks: Sequence[QueryBlock]) -> list[FoundBy]:
+    """What each retriever finds for the queries, by the vectors of its index's encoder."""
+    version, asked = plan.published.version, {DENSE: [block.vectors for block in blocks]}
+    for encoder in plan.further:
+        counts = version.indexes[encoder.name].counts
+        asked[encoder.name] = encode_further(context, plan.index, blocks, encoder, counts)
+    return [
+        FoundBy(search(context, plan.index, version, asked[each.index.column], each), each.k)
+        for each in plan.retrievers
+    ]
 
 
 def _delivered(context: Context, plan: RankPlan, batch: RankedBatch) -> Ranked:
@@ -111,20 +126,27 @@ def _manifest(context: Context, plan: RankPlan, batch: RankedBatch) -> RankedRun
         run=plan.run,
         index_version=plan.published.number,
         index_content=fingerprint(plan.published.version.content()),
-        encoder=plan.card,
+        retrievers=tuple(_told(plan, each) for each in plan.retrievers),
         reranker=plan.reranker,
-        settings=RankSettings(settings.search, settings.encoder, settings.reranker),
-        k=plan.how.k,
-        nprobe=plan.how.nprobe,
-        depth=plan.how.depth,
+        settings=RankSettings(settings.search, settings.fusion, settings.dense, settings.reranker),
         queries=batch.queries.table.num_rows,
         queries_rejected=batch.queries.rejected.num_rows,
         pairs=ScoredPairs(counts.reranked, counts.not_finite),
         same_ids=batch.same_ids,
-        blocks=tuple(RankedBlock(b.queries, b.vectors, d.made.hits, s) for b, d, s in each),
+        blocks=tuple(
+            RankedBlock(b.queries, b.vectors, d.made.hits, d.made.lists, s) for b, d, s in each
+        ),
         rankings=(),
         files={},
         made=RankOrigin(time.time(), __version__, context.command, plan.source, plan.qrels),
+    )
+
+
+def _told(plan: RankPlan, retriever: Retriever) -> RankedRetriever:
+    index, how = retriever.index, retriever.how
+    card = plan.published.version.columns[index.column].card
+    return RankedRetriever(
+        retriever.name, index.column, card, how.k, how.nprobe, how.depth, how.bm25
     )
 
 

@@ -10,6 +10,7 @@ from shardrank.core.cards import EncoderCard, RerankerCard
 from shardrank.core.errors import InputError
 from shardrank.core.evaluation import Evaluation, Judgement, Metrics
 from shardrank.core.fingerprint import fingerprint
+from shardrank.core.papers import to_json
 from shardrank.core.rank_counts import RankCounts
 from shardrank.core.same_ids import SameIds
 from shardrank.core.settings import RerankerSettings, Settings
@@ -17,21 +18,21 @@ from shardrank.core.source_files import Listing
 from shardrank.core.units import Done, total
 from shardrank.corpus.qrels import read_judged
 from shardrank.corpus.queries import QueryBatch, read_queries
-from shardrank.index.library import require_faiss
+from shardrank.flows.retrievers import plan_retrievers, require_same_model
 from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.complete import check_encoder, check_reranker
 from shardrank.stages.rank.collate import Collated
 from shardrank.stages.rank.merge import Merged
 from shardrank.stages.rank.rerank_plan import Scores
-from shardrank.stages.rank.search import Effort
+from shardrank.stages.rank.search import Retriever
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.encode import QueryBlock
 from shardrank.stages.shared.ranked_runs import RankedRun
 from shardrank.stages.shared.versions import Published, open_version
 from shardrank.storage import Sources
-from shardrank.version.kept_settings import index_encoder, runs_in_bf16
-from shardrank.version.manifest import Version
+from shardrank.version.kept_settings import further_encoders, index_encoder, runs_in_bf16
+from shardrank.version.manifest import DenseEncoder, StoredEncoder, Version
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class RankPlan:
     """What a rank run will read, with which models; known before any work, without Ray.
 
     `source` and `qrels` are the queries and judgements as they were given; `settings` are the
-    run's, with the index's own encoder.
+    run's, with the index's own encoder, which is the first; `further` are the others that a
+    retriever needs.
     """
 
     index: Workspace
@@ -50,9 +52,10 @@ class RankPlan:
     queries: QueryBatch
     judgements: Sequence[Judgement]
     settings: Settings
-    card: EncoderCard
+    encoder: DenseEncoder
+    further: Sequence[StoredEncoder]
+    retrievers: Sequence[Retriever]
     reranker: RerankerCard | None
-    how: Effort
     run: str
 
     @property
@@ -140,19 +143,24 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         raise InputError(f"{queries} holds no usable query.", "Queries need an id and a text.")
     asked = batch.table["query_id"].to_pylist()
     judgements = read_judged(sources.open, qrels, asked) if qrels else []
-    encoder = index_encoder(published.version, settings.encoder)
+    version = published.version
+    encoder = index_encoder(version, settings.dense)
     check_encoder(encoder)
     card = read_encoder_card(encoder)
     _require_match(published, card)
+    retrievers = plan_retrievers(version, settings)
+    needed = {retriever.index.column for retriever in retrievers}
+    further = [e for e in further_encoders(version, settings) if e.name in needed]
+    for each in further:
+        require_same_model(each)
     reranker = _reranker_card(published.version, settings.reranker)
-    settings = settings.model_copy(update={"encoder": encoder})
-    require_faiss(published.version.index.plan.kind)
-    how = _effort(published, settings)
+    settings = settings.model_copy(update={"encoder": (encoder, *settings.further)})
     decided = {
         "version": fingerprint(published.version.content()),
         "queries": fingerprint(batch.table.to_pylist()),
         "search": settings.search.deciding(),
-        "how": [how.k, how.nprobe, how.depth],
+        "retrievers": [[each.index.column, to_json(each.how)] for each in retrievers],
+        "fusion": settings.fusion.deciding() if len(retrievers) > 1 else None,
         "reranker": [reranker.fingerprint, reranker.interpolation] if reranker else None,
         "depth": settings.reranker.depth,
     }
@@ -166,9 +174,10 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         queries=batch,
         judgements=judgements,
         settings=settings,
-        card=card,
+        encoder=DenseEncoder(card, encoder),
+        further=further,
+        retrievers=retrievers,
         reranker=reranker,
-        how=how,
         run=run,
     )
 
@@ -198,14 +207,3 @@ def _unlike(card: EncoderCard, built: EncoderCard) -> str:
         f"its weights' sha256 is {card.weights_sha256[:12]}…, "
         f"there it is {built.weights_sha256[:12]}…"
     )
-
-
-def _effort(published: Published, settings: Settings) -> Effort:
-    """The audited effort, unless the settings say otherwise."""
-    index = published.version.index
-    # One more where one is passed over, so that k are left.
-    k = settings.search.k + settings.search.ignore_same_id
-    if index.codec is None:
-        return Effort(k, 0, 0)
-    nprobe = settings.search.nprobe or index.audit.nprobe
-    return Effort(k, nprobe, max(settings.search.depth or index.audit.depth, k))

@@ -91,7 +91,7 @@ def _versions(finished: Finished) -> dict[str, str]:
     return {
         "shardrank": __version__,
         "index version": f"{plan.published.number:06d}",
-        "encoder": _model(plan.card),
+        "encoder": _model(plan.encoder.card),
         "reranker": _model(plan.reranker) if plan.reranker else "none",
     }
 
@@ -108,16 +108,19 @@ def _settings(finished: Finished) -> dict[str, str]:
         "search.k": settings.search.k,
         "reranker.depth": settings.reranker.depth if plan.reranker else "—",
         "reranker.interpolation": plan.reranker.interpolation if plan.reranker else "—",
-        "encoder.max_tokens": plan.card.max_tokens,
+        "encoder.max_tokens": plan.encoder.card.max_tokens,
     }
     if index.kind == "ivfpq":
         shown |= {"index.pq_m": index.pq_m, "index.opq": index.opq}
     if index.kind != "exact":
         shown |= {
             "index.nlist": index.nlist,
-            "search.nprobe": plan.how.nprobe,
-            "search.depth": plan.how.depth,
+            "search.nprobe": plan.retrievers[0].how.nprobe,
+            "search.depth": plan.retrievers[0].how.depth,
         }
+    if len(plan.retrievers) > 1:
+        shown |= {"retrievers": ", ".join(each.name for each in plan.retrievers)}
+        shown |= {"fusion.how": settings.fusion.how}
     return {name: str(value) for name, value in shown.items()}
 
 

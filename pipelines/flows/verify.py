@@ -7,12 +7,15 @@ from functools import partial
 
 import numpy as np
 
-from shardrank.core.errors import ShardrankError
+from shardrank.core.arrow_columns import refuse_not_finite
+from shardrank.core.errors import InputError, ShardrankError
+from shardrank.core.files import FileRef
+from shardrank.core.papers import files_in
 from shardrank.corpus.part_keys import count, live_keys, part_keys
-from shardrank.index.shard import shard_size
+from shardrank.index.sizes import shard_size
 from shardrank.stages.run.workspace import Workspace
 from shardrank.version.liveness import unpack
-from shardrank.version.manifest import DENSE, Part, Shard, Version
+from shardrank.version.manifest import Index, Part, Shard, Version
 
 #: Files read at once: reading and hashing both leave the interpreter's lock.
 AT_ONCE = 4
@@ -30,7 +33,7 @@ class Checked:
 
 def checks(version: Version) -> int:
     """How many pieces `verify` looks at."""
-    return len(version.parts) + len(version.index.shards) + 1
+    return len(version.parts) + len(_shards(version)) + 1
 
 
 def verify(workspace: Workspace, version: Version) -> Iterator[Checked]:
@@ -38,10 +41,10 @@ def verify(workspace: Workspace, version: Version) -> Iterator[Checked]:
     pieces: list[tuple[str, Check]] = [
         *((f"part {p.id}", partial(_part, workspace, p)) for p in version.parts),
         *(
-            (f"shard {n}", partial(_shard, workspace, s, version))
-            for n, s in enumerate(version.index.shards)
+            (f"shard {n}", partial(_shard, workspace, *both, version))
+            for n, both in enumerate(_shards(version))
         ),
-        ("codec", partial(_codec, workspace, version)),
+        ("codec", partial(_codecs, workspace, version)),
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield from pool.map(lambda piece: _run(*piece), pieces)
@@ -58,10 +61,9 @@ def _run(name: str, check: Check) -> Checked:
 
 def _part(workspace: Workspace, part: Part) -> Iterator[str]:
     passages = workspace.read_table(part.passages)
-    vectors = workspace.read_table(part.columns[DENSE].file)
     keys = workspace.read_table(part.keys)
-    if not passages.num_rows == vectors.num_rows == part.rows:
-        yield f"{passages.num_rows} passages, {vectors.num_rows} vectors, {part.rows} listed"
+    if passages.num_rows != part.rows:
+        yield f"{passages.num_rows} passages, {part.rows} listed"
         return
     if not keys.equals(part_keys(passages)):
         yield "its keys are not those of its passages"
@@ -71,22 +73,40 @@ def _part(workspace: Workspace, part: Part) -> Iterator[str]:
     found = count(live_keys(keys, deleted))
     if found != part.live:
         yield f"{found} are live, {part.live} listed"
-    values = vectors["vector"].combine_chunks().flatten().to_numpy()
-    if not np.isfinite(values).all():
-        yield "it has vectors that are not finite"
+    for name, column in part.columns.items():
+        yield from _column(workspace, part, name, column.file)
 
 
-def _shard(workspace: Workspace, shard: Shard, version: Version) -> Iterator[str]:
+def _column(workspace: Workspace, part: Part, name: str, file: FileRef) -> Iterator[str]:
+    vectors = workspace.read_table(file)["vector"]
+    if len(vectors) != part.rows:
+        yield f"{len(vectors)} vectors of the column {name}, {part.rows} listed"
+    try:
+        for chunk in vectors.chunks:
+            refuse_not_finite(chunk, f"the column {name}", "passages")
+    except InputError:
+        yield f"the column {name} has vectors that are not finite"
+
+
+def _shards(version: Version) -> list[tuple[Shard, Index]]:
+    """Of all indexes."""
+    indexes = [version.indexes[name] for name in sorted(version.indexes)]
+    return [(shard, index) for index in indexes for shard in index.shards]
+
+
+def _shard(workspace: Workspace, shard: Shard, index: Index, version: Version) -> Iterator[str]:
     if shard.file is None:
         return
-    size = shard_size(workspace.storage.read_checked(shard.file))
+    size = shard_size(index.plan.kind, workspace.storage.read_checked(shard.file))
     rows = sum(version.parts[n].rows for n in shard.parts)
     live = sum(version.parts[n].live.passages for n in shard.parts)
     if not live <= size <= rows:
         yield f"{size} vectors, for {live} live of {rows} passages"
 
 
-def _codec(workspace: Workspace, version: Version) -> Iterator[str]:
-    if version.index.codec:
-        workspace.storage.read_checked(version.index.codec.file)
+def _codecs(workspace: Workspace, version: Version) -> Iterator[str]:
+    """And what words are weighted by."""
+    for index in version.indexes.values():
+        for file in files_in([index.codec, index.counts]):
+            workspace.storage.read_checked(file)
     yield from ()

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from shardrank.core.arrays import Bool, Int64
-from shardrank.labels.scored import UInt64, mix
+from shardrank.core.arrays import Bool, Int64, UInt64
+from shardrank.labels.scored import mix
 
 _QUERIES = 256
 _LAST = np.uint64(np.iinfo(np.uint64).max)

@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from shardrank.core.arrays import Float32, Int32
-from shardrank.labels.scored import UInt64, rank_within
+from shardrank.core.arrays import Float32, Int32, UInt64
+from shardrank.labels.scored import rank_within
 
 #: Of reciprocal rank fusion, as in the paper.
 RRF = 60

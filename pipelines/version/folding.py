@@ -17,29 +17,28 @@ from shardrank.core.settings import CompactSettings
 
 @dataclass(frozen=True)
 class Limits:
-    """How large pieces may get, and when they are rewritten.
+    """How large parts may get, and when pieces are rewritten.
 
     Attributes:
         part_size: passages in a full part.
-        shard_passages: passages in a full shard.
         max_deleted: a part with a larger share of deleted rows is rewritten.
-        fold: so many small pieces of like size become one; None: any two small ones do.
+        fold: so many small pieces, parts or shards, of like size become one; None: any two small
+            ones do.
     """
 
     part_size: int
-    shard_passages: int
     max_deleted: float
     fold: int | None
 
     @classmethod
-    def nightly(cls, settings: CompactSettings, part_size: int, shard_passages: int) -> "Limits":
+    def nightly(cls, settings: CompactSettings, part_size: int) -> "Limits":
         """What the settings ask for."""
-        return cls(part_size, shard_passages, settings.max_deleted, settings.fold)
+        return cls(part_size, settings.max_deleted, settings.fold)
 
     @classmethod
-    def full(cls, part_size: int, shard_passages: int) -> "Limits":
+    def full(cls, part_size: int) -> "Limits":
         """Rewrite every part with a deleted row, and fold all that is small."""
-        return cls(part_size, shard_passages, 0.0, None)
+        return cls(part_size, 0.0, None)
 
 
 @dataclass(frozen=True)
@@ -73,15 +72,16 @@ def _deleted(part: Size) -> float:
     return 1 - part.live / part.rows if part.live else 2.0
 
 
-def plan_folds(shards: Mapping[int, int], limits: Limits) -> set[int]:
+def plan_folds(shards: Mapping[int, int], shard_passages: int, fold: int | None) -> set[int]:
     """Which shards are taken apart, to be built anew together: small ones of like size.
 
     Args:
         shards: live passages of each shard, by its number.
-        limits: when to fold.
+        shard_passages: passages in a full shard.
+        fold: as of `Limits`.
     """
-    small = {n: live for n, live in shards.items() if live <= limits.shard_passages // 2}
-    return crowded(small, limits.fold)
+    small = {n: live for n, live in shards.items() if live <= shard_passages // 2}
+    return crowded(small, fold)
 
 
 def crowded(sizes: Mapping[int, int], fold: int | None) -> set[int]:

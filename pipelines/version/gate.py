@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shardrank.core.settings import GateSettings
-from shardrank.version.manifest import DENSE, Part
+from shardrank.core.settings import DENSE, GateSettings
+from shardrank.version.manifest import Part
 
 #: Fewer new passages than this say nothing about how their encoder fares.
 FEWEST_FOR_SPREAD = 100
@@ -96,7 +96,9 @@ def mean_spread(parts: Sequence[Part]) -> float:
 
 
 def _spread_of(part: Part) -> float:
-    return part.columns[DENSE].spread
+    found = part.columns[DENSE].spread
+    assert found is not None
+    return found
 
 
 def spread(vectors: npt.NDArray[np.floating]) -> float:

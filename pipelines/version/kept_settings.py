@@ -1,12 +1,19 @@
 """Settings that belong to an index, taken from its version by whoever works on it later."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
 
 from shardrank.core.errors import SettingsError
-from shardrank.core.settings import AuditSettings, EncoderSettings, IndexSettings
-from shardrank.version.manifest import Version
+from shardrank.core.settings import (
+    AuditSettings,
+    ColumnSettings,
+    EncoderSettings,
+    IndexSettings,
+    Settings,
+)
+from shardrank.version.manifest import StoredEncoder, Version
 
 #: Taken from the run and never from the index: who runs it decides about speed, and whether code
 #: that came with a stranger's model may run.
@@ -48,22 +55,76 @@ def kept_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
     return built
 
 
-def index_settings(version: Version, wanted: IndexSettings) -> IndexSettings:
-    """The [index] settings that the version was made from, and over them what is asked for."""
-    return IndexSettings(
-        **{**version.index.settings.deciding(), **wanted.model_dump(exclude_unset=True)}
-    )
+def further_settings(version: Version, wanted: Settings) -> tuple[ColumnSettings, ...]:
+    """Those of the encoders beside the first: what is asked for, and the version's others."""
+    asked = {each.name: each for each in wanted.further}
+    held = {each.name: each.settings for each in version.further}
+    return tuple({**held, **asked}.values())
 
 
-def kept_index(version: Version, wanted: IndexSettings) -> IndexSettings:
-    """The [index] settings that the version was made from, on the device that is wanted.
+def index_settings(version: Version, wanted: Settings) -> tuple[IndexSettings, ...]:
+    """The [[index]] settings that the version was made from, and over them what is asked for."""
+    names = dict.fromkeys([*version.indexes, *(index.of for index in wanted.index)])
+    return tuple(_index_settings(version, wanted.index_of(name)) for name in names)
+
+
+def _index_settings(version: Version, wanted: IndexSettings) -> IndexSettings:
+    built = version.indexes.get(wanted.of)
+    kept = built.settings.deciding() if built else {}
+    return IndexSettings(**{**kept, **wanted.model_dump(exclude_unset=True)})
+
+
+def kept_indexes(version: Version, wanted: Settings) -> tuple[IndexSettings, ...]:
+    """The [[index]] settings that the version was made from, on the devices that are wanted.
 
     Raises:
-        SettingsError: others are asked for.
+        SettingsError: others are asked for, or an index that it has not.
     """
-    built = version.index.settings.model_copy(update={"device": wanted.device})
+    for index in wanted.index:
+        if index.of not in version.indexes:
+            raise SettingsError(
+                f"The version has no index over {index.of!r}.", _known(version.indexes)
+            )
+    return tuple(_kept_index(version, wanted.index_of(name)) for name in version.indexes)
+
+
+def _kept_index(version: Version, wanted: IndexSettings) -> IndexSettings:
+    built = version.indexes[wanted.of].settings.model_copy(update={"device": wanted.device})
     _refuse_others("index", built, _asked(wanted))
     return built
+
+
+def _known(names: Iterable[str]) -> str:
+    return f"It has: {', '.join(names)}."
+
+
+def further_encoders(version: Version, wanted: Settings) -> list[StoredEncoder]:
+    """The version's encoders beside the first, by name, at the places where models are wanted from.
+
+    Whoever loads such a model checks its fingerprint.
+
+    Raises:
+        SettingsError: another setting is asked for than the index's, or an encoder that it has not.
+    """
+    asked = {each.name: each for each in wanted.further}
+    for name in asked:
+        if name not in version.columns:
+            raise SettingsError(
+                f"The version has no column {name!r}.",
+                f"{_known(version.columns)} Index again with this encoder to add it.",
+            )
+    return [_placed(made, asked.get(made.name)) for made in version.further]
+
+
+def _placed(made: StoredEncoder, wanted: ColumnSettings | None) -> StoredEncoder:
+    if wanted is None:
+        return made
+    anew = [name for name in _ASKED_ANEW if hasattr(wanted, name)]
+    built = made.settings.model_copy(update={name: getattr(wanted, name) for name in anew})
+    _refuse_others("encoder", built, _asked(wanted, but=(*_ASKED_ANEW, *_WHERE)))
+    if not hasattr(wanted, "model"):
+        return StoredEncoder(made.card, built)
+    return StoredEncoder(made.card, built.model_copy(update=_place(built, wanted)))
 
 
 def audit_settings(version: Version, wanted: AuditSettings) -> AuditSettings:
@@ -79,7 +140,7 @@ def _stored_encoder(version: Version, wanted: EncoderSettings) -> EncoderSetting
     return version.dense.settings.model_copy(update=own)
 
 
-def _place(built: EncoderSettings, wanted: EncoderSettings) -> dict[str, Any]:
+def _place(built: Any, wanted: Any) -> dict[str, Any]:
     """A revision is one of its model's: named alone it is the index's model's."""
     asked = _asked(wanted)
     moved = asked.get("model", built.model) != built.model

@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from typing import Annotated, Any
 
-from shardrank.core.cards import EncoderCard
+from shardrank.core.cards import ColumnCard, EncoderCard
 from shardrank.core.errors import IntegrityError
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import canonical_json, sha256_hex
 from shardrank.core.papers import files_in, from_json, to_json
-from shardrank.core.settings import DECIDING, AuditSettings, EncoderSettings, IndexSettings
+from shardrank.core.settings import (
+    DECIDING,
+    DENSE,
+    AuditSettings,
+    ColumnSettings,
+    EncoderSettings,
+    IndexSettings,
+)
 from shardrank.version.sizing import CodecPlan, Kind
 
-FORMAT = 4
-
-#: The column of the bi-encoder's vectors, and the index over it.
-DENSE = "dense"
+FORMAT = 5
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,11 @@ class StoredColumn:
     Attributes:
         file: one row a passage.
         spread: of vectors: 1 minus the length of the mean of their directions, 0 where all point
-            the same way.
+            the same way; None of what is no vector.
     """
 
     file: FileRef
-    spread: float
+    spread: float | None
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,28 @@ class Codec:
 class StoredEncoder:
     """What makes a column: the encoder's card, and the settings that load it again."""
 
+    card: ColumnCard
+    settings: Annotated[ColumnSettings, DECIDING]
+
+    @property
+    def name(self) -> str:
+        """Of the column."""
+        return self.settings.name
+
+
+@dataclass(frozen=True)
+class DenseEncoder:
+    """What makes dense vectors."""
+
     card: EncoderCard
-    settings: Annotated[EncoderSettings, DECIDING]
+    settings: EncoderSettings
+
+
+def dense(encoder: StoredEncoder) -> DenseEncoder:
+    """An encoder that makes dense vectors, as such."""
+    assert isinstance(encoder.card, EncoderCard)
+    assert isinstance(encoder.settings, EncoderSettings)
+    return DenseEncoder(encoder.card, encoder.settings)
 
 
 @dataclass(frozen=True)
@@ -170,7 +194,7 @@ class Audit:
     """How much of exact search an index finds.
 
     Attributes:
-        kind: of the index; "exact" needs no audit.
+        kind: of the index; exact ones need no audit.
         k: documents that recall counts.
         target: recall that it must reach.
         recall, nprobe, depth: of the chosen effort; of the greatest where none reaches the target.
@@ -189,6 +213,21 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class TermCounts:
+    """In how many passages each word is: what BM25 weights words by.
+
+    Attributes:
+        passages: live ones.
+        words: in all of them, counted as often as they occur.
+        terms: term and passages, ascending by term.
+    """
+
+    passages: int
+    words: int
+    terms: FileRef
+
+
+@dataclass(frozen=True)
 class Index:
     """An index over one column.
 
@@ -196,7 +235,8 @@ class Index:
         column: its name.
         plan: what decides the codec.
         settings: that the plan was made from.
-        codec: the trained quantiser; None: exact search has none.
+        codec: the trained quantiser; None: the kind has none.
+        counts: of words, over all live passages; None: the column holds weights already.
         shards: the units of search, which together cover all parts.
         audit: how much of exact search it finds.
         audit_settings: that it was audited with.
@@ -206,6 +246,7 @@ class Index:
     plan: CodecPlan
     settings: Annotated[IndexSettings, DECIDING]
     codec: Codec | None
+    counts: TermCounts | None
     shards: tuple[Shard, ...]
     audit: Audit
     audit_settings: Annotated[AuditSettings, DECIDING]
@@ -275,14 +316,24 @@ class Version:
     made: Origin
 
     @property
-    def dense(self) -> StoredEncoder:
+    def dense(self) -> DenseEncoder:
         """What makes the column DENSE."""
-        return self.columns[DENSE]
+        return dense(self.columns[DENSE])
+
+    @property
+    def further(self) -> tuple[StoredEncoder, ...]:
+        """What makes the other columns."""
+        return tuple(made for name, made in self.columns.items() if name != DENSE)
 
     @property
     def index(self) -> Index:
         """That over the column DENSE."""
         return self.indexes[DENSE]
+
+    def dim(self, column: str) -> int:
+        """Components of a column's vectors; 0: they are sparse."""
+        card = self.columns[column].card
+        return card.dim if isinstance(card, EncoderCard) else 0
 
     @property
     def live(self) -> Counts:

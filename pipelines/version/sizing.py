@@ -54,12 +54,13 @@ _BUCKET, _IN_A_FILE = 16, 4096
 TEXT_PER_COMPRESSED_BYTE = 3
 
 #: Of an index.
-Kind = Literal["exact", "ivfpq", "ivfsq8"]
+Kind = Literal["exact", "ivfpq", "ivfsq8", "inverted"]
 
 
 @dataclass(frozen=True)
 class CodecPlan:
-    """What decides a codec. `nlist` to `train_rows` are 0 where `kind` is "exact".
+    """What decides a codec. `nlist` to `train_rows` are 0 where the kind has none: "exact" and
+    "inverted".
 
     Of "ivfsq8" every component is a sub-quantiser of 8 bits: pq_m is the dimension, pq_bits 8.
     """
@@ -71,6 +72,11 @@ class CodecPlan:
     opq: bool
     train_rows: int
     seed: int
+
+    @classmethod
+    def without(cls, kind: Kind, seed: int) -> "CodecPlan":
+        """Of a kind of index that has no codec."""
+        return cls(kind, 0, 0, 0, False, 0, seed)
 
     @property
     def code_bytes(self) -> int:
@@ -137,7 +143,7 @@ def plan_codec(settings: IndexSettings, passages: int, dim: int) -> CodecPlan:
     """
     small = settings.kind == "auto" and passages <= settings.exact_below
     if settings.kind == "exact" or small:
-        return CodecPlan("exact", 0, 0, 0, False, 0, settings.seed)
+        return CodecPlan.without("exact", settings.seed)
     nlist = settings.nlist or _nlist(passages, settings.shard_passages)
     if settings.kind == "ivfsq8":
         rows = min(passages, settings.train_rows or WANTED_PER_LIST * nlist)
@@ -174,6 +180,18 @@ def refuse_misfits(settings: IndexSettings, dim: int, part_size: int) -> None:
             f"index.shard_passages = {settings.shard_passages}, but a part has {part_size} "
             "passages or more.",
             "Raise index.shard_passages, or lower passages.part_size.",
+        )
+
+
+def refuse_vector_settings(settings: IndexSettings) -> None:
+    """Raise SettingsError where what only an index over dense vectors has is asked of another."""
+    known = {"of", "shard_passages"}
+    asked = [name for name in settings.model_fields_set - known if name != "seed"]
+    if asked:
+        raise SettingsError(
+            f"index.{settings.of}.{min(asked)} is of vectors, and the column {settings.of!r} holds "
+            "sparse ones.",
+            f"Leave it out; known here: {', '.join(sorted(known))}.",
         )
 
 

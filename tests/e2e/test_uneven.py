@@ -14,10 +14,11 @@ import pytest
 from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.files import FileRef
+from shardrank.core.settings import DENSE
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.part_blocks import read_bitmap
 from shardrank.storage.local import LocalStorage
-from shardrank.version.manifest import DENSE, Version
+from shardrank.version.manifest import Version
 from tests.world import VOCABULARY, World, latest, shardrank, write_lines
 
 DOCUMENTS, K = 330, 30

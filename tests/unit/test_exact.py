@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardrank.core.errors import InputError, IntegrityError
-from shardrank.core.schemas import HITS, vectors_schema
+from shardrank.core.schemas import HITS, column_schema
 from shardrank.core.topk import floors
 from shardrank.index import pairs
 from shardrank.index.blocks import PartBlock
@@ -169,7 +169,7 @@ def tables(ids: Any, rows: Any, vectors: Any, dtype: str = "fp16") -> Any:
         "row": pa.array(first, pa.int32()),
         "rows": pa.array(rows, pa.int32()),
     }
-    kind = vectors_schema(2, dtype)
+    kind = column_schema(pa.list_(pa.float16() if dtype == "fp16" else pa.float32(), 2))
     stored = pa.Table.from_arrays([pa.array(list(vectors), kind.field(0).type)], schema=kind)
     return pa.table(columns).sort_by("doc_id"), stored
 

@@ -7,12 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardrank.core.errors import IntegrityError
-from shardrank.core.schemas import RANKINGS, passages_schema, vectors_schema
+from shardrank.core.schemas import RANKINGS, column_schema, passages_schema
 from shardrank.corpus.parquet_bytes import decode_table, encode_table
 
 
 def vectors(rows: int, dim: int, dtype: str) -> pa.Table:
-    schema = vectors_schema(dim, dtype)
+    schema = column_schema(pa.list_(pa.float16() if dtype == "fp16" else pa.float32(), dim))
     kind = np.float16 if dtype == "fp16" else np.float32
     values = np.random.default_rng(0).standard_normal(rows * dim).astype(kind)
     column = pa.FixedSizeListArray.from_arrays(pa.array(values), dim)

@@ -11,7 +11,7 @@ from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import vector_column
 from shardrank.core.errors import IntegrityError
 from shardrank.core.files import FileRef
-from shardrank.core.schemas import passages_schema, vectors_schema
+from shardrank.core.schemas import column_schema, passages_schema
 from shardrank.core.units import Unit
 from shardrank.corpus.part_keys import part_keys
 from shardrank.index.codec import train_codec
@@ -23,7 +23,7 @@ from shardrank.stages.shared.open_shards import (
     document_numbers,
     passages_a_document,
 )
-from shardrank.stages.shared.part_blocks import PartVectors
+from shardrank.stages.shared.part_blocks import PartColumn
 from shardrank.storage.local import LocalStorage
 from shardrank.version.sizing import CodecPlan, query_bytes
 from tests.memory import peak_bytes
@@ -73,7 +73,7 @@ def document(row: int) -> int:
     return min(row // 2, (ROWS - 40) // 2)
 
 
-def write_part(workspace: Workspace, number: int) -> PartVectors:
+def write_part(workspace: Workspace, number: int) -> PartColumn:
     """Documents of two passages; but the last has 40."""
     schema = passages_schema(100)
     rows = [
@@ -89,12 +89,13 @@ def write_part(workspace: Workspace, number: int) -> PartVectors:
         for row in range(ROWS)
     ]
     stored = pa.table(
-        {"vector": vector_column(vectors(ROWS, number))}, schema=vectors_schema(DIM, "fp32")
+        {"vector": vector_column(vectors(ROWS, number))},
+        schema=column_schema(pa.list_(pa.float32(), DIM)),
     )
     passages = pa.Table.from_pylist(rows, schema=schema)
     written = workspace.write_table(f"parts/{number}.vectors", stored)
     keys = workspace.write_table(f"parts/{number}.keys", part_keys(passages))
-    return PartVectors(number, f"part-{number}", keys, written, None)
+    return PartColumn(number, f"part-{number}", keys, written, None)
 
 
 def write_shard(workspace: Workspace) -> FileRef:

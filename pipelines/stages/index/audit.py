@@ -14,11 +14,11 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Int32
 from shardrank.core.arrow_columns import matrix, vector_column
-from shardrank.core.cards import EncoderCard
 from shardrank.core.files import FileRef
 from shardrank.core.settings import AuditSettings
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.queries import read_queries
+from shardrank.stages.index.wanted import WantedIndex
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
@@ -29,10 +29,10 @@ from shardrank.stages.shared.open_shards import (
     open_shard,
     searched_shards,
 )
-from shardrank.stages.shared.part_blocks import PartVectors, load_blocks, offsets
+from shardrank.stages.shared.part_blocks import PartColumn, load_blocks, offsets
 from shardrank.stages.shared.sample import Draw, sample
 from shardrank.storage import Sources
-from shardrank.version.manifest import Audit, AuditPoint, Part, Shard
+from shardrank.version.manifest import Audit, AuditPoint, Part, Shard, dense
 from shardrank.version.recall import (
     CostModel,
     Grid,
@@ -42,7 +42,7 @@ from shardrank.version.recall import (
     merge_probes,
     recall_curve,
 )
-from shardrank.version.sizing import CodecPlan
+from shardrank.version.sizing import CodecPlan, Kind
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,19 @@ AUDIT = Stage("audit", AuditSpec, Measured)
 
 @dataclass(frozen=True)
 class Audited:
-    """What is audited."""
+    """What is audited: an index over vectors, and its shards."""
 
-    parts: Sequence[Part]
-    column: str
+    wanted: WantedIndex
     shards: Sequence[Shard]
     plan: CodecPlan
-    card: EncoderCard
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        return self.wanted.parts
+
+    @property
+    def column(self) -> str:
+        return self.wanted.column
 
 
 def audit(context: Context, index: Audited) -> Audit:
@@ -84,10 +90,11 @@ def audit(context: Context, index: Audited) -> Audit:
     """
     settings = context.settings.audit
     if index.plan.kind == "exact":
-        return Audit("exact", settings.k, settings.target, 1.0, 0, 0, (), 0)
+        return exact_audit("exact", settings)
     questions = _questions(context, index)
     specs = plan_audit(index, questions, settings)
-    dones = run_stage(context, AUDIT, specs, [Step(partial(Measure, context.workspace))])
+    stage = AUDIT.of(index.column)
+    dones = run_stage(context, stage, specs, [Step(partial(Measure, context.workspace))])
     points = _curve(_merged(context.workspace, dones, index, settings), index, settings)
     best = choose(points, settings.target) or max(points, key=lambda p: p.recall)
     return Audit(
@@ -102,11 +109,16 @@ def audit(context: Context, index: Audited) -> Audit:
     )
 
 
+def exact_audit(kind: Kind, settings: AuditSettings) -> Audit:
+    """Of an index that finds all by construction."""
+    return Audit(kind, settings.k, settings.target, 1.0, 0, 0, (), 0)
+
+
 def _questions(context: Context, index: Audited) -> list[FileRef]:
     """Files of question vectors: held-out passages, or the real queries that the settings name."""
     settings = context.settings
     if settings.audit.query_file is None:
-        seed = settings.index.seed + 1
+        seed = index.wanted.settings.seed + 1
         return sample(
             context, index.parts, Draw("questions", index.column, settings.audit.queries, seed)
         )
@@ -114,7 +126,7 @@ def _questions(context: Context, index: Audited) -> list[FileRef]:
     listing = sources.listing(settings.audit.query_file, settings.corpus.allow_unread)
     batch = read_queries(listing.read, sources.open, settings.corpus)
     texts = write_blocks(context.workspace, batch.table, settings.search.block_queries)
-    blocks = encode(context, texts, index.card)
+    blocks = encode(context, texts, dense(index.wanted.encoder))
     return [block.vectors for block in blocks]
 
 
@@ -153,7 +165,7 @@ class Measure:
 
 
 def _own_documents(
-    asked: pa.Table, parts: Sequence[PartVectors], starts: list[int], numbers: Int32
+    asked: pa.Table, parts: Sequence[PartColumn], starts: list[int], numbers: Int32
 ) -> Int32:
     """int32[Q]: the document of this shard that each question is of; -1 where it lies elsewhere."""
     own = np.full(asked.num_rows, -1, dtype=np.int32)
@@ -198,6 +210,6 @@ def _curve(probe: Probe, index: Audited, settings: AuditSettings) -> list[AuditP
     costs = CostModel(
         passages=sum(part.live.passages for part in index.parts),
         nlist=index.plan.nlist,
-        dim=index.card.dim,
+        dim=dense(index.wanted.encoder).card.dim,
     )
     return recall_curve(probe, settings.k, _grid(index, settings), costs)

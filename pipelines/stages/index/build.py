@@ -10,10 +10,11 @@ from shardrank.core.arrays import Float32, Int64
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.files import FileRef
 from shardrank.core.units import Stage, Unit
+from shardrank.stages.index.wanted import WantedIndex
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.part_blocks import PartVectors, load_searchable, offsets
+from shardrank.stages.shared.part_blocks import PartColumn, load_searchable, offsets
 from shardrank.stages.shared.sample import Draw, read_sample, sample
 from shardrank.version.manifest import Codec, Part, Shard
 from shardrank.version.sizing import CodecPlan
@@ -44,7 +45,7 @@ class BuildSpec:
     what is in it, wherever its parts stand."""
 
     codec: FileRef
-    parts: tuple[PartVectors, ...]
+    parts: tuple[PartColumn, ...]
 
 
 @dataclass(frozen=True)
@@ -65,22 +66,18 @@ def train(context: Context, parts: Sequence[Part], column: str, plan: CodecPlan)
         return None
     refs = sample(context, parts, Draw("sample", column, plan.train_rows, plan.seed))
     make = partial(Train, context.workspace, context.resources.threads)
-    [done] = run_stage(context, TRAIN, [TrainSpec(tuple(refs), plan)], [Step(make)])
+    [done] = run_stage(context, TRAIN.of(column), [TrainSpec(tuple(refs), plan)], [Step(make)])
     passages = sum(part.live.passages for part in parts)
     return Codec(done.made.codec, passages, done.made.error)
 
 
 def build(
-    context: Context,
-    parts: Sequence[Part],
-    column: str,
-    groups: Sequence[Sequence[int]],
-    codec: Codec,
+    context: Context, wanted: WantedIndex, groups: Sequence[Sequence[int]], codec: Codec
 ) -> list[Shard]:
     """One shard of each group of parts, with the shared codec."""
-    specs = plan_build(parts, column, groups, codec.file)
-    make = partial(Build, context.workspace, context.settings.index.device)
-    dones = run_stage(context, BUILD, specs, [Step(make)])
+    specs = plan_build(wanted.parts, wanted.column, groups, codec.file)
+    make = partial(Build, context.workspace, wanted.settings.device)
+    dones = run_stage(context, BUILD.of(wanted.column), specs, [Step(make)])
     return [
         Shard(tuple(group), done.made.shard, done.made.error)
         for group, done in zip(groups, dones, strict=True)
@@ -92,7 +89,7 @@ def plan_build(
 ) -> list[BuildSpec]:
     """Of each group of parts."""
     return [
-        BuildSpec(codec, tuple(PartVectors.of(n, parts[m], column) for n, m in enumerate(group)))
+        BuildSpec(codec, tuple(PartColumn.of(n, parts[m], column) for n, m in enumerate(group)))
         for group in groups
     ]
 

@@ -1,15 +1,13 @@
 """compact: groups of parts become one part each, from what is stored; nothing is embedded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from shardrank.core.arrays import Bool
-from shardrank.core.arrow_columns import matrix
 from shardrank.core.files import FileRef
 from shardrank.core.units import Stage, Unit
 from shardrank.stages.run.hosts import Step, Tables
@@ -17,7 +15,7 @@ from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import read_bitmap
 from shardrank.stages.shared.part_files import new_part, write_part
-from shardrank.version.manifest import DENSE, Part
+from shardrank.version.manifest import Part
 
 
 @dataclass(frozen=True)
@@ -25,13 +23,14 @@ class StoredPart:
     """A part as it is rewritten; `live` counts its documents."""
 
     passages: FileRef
-    vectors: FileRef
+    columns: Mapping[str, FileRef]
     deleted: FileRef | None
     live: int
 
     @classmethod
     def of(cls, part: Part) -> "StoredPart":
-        return cls(part.passages, part.columns[DENSE].file, part.deleted, part.live.documents)
+        columns = {name: column.file for name, column in part.columns.items()}
+        return cls(part.passages, columns, part.deleted, part.live.documents)
 
 
 @dataclass(frozen=True)
@@ -67,19 +66,26 @@ class Compact:
     workspace: Workspace
 
     def __call__(self, unit: Unit[CompactSpec], tables: Tables) -> Result[Compacted]:
-        pieces = [self._live(part) for part in unit.spec.parts if part.live]
-        if not pieces:
+        parts = [part for part in unit.spec.parts if part.live]
+        if not parts:
             return Result(Compacted(None), {"rows": 0})
-        passages = pa.concat_tables([table for table, _ in pieces]).combine_chunks()
-        vectors = np.concatenate([array for _, array in pieces])
+        live = [self._live(part) for part in parts]
+        passages = self._kept([part.passages for part in parts], live).combine_chunks()
+        columns = {
+            name: pa.concat_arrays(
+                self._kept([part.columns[name] for part in parts], live)["vector"].chunks
+            )
+            for name in parts[0].columns
+        }
         files = write_part(self.workspace, passages)
-        deleted: Bool = np.zeros(len(vectors), np.bool_)
-        part = new_part(self.workspace, files, passages, vectors, deleted)
-        return Result(Compacted(part), {"rows": len(vectors)})
+        deleted: Bool = np.zeros(passages.num_rows, np.bool_)
+        part = new_part(self.workspace, files, passages, columns, deleted)
+        return Result(Compacted(part), {"rows": passages.num_rows})
 
-    def _live(self, part: StoredPart) -> tuple[pa.Table, npt.NDArray[np.floating]]:
-        passages = self.workspace.read_table(part.passages)
-        column = self.workspace.read_table(part.vectors)["vector"]
-        live = ~read_bitmap(self.workspace, part.deleted, passages.num_rows)
-        vectors = matrix(column).astype(column.type.value_type.to_pandas_dtype())
-        return passages.filter(pa.array(live)), vectors[live]
+    def _live(self, part: StoredPart) -> pa.Array:
+        """bool[rows]: which stay."""
+        return pa.array(~read_bitmap(self.workspace, part.deleted, part.passages.rows))
+
+    def _kept(self, refs: Sequence[FileRef], live: Sequence[pa.Array]) -> pa.Table:
+        both = zip(refs, live, strict=True)
+        return pa.concat_tables(self.workspace.read_table(ref).filter(rows) for ref, rows in both)

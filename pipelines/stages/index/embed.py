@@ -11,19 +11,18 @@ import pyarrow.compute as pc
 
 from shardrank.core.arrays import Bool, Float32
 from shardrank.core.arrow_columns import matrix, token_lists, vector_column
-from shardrank.core.cards import EncoderCard
 from shardrank.core.files import FileRef
 from shardrank.core.finite import Source, finite_rows, refuse_broken
 from shardrank.core.pools import TASK_CPUS
 from shardrank.core.schemas import REJECTED
-from shardrank.core.settings import EncoderSettings, Stored
+from shardrank.core.settings import DENSE, Stored
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.models.forward.threads import use_threads
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_files import PartFiles, new_part
-from shardrank.version.manifest import Part
+from shardrank.version.manifest import DenseEncoder, Part
 
 
 @dataclass(frozen=True)
@@ -47,23 +46,24 @@ class Embedded:
 EMBED = Stage("embed", EmbedSpec, Embedded)
 
 
-def embed(context: Context, parts: Sequence[PartFiles], card: EncoderCard) -> list[Done[Embedded]]:
+def embed(
+    context: Context, parts: Sequence[PartFiles], encoder: DenseEncoder
+) -> list[Done[Embedded]]:
     """Every part with its vectors, in the order of `parts`."""
-    settings = context.settings.encoder
+    card, settings = encoder.card, encoder.settings
     specs = [EmbedSpec(part, card.fingerprint, card.dim, settings.stored) for part in parts]
     pool = context.model_pool(len(specs))
     steps = [
         Step(partial(ReadTokens, context.workspace), cpus=TASK_CPUS),
-        Step(partial(Embed, settings, card, pool.device), pool),
+        Step(partial(Embed, encoder, pool.device), pool),
         Step(partial(WriteVectors, context.workspace), cpus=TASK_CPUS),
     ]
     return run_stage(context, EMBED, specs, steps)
 
 
-def refuse_broken_parts(
-    card: EncoderCard, stored: Stored, embedded: Sequence[Done[Embedded]]
-) -> None:
+def refuse_broken_parts(encoder: DenseEncoder, embedded: Sequence[Done[Embedded]]) -> None:
     """Raise InputError where not one passage of a part has a finite vector."""
+    card, stored = encoder.card, encoder.settings.stored
     source = Source("encoder", card.name, card.dtype, "vector")
     large = "Where it does not normalise they may be too large for fp16: encoder.stored=fp32."
     for done in embedded:
@@ -86,11 +86,11 @@ class ReadTokens:
 class Embed:
     """Token ids → vectors, the whole part at once, so that batches are as even as can be."""
 
-    def __init__(self, settings: EncoderSettings, card: EncoderCard, device: str) -> None:
+    def __init__(self, encoder: DenseEncoder, device: str) -> None:
         from shardrank.models.encoders.dense import load_encoder  # brings torch: a second
 
         use_threads(1)
-        self._encoder = load_encoder(settings, device, card)
+        self._encoder = load_encoder(encoder.settings, device, encoder.card)
 
     def __call__(self, unit: Unit[EmbedSpec], tables: Tables) -> Tables:
         passages = tables["passages"]
@@ -113,7 +113,7 @@ class WriteVectors:
         vectors[bad] = 0
         rejected = _rejected(files.passages.key, passages["doc_id"], bad)
         made = Embedded(
-            new_part(self.workspace, files, passages, vectors, bad),
+            new_part(self.workspace, files, passages, {DENSE: vector_column(vectors)}, bad),
             self.workspace.write_scratch(unit, "rejected.parquet", rejected),
         )
         counts = {"rows": len(vectors), "rejected": rejected.num_rows, "not_finite": broken}

@@ -71,7 +71,7 @@ def ingest(
     """Cut what is new into parts; a unit a slice."""
     specs = plan_ingest(context, slices, compared, how)
     settings = context.settings
-    make = partial(Ingest, context.workspace, Sources(settings.s3), settings.encoder)
+    make = partial(Ingest, context.workspace, Sources(settings.s3), settings.dense)
     return run_stage(context, INGEST, specs, [Step(make)])
 
 
@@ -80,7 +80,7 @@ def plan_ingest(
 ) -> list[IngestSpec]:
     """Of each slice with new rows."""
     settings = context.settings
-    tokeniser = load_tokeniser(read_encoder_folder(settings.encoder).towers.documents.source)
+    tokeniser = load_tokeniser(read_encoder_folder(settings.dense).towers.documents.source)
     rule = cut_rule(settings.passages, how.card, tokeniser.specials)
     return [
         IngestSpec(

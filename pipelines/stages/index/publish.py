@@ -20,7 +20,7 @@ from shardrank.core.units import Done
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import Published, missing_files, readable_version
-from shardrank.version.manifest import Origin, Version, version_key
+from shardrank.version.manifest import Audit, Origin, Version, version_key
 
 
 def publish(workspace: Workspace, version: Version) -> Published:
@@ -54,7 +54,11 @@ def _require_files(workspace: Workspace, version: Version) -> None:
 
 
 def _require_audit(version: Version) -> None:
-    audit = version.index.audit
+    for index in version.indexes.values():
+        _require_recall(index.audit)
+
+
+def _require_recall(audit: Audit) -> None:
     if audit.recall >= audit.target:
         return
     raise AuditRefused(

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from shardrank.core.arrays import Int64
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.files import FileRef
+from shardrank.core.settings import DENSE
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.index.pairs import pair_scores
@@ -21,7 +22,7 @@ from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.pairs_by_part import count_pairs, files_of, group_parts
-from shardrank.version.manifest import DENSE, Version
+from shardrank.version.manifest import Version
 
 COLUMNS = ["doc_id", "passage", "title", "text", "tokens"]
 #: Candidates whose retrieval score was lacking: query, part, row, score.

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardrank.core.files import FileRef
+from shardrank.core.fusion import fuse
+from shardrank.core.settings import DECIDING, FusionSettings
 from shardrank.core.topk import Best, ranks
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.rank.search import Searched
@@ -22,12 +25,21 @@ PLACES = 16
 
 
 @dataclass(frozen=True)
-class MergeSpec:
-    """A query block: its hits in every shard, and how many are kept; parts whose hits share a
-    file."""
+class ListFiles:
+    """What a retriever found for a query block: HITS in every shard; and how many it gives."""
 
     hits: tuple[FileRef, ...]
+    k: int
+
+
+@dataclass(frozen=True)
+class MergeSpec:
+    """A query block: what each retriever found for it, how several lists become one, and how many
+    documents are kept; parts whose hits share a file."""
+
+    lists: tuple[ListFiles, ...]
     queries: FileRef
+    fusion: Annotated[FusionSettings, DECIDING] | None
     k: int
     ignore_same_id: bool
     bucket_parts: int
@@ -57,12 +69,14 @@ class Merged:
 
     Attributes:
         hits: HITS.
+        lists: of each retriever, where there are several.
         buckets: query, part, row and rank of the hits, by the parts that they lie in.
         pairs: how many lie in each part.
         same_id: those with their query's own id.
     """
 
     hits: FileRef
+    lists: tuple[FileRef, ...]
     buckets: tuple[PairFile, ...]
     pairs: tuple[PartPairs, ...]
     same_id: SameIdHits
@@ -71,26 +85,33 @@ class Merged:
 MERGE = Stage("merge", MergeSpec, Merged)
 
 
+@dataclass(frozen=True)
+class FoundBy:
+    """The shards' markers of a retriever, and how many documents it gives."""
+
+    searched: Sequence[Done[Searched]]
+    k: int
+
+
 def merge(
-    context: Context,
-    searched: Sequence[Done[Searched]],
-    blocks: Sequence[QueryBlock],
-    bucket: int,
+    context: Context, found: Sequence[FoundBy], blocks: Sequence[QueryBlock], bucket: int
 ) -> list[Done[Merged]]:
     """The best hits of each query block.
 
     Args:
         context: of the run.
-        searched: the shards' markers; hits of one document more than are kept where those with the
-            query's own id are passed over.
+        found: what each retriever found: hits of one document more than are kept where those with
+            the query's own id are passed over.
         blocks: the queries.
         bucket: parts whose hits share a file.
     """
     settings = context.settings.search
+    fusion = context.settings.fusion if len(found) > 1 else None
     specs = [
         MergeSpec(
-            hits=tuple(done.made.hits[number] for done in searched),
+            lists=tuple(_files(each, number) for each in found),
             queries=block.queries,
+            fusion=fusion,
             k=settings.k,
             ignore_same_id=settings.ignore_same_id,
             bucket_parts=bucket,
@@ -98,6 +119,10 @@ def merge(
         for number, block in enumerate(blocks)
     ]
     return run_stage(context, MERGE, specs, [Step(partial(Merge, context.workspace))])
+
+
+def _files(found: FoundBy, block: int) -> ListFiles:
+    return ListFiles(tuple(done.made.hits[block] for done in found.searched), found.k)
 
 
 @dataclass(frozen=True)
@@ -109,31 +134,54 @@ class Merge:
     def __call__(self, unit: Unit[MergeSpec], tables: Tables) -> Result[Merged]:
         spec, ignored = unit.spec, unit.spec.ignore_same_id
         ids = self.workspace.read_table(spec.queries, ["query_id"])["query_id"]
-        hits = self._best(spec, spec.k + ignored)
-        same = pc.equal(ids.take(hits["query"]), hits["doc_id"])
-        told = _told(hits, same)
+        found = [self._best(spec, each, each.k + ignored) for each in spec.lists]
+        told = _told(_one(found, spec, spec.k + ignored), ids)
         if ignored:
-            hits = hits.filter(pc.invert(same))
-            hits = hits.filter(pa.array(ranks(hits) <= spec.k)).combine_chunks()
+            both = zip(found, spec.lists, strict=True)
+            found = [_without(hits, ids, each.k) for hits, each in both]
+        hits = _one(found, spec, spec.k)
         rank = pa.array(ranks(hits), pa.int32())
         pairs = hits.select(["query", "part", "row"]).append_column("rank", rank)
         made = Merged(
             hits=self.workspace.write_scratch(unit, "hits.parquet", hits),
+            lists=self._lists(unit, found),
             buckets=write_buckets(self.workspace, unit, "pairs", pairs, spec.bucket_parts),
             pairs=pairs_by_part(hits["part"]),
             same_id=told,
         )
         return Result(made, {"rows": hits.num_rows})
 
-    def _best(self, spec: MergeSpec, k: int) -> pa.Table:
+    def _best(self, spec: MergeSpec, files: ListFiles, k: int) -> pa.Table:
         """One shard's hits after another, so that memory does not grow with the shards."""
         best = Best(spec.queries.rows, k)
-        for ref in spec.hits:
+        for ref in files.hits:
             best.add(self.workspace.read_table(ref))
         return best.table()
 
+    def _lists(self, unit: Unit[MergeSpec], found: Sequence[pa.Table]) -> tuple[FileRef, ...]:
+        if len(found) == 1:
+            return ()
+        return tuple(
+            self.workspace.write_scratch(unit, f"list-{n}.parquet", hits)
+            for n, hits in enumerate(found)
+        )
 
-def _told(hits: pa.Table, same: pa.ChunkedArray) -> SameIdHits:
+
+def _one(found: Sequence[pa.Table], spec: MergeSpec, k: int) -> pa.Table:
+    """Several lists fused; one as it is, but for what is behind the k-th."""
+    if spec.fusion:
+        return fuse(found, spec.fusion, k)
+    return found[0].filter(pa.array(ranks(found[0]) <= k)).combine_chunks()
+
+
+def _without(hits: pa.Table, ids: pa.ChunkedArray, k: int) -> pa.Table:
+    """The first k of each query, but for those with the query's own id."""
+    others = hits.filter(pc.not_equal(ids.take(hits["query"]), hits["doc_id"]))
+    return others.filter(pa.array(ranks(others) <= k)).combine_chunks()
+
+
+def _told(hits: pa.Table, ids: pa.ChunkedArray) -> SameIdHits:
+    same = pc.equal(ids.take(hits["query"]), hits["doc_id"])
     found = hits.append_column("rank", pa.array(ranks(hits))).filter(same)
     near = found.sort_by([("rank", "ascending"), ("query", "ascending")]).slice(0, PLACES)
     places = zip(*(near[name].to_pylist() for name in ("query", "part", "row")), strict=True)

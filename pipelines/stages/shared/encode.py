@@ -1,4 +1,7 @@
-"""encode: the batch of queries, in blocks, becomes vectors."""
+"""encode: the batch of queries, in blocks, becomes vectors.
+
+Those of the first encoder decide which queries can be asked.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +12,9 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Float32, Int64
 from shardrank.core.arrow_columns import vector_column
-from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError
 from shardrank.core.files import FileRef
 from shardrank.core.finite import Source, finite_rows, refuse_broken
-from shardrank.core.settings import EncoderSettings
 from shardrank.core.units import Done, Stage, Unit, total
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.corpus.validate import Reason
@@ -21,6 +22,7 @@ from shardrank.models.forward.threads import use_threads
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
+from shardrank.version.manifest import DenseEncoder
 
 #: Where the blocks of a batch lie, named from their content.
 KEY = "units/queries/{}.parquet"
@@ -62,16 +64,16 @@ def write_blocks(workspace: Workspace, queries: pa.Table, block_queries: int) ->
     return [workspace.write_content(KEY, encode_table(b), b.num_rows) for b in blocks]
 
 
-def encode(context: Context, blocks: Sequence[FileRef], card: EncoderCard) -> list[QueryBlock]:
+def encode(context: Context, blocks: Sequence[FileRef], encoder: DenseEncoder) -> list[QueryBlock]:
     """The vectors of every block of queries, with the model's query prompt.
 
     Raises:
         InputError: no query of any block has tokens and a finite vector.
     """
+    card = encoder.card
     specs = [EncodeSpec(ref, card.fingerprint) for ref in blocks]
     pool = context.model_pool(len(specs))
-    settings = context.settings.encoder
-    make = partial(Encode, context.workspace, settings, card, pool.device)
+    make = partial(Encode, context.workspace, encoder, pool.device)
     dones = run_stage(context, ENCODE, specs, [Step(make, pool)])
     if not total(dones, "rows"):
         context.workspace.forget("encode", dones)
@@ -94,15 +96,14 @@ class Encode:
     such a document is.
     """
 
-    def __init__(
-        self, workspace: Workspace, settings: EncoderSettings, card: EncoderCard, device: str
-    ) -> None:
+    def __init__(self, workspace: Workspace, encoder: DenseEncoder, device: str) -> None:
         from shardrank.models.encoders.dense import load_encoder  # brings torch: a second
 
         self._workspace = workspace
+        card = encoder.card
         self._source = Source("encoder", card.name, card.dtype, "vector")
         use_threads(1)
-        self._encoder = load_encoder(settings, device, card)
+        self._encoder = load_encoder(encoder.settings, device, card)
 
     def __call__(self, unit: Unit[EncodeSpec], tables: Tables) -> Result[QueryBlock]:
         asked = unit.spec.queries

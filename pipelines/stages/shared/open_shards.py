@@ -12,7 +12,7 @@ from shardrank.core.files import FileRef
 from shardrank.models.forward.products import int8_product
 from shardrank.models.forward.threads import use_threads as use_torch_threads
 from shardrank.stages.run.workspace import Workspace
-from shardrank.stages.shared.part_blocks import PartVectors, live_positions
+from shardrank.stages.shared.part_blocks import PartColumn, live_positions
 from shardrank.version.manifest import Part, Shard
 from shardrank.version.sizing import shares
 
@@ -31,7 +31,7 @@ class SearchedShard:
     """
 
     file: FileRef | None
-    parts: tuple[PartVectors, ...]
+    parts: tuple[PartColumn, ...]
     least: int
 
 
@@ -44,7 +44,7 @@ def searched_shards(
     return [
         SearchedShard(
             shard.file,
-            tuple(PartVectors.of(n, parts[n], column) for n in shard.parts),
+            tuple(PartColumn.of(n, parts[n], column) for n in shard.parts),
             wanted if shard.file else k,
         )
         for shard, wanted in zip(shards, least, strict=True)
@@ -66,7 +66,7 @@ def open_shard(index: Workspace, shard: SearchedShard, documents: Int32) -> "Doc
     return DocumentSearch(LoadedShard.load(data, int8_product), documents, live)
 
 
-def document_numbers(index: Workspace, parts: Sequence[PartVectors]) -> Int32:
+def document_numbers(index: Workspace, parts: Sequence[PartColumn]) -> Int32:
     """int32[rows of the shard]: each row's document, numbered from 0 as they lie in the shard.
 
     Keys are read only of parts that have documents of several passages.
@@ -78,7 +78,7 @@ def document_numbers(index: Workspace, parts: Sequence[PartVectors]) -> Int32:
     return np.repeat(np.arange(len(rows), dtype=np.int32), rows)
 
 
-def _document_rows(index: Workspace, part: PartVectors) -> Int32:
+def _document_rows(index: Workspace, part: PartColumn) -> Int32:
     """int32[documents]: how many rows each has, in the order of the part."""
     keys, passages = part.keys, part.rows
     if keys.rows == passages:
@@ -93,7 +93,7 @@ def _document_rows(index: Workspace, part: PartVectors) -> Int32:
     return rows
 
 
-def passages_a_document(parts: Sequence[PartVectors]) -> int:
+def passages_a_document(parts: Sequence[PartColumn]) -> int:
     """On average, rounded up: about as many hits as a query has for each document that it finds."""
     passages = sum(each.rows for each in parts)
     return -(-passages // max(1, sum(each.keys.rows for each in parts)))

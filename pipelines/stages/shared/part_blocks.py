@@ -17,23 +17,23 @@ from shardrank.version.manifest import Part
 
 
 @dataclass(frozen=True)
-class PartVectors:
+class PartColumn:
     """A part as it is searched: its place among the version's parts, what names it, its documents,
-    and the vectors of a column. No text is read."""
+    and the values of a column. No text is read."""
 
     ordinal: int
     id: str
     keys: FileRef
-    vectors: FileRef
+    values: FileRef
     deleted: FileRef | None
 
     @classmethod
-    def of(cls, ordinal: int, part: Part, column: str) -> "PartVectors":
+    def of(cls, ordinal: int, part: Part, column: str) -> "PartColumn":
         return cls(ordinal, part.id, part.keys, part.columns[column].file, part.deleted)
 
     @property
     def rows(self) -> int:
-        return self.vectors.rows
+        return self.values.rows
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def load_live_keys(workspace: Workspace, part: PartKeys) -> pa.Table:
     return live_keys(keys, read_bitmap(workspace, part.deleted, part.rows))
 
 
-def load_block(workspace: Workspace, part: PartVectors) -> PartBlock:
+def load_block(workspace: Workspace, part: PartColumn) -> PartBlock:
     """A part's ids and vectors. Raises IntegrityError where a file is not as vouched for."""
     keys = workspace.read_table(part.keys, ["doc_id", "row", "rows"])
     live = ~read_bitmap(workspace, part.deleted, part.rows)
-    return PartBlock.from_tables(part.ordinal, keys, workspace.read_table(part.vectors), live)
+    return PartBlock.from_tables(part.ordinal, keys, workspace.read_table(part.values), live)
 
 
 def read_bitmap(workspace: Workspace, ref: FileRef | None, rows: int) -> Bool:
@@ -70,18 +70,18 @@ def read_bitmap(workspace: Workspace, ref: FileRef | None, rows: int) -> Bool:
     return unpack(workspace.storage.read_checked(ref), rows)
 
 
-def load_blocks(workspace: Workspace, parts: Sequence[PartVectors]) -> Iterator[PartBlock]:
+def load_blocks(workspace: Workspace, parts: Sequence[PartColumn]) -> Iterator[PartBlock]:
     """A shard's parts in order; only one is held at a time."""
     return (load_block(workspace, part) for part in parts)
 
 
-def offsets(parts: Sequence[PartVectors]) -> list[int]:
+def offsets(parts: Sequence[PartColumn]) -> list[int]:
     """The shard position of each part's first row."""
     ends = accumulate((part.rows for part in parts), initial=0)
     return list(ends)[:-1]
 
 
-def live_positions(workspace: Workspace, parts: Sequence[PartVectors]) -> Bool | None:
+def live_positions(workspace: Workspace, parts: Sequence[PartColumn]) -> Bool | None:
     """bool[rows of the shard], true at live positions; None where all are."""
     if all(part.deleted is None for part in parts):
         return None
@@ -89,9 +89,14 @@ def live_positions(workspace: Workspace, parts: Sequence[PartVectors]) -> Bool |
     return ~np.concatenate(dead)
 
 
-def load_searchable(workspace: Workspace, part: PartVectors, offset: int) -> tuple[Int64, Float32]:
+def live_rows(workspace: Workspace, part: PartColumn) -> Int64:
+    """int64[n]: the rows that may be found."""
+    return np.flatnonzero(~read_bitmap(workspace, part.deleted, part.rows))
+
+
+def load_searchable(workspace: Workspace, part: PartColumn, offset: int) -> tuple[Int64, Float32]:
     """Shard positions int64[m] and vectors float32[m, d] of the rows that may be found."""
     live = ~read_bitmap(workspace, part.deleted, part.rows)
-    vectors = finite_vectors(part.ordinal, workspace.read_table(part.vectors), live)
+    vectors = finite_vectors(part.ordinal, workspace.read_table(part.values), live)
     rows = np.flatnonzero(live)
     return rows.astype(np.int64) + offset, vectors[rows]

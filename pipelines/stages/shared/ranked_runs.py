@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from shardrank.core.cards import EncoderCard, RerankerCard
+from shardrank.core.cards import ColumnCard, RerankerCard
 from shardrank.core.errors import InputError
 from shardrank.core.files import FileRef
 from shardrank.core.papers import from_json, to_json
@@ -12,9 +12,11 @@ from shardrank.core.same_ids import SameIds
 from shardrank.core.settings import (
     DECIDING,
     EncoderSettings,
+    FusionSettings,
     RerankerSettings,
     SearchSettings,
 )
+from shardrank.index.bm25 import Bm25
 from shardrank.stages.run.workspace import Workspace
 
 MANIFEST = "manifest.json"
@@ -22,13 +24,37 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class RankedBlock:
-    """A block of queries, their vectors, their hits, and the reranker's scores of them: query,
-    part, row, logit, truncated."""
+    """A block of queries, their vectors by the first encoder, their hits, those of each retriever
+    where there are several, and the reranker's scores of them: query, part, row, logit,
+    truncated."""
 
     queries: FileRef
     vectors: FileRef
     hits: FileRef
+    lists: tuple[FileRef, ...]
     scores: tuple[FileRef, ...]
+
+
+@dataclass(frozen=True)
+class RankedRetriever:
+    """An index that was searched.
+
+    Attributes:
+        name: of the retriever.
+        column: of the index.
+        encoder: its card: the model's name, fingerprint, sha256 of its weights.
+        k: documents that a query was to be given.
+        nprobe, depth: lists probed and documents refined in each shard (both 0: exact search).
+        bm25: how words were weighted; None: they were not counted.
+    """
+
+    name: str
+    column: str
+    encoder: ColumnCard
+    k: int
+    nprobe: int
+    depth: int
+    bm25: Bm25 | None
 
 
 @dataclass(frozen=True)
@@ -47,6 +73,7 @@ class RankSettings:
     """
 
     search: Annotated[SearchSettings, DECIDING]
+    fusion: Annotated[FusionSettings, DECIDING]
     encoder: Annotated[EncoderSettings, DECIDING]
     reranker: Annotated[RerankerSettings, DECIDING]
 
@@ -77,10 +104,9 @@ class RankedRun:
         run: names it from its inputs and settings.
         index_version, index_content: the number of the version that it searched, and the
             fingerprint of its content.
-        encoder, reranker: the models' cards: names, fingerprints, sha256 of the weights.
+        retrievers: the indexes that were searched, and how.
+        reranker: the model's card: name, fingerprint, sha256 of the weights.
         settings: that decided it.
-        k, nprobe, depth: documents that a query was to be given; lists probed and documents
-            refined in each shard (both 0: exact search).
         queries, queries_rejected: how many were ranked, and how many could not be.
         same_ids: hits that have their query's own id.
         rankings: RANKINGS, a file a block.
@@ -90,12 +116,9 @@ class RankedRun:
     run: str
     index_version: int
     index_content: str
-    encoder: EncoderCard
+    retrievers: tuple[RankedRetriever, ...]
     reranker: RerankerCard | None
     settings: RankSettings
-    k: int
-    nprobe: int
-    depth: int
     queries: int
     queries_rejected: int
     pairs: ScoredPairs

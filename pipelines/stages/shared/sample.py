@@ -14,7 +14,7 @@ from shardrank.core.units import Stage, Unit
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.part_blocks import PartVectors, load_block
+from shardrank.stages.shared.part_blocks import PartColumn, load_block
 from shardrank.version.manifest import Part
 from shardrank.version.sampling import allocate, draw
 from shardrank.version.sizing import SAMPLED_PARTS_PER_UNIT
@@ -34,7 +34,7 @@ class Draw:
 class DrawnPart:
     """A part, and how many of its rows are drawn."""
 
-    part: PartVectors
+    part: PartColumn
     count: int
 
 
@@ -60,7 +60,7 @@ def sample(
 
     `index` is where the parts lie, if not in the workspace that the files go to.
     """
-    stage = Stage(wanted.stage, SampleSpec, Sampled)
+    stage = Stage(wanted.stage, SampleSpec, Sampled).of(wanted.column)
     make = partial(Sample, context.workspace, index or context.workspace)
     dones = run_stage(context, stage, plan_sample(parts, wanted), [Step(make)])
     return [done.made.sample for done in dones]
@@ -70,7 +70,7 @@ def plan_sample(parts: Sequence[Part], wanted: Draw) -> list[SampleSpec]:
     """One unit for every SAMPLED_PARTS_PER_UNIT parts that give rows to the sample."""
     counts = allocate([part.live.passages for part in parts], wanted.rows, wanted.seed)
     drawn = [
-        DrawnPart(PartVectors.of(n, part, wanted.column), count)
+        DrawnPart(PartColumn.of(n, part, wanted.column), count)
         for n, (part, count) in enumerate(zip(parts, counts, strict=True))
         if count
     ]

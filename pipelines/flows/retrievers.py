@@ -1,0 +1,84 @@
+"""Which indexes a ranking searches, and how hard it looks in each."""
+
+from collections.abc import Sequence
+
+from shardrank.core.errors import InputError, SettingsError
+from shardrank.core.settings import DENSE, RetrieverSettings, Settings
+from shardrank.index.bm25 import Bm25
+from shardrank.index.library import require_faiss
+from shardrank.models.encoders.registry import family_of
+from shardrank.stages.rank.opened import Effort
+from shardrank.stages.rank.search import Retriever
+from shardrank.version.manifest import Index, StoredEncoder, Version
+
+
+def plan_retrievers(version: Version, settings: Settings) -> list[Retriever]:
+    """Those that the settings name, else one for each index: the first encoder's, then by name.
+
+    Raises:
+        SettingsError: there is no such index, a setting is of another kind than the index, a
+            library is missing, or there is not one weight for each retriever.
+    """
+    others = sorted(name for name in version.indexes if name != DENSE)
+    wanted = settings.retriever or [RetrieverSettings(index=n) for n in (DENSE, *others)]
+    _refuse_weights(settings, wanted)
+    return [_retriever(version, settings, each) for each in wanted]
+
+
+def require_same_model(encoder: StoredEncoder) -> None:
+    """Raise InputError where the encoder here is not the one that the column was made with."""
+    here = family_of(encoder.settings).read(encoder.settings)
+    if here.fingerprint != encoder.card.fingerprint:
+        raise InputError(
+            f"The encoder {encoder.name!r} is not the one that its column was made with.",
+            "Give the original model, or index again.",
+        )
+
+
+def _refuse_weights(settings: Settings, wanted: Sequence[RetrieverSettings]) -> None:
+    weights = settings.fusion.weights
+    if weights is not None and len(weights) != len(wanted):
+        raise SettingsError(
+            f"fusion.weights has {len(weights)} numbers, for {len(wanted)} retrievers: "
+            f"{', '.join(each.called for each in wanted)}.",
+            "Give one for each, in this order.",
+        )
+
+
+def _retriever(version: Version, settings: Settings, wanted: RetrieverSettings) -> Retriever:
+    index = version.indexes.get(wanted.index)
+    if index is None:
+        raise SettingsError(
+            f"The version has no index over {wanted.index!r}.",
+            f"It has: {', '.join(version.indexes)}.",
+        )
+    require_faiss(index.plan.kind)
+    _refuse_strange(index, wanted)
+    k = wanted.k or settings.search.k
+    return Retriever(wanted.called, index, _effort(index, settings, wanted), k)
+
+
+def _effort(index: Index, settings: Settings, wanted: RetrieverSettings) -> Effort:
+    """The audited effort, unless the settings say otherwise."""
+    # One more where one is passed over, so that k are left.
+    k = (wanted.k or settings.search.k) + settings.search.ignore_same_id
+    if counts := index.counts:
+        return Effort(k, bm25=Bm25(wanted.k1, wanted.b, counts.words / max(1, counts.passages)))
+    if index.codec is None:
+        return Effort(k)
+    nprobe = wanted.nprobe or settings.search.nprobe or index.audit.nprobe
+    depth = wanted.depth or settings.search.depth or index.audit.depth
+    return Effort(k, nprobe, max(depth, k))
+
+
+def _refuse_strange(index: Index, wanted: RetrieverSettings) -> None:
+    """Raise SettingsError where something is asked for that this kind of index has not."""
+    known = {"index", "name", "k"} | ({"k1", "b"} if index.counts else set())
+    known |= {"nprobe", "depth"} if index.plan.kind != "inverted" else set()
+    strange = wanted.model_fields_set - known
+    if strange:
+        raise SettingsError(
+            f"[[retriever]] {wanted.called!r} sets {min(strange)}, which an index of kind "
+            f"{index.plan.kind} over {index.column!r} has not.",
+            f"Known here: {', '.join(sorted(known))}.",
+        )

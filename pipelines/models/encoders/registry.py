@@ -1,0 +1,58 @@
+"""Families of encoders: how each is read, checked and loaded. A new one is a file and a row here.
+
+A family comes from `family =` in the settings, never from a model's name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from shardrank.core.cards import ColumnCard
+from shardrank.core.protocols import ColumnEncoder
+from shardrank.core.settings import ColumnSettings
+from shardrank.kernels.machine import multiplies_bf16
+from shardrank.models.cards import read_encoder_card
+from shardrank.models.complete import check_encoder
+from shardrank.models.encoders.bm25 import WordCounter, read_bm25_card
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of encoders.
+
+    Attributes:
+        read: settings → card. Raises InputError where the model is absent or not understood.
+        load: settings, device, card → encoder.
+        runs_a_model: on a pool of actors, and on a GPU where there is one.
+    """
+
+    read: Callable[[Any], ColumnCard]
+    load: Callable[[Any, str, Any], ColumnEncoder]
+    runs_a_model: bool
+
+
+def family_of(settings: ColumnSettings) -> Family:
+    """That of an encoder's settings."""
+    return _FAMILIES[settings.family]
+
+
+def _read_dense(settings: Any) -> ColumnCard:
+    check_encoder(settings)
+    return read_encoder_card(settings, halve=multiplies_bf16())
+
+
+def _load_dense(settings: Any, device: str, card: Any) -> ColumnEncoder:
+    from shardrank.models.encoders.dense import load_encoder  # brings torch: a second
+    from shardrank.models.encoders.texts import TextVectors
+
+    return TextVectors(load_encoder(settings, device, card), settings.stored)
+
+
+def _load_bm25(settings: Any, device: str, card: Any) -> ColumnEncoder:
+    return WordCounter(card)
+
+
+_FAMILIES = {
+    "dense": Family(_read_dense, _load_dense, runs_a_model=True),
+    "bm25": Family(read_bm25_card, _load_bm25, runs_a_model=False),
+}

@@ -1,0 +1,30 @@
+"""A bi-encoder over texts: for columns beside the first, whose tokens no part holds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from shardrank.core.arrow_columns import vector_column
+from shardrank.core.settings import Stored
+from shardrank.models.encoders.dense import BiEncoder
+
+
+class TextVectors:
+    """Texts → vectors as they are stored (protocol: ColumnEncoder)."""
+
+    def __init__(self, encoder: BiEncoder, stored: Stored) -> None:
+        self._encoder = encoder
+        self._kind = np.float16 if stored == "fp16" else np.float32
+
+    def column(self, texts: Sequence[str]) -> pa.Array:
+        """FixedSizeList<fp16 or fp32>[dim], a row a text, with the model's document prompt."""
+        prompt = self._encoder.card.document_prompt
+        spans = self._encoder.tokeniser.encode([prompt + text for text in texts])
+        vectors = self._encoder.encode_ids([each.ids for each in spans])
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite: whoever asked refuses it
+            return vector_column(vectors.astype(self._kind))
+
+    def queries(self, texts: Sequence[str]) -> pa.Array:
+        """FixedSizeList<fp32>[dim], with the model's query prompt."""
+        return vector_column(self._encoder.encode_queries(texts))

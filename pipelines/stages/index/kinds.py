@@ -1,0 +1,20 @@
+"""Which kind of index is made over a column, by the family of its encoder."""
+
+from collections.abc import Callable
+from functools import partial
+
+from shardrank.stages.index.inverted_index import inverted_index
+from shardrank.stages.index.vector_index import vector_index
+from shardrank.stages.index.wanted import WantedIndex
+from shardrank.stages.run.runner import Context
+from shardrank.version.manifest import Index
+
+_MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
+    "dense": vector_index,
+    "bm25": partial(inverted_index, counted=True),
+}
+
+
+def make_index(context: Context, wanted: WantedIndex) -> Index:
+    """The index that is wanted, over all of its parts."""
+    return _MAKERS[wanted.encoder.card.family](context, wanted)

@@ -1,0 +1,172 @@
+"""A shard that is ready to be searched, of whichever kind its index is."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from shardrank.core.arrays import Float32
+from shardrank.core.arrow_columns import matrix
+from shardrank.core.files import FileRef
+from shardrank.core.sparse import SparseRows, joined
+from shardrank.core.topk import split
+from shardrank.index.bm25 import Bm25
+from shardrank.index.exact import sweep_topk
+from shardrank.stages.rank.row_hits import row_hits
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.open_shards import (
+    SearchedShard,
+    document_numbers,
+    open_shard,
+    passages_a_document,
+)
+from shardrank.stages.shared.part_blocks import live_positions, load_blocks, offsets
+from shardrank.version.sizing import REFINED_BYTES, Kind, fill, queries_at_once
+
+if TYPE_CHECKING:
+    from shardrank.index.documents import ShardHits
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard to look, and by which rule.
+
+    Attributes:
+        k: documents kept.
+        nprobe, depth: lists probed and documents refined in each shard; both 0: exact search.
+        bm25: what makes weights of counted words; None: they are weights.
+    """
+
+    k: int
+    nprobe: int = 0
+    depth: int = 0
+    bm25: Bm25 | None = None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A shard of an index, where it lies, how hard to look in it, the components of its vectors (0:
+    sparse ones), and bytes for the queries that are searched at once."""
+
+    index: Workspace
+    shard: SearchedShard
+    how: Effort
+    dim: int
+    memory: int
+
+
+class Opened(Protocol):
+    """A shard that is ready to be searched, any number of times."""
+
+    @property
+    def at_once(self) -> int:
+        """Queries that memory has room for."""
+
+    def read(self, workspace: Workspace, files: Sequence[FileRef]) -> Any:
+        """The vectors of these files of queries, as `hits` wants them."""
+
+    def hits(self, queries: Any, starts: Sequence[int]) -> Iterator[pa.Table]:
+        """For each run of queries [starts[i], starts[i + 1]): HITS, counted from its start."""
+
+
+def open_kind(kind: Kind, opening: Opening) -> Opened:
+    """The shard, opened as its kind is."""
+    return _KINDS[kind](opening)
+
+
+class _Vectors:
+    """What shards of dense vectors share."""
+
+    def __init__(self, opening: Opening) -> None:
+        self._index, self._parts, self._how = opening.index, opening.shard.parts, opening.how
+        self._memory, self._dim = opening.memory, opening.dim
+
+    @property
+    def at_once(self) -> int:
+        refined = self._how.depth * passages_a_document(self._parts)
+        return queries_at_once(self._memory, self._how.k, refined, self._dim)
+
+    def read(self, workspace: Workspace, files: Sequence[FileRef]) -> Float32:
+        """float32[q, d]."""
+        starts = list(accumulate((ref.rows for ref in files), initial=0))
+        vectors = np.empty((starts[-1], self._dim), np.float32)
+        for ref, (begin, end) in zip(files, pairwise(starts), strict=True):
+            vectors[begin:end] = matrix(workspace.read_table(ref)["vector"])
+        return vectors
+
+
+class Exact(_Vectors):
+    """A shard without a file: all of its vectors are compared (protocol: Opened)."""
+
+    def hits(self, queries: Float32, starts: Sequence[int]) -> Iterator[pa.Table]:
+        found = sweep_topk(queries, load_blocks(self._index, self._parts), self._how.k)
+        return split(found, starts)
+
+
+class Probed(_Vectors):
+    """A shard in memory: it is probed, and what is found is refined (protocol: Opened)."""
+
+    def __init__(self, opening: Opening) -> None:
+        from shardrank.index.documents import Reach  # brings faiss and numba
+
+        super().__init__(opening)
+        shard, how = opening.shard, opening.how
+        self._reach = Reach(how.nprobe, how.depth, shard.least)
+        self._search = open_shard(self._index, shard, document_numbers(self._index, shard.parts))
+
+    def hits(self, queries: Float32, starts: Sequence[int]) -> Iterator[pa.Table]:
+        """Those of as many runs are refined at once as memory has room for: at least one's."""
+        found = self._search.find(queries, self._reach)
+        most = max(0, self._memory - queries.nbytes) // REFINED_BYTES
+        for run in fill(np.diff(found.ends[starts]).tolist(), most):
+            bounds = [starts[run[0]], *(starts[n + 1] for n in run)]
+            yield from self._refined(queries, found, bounds)
+
+    def _refined(
+        self, queries: Float32, found: "ShardHits", bounds: Sequence[int]
+    ) -> Iterator[pa.Table]:
+        from shardrank.index.refine import refine  # brings numba
+
+        first, last = bounds[0], bounds[-1]
+        blocks, hits = load_blocks(self._index, self._parts), found.of(first, last)
+        refined = refine(queries[first:last], hits, blocks, offsets(self._parts))
+        for begin, end in pairwise(bounds):
+            yield refined.best(begin - first, end - first, self._how.k)
+
+
+class Inverted:
+    """Postings in memory (protocol: Opened)."""
+
+    def __init__(self, opening: Opening) -> None:
+        from shardrank.index.inverted import InvertedShard  # brings numba
+
+        self._index, self._parts, self._how = opening.index, opening.shard.parts, opening.how
+        self._memory = opening.memory
+        assert opening.shard.file
+        data = self._index.storage.read_checked(opening.shard.file)
+        self._shard: InvertedShard = InvertedShard.load(data)
+        self._documents = document_numbers(self._index, self._parts)
+        self._live = live_positions(self._index, self._parts)
+
+    @property
+    def at_once(self) -> int:
+        return queries_at_once(self._memory, self._how.k, 0, 0)
+
+    def read(self, workspace: Workspace, files: Sequence[FileRef]) -> SparseRows:
+        return joined([SparseRows.of(workspace.read_table(ref)["vector"]) for ref in files])
+
+    def hits(self, queries: SparseRows, starts: Sequence[int]) -> Iterator[pa.Table]:
+        k, rule = self._how.k, self._how.bm25
+        found = self._shard.search(queries, self._documents, self._live, k, rule)
+        return split(row_hits(self._index, self._parts, found, k), starts)
+
+
+_KINDS: dict[Kind, Callable[[Opening], Opened]] = {
+    "exact": Exact,
+    "ivfpq": Probed,
+    "ivfsq8": Probed,
+    "inverted": Inverted,
+}
