@@ -30,13 +30,17 @@ def merge(tables: Sequence[pa.Table], k: int) -> pa.Table:
         tables: schema HITS, each sorted by query.
         k: documents kept for each query, at least 1.
     """
-    return pa.concat_tables([fold_and_cut(run, k) for run in _runs(tables)])
+    whole = (pa.concat_tables([HITS.empty_table(), *run]) for run in runs(tables))
+    return pa.concat_tables([fold_and_cut(run, k) for run in whole])
 
 
-def _runs(tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
-    """All tables' hits of some queries, then of the next ones; at least one table.
+def runs(tables: Sequence[pa.Table]) -> Iterator[list[pa.Table]]:
+    """Each table's hits of some queries, then of the next ones; at least one run.
 
     As many queries are in a run as have SORTED_AT_ONCE hits on average.
+
+    Args:
+        tables: schema HITS, each sorted by query.
     """
     rows = sum(table.num_rows for table in tables)
     queries = 1 + max((table["query"][-1].as_py() for table in tables if table.num_rows), default=0)
@@ -44,8 +48,7 @@ def _runs(tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
     bounds = np.append(np.arange(0, queries, step), queries)
     cuts = [np.searchsorted(table["query"].to_numpy(), bounds).tolist() for table in tables]
     for run in range(len(bounds) - 1):
-        slices = (t.slice(c[run], c[run + 1] - c[run]) for t, c in zip(tables, cuts, strict=True))
-        yield pa.concat_tables([HITS.empty_table(), *slices])
+        yield [t.slice(c[run], c[run + 1] - c[run]) for t, c in zip(tables, cuts, strict=True)]
 
 
 def fold_and_cut(hits: pa.Table, k: int) -> pa.Table:
@@ -86,7 +89,7 @@ def top_order(query: Int32, doc: Int32, passage: Int32, score: Float32, k: int) 
     down = descending(score)
     document = pack(query, doc)
     order = np.lexsort((pack(down, passage.view(np.uint32) ^ np.uint32(1 << 31)), document))
-    best = order[_run_starts(document[order])]
+    best = order[run_starts(document[order])]
     # `best` is in document order within a query, and the sort is stable: ties stay in that order.
     best = best[np.argsort(pack(query, down)[best], kind="stable")]
     return best[_ranks(query[best]) <= k]
@@ -196,13 +199,13 @@ def pack(high: npt.NDArray[np.integer], low: npt.NDArray[np.integer]) -> UInt64:
     return (high.astype(np.uint64) << np.uint64(32)) | low.astype(np.uint64)
 
 
-def _run_starts(values: npt.NDArray[np.integer]) -> Int64:
+def run_starts(values: npt.NDArray[np.integer]) -> Int64:
     """Where a run of equal values begins."""
     return np.flatnonzero(np.r_[True, values[1:] != values[:-1]][: len(values)])
 
 
 def _ranks(query: Int32) -> Int32:
     """int32[n]: place in the run of equal values, from 1."""
-    starts = _run_starts(query)
+    starts = run_starts(query)
     lengths = np.diff(np.append(starts, len(query)))
     return (np.arange(len(query)) - np.repeat(starts, lengths) + 1).astype(np.int32)
