@@ -438,6 +438,42 @@ class S3Settings(SettingsTable):
     part_mb: int = resize(64, "files of two such parts or more go up in parts (MiB)", ge=5)
 
 
+class FusionSettings(SettingsTable):
+    """[fusion]: several retrievers' hits become one list."""
+
+    how: Literal["rrf", "scores"] = Field(
+        "rrf", description="by reciprocal rank fusion, or by the sum of their normalised scores"
+    )
+    rank_constant: int = Field(
+        60, ge=0, description="c of rrf, the sum of 1 / (c + rank): the larger, the flatter"
+    )
+    norm: Literal["min-max", "z"] = Field(
+        "min-max",
+        description="how scores are put on one scale, in each list of a query: from 0 to 1, or by "
+        "mean and standard deviation",
+    )
+    weights: tuple[float, ...] | None = Field(
+        None, min_length=1, description="one for each retriever, in order; default: all 1"
+    )
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """--set fusion.weights=1,0.5"""
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _weigh(self) -> Self:
+        # Sums of weighted terms are stored as float32: beyond these bounds they become inf or 0.
+        if self.weights and not (min(self.weights) >= 0 and 1e-6 <= max(self.weights) <= 1e6):
+            raise SettingsError(
+                f"fusion.weights = {list(self.weights)}: none may be negative, and the largest "
+                "must lie between 1e-6 and 1e6.",
+                "Weights count relative to each other: 2, 1 does what 0.2, 0.1 does.",
+            )
+        return self
+
+
 class Settings(SettingsTable):
     """All tables together; one object is made at the command line and handed to every stage."""
 
