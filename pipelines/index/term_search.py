@@ -1,0 +1,196 @@
+"""Searching posting lists with all queries of a batch at once.
+
+A shard is swept once, a block of positions at a time. The postings that a block has of the batch's
+terms are brought into the innermost caches, with their weights, for all queries; then each query
+adds up its scores in the block, and keeps those that may be among its k best documents.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from shardrank.core.arrays import Bool, Float32, Int32, Int64, UInt64
+from shardrank.core.errors import InputError
+from shardrank.core.sparse import SparseRows
+from shardrank.kernels.posting_loops import (
+    Batch,
+    Block,
+    Found,
+    Lists,
+    Rows,
+    fill,
+    finish,
+    reach,
+    score,
+    unpack,
+)
+
+#: Positions in a block, a multiple of 32 and at most 65,536: their sums fit into the innermost
+#: cache.
+BLOCK = 4096
+
+#: A term that occurs at one of so many positions of a block, and in two queries, is laid out as a
+#: row: to add one is the work of a few postings for each 16 positions.
+DENSE = 16
+
+#: Bytes of hits looked for again at once, where more of them tie than there was room for.
+_TIED_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredRows:
+    """Rows that queries found.
+
+    Attributes:
+        query: int32[m], ascending.
+        position: int32[m]; those of a query are in the order of its scores, the best first, equal
+            ones in ascending order.
+        score: float32[m].
+    """
+
+    query: Int32
+    position: Int32
+    score: Float32
+
+
+@dataclass(frozen=True, eq=False)
+class Postings:
+    """A shard's posting lists.
+
+    Attributes:
+        terms: uint64[T], ascending.
+        ends: int64[T + 1], where each term's list begins.
+        lists: the lists, one behind the other.
+    """
+
+    terms: UInt64
+    ends: Int64
+    lists: Lists
+
+
+def search(postings: Postings, rows: Rows, queries: SparseRows, k: int) -> ScoredRows:
+    """The k best documents of each query, and all that tie with the last of them.
+
+    Takes 16 · k + 600 bytes for each query, 6 bytes for each posting of a block, and 4 · BLOCK for
+    each term laid out as a row; and up to 40 bytes for each hit that is returned.
+
+    Args:
+        postings: the shard's.
+        rows: its positions.
+        queries: of any terms.
+        k: documents for each query, at least 1.
+
+    Raises:
+        InputError: a query's weight is negative or not finite.
+    """
+    if not (np.isfinite(queries.weights) & (queries.weights >= 0)).all():
+        raise InputError(
+            "Queries have weights that are negative or not finite.",
+            "Weights of terms are finite numbers from 0 on.",
+        )
+    everyone = np.arange(queries.rows, dtype=np.int32)
+    found = _sweep(postings, rows, queries, np.zeros(queries.rows, np.int32), k, 2 * k + 64)
+    groups = [*_groups(found)]
+    pieces = [_unpacked(found, everyone, found.tied == 0)]
+    for asking, capacity in groups:
+        floors, some = found.floors[asking], queries.taken(asking)
+        again = _sweep(postings, rows, some, floors, k, capacity)
+        pieces.append(_unpacked(again, everyone[asking], np.ones(len(asking), np.bool_)))
+    return _joined(pieces)
+
+
+def _sweep(
+    postings: Postings, rows: Rows, queries: SparseRows, floors: Int32, k: int, capacity: int
+) -> Found:
+    """All blocks, with room for so many hits of each query.
+
+    Args:
+        postings: the shard's.
+        rows: its positions.
+        queries: Q of them.
+        floors: int32[Q], as of `Found`; changed.
+        k: documents for each query.
+        capacity: more than k.
+    """
+    count = queries.rows
+    begins, ends, batch = _batch(queries, postings)
+    counts, pending, tied = np.zeros(count, np.int32), np.full(count, -1), np.zeros(count, np.int64)
+    found = Found(np.empty((count, capacity), np.int64), counts, floors, pending, tied)
+    shared = np.bincount(batch.terms, minlength=len(begins)) > 1
+    sums = np.full(BLOCK, -0.0, np.float32)
+    block = _no_room()
+    for begin in range(0, len(rows.documents), BLOCK):
+        starts = np.empty(len(begins) + 1, np.int64)
+        reach(postings.lists, begins, ends, begin + BLOCK, starts)
+        block = _room(block, starts, shared)
+        fill(postings.lists, begins, rows, begin, block)
+        score(batch, block, begin, rows, sums, found, k)
+        begins += np.diff(starts)
+    finish(found, k)
+    return found
+
+
+def _no_room() -> Block:
+    sizes, places, weights = np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.float32)
+    return Block(sizes, places, weights, np.empty(0, np.int32), np.empty((0, BLOCK), np.float32))
+
+
+def _room(block: Block, starts: Int64, shared: Bool) -> Block:
+    """For the next block, in the room of the last one if that is enough."""
+    sizes = np.diff(starts)
+    chosen = np.flatnonzero((sizes >= BLOCK // DENSE) & shared)
+    dense = np.full(len(sizes), -1, np.int32)
+    dense[chosen] = np.arange(len(chosen))
+    places, weights, laid = block.places, block.weights, block.rows
+    if len(places) < starts[-1]:
+        size = int(starts[-1] * 1.25)
+        places, weights = np.empty(size, np.uint16), np.empty(size, np.float32)
+    if len(laid) < len(chosen):
+        laid = np.empty((int(len(chosen) * 1.25) + 1, BLOCK), np.float32)
+    return Block(starts, places, weights, dense, laid)
+
+
+def _batch(queries: SparseRows, postings: Postings) -> tuple[Int64, Int64, Batch]:
+    """Where the lists of the queries' T distinct terms begin and end, int64[T] each, and the
+    queries without terms that have none."""
+    terms = postings.terms
+    place = np.searchsorted(terms, queries.terms)
+    known = place < len(terms)
+    known[known] = terms[place[known]] == queries.terms[known]
+    distinct, numbers = np.unique(place[known], return_inverse=True)
+    ends = np.concatenate([[0], np.cumsum(known, dtype=np.int64)])[queries.ends]
+    weights = queries.weights[known] + np.float32(0)  # no -0.0
+    batch = Batch(ends, numbers.astype(np.int32), weights)
+    return postings.ends[distinct], postings.ends[distinct + 1], batch
+
+
+def _groups(found: Found) -> Iterator[tuple[Int64, int]]:
+    """Queries int64[q] with more ties than there was room for, and how much room those take."""
+    asking = np.flatnonzero(found.tied)
+    wanted = found.counts[asking] + found.tied[asking] + 1
+    order = np.argsort(wanted, kind="stable")
+    while len(order):
+        sizes = wanted[order] * np.arange(1, len(order) + 1) * 8
+        some = max(1, int(np.searchsorted(sizes, _TIED_BYTES, "right")))
+        yield np.sort(asking[order[:some]]), int(wanted[order[some - 1]])
+        order = order[some:]
+
+
+def _unpacked(found: Found, numbers: Int32, wanted: Bool) -> ScoredRows:
+    """The hits of wanted queries, bool[Q], under their numbers int32[Q]."""
+    found.counts[~wanted] = 0
+    size = int(found.counts.sum())
+    query, position, bits = np.empty((3, size), np.int32)
+    unpack(found, query, position, bits)
+    return ScoredRows(numbers[query], position, bits.view(np.float32))
+
+
+def _joined(pieces: list[ScoredRows]) -> ScoredRows:
+    if len(pieces) == 1:
+        return pieces[0]
+    query = np.concatenate([piece.query for piece in pieces])
+    order = np.argsort(query, kind="stable")
+    position = np.concatenate([piece.position for piece in pieces])
+    score = np.concatenate([piece.score for piece in pieces])
+    return ScoredRows(query[order], position[order], score[order])
