@@ -6,6 +6,7 @@ All weights are moved a little, so that none is zero and says nothing.
 
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, PretrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from shardrank.models.folder.families import HALVES
 from tests.tiny_models import byte_tokeniser, save
 
 #: Sizes by the names of keys. A window is shorter than most texts.
@@ -71,27 +73,34 @@ _OWN: Mapping[str, dict[str, Any]] = {
 }
 
 
-def tiny_config(family: str) -> PretrainedConfig:
-    """A small configuration of a model type."""
+def tiny_config(family: str, **more: Any) -> PretrainedConfig:
+    """A small configuration of a model type; `more` are keys that it has besides."""
     kind = CONFIG_MAPPING[family]
     values = {n: _size(n, value) for n, value in kind().to_dict().items()}
     changed = {n: value for n, value in values.items() if value is not None}
     for name, alias in getattr(kind, "attribute_map", {}).items():
         if alias in changed:
             changed.pop(name, None)
-    return kind(**{**changed, **_OWN.get(family, {})})
+    return kind(**{**changed, **_OWN.get(family, {}), **more})
 
 
-def save_encoder(folder: Path, family: str) -> Path:
-    """A random model of the family, as transformers saves it."""
+def save_encoder(folder: Path, family: str, **more: Any) -> Path:
+    """A random model of the family, as transformers saves it; `more` are keys of its config."""
     torch.manual_seed(1)
-    return _save(folder, AutoModel.from_config(tiny_config(family)))
+    return _save(folder, AutoModel.from_config(tiny_config(family, **more)))
 
 
-def save_classifier(folder: Path, family: str, pad: bool) -> Path:
+def save_half(folder: Path, family: str) -> Path:
+    """The encoder of an encoder-decoder, saved without the decoder."""
+    torch.manual_seed(1)
+    module, _, name = f"transformers.{HALVES[family].path}".rpartition(".")
+    return _save(folder, getattr(import_module(module), name)(tiny_config(family)))
+
+
+def save_classifier(folder: Path, family: str, pad: bool, **more: Any) -> Path:
     """One with a label; `pad`: whether its configuration names a token for padding."""
     torch.manual_seed(1)
-    config = tiny_config(family)
+    config = tiny_config(family, **more)
     config.num_labels = 1
     config.pad_token_id = 1 if pad else None
     return _save(folder, AutoModelForSequenceClassification.from_config(config))

@@ -2,8 +2,9 @@
 for: seen from the headers of its weights and from its tokeniser, by the driver, before any stage.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from shardrank.core.errors import InputError
 from shardrank.core.settings import EncoderSettings, RerankerSettings
@@ -11,10 +12,11 @@ from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.headers import read_headers
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modules import StaticTable, Tower
-from shardrank.models.folder.numbered import missing_from_head, missing_from_layers
+from shardrank.models.folder.numbered import missing_from_layers
 from shardrank.models.folder.packable import differences, is_packable, needed, needed_head
 from shardrank.models.folder.reranker_folder import read_reranker_folder
 from shardrank.models.folder.table import read_table_shape
+from shardrank.models.folder.unnumbered import missing_beside_layers, missing_from_head
 from shardrank.models.folder.weights import find_weights
 from shardrank.models.text.tokens import load_tokeniser
 
@@ -27,6 +29,8 @@ _IDLE_PARTS = frozenset(
      "vocab_layer_norm", "vocab_projector", "pre_classifier", "sequence_summary"}
 )  # fmt: skip
 _IDLE_BUFFERS = ("position_ids", "token_type_ids", "inv_freq", "masked_bias")
+#: From names of weights and config.json to what is missing.
+_Missing = Callable[[Iterable[str], Mapping[str, Any]], list[str]]
 
 
 def check_encoder(settings: EncoderSettings) -> None:
@@ -46,7 +50,7 @@ def check_reranker(settings: RerankerSettings) -> None:
     elif is_packable(layout.config):
         _refuse(layout.transformer, *_packed_differences(layout, labels=1))
     else:
-        _refuse(layout.transformer, [*_missing_layers(layout), *_missing_head(layout)], [])
+        _refuse(layout.transformer, _missing_by_name(layout, trusted, missing_from_head), [])
         # transformers takes seconds to load
         from shardrank.models.forward.padded import classifier_report
 
@@ -64,7 +68,7 @@ def _check_tower(tower: Tower, trusted: bool) -> None:
     elif is_packable(source.config):
         _refuse(source.transformer, *_packed_differences(source, labels=0))
     else:
-        _refuse(source.transformer, _missing_layers(source), [])
+        _refuse(source.transformer, _missing_by_name(source, trusted), [])
         # transformers takes seconds to load
         from shardrank.models.forward.padded import encoder_report
 
@@ -79,14 +83,14 @@ def _packed_differences(layout: Layout, labels: int) -> tuple[list[str], list[st
     return differences(read_headers(find_weights(layout.transformer).files), wanted, layout.config)
 
 
-def _missing_layers(layout: Layout) -> list[str]:
+def _missing_by_name(layout: Layout, trusted: bool, *more: _Missing) -> list[str]:
+    """What is not there for certain, seen before transformers is imported; of an author's own
+    code that may run, nothing is certain."""
+    if trusted and layout.config.get("auto_map"):
+        return []
     held = read_headers(find_weights(layout.transformer).files)
-    return missing_from_layers(held, layout.config)
-
-
-def _missing_head(layout: Layout) -> list[str]:
-    held = read_headers(find_weights(layout.transformer).files)
-    return missing_from_head(held, layout.config)
+    every = (missing_from_layers, missing_beside_layers, *more)
+    return [name for missing in every for name in missing(held, layout.config)]
 
 
 def _refuse(folder: Path, missing: Sequence[str], besides: Sequence[str]) -> None:

@@ -20,9 +20,6 @@ from shardrank.core.settings import EncoderSettings, RerankerSettings
 from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.encoders.dense import load_encoder
 from shardrank.models.folder.families import CLASSIFIERS, ENCODERS, HALVES, check_family
-from shardrank.models.folder.headers import read_headers
-from shardrank.models.folder.numbered import UNIFORM, missing_from_head, missing_from_layers
-from shardrank.models.folder.reading import read_object
 from shardrank.models.rerankers.cross import load_reranker
 from tests.family_models import save_classifier, save_encoder
 from tests.tiny_models import WORDS, edit_json
@@ -100,36 +97,6 @@ def test_classifiers(tmp_path: Path, family: str) -> None:
 @pytest.mark.parametrize("family", sorted(CLASSIFIERS - {*FEW_CLASSIFIERS}))
 def test_all_classifiers(tmp_path: Path, family: str) -> None:
     classifiers(tmp_path, family, pad=True)
-
-
-@pytest.mark.parametrize("family", sorted(UNIFORM))
-def test_what_one_layer_lacks_is_seen_from_names_alone(tmp_path: Path, family: str) -> None:
-    config = read_object(save_encoder(tmp_path, family) / "config.json")
-    names = list(read_headers([tmp_path / "model.safetensors"]))
-    assert missing_from_layers(names, config) == []
-    numbered = [name for name in names if ".1." in name]
-    assert len(numbered) > 4
-    for name in numbered:
-        if name.replace(".1.", ".0.") not in names:
-            continue  # ModernBERT's first layer lacks a norm, and here there are two layers
-        assert missing_from_layers([n for n in names if n != name], config) == [name]
-    without = missing_from_layers([n for n in names if n not in numbered], config)
-    assert set(numbered) - set(without) <= {name for name in numbered if "attn_norm" in name}
-
-
-@pytest.mark.parametrize("family", sorted(UNIFORM & CLASSIFIERS))
-def test_what_a_head_lacks_is_seen_from_names_alone(tmp_path: Path, family: str) -> None:
-    config = read_object(save_classifier(tmp_path / "whole", family, pad=True) / "config.json")
-    names = list(read_headers([tmp_path / "whole/model.safetensors"]))
-    assert missing_from_head(names, config) == []
-    save_encoder(tmp_path / "encoder", family)
-    bare = read_headers([tmp_path / "encoder/model.safetensors"])
-    head = missing_from_head([name for name in bare if "pooler" not in name], config)
-    assert head
-    for name in head:
-        left = [each for each in names if not f".{each}".endswith(f".{name}")]
-        assert len(left) == len(names) - 1
-        assert missing_from_head(left, config) == [name]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a model's files lack, as far as names alone say: layers, which are numbered, and heads.
+"""What a model's files lack of its layers, which are numbered, as far as names alone say.
 
 transformers knows every weight that an architecture needs, and takes seconds to be imported; what
 is plainly not there need not wait for it.
@@ -16,33 +16,21 @@ _NUMBERED = re.compile(
 _COUNTS = ("num_hidden_layers", "n_layers")
 
 #: Families whose layers all hold weights of the same names (each with random weights of
-#: transformers 5.23: tests/contract/test_families.py).
+#: transformers 5.23: tests/contract/test_names_alone.py).
 UNIFORM = frozenset(
     {"deberta", "deberta-v2", "distilbert", "electra", "ernie", "eurobert", "gemma", "gemma2",
      "gemma3_text", "gte", "llama", "mistral", "modernbert", "mpnet", "nomic_bert", "qwen2",
      "qwen3"}
 )  # fmt: skip
 #: What the first layer of a family is without.
-_NOT_FIRST: Mapping[str, frozenset[str]] = {"modernbert": frozenset({"attn_norm.weight"})}
-
-#: The maps of a classifier's head, from the first to that to the labels.
-_HEADS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("deberta", "deberta-v2"), ("pooler.dense", "classifier")),
-    **dict.fromkeys(("ernie", "gte", "nomic_bert"), ("pooler.dense", "classifier")),
-    **dict.fromkeys(("electra", "mpnet"), ("classifier.dense", "classifier.out_proj")),
-    **dict.fromkeys(("gemma", "gemma2", "gemma3_text"), ("score",)),
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), ("score",)),
-    "distilbert": ("pre_classifier", "classifier"),
-    "eurobert": ("dense", "classifier"),
-    "modernbert": ("head.dense", "head.norm", "classifier"),
+_NOT_FIRST: Mapping[str, frozenset[str]] = {
+    "modernbert": frozenset({"attn_norm.weight", "attn_norm.bias"})
 }
 
 
-def missing_from_head(names: Iterable[str], config: Mapping[str, Any]) -> list[str]:
-    """As `missing_from_layers`, of a classifier's head."""
-    held = {f".{name}" for name in names}
-    wanted = (f"{name}.weight" for name in _HEADS.get(str(config.get("model_type")), ()))
-    return [name for name in wanted if not any(each.endswith(f".{name}") for each in held)]
+def is_numbered(name: str) -> bool:
+    """Whether a weight belongs to one layer of several, or to one part of several in it."""
+    return any(part.isdecimal() for part in name.split("."))
 
 
 def missing_from_layers(names: Iterable[str], config: Mapping[str, Any]) -> list[str]:
