@@ -107,6 +107,7 @@ def _mining(
     return Mining(
         out=plan.ranked.out,
         blocks=plan.ranked.run.blocks,
+        by_first=plan.ranked.run.by_first,
         bucket_parts=_bucket(plan),
         judged=[_write(context, "units/judged/{}.parquet", table) for table in tables],
         located=[done.made.located for done in located],

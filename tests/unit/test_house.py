@@ -33,6 +33,7 @@ HOUSE = (
         "flows.label_plan",
         "flows.options",
     ),
+    ("flows.retrievers",),
     ("stages.index", "stages.rank", "stages.label"),
     ("stages.shared",),
     ("stages.run",),

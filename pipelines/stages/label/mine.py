@@ -52,10 +52,14 @@ def mining_settings(settings: LabelSettings) -> dict[str, Any]:
 @dataclass(frozen=True)
 class Mining:
     """What mining reads: of the ranked run, its blocks; of the label run, judgements by block,
-    where positives lie, and the drawn pool. Parts of a bucket share a file of candidates."""
+    where positives lie, and the drawn pool. Parts of a bucket share a file of candidates.
+
+    The hits' scores are taken where they are `by_first`, the first encoder's; others are lacking.
+    """
 
     out: Workspace
     blocks: Sequence[RankedBlock]
+    by_first: bool
     bucket_parts: int
     judged: Sequence[FileRef]
     located: Sequence[FileRef]
@@ -70,6 +74,7 @@ class MineSpec:
     block: int
     queries: FileRef
     hits: FileRef
+    by_first: bool
     judged: FileRef
     scores: tuple[FileRef, ...]
     located: tuple[FileRef, ...]
@@ -106,6 +111,7 @@ def mine(context: Context, mining: Mining) -> list[Done[Mined]]:
             block=number,
             queries=block.queries,
             hits=block.hits,
+            by_first=mining.by_first,
             judged=judged,
             scores=block.scores,
             located=tuple(mining.located),
@@ -144,9 +150,11 @@ class Mine:
 
 @dataclass(frozen=True)
 class MiningBlock:
-    """A block's tables: query ids, hits, the run's logits, judgements, positions, pool."""
+    """A block's tables: query ids, hits (and whose scores they have), the run's logits,
+    judgements, positions, pool."""
 
     query_ids: list[str]
+    by_first: bool
     hits: pa.Table
     logits: pa.Table
     judged: pa.Table
@@ -159,6 +167,7 @@ class MiningBlock:
         tables = (out.read_table(ref) for ref in spec.scores)
         return cls(
             query_ids=queries["query_id"].to_pylist(),
+            by_first=spec.by_first,
             hits=out.read_table(spec.hits),
             logits=pa.concat_tables([_LOGITS.empty_table(), *(t.cast(_LOGITS) for t in tables)]),
             judged=workspace.read_table(spec.judged),
@@ -226,7 +235,9 @@ def _documents(near: pa.Table, judged: pa.Table) -> tuple[Int32, Int64]:
 
 def _retrieved(block: MiningBlock, near: pa.Table) -> pa.Table:
     names = ["query", "part", "row", "doc_id", "rank"]
-    table = near.select(names).append_column("retrieval", near["score"])
+    lacking = pa.nulls(near.num_rows, pa.float32())
+    scores = near["score"] if block.by_first else lacking
+    table = near.select(names).append_column("retrieval", scores)
     table = table.join(block.judged, ["query", "doc_id"], join_type="left outer")
     table = table.join(block.logits, ["query", "part", "row"], join_type="left outer")
     origin = np.full(table.num_rows, Origin.RETRIEVED, dtype=np.int8)

@@ -11,6 +11,7 @@ from shardrank.core.papers import from_json, to_json
 from shardrank.core.same_ids import SameIds
 from shardrank.core.settings import (
     DECIDING,
+    DENSE,
     EncoderSettings,
     FusionSettings,
     RerankerSettings,
@@ -127,6 +128,11 @@ class RankedRun:
     rankings: tuple[FileRef, ...]
     files: Mapping[str, FileRef]
     made: RankOrigin
+
+    @property
+    def by_first(self) -> bool:
+        """Whether its hits' scores are those of the first encoder's vectors alone."""
+        return [each.column for each in self.retrievers] == [DENSE]
 
 
 def write_ranked(workspace: Workspace, ranked: RankedRun) -> None:
