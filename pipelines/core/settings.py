@@ -295,6 +295,21 @@ class RetrieverSettings(SettingsTable):
     )
     k1: float = Field(1.5, ge=0, description="of BM25: how soon a word that recurs is enough")
     b: float = Field(0.75, ge=0, le=1, description="of BM25: how much long passages are lowered")
+    feedback: int | None = Field(
+        None,
+        ge=1,
+        description="documents of a first round towards which the query is moved for the second: "
+        "Rocchio's formula for vectors, RM3's for words and terms; default: one round",
+    )
+    alpha: float | None = Field(
+        None, ge=0, description="of feedback: the query's weight; default: 0.9, of terms 0.5"
+    )
+    beta: float | None = Field(
+        None, ge=0, description="of feedback: the documents' weight; default: 0.1, of terms 0.5"
+    )
+    feedback_terms: int = Field(
+        10, ge=1, description="of feedback: terms of the documents that are added, at most"
+    )
 
     @property
     def called(self) -> str:

@@ -16,11 +16,12 @@ from shardrank.flows.rank_plan import Ranked, RankedBatch, RankPlan
 from shardrank.stages.rank.collate import Blend, collate
 from shardrank.stages.rank.deliver import RANKED, deliver
 from shardrank.stages.rank.encode_further import encode_further
-from shardrank.stages.rank.merge import FoundBy, merge
+from shardrank.stages.rank.feedback import Round, moved
+from shardrank.stages.rank.merge import FoundBy, Merging, merge
 from shardrank.stages.rank.query_documents import SearchedBatch, count_same_ids
 from shardrank.stages.rank.rerank_pairs import require_scores, rerank
 from shardrank.stages.rank.rerank_plan import BlockCandidates, Candidates, Scores, scores_by_block
-from shardrank.stages.rank.search import Retriever, search
+from shardrank.stages.rank.search import Retriever, Searched, search
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.encode import QueryBlock, encode, write_blocks
 from shardrank.stages.shared.locate import count_absent
@@ -55,8 +56,10 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
     queries = _without_rejected(plan.queries, texts, encoded)
     blocks = [block for block in encoded if block.queries.rows]
     found = _retrieve(context, plan, blocks)
-    bucket = bucket_parts(len(version.parts), context.settings.search.k * blocks[0].queries.rows)
-    merged = merge(context, found, blocks, bucket)
+    wanted = context.settings.search
+    bucket = bucket_parts(len(version.parts), wanted.k * blocks[0].queries.rows)
+    how = Merging(wanted.k, wanted.ignore_same_id, context.settings.fusion, bucket)
+    merged = merge(context, found, blocks, how)
     reranked: list[Done[Scores]] = []
     if plan.reranker:
         both = zip(blocks, merged, strict=True)
@@ -70,8 +73,8 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
         )
         reranked = rerank(context, candidates, plan.reranker)
         require_scores(context, plan.reranker, reranked)
-    how = Blend(depth, plan.reranker.interpolation) if plan.reranker else Blend(0, 0.0)
-    collated = collate(context, blocks, merged, reranked, how)
+    blend = Blend(depth, plan.reranker.interpolation) if plan.reranker else Blend(0, 0.0)
+    collated = collate(context, blocks, merged, reranked, blend)
     _set_aside(context, queries.rejected)
     same = count_same_ids(
         SearchedBatch(context.workspace, plan.index, version),
@@ -90,10 +93,19 @@ def _retrieve(context: Context, plan: RankPlan, blocks: Sequence[QueryBlock]) ->
     for encoder in plan.further:
         counts = version.indexes[encoder.name].counts
         asked[encoder.name] = encode_further(context, plan.index, blocks, encoder, counts)
-    return [
-        FoundBy(search(context, plan.index, version, asked[each.index.column], each), each.k)
-        for each in plan.retrievers
-    ]
+    found = []
+    for retriever in plan.retrievers:
+        first = Round(plan.index, version, blocks, asked[retriever.index.column])
+        found.append(FoundBy(_search(context, retriever, first), retriever.k))
+    return found
+
+
+def _search(context: Context, retriever: Retriever, first: Round) -> list[Done[Searched]]:
+    """What a retriever finds, by the queries as they were asked or as feedback moves them."""
+    queries = first.queries
+    if retriever.feedback:
+        queries = moved(context, first, retriever, retriever.feedback)
+    return search(context, first.index, first.version, queries, retriever)
 
 
 def _delivered(context: Context, plan: RankPlan, batch: RankedBatch) -> Ranked:
@@ -146,7 +158,14 @@ def _told(plan: RankPlan, retriever: Retriever) -> RankedRetriever:
     index, how = retriever.index, retriever.how
     card = plan.published.version.columns[index.column].card
     return RankedRetriever(
-        retriever.name, index.column, card, how.k, how.nprobe, how.depth, how.bm25
+        name=retriever.name,
+        column=index.column,
+        encoder=card,
+        k=retriever.k,
+        nprobe=how.nprobe,
+        depth=how.depth,
+        bm25=how.bm25,
+        feedback=retriever.feedback,
     )
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -159,7 +160,9 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         "version": fingerprint(published.version.content()),
         "queries": fingerprint(batch.table.to_pylist()),
         "search": settings.search.deciding(),
-        "retrievers": [[each.index.column, to_json(each.how)] for each in retrievers],
+        "retrievers": [
+            [each.index.column, to_json(each.how), each.k, _moved(each)] for each in retrievers
+        ],
         "fusion": settings.fusion.deciding() if len(retrievers) > 1 else None,
         "reranker": [reranker.fingerprint, reranker.interpolation] if reranker else None,
         "depth": settings.reranker.depth,
@@ -180,6 +183,10 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         reranker=reranker,
         run=run,
     )
+
+
+def _moved(retriever: Retriever) -> Any:
+    return to_json(retriever.feedback) if retriever.feedback else None
 
 
 def _reranker_card(version: Version, settings: RerankerSettings) -> RerankerCard | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from shardrank.core.errors import InputError, SettingsError
+from shardrank.core.feedback import Feedback
 from shardrank.core.settings import DENSE, RetrieverSettings, Settings
 from shardrank.index.bm25 import Bm25
 from shardrank.index.library import require_faiss
@@ -55,7 +56,8 @@ def _retriever(version: Version, settings: Settings, wanted: RetrieverSettings) 
     require_faiss(index.plan.kind)
     _refuse_strange(index, wanted)
     k = wanted.k or settings.search.k
-    return Retriever(wanted.called, index, _effort(index, settings, wanted), k)
+    how = _effort(index, settings, wanted)
+    return Retriever(wanted.called, index, how, k, _feedback(index, wanted))
 
 
 def _effort(index: Index, settings: Settings, wanted: RetrieverSettings) -> Effort:
@@ -71,14 +73,29 @@ def _effort(index: Index, settings: Settings, wanted: RetrieverSettings) -> Effo
     return Effort(k, nprobe, max(depth, k))
 
 
+def _feedback(index: Index, wanted: RetrieverSettings) -> Feedback | None:
+    if wanted.feedback is None:
+        return None
+    alpha, beta = (0.5, 0.5) if index.plan.kind == "inverted" else (0.9, 0.1)
+    return Feedback(
+        wanted.feedback,
+        alpha if wanted.alpha is None else wanted.alpha,
+        beta if wanted.beta is None else wanted.beta,
+        wanted.feedback_terms,
+    )
+
+
 def _refuse_strange(index: Index, wanted: RetrieverSettings) -> None:
     """Raise SettingsError where something is asked for that this kind of index has not."""
     known = {"index", "name", "k"} | ({"k1", "b"} if index.counts else set())
     known |= {"nprobe", "depth"} if index.plan.kind != "inverted" else set()
+    known |= {"feedback"} | ({"alpha", "beta"} if wanted.feedback else set())
+    known |= {"feedback_terms"} if wanted.feedback and index.plan.kind == "inverted" else set()
     strange = wanted.model_fields_set - known
     if strange:
         raise SettingsError(
             f"[[retriever]] {wanted.called!r} sets {min(strange)}, which an index of kind "
-            f"{index.plan.kind} over {index.column!r} has not.",
+            f"{index.plan.kind} over {index.column!r} has not"
+            f"{'' if wanted.feedback else ' without feedback'}.",
             f"Known here: {', '.join(sorted(known))}.",
         )

@@ -69,16 +69,16 @@ class EncodeFurther:
         texts = self._workspace.read_table(unit.spec.queries, ["text"])["text"]
         column = self._encoder.queries(texts.to_pylist())
         if unit.spec.counts:
-            column = weighted(self._index, column, unit.spec.counts)
+            column = weighted(self._index, pa.chunked_array([column]), unit.spec.counts)
         refuse_not_finite(column, f"The encoder {self._name!r}", "queries of a block")
         table = pa.table({"vector": column})
         ref = self._workspace.write_scratch(unit, "vectors.parquet", table)
         return Result(FurtherBlock(ref), {"rows": table.num_rows})
 
 
-def weighted(index: Workspace, column: pa.Array, counts: TermCounts) -> pa.Array:
-    """Queries' words, each weighted by how rare it is; those that no passage has are left out."""
-    rows = SparseRows.of(pa.chunked_array([column]))
+def weighted(index: Workspace, column: pa.ChunkedArray, counts: TermCounts) -> pa.Array:
+    """Counted words, each weighted by how rare it is; those that no passage has are left out."""
+    rows = SparseRows.of(column)
     table = index.read_table(counts.terms)
     known, passages = table["term"].to_numpy(), table["passages"].to_numpy()
     place = np.minimum(np.searchsorted(known, rows.terms), max(0, len(known) - 1))

@@ -1,7 +1,7 @@
 """merge: the hits of all shards become each query's best documents, one query block a unit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated
 
@@ -93,8 +93,20 @@ class FoundBy:
     k: int
 
 
+@dataclass(frozen=True)
+class Merging:
+    """How many documents of a query are kept, whether those with its own id are passed over, how
+    several lists become one, parts whose hits share a file, and the stage's name."""
+
+    k: int
+    ignore_same_id: bool
+    fusion: FusionSettings | None
+    bucket_parts: int
+    stage: str = MERGE.name
+
+
 def merge(
-    context: Context, found: Sequence[FoundBy], blocks: Sequence[QueryBlock], bucket: int
+    context: Context, found: Sequence[FoundBy], blocks: Sequence[QueryBlock], how: Merging
 ) -> list[Done[Merged]]:
     """The best hits of each query block.
 
@@ -103,22 +115,21 @@ def merge(
         found: what each retriever found: hits of one document more than are kept where those with
             the query's own id are passed over.
         blocks: the queries.
-        bucket: parts whose hits share a file.
+        how: they are merged.
     """
-    settings = context.settings.search
-    fusion = context.settings.fusion if len(found) > 1 else None
     specs = [
         MergeSpec(
             lists=tuple(_files(each, number) for each in found),
             queries=block.queries,
-            fusion=fusion,
-            k=settings.k,
-            ignore_same_id=settings.ignore_same_id,
-            bucket_parts=bucket,
+            fusion=how.fusion if len(found) > 1 else None,
+            k=how.k,
+            ignore_same_id=how.ignore_same_id,
+            bucket_parts=how.bucket_parts,
         )
         for number, block in enumerate(blocks)
     ]
-    return run_stage(context, MERGE, specs, [Step(partial(Merge, context.workspace))])
+    stage = replace(MERGE, name=how.stage)
+    return run_stage(context, stage, specs, [Step(partial(Merge, context.workspace))])
 
 
 def _files(found: FoundBy, block: int) -> ListFiles:

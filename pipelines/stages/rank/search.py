@@ -7,11 +7,12 @@ share of k documents, so that a query has k whatever the documents' lengths are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 from typing import Any
 
+from shardrank.core.feedback import Feedback
 from shardrank.core.files import FileRef
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.rank.opened import Effort, Opened, Opening, open_kind
@@ -42,13 +43,14 @@ class Searched:
 
 @dataclass(frozen=True)
 class Retriever:
-    """An index that is searched: its name among the retrievers, how hard to look, and how many
-    documents it gives each query in the end."""
+    """An index that is searched: its name among the retrievers, how hard to look, how many
+    documents it gives each query in the end, and by which feedback, if any."""
 
     name: str
     index: Index
     how: Effort
     k: int
+    feedback: Feedback | None = None
 
 
 SEARCH = Stage("search", SearchSpec, Searched)
@@ -60,6 +62,7 @@ def search(
     version: Version,
     queries: Sequence[FileRef],
     retriever: Retriever,
+    stage: str = SEARCH.name,
 ) -> list[Done[Searched]]:
     """The hits of all queries, whose vectors lie in a file a block; a unit a shard."""
     specs = plan_search(version, queries, retriever)
@@ -67,7 +70,8 @@ def search(
     memory = context.settings.search.memory_mb << 20
     batch = SearchBatch(queries, version.dim(retriever.index.column), memory)
     make = partial(Search, context.workspace, index, batch)
-    return run_stage(context, SEARCH.of(retriever.name), specs, [Step(make, pool)])
+    named = replace(SEARCH, name=stage).of(retriever.name)
+    return run_stage(context, named, specs, [Step(make, pool)])
 
 
 def plan_search(

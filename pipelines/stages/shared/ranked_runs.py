@@ -6,6 +6,7 @@ from typing import Annotated
 
 from shardrank.core.cards import ColumnCard, RerankerCard
 from shardrank.core.errors import InputError
+from shardrank.core.feedback import Feedback
 from shardrank.core.files import FileRef
 from shardrank.core.papers import from_json, to_json
 from shardrank.core.same_ids import SameIds
@@ -47,6 +48,7 @@ class RankedRetriever:
         k: documents that a query was to be given.
         nprobe, depth: lists probed and documents refined in each shard (both 0: exact search).
         bm25: how words were weighted; None: they were not counted.
+        feedback: towards how many first documents queries were moved; None: there was one round.
     """
 
     name: str
@@ -56,6 +58,7 @@ class RankedRetriever:
     nprobe: int
     depth: int
     bm25: Bm25 | None
+    feedback: Feedback | None
 
 
 @dataclass(frozen=True)
