@@ -10,14 +10,14 @@ from shardrank.flows.options import load_settings
 @pytest.mark.parametrize("prompt", ["query: ", " x", "a=b ", " ", ""])
 def test_the_blanks_of_a_value_are_kept(prompt: str) -> None:
     settings = parse_settings({}, [f"encoder.query_prompt={prompt}"])
-    assert settings.encoder.query_prompt == prompt
+    assert settings.dense.query_prompt == prompt
 
 
 @pytest.mark.parametrize("none", ["none", " None ", "null"])
 def test_none_is_spelled_with_or_without_blanks(none: str) -> None:
     tables = {"encoder": {"query_prompt": "query: "}}
     settings = parse_settings(tables, [f"encoder.query_prompt={none}"])
-    assert settings.encoder.query_prompt is None
+    assert settings.dense.query_prompt is None
 
 
 def test_none_is_a_word_where_the_setting_has_one() -> None:
@@ -45,9 +45,9 @@ def test_folders_of_models_are_named_in_full(
     names = ("encoder.model=ce", "reranker.model=embedded", "label.teachers=retrieval,ce,org/ce")
     settings = load_settings(None, list(names))
     folder = str(tmp_path / "ce")
-    assert (settings.encoder.model, settings.reranker.model) == (folder, "embedded")
+    assert (settings.dense.model, settings.reranker.model) == (folder, "embedded")
     assert settings.label.teachers == ("retrieval", folder, "org/ce")
-    assert not load_settings(None, []).encoder.model_fields_set
+    assert not load_settings(None, []).dense.model_fields_set
 
 
 def test_blanks_around_names_and_numbers_do_not_matter() -> None:
