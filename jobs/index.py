@@ -46,11 +46,7 @@ def summary(path: str, published: Published) -> list[str]:
         f" {_shards(version):,} shards; {changes.embedded:,} embedded,"
         f" {live.truncated:,} truncated",
         f"  index      {version.index.plan.kind}; {found}",
-        *(
-            _further_line(version.indexes[name])
-            for name in sorted(version.indexes)
-            if name != DENSE
-        ),
+        *_further_lines(version),
         *_rejected_line(published, path),
     ]
 

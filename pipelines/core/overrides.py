@@ -62,14 +62,15 @@ def _chosen(found: list[dict[str, Any]], table: str, name: str | None) -> dict[s
         return found[0]
     if table not in _SEVERAL:
         raise SettingsError(f"There is one table [{table}].", f"Leave {name!r} out of --set.")
-    if table == "encoder" and not found:
-        found.append({})  # the first, which need not be named
+    if table != "retriever" and not found:
+        found.append({})  # the first, which need not be named; of retrievers there need be none
     key, kinds = _SEVERAL[table]
-    default = kinds[0].model_fields[key].default
+    fields = kinds[0].model_fields
     for each in found:
-        if name in (each.get("name"), each.get(key, each.get("family", default))):
+        called = each.get("name") or each.get(key, each.get("family", fields[key].default))
+        if called == name:
             return each
-    found.append({key: name})
+    found.append({key: name, "name": name} if "name" in fields else {key: name})
     return found[-1]
 
 

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.overrides import parse_settings
@@ -40,9 +40,18 @@ def load_settings(given: Settings | str | Path | None, overrides: Sequence[str] 
 
 def _parsed(given: Settings | str | Path | None, overrides: list[str]) -> Settings:
     if isinstance(given, Settings):
-        # What was not set stays unset: a model that nobody named asks for none.
-        return parse_settings(given.model_dump(exclude_unset=True), overrides)
+        return parse_settings(_tables(given), overrides)
     return parse_settings(_read(Path(given)) if given is not None else {}, overrides)
+
+
+def _tables(given: Settings) -> dict[str, Any]:
+    """What was not set stays unset: a model that nobody named asks for none."""
+    tables = given.model_dump(exclude_unset=True)
+    if encoders := tables.get("encoder"):
+        # An encoder's class says its family, which is not set then.
+        both = zip(given.encoder, encoders, strict=True)
+        tables["encoder"] = [{"family": each.family, **table} for each, table in both]
+    return tables
 
 
 def _found(table: Table) -> Table:

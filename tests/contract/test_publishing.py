@@ -10,13 +10,12 @@ import pytest
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import CommitConflict, InputError
 from shardrank.core.protocols import Storage
-from shardrank.core.settings import AuditSettings, EncoderSettings, IndexSettings
+from shardrank.core.settings import DENSE, AuditSettings, EncoderSettings, IndexSettings
 from shardrank.flows.upkeep import history, roll_back
 from shardrank.stages.index.publish import made_now, publish
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import latest_version, read_version, version_numbers
 from shardrank.version.manifest import (
-    DENSE,
     Audit,
     Changes,
     Counts,
@@ -47,6 +46,7 @@ def version(workspace: Workspace, name: str, parent: int = 0) -> Version:
                 plan=CodecPlan("exact", 0, 0, 0, False, 0, 0),
                 settings=IndexSettings(),
                 codec=None,
+                counts=None,
                 shards=(),
                 audit=Audit("exact", 100, 0.9, 1.0, 0, 0, (), 0),
                 audit_settings=AuditSettings(),

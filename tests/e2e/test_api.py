@@ -77,8 +77,10 @@ def toml_of(settings: Settings) -> str:
     """What was set, as a file."""
     tables = settings.model_dump(mode="json", exclude_unset=True)
     lines = []
-    for table, values in tables.items():
-        lines += [f"[{table}]", *(f"{name} = {json.dumps(v)}" for name, v in values.items())]
+    for table, held in tables.items():
+        head, several = (f"[[{table}]]", held) if isinstance(held, list) else (f"[{table}]", [held])
+        for values in several:
+            lines += [head, *(f"{name} = {json.dumps(v)}" for name, v in values.items())]
     return "\n".join(lines)
 
 
@@ -133,10 +135,12 @@ def test_a_file_and_an_object_name_the_same_run(
 
 def test_the_manifest_says_what_made_it(world: World, commanded: Path) -> None:
     told = json.loads((commanded / "out/manifest.json").read_text())
-    assert told["encoder"]["name"] == str(world.encoder)
-    assert told["reranker"]["name"] == str(world.reranker)
-    assert [len(told[model]["weights_sha256"]) for model in ("encoder", "reranker")] == [64, 64]
-    assert (told["k"], told["nprobe"], told["depth"]) == (20, 0, 0)
+    [retriever] = told["retrievers"]
+    encoder, reranker = retriever["encoder"], told["reranker"]
+    assert (encoder["name"], reranker["name"]) == (str(world.encoder), str(world.reranker))
+    assert [len(model["weights_sha256"]) for model in (encoder, reranker)] == [64, 64]
+    assert (retriever["name"], retriever["column"], retriever["bm25"]) == ("dense", "dense", None)
+    assert (retriever["k"], retriever["nprobe"], retriever["depth"]) == (20, 0, 0)
     assert told["settings"]["search"]["k"] == 20
     assert told["settings"]["reranker"]["depth"] == 8
     assert told["settings"]["encoder"]["model"] == str(world.encoder)

@@ -10,7 +10,6 @@ _sizes = st.lists(
 _limits = st.builds(
     Limits,
     part_size=st.integers(50, 400),
-    shard_passages=st.integers(400, 2000),
     max_deleted=st.sampled_from([0.0, 0.2, 0.5]),
     fold=st.sampled_from([2, 3, 8, None]),
 )
@@ -50,25 +49,24 @@ def test_rewriting_again_finds_little_to_do(parts: list[Size], limits: Limits) -
 
 
 def test_a_night_of_few_changes_rewrites_nothing() -> None:
-    limits = Limits(512, 1_000_000, 0.2, 8)
+    limits = Limits(512, 0.2, 8)
     parts = [Size(512, 500)] * 60 + [Size(900, 900)]
     assert plan_rewrites(parts, limits) == []
 
 
 def test_eight_small_parts_become_one() -> None:
-    limits = Limits(512, 1_000_000, 0.2, 8)
+    limits = Limits(512, 0.2, 8)
     parts = [Size(512, 512), *[Size(20, 20)] * 8]
     assert plan_rewrites(parts, limits) == [[*range(1, 9)]]
     assert plan_rewrites(parts[:-1], limits) == []
 
 
 def test_a_dead_part_always_goes() -> None:
-    assert plan_rewrites([Size(512, 0), Size(512, 512)], Limits(512, 4096, 0.9, 8)) == [[0]]
+    assert plan_rewrites([Size(512, 0), Size(512, 512)], Limits(512, 0.9, 8)) == [[0]]
 
 
 def test_full_shards_are_never_folded() -> None:
-    limits = Limits(512, 1000, 0.2, 2)
-    assert plan_folds({0: 900, 1: 800, 2: 100, 3: 90}, limits) == {2, 3}
+    assert plan_folds({0: 900, 1: 800, 2: 100, 3: 90}, 1000, 2) == {2, 3}
 
 
 def test_smaller_ones_are_folded_along() -> None:

@@ -13,7 +13,7 @@ from shardrank.core.schemas import HITS
 from shardrank.core.topk import fold_and_cut, merge, ranks
 from shardrank.core.units import Unit
 from shardrank.forecast.rank_needs import sorted_hits
-from shardrank.stages.rank.merge import Merge, MergeSpec
+from shardrank.stages.rank.merge import ListFiles, Merge, MergeSpec
 from shardrank.stages.run.workspace import Workspace
 from shardrank.storage.local import LocalStorage
 from tests.memory import peak_bytes
@@ -43,7 +43,8 @@ def unit(
     refs = [workspace.write_table(f"{n}.parquet", shard_hits(n)) for n in range(shards)]
     names = [own, *(f"q{n}" for n in range(1, QUERIES))]
     asked = workspace.write_table("queries.parquet", pa.table({"query_id": names}))
-    return Unit("merge", MergeSpec(tuple(refs), asked, K - ignored, ignored, 2))
+    found = ListFiles(tuple(refs), K - ignored)
+    return Unit("merge", MergeSpec((found,), asked, None, K - ignored, ignored, 2))
 
 
 def test_shards_read_one_by_one_give_what_all_at_once_give(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from shardrank.core.units import Unit
 from shardrank.corpus.part_keys import part_keys
 from shardrank.index.codec import train_codec
 from shardrank.index.shard import build_shard
-from shardrank.stages.rank.search import Effort, Search, SearchBatch, Searched, SearchSpec
+from shardrank.stages.rank.opened import Effort
+from shardrank.stages.rank.search import Search, SearchBatch, Searched, SearchSpec
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.open_shards import (
     SearchedShard,
@@ -25,11 +26,11 @@ from shardrank.stages.shared.open_shards import (
 )
 from shardrank.stages.shared.part_blocks import PartColumn
 from shardrank.storage.local import LocalStorage
-from shardrank.version.sizing import CodecPlan, query_bytes
+from shardrank.version.sizing import CodecPlan, Kind, query_bytes
 from tests.memory import peak_bytes
 
 DIM, ROWS, PARTS, K = 8, 210, 3, 7
-EFFORTS = {"exact": Effort(K, 0, 0), "ivfpq": Effort(K, 1, 20)}
+EFFORTS: dict[Kind, Effort] = {"exact": Effort(K, 0, 0), "ivfpq": Effort(K, 1, 20)}
 BLOCKS = (5, 9, 1, 7, 7)
 
 
@@ -105,7 +106,7 @@ def write_shard(workspace: Workspace) -> FileRef:
     return workspace.write_content("shards/{}", shard, len(held))
 
 
-def batch(folder: Path, kind: str, blocks: tuple[int, ...] = BLOCKS) -> Batch:
+def batch(folder: Path, kind: Kind, blocks: tuple[int, ...] = BLOCKS) -> Batch:
     workspace = Workspace(Counting(str(folder)))
     queries = [
         workspace.write_table(
@@ -115,18 +116,18 @@ def batch(folder: Path, kind: str, blocks: tuple[int, ...] = BLOCKS) -> Batch:
     ]
     file = write_shard(workspace) if kind == "ivfpq" else None
     parts = tuple(write_part(workspace, number) for number in range(PARTS))
-    spec = SearchSpec(SearchedShard(file, parts, K), tuple(queries), EFFORTS[kind])
+    spec = SearchSpec(kind, SearchedShard(file, parts, K), tuple(queries), EFFORTS[kind])
     return Batch(workspace, Unit("search", spec), queries)
 
 
 def at_once(monkeypatch: pytest.MonkeyPatch, queries: int) -> None:
     """Search so many queries together, or a block where it has more."""
-    monkeypatch.setattr("shardrank.stages.rank.search.queries_at_once", lambda *sizes: queries)
+    monkeypatch.setattr("shardrank.stages.rank.opened.queries_at_once", lambda *sizes: queries)
 
 
 @pytest.mark.parametrize("kind", EFFORTS)
 def test_grouping_changes_no_byte(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = batch(tmp_path, kind)
     whole = made.run()
@@ -138,7 +139,7 @@ def test_grouping_changes_no_byte(
 
 
 @pytest.mark.parametrize("kind", EFFORTS)
-def test_a_block_is_given_what_it_is_given_alone(kind: str, tmp_path: Path) -> None:
+def test_a_block_is_given_what_it_is_given_alone(kind: Kind, tmp_path: Path) -> None:
     together, alone = batch(tmp_path / "all", kind), batch(tmp_path / "one", kind, BLOCKS[:1])
     both = [made.run().made.hits[0].sha256 for made in (together, alone)]
     assert both[0] == both[1]
@@ -147,7 +148,7 @@ def test_a_block_is_given_what_it_is_given_alone(kind: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("kind", EFFORTS)
 @pytest.mark.parametrize(("queries", "groups"), [(29, 1), (15, 2), (1, 5)])
 def test_a_group_reads_each_part_once(
-    kind: str, queries: int, groups: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, queries: int, groups: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once(monkeypatch, queries)
     made = batch(tmp_path, kind)
@@ -163,7 +164,7 @@ def test_a_group_reads_each_part_once(
 
 @pytest.mark.parametrize("kind", EFFORTS)
 def test_memory_is_that_of_a_group(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once(monkeypatch, 500)
     few, many = (batch(tmp_path / str(n), kind, (250,) * n) for n in (2, 16))
@@ -205,6 +206,6 @@ def test_keys_name_each_rows_document(tmp_path: Path) -> None:
     reads = made.reads("parts")
     assert document_numbers(made.workspace, [flat]).tolist() == list(range(ROWS))
     assert made.reads("parts") == reads  # as many documents as passages
-    wrong = replace(parts[0], vectors=replace(parts[0].vectors, rows=ROWS + 1))
+    wrong = replace(parts[0], values=replace(parts[0].values, rows=ROWS + 1))
     with pytest.raises(IntegrityError, match="has 211 passages, its documents have 210"):
         document_numbers(made.workspace, [wrong])

@@ -8,16 +8,26 @@ import pytest
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.overrides import parse_settings
-from shardrank.core.settings import AuditSettings, EncoderSettings, IndexSettings, Settings
+from shardrank.core.settings import (
+    DENSE,
+    AuditSettings,
+    EncoderSettings,
+    IndexSettings,
+    Settings,
+)
 from shardrank.version.kept_settings import (
     audit_settings,
     index_encoder,
     index_settings,
     kept_encoder,
-    kept_index,
+    kept_indexes,
 )
 from shardrank.version.manifest import Version
 
+_INDEX = SimpleNamespace(
+    settings=IndexSettings(kind="ivfpq", nlist=64),
+    audit_settings=AuditSettings(target=0.9, k=10),
+)
 #: What a version says of its settings.
 _STORED = SimpleNamespace(
     dense=SimpleNamespace(
@@ -26,10 +36,8 @@ _STORED = SimpleNamespace(
         ),
         card=SimpleNamespace(dtype="int8"),
     ),
-    index=SimpleNamespace(
-        settings=IndexSettings(kind="ivfpq", nlist=64),
-        audit_settings=AuditSettings(target=0.9, k=10),
-    ),
+    indexes={DENSE: _INDEX},
+    index=_INDEX,
 )
 VERSION = cast(Version, _STORED)
 
@@ -42,7 +50,7 @@ def settings(*overrides: str) -> Settings:
 
 def test_nothing_asked_is_the_index_own() -> None:
     asked = settings("encoder.batch_tokens=64", "index.device=cpu", "encoder.dtype=auto")
-    encoder, index = index_encoder(VERSION, asked.encoder), kept_index(VERSION, asked.index)
+    encoder, [index] = index_encoder(VERSION, asked.dense), kept_indexes(VERSION, asked)
     assert (encoder.model, encoder.revision, encoder.stored) == ("org/other", "v2", "fp32")
     assert (encoder.dtype, encoder.batch_tokens) == ("int8", 64)
     assert (index.kind, index.nlist, index.device) == ("ivfpq", 64, "cpu")
@@ -51,14 +59,14 @@ def test_nothing_asked_is_the_index_own() -> None:
 
 @pytest.mark.parametrize("taken", [index_encoder, kept_encoder])
 def test_what_its_maker_trusted_counts_for_nothing(taken: Taken) -> None:
-    assert not taken(VERSION, settings().encoder).trust_remote_code
-    assert taken(VERSION, settings("encoder.trust_remote_code=true").encoder).trust_remote_code
+    assert not taken(VERSION, settings().dense).trust_remote_code
+    assert taken(VERSION, settings("encoder.trust_remote_code=true").dense).trust_remote_code
 
 
 def test_a_night_takes_over_what_it_does_not_set() -> None:
-    found = index_settings(VERSION, settings("index.nlist=32", "index.device=cpu").index)
+    [found] = index_settings(VERSION, settings("index.nlist=32", "index.device=cpu"))
     assert (found.kind, found.nlist, found.device) == ("ivfpq", 32, "cpu")
-    anew = index_settings(VERSION, settings("index.kind=auto", "index.nlist=none").index)
+    [anew] = index_settings(VERSION, settings("index.kind=auto", "index.nlist=none"))
     assert (anew.kind, anew.nlist) == ("auto", None)
 
 
@@ -73,14 +81,14 @@ def test_a_night_takes_over_what_it_does_not_set() -> None:
 def test_an_encoder_that_is_asked_for_must_agree(override: str, words: str) -> None:
     for taken in (index_encoder, kept_encoder):
         with pytest.raises(SettingsError, match=words):
-            taken(VERSION, settings(override).encoder)
+            taken(VERSION, settings(override).dense)
 
 
 @pytest.mark.parametrize("agreeing", ["index.kind=auto", "index.kind=ivfpq", "index.nlist=64"])
 def test_an_index_that_is_asked_for_must_agree(agreeing: str) -> None:
-    assert kept_index(VERSION, settings(agreeing).index).nlist == 64
+    assert [index.nlist for index in kept_indexes(VERSION, settings(agreeing))] == [64]
     with pytest.raises(SettingsError, match=r"index\.nlist is 64 there and 32 here"):
-        kept_index(VERSION, settings(agreeing, "index.nlist=32").index)
+        kept_indexes(VERSION, settings(agreeing, "index.nlist=32"))
 
 
 @pytest.mark.parametrize(
@@ -94,14 +102,14 @@ def test_an_index_that_is_asked_for_must_agree(agreeing: str) -> None:
     ],
 )
 def test_a_model_may_be_elsewhere(overrides: tuple[str, ...], place: tuple[Any, ...]) -> None:
-    found = index_encoder(VERSION, settings(*overrides).encoder)
+    found = index_encoder(VERSION, settings(*overrides).dense)
     assert (found.model, found.revision) == place
 
 
 def test_work_without_a_model_takes_no_other() -> None:
     with pytest.raises(SettingsError, match=r"encoder\.model is 'org/other' there"):
-        kept_encoder(VERSION, settings("encoder.model=embedded").encoder)
-    assert kept_encoder(VERSION, settings("encoder.model=org/other").encoder).revision == "v2"
+        kept_encoder(VERSION, settings("encoder.model=embedded").dense)
+    assert kept_encoder(VERSION, settings("encoder.model=org/other").dense).revision == "v2"
 
 
 def test_an_audit_is_stricter_where_it_is_asked_to_be() -> None:
