@@ -32,7 +32,7 @@ BLOCK = 4096
 
 #: A term that occurs at one of so many positions of a block, and in two queries, is laid out as a
 #: row: to add one is the work of a few postings for each 16 positions.
-DENSE = 16
+DENSE = 5
 
 #: Bytes of hits looked for again at once, where more of them tie than there was room for.
 _TIED_BYTES = 64 << 20

@@ -13,8 +13,11 @@ from shardrank.core.arrays import Bool, Float32, Int32, Int64, UInt16
 from shardrank.kernels.compiled import compiled
 from shardrank.kernels.search_loops import cut
 
-#: Scores compared at once: whether any of them is wanted is one vector instruction or two.
-STRIDE = 32
+#: Sums that are looked through where one of them is wanted; and those compared at once before.
+STRIDE, SPAN = 32, 256
+
+#: Sums are reset one by one where fewer than one of so many was changed.
+FEW = 4
 
 #: The lower half of a hit.
 _LOW = 0xFFFFFFFF
@@ -199,24 +202,49 @@ def score(
         found: changed.
         k: documents wanted.
     """
+    marks = np.zeros(len(sums) // STRIDE, np.bool_)
+    met = np.empty(len(sums) + 1, np.int64)
+    bits, floors = sums.view(np.int32), found.floors.view(np.float32)
     for query in range(len(batch.ends) - 1):
-        touched = False
+        touched, wanted, laid = 0, False, False
         for i in range(batch.ends[query], batch.ends[query + 1]):
-            term = batch.terms[i]
+            term, weight = batch.terms[i], batch.weights[i]
             first, last = block.starts[term], block.starts[term + 1]
-            touched |= last > first
             if block.dense[term] >= 0:
-                _add_row(block.rows[block.dense[term]], batch.weights[i], sums)
-            else:
-                _add(block.places[first:last], block.weights[first:last], batch.weights[i], sums)
-        if touched:
-            _collect(sums, begin, query, rows.documents, found, k)
+                _add_row(block.rows[block.dense[term]], weight, sums)
+                laid = True
+            elif last > first:
+                places, weights = block.places[first:last], block.weights[first:last]
+                wanted |= _add(places, weights, weight, sums, floors[query], marks)
+            touched += last - first
+        if laid:
+            wanted = _mark(bits, found.floors[query], marks)
+        if wanted:
+            floor, pending = found.floors[query], found.pending[query]
+            count, pending = _gather(bits, marks, begin, rows.documents, floor, pending, met)
+            found.pending[query] = pending
+            _keep(met[:count], query, found, k)
+        if touched * FEW > len(sums):
+            _reset(sums)
+            continue
+        for i in range(batch.ends[query], batch.ends[query + 1]):
+            first, last = block.starts[batch.terms[i]], block.starts[batch.terms[i] + 1]
+            _reset_places(block.places[first:last], sums)
 
 
 @compiled
-def _add(places: UInt16, weights: Float32, weight: float, sums: Float32) -> None:
+def _add(
+    places: UInt16, weights: Float32, weight: float, sums: Float32, floor: float, marks: Bool
+) -> bool:
+    """Add a term's products; returns whether a sum reaches the floor, whose stride is marked."""
+    wanted = False
     for i in range(len(places)):
-        sums[places[i]] += weight * weights[i]
+        total = sums[places[i]] + weight * weights[i]
+        sums[places[i]] = total
+        if total >= floor:
+            marks[places[i] // np.uint16(STRIDE)] = True
+            wanted = True
+    return wanted
 
 
 @compiled
@@ -226,77 +254,116 @@ def _add_row(row: Float32, weight: float, sums: Float32) -> None:
 
 
 @compiled
-def _collect(sums: Float32, begin: int, query: int, documents: Int32, found: Found, k: int) -> None:
-    """Put what reaches the floor among a query's hits, in the order of positions."""
-    bits, floor = sums.view(np.int32), found.floors[query]
-    for start in range(0, len(bits), STRIDE):
-        wanted = np.int32(0)
-        for i in range(start, start + STRIDE):
-            wanted |= np.int32(bits[i] >= floor)
-        if wanted:
-            for i in range(start, start + STRIDE):
-                if bits[i] >= floor:
-                    _put(_hit(bits[i], begin + i), query, documents, found, k)
-                    floor = found.floors[query]
-        for i in range(start, start + STRIDE):
-            sums[i] = _NONE
+def _mark(bits: Int32, floor: int, marks: Bool) -> bool:
+    """Mark the strides in which a sum reaches the floor; returns whether there are any."""
+    wanted = False
+    for start in range(0, len(bits), SPAN):
+        if _most(bits[start : start + SPAN]) < floor:
+            continue
+        wanted = True
+        for begin in range(start, min(start + SPAN, len(bits)), STRIDE):
+            marks[begin // STRIDE] |= _most(bits[begin : begin + STRIDE]) >= floor
+    return wanted
 
 
 @compiled
-def _hit(bits: int, position: int) -> int:
-    return int((np.int64(bits) << 32) | (_LOW - position))
+def _most(bits: Int32) -> int:
+    most = bits[0]
+    for i in range(len(bits)):
+        most = max(most, bits[i])
+    return most
 
 
 @compiled
-def _put(hit: int, query: int, documents: Int32, found: Found, k: int) -> None:
-    """A document is done when the next one is met: its passages are consecutive."""
-    last = found.pending[query]
-    if last >= 0 and documents[_LOW - (last & _LOW)] == documents[_LOW - (hit & _LOW)]:
-        found.pending[query] = max(last, hit)
-    else:
-        _keep(last, query, found, k)
-        found.pending[query] = hit
+def _reset(sums: Float32) -> None:
+    for i in range(len(sums)):
+        sums[i] = _NONE
 
 
 @compiled
-def _keep(hit: int, query: int, found: Found, k: int) -> None:
-    if hit < 0 or hit >> 32 < found.floors[query]:
-        return
-    count, capacity = found.counts[query], found.hits.shape[1]
-    found.hits[query, count] = hit
-    found.counts[query] = count + 1
-    if count + 1 == capacity:
-        _cut(query, found, k, (k + capacity) // 2)
+def _reset_places(places: UInt16, sums: Float32) -> None:
+    for i in range(len(places)):
+        sums[places[i]] = _NONE
 
 
 @compiled
-def _cut(query: int, found: Found, k: int, most: int) -> None:
+def _gather(
+    bits: Int32,
+    marks: Bool,
+    begin: int,
+    documents: Int32,
+    floor: int,
+    pending: int,
+    met: Int64,
+) -> tuple[int, int]:
+    """The hits of documents in marked strides, by positions; a document is done when the next one
+    is met, since its passages are consecutive. Unmarks.
+
+    Returns:
+        How many hits are in `met`, and the one that is pending.
+    """
+    count = 0
+    own = documents[_LOW - (pending & _LOW)] if pending >= 0 else -1
+    for stride in range(len(marks)):
+        if not marks[stride]:
+            continue
+        marks[stride] = False
+        for i in range(stride * STRIDE, (stride + 1) * STRIDE):
+            if bits[i] < floor:
+                continue
+            hit = (np.int64(bits[i]) << 32) | (_LOW - (begin + i))
+            if documents[begin + i] == own:
+                pending = max(pending, hit)
+                continue
+            met[count] = pending
+            count += int(pending >= 0)
+            pending, own = hit, documents[begin + i]
+    return count, pending
+
+
+@compiled
+def _keep(met: Int64, query: int, found: Found, k: int) -> None:
+    """Put hits that reach the floor behind the others; cut where there is no more room."""
+    hits, count, floor = found.hits[query], found.counts[query], found.floors[query]
+    most = (k + len(hits)) // 2
+    for hit in met:
+        hits[count] = hit
+        count += int(hit >> 32 >= floor)
+        if count == len(hits):
+            count = _cut(query, found, count, k, most)
+            floor = found.floors[query]
+    found.counts[query] = count
+
+
+@compiled
+def _cut(query: int, found: Found, count: int, k: int, most: int) -> int:
     """Keep the k best and those that tie with the last of them; without these if they are more than
-    `most` in all."""
-    hits, count = found.hits[query], found.counts[query]
+    `most` in all. Returns how many are kept."""
+    hits = found.hits[query]
     floor = cut(hits, count, k) >> 32
     if floor > found.floors[query]:
         found.floors[query], found.tied[query] = floor, 0
     kept = k
     for i in range(k, count):
-        if hits[i] >> 32 == floor:
-            hits[kept] = hits[i]
-            kept += 1
+        hits[kept] = hits[i]
+        kept += int(hits[i] >> 32 == floor)
     if kept > most:
         found.tied[query] += kept - k
         kept = k
-    found.counts[query] = kept
+    return kept
 
 
 @compiled
 def finish(found: Found, k: int) -> None:
     """After the last block: the k best documents of each query and their ties, best last."""
     for query in range(len(found.counts)):
-        _keep(found.pending[query], query, found, k)
-        found.pending[query] = -1
-        if found.counts[query] > k:
-            _cut(query, found, k, found.counts[query])
-        found.hits[query, : found.counts[query]].sort()
+        if found.pending[query] >= 0:
+            _keep(found.pending[query : query + 1], query, found, k)
+        count = found.counts[query]
+        if count > k:
+            count = _cut(query, found, count, k, count)
+        found.hits[query, :count].sort()
+        found.counts[query] = count
 
 
 @compiled
