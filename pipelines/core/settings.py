@@ -19,6 +19,7 @@ from shardrank.core.errors import SettingsError
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 _DTYPE = "of the forward pass: fp32, bf16, fp16, or int8 (CPUs only)"
+SparseDtype = Literal["auto", "fp32", "bf16", "fp16"]
 Stored = Literal["fp16", "fp32"]
 Pooling = Literal["auto", "mean", "cls", "last"]
 
@@ -115,6 +116,35 @@ class EncoderSettings(SettingsTable):
         "multiplies it (for BERT's family), else as the model's files",
     )
     stored: Stored = Field("fp16", description="type of the stored vectors")
+    trust_remote_code: bool = Field(False, description="run code that comes with the model")
+    batch_tokens: int | None = resize(
+        None, "tokens in one forward pass; default: 1024 on a CPU, 65536 on a GPU", ge=1
+    )
+
+
+class SparseSettings(SettingsTable):
+    """[[encoder]] with family = "sparse": a learned sparse encoder, such as SPLADE. Fields left at
+    "auto" or none come from the model's own files."""
+
+    family: Literal["sparse"] = Field(description="sparse: terms of a vocabulary, with weights")
+    name: str = Field("sparse", min_length=1, description="of the column and of its index")
+    model: str = Field(min_length=1, description="a folder, or a hub name")
+    revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")
+    query_prompt: str | None = Field(None, description="put before queries; default: the model's")
+    document_prompt: str | None = Field(None, description="put before texts; default: the model's")
+    max_tokens: int | None = Field(
+        None, ge=8, description="the longest input in tokens, special ones included"
+    )
+    dtype: SparseDtype = Field(
+        "auto",
+        description="of the forward pass: fp32, bf16 or fp16; auto: as the model's files",
+    )
+    top: int | None = Field(
+        None,
+        ge=1,
+        description="a passage keeps so many terms, the strongest; default: the model's "
+        "max_active_dims, else all",
+    )
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     batch_tokens: int | None = resize(
         None, "tokens in one forward pass; default: 1024 on a CPU, 65536 on a GPU", ge=1
@@ -262,7 +292,7 @@ class RerankerSettings(SettingsTable):
 
 
 #: A table that names a model.
-ModelSettings = TypeVar("ModelSettings", EncoderSettings, RerankerSettings)
+ModelSettings = TypeVar("ModelSettings", EncoderSettings, SparseSettings, RerankerSettings)
 
 
 class LabelSettings(SettingsTable):
