@@ -44,6 +44,7 @@ def save_masked(folder: Path, family: str, **more: Any) -> Path:
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.05 * torch.randn_like(weight))
+        model.get_input_embeddings().weight[config.pad_token_id] = 0  # which never learns
     save(folder, model, tokeniser)
     return folder
 

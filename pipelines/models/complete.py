@@ -73,7 +73,7 @@ def check_sparse(settings: SparseSettings) -> None:
 
 
 def _check_sparse_tower(tower: SparseTower, trusted: bool) -> None:
-    layout = tower.source
+    layout, terms = tower.source, vocabulary(tower)
     if isinstance(tower, TermTower):
         pass  # the one tensor that it has gives the number of terms
     elif is_packable(layout.config):
@@ -85,7 +85,7 @@ def _check_sparse_tower(tower: SparseTower, trusted: bool) -> None:
         from shardrank.models.forward.padded_language import language_report
 
         _refuse(layout.transformer, *language_report(layout.transformer, trusted))
-    _check_ids(layout, vocabulary(tower))
+    _check_ids(layout, terms)
 
 
 def _language_differences(layout: Layout) -> tuple[list[str], list[str]]:

@@ -60,10 +60,10 @@ CLASSIFIERS = _names(
 
 #: Those whose masked language model's logits are.
 MASKED = _names(
-    "albert bert camembert data2vec-text deberta deberta-v2 distilbert electra ernie esm eurobert "
-    "flaubert gte ibert jina_embeddings_v3 longformer luke megatron-bert mobilebert modernbert "
-    "mpnet nomic_bert rembert roberta roberta-prelayernorm roformer squeezebert ultrabert xlm "
-    "xlm-roberta xlm-roberta-xl"
+    "albert bert camembert data2vec-text deberta deberta-v2 distilbert electra ernie esm esmc "
+    "eurobert flaubert gte ibert jina_embeddings_v3 longformer luke megatron-bert mobilebert "
+    "modernbert mpnet nomic_bert rembert roberta roberta-prelayernorm roformer squeezebert "
+    "ultrabert xlm xlm-roberta xlm-roberta-xl"
 )
 
 

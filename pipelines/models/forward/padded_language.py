@@ -80,8 +80,16 @@ def _taken_off(model: PreTrainedModel) -> torch.nn.Module:
         probe = torch.tensor(_PROBE, device=decoder.weight.device)
         whole = model(input_ids=probe).logits
         model.set_submodule(name, _LeftOut(decoder))
-        states = model(input_ids=probe).logits
-        if states.shape[-1] == decoder.in_features and torch.equal(decoder(states), whole):
+        if _makes(model, decoder, probe, whole):
             return decoder
         model.set_submodule(name, decoder)
     return torch.nn.Identity()
+
+
+def _makes(model: PreTrainedModel, decoder: torch.nn.Linear, probe: Tensor, whole: Tensor) -> bool:
+    """Whether the decoder makes the logits of what a model without it gives."""
+    try:
+        states = model(input_ids=probe).logits
+    except RuntimeError:  # what comes behind the decoder cannot do with narrow states
+        return False
+    return states.shape[-1] == decoder.in_features and torch.equal(decoder(states), whole)
