@@ -56,6 +56,38 @@ ColumnCard = EncoderCard | Bm25Card
 
 
 @dataclass(frozen=True)
+class SparseCard:
+    """A learned sparse encoder as it will run.
+
+    Attributes:
+        name: the model as the settings name it.
+        fingerprint: of all that decides its terms and weights; the name and the place are not in
+            it.
+        weights_sha256, tokeniser_fingerprint: of what documents go through.
+        vocabulary: how many terms there are: they are 0 to vocabulary - 1.
+        max_tokens: the longest document in tokens, special ones included.
+        query_max_tokens: the longest query.
+        dtype: of the forward pass: "fp32", "bf16" or "fp16".
+        top: terms that a document keeps at most; none: all.
+        query_top: terms that a query keeps at most.
+    """
+
+    name: str
+    fingerprint: str
+    weights_sha256: str
+    tokeniser_fingerprint: str
+    vocabulary: int
+    max_tokens: int
+    query_max_tokens: int
+    query_prompt: str
+    document_prompt: str
+    dtype: str
+    top: int | None = None
+    query_top: int | None = None
+    family: Literal["sparse"] = "sparse"
+
+
+@dataclass(frozen=True)
 class RerankerCard:
     """A reranker as it will run.
 

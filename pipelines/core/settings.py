@@ -26,6 +26,7 @@ DENSE = "dense"
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 _DTYPE = "of the forward pass: fp32, bf16, fp16, or int8 (CPUs only)"
+SparseDtype = Literal["auto", "fp32", "bf16", "fp16"]
 Stored = Literal["fp16", "fp32"]
 Pooling = Literal["auto", "mean", "cls", "last"]
 
@@ -146,6 +147,35 @@ class Bm25Settings(SettingsTable):
     name: str = Field("bm25", pattern=_NAME, description="of its column, and the index over it")
     stop_words: Literal["english", "none"] = Field(
         "english", description="words that are left out: 33 English ones, or none"
+    )
+
+
+class SparseSettings(SettingsTable):
+    """[[encoder]] with family = "sparse": a learned sparse encoder, such as SPLADE. Fields left at
+    "auto" or none come from the model's own files."""
+
+    family: Literal["sparse"] = Field("sparse", description="terms of a vocabulary, with weights")
+    name: str = Field("sparse", pattern=_NAME, description="of its column, and the index over it")
+    model: str = Field(min_length=1, description="a folder, or a hub name")
+    revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")
+    query_prompt: str | None = Field(None, description="put before queries; default: the model's")
+    document_prompt: str | None = Field(None, description="put before texts; default: the model's")
+    max_tokens: int | None = Field(
+        None, ge=8, description="the longest input in tokens, special ones included"
+    )
+    dtype: SparseDtype = Field(
+        "auto",
+        description="of the forward pass: fp32, bf16 or fp16; auto: as the model's files",
+    )
+    top: int | None = Field(
+        None,
+        ge=1,
+        description="a passage keeps so many terms, the strongest; default: the model's "
+        "max_active_dims, else all",
+    )
+    trust_remote_code: bool = Field(False, description="run code that comes with the model")
+    batch_tokens: int | None = resize(
+        None, "tokens in one forward pass; default: 1024 on a CPU, 65536 on a GPU", ge=1
     )
 
 
@@ -342,7 +372,7 @@ class RerankerSettings(SettingsTable):
 
 
 #: A table that names a model.
-ModelSettings = TypeVar("ModelSettings", EncoderSettings, RerankerSettings)
+ModelSettings = TypeVar("ModelSettings", EncoderSettings, SparseSettings, RerankerSettings)
 
 
 class LabelSettings(SettingsTable):

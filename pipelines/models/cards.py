@@ -8,7 +8,7 @@ families than BERT's.
 from pathlib import Path
 from typing import Any
 
-from shardrank.core.cards import EncoderCard, RerankerCard
+from shardrank.core.cards import EncoderCard, RerankerCard, SparseCard
 from shardrank.core.errors import InputError, IntegrityError, SettingsError
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.settings import EncoderSettings, ModelSettings, RerankerSettings
@@ -44,8 +44,8 @@ def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> Encoder
     """
     folder = read_encoder_folder(settings)
     documents, queries = folder.towers.documents, folder.towers.queries
-    query = _or(settings.query_prompt, folder.config.query_prompt)
-    document = _or(settings.document_prompt, folder.config.document_prompt)
+    query = own_or_set(settings.query_prompt, folder.config.query_prompt)
+    document = own_or_set(settings.document_prompt, folder.config.document_prompt)
     deciding: dict[str, Any] = {
         "weights_sha256": weights_sha256(*tower_files(documents)),
         "tokeniser_fingerprint": checked_tokeniser(documents.source, texts=1).fingerprint,
@@ -53,7 +53,7 @@ def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> Encoder
         "max_tokens": _longest(documents, settings.max_tokens, "document_length"),
         "query_max_tokens": _longest(queries, settings.max_tokens, "query_length"),
         "pooling": "+".join(documents.pooling.modes) if documents.pooling else "",
-        "normalise": _or(settings.normalise, folder.config.similarity == "cosine"),
+        "normalise": own_or_set(settings.normalise, folder.config.similarity == "cosine"),
         "query_prompt": query,
         "document_prompt": document,
         "dtype": limits.dtype(configs(folder.towers), settings.dtype, halve),
@@ -88,18 +88,20 @@ def read_reranker_card(settings: RerankerSettings, halve: bool = False) -> Reran
     }
     hidden = {
         "config": limits.deciding_config(layout.config),
-        "code": _code(layout.transformer, settings.trust_remote_code),
+        "code": code_sha256(layout.transformer, settings.trust_remote_code),
         "adapter": own.get("alpha"),
     }
     return RerankerCard(
         name=settings.model,
         fingerprint=fingerprint(["reranker-2", deciding, hidden]),
-        interpolation=float(_or(settings.interpolation, own.get("interpolation", 1.0))),
+        interpolation=float(own_or_set(settings.interpolation, own.get("interpolation", 1.0))),
         **deciding,
     )
 
 
-def settled(settings: ModelSettings, card: EncoderCard | RerankerCard | None) -> ModelSettings:
+def settled(
+    settings: ModelSettings, card: EncoderCard | SparseCard | RerankerCard | None
+) -> ModelSettings:
     """The settings with the dtype of the card that was planned with, if there is one: what every
     worker loads, whatever its own CPU can do."""
     return settings.model_copy(update={"dtype": card.dtype}) if card else settings
@@ -119,7 +121,8 @@ def check_fingerprint(name: str, expected: str, found: str) -> None:
         )
 
 
-def _or(setting: Any, own: Any) -> Any:
+def own_or_set(setting: Any, own: Any) -> Any:
+    """The setting, or what the model's files say where there is none."""
     return own if setting is None else setting
 
 
@@ -148,7 +151,7 @@ def _dim(folder: EncoderFolder, setting: int | None) -> int:
 def _hidden(folder: EncoderFolder, trusted: bool) -> dict[str, Any]:
     """What decides results and needs no field of its own."""
     towers = folder.towers
-    hidden = {**tower_facts(towers.documents), "code": _code(folder.root, trusted)}
+    hidden = {**tower_facts(towers.documents), "code": code_sha256(folder.root, trusted)}
     if folder.one_way:
         return hidden
     weights = weights_sha256(*tower_files(towers.queries))
@@ -156,7 +159,8 @@ def _hidden(folder: EncoderFolder, trusted: bool) -> dict[str, Any]:
     return {**hidden, "queries": [tower_facts(towers.queries), weights, tokeniser]}
 
 
-def _code(folder: Path, trusted: bool) -> str | None:
+def code_sha256(folder: Path, trusted: bool) -> str | None:
+    """The sha256 of the model's own code where it may run; none where there is none."""
     code = files_of(folder, "**/*.py") if trusted else []
     return weights_sha256(*code) if code else None
 

@@ -7,14 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from shardrank.core.errors import InputError
-from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.core.settings import EncoderSettings, RerankerSettings, SparseSettings
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.headers import read_headers
+from shardrank.models.folder.language_head import head_of, needed_language_head
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modules import StaticTable, Tower
 from shardrank.models.folder.numbered import missing_from_layers
-from shardrank.models.folder.packable import differences, is_packable, needed, needed_head
+from shardrank.models.folder.packable import (
+    PREFIXES,
+    bare_name,
+    differences,
+    is_packable,
+    needed,
+    needed_head,
+)
 from shardrank.models.folder.reranker_folder import read_reranker_folder
+from shardrank.models.folder.sparse_folder import read_sparse_folder, vocabulary
+from shardrank.models.folder.sparse_modules import SparseTower, TermTower
 from shardrank.models.folder.table import read_table_shape
 from shardrank.models.folder.unnumbered import missing_beside_layers, missing_from_head
 from shardrank.models.folder.weights import find_weights
@@ -58,6 +68,39 @@ def check_reranker(settings: RerankerSettings) -> None:
     _check_ids(layout, int(layout.config.get("vocab_size", 0)))
 
 
+def check_sparse(settings: SparseSettings) -> None:
+    """Raise InputError where the sparse encoder that the settings name cannot be run right."""
+    towers = read_sparse_folder(settings).towers
+    _check_sparse_tower(towers.documents, settings.trust_remote_code)
+    if towers.queries != towers.documents:
+        _check_sparse_tower(towers.queries, settings.trust_remote_code)
+
+
+def _check_sparse_tower(tower: SparseTower, trusted: bool) -> None:
+    layout, terms = tower.source, vocabulary(tower)
+    if isinstance(tower, TermTower):
+        pass  # the one tensor that it has gives the number of terms
+    elif is_packable(layout.config):
+        used = head_of(layout.config).root
+        _refuse(layout.transformer, *_language_differences(layout), used)
+    else:
+        _refuse(layout.transformer, _missing_by_name(layout, trusted), [])
+        # transformers takes seconds to load
+        from shardrank.models.forward.padded_language import language_report
+
+        _refuse(layout.transformer, *language_report(layout.transformer, trusted))
+    _check_ids(layout, terms)
+
+
+def _language_differences(layout: Layout) -> tuple[list[str], list[str]]:
+    """Of a masked language model that packed.py runs, without a bias that its head has twice."""
+    headers = read_headers(find_weights(layout.transformer).files)
+    bare = {bare_name(name, PREFIXES[str(layout.config["model_type"])]) for name in headers}
+    wanted = needed(layout.config) | needed_language_head(layout.config, bare)
+    missing, besides = differences(headers, wanted, layout.config)
+    return missing, [name for name in besides if name != head_of(layout.config).other_bias]
+
+
 def _check_tower(tower: Tower, trusted: bool) -> None:
     source = tower.source
     if isinstance(source, StaticTable):
@@ -93,14 +136,16 @@ def _missing_by_name(layout: Layout, trusted: bool, *more: _Missing) -> list[str
     return [name for missing in every for name in missing(held, layout.config)]
 
 
-def _refuse(folder: Path, missing: Sequence[str], besides: Sequence[str]) -> None:
+def _refuse(folder: Path, missing: Sequence[str], besides: Sequence[str], used: str = "\0") -> None:
+    """Raise InputError for what is missing, or is there besides and not idle; nothing is idle whose
+    name begins with what is `used`."""
     if missing:
         raise InputError(
             f"{folder} lacks {len(missing)} weights of its architecture, such as {missing[0]}, or "
             "has them in another shape.",
             "Name a folder whose weights are complete, and whose task is the one asked for.",
         )
-    unknown = [name for name in besides if not _is_idle(name)]
+    unknown = [n for n in besides if n.startswith(used) or not _is_idle(n)]
     if unknown:
         raise InputError(
             f"{folder} holds {len(unknown)} weights that its architecture has no use for, such as "

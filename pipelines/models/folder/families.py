@@ -58,6 +58,15 @@ CLASSIFIERS = _names(
 )
 
 
+#: Those whose masked language model's logits are.
+MASKED = _names(
+    "albert bert camembert data2vec-text deberta deberta-v2 distilbert electra ernie esm esmc "
+    "eurobert flaubert gte ibert jina_embeddings_v3 longformer luke megatron-bert mobilebert "
+    "modernbert mpnet nomic_bert rembert roberta roberta-prelayernorm roformer squeezebert "
+    "ultrabert xlm xlm-roberta xlm-roberta-xl"
+)
+
+
 @dataclass(frozen=True)
 class Half:
     """The encoder of an encoder-decoder, which the library loads without the decoder.
@@ -148,7 +157,7 @@ def check_family(config: Config, task: str, trusted: bool = False) -> None:
 
     Args:
         config: the parsed config.json.
-        task: "feature-extraction" or "sequence-classification".
+        task: "feature-extraction", "sequence-classification" or "fill-mask".
         trusted: whether code in the folder may run, which then is all there is to know.
 
     Raises:
@@ -157,16 +166,28 @@ def check_family(config: Config, task: str, trusted: bool = False) -> None:
     kind = str(config.get("model_type", ""))
     if trusted and config.get("auto_map"):
         return
-    reason = _classifier_fault(kind) if task == "sequence-classification" else _fault(kind, config)
+    reason, as_what = _judged(kind, config, task)
     if reason is None:
         return
-    as_what = "a reranker" if task == "sequence-classification" else "an encoder"
     named = ", ".join(map(str, config.get("architectures") or [])) or "no class named"
     raise InputError(
         f"The model is of the family {kind or 'without a name'!r} ({named}), which is not run as "
         f"{as_what}: it {reason}.",
         "Use a model of another family: most that read text alone are run.",
     )
+
+
+def _judged(kind: str, config: Config, task: str) -> tuple[str | None, str]:
+    """Why a family is not run for a task, if so, and what it would be there."""
+    if task == "sequence-classification":
+        return _classifier_fault(kind), "a reranker"
+    if task == "fill-mask":
+        return _masked_fault(kind), "a sparse encoder"
+    return _fault(kind, config), "an encoder"
+
+
+def _masked_fault(kind: str) -> str | None:
+    return None if kind in MASKED else _WHY.get(kind, _UNTRIED)
 
 
 def _classifier_fault(kind: str) -> str | None:

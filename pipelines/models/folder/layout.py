@@ -20,9 +20,10 @@ _CALLED = (
     "sentence_xlm-roberta_config.json",
     "sentence_xlnet_config.json",
 )
-#: What a transformer may be asked for: hidden states by encoders, logits by classifiers.
-ENCODES, CLASSIFIES = "feature-extraction", "sequence-classification"
-_TASKS = {ENCODES: "token_embeddings", CLASSIFIES: "scores"}
+#: What a transformer may be asked for: hidden states by encoders, logits by classifiers, logits of
+#: every token by sparse encoders.
+ENCODES, CLASSIFIES, MASKS = "feature-extraction", "sequence-classification", "fill-mask"
+_TASKS = {ENCODES: "token_embeddings", CLASSIFIES: "scores", MASKS: "token_embeddings"}
 _CALL = Keys.of(
     "max_seq_length do_lower_case query_length document_length transformer_task modality_config "
     "module_output_name processor_kwargs tokenizer_args model_kwargs model_args",
@@ -63,6 +64,7 @@ class Call:
         modalities: what the model takes, by the library's names; none: the folder does not say.
         processor: what the library passes to the tokeniser.
         modular: whether a modules.json lists the transformer.
+        task: what the folder says that the transformer is asked for; none: it does not say.
     """
 
     max_length: int | None = None
@@ -72,6 +74,7 @@ class Call:
     modalities: tuple[str, ...] | None = None
     processor: Mapping[str, Any] = field(default_factory=dict)
     modular: bool = False
+    task: str | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ def _call(folder: Path, task: str) -> Call:
         modalities=_modalities(path, found.get("modality_config"), task),
         processor={name: value for name, value in processor.items() if name in _PROCESSOR.read},
         modular=True,
+        task=found.get("transformer_task"),
     )
 
 

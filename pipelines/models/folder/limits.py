@@ -61,7 +61,7 @@ def max_tokens(layout: Layout, setting: int | None, table: str, own: int | None 
                 f"Set {table}.max_tokens to {most} or less.",
             )
         return setting
-    own = own or layout.call.max_length or _tokeniser_limit(layout)
+    own = own or layout.call.max_length or tokeniser_limit(layout)
     known = [limit for limit in (most, own) if limit is not None]
     if not known:
         raise SettingsError("The model names no longest input.", f"Set {table}.max_tokens.")
@@ -102,8 +102,10 @@ def deciding_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if name not in _NOISE}
 
 
-def _tokeniser_limit(layout: Layout) -> int | None:
-    """model_max_length; transformers writes 1e30 where there is none."""
+def tokeniser_limit(layout: Layout) -> int | None:
+    """The longest input by the tokeniser's files; none where there is no limit.
+
+    transformers writes 1e30 as model_max_length then."""
     path = layout.transformer / "tokenizer_config.json"
     limit = read_object(path, optional=True).get("model_max_length")
     return int(limit) if limit is not None and limit < 1 << 30 else None

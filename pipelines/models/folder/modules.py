@@ -152,8 +152,8 @@ def read_towers(folder: Path) -> Towers:
     if not (folder / "modules.json").is_file():
         both = _plain(read_layout(folder, plain=True))
         return Towers(both, both)
-    entries = _entries(folder / "modules.json")
-    if entries and _name(entries[0]["type"]) in ("Router", "Asym"):
+    entries = read_entries(folder / "modules.json")
+    if entries and library_class(entries[0]["type"]) in ("Router", "Asym"):
         return _routed(folder / entries[0]["path"], _modules(folder, entries[1:]))
     both = _tower(folder, _modules(folder, entries))
     return Towers(both, both)
@@ -163,15 +163,15 @@ def read_cross_encoder(folder: Path) -> Layout:
     """The transformer of a cross-encoder's folder, in either layout; raises as `read_towers`."""
     if not (folder / "modules.json").is_file():
         return read_layout(folder, CLASSIFIES, plain=True)
-    entries = _entries(folder / "modules.json")
-    names = [_name(entry["type"]) or entry["type"] for entry in entries]
+    entries = read_entries(folder / "modules.json")
+    names = [library_class(entry["type"]) or entry["type"] for entry in entries]
     if names != ["Transformer"]:
         raise InputError(
             f"{folder / 'modules.json'} has the modules {', '.join(names) or 'none'}; a reranker "
             "has one Transformer.",
             "Name a cross-encoder's folder.",
         )
-    return read_layout(folder / _inside(folder, entries[0]["path"]), CLASSIFIES)
+    return read_layout(folder / inside(folder, entries[0]["path"]), CLASSIFIES)
 
 
 def _plain(layout: Layout) -> Tower:
@@ -180,7 +180,8 @@ def _plain(layout: Layout) -> Tower:
     return Tower(layout, Pooling(("last" if causal else "mean",)))
 
 
-def _entries(path: Path) -> list[dict[str, Any]]:
+def read_entries(path: Path) -> list[dict[str, Any]]:
+    """The modules that a modules.json lists. Raises InputError where it says anything besides."""
     found = read_json(path)
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise InputError(f"{path} is no list of modules.", "Name a complete model folder.")
@@ -197,8 +198,8 @@ def _modules(folder: Path, entries: Sequence[Mapping[str, Any]]) -> list[_Module
     return [_module(folder, entry["path"], entry["type"]) for entry in entries]
 
 
-def _inside(folder: Path, path: str) -> str:
-    """A path that a file names, which may not lead out of the folder."""
+def inside(folder: Path, path: str) -> str:
+    """A path that a file of the folder names. Raises InputError where it leads out of it."""
     if Path(path).is_absolute() or ".." in Path(path).parts:
         raise InputError(
             f"{folder} names a module at {path!r}, outside of itself.", "Use another model."
@@ -206,14 +207,14 @@ def _inside(folder: Path, path: str) -> str:
     return path
 
 
-def _name(reference: str) -> str:
+def library_class(reference: str) -> str:
     """The class's name where it is sentence-transformers' own, else ""."""
     return reference.rpartition(".")[2] if reference.startswith(_LIBRARY) else ""
 
 
 def _module(root: Path, path: str, reference: str) -> _Module:
-    folder = root / _inside(root, path)
-    match _name(reference):
+    folder = root / inside(root, path)
+    match library_class(reference):
         case "Transformer":
             return read_layout(folder)
         case "StaticEmbedding":
@@ -300,18 +301,30 @@ def _dense(folder: Path) -> Dense:
 
 def _routed(folder: Path, behind: Sequence[_Module]) -> Towers:
     """The routes of a Router, each followed by the modules behind it."""
+    documents, queries = read_routes(folder)
+    return Towers(
+        _tower(folder, [*_modules(folder, documents), *behind]),
+        _tower(folder, [*_modules(folder, queries), *behind]),
+    )
+
+
+def read_routes(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The modules of a Router's ways of documents and of queries: path and type of each.
+
+    Raises:
+        InputError: its file is missing, or says something that is not understood.
+    """
     path = folder / "router_config.json"
     config = read_known(path if path.is_file() else folder / "config.json", _ROUTER)
     parameters = config.get("parameters", {})
     check_keys(path, parameters, _ROUTES)
     types, structure = config.get("types", {}), config.get("structure", {})
 
-    def tower(task: str) -> Tower:
-        route = _route(path, task, structure, parameters)
-        mine = [_module(folder, name, types[name]) for name in structure[route]]
-        return _tower(folder, [*mine, *behind])
+    def way(task: str) -> list[dict[str, Any]]:
+        names = structure[_route(path, task, structure, parameters)]
+        return [{"path": name, "type": types[name]} for name in names]
 
-    return Towers(tower("document"), tower("query"))
+    return way("document"), way("query")
 
 
 def _route(

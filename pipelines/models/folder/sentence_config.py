@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shardrank.core.errors import InputError
-from shardrank.models.folder.reading import Keys, check_keys, read_known
+from shardrank.models.folder.reading import Keys, check_keys, read_known, read_object
 
 _NAME = "config_sentence_transformers.json"
 #: `requirements` and `__version__` name releases of libraries; `keep_in_fp32_modules` keeps
@@ -15,6 +15,13 @@ _IDLE = "__version__ requirements"
 _SIMILARITIES = ("cosine", "dot", "dot_score", None)
 _ENCODER = Keys.of(
     "prompts default_prompt_name similarity_fn_name truncate_dim model_type", idle=_IDLE
+)
+#: A sparse encoder's are compared by inner product, which is what search does with them.
+_SPARSE = Keys.of(
+    "prompts default_prompt_name max_active_dims model_type",
+    idle=_IDLE,
+    similarity_fn_name=("dot", "dot_score", None),
+    truncate_dim=(None,),
 )
 #: Logits are given raw; these activations would not change their order.
 _ACTIVATIONS = (
@@ -56,6 +63,21 @@ class EncoderConfig:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class SparseConfig:
+    """What a sparse encoder's folder says beside its modules.
+
+    Attributes:
+        query_prompt: put before queries.
+        document_prompt: put before documents.
+        most: terms that are kept of each text, the strongest; none: all.
+    """
+
+    query_prompt: str = ""
+    document_prompt: str = ""
+    most: int | None = None
+
+
 def read_encoder_config(folder: Path) -> EncoderConfig:
     """What an encoder's folder says beside its modules.
 
@@ -77,11 +99,35 @@ def read_encoder_config(folder: Path) -> EncoderConfig:
         raise InputError(
             f"{folder / _NAME} has truncate_dim = {cut!r}, not a number.", "Mend the file."
         )
-    prompts = _prompts(folder, found, own=("query", "document"))
-    named = next((name for name in _DOCUMENT_PROMPTS if name in prompts), "document")
-    document = prompts.get(named, "")
+    query, named, document = _both_prompts(folder, found)
     notes = (_UNTAKEN.format(named, document),) if named != "document" and document else ()
-    return EncoderConfig(prompts.get("query", ""), document, similarity, cut, notes)
+    return EncoderConfig(query, document, similarity, cut, notes)
+
+
+def read_sparse_config(folder: Path) -> SparseConfig:
+    """What a sparse encoder's folder says beside its modules; prompts as `read_encoder_config`.
+
+    Raises:
+        InputError: the file says something that is not understood, or does not say that the model
+            is a SparseEncoder: sentence-transformers then opens it as another one, with modules of
+            random weights.
+    """
+    if not (folder / "modules.json").is_file():
+        return SparseConfig()
+    path = folder / _NAME
+    # What does not say its kind is a SentenceTransformer to the library.
+    _check_kind(
+        folder, {"model_type": "SentenceTransformer"} | read_object(path, True), "SparseEncoder"
+    )
+    found = read_known(path, _SPARSE, optional=True)
+    most = found.get("max_active_dims")
+    if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
+        raise InputError(
+            f"{folder / _NAME} has max_active_dims = {most!r}, not a number of terms.",
+            "Mend the file.",
+        )
+    query, _, document = _both_prompts(folder, found)
+    return SparseConfig(query, document, most)
 
 
 def read_reranker_prompt(folder: Path) -> str:
@@ -108,7 +154,8 @@ def _check_kind(folder: Path, found: dict[str, Any], wanted: str) -> None:
         return
     raise InputError(
         f"{folder} is a {kind} of sentence-transformers, and a {wanted} is wanted here.",
-        "Name a bi-encoder as encoder.model, a cross-encoder as reranker.model.",
+        "Name a bi-encoder as encoder.model, a cross-encoder as reranker.model, and a sparse "
+        'encoder in a table [[encoder]] with family = "sparse".',
     )
 
 
@@ -126,6 +173,13 @@ def _similarity(folder: Path, name: str | None) -> str:
             "Use a model that is compared by cosine or dot.",
         )
     return "dot" if name and name.startswith("dot") else "cosine"
+
+
+def _both_prompts(folder: Path, found: dict[str, Any]) -> tuple[str, str, str]:
+    """The prompt of queries; the name of that of documents, and that prompt."""
+    prompts = _prompts(folder, found, own=("query", "document"))
+    named = next((name for name in _DOCUMENT_PROMPTS if name in prompts), "document")
+    return prompts.get("query", ""), named, prompts.get(named, "")
 
 
 def _prompts(folder: Path, found: dict[str, Any], own: tuple[str, ...]) -> dict[str, str]:

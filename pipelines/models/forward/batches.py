@@ -1,6 +1,6 @@
 """Running a model over many inputs: batches by token budget, one copy back at the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,12 +47,17 @@ class Runner:
             float32[n, dim] in the order of the inputs. Nothing waits for the device before the
             last batch is queued.
         """
-        batches = plan_batches(inputs.lengths, self.batch_tokens)
         results = np.empty((len(inputs.lengths), dim), np.float32)
-        if batches:
-            found = torch.cat([step(self._batch(inputs, rows)) for rows in batches])
-            results[np.concatenate(batches)] = found.cpu().numpy()
+        done = [(batch.rows, step(batch)) for batch in self.batches(inputs)]
+        if done:
+            found = torch.cat([vectors for _, vectors in done])
+            results[np.concatenate([rows for rows, _ in done])] = found.cpu().numpy()
         return results
+
+    def batches(self, inputs: ModelInputs) -> Iterator[Batch]:
+        """All inputs, by token budget, the longest first."""
+        for rows in plan_batches(inputs.lengths, self.batch_tokens):
+            yield self._batch(inputs, rows)
 
     def _batch(self, inputs: ModelInputs, rows: Int64) -> Batch:
         sizes = np.maximum(inputs.lengths[rows].astype(np.int64), 1)

@@ -25,7 +25,7 @@ from shardrank.models.forward.linear import DTYPES
 _SPARE = ("pooler.",)
 
 
-class _Padded:
+class Padded:
     """A model of transformers and how its rows are filled."""
 
     #: What a model makes of no token types is its own affair: XLNet has no segments then.
@@ -52,18 +52,18 @@ class _Padded:
         return _spread(batch, batch.types, 0, self._left)
 
 
-class PaddedNetwork(_Padded):
+class PaddedNetwork(Padded):
     """A model of transformers (protocol: Network)."""
 
     def hidden(self, batch: Batch) -> Tensor:
         found: Tensor = self._run(batch)[0]
-        return found.flatten(0, 1)[_cells(batch, self._left)]
+        return found.flatten(0, 1)[cells(batch, self._left)]
 
     def first(self, batch: Batch) -> Tensor:
         return self.hidden(batch)[batch.ends[:-1]]
 
 
-class PaddedClassifier(_Padded):
+class PaddedClassifier(Padded):
     """A classifier of transformers (protocol: Classifier)."""
 
     @property
@@ -74,7 +74,7 @@ class PaddedClassifier(_Padded):
         if self._scores_last:
             rows, real = pad(batch, self._pad_id, self._left)
             states: Tensor = self._model.base_model(input_ids=rows, attention_mask=real)[0]
-            last = states.flatten(0, 1)[_cells(batch, self._left)][batch.ends[1:] - 1]
+            last = states.flatten(0, 1)[cells(batch, self._left)][batch.ends[1:] - 1]
             return self._model.get_submodule("score")(last).float()  # type: ignore[no-any-return]
         return self._run(batch).logits.float()  # type: ignore[no-any-return]
 
@@ -97,11 +97,11 @@ def _spread(batch: Batch, flat: Tensor, fill: int, left: bool) -> Tensor:
     """A batch's tokens as padded rows."""
     shape = len(batch.sizes), batch.longest
     rows = torch.full(shape, fill, dtype=flat.dtype, device=flat.device)
-    rows.view(-1)[_cells(batch, left)] = flat
+    rows.view(-1)[cells(batch, left)] = flat
     return rows
 
 
-def _cells(batch: Batch, left: bool) -> Tensor:
+def cells(batch: Batch, left: bool) -> Tensor:
     """int64[t]: each token's cell among rows that are filled on one side."""
     if not left:
         return batch.cells
@@ -114,8 +114,8 @@ def load_network(
 ) -> PaddedNetwork:
     """The encoder of a folder on the device; raises as `load_weights` does."""
     model = load_weights(_encoder_class(folder), folder, dtype, trust_remote_code, _SPARE)
-    _move(model, device)
-    return PaddedNetwork(model, _pad_id(model))
+    move(model, device)
+    return PaddedNetwork(model, pad_id(model))
 
 
 def load_classifier(
@@ -124,8 +124,8 @@ def load_classifier(
     """The sequence classifier of a folder on the device; raises as `load_weights` does."""
     kind = AutoModelForSequenceClassification
     model = load_weights(kind, folder, dtype, trust_remote_code, ())
-    _move(model, device)
-    return PaddedClassifier(model, _pad_id(model))
+    move(model, device)
+    return PaddedClassifier(model, pad_id(model))
 
 
 def _encoder_class(folder: Path) -> Any:
@@ -137,12 +137,13 @@ def _encoder_class(folder: Path) -> Any:
     return getattr(import_module(module), name)
 
 
-def _pad_id(model: PreTrainedModel) -> int:
+def pad_id(model: PreTrainedModel) -> int:
     """The id of padding: the model's own, since some number positions by it, else 0."""
     return getattr(model.config, "pad_token_id", None) or 0
 
 
-def _move(model: PreTrainedModel, device: torch.device) -> None:
+def move(model: PreTrainedModel, device: torch.device) -> None:
+    """Move the model's weights."""
     model.config.use_cache = False  # a causal model would keep keys and values for nothing
     torch.nn.Module.to(model, device)
 
@@ -187,17 +188,20 @@ def _refuse_random(folder: Path, report: dict[str, Any], spare: tuple[str, ...])
 
 def encoder_report(folder: Path, trust_remote_code: bool) -> tuple[list[str], list[str]]:
     """The weights that an encoder's files lack, and those that they hold besides; from headers."""
-    missing, besides = _report(_encoder_class(folder), folder, trust_remote_code)
+    missing, besides = missing_and_besides(_encoder_class(folder), folder, trust_remote_code)
     return [name for name in missing if not name.startswith(_SPARE)], besides
 
 
 def classifier_report(folder: Path, trust_remote_code: bool) -> tuple[list[str], list[str]]:
     """As `encoder_report`, for a sequence classifier, whose pooler is no idle part."""
-    return _report(AutoModelForSequenceClassification, folder, trust_remote_code)
+    return missing_and_besides(AutoModelForSequenceClassification, folder, trust_remote_code)
 
 
-def _report(kind: Any, folder: Path, trusted: bool) -> tuple[list[str], list[str]]:
-    """On the device "meta", where tensors have shapes and no memory, the library reads headers."""
+def missing_and_besides(kind: Any, folder: Path, trusted: bool) -> tuple[list[str], list[str]]:
+    """The weights that a model's files lack, and those that they hold besides.
+
+    On the device "meta", where tensors have shapes and no memory, the library reads headers.
+    """
     with quiet(), _explained(folder):
         _, report = kind.from_pretrained(
             folder,

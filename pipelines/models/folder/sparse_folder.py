@@ -1,0 +1,101 @@
+"""A learned sparse encoder as its folder and the settings have it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shardrank.core.errors import InputError
+from shardrank.core.settings import SparseSettings
+from shardrank.models.folder import limits
+from shardrank.models.folder.families import check_family
+from shardrank.models.folder.headers import read_headers
+from shardrank.models.folder.layout import MASKS
+from shardrank.models.folder.resolve import resolve_model
+from shardrank.models.folder.sentence_config import SparseConfig, read_sparse_config
+from shardrank.models.folder.sparse_modules import (
+    MaskedTower,
+    SparseTower,
+    SparseTowers,
+    TermTower,
+    read_sparse_towers,
+)
+from shardrank.models.folder.weights import find_weights
+
+#: The one tensor of a table of terms' weights.
+TERM_WEIGHTS = "weight"
+
+
+@dataclass(frozen=True)
+class SparseFolder:
+    """A sparse encoder's folder as read: how documents and queries become terms, and prompts."""
+
+    root: Path
+    towers: SparseTowers
+    config: SparseConfig
+
+    @property
+    def one_way(self) -> bool:
+        """Whether queries go the way of documents."""
+        return self.towers.documents == self.towers.queries
+
+
+def read_sparse_folder(settings: SparseSettings) -> SparseFolder:
+    """The folder of the sparse encoder that the settings name.
+
+    Raises:
+        InputError: there is no such model, its files say something that is not understood, or its
+            family is not run.
+    """
+    root = resolve_model(settings.model, settings.revision)
+    # First, since it says which kind of model the folder is.
+    config = read_sparse_config(root)
+    towers = read_sparse_towers(root)
+    for tower in (towers.documents, towers.queries):
+        if isinstance(tower, MaskedTower):
+            check_family(tower.source.config, MASKS, settings.trust_remote_code)
+    return SparseFolder(root, towers, config)
+
+
+def vocabulary(tower: SparseTower) -> int:
+    """How many terms a tower gives weights to.
+
+    Raises:
+        InputError: the files do not say, or hold no table of weights.
+    """
+    if isinstance(tower, TermTower):
+        return _table_terms(tower)
+    terms = tower.source.config.get("vocab_size")
+    if not isinstance(terms, int) or terms < 1:
+        raise InputError(
+            f"{tower.source.transformer / 'config.json'} has vocab_size = {terms!r}, not a number.",
+            "Name a complete model folder.",
+        )
+    return terms
+
+
+def sparse_facts(tower: SparseTower) -> dict[str, Any]:
+    """What decides a tower's terms beside weights and tokeniser; JSON only."""
+    if isinstance(tower, TermTower):
+        return {"table": True}
+    pooling = [tower.pooling.strategy, tower.pooling.logarithms]
+    return {"config": limits.deciding_config(tower.source.config), "pooling": pooling}
+
+
+def masked_configs(towers: SparseTowers) -> list[Mapping[str, Any]]:
+    """The config.json of each language model among the towers."""
+    both = (towers.documents, towers.queries)
+    return [tower.source.config for tower in both if isinstance(tower, MaskedTower)]
+
+
+def _table_terms(tower: TermTower) -> int:
+    files = find_weights(tower.source.transformer).files
+    held = read_headers(files)
+    shapes = {name: list(header.shape) for name, header in held.items()}
+    if list(held) != [TERM_WEIGHTS] or len(held[TERM_WEIGHTS].shape) != 1:
+        raise InputError(
+            f"{files[0]} holds {shapes or 'nothing'}, and no {TERM_WEIGHTS!r} with one number a "
+            "term.",
+            "Name a complete SparseStaticEmbedding folder.",
+        )
+    return held[TERM_WEIGHTS].shape[0]

@@ -1,0 +1,65 @@
+"""Masked language models: a batch → logits of every token over the vocabulary.
+
+Logits are wide: 1,024 tokens and 30,522 terms are 125 MB. So a model is asked in two steps, for the
+states of all tokens and then for the logits of as many as fit.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from shardrank.models.folder.language_head import decoder_names, head_of
+from shardrank.models.forward.batch import Batch
+from shardrank.models.forward.linear import DTYPES, FloatLinear
+from shardrank.models.forward.network import Typed
+from shardrank.models.forward.norm import Norm
+from shardrank.models.forward.packed import Config, PackedBert, Shape
+from shardrank.models.forward.state import State
+
+
+class LanguageModel(Typed, Protocol):
+    """A masked language model."""
+
+    @property
+    def vocabulary(self) -> int:
+        """How many terms there are."""
+
+    def states(self, batch: Batch) -> Tensor:
+        """[t, d], what `logits` takes, of all tokens, in the order of the batch."""
+
+    def logits(self, states: Tensor) -> Tensor:
+        """float32[n, vocabulary], of the states of any n tokens."""
+
+
+class PackedLanguageModel:
+    """BERT's family, without padding (protocol: LanguageModel)."""
+
+    takes_types = True
+    implied_type: int | None = 0
+
+    def __init__(self, state: State, config: Config, dtype: str) -> None:
+        head, kind = head_of(config), DTYPES[dtype]
+        self._bert = PackedBert(state, config, dtype)
+        self._dense = FloatLinear.of(
+            state[f"{head.dense}.weight"], state[f"{head.dense}.bias"], kind
+        )
+        self._norm = Norm.of(state, head.norm, Shape.of(config).epsilon)
+        weight, bias = decoder_names(config, state)
+        self._decoder = FloatLinear.of(state[weight], state[bias], kind)
+
+    @property
+    def vocabulary(self) -> int:
+        return len(self._decoder.bias)
+
+    def states(self, batch: Batch) -> Tensor:
+        return self._norm(self._dense.gelu(self._bert.hidden(batch)).float())
+
+    def logits(self, states: Tensor) -> Tensor:
+        return self._decoder(states).float()
+
+
+def room(model: LanguageModel, device: torch.device) -> int:
+    """How many tokens' logits there may be at once: 32 MB of float32 on a CPU, where they shall
+    stay near its cache, and 1 GB on a GPU."""
+    return max(1, (1 << (23 if device.type == "cpu" else 28)) // model.vocabulary)
