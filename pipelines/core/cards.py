@@ -52,7 +52,7 @@ class Bm25Card:
 
 
 #: Of what makes a column.
-ColumnCard = EncoderCard | Bm25Card
+ColumnCard = EncoderCard | Bm25Card | SparseCard
 
 
 @dataclass(frozen=True)

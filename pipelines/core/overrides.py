@@ -12,11 +12,12 @@ from shardrank.core.settings import (
     IndexSettings,
     RetrieverSettings,
     Settings,
+    SparseSettings,
 )
 
 #: Tables of which there may be several, the key by which each is told, and what they may be.
 _SEVERAL: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
-    "encoder": ("name", (EncoderSettings, Bm25Settings)),
+    "encoder": ("name", (EncoderSettings, Bm25Settings, SparseSettings)),
     "index": ("of", (IndexSettings,)),
     "retriever": ("index", (RetrieverSettings,)),
 }

@@ -188,7 +188,9 @@ def _family(given: Any) -> Any:
 
 #: A table that says how a column is made.
 ColumnSettings = Annotated[
-    Annotated[EncoderSettings, Tag("dense")] | Annotated[Bm25Settings, Tag("bm25")],
+    Annotated[EncoderSettings, Tag("dense")]
+    | Annotated[Bm25Settings, Tag("bm25")]
+    | Annotated[SparseSettings, Tag("sparse")],
     Discriminator(_family),
 ]
 

@@ -12,8 +12,9 @@ from shardrank.core.protocols import ColumnEncoder
 from shardrank.core.settings import ColumnSettings
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
-from shardrank.models.complete import check_encoder
+from shardrank.models.complete import check_encoder, check_sparse
 from shardrank.models.encoders.bm25 import WordCounter, read_bm25_card
+from shardrank.models.sparse_cards import read_sparse_card
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,20 @@ def _load_bm25(settings: Any, device: str, card: Any) -> ColumnEncoder:
     return WordCounter(card)
 
 
+def _read_sparse(settings: Any) -> ColumnCard:
+    check_sparse(settings)
+    return read_sparse_card(settings)
+
+
+def _load_sparse(settings: Any, device: str, card: Any) -> ColumnEncoder:
+    from shardrank.models.encoders.sparse import load_sparse  # brings torch: a second
+    from shardrank.models.encoders.texts import TextTerms
+
+    return TextTerms(load_sparse(settings, device, card))
+
+
 _FAMILIES = {
     "dense": Family(_read_dense, _load_dense, runs_a_model=True),
     "bm25": Family(read_bm25_card, _load_bm25, runs_a_model=False),
+    "sparse": Family(_read_sparse, _load_sparse, runs_a_model=True),
 }

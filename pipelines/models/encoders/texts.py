@@ -1,4 +1,4 @@
-"""A bi-encoder over texts: for columns beside the first, whose tokens no part holds."""
+"""Models over texts: for columns beside the first, whose tokens no part holds."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ import pyarrow as pa
 from shardrank.core.arrow_columns import vector_column
 from shardrank.core.settings import Stored
 from shardrank.models.encoders.dense import BiEncoder
+from shardrank.models.encoders.sparse import SparseEncoder
 
 
 class TextVectors:
@@ -28,3 +29,19 @@ class TextVectors:
     def queries(self, texts: Sequence[str]) -> pa.Array:
         """FixedSizeList<fp32>[dim], with the model's query prompt."""
         return vector_column(self._encoder.encode_queries(texts))
+
+
+class TextTerms:
+    """Texts → weighted terms of a vocabulary (protocol: ColumnEncoder)."""
+
+    def __init__(self, encoder: SparseEncoder) -> None:
+        self._encoder = encoder
+
+    def column(self, texts: Sequence[str]) -> pa.Array:
+        """List<Struct<term: uint32, weight: fp16>>, a row a text."""
+        with np.errstate(over="ignore"):  # infinite: whoever asked refuses it
+            return self._encoder.encode_documents(texts).array(pa.uint32(), pa.float16())
+
+    def queries(self, texts: Sequence[str]) -> pa.Array:
+        """List<Struct<term: uint32, weight: fp32>>, a row a text."""
+        return self._encoder.encode_queries(texts).array(pa.uint32(), pa.float32())

@@ -12,6 +12,7 @@ from shardrank.version.manifest import Index
 _MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
     "dense": vector_index,
     "bm25": partial(inverted_index, counted=True),
+    "sparse": partial(inverted_index, counted=False),
 }
 
 
