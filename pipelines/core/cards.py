@@ -51,10 +51,6 @@ class Bm25Card:
     family: Literal["bm25"] = "bm25"
 
 
-#: Of what makes a column.
-ColumnCard = EncoderCard | Bm25Card | SparseCard
-
-
 @dataclass(frozen=True)
 class SparseCard:
     """A learned sparse encoder as it will run.
@@ -85,6 +81,10 @@ class SparseCard:
     top: int | None = None
     query_top: int | None = None
     family: Literal["sparse"] = "sparse"
+
+
+#: Of what makes a column.
+ColumnCard = EncoderCard | Bm25Card | SparseCard
 
 
 @dataclass(frozen=True)
