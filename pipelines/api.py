@@ -195,7 +195,7 @@ def rank(
     given, searched = _opened(index, settings, overrides)
     judged = None if qrels is None else os.fspath(qrels)
     plan = plan_ranking(searched, places[1], judged, given)
-    for note in reranker_notes(plan.settings.reranker):
+    for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
         reporter.noted(note)
     workspace, said = open_workspace(places[2], given), command or _called("rank", *places)
     with (

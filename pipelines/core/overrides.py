@@ -10,6 +10,7 @@ from shardrank.core.settings import (
     Bm25Settings,
     EncoderSettings,
     IndexSettings,
+    RerankerSettings,
     RetrieverSettings,
     Settings,
     SparseSettings,
@@ -19,6 +20,7 @@ from shardrank.core.settings import (
 _SEVERAL: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
     "encoder": ("name", (EncoderSettings, Bm25Settings, SparseSettings)),
     "index": ("of", (IndexSettings,)),
+    "reranker": ("model", (RerankerSettings,)),
     "retriever": ("index", (RetrieverSettings,)),
 }
 

@@ -134,6 +134,12 @@ def tune_run(out: Workspace, ask: Ask, settings: Settings) -> Tuned:
             f"{out.storage.root} was ranked without a reranker, so there is nothing to weigh.",
             "Rank with one: reranker.model.",
         )
+    if len(ranked.rerankers) > 1:
+        raise InputError(
+            f"{out.storage.root} was reranked by {len(ranked.rerankers)} models in turn, and a "
+            "ranking holds the scores of the last one only.",
+            "Tune each in a ranking that it reranks alone.",
+        )
     blocks, own = StoredTables(out, ranked.rankings), ranked.reranker.interpolation
     chosen = _judged(blocks, ask.qrels, settings)
     tried = tuple(chosen.tried(a) for a in sorted({*map(float, GRID), own}))
