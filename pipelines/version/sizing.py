@@ -185,8 +185,9 @@ def refuse_misfits(settings: IndexSettings, dim: int, part_size: int) -> None:
 
 def refuse_vector_settings(settings: IndexSettings) -> None:
     """Raise SettingsError where what only an index over dense vectors has is asked of another."""
-    known = {"of", "shard_passages"}
-    asked = [name for name in settings.model_fields_set - known if name != "seed"]
+    known, usual = {"of", "shard_passages", "device"}, IndexSettings()
+    others = set(IndexSettings.model_fields) - known
+    asked = [name for name in others if getattr(settings, name) != getattr(usual, name)]
     if asked:
         raise SettingsError(
             f"index.{settings.of}.{min(asked)} is of vectors, and the column {settings.of!r} holds "

@@ -21,8 +21,13 @@ from shardrank.stages.shared.pairs_by_part import PairFile, PartPairs
 
 @dataclass(frozen=True)
 class Ordered:
-    """A block's hits in an order: HITS; query, part, row and rank by the parts that they lie in; how
-    many lie in each."""
+    """A block's hits in an order.
+
+    Attributes:
+        hits: HITS.
+        buckets: query, part, row and rank, by the parts that they lie in.
+        pairs: how many lie in each part.
+    """
 
     hits: FileRef
     buckets: tuple[PairFile, ...]
