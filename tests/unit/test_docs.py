@@ -29,6 +29,7 @@ DOCUMENTS = (
     "docs/cluster.md",
     "docs/cpus.md",
     "docs/files.md",
+    "docs/hybrid.md",
     "docs/labels.md",
     "docs/measured.md",
     "docs/models.md",
