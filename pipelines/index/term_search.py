@@ -26,9 +26,9 @@ from shardrank.kernels.posting_loops import (
     unpack,
 )
 
-#: Positions in a block, a multiple of 32 and at most 65,536: their sums fit into the innermost
+#: Positions in a block, a multiple of 64 and at most 65,536: their sums fit into the innermost
 #: cache.
-BLOCK = 4096
+BLOCK = 8192
 
 #: A term that occurs at one of so many positions of a block, and in two queries, is laid out as a
 #: row: to add one is the work of a few postings for each 16 positions.

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
 
-from shardrank.core.arrays import Bool, Float32, Int32, Int64, UInt16
-from shardrank.kernels.compiled import compiled
+from shardrank.core.arrays import Bool, Float32, Int32, Int64, UInt16, UInt64
+from shardrank.kernels.compiled import compiled, written
 from shardrank.kernels.search_loops import cut
 
-#: Sums that are looked through where one of them is wanted; and those compared at once before.
-STRIDE, SPAN = 32, 256
+#: Sums that are compared at once.
+SPAN = 256
 
 #: Sums are reset one by one where fewer than one of so many was changed.
 FEW = 4
@@ -198,32 +199,35 @@ def score(
         block: its postings.
         begin: its first position.
         rows: the shard's.
-        sums: float32[positions] of -0.0, a multiple of STRIDE; so again afterwards.
+        sums: float32[positions] of -0.0, a multiple of 64; so again afterwards.
         found: changed.
         k: documents wanted.
     """
-    marks = np.zeros(len(sums) // STRIDE, np.bool_)
-    met = np.empty(len(sums) + 1, np.int64)
+    marks, met = np.zeros(len(sums) // 64, np.uint64), np.empty(len(sums) + 1, np.int64)
     bits, floors = sums.view(np.int32), found.floors.view(np.float32)
+    shift = _shift(len(sums))
     for query in range(len(batch.ends) - 1):
-        touched, wanted, laid = 0, False, False
+        touched, groups, laid = 0, np.uint64(0), False
         for i in range(batch.ends[query], batch.ends[query + 1]):
             term, weight = batch.terms[i], batch.weights[i]
             first, last = block.starts[term], block.starts[term + 1]
+            touched += last - first
             if block.dense[term] >= 0:
                 _add_row(block.rows[block.dense[term]], weight, sums)
                 laid = True
             elif last > first:
                 places, weights = block.places[first:last], block.weights[first:last]
-                wanted |= _add(places, weights, weight, sums, floors[query], marks)
-            touched += last - first
+                groups |= _add(places, weights, weight, sums, floors[query], marks, shift)
         if laid:
-            wanted = _mark(bits, found.floors[query], marks)
-        if wanted:
-            floor, pending = found.floors[query], found.pending[query]
-            count, pending = _gather(bits, marks, begin, rows.documents, floor, pending, met)
+            groups = _mark(bits, found.floors[query], marks, shift)
+        if groups:
+            pending = found.pending[query]
+            count, pending = _gather(
+                bits, marks, groups, shift, begin, rows.documents, pending, met
+            )
             found.pending[query] = pending
-            _keep(met[:count], query, found, k)
+            if count:
+                _keep(met[:count], query, found, k)
         if touched * FEW > len(sums):
             _reset(sums)
             continue
@@ -233,18 +237,48 @@ def score(
 
 
 @compiled
+def _shift(size: int) -> int:
+    """Places go by 64s into marks, and marks into the 64 groups of one number: a place's group is
+    the place shifted by this."""
+    shift = 6
+    while size >> shift > 64:
+        shift += 1
+    return shift
+
+
+@written
+def _lowest(typing: Any, number: Any) -> Any:
+    """Which is the lowest bit set of a uint64 that is not 0."""
+    from numba.core import types  # `compiled` must import numba first
+
+    return types.int64(types.uint64), _write_lowest
+
+
+def _write_lowest(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+    return builder.cttz(given[0], ir.Constant(ir.IntType(1), 1))
+
+
+@compiled
 def _add(
-    places: UInt16, weights: Float32, weight: float, sums: Float32, floor: float, marks: Bool
-) -> bool:
-    """Add a term's products; returns whether a sum reaches the floor, whose stride is marked."""
-    wanted = False
+    places: UInt16,
+    weights: Float32,
+    weight: float,
+    sums: Float32,
+    floor: float,
+    marks: UInt64,
+    shift: int,
+) -> int:
+    """Add a term's products; returns the groups of places whose sums reach the floor, which are
+    marked."""
+    groups = np.uint64(0)
     for i in range(len(places)):
         total = sums[places[i]] + weight * weights[i]
         sums[places[i]] = total
         if total >= floor:
-            marks[places[i] // np.uint16(STRIDE)] = True
-            wanted = True
-    return wanted
+            place = np.uint64(places[i])
+            marks[place >> np.uint64(6)] |= np.uint64(1) << (place & np.uint64(63))
+            groups |= np.uint64(1) << (place >> np.uint64(shift))
+    return groups
 
 
 @compiled
@@ -254,16 +288,19 @@ def _add_row(row: Float32, weight: float, sums: Float32) -> None:
 
 
 @compiled
-def _mark(bits: Int32, floor: int, marks: Bool) -> bool:
-    """Mark the strides in which a sum reaches the floor; returns whether there are any."""
-    wanted = False
+def _mark(bits: Int32, floor: int, marks: UInt64, shift: int) -> int:
+    """Mark all places whose sums reach the floor; returns their groups."""
+    groups = np.uint64(0)
     for start in range(0, len(bits), SPAN):
         if _most(bits[start : start + SPAN]) < floor:
             continue
-        wanted = True
-        for begin in range(start, min(start + SPAN, len(bits)), STRIDE):
-            marks[begin // STRIDE] |= _most(bits[begin : begin + STRIDE]) >= floor
-    return wanted
+        for word in range(start >> 6, min(start + SPAN, len(bits)) >> 6):
+            mark = np.uint64(0)
+            for i in range(64):
+                mark |= np.uint64(bits[(word << 6) + i] >= floor) << np.uint64(i)
+            marks[word] = mark
+            groups |= np.uint64(mark != 0) << np.uint64(word >> (shift - 6))
+    return groups
 
 
 @compiled
@@ -289,14 +326,15 @@ def _reset_places(places: UInt16, sums: Float32) -> None:
 @compiled
 def _gather(
     bits: Int32,
-    marks: Bool,
+    marks: UInt64,
+    groups: int,
+    shift: int,
     begin: int,
     documents: Int32,
-    floor: int,
     pending: int,
     met: Int64,
 ) -> tuple[int, int]:
-    """The hits of documents in marked strides, by positions; a document is done when the next one
+    """The hits of documents at marked places, in their order; a document is done when the next one
     is met, since its passages are consecutive. Unmarks.
 
     Returns:
@@ -304,20 +342,21 @@ def _gather(
     """
     count = 0
     own = documents[_LOW - (pending & _LOW)] if pending >= 0 else -1
-    for stride in range(len(marks)):
-        if not marks[stride]:
-            continue
-        marks[stride] = False
-        for i in range(stride * STRIDE, (stride + 1) * STRIDE):
-            if bits[i] < floor:
-                continue
-            hit = (np.int64(bits[i]) << 32) | (_LOW - (begin + i))
-            if documents[begin + i] == own:
-                pending = max(pending, hit)
-                continue
-            met[count] = pending
-            count += int(pending >= 0)
-            pending, own = hit, documents[begin + i]
+    while groups:
+        group = _lowest(groups)
+        groups &= groups - np.uint64(1)
+        for word in range(group << (shift - 6), min((group + 1) << (shift - 6), len(marks))):
+            mark = marks[word]
+            marks[word] = 0
+            while mark:
+                place = (word << 6) + _lowest(mark)
+                mark &= mark - np.uint64(1)
+                document = documents[begin + place]
+                hit = (np.int64(bits[place]) << 32) | (_LOW - (begin + place))
+                met[count] = pending
+                count += int(document != own and pending >= 0)
+                pending = hit if document != own else max(pending, hit)
+                own = document
     return count, pending
 
 
