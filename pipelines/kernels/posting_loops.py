@@ -23,6 +23,12 @@ FEW = 4
 #: The lower half of a hit.
 _LOW = 0xFFFFFFFF
 
+#: Weights are divided by no less, so that 0 / 0 is 0.
+_LEAST = np.float32(1e-30)
+
+#: More than any position.
+_NEVER = np.iinfo(np.int32).max
+
 #: What no posting has touched.
 _NONE = np.float32(-0.0)
 
@@ -69,6 +75,20 @@ class Batch(NamedTuple):
     weights: Float32
 
 
+class Coming(NamedTuple):
+    """What a sweep has yet to meet of T lists.
+
+    Attributes:
+        begins: int64[T], the first posting of each; moved on from block to block.
+        ends: int64[T], where each list ends.
+        next: int32[T], the position of that posting, or one before it.
+    """
+
+    begins: Int64
+    ends: Int64
+    next: Int32
+
+
 class Block(NamedTuple):
     """The postings of T terms in a block of positions.
 
@@ -109,76 +129,96 @@ class Found(NamedTuple):
 
 
 @compiled
-def reach(lists: Lists, begins: Int64, ends: Int64, limit: int, starts: Int64) -> None:
-    """How many postings of each list lie below a position, added up.
+def reach(lists: Lists, coming: Coming, limit: int, starts: Int64) -> None:
+    """How many of the coming postings of each list lie below a position, added up.
 
     Args:
         lists: the shard's.
-        begins: int64[T], where to look from.
-        ends: int64[T], where each list ends.
+        coming: where to look from; what comes after these is noted.
         limit: the position.
         starts: int64[T + 1], filled; the first is 0.
     """
     starts[0] = 0
-    for term in range(len(begins)):
-        low, step = begins[term], 1  # all before `low` lie below the limit
-        while low + step <= ends[term] and lists.positions[low + step - 1] < limit:
-            low, step = low + step, 2 * step
-        while step > 0:
-            if low + step <= ends[term] and lists.positions[low + step - 1] < limit:
-                low += step
-            step >>= 1
-        starts[term + 1] = starts[term] + low - begins[term]
+    for term in range(len(coming.begins)):
+        starts[term + 1] = starts[term]
+        if coming.next[term] >= limit:
+            continue
+        begin, end = coming.begins[term], coming.ends[term]
+        low = begin + _below(lists.positions[begin:end], limit)
+        coming.next[term] = lists.positions[low] if low < end else _NEVER
+        starts[term + 1] += low - begin
 
 
 @compiled
-def fill(lists: Lists, begins: Int64, rows: Rows, begin: int, block: Block) -> None:
+def _below(positions: Int32, limit: int) -> int:
+    """How many lie below a limit: by steps that grow, since few do, and then shrink."""
+    low, step = 0, 1
+    while low + step <= len(positions) and positions[low + step - 1] < limit:
+        low, step = low + step, 2 * step
+    while step > 0:
+        if low + step <= len(positions) and positions[low + step - 1] < limit:
+            low += step
+        step >>= 1
+    return low
+
+
+@compiled
+def fill(lists: Lists, coming: Coming, rows: Rows, begin: int, block: Block) -> None:
     """Bring the postings of a block into it.
 
     Args:
         lists: the shard's.
-        begins: int64[T], the first posting of each term in the block.
+        coming: where they begin; moved behind them.
         rows: the shard's.
         begin: the block's first position.
         block: what is filled; its `starts` and `dense` are given.
     """
-    for term in range(len(begins)):
+    for term in range(len(coming.begins)):
         first, last = block.starts[term], block.starts[term + 1]
+        if first == last:
+            continue
         places, weights = block.places[first:last], block.weights[first:last]
-        _decode(lists, begins[term], begin, places, weights)
-        _divide(rows.norms, begin, places, weights)
-        _bury(rows.live, begin, places, weights)
+        at, end = coming.begins[term], coming.begins[term] + last - first
+        coming.begins[term] = end
+        _decode(lists.positions[at:end], lists.codes[at:end], lists.table, begin, places, weights)
+        if len(rows.norms):
+            _divide(rows.norms[begin:], places, weights)
+        if len(rows.live):
+            _bury(rows.live[begin:], places, weights)
         if block.dense[term] >= 0:
             _spread(places, weights, block.rows[block.dense[term]])
 
 
 @compiled
-def _decode(lists: Lists, first: int, begin: int, places: UInt16, weights: Float32) -> None:
+def _decode(
+    positions: Int32,
+    codes: npt.NDArray[Any],
+    table: Float32,
+    begin: int,
+    places: UInt16,
+    weights: Float32,
+) -> None:
     for i in range(len(places)):
-        places[i] = np.uint16(lists.positions[first + i] - begin)
-    if len(lists.table):
+        places[i] = np.uint16(positions[i] - begin)
+    if len(table):
         for i in range(len(places)):
-            weights[i] = lists.table[np.uint16(lists.codes[first + i])]
+            weights[i] = table[np.uint16(codes[i])]
     else:
         for i in range(len(places)):
-            weights[i] = np.float32(lists.codes[first + i])
+            weights[i] = np.float32(codes[i])
 
 
 @compiled
-def _divide(norms: Float32, begin: int, places: UInt16, weights: Float32) -> None:
-    if len(norms):
-        mine = norms[begin:]
-        for i in range(len(places)):
-            whole = weights[i] + mine[places[i]]
-            weights[i] /= max(whole, np.float32(1e-30))  # 0 / 0 is 0
+def _divide(norms: Float32, places: UInt16, weights: Float32) -> None:
+    for i in range(len(places)):
+        whole = weights[i] + norms[places[i]]
+        weights[i] /= max(whole, _LEAST)
 
 
 @compiled
-def _bury(live: Bool, begin: int, places: UInt16, weights: Float32) -> None:
-    if len(live):
-        mine = live[begin:]
-        for i in range(len(places)):
-            weights[i] = weights[i] if mine[places[i]] else _NONE
+def _bury(live: Bool, places: UInt16, weights: Float32) -> None:
+    for i in range(len(places)):
+        weights[i] = weights[i] if live[places[i]] else _NONE
 
 
 @compiled
@@ -363,8 +403,10 @@ def _gather(
 @compiled
 def _keep(met: Int64, query: int, found: Found, k: int) -> None:
     """Put hits that reach the floor behind the others; cut where there is no more room."""
-    hits, count, floor = found.hits[query], found.counts[query], found.floors[query]
-    most = (k + len(hits)) // 2
+    hits, count = found.hits[query], found.counts[query]
+    if len(met) > len(hits):  # most of them are not among their own k best
+        _raise(cut(met, len(met), k) >> 32, query, found)
+    floor, most = found.floors[query], (k + len(hits)) // 2
     for hit in met:
         hits[count] = hit
         count += int(hit >> 32 >= floor)
@@ -375,13 +417,18 @@ def _keep(met: Int64, query: int, found: Found, k: int) -> None:
 
 
 @compiled
+def _raise(floor: int, query: int, found: Found) -> None:
+    if floor > found.floors[query]:
+        found.floors[query], found.tied[query] = floor, 0
+
+
+@compiled
 def _cut(query: int, found: Found, count: int, k: int, most: int) -> int:
     """Keep the k best and those that tie with the last of them; without these if they are more than
     `most` in all. Returns how many are kept."""
     hits = found.hits[query]
     floor = cut(hits, count, k) >> 32
-    if floor > found.floors[query]:
-        found.floors[query], found.tied[query] = floor, 0
+    _raise(floor, query, found)
     kept = k
     for i in range(k, count):
         hits[kept] = hits[i]
