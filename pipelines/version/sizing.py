@@ -186,7 +186,10 @@ def refuse_misfits(settings: IndexSettings, dim: int, part_size: int) -> None:
 def refuse_vector_settings(settings: IndexSettings) -> None:
     """Raise SettingsError where what only an index over dense vectors has is asked of another."""
     known = {"of", "shard_passages"}
-    asked = [name for name in settings.model_fields_set - known if name != "seed"]
+    # All fields of an index's own settings are set, those that nobody asked for to the default.
+    default = IndexSettings(of=settings.of)
+    unlike = {n for n in IndexSettings.model_fields if getattr(settings, n) != getattr(default, n)}
+    asked = unlike - known - {"seed"}
     if asked:
         raise SettingsError(
             f"index.{settings.of}.{min(asked)} is of vectors, and the column {settings.of!r} holds "
