@@ -13,9 +13,8 @@ from dataclasses import dataclass
 #: A word is at least two letters, digits or underscores, and these are left out on request.
 STOP_WORDS = {
     "english": frozenset(
-        ["a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is"]
-        + ["it", "no", "not", "of", "on", "or", "such", "that", "the", "their", "then", "there"]
-        + ["these", "they", "this", "to", "was", "will", "with"]
+        "a an and are as at be but by for if in into is it no not of on or such that the their "  # noqa: SIM905
+        "then there these they this to was will with".split()
     ),
     "none": frozenset[str](),
 }
