@@ -79,8 +79,7 @@ def _wanted(
 def _serving(base: Version | None, encoder: StoredEncoder) -> Index | None:
     """The version's index over a column that the same encoder made."""
     before = base.columns.get(encoder.name) if base else None
-    same = before is not None and before.card.fingerprint == encoder.card.fingerprint
-    return base.indexes[encoder.name] if base and same else None
+    return base.indexes[encoder.name] if base and before and before.makes_as(encoder) else None
 
 
 def _compacted(context: Context, material: Material) -> Compacted:

@@ -111,12 +111,12 @@ class IndexPlan:
 
     @property
     def replaced(self) -> list[str]:
-        """Columns beside the first that another encoder than tonight's made."""
+        """Columns beside the first that tonight's encoders would make otherwise."""
         held = self.base.version.columns if self.base else {}
         return [
             each.name
             for each in self.further
-            if each.name in held and held[each.name].card.fingerprint != each.card.fingerprint
+            if each.name in held and not held[each.name].makes_as(each)
         ]
 
     @property
@@ -166,7 +166,7 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
         "mode": mode,
         "base": base.version.made.attempt if base else None,
         "recipe": to_json(recipe),
-        "further": [[each.name, each.card.fingerprint] for each in further],
+        "further": [[each.name, each.card.fingerprint, each.stored] for each in further],
         "part_size": part_size,
     }
     return IndexPlan(

@@ -18,6 +18,7 @@ from shardrank.core.settings import (
     ColumnSettings,
     EncoderSettings,
     IndexSettings,
+    Stored,
 )
 from shardrank.version.sizing import CodecPlan, Kind
 
@@ -127,6 +128,15 @@ class StoredEncoder:
     def name(self) -> str:
         """Of the column."""
         return self.settings.name
+
+    @property
+    def stored(self) -> Stored | None:
+        """The type in which its vectors are stored; None: there is no choice."""
+        return self.settings.stored if isinstance(self.settings, EncoderSettings) else None
+
+    def makes_as(self, other: "StoredEncoder") -> bool:
+        """Whether both make the same column of the same passages."""
+        return (self.card.fingerprint, self.stored) == (other.card.fingerprint, other.stored)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from shardrank.core.protocols import Entry
 #: Written by nobody's version, and never garbage.
 _LOCK = "runs/lock"
 #: Where shardrank writes what may become garbage; whatever else lies below INDEX is not ours.
-_OURS = ("codecs/", "deletions/", "parts/", "runs/", "shards/", "units/")
+_OURS = ("codecs/", "deletions/", "parts/", "runs/", "shards/", "terms/", "units/")
 
 
 @dataclass(frozen=True)

@@ -185,9 +185,11 @@ def refuse_misfits(settings: IndexSettings, dim: int, part_size: int) -> None:
 
 def refuse_vector_settings(settings: IndexSettings) -> None:
     """Raise SettingsError where what only an index over dense vectors has is asked of another."""
-    known, usual = {"of", "shard_passages", "device"}, IndexSettings()
-    others = set(IndexSettings.model_fields) - known
-    asked = [name for name in others if getattr(settings, name) != getattr(usual, name)]
+    known = {"of", "shard_passages"}
+    # All fields of an index's own settings are set, those that nobody asked for to the default.
+    default = IndexSettings(of=settings.of)
+    unlike = {n for n in IndexSettings.model_fields if getattr(settings, n) != getattr(default, n)}
+    asked = unlike - known
     if asked:
         raise SettingsError(
             f"index.{settings.of}.{min(asked)} is of vectors, and the column {settings.of!r} holds "

@@ -9,6 +9,7 @@ import pyarrow as pa
 from shardrank.core.arrow_columns import refuse_not_finite
 from shardrank.core.files import FileRef
 from shardrank.core.pools import TASK_CPUS
+from shardrank.core.settings import Stored
 from shardrank.core.text import passage_text
 from shardrank.core.units import Stage, Unit
 from shardrank.models.encoders.registry import family_of
@@ -23,11 +24,13 @@ from shardrank.version.manifest import Part, StoredColumn, StoredEncoder
 
 @dataclass(frozen=True)
 class ColumnSpec:
-    """A part's passages, which of them are deleted, and the fingerprint of the encoder's card."""
+    """A part's passages, which of them are deleted, the fingerprint of the encoder's card, and how
+    vectors are stored."""
 
     passages: FileRef
     deleted: FileRef | None
     encoder: str
+    stored: Stored | None
 
 
 def with_columns(
@@ -45,7 +48,8 @@ def with_columns(
 
 def _make(context: Context, parts: Sequence[Part], encoder: StoredEncoder) -> list[StoredColumn]:
     stage = Stage(f"embed-{encoder.name}", ColumnSpec, StoredColumn)
-    specs = [ColumnSpec(p.passages, p.deleted, encoder.card.fingerprint) for p in parts]
+    name, stored = encoder.card.fingerprint, encoder.stored
+    specs = [ColumnSpec(each.passages, each.deleted, name, stored) for each in parts]
     runs_a_model = family_of(encoder.settings).runs_a_model
     pool = context.model_pool(len(specs)) if runs_a_model else None
     steps = [
