@@ -171,7 +171,8 @@ def tune(
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
-    """The weight of the reranker's score that judgements favour; nothing in OUT changes."""
+    """The fusion of several retrievers, and the weight of the reranker's score, that judgements
+    favour; nothing in OUT changes."""
     from shardrank.flows.options import load_settings
     from shardrank.jobs.tune import TuneJob, run
 

@@ -115,15 +115,17 @@ def _work(job: ClusterJob, settings: Settings) -> Work:
         depth=_depth(passages, settings),
         block_queries=settings.search.block_queries,
         search_bytes=settings.search.memory_mb << 20,
-        rerank_depth=settings.reranker.depth,
+        rerank_depth=max((each.depth for each in settings.rerankers), default=0),
     )
 
 
 def _reranker(settings: Settings, encoder: EncoderCard) -> Model | None:
-    if settings.reranker.model == "off":
+    """Of the one that scores most pairs; the others' are not counted."""
+    if not settings.rerankers:
         return None
-    dtype = read_reranker_card(settings.reranker, halve=encoder.dtype == "bf16").dtype
-    return Model(reranker_parameters(settings.reranker), dtype)
+    deepest = max(settings.rerankers, key=lambda each: each.depth)
+    dtype = read_reranker_card(deepest, halve=encoder.dtype == "bf16").dtype
+    return Model(reranker_parameters(deepest), dtype)
 
 
 def _depth(passages: int, settings: Settings) -> int:

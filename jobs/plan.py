@@ -18,6 +18,7 @@ from shardrank.jobs.source_lines import left_out_lines, read_lines
 from shardrank.kernels.machine import visible_gpus
 from shardrank.models.notes import encoder_notes, reranker_notes
 from shardrank.stages.index.vector_index import serving_codec
+from shardrank.stages.rank.rerank_plan import PlannedReranker
 from shardrank.stages.rank.search import Retriever
 from shardrank.stages.run.workspace import open_workspace
 from shardrank.version.manifest import Version
@@ -73,7 +74,6 @@ def explain_rank(path: str, queries: str, settings: Settings) -> None:
     pool: Pool = plan_pool(_resources(settings.cluster), settings.cluster)
     plan = plan_ranking(open_workspace(path, settings), queries, None, settings)
     version, count = plan.published.version, plan.queries.table.num_rows
-    depth = settings.reranker.depth if plan.reranker else 0
     table = _table(f"shardrank rank {path} {queries}")
     table.add_row(
         "version",
@@ -88,12 +88,16 @@ def explain_rank(path: str, queries: str, settings: Settings) -> None:
     )
     table.add_row(
         "rerank",
-        f"{plan.reranker.name}: at most {count * depth:,} pairs" if plan.reranker else "none",
+        "; ".join(_rerank_line(each, count) for each in plan.rerankers) or "none",
     )
-    for note in reranker_notes(plan.settings.reranker):
+    for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
         table.add_row("", note)
     table.add_row("model pool", pool.explain())
     console().print(table)
+
+
+def _rerank_line(reranker: PlannedReranker, queries: int) -> str:
+    return f"{reranker.card.name}: at most {queries * reranker.settings.depth:,} pairs"
 
 
 def _search_line(retriever: Retriever) -> str:

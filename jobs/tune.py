@@ -1,17 +1,20 @@
-"""shardrank tune: the reranker's weight, by judgements."""
+"""shardrank tune: the fusion of several retrievers, and the reranker's weight, by judgements."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 
 from shardrank import api
-from shardrank.api import Tuned
+from shardrank.api import FusionTuned, Tuned
 from shardrank.core.errors import InputError
 from shardrank.core.evaluation import MEASURES
-from shardrank.core.settings import Settings
+from shardrank.core.settings import FusionSettings, Settings
 from shardrank.jobs.console import console, error_console
+
+#: Fusions that are shown, the best first.
+SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,55 @@ class TuneJob:
 
 
 def run(job: TuneJob, settings: Settings) -> None:
-    """Print what each weight gives, and write the best one."""
+    """Print what each choice gives, and write the best one."""
     if job.to and job.to.exists():
         raise InputError(f"{job.to} exists already.", "Name another file after --to.")
     with error_console().status("Weighing"):
         tuned = api.tune(job.out, job.qrels, test=job.test, metric=job.metric, settings=settings)
-    console().print(weights_table(tuned))
-    for line in said(tuned):
-        console().print(line)
+    if tuned.fusion:
+        console().print(fusion_table(tuned.fusion))
+        _say(said_of_fusion(tuned.fusion))
+    if tuned.before:
+        console().print(weights_table(tuned))
+        _say(said(tuned))
     if job.to:
         job.to.write_text(tuned.toml(), encoding="utf-8")
         console().print(f"Written to {job.to}.")
+
+
+def fusion_table(fusion: FusionTuned) -> Table:
+    """A row for each retriever alone, and one for each of the best fusions and the run's own, on
+    the judgements that it is chosen by."""
+    names = [alone.retriever for alone in fusion.alone]
+    table = Table("fusion", *names, *MEASURES, "", box=None)
+    for alone in fusion.alone:
+        table.add_row(f"{alone.retriever} alone", *("" for _ in names), *_figures(alone.metrics))
+    first = fusion.best_first
+    for tried in [*first[:SHOWN], *(each for each in first[SHOWN:] if each is fusion.before)]:
+        weights = [f"{weight:g}" for weight in tried.fusion.weights or ()]
+        notes = ((fusion.before, "as it was ranked"), (fusion.best, "best"))
+        table.add_row(_way(tried.fusion), *weights, *_figures(tried.metrics), _marks(tried, *notes))
+    return table
+
+
+def said_of_fusion(fusion: FusionTuned) -> list[str]:
+    """What the figures come to, a sentence each."""
+    best, metric = fusion.best, fusion.metric
+    lines = [f"Best of {len(fusion.tried)} fusions, by {metric} of retrieval: {_sets(best.fusion)}"]
+    if fusion.enough:
+        lines.append(
+            f"{fusion.single.retriever} alone gives {fusion.single.metrics[metric]:.4f}, and no "
+            "fusion of several more: name only it under [[retriever]], which is faster."
+        )
+    if held := fusion.held:
+        figures = [held.before.metrics, held.after.metrics, held.single(fusion.single.retriever)]
+        before, after, single = (f"{each[metric]:.4f}" for each in figures)
+        lines.append(
+            f"On the {held.queries:,} queries judged to test: {before} as it was ranked, {after} "
+            f"with the best, {single} with {fusion.single.retriever} alone."
+        )
+        lines += _unfair(held.shared)
+    return lines
 
 
 def weights_table(tuned: Tuned) -> Table:
@@ -44,28 +85,67 @@ def weights_table(tuned: Tuned) -> Table:
     table = Table("reranker.interpolation", *MEASURES, "", box=None)
     table.add_row("retrieved", *_figures(tuned.retrieved))
     for tried in tuned.tried:
-        notes = ((tuned.before, "as it was ranked"), (tuned.best, "best"))
-        marks = [words for each, words in notes if each is tried]
-        table.add_row(f"{tried.interpolation:g}", *_figures(tried.metrics), ", ".join(marks))
+        marks = _marks(tried, (tuned.before, "as it was ranked"), (tuned.best, "best"))
+        table.add_row(f"{tried.interpolation:g}", *_figures(tried.metrics), marks)
     return table
 
 
 def said(tuned: Tuned) -> list[str]:
-    """What the figures come to, a sentence each."""
-    best = tuned.best
-    lines = [f"Best: reranker.interpolation={best.interpolation:g}, by {tuned.metric}."]
-    if best.metrics[tuned.metric] <= tuned.retrieved[tuned.metric]:
+    """What the figures of the weights come to, a sentence each."""
+    best, metric = tuned.best, tuned.metric
+    if best is None:
+        return []
+    lines = [f"Best: reranker.interpolation={best.interpolation:g}, by {metric}."]
+    if best.metrics[metric] <= tuned.retrieved[metric]:
         lines.append("The reranker gains nothing here at any weight: reranker.model=off is faster.")
+    if tuned.fusion and tuned.fusion.changed:
+        lines.append(_of_another(tuned.fusion))
     if held := tuned.held:
         figures = [held.retrieved, held.before.metrics, held.after.metrics]
-        retrieved, before, after = (f"{each[tuned.metric]:.4f}" for each in figures)
+        retrieved, before, after = (f"{each[metric]:.4f}" for each in figures)
         lines.append(
             f"On the {held.queries:,} queries judged to test: {retrieved} retrieved, {before} as "
             f"it was ranked, {after} with the best."
         )
-        if held.shared:
-            lines.append(f"{held.shared:,} of them are those that it was chosen by: no fair test.")
+        lines += _unfair(held.shared)
     return lines
+
+
+def _of_another(fusion: FusionTuned) -> str:
+    """That the weights were measured with a fusion that is no longer wanted."""
+    documents = (
+        f"reranks other documents for {fusion.moved:,} of the judged queries, and "
+        if fusion.moved
+        else ""
+    )
+    return (
+        "These weights were measured with the fusion that it was ranked with. The best fusion "
+        f"{documents}gives other retrieval scores: rank with it, then tune again."
+    )
+
+
+def _unfair(shared: int) -> list[str]:
+    return [f"{shared:,} of them are those that it was chosen by: no fair test."] if shared else []
+
+
+def _way(fusion: FusionSettings) -> str:
+    return "rrf" if fusion.how == "rrf" else f"scores, {fusion.norm}"
+
+
+def _sets(fusion: FusionSettings) -> str:
+    """As after --set."""
+    weights = ",".join(f"{weight:g}" for weight in fusion.weights or ())
+    norm = f" fusion.norm={fusion.norm}" if fusion.how == "scores" else ""
+    return f"fusion.how={fusion.how}{norm} fusion.weights={weights}"
+
+
+def _marks(row: object, *notes: tuple[object, str]) -> str:
+    return ", ".join(words for each, words in notes if each is row)
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        console().print(line)
 
 
 def _figures(metrics: Mapping[str, float]) -> list[str]:

@@ -29,7 +29,8 @@ from shardrank.flows.label_plan import Labelled, plan_labelling
 from shardrank.flows.options import load_settings
 from shardrank.flows.rank import rank as run_rank
 from shardrank.flows.rank_plan import Ranked, plan_ranking
-from shardrank.flows.tune import Ask, Tuned, tune_run
+from shardrank.flows.tune import Ask, tune_run
+from shardrank.flows.tuned import FusionTuned, Tuned
 from shardrank.flows.upkeep import Past, history
 from shardrank.models.notes import encoder_notes, reranker_notes
 from shardrank.stages.index.publish import index_lock
@@ -47,6 +48,7 @@ from shardrank.version.manifest import Changes, Version
 
 __all__ = [
     "Evaluated",
+    "FusionTuned",
     "IndexVersion",
     "Indexed",
     "Labelled",
@@ -195,7 +197,7 @@ def rank(
     given, searched = _opened(index, settings, overrides)
     judged = None if qrels is None else os.fspath(qrels)
     plan = plan_ranking(searched, places[1], judged, given)
-    for note in reranker_notes(plan.settings.reranker):
+    for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
         reporter.noted(note)
     workspace, said = open_workspace(places[2], given), command or _called("rank", *places)
     with (
@@ -278,11 +280,16 @@ def tune(
     settings: Given = None,
     overrides: Sequence[str] = (),
 ) -> Tuned:
-    """The best weight of OUT's reranker by `qrels`, measured on `test`; nothing in OUT changes.
+    """The best fusion of OUT's retrievers, where there are several, and the best weight of its
+    reranker, where there is one, by `qrels`, measured on `test`; nothing in OUT changes.
+
+    Fusions are compared by what retrieval finds with them. Weights of the reranker are measured
+    with the run's own fusion: documents that it did not rerank have no logit.
 
     Raises:
         SettingsError: the metric is unknown.
-        InputError: there is no finished ranking, no reranker, no such file, or no query of both.
+        InputError: there is no finished ranking, one of one retriever without a reranker, no such
+            file, or no query of both.
         IntegrityError: a file of the rankings is damaged.
     """
     given, ranked = _opened(out, settings, overrides)

@@ -10,6 +10,7 @@ from shardrank.core.settings import (
     Bm25Settings,
     EncoderSettings,
     IndexSettings,
+    RerankerSettings,
     RetrieverSettings,
     Settings,
     SparseSettings,
@@ -19,6 +20,7 @@ from shardrank.core.settings import (
 _SEVERAL: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
     "encoder": ("name", (EncoderSettings, Bm25Settings, SparseSettings)),
     "index": ("of", (IndexSettings,)),
+    "reranker": ("model", (RerankerSettings,)),
     "retriever": ("index", (RetrieverSettings,)),
 }
 
@@ -88,12 +90,12 @@ def _split_override(override: str) -> tuple[str, str | None, str, Any]:
 
 def _admits_none(table: str, key: str) -> bool:
     """Elsewhere "none" is a word, or wrong."""
-    found = [kind.model_fields[key] for kind in _kinds(table) if key in kind.model_fields]
+    found = [kind.model_fields[key] for kind in kinds_of(table) if key in kind.model_fields]
     return any(type(None) in get_args(field.annotation) for field in found)
 
 
-def _kinds(table: str) -> tuple[type[BaseModel], ...]:
-    """What a table may be."""
+def kinds_of(table: str) -> tuple[type[BaseModel], ...]:
+    """What a table of this name may be: one kind, or one for each family."""
     if table in _SEVERAL:
         return _SEVERAL[table][1]
     known = Settings.model_fields.get(table)
@@ -105,7 +107,7 @@ def _explain(error: ValidationError) -> tuple[str, str]:
     """The first problem of a pydantic error in our words: what was found, and what is known."""
     first = error.errors()[0]
     table, *inner = [str(piece) for piece in first["loc"]]
-    kinds = _kinds(table)
+    kinds = kinds_of(table)
     where = ".".join(
         [table, *(piece for piece in inner if piece in _keys(kinds) or piece == inner[-1])]
     )

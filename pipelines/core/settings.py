@@ -350,7 +350,8 @@ class RetrieverSettings(SettingsTable):
 
 
 class RerankerSettings(SettingsTable):
-    """[reranker]: the cross-encoder."""
+    """[reranker]: the cross-encoder. Several [[reranker]] rerank one after another, each what the
+    one before put first."""
 
     model: str = Field("embedded", description="a folder, a hub name, embedded, or off")
     revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")
@@ -534,7 +535,9 @@ class Settings(SettingsTable):
     search: SearchSettings = SearchSettings()
     retriever: Annotated[tuple[RetrieverSettings, ...], BeforeValidator(_several)] = ()
     fusion: FusionSettings = FusionSettings()
-    reranker: RerankerSettings = RerankerSettings()
+    reranker: Annotated[tuple[RerankerSettings, ...], BeforeValidator(_several)] = (
+        RerankerSettings(),
+    )
     label: LabelSettings = LabelSettings()
     cluster: ClusterSettings = ClusterSettings()
     s3: S3Settings = S3Settings()
@@ -545,6 +548,11 @@ class Settings(SettingsTable):
         first = self.encoder[0]
         assert isinstance(first, EncoderSettings)
         return first
+
+    @property
+    def rerankers(self) -> tuple[RerankerSettings, ...]:
+        """Those that rerank, in their order."""
+        return tuple(each for each in self.reranker if each.model != "off")
 
     @property
     def further(self) -> tuple[ColumnSettings, ...]:

@@ -1,7 +1,6 @@
 """The label flow: a ranked run → locate → mine → gather → teachers → score → export → deliver."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +17,12 @@ from shardrank.stages.label.gather import Stores, gather, gathered_by_block
 from shardrank.stages.label.mine import POOL, Mined, Mining, mine
 from shardrank.stages.label.score import ScoreInputs, Teacher, score
 from shardrank.stages.rank.rerank_pairs import require_scores, rerank
-from shardrank.stages.rank.rerank_plan import BlockCandidates, Candidates, scores_by_block
+from shardrank.stages.rank.rerank_plan import (
+    BlockCandidates,
+    Candidates,
+    PlannedReranker,
+    scores_by_block,
+)
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.locate import WANTED, Located, locate
 from shardrank.stages.shared.sample import Draw, sample
@@ -177,11 +181,11 @@ def _teach(
         index=plan.ranked.index,
         batch=plan.ranked.out,
     )
-    settings = context.settings.model_copy(update={"reranker": teacher.settings})
-    its, stage = replace(context, settings=settings), f"teacher-{number}"
-    dones = rerank(its, candidates, teacher.card, stage)
+    stage = f"teacher-{number}"
+    reranker = PlannedReranker(teacher.settings, teacher.card)
+    dones = rerank(context, candidates, reranker, stage)
     if not known:
-        require_scores(its, teacher.card, dones, stage)
+        require_scores(context, teacher.card, dones, stage)
     card = teacher.card
     facts: dict[str, str | int] = {
         "model": card.name,

@@ -238,15 +238,15 @@ def plan_teacher(name: str, ranked: OpenedRun, settings: Settings) -> TeacherPla
         raise SettingsError(f"label.teachers names {name!r}, which is nobody.", "")
     if name != RERANKER:
         own = {"model": name, "revision": None, "trust_remote_code": False}
-        named = settings.reranker.model_copy(update=own)
+        named = settings.reranker[-1].model_copy(update=own)
         return _plan_model(name, named, ranked.version)
     held, root = ranked.run.reranker, ranked.out.storage.root
-    if held is None or settings.reranker.model == "off":
+    if held is None or not settings.rerankers:
         raise InputError(
             f"{root} was not reranked, so that label.teachers = reranker names nobody.",
             "Name a cross-encoder, or retrieval: --set label.teachers=retrieval.",
         )
-    plan = _plan_model(name, settings.reranker, ranked.version)
+    plan = _plan_model(name, settings.rerankers[-1], ranked.version)
     if plan.card and plan.card.fingerprint != held.fingerprint:
         raise InputError(
             f"{root} was reranked by another model ({held.name}, {held.fingerprint}) than "

@@ -31,7 +31,7 @@ def load_settings(given: Settings | str | Path | None, overrides: Sequence[str] 
     return settings.model_copy(
         update={
             "encoder": tuple(_found(each) for each in settings.encoder),
-            "reranker": _found(settings.reranker),
+            "reranker": tuple(_found(each) for each in settings.reranker),
             "label": settings.label.model_copy(update={"teachers": teachers}),
             "audit": _placed(settings.audit),
         }

@@ -13,14 +13,16 @@ from shardrank.core.settings import DENSE
 from shardrank.core.units import Done
 from shardrank.corpus.queries import QueryBatch
 from shardrank.flows.rank_plan import Ranked, RankedBatch, RankPlan
-from shardrank.stages.rank.collate import Blend, collate
+from shardrank.stages.rank.blend import Blend
+from shardrank.stages.rank.collate import LastOrder, collate
 from shardrank.stages.rank.deliver import RANKED, deliver
 from shardrank.stages.rank.encode_further import encode_further
 from shardrank.stages.rank.feedback import Round, moved
-from shardrank.stages.rank.merge import FoundBy, Merging, merge
+from shardrank.stages.rank.merge import FoundBy, Merged, Merging, merge
 from shardrank.stages.rank.query_documents import SearchedBatch, count_same_ids
+from shardrank.stages.rank.reorder import Ordered, reorder
 from shardrank.stages.rank.rerank_pairs import require_scores, rerank
-from shardrank.stages.rank.rerank_plan import BlockCandidates, Candidates, Scores, scores_by_block
+from shardrank.stages.rank.rerank_plan import BlockCandidates, Candidates, scores_by_block
 from shardrank.stages.rank.search import Retriever, Searched, search
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.encode import QueryBlock, encode, write_blocks
@@ -48,7 +50,7 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
         RunFailed: some units failed; rerun to resume.
     """
     claim(context.workspace, RANKED, plan.run, overwrite)
-    version, depth = plan.published.version, context.settings.reranker.depth
+    version = plan.published.version
     texts = write_blocks(
         context.workspace, plan.queries.table, context.settings.search.block_queries
     )
@@ -60,21 +62,8 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
     bucket = bucket_parts(len(version.parts), wanted.k * blocks[0].queries.rows)
     how = Merging(wanted.k, wanted.ignore_same_id, context.settings.fusion, bucket)
     merged = merge(context, found, blocks, how)
-    reranked: list[Done[Scores]] = []
-    if plan.reranker:
-        both = zip(blocks, merged, strict=True)
-        candidates = Candidates(
-            blocks=[BlockCandidates(b.queries, d.made.buckets, d.made.pairs) for b, d in both],
-            depth=depth,
-            bucket_parts=bucket,
-            version=version,
-            index=plan.index,
-            batch=context.workspace,
-        )
-        reranked = rerank(context, candidates, plan.reranker)
-        require_scores(context, plan.reranker, reranked)
-    blend = Blend(depth, plan.reranker.interpolation) if plan.reranker else Blend(0, 0.0)
-    collated = collate(context, blocks, merged, reranked, blend)
+    last = _rerank(context, plan, blocks, merged, bucket)
+    collated = collate(context, blocks, last)
     _set_aside(context, queries.rejected)
     same = count_same_ids(
         SearchedBatch(context.workspace, plan.index, version),
@@ -83,7 +72,7 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
         context.settings.search.ignore_same_id,
     )
     absent = _count_absent(context, plan, version)
-    batch = RankedBatch(queries, blocks, merged, reranked, collated, same, absent)
+    batch = RankedBatch(queries, blocks, merged, last.reranked, collated, same, absent)
     return _delivered(context, plan, batch)
 
 
@@ -106,6 +95,37 @@ def _search(context: Context, retriever: Retriever, first: Round) -> list[Done[S
     if retriever.feedback:
         queries = moved(context, first, retriever, retriever.feedback)
     return search(context, first.index, first.version, queries, retriever)
+
+
+def _rerank(
+    context: Context,
+    plan: RankPlan,
+    blocks: Sequence[QueryBlock],
+    merged: Sequence[Done[Merged]],
+    bucket: int,
+) -> LastOrder:
+    """Each reranker scores the first documents of the order that the one before left."""
+    order = [Ordered(done.made.hits, done.made.buckets, done.made.pairs) for done in merged]
+    retrieved = [each.hits for each in order]
+    last = LastOrder(retrieved, order, [], Blend(0, 0.0))
+    for number, reranker in enumerate(plan.rerankers, 1):
+        if number > 1:
+            order = reorder(context, order, last.reranked, last.blend, bucket, number - 1)
+        both = zip(blocks, order, strict=True)
+        candidates = Candidates(
+            blocks=[BlockCandidates(b.queries, o.buckets, o.pairs) for b, o in both],
+            depth=reranker.settings.depth,
+            bucket_parts=bucket,
+            version=plan.published.version,
+            index=plan.index,
+            batch=context.workspace,
+        )
+        stage = "rerank" if number == len(plan.rerankers) else f"rerank-{number}"
+        reranked = rerank(context, candidates, reranker, stage)
+        require_scores(context, reranker.card, reranked, stage)
+        blend = Blend(reranker.settings.depth, reranker.card.interpolation)
+        last = LastOrder(retrieved, order, reranked, blend)
+    return last
 
 
 def _delivered(context: Context, plan: RankPlan, batch: RankedBatch) -> Ranked:
@@ -139,7 +159,7 @@ def _manifest(context: Context, plan: RankPlan, batch: RankedBatch) -> RankedRun
         index_version=plan.published.number,
         index_content=fingerprint(plan.published.version.content()),
         retrievers=tuple(_told(plan, each) for each in plan.retrievers),
-        reranker=plan.reranker,
+        rerankers=tuple(each.card for each in plan.rerankers),
         settings=RankSettings(settings.search, settings.fusion, settings.dense, settings.reranker),
         queries=batch.queries.table.num_rows,
         queries_rejected=batch.queries.rejected.num_rows,

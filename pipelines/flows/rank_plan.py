@@ -7,14 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from shardrank.core.cards import EncoderCard, RerankerCard
+from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError
 from shardrank.core.evaluation import Evaluation, Judgement, Metrics
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.papers import to_json
 from shardrank.core.rank_counts import RankCounts
 from shardrank.core.same_ids import SameIds
-from shardrank.core.settings import RerankerSettings, Settings
+from shardrank.core.settings import Settings
 from shardrank.core.source_files import Listing
 from shardrank.core.units import Done, total
 from shardrank.corpus.qrels import read_judged
@@ -24,7 +24,7 @@ from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.complete import check_encoder, check_reranker
 from shardrank.stages.rank.collate import Collated
 from shardrank.stages.rank.merge import Merged
-from shardrank.stages.rank.rerank_plan import Scores
+from shardrank.stages.rank.rerank_plan import PlannedReranker, Scores
 from shardrank.stages.rank.search import Retriever
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.workspace import Workspace
@@ -56,15 +56,21 @@ class RankPlan:
     encoder: DenseEncoder
     further: Sequence[StoredEncoder]
     retrievers: Sequence[Retriever]
-    reranker: RerankerCard | None
+    rerankers: Sequence[PlannedReranker]
     run: str
+
+    @property
+    def reranker(self) -> PlannedReranker | None:
+        """The last one, whose scores the rankings hold."""
+        return self.rerankers[-1] if self.rerankers else None
 
     @property
     def amount(self) -> Amount:
         """How much there is to do at most."""
-        depth = min(self.settings.search.k, self.settings.reranker.depth) if self.reranker else 0
+        k = self.settings.search.k
+        depths = sum(min(k, reranker.settings.depth) for reranker in self.rerankers)
         queries = self.queries.table.num_rows
-        return Amount(0, self.published.version.live.passages, queries * depth)
+        return Amount(0, self.published.version.live.passages, queries * depths)
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     further = [e for e in further_encoders(version, settings) if e.name in needed]
     for each in further:
         require_same_model(each)
-    reranker = _reranker_card(published.version, settings.reranker)
+    rerankers = _plan_rerankers(version, settings)
     settings = settings.model_copy(update={"encoder": (encoder, *settings.further)})
     decided = {
         "version": fingerprint(published.version.content()),
@@ -164,8 +170,10 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
             [each.index.column, to_json(each.how), each.k, _moved(each)] for each in retrievers
         ],
         "fusion": settings.fusion.deciding() if len(retrievers) > 1 else None,
-        "reranker": [reranker.fingerprint, reranker.interpolation] if reranker else None,
-        "depth": settings.reranker.depth,
+        "rerankers": [
+            [each.card.fingerprint, each.card.interpolation, each.settings.depth]
+            for each in rerankers
+        ],
     }
     run = fingerprint(decided)
     return RankPlan(
@@ -180,7 +188,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         encoder=DenseEncoder(card, encoder),
         further=further,
         retrievers=retrievers,
-        reranker=reranker,
+        rerankers=rerankers,
         run=run,
     )
 
@@ -189,11 +197,13 @@ def _moved(retriever: Retriever) -> Any:
     return to_json(retriever.feedback) if retriever.feedback else None
 
 
-def _reranker_card(version: Version, settings: RerankerSettings) -> RerankerCard | None:
-    if settings.model == "off":
-        return None
-    check_reranker(settings)
-    return read_reranker_card(settings, halve=runs_in_bf16(version))
+def _plan_rerankers(version: Version, settings: Settings) -> list[PlannedReranker]:
+    found = []
+    for each in settings.rerankers:
+        check_reranker(each)
+        card = read_reranker_card(each, halve=runs_in_bf16(version))
+        found.append(PlannedReranker(each, card))
+    return found
 
 
 def _require_match(published: Published, card: EncoderCard) -> None:

@@ -92,7 +92,7 @@ def _versions(finished: Finished) -> dict[str, str]:
         "shardrank": __version__,
         "index version": f"{plan.published.number:06d}",
         "encoder": _model(plan.encoder.card),
-        "reranker": _model(plan.reranker) if plan.reranker else "none",
+        "reranker": ", ".join(_model(each.card) for each in plan.rerankers) or "none",
     }
 
 
@@ -106,8 +106,8 @@ def _settings(finished: Finished) -> dict[str, str]:
     shown: dict[str, Any] = {
         "index.kind": index.kind,
         "search.k": settings.search.k,
-        "reranker.depth": settings.reranker.depth if plan.reranker else "—",
-        "reranker.interpolation": plan.reranker.interpolation if plan.reranker else "—",
+        "reranker.depth": _of_each([r.settings.depth for r in plan.rerankers]),
+        "reranker.interpolation": _of_each([r.card.interpolation for r in plan.rerankers]),
         "encoder.max_tokens": plan.encoder.card.max_tokens,
     }
     if index.kind == "ivfpq":
@@ -122,6 +122,10 @@ def _settings(finished: Finished) -> dict[str, str]:
         shown |= {"retrievers": ", ".join(each.name for each in plan.retrievers)}
         shown |= {"fusion.how": settings.fusion.how}
     return {name: str(value) for name, value in shown.items()}
+
+
+def _of_each(values: Sequence[float]) -> str:
+    return ", ".join(map(str, values)) or "—"
 
 
 def _notices(finished: Finished) -> list[str]:

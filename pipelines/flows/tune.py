@@ -1,10 +1,11 @@
-"""The weight of the reranker's score, chosen on one set of judgements and measured on another.
+"""How retrievers are fused, and the weight of the reranker's score: chosen on one set of
+judgements and measured on another.
 
-A ranking holds both scores of every reranked document, so no model runs: each weight of a grid
-orders the documents anew.
+OUT holds what each retriever found, and both scores of every reranked document. So no model runs:
+the lists are fused again, and the documents ordered again, for each point of a grid.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -12,11 +13,14 @@ import pyarrow.compute as pc
 
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.evaluation import MEASURES, Judgement, Metrics, evaluate
+from shardrank.core.fusion_grid import fusion_grid
 from shardrank.core.settings import Settings
 from shardrank.corpus.qrels import read_judged
+from shardrank.flows.judged_lists import JudgedLists, listed_blocks
+from shardrank.flows.tuned import Alone, FusionHeld, FusionTuned, Held, Means, Tried, Tuned
 from shardrank.stages.rank.blend import reblended
 from shardrank.stages.run.workspace import StoredTables, Workspace
-from shardrank.stages.shared.ranked_runs import read_ranked
+from shardrank.stages.shared.ranked_runs import RankedRun, read_ranked
 from shardrank.storage import Sources
 
 #: Weights that are tried, of a in a·logit + (1-a)·retrieval score. Most are small, since logits are
@@ -53,96 +57,47 @@ class Ask:
     metric: str = "nDCG@10"
 
 
-@dataclass(frozen=True)
-class Tried:
-    """A weight and the means that it gives on one set of judgements, by the metrics' names."""
-
-    interpolation: float
-    metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Held:
-    """What the other judgements say.
-
-    Attributes:
-        queries: that are judged.
-        shared: of them those that the weight was chosen by, too.
-        before, after: with the run's weight, and with the chosen one.
-        retrieved: means without a reranker.
-    """
-
-    queries: int
-    shared: int
-    before: Tried
-    after: Tried
-    retrieved: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What came of tuning.
-
-    Attributes:
-        metric: what it was chosen by.
-        before: the run's own weight, on the judgements to choose by.
-        tried: every weight of the grid and the run's own, in order, on them.
-        retrieved: means without a reranker, on them.
-        held: on the other judgements, if there are any.
-    """
-
-    metric: str
-    before: Tried
-    tried: tuple[Tried, ...]
-    retrieved: Mapping[str, float]
-    held: Held | None
-
-    @property
-    def best(self) -> Tried:
-        """The highest metric; of equals the one nearest to the run's own."""
-
-        def merit(tried: Tried) -> tuple[float, float]:
-            far = abs(tried.interpolation - self.before.interpolation)
-            return tried.metrics[self.metric], -far
-
-        return max(self.tried, key=merit)
-
-    def toml(self) -> str:
-        """Settings with the chosen weight, and what it gained."""
-        lines = [f"# {self.metric}: {self._gain(self.before, self.best)}, where it was chosen"]
-        if self.held:
-            lines.append(f"# on others: {self._gain(self.held.before, self.held.after)}")
-        return "\n".join([*lines, "[reranker]", f"interpolation = {self.best.interpolation}", ""])
-
-    def _gain(self, before: Tried, after: Tried) -> str:
-        return f"{before.metrics[self.metric]:.4f} → {after.metrics[self.metric]:.4f}"
-
-
 def tune_run(out: Workspace, ask: Ask, settings: Settings) -> Tuned:
-    """Choose the weight of OUT's reranker; nothing in OUT changes.
+    """Choose the fusion of OUT's retrievers, where there are several, and the weight of its
+    reranker, where there is one; nothing in OUT changes.
 
     Raises:
         SettingsError: the metric is unknown.
-        InputError: OUT holds no finished ranking, nothing was reranked, or no judgement is of a
-            ranked query.
+        InputError: OUT holds no finished ranking, there was one retriever and no reranker, or no
+            judgement is of a ranked query.
     """
     if ask.metric not in MEASURES:
         raise SettingsError(f"There is no metric {ask.metric!r}.", f"Use {', '.join(MEASURES)}.")
-    ranked = read_ranked(out)
-    if ranked.reranker is None:
-        raise InputError(
-            f"{out.storage.root} was ranked without a reranker, so there is nothing to weigh.",
-            "Rank with one: reranker.model.",
-        )
-    blocks, own = StoredTables(out, ranked.rankings), ranked.reranker.interpolation
+    ranked = _weighable(out)
+    blocks = StoredTables(out, ranked.rankings)
     chosen = _judged(blocks, ask.qrels, settings)
-    tried = tuple(chosen.tried(a) for a in sorted({*map(float, GRID), own}))
-    before = next(each for each in tried if each.interpolation == own)
-    tuned = Tuned(ask.metric, before, tried, chosen.retrieved(), None)
-    if ask.test is None:
-        return tuned
-    test = _judged(blocks, ask.test, settings)
-    return replace(tuned, held=_held(test, chosen, own, tuned.best.interpolation))
+    test = None if ask.test is None else _judged(blocks, ask.test, settings)
+    tuned = Tuned(ask.metric, chosen.retrieved())
+    if len(ranked.retrievers) > 1:
+        lists = _lists(out, ranked, chosen)
+        tested = _lists(out, ranked, test) if test else None
+        tuned = replace(tuned, fusion=_fused(ranked, lists, tested, ask.metric))
+    if ranked.reranker:
+        tuned = _weighed(tuned, ranked.reranker.interpolation, chosen, test)
+    return tuned
+
+
+def _weighable(out: Workspace) -> RankedRun:
+    """What OUT holds. Raises InputError where there is nothing to weigh."""
+    ranked = read_ranked(out)
+    if len(ranked.rerankers) > 1:
+        raise InputError(
+            f"{out.storage.root} was reranked by {len(ranked.rerankers)} models in turn, and a "
+            "ranking holds the scores of the last one only.",
+            "Tune each in a ranking that it reranks alone.",
+        )
+    if ranked.reranker or len(ranked.retrievers) > 1:
+        return ranked
+    raise InputError(
+        f"{out.storage.root} was ranked by one retriever and without a reranker, so there is "
+        "nothing to weigh.",
+        "Rank with a reranker (reranker.model), or with several retrievers.",
+    )
 
 
 @dataclass(frozen=True)
@@ -163,7 +118,7 @@ class JudgedRankings:
         found = self._means(reblended(table, interpolation) for table in self.tables)
         return Tried(interpolation, found.get("reranked", found["retrieved"]))
 
-    def retrieved(self) -> Mapping[str, float]:
+    def retrieved(self) -> Means:
         """The means of the order before reranking."""
         return self._means(iter(self.tables))["retrieved"]
 
@@ -182,11 +137,55 @@ def _judged(blocks: StoredTables, qrels: str, settings: Settings) -> JudgedRanki
     return JudgedRankings(tables, judgements, settings.search.ignore_same_id)
 
 
-def _held(test: JudgedRankings, chosen: JudgedRankings, own: float, best: float) -> Held:
-    return Held(
+def _lists(out: Workspace, ranked: RankedRun, judged: JudgedRankings) -> JudgedLists:
+    blocks = listed_blocks(out, ranked.blocks, judged.judgements)
+    k = ranked.settings.search.k
+    return JudgedLists(blocks, judged.judgements, k, judged.ignore_same_id)
+
+
+def _fused(
+    ranked: RankedRun, chosen: JudgedLists, test: JudgedLists | None, metric: str
+) -> FusionTuned:
+    """The fusion whose hits are best by `chosen`, and what `test` says of it."""
+    grid = fusion_grid(ranked.settings.fusion, len(ranked.retrievers))
+    tried = tuple(chosen.tried(fusion) for fusion in grid)
+    fused = FusionTuned(metric, tried[0], tried, _alone(chosen, ranked))
+    if ranked.reranker:
+        both, depth = (grid[0], fused.best.fusion), ranked.settings.reranker[-1].depth
+        fused = replace(fused, moved=chosen.moved(*both, depth))
+    return replace(fused, held=_fusion_held(test, chosen, fused, ranked)) if test else fused
+
+
+def _fusion_held(
+    test: JudgedLists, chosen: JudgedLists, fused: FusionTuned, ranked: RankedRun
+) -> FusionHeld:
+    return FusionHeld(
+        queries=len(test.queries),
+        shared=len(test.queries & chosen.queries),
+        before=test.tried(fused.before.fusion),
+        after=test.tried(fused.best.fusion),
+        alone=_alone(test, ranked),
+    )
+
+
+def _alone(lists: JudgedLists, ranked: RankedRun) -> tuple[Alone, ...]:
+    return tuple(Alone(each.name, lists.alone(n)) for n, each in enumerate(ranked.retrievers))
+
+
+def _weighed(
+    tuned: Tuned, own: float, chosen: JudgedRankings, test: JudgedRankings | None
+) -> Tuned:
+    """With the weight of the reranker's score that is best by `chosen`, and what `test` says."""
+    tried = tuple(chosen.tried(a) for a in sorted({*map(float, GRID), own}))
+    before = next(each for each in tried if each.interpolation == own)
+    tuned = replace(tuned, before=before, tried=tried)
+    if test is None or tuned.best is None:
+        return tuned
+    held = Held(
         queries=len(test.queries),
         shared=len(test.queries & chosen.queries),
         before=test.tried(own),
-        after=test.tried(best),
+        after=test.tried(tuned.best.interpolation),
         retrieved=test.retrieved(),
     )
+    return replace(tuned, held=held)

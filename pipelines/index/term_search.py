@@ -16,6 +16,7 @@ from shardrank.core.sparse import SparseRows
 from shardrank.kernels.posting_loops import (
     Batch,
     Block,
+    Coming,
     Found,
     Lists,
     Rows,
@@ -26,9 +27,9 @@ from shardrank.kernels.posting_loops import (
     unpack,
 )
 
-#: Positions in a block, a multiple of 32 and at most 65,536: their sums fit into the innermost
+#: Positions in a block, a multiple of 64 and at most 65,536: their sums fit into the innermost
 #: cache.
-BLOCK = 4096
+BLOCK = 8192
 
 #: A term that occurs at one of so many positions of a block, and in two queries, is laid out as a
 #: row: to add one is the work of a few postings for each 16 positions.
@@ -114,19 +115,17 @@ def _sweep(
         capacity: more than k.
     """
     count = queries.rows
-    begins, ends, batch = _batch(queries, postings)
+    coming, batch = _batch(queries, postings)
     counts, pending, tied = np.zeros(count, np.int32), np.full(count, -1), np.zeros(count, np.int64)
     found = Found(np.empty((count, capacity), np.int64), counts, floors, pending, tied)
-    shared = np.bincount(batch.terms, minlength=len(begins)) > 1
-    sums = np.full(BLOCK, -0.0, np.float32)
-    block = _no_room()
+    shared = np.bincount(batch.terms, minlength=len(coming.begins)) > 1
+    sums, block = np.full(BLOCK, -0.0, np.float32), _no_room()
     for begin in range(0, len(rows.documents), BLOCK):
-        starts = np.empty(len(begins) + 1, np.int64)
-        reach(postings.lists, begins, ends, begin + BLOCK, starts)
+        starts = np.empty(len(shared) + 1, np.int64)
+        reach(postings.lists, coming, begin + BLOCK, starts)
         block = _room(block, starts, shared)
-        fill(postings.lists, begins, rows, begin, block)
+        fill(postings.lists, coming, rows, begin, block)
         score(batch, block, begin, rows, sums, found, k)
-        begins += np.diff(starts)
     finish(found, k)
     return found
 
@@ -151,9 +150,8 @@ def _room(block: Block, starts: Int64, shared: Bool) -> Block:
     return Block(starts, places, weights, dense, laid)
 
 
-def _batch(queries: SparseRows, postings: Postings) -> tuple[Int64, Int64, Batch]:
-    """Where the lists of the queries' T distinct terms begin and end, int64[T] each, and the
-    queries without terms that have none."""
+def _batch(queries: SparseRows, postings: Postings) -> tuple[Coming, Batch]:
+    """The lists of the queries' distinct terms, and the queries without terms that have none."""
     terms = postings.terms
     place = np.searchsorted(terms, queries.terms)
     known = place < len(terms)
@@ -162,7 +160,8 @@ def _batch(queries: SparseRows, postings: Postings) -> tuple[Int64, Int64, Batch
     ends = np.concatenate([[0], np.cumsum(known, dtype=np.int64)])[queries.ends]
     weights = queries.weights[known] + np.float32(0)  # no -0.0
     batch = Batch(ends, numbers.astype(np.int32), weights)
-    return postings.ends[distinct], postings.ends[distinct + 1], batch
+    begins, stops = postings.ends[distinct], postings.ends[distinct + 1]
+    return Coming(begins, stops, np.zeros(len(distinct), np.int32)), batch
 
 
 def _groups(found: Found) -> Iterator[tuple[Int64, int]]:

@@ -8,19 +8,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
 
-from shardrank.core.arrays import Bool, Float32, Int32, Int64, UInt16
-from shardrank.kernels.compiled import compiled
+from shardrank.core.arrays import Bool, Float32, Int32, Int64, UInt16, UInt64
+from shardrank.kernels.compiled import compiled, written
 from shardrank.kernels.search_loops import cut
 
-#: Sums that are looked through where one of them is wanted; and those compared at once before.
-STRIDE, SPAN = 32, 256
+#: Sums that are compared at once.
+SPAN = 256
 
 #: Sums are reset one by one where fewer than one of so many was changed.
 FEW = 4
 
 #: The lower half of a hit.
 _LOW = 0xFFFFFFFF
+
+#: Weights are divided by no less, so that 0 / 0 is 0.
+_LEAST = np.float32(1e-30)
+
+#: More than any position.
+_NEVER = np.iinfo(np.int32).max
 
 #: What no posting has touched.
 _NONE = np.float32(-0.0)
@@ -68,6 +75,20 @@ class Batch(NamedTuple):
     weights: Float32
 
 
+class Coming(NamedTuple):
+    """What a sweep has yet to meet of T lists.
+
+    Attributes:
+        begins: int64[T], the first posting of each; moved on from block to block.
+        ends: int64[T], where each list ends.
+        next: int32[T], the position of that posting, or one before it.
+    """
+
+    begins: Int64
+    ends: Int64
+    next: Int32
+
+
 class Block(NamedTuple):
     """The postings of T terms in a block of positions.
 
@@ -108,76 +129,96 @@ class Found(NamedTuple):
 
 
 @compiled
-def reach(lists: Lists, begins: Int64, ends: Int64, limit: int, starts: Int64) -> None:
-    """How many postings of each list lie below a position, added up.
+def reach(lists: Lists, coming: Coming, limit: int, starts: Int64) -> None:
+    """How many of the coming postings of each list lie below a position, added up.
 
     Args:
         lists: the shard's.
-        begins: int64[T], where to look from.
-        ends: int64[T], where each list ends.
+        coming: where to look from; what comes after these is noted.
         limit: the position.
         starts: int64[T + 1], filled; the first is 0.
     """
     starts[0] = 0
-    for term in range(len(begins)):
-        low, step = begins[term], 1  # all before `low` lie below the limit
-        while low + step <= ends[term] and lists.positions[low + step - 1] < limit:
-            low, step = low + step, 2 * step
-        while step > 0:
-            if low + step <= ends[term] and lists.positions[low + step - 1] < limit:
-                low += step
-            step >>= 1
-        starts[term + 1] = starts[term] + low - begins[term]
+    for term in range(len(coming.begins)):
+        starts[term + 1] = starts[term]
+        if coming.next[term] >= limit:
+            continue
+        begin, end = coming.begins[term], coming.ends[term]
+        low = begin + _below(lists.positions[begin:end], limit)
+        coming.next[term] = lists.positions[low] if low < end else _NEVER
+        starts[term + 1] += low - begin
 
 
 @compiled
-def fill(lists: Lists, begins: Int64, rows: Rows, begin: int, block: Block) -> None:
+def _below(positions: Int32, limit: int) -> int:
+    """How many lie below a limit: by steps that grow, since few do, and then shrink."""
+    low, step = 0, 1
+    while low + step <= len(positions) and positions[low + step - 1] < limit:
+        low, step = low + step, 2 * step
+    while step > 0:
+        if low + step <= len(positions) and positions[low + step - 1] < limit:
+            low += step
+        step >>= 1
+    return low
+
+
+@compiled
+def fill(lists: Lists, coming: Coming, rows: Rows, begin: int, block: Block) -> None:
     """Bring the postings of a block into it.
 
     Args:
         lists: the shard's.
-        begins: int64[T], the first posting of each term in the block.
+        coming: where they begin; moved behind them.
         rows: the shard's.
         begin: the block's first position.
         block: what is filled; its `starts` and `dense` are given.
     """
-    for term in range(len(begins)):
+    for term in range(len(coming.begins)):
         first, last = block.starts[term], block.starts[term + 1]
+        if first == last:
+            continue
         places, weights = block.places[first:last], block.weights[first:last]
-        _decode(lists, begins[term], begin, places, weights)
-        _divide(rows.norms, begin, places, weights)
-        _bury(rows.live, begin, places, weights)
+        at, end = coming.begins[term], coming.begins[term] + last - first
+        coming.begins[term] = end
+        _decode(lists.positions[at:end], lists.codes[at:end], lists.table, begin, places, weights)
+        if len(rows.norms):
+            _divide(rows.norms[begin:], places, weights)
+        if len(rows.live):
+            _bury(rows.live[begin:], places, weights)
         if block.dense[term] >= 0:
             _spread(places, weights, block.rows[block.dense[term]])
 
 
 @compiled
-def _decode(lists: Lists, first: int, begin: int, places: UInt16, weights: Float32) -> None:
+def _decode(
+    positions: Int32,
+    codes: npt.NDArray[Any],
+    table: Float32,
+    begin: int,
+    places: UInt16,
+    weights: Float32,
+) -> None:
     for i in range(len(places)):
-        places[i] = np.uint16(lists.positions[first + i] - begin)
-    if len(lists.table):
+        places[i] = np.uint16(positions[i] - begin)
+    if len(table):
         for i in range(len(places)):
-            weights[i] = lists.table[np.uint16(lists.codes[first + i])]
+            weights[i] = table[np.uint16(codes[i])]
     else:
         for i in range(len(places)):
-            weights[i] = np.float32(lists.codes[first + i])
+            weights[i] = np.float32(codes[i])
 
 
 @compiled
-def _divide(norms: Float32, begin: int, places: UInt16, weights: Float32) -> None:
-    if len(norms):
-        mine = norms[begin:]
-        for i in range(len(places)):
-            whole = weights[i] + mine[places[i]]
-            weights[i] /= max(whole, np.float32(1e-30))  # 0 / 0 is 0
+def _divide(norms: Float32, places: UInt16, weights: Float32) -> None:
+    for i in range(len(places)):
+        whole = weights[i] + norms[places[i]]
+        weights[i] /= max(whole, _LEAST)
 
 
 @compiled
-def _bury(live: Bool, begin: int, places: UInt16, weights: Float32) -> None:
-    if len(live):
-        mine = live[begin:]
-        for i in range(len(places)):
-            weights[i] = weights[i] if mine[places[i]] else _NONE
+def _bury(live: Bool, places: UInt16, weights: Float32) -> None:
+    for i in range(len(places)):
+        weights[i] = weights[i] if live[places[i]] else _NONE
 
 
 @compiled
@@ -198,32 +239,35 @@ def score(
         block: its postings.
         begin: its first position.
         rows: the shard's.
-        sums: float32[positions] of -0.0, a multiple of STRIDE; so again afterwards.
+        sums: float32[positions] of -0.0, a multiple of 64; so again afterwards.
         found: changed.
         k: documents wanted.
     """
-    marks = np.zeros(len(sums) // STRIDE, np.bool_)
-    met = np.empty(len(sums) + 1, np.int64)
+    marks, met = np.zeros(len(sums) // 64, np.uint64), np.empty(len(sums) + 1, np.int64)
     bits, floors = sums.view(np.int32), found.floors.view(np.float32)
+    shift = _shift(len(sums))
     for query in range(len(batch.ends) - 1):
-        touched, wanted, laid = 0, False, False
+        touched, groups, laid = 0, np.uint64(0), False
         for i in range(batch.ends[query], batch.ends[query + 1]):
             term, weight = batch.terms[i], batch.weights[i]
             first, last = block.starts[term], block.starts[term + 1]
+            touched += last - first
             if block.dense[term] >= 0:
                 _add_row(block.rows[block.dense[term]], weight, sums)
                 laid = True
             elif last > first:
                 places, weights = block.places[first:last], block.weights[first:last]
-                wanted |= _add(places, weights, weight, sums, floors[query], marks)
-            touched += last - first
+                groups |= _add(places, weights, weight, sums, floors[query], marks, shift)
         if laid:
-            wanted = _mark(bits, found.floors[query], marks)
-        if wanted:
-            floor, pending = found.floors[query], found.pending[query]
-            count, pending = _gather(bits, marks, begin, rows.documents, floor, pending, met)
+            groups = _mark(bits, found.floors[query], marks, shift)
+        if groups:
+            pending = found.pending[query]
+            count, pending = _gather(
+                bits, marks, groups, shift, begin, rows.documents, pending, met
+            )
             found.pending[query] = pending
-            _keep(met[:count], query, found, k)
+            if count:
+                _keep(met[:count], query, found, k)
         if touched * FEW > len(sums):
             _reset(sums)
             continue
@@ -233,18 +277,48 @@ def score(
 
 
 @compiled
+def _shift(size: int) -> int:
+    """Places go by 64s into marks, and marks into the 64 groups of one number: a place's group is
+    the place shifted by this."""
+    shift = 6
+    while size >> shift > 64:
+        shift += 1
+    return shift
+
+
+@written
+def _lowest(typing: Any, number: Any) -> Any:
+    """Which is the lowest bit set of a uint64 that is not 0."""
+    from numba.core import types  # `compiled` must import numba first
+
+    return types.int64(types.uint64), _write_lowest
+
+
+def _write_lowest(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+    return builder.cttz(given[0], ir.Constant(ir.IntType(1), 1))
+
+
+@compiled
 def _add(
-    places: UInt16, weights: Float32, weight: float, sums: Float32, floor: float, marks: Bool
-) -> bool:
-    """Add a term's products; returns whether a sum reaches the floor, whose stride is marked."""
-    wanted = False
+    places: UInt16,
+    weights: Float32,
+    weight: float,
+    sums: Float32,
+    floor: float,
+    marks: UInt64,
+    shift: int,
+) -> int:
+    """Add a term's products; returns the groups of places whose sums reach the floor, which are
+    marked."""
+    groups = np.uint64(0)
     for i in range(len(places)):
         total = sums[places[i]] + weight * weights[i]
         sums[places[i]] = total
         if total >= floor:
-            marks[places[i] // np.uint16(STRIDE)] = True
-            wanted = True
-    return wanted
+            place = np.uint64(places[i])
+            marks[place >> np.uint64(6)] |= np.uint64(1) << (place & np.uint64(63))
+            groups |= np.uint64(1) << (place >> np.uint64(shift))
+    return groups
 
 
 @compiled
@@ -254,16 +328,19 @@ def _add_row(row: Float32, weight: float, sums: Float32) -> None:
 
 
 @compiled
-def _mark(bits: Int32, floor: int, marks: Bool) -> bool:
-    """Mark the strides in which a sum reaches the floor; returns whether there are any."""
-    wanted = False
+def _mark(bits: Int32, floor: int, marks: UInt64, shift: int) -> int:
+    """Mark all places whose sums reach the floor; returns their groups."""
+    groups = np.uint64(0)
     for start in range(0, len(bits), SPAN):
         if _most(bits[start : start + SPAN]) < floor:
             continue
-        wanted = True
-        for begin in range(start, min(start + SPAN, len(bits)), STRIDE):
-            marks[begin // STRIDE] |= _most(bits[begin : begin + STRIDE]) >= floor
-    return wanted
+        for word in range(start >> 6, min(start + SPAN, len(bits)) >> 6):
+            mark = np.uint64(0)
+            for i in range(64):
+                mark |= np.uint64(bits[(word << 6) + i] >= floor) << np.uint64(i)
+            marks[word] = mark
+            groups |= np.uint64(mark != 0) << np.uint64(word >> (shift - 6))
+    return groups
 
 
 @compiled
@@ -289,14 +366,15 @@ def _reset_places(places: UInt16, sums: Float32) -> None:
 @compiled
 def _gather(
     bits: Int32,
-    marks: Bool,
+    marks: UInt64,
+    groups: int,
+    shift: int,
     begin: int,
     documents: Int32,
-    floor: int,
     pending: int,
     met: Int64,
 ) -> tuple[int, int]:
-    """The hits of documents in marked strides, by positions; a document is done when the next one
+    """The hits of documents at marked places, in their order; a document is done when the next one
     is met, since its passages are consecutive. Unmarks.
 
     Returns:
@@ -304,28 +382,31 @@ def _gather(
     """
     count = 0
     own = documents[_LOW - (pending & _LOW)] if pending >= 0 else -1
-    for stride in range(len(marks)):
-        if not marks[stride]:
-            continue
-        marks[stride] = False
-        for i in range(stride * STRIDE, (stride + 1) * STRIDE):
-            if bits[i] < floor:
-                continue
-            hit = (np.int64(bits[i]) << 32) | (_LOW - (begin + i))
-            if documents[begin + i] == own:
-                pending = max(pending, hit)
-                continue
-            met[count] = pending
-            count += int(pending >= 0)
-            pending, own = hit, documents[begin + i]
+    while groups:
+        group = _lowest(groups)
+        groups &= groups - np.uint64(1)
+        for word in range(group << (shift - 6), min((group + 1) << (shift - 6), len(marks))):
+            mark = marks[word]
+            marks[word] = 0
+            while mark:
+                place = (word << 6) + _lowest(mark)
+                mark &= mark - np.uint64(1)
+                document = documents[begin + place]
+                hit = (np.int64(bits[place]) << 32) | (_LOW - (begin + place))
+                met[count] = pending
+                count += int(document != own and pending >= 0)
+                pending = hit if document != own else max(pending, hit)
+                own = document
     return count, pending
 
 
 @compiled
 def _keep(met: Int64, query: int, found: Found, k: int) -> None:
     """Put hits that reach the floor behind the others; cut where there is no more room."""
-    hits, count, floor = found.hits[query], found.counts[query], found.floors[query]
-    most = (k + len(hits)) // 2
+    hits, count = found.hits[query], found.counts[query]
+    if len(met) > len(hits):  # most of them are not among their own k best
+        _raise(cut(met, len(met), k) >> 32, query, found)
+    floor, most = found.floors[query], (k + len(hits)) // 2
     for hit in met:
         hits[count] = hit
         count += int(hit >> 32 >= floor)
@@ -336,13 +417,18 @@ def _keep(met: Int64, query: int, found: Found, k: int) -> None:
 
 
 @compiled
+def _raise(floor: int, query: int, found: Found) -> None:
+    if floor > found.floors[query]:
+        found.floors[query], found.tied[query] = floor, 0
+
+
+@compiled
 def _cut(query: int, found: Found, count: int, k: int, most: int) -> int:
     """Keep the k best and those that tie with the last of them; without these if they are more than
     `most` in all. Returns how many are kept."""
     hits = found.hits[query]
     floor = cut(hits, count, k) >> 32
-    if floor > found.floors[query]:
-        found.floors[query], found.tied[query] = floor, 0
+    _raise(floor, query, found)
     kept = k
     for i in range(k, count):
         hits[kept] = hits[i]

@@ -189,7 +189,7 @@ def refuse_vector_settings(settings: IndexSettings) -> None:
     # All fields of an index's own settings are set, those that nobody asked for to the default.
     default = IndexSettings(of=settings.of)
     unlike = {n for n in IndexSettings.model_fields if getattr(settings, n) != getattr(default, n)}
-    asked = unlike - known - {"seed"}
+    asked = unlike - known
     if asked:
         raise SettingsError(
             f"index.{settings.of}.{min(asked)} is of vectors, and the column {settings.of!r} holds "

@@ -264,7 +264,7 @@ corpus, queries, root, *sets = sys.argv[1:]
 shardrank.index(corpus, f"{root}/index", overrides=sets)
 on_ray = ["cluster.executor=ray", "cluster.cpus=2", "cluster.object_store_mb=100", "search.k=5"]
 found = shardrank.rank(f"{root}/index", queries, f"{root}/out", overrides=[*sets, *on_ray])
-assert found.manifest.k == 5 and not ray.is_initialized()
+assert found.manifest.retrievers[0].k == 5 and not ray.is_initialized()
 """
 
 

@@ -182,7 +182,7 @@ def test_more_actors_than_the_cluster_holds(
     assert not (tmp_path / "index/units").exists()
 
 
-@pytest.mark.parametrize("name", ["passages", "vectors", "keys"])
+@pytest.mark.parametrize("name", ["passages", "dense", "keys"])
 def test_a_damaged_part(world: World, built: Path, tmp_path: Path, said: Said, name: str) -> None:
     """Found where it is read: texts by the reranker alone, of the parts that were hit."""
     index = tmp_path / "index"

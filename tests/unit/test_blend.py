@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardrank.core.schemas import HITS
-from shardrank.stages.rank.blend import rankings, reblended
+from shardrank.core.topk import ranks
+from shardrank.stages.rank.blend import Retrieved, rankings, reblended
 
 WEIGHTS = st.floats(0, 1, width=32)
 
@@ -27,12 +28,17 @@ def scored(draw: st.DrawFn) -> tuple[pa.Table, np.ndarray, pa.ChunkedArray]:
     return table, np.array([np.nan if x is None else x for x in logits], np.float32), names
 
 
+def found(hits: pa.Table) -> Retrieved:
+    """As hits that no reranker has reordered were retrieved."""
+    return Retrieved(ranks(hits), hits["score"].to_numpy())
+
+
 @given(scored(), WEIGHTS, WEIGHTS)
 def test_another_weight_is_as_if_ranked_with_it(
     case: tuple[pa.Table, np.ndarray, pa.ChunkedArray], one: float, other: float
 ) -> None:
     hits, logits, names = case
-    stored, wanted = (rankings(hits, logits, weight, names) for weight in (one, other))
+    stored, wanted = (rankings(hits, logits, weight, names, found(hits)) for weight in (one, other))
     assert reblended(stored, other).equals(wanted)
 
 
@@ -42,7 +48,7 @@ def test_no_weight_is_the_retrieval_order(
 ) -> None:
     """Among those that were reranked; the others stay behind them."""
     hits, logits, names = case
-    table = rankings(hits, logits, 0.0, names)
+    table = rankings(hits, logits, 0.0, names, found(hits))
     for name in names.to_pylist():
         mine = [row for row in table.to_pylist() if row["query_id"] == name]
         places = [(row["rerank_score"] is None, -row["retrieval_score"]) for row in mine]

@@ -55,7 +55,7 @@ def test_folders_of_models_are_named_in_full(
     names = ("encoder.model=ce", "reranker.model=embedded", "label.teachers=retrieval,ce,org/ce")
     settings = load_settings(None, list(names))
     folder = str(tmp_path / "ce")
-    assert (settings.dense.model, settings.reranker.model) == (folder, "embedded")
+    assert (settings.dense.model, settings.reranker[0].model) == (folder, "embedded")
     assert settings.label.teachers == ("retrieval", folder, "org/ce")
     assert not load_settings(None, []).dense.model_fields_set
 

@@ -6,6 +6,8 @@ others sort by it), so theirs is the lowest reranked score less the distance of 
 score, each at least one float32 step below the one before.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +15,22 @@ import pyarrow.compute as pc
 from shardrank.core.arrays import Float32, Int32, Int64
 from shardrank.core.schemas import RANKINGS
 from shardrank.core.topk import ranks
+
+
+@dataclass(frozen=True)
+class Blend:
+    """How many documents of a query are reranked, and a in a·logit + (1-a)·the score before."""
+
+    depth: int
+    interpolation: float
+
+
+@dataclass(frozen=True, eq=False)
+class Retrieved:
+    """Of n hits the ranks int32[n] and scores float32[n] before any reranker."""
+
+    ranks: Int32
+    scores: Float32
 
 
 def reblended(table: pa.Table, interpolation: float) -> pa.Table:
@@ -23,30 +41,36 @@ def reblended(table: pa.Table, interpolation: float) -> pa.Table:
     logits = pc.fill_null(hits["rerank_score"], float("nan")).to_numpy()
     hits = hits.select(["query", "doc_id", "passage", "retrieval_score"])
     hits = hits.rename_columns(["query", "doc_id", "passage", "score"])
-    return rankings(hits, logits, interpolation, pa.chunked_array([names.dictionary]))
+    before = Retrieved(ranks(hits), hits["score"].to_numpy())
+    return rankings(hits, logits, interpolation, pa.chunked_array([names.dictionary]), before)
 
 
 def rankings(
-    hits: pa.Table, logits: Float32, interpolation: float, query_ids: pa.ChunkedArray
+    hits: pa.Table,
+    logits: Float32,
+    interpolation: float,
+    query_ids: pa.ChunkedArray,
+    retrieved: Retrieved,
 ) -> pa.Table:
     """The contract's table from a block's sorted hits.
 
     Args:
-        hits: HITS, sorted by query in the total order.
+        hits: HITS, sorted by query in the total order; their scores are those before the reranker.
         logits: float32[n], NaN where not reranked.
-        interpolation: a in a·logit + (1-a)·retrieval score.
+        interpolation: a in a·logit + (1-a)·score.
         query_ids: of the block's queries.
+        retrieved: how the hits were found.
     """
-    query, retrieval = hits["query"].to_numpy(), hits["score"].to_numpy()
-    score = final_scores(query, retrieval, logits, interpolation)
+    query, before = hits["query"].to_numpy(), hits["score"].to_numpy()
+    score = final_scores(query, before, logits, interpolation)
     columns = [
         query_ids.take(hits["query"]).combine_chunks(),
         hits["doc_id"].combine_chunks(),
         hits["passage"].combine_chunks(),
         pa.array(np.zeros(len(query), dtype=np.int32)),
         pa.array(score),
-        pa.array(ranks(hits), pa.int32()),
-        pa.array(retrieval),
+        pa.array(retrieved.ranks, pa.int32()),
+        pa.array(retrieved.scores),
         pa.array(logits, mask=np.isnan(logits)),
     ]
     table = pa.Table.from_arrays(columns, schema=RANKINGS).append_column("query", hits["query"])

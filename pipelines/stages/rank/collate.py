@@ -7,12 +7,12 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from shardrank.core.arrays import Bool, Float32
 from shardrank.core.files import FileRef
 from shardrank.core.topk import ranks
 from shardrank.core.units import Done, Stage, Unit
-from shardrank.stages.rank.blend import rankings
-from shardrank.stages.rank.merge import Merged
+from shardrank.stages.rank.blend import Blend, Retrieved, rankings
+from shardrank.stages.rank.block_scores import places, read_block_scores
+from shardrank.stages.rank.reorder import Ordered
 from shardrank.stages.rank.rerank_plan import Scores, scores_by_block
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
@@ -22,23 +22,15 @@ from shardrank.stages.shared.encode import QueryBlock
 
 @dataclass(frozen=True)
 class CollateSpec:
-    """A query block with its hits, and the scores of its pairs, of which those up to the depth
-    count."""
+    """A query block: its hits as they were retrieved, and as the last reranker found them (the same
+    where there is one, or none); the scores that it gave; and how both become one."""
 
     block: int
     queries: FileRef
+    retrieved: FileRef
     hits: FileRef
     scores: tuple[FileRef, ...]
-    depth: int
-    interpolation: float
-
-
-@dataclass(frozen=True)
-class Blend:
-    """How many documents of a query are reranked, and a in a·logit + (1-a)·retrieval score."""
-
-    depth: int
-    interpolation: float
+    blend: Blend
 
 
 @dataclass(frozen=True)
@@ -51,20 +43,27 @@ class Collated:
 COLLATE = Stage("collate", CollateSpec, Collated)
 
 
+@dataclass(frozen=True)
+class LastOrder:
+    """Of each block its hits as they were retrieved, and as the last reranker found them; the
+    markers of its scores; and how both become one."""
+
+    retrieved: Sequence[FileRef]
+    hits: Sequence[Ordered]
+    reranked: Sequence[Done[Scores]]
+    blend: Blend
+
+
 def collate(
-    context: Context,
-    blocks: Sequence[QueryBlock],
-    merged: Sequence[Done[Merged]],
-    reranked: Sequence[Done[Scores]],
-    how: Blend,
+    context: Context, blocks: Sequence[QueryBlock], last: LastOrder
 ) -> list[Done[Collated]]:
     """The rankings of each query block; counts "rows", "queries" (those that have a hit), and of
     the pairs that were to be scored "pairs", "not_finite" and "truncated"."""
-    scores = scores_by_block(reranked, len(blocks))
-    each = zip(blocks, merged, scores, strict=True)
+    scores = scores_by_block(last.reranked, len(blocks))
+    each = zip(blocks, last.retrieved, last.hits, scores, strict=True)
     specs = [
-        CollateSpec(n, block.queries, done.made.hits, files, how.depth, how.interpolation)
-        for n, (block, done, files) in enumerate(each)
+        CollateSpec(n, block.queries, retrieved, ordered.hits, files, last.blend)
+        for n, (block, retrieved, ordered, files) in enumerate(each)
     ]
     return run_stage(context, COLLATE, specs, [Step(partial(Collate, context.workspace))])
 
@@ -78,36 +77,27 @@ class Collate:
     def __call__(self, unit: Unit[CollateSpec], tables: Tables) -> Result[Collated]:
         spec = unit.spec
         hits = self.workspace.read_table(spec.hits)
-        logits, scored, cut = self._scores(spec, hits)
+        found = read_block_scores(self.workspace, spec.scores, hits, spec.blend.depth)
         queries = self.workspace.read_table(spec.queries, ["query_id"])
-        table = rankings(hits, logits, spec.interpolation, queries["query_id"])
+        retrieved = self._retrieved(spec, hits)
+        table = rankings(
+            hits, found.logits, spec.blend.interpolation, queries["query_id"], retrieved
+        )
         ref = self.workspace.write_table(f"rankings/{spec.block:05d}.parquet", table)
         counts = {
             "rows": table.num_rows,
             "queries": len(np.unique(hits["query"].to_numpy())),
-            "pairs": int(scored.sum()),
-            "not_finite": int((scored & ~np.isfinite(logits)).sum()),
-            "truncated": int(cut.sum()),
+            "pairs": int(found.scored.sum()),
+            "not_finite": int((found.scored & ~np.isfinite(found.logits)).sum()),
+            "truncated": int(found.truncated.sum()),
         }
         return Result(Collated(ref), counts)
 
-    def _scores(self, spec: CollateSpec, hits: pa.Table) -> tuple[Float32, Bool, Bool]:
-        """Row by row of the hits: float32[n] logits, NaN where a hit was not reranked; which were
-        scored; and which were cut for it."""
-        place = {key: row for row, key in enumerate(_keys(hits))}
-        logits = np.full(hits.num_rows, np.nan, dtype=np.float32)
-        scored, cut = np.zeros((2, hits.num_rows), np.bool_)
-        for ref in spec.scores:
-            table = self.workspace.read_table(ref)
-            rows = [place[key] for key in _keys(table)]
-            logits[rows], scored[rows] = table["logit"].to_numpy(), True
-            cut[rows] = table["truncated"].to_numpy()
-        near = ranks(hits) <= spec.depth
-        kept = near & np.isfinite(logits)
-        return np.where(kept, logits, np.float32(np.nan)), scored & near, cut & near
-
-
-def _keys(table: pa.Table) -> list[tuple[int, int, int]]:
-    """(query, part, row) of each row: what names a hit in a query block."""
-    names = ("query", "part", "row")
-    return list(zip(*(table[name].to_pylist() for name in names), strict=True))
+    def _retrieved(self, spec: CollateSpec, hits: pa.Table) -> Retrieved:
+        """Row by row of the hits, how they were retrieved."""
+        if spec.retrieved == spec.hits:
+            return Retrieved(ranks(hits), hits["score"].to_numpy())
+        found = self.workspace.read_table(spec.retrieved)
+        at = {key: row for row, key in enumerate(places(found))}
+        rows = np.array([at[key] for key in places(hits)], np.int64)
+        return Retrieved(ranks(found)[rows], found["score"].to_numpy()[rows])

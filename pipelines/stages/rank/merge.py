@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -151,13 +151,12 @@ class Merge:
             both = zip(found, spec.lists, strict=True)
             found = [_without(hits, ids, each.k) for hits, each in both]
         hits = _one(found, spec, spec.k)
-        rank = pa.array(ranks(hits), pa.int32())
-        pairs = hits.select(["query", "part", "row"]).append_column("rank", rank)
+        buckets, pairs = bucketed(self.workspace, unit, hits, spec.bucket_parts)
         made = Merged(
             hits=self.workspace.write_scratch(unit, "hits.parquet", hits),
             lists=self._lists(unit, found),
-            buckets=write_buckets(self.workspace, unit, "pairs", pairs, spec.bucket_parts),
-            pairs=pairs_by_part(hits["part"]),
+            buckets=buckets,
+            pairs=pairs,
             same_id=told,
         )
         return Result(made, {"rows": hits.num_rows})
@@ -176,6 +175,16 @@ class Merge:
             self.workspace.write_scratch(unit, f"list-{n}.parquet", hits)
             for n, hits in enumerate(found)
         )
+
+
+def bucketed(
+    workspace: Workspace, unit: Unit[Any], hits: pa.Table, parts: int
+) -> tuple[tuple[PairFile, ...], tuple[PartPairs, ...]]:
+    """Query, part, row and rank of HITS by the parts that they lie in, and how many lie in each."""
+    rank = pa.array(ranks(hits), pa.int32())
+    pairs = hits.select(["query", "part", "row"]).append_column("rank", rank)
+    files = write_buckets(workspace, unit, "pairs", pairs, parts)
+    return files, pairs_by_part(hits["part"])
 
 
 def _one(found: Sequence[pa.Table], spec: MergeSpec, k: int) -> pa.Table:

@@ -27,6 +27,7 @@ from shardrank.stages.rank.rerank_plan import (
     RERANK,
     BlockScores,
     Candidates,
+    PlannedReranker,
     RerankSpec,
     ScoredBefore,
     Scores,
@@ -38,11 +39,15 @@ from shardrank.stages.run.workspace import Result, Workspace
 
 
 def rerank(
-    context: Context, candidates: Candidates, card: RerankerCard, stage: str = RERANK.name
+    context: Context,
+    candidates: Candidates,
+    reranker: PlannedReranker,
+    stage: str = RERANK.name,
 ) -> list[Done[Scores]]:
     """The candidates' scores, a unit a run of parts; of more than are wanted, where the same were
     scored deeper before."""
-    settings, held = context.settings.reranker, ScoredBefore.of(context.workspace, candidates, card)
+    settings, card = reranker.settings, reranker.card
+    held = ScoredBefore.of(context.workspace, candidates, card)
     wanted = replace(candidates, depth=held.depth(candidates.depth))
     specs = plan_rerank(wanted, card)
     pool = context.model_pool(len(specs))

@@ -7,6 +7,7 @@ from shardrank.core.cards import RerankerCard
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.papers import from_json, to_json
+from shardrank.core.settings import RerankerSettings
 from shardrank.core.units import REVISION, Done, Stage
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.pairs_by_part import (
@@ -17,6 +18,14 @@ from shardrank.stages.shared.pairs_by_part import (
     group_parts,
 )
 from shardrank.version.manifest import Version
+
+
+@dataclass(frozen=True)
+class PlannedReranker:
+    """A reranker: how it is loaded, and as what."""
+
+    settings: RerankerSettings
+    card: RerankerCard
 
 
 @dataclass(frozen=True)

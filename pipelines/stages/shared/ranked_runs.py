@@ -73,13 +73,13 @@ class ScoredPairs:
 class RankSettings:
     """The settings that decide a ranking, as the run had them.
 
-    The encoder's are those of the index; `RankedRun.reranker` says whether there was one at all.
+    The encoder's are those of the index.
     """
 
     search: Annotated[SearchSettings, DECIDING]
     fusion: Annotated[FusionSettings, DECIDING]
     encoder: Annotated[EncoderSettings, DECIDING]
-    reranker: Annotated[RerankerSettings, DECIDING]
+    reranker: tuple[Annotated[RerankerSettings, DECIDING], ...]
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class RankedRun:
         index_version, index_content: the number of the version that it searched, and the
             fingerprint of its content.
         retrievers: the indexes that were searched, and how.
-        reranker: the model's card: name, fingerprint, sha256 of the weights.
+        rerankers: the models' cards: names, fingerprints, sha256 of the weights.
         settings: that decided it.
         queries, queries_rejected: how many were ranked, and how many could not be.
         same_ids: hits that have their query's own id.
@@ -121,7 +121,7 @@ class RankedRun:
     index_version: int
     index_content: str
     retrievers: tuple[RankedRetriever, ...]
-    reranker: RerankerCard | None
+    rerankers: tuple[RerankerCard, ...]
     settings: RankSettings
     queries: int
     queries_rejected: int
@@ -131,6 +131,11 @@ class RankedRun:
     rankings: tuple[FileRef, ...]
     files: Mapping[str, FileRef]
     made: RankOrigin
+
+    @property
+    def reranker(self) -> RerankerCard | None:
+        """The last one, whose scores the rankings hold."""
+        return self.rerankers[-1] if self.rerankers else None
 
     @property
     def by_first(self) -> bool:
