@@ -13,14 +13,14 @@ from tests.world import World, make_world, tiny_models, write_lines
 
 pytestmark = pytest.mark.usefixtures("inline")
 
-K, DOCUMENTS, QUERIES = 9, 120, 11
-_IVF = {"nlist": 2, "pq_m": 4, "pq_bits": 4, "shard_passages": 64}
+K, DOCUMENTS, QUERIES = 9, 640, 11
+_IVF = {"nlist": 2, "pq_m": 4, "pq_bits": 4, "shard_passages": 256}
 KINDS: dict[str, tuple[str, dict[str, object]]] = {
     "exact": ("dense", {"kind": "exact"}),
     "ivfpq": ("dense", {"kind": "ivfpq", **_IVF}),
-    "ivfsq8": ("dense", {"kind": "ivfsq8", "nlist": 2, "shard_passages": 64}),
-    "words": ("bm25", {"shard_passages": 64}),
-    "terms": ("sparse", {"shard_passages": 64}),
+    "ivfsq8": ("dense", {"kind": "ivfsq8", "nlist": 2, "shard_passages": 256}),
+    "words": ("bm25", {"shard_passages": 256}),
+    "terms": ("sparse", {"shard_passages": 256}),
 }
 
 
@@ -54,7 +54,7 @@ def settings(world: World, terms: str, kind: str, **search: object) -> Settings:
             "index": [{"of": column, **index}],
             "audit": {"target": 0, "k": K},
             "gate": {"max_deleted": 1},
-            "passages": {"part_size": 16},
+            "passages": {"part_size": 64},
             "retriever": [{"index": column}],
             "search": {"k": K, **search},
             "reranker": [{"model": "off"}],
