@@ -372,10 +372,8 @@ def test_words_that_say_nothing(scene: Scene, tmp_path: Path, texts: list[str]) 
 
 def test_two_retrievers_over_one_index(scene: Scene, tmp_path: Path) -> None:
     sets = (
-        "retriever.flat.name=flat",
         "retriever.flat.index=bm25",
         "retriever.flat.k1=0",
-        "retriever.steep.name=steep",
         "retriever.steep.index=bm25",
         "retriever.steep.k1=9",
         "reranker.model=off",
