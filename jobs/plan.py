@@ -7,11 +7,12 @@ import os
 
 from rich.table import Table
 
+from shardrank.core.model_settings import DENSE
 from shardrank.core.pools import Pool, Resources, plan_pool
-from shardrank.core.settings import DENSE, ClusterSettings, Settings
+from shardrank.core.settings import ClusterSettings, Settings
 from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
-from shardrank.flows.index import IndexPlan, plan_indexing
+from shardrank.flows.index_plan import IndexPlan, plan_indexing
 from shardrank.flows.rank_plan import plan_ranking
 from shardrank.jobs.console import console
 from shardrank.jobs.source_lines import left_out_lines, read_lines

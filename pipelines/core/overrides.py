@@ -6,15 +6,15 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from shardrank.core.errors import SettingsError
-from shardrank.core.settings import (
+from shardrank.core.index_settings import IndexSettings
+from shardrank.core.model_settings import (
     Bm25Settings,
     EncoderSettings,
-    IndexSettings,
     RerankerSettings,
-    RetrieverSettings,
-    Settings,
     SparseSettings,
 )
+from shardrank.core.rank_settings import RetrieverSettings
+from shardrank.core.settings import Settings
 
 #: Tables of which there may be several, the key by which each is told, and what they may be.
 _SEVERAL: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {

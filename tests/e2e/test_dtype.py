@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shardrank.core.settings import RerankerSettings
+from shardrank.core.model_settings import RerankerSettings
 from shardrank.models.cards import read_reranker_card
 from tests.tiny_models import tiny_encoder
 from tests.world import World, latest, make_world, shardrank, versions, write_lines

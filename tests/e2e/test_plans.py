@@ -7,7 +7,7 @@ import pytest
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.overrides import parse_settings
 from shardrank.core.settings import Settings
-from shardrank.flows.index import IndexPlan, plan_indexing
+from shardrank.flows.index_plan import IndexPlan, plan_indexing
 from shardrank.stages.run.workspace import Workspace
 from shardrank.storage.local import LocalStorage
 from tests.world import World, make_world

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from shardrank.core.errors import InputError, PlanRefused
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import canonical_json
+from shardrank.core.index_settings import IndexSettings
+from shardrank.core.model_settings import DENSE
 from shardrank.core.papers import to_json
-from shardrank.core.settings import DENSE, ClusterSettings, IndexSettings, Settings
+from shardrank.core.settings import ClusterSettings, Settings
 from shardrank.forecast import misfits as advice
 from shardrank.forecast.cluster_time import Cluster, Forecast, StageForecast, forecast
 from shardrank.forecast.misfits import misfits

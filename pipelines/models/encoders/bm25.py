@@ -20,7 +20,7 @@ import pyarrow as pa
 from shardrank.core.arrays import Int64, UInt64
 from shardrank.core.cards import Bm25Card
 from shardrank.core.fingerprint import fingerprint
-from shardrank.core.settings import Bm25Settings
+from shardrank.core.model_settings import Bm25Settings
 from shardrank.core.sparse import SparseRows
 
 #: Lucene's English ones, which bm25s leaves out by default.

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from shardrank.core.arrow_columns import refuse_not_finite
 from shardrank.core.files import FileRef
+from shardrank.core.model_settings import Stored
 from shardrank.core.pools import TASK_CPUS
-from shardrank.core.settings import Stored
 from shardrank.core.text import passage_text
 from shardrank.core.units import Stage, Unit
 from shardrank.models.encoders.registry import family_of
@@ -19,7 +19,8 @@ from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import read_bitmap
 from shardrank.stages.shared.part_files import write_column
-from shardrank.version.manifest import Part, StoredColumn, StoredEncoder
+from shardrank.version.manifest import StoredEncoder
+from shardrank.version.parts import Part, StoredColumn
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.column_values import BlockHits, Reading, gather_values, read_values
 from shardrank.stages.shared.encode import QueryBlock
-from shardrank.version.manifest import TermCounts, Version
+from shardrank.version.indexes import TermCounts
+from shardrank.version.manifest import Version
 from shardrank.version.sizing import bucket_parts
 
 
