@@ -158,7 +158,7 @@ def index(
             plan = plan_indexing(source, workspace, mode, given)
         context = Context(workspace, plan.run, plan.settings, executor, reporter)
         context.refuse_impossible()
-        return Indexed(run_index(context, plan), plan.listing, plan.run)
+        return Indexed(run_index(context, plan), plan.source.listing, plan.run)
 
 
 def rank(

@@ -73,7 +73,7 @@ def index(context: Context, plan: IndexPlan) -> Published:
     stored = with_columns(context, _without(stored, plan.replaced), plan.further)
     new = with_columns(context, made.parts, plan.further)
     assembled = assemble(context, _material(context.settings, plan, stored, new))
-    names = {*plan.names, *names_of(night.scans), *plan.met}
+    names = {*plan.source.names, *names_of(night.scans), *plan.met}
     version = _version(
         context, plan, changes, assembled, tuple(named(names, context.settings.corpus))
     )
@@ -84,20 +84,20 @@ def index(context: Context, plan: IndexPlan) -> Published:
 
 
 def _compare(context: Context, plan: IndexPlan) -> Night:
-    keep_listing(context, plan.listing)
-    scans = scan(context, plan.slices)
+    keep_listing(context, plan.source.listing)
+    scans = scan(context, plan.source.slices)
     set_aside(context, "scan", scans)
-    refuse_unreadable(plan.slices, scans, Sources(context.settings.s3))
+    refuse_unreadable(plan.source.slices, scans, Sources(context.settings.s3))
     if total(scans, "rows"):
-        refuse_absent(plan.names | names_of(scans), context.settings.corpus, plan.met)
-    sides = Sides(plan.slices, scans, plan.stored, plan.mode, plan.reuse is not None)
+        refuse_absent(plan.source.names | names_of(scans), context.settings.corpus, plan.met)
+    sides = Sides(plan.source.slices, scans, plan.stored, plan.mode, plan.reuse is not None)
     compared = compare_corpus(context, sides)
     set_aside(context, "compare", compared.dones)
     return Night(plan.stored, plan.mode, bool(plan.differs), scans, compared)
 
 
 def _make(context: Context, plan: IndexPlan, compared: Compared) -> Made:
-    ingested = ingest(context, plan.slices, compared, Cutting(plan.card, plan.part_size))
+    ingested = ingest(context, plan.source.slices, compared, Cutting(plan.card, plan.part_size))
     set_aside(context, "ingest", ingested)
     files = [part for done in ingested for part in done.made.parts]
     _refuse_codec(plan, sum(part.passages.rows for part in files))
@@ -149,7 +149,7 @@ def _version(
         recipe=plan.recipe,
         part_size=plan.part_size,
         changes=changes,
-        made=replace(made_now("index", context.run), corpus=plan.corpus, columns=columns),
+        made=replace(made_now("index", context.run), corpus=plan.source.corpus, columns=columns),
     )
 
 
@@ -173,11 +173,11 @@ def _require_documents(
     refuse_broken_parts(plan.dense, made.embedded)
     if plan.stored:
         raise InputError(
-            f"{plan.corpus} would delete all documents of the index.",
+            f"{plan.source.corpus} would delete all documents of the index.",
             "An index holds at least one; start a new one elsewhere.",
         )
     raise InputError(
-        f"{plan.corpus} has {changes.rows} rows, and none can be indexed.",
+        f"{plan.source.corpus} has {changes.rows} rows, and none can be indexed.",
         "The rejected table under runs/ says why, row by row."
         if changes.rejected
         else "It is empty.",

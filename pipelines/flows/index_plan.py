@@ -1,8 +1,7 @@
 """What an index run reads, with which encoders and on which version, known before any work."""
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError, SettingsError
@@ -36,20 +35,40 @@ from shardrank.version.sizing import (
 
 
 @dataclass(frozen=True)
-class IndexPlan:
-    """What an index run will read, with which model, on top of which version.
+class SourcePlan:
+    """What is read.
 
-    `names` are the columns known before a row is read: of Parquet files, and those of paths.
-    `differs` names what changed about passages or vectors since the base was made: nothing that
-    is stored serves then. `further` are the encoders beside the first. `settings` are the run's.
+    Attributes:
+        corpus: file, folder or glob, as it was given.
+        listing: its files.
+        names: columns known before a row is read: of Parquet files, and those of paths.
+        slices: pieces of the files.
+        bytes: of all files.
     """
 
     corpus: str
     listing: Listing
     names: Set[str]
-    mode: Mode
     slices: Sequence[Slice]
     bytes: int
+
+    @property
+    def text(self) -> int:
+        """Bytes of text, about."""
+        packed = any(piece.compression or piece.format == "parquet" for piece in self.slices)
+        return self.bytes * (TEXT_PER_COMPRESSED_BYTE if packed else 1)
+
+
+@dataclass(frozen=True)
+class IndexPlan:
+    """What an index run will read, with which models, on top of which version.
+
+    `differs` names what changed about passages or vectors since the base was made: nothing that
+    is stored serves then. `further` are the encoders beside the first. `settings` are the run's.
+    """
+
+    source: SourcePlan
+    mode: Mode
     card: EncoderCard
     base: Published | None
     differs: Sequence[str]
@@ -67,9 +86,7 @@ class IndexPlan:
     @property
     def amount(self) -> Amount:
         """How much there is to do at most: what is stored may have to be rewritten."""
-        packed = any(piece.compression or piece.format == "parquet" for piece in self.slices)
-        stored = sum(part.live.passages for part in self.stored)
-        return Amount(self.bytes * (TEXT_PER_COMPRESSED_BYTE if packed else 1), stored)
+        return Amount(self.source.text, sum(part.live.passages for part in self.stored))
 
     @property
     def parent(self) -> int:
@@ -117,63 +134,80 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
             would have to embed documents that it does not hold.
     """
     _refuse_overlap(corpus, workspace.storage.root)
-    sources = Sources(settings.s3)
-    listing = sources.listing(corpus, settings.corpus.allow_unread)
-    size = sum(entry.bytes for entry in listing.read)
-    files = plan_files(listing.read, sources.open, settings.corpus.slice_bytes)
     base = latest_version(workspace)
-    names = known_names(files, settings.corpus)
-    met = base.version.made.columns if base else ()
-    if all(file.schema is not None for file in files):
-        refuse_absent(names, settings.corpus, met)
-    slices = [piece for file in files for piece in file.slices]
+    source = _read_source(corpus, settings, base)
     settings = _following(settings, base)
     card = settle(settings.dense, workspace, base)
     further = [StoredEncoder(settle_further(each, base), each) for each in settings.further]
     recipe = _recipe(settings, card)
     differs = recipe.changed(base.version.recipe) if base else []
-    if differs and mode == "upsert":
-        raise SettingsError(
-            f"{', '.join(differs)} changed since version {base.number if base else 0}, so every "
-            "document must be embedded anew, and an upsert does not hold them all.",
-            "Index the whole corpus: --mode snapshot.",
-        )
-    stored_size = base.version.part_size if base else default_part_size(size)
-    part_size = settings.passages.part_size or stored_size
-    for each in [StoredEncoder(card, settings.dense), *further]:
-        _refuse_misfits(each, settings.index_of(each.name), part_size)
-    _refuse_unknown(settings)
-    decided = {
-        "slices": [to_json(piece) for piece in slices],
-        "mode": mode,
-        "base": base.version.made.attempt if base else None,
-        "recipe": to_json(recipe),
-        "further": [[each.name, each.card.fingerprint, each.stored] for each in further],
-        "part_size": part_size,
-    }
-    return IndexPlan(
-        corpus=corpus,
-        listing=listing,
-        names=names,
+    if base and differs and mode == "upsert":
+        _refuse_upsert(differs, base)
+    stored_size = base.version.part_size if base else default_part_size(source.bytes)
+    plan = IndexPlan(
+        source=source,
         mode=mode,
-        slices=slices,
-        bytes=size,
         card=card,
         base=base,
         differs=differs,
         recipe=recipe,
         further=further,
-        part_size=part_size,
+        part_size=settings.passages.part_size or stored_size,
         settings=settings,
-        run=_run_name(decided, settings),
+        run="",
+    )
+    _refuse_indexes(plan)
+    return replace(plan, run=_run_name(plan))
+
+
+def _read_source(corpus: str, settings: Settings, base: Published | None) -> SourcePlan:
+    sources = Sources(settings.s3)
+    listing = sources.listing(corpus, settings.corpus.allow_unread)
+    files = plan_files(listing.read, sources.open, settings.corpus.slice_bytes)
+    names = known_names(files, settings.corpus)
+    if all(file.schema is not None for file in files):
+        met = base.version.made.columns if base else ()
+        refuse_absent(names, settings.corpus, met)
+    return SourcePlan(
+        corpus=corpus,
+        listing=listing,
+        names=names,
+        slices=[piece for file in files for piece in file.slices],
+        bytes=sum(entry.bytes for entry in listing.read),
     )
 
 
-def _run_name(decided: dict[str, Any], settings: Settings) -> str:
+def _refuse_upsert(differs: Sequence[str], base: Published) -> None:
+    raise SettingsError(
+        f"{', '.join(differs)} changed since version {base.number}, so every document must be "
+        "embedded anew, and an upsert does not hold them all.",
+        "Index the whole corpus: --mode snapshot.",
+    )
+
+
+def _run_name(plan: IndexPlan) -> str:
     """Equal for runs that do the same."""
-    tables = {name: getattr(settings, name).deciding() for name in ("corpus", "audit")}
-    indexes = [index.deciding() for index in settings.index]
-    return fingerprint({**decided, **tables, "index": indexes})
+    settings, base = plan.settings, plan.base
+    return fingerprint(
+        {
+            "slices": [to_json(piece) for piece in plan.source.slices],
+            "mode": plan.mode,
+            "base": base.version.made.attempt if base else None,
+            "recipe": to_json(plan.recipe),
+            "further": [[e.name, e.card.fingerprint, e.stored] for e in plan.further],
+            "part_size": plan.part_size,
+            "corpus": settings.corpus.deciding(),
+            "audit": settings.audit.deciding(),
+            "index": [index.deciding() for index in settings.index],
+        }
+    )
+
+
+def _refuse_indexes(plan: IndexPlan) -> None:
+    """Raise SettingsError where an index that is asked for cannot be made."""
+    for each in plan.encoders:
+        _refuse_misfits(each, plan.settings.index_of(each.name), plan.part_size)
+    _refuse_unknown(plan.settings)
 
 
 def _refuse_misfits(encoder: StoredEncoder, wanted: IndexSettings, part_size: int) -> None:
