@@ -585,6 +585,11 @@ class Settings(SettingsTable):
             ("index", [each.of for each in self.index]),
             ("retriever", [each.called for each in self.retriever]),
         ):
+            if {"retrieved", "reranked"} & set(names):
+                raise SettingsError(
+                    f"A [[{table}]] is called retrieved or reranked, as metrics are.",
+                    "Give it another name.",
+                )
             twice = {name for name in names if names.count(name) > 1}
             if twice:
                 raise SettingsError(

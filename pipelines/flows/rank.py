@@ -13,6 +13,7 @@ from shardrank.core.fingerprint import fingerprint
 from shardrank.core.settings import DENSE
 from shardrank.core.units import Done
 from shardrank.corpus.queries import QueryBatch
+from shardrank.flows.judged_lists import alone
 from shardrank.flows.rank_plan import Ranked, RankedBatch, RankPlan
 from shardrank.stages.rank.blend import Blend
 from shardrank.stages.rank.collate import LastOrder, collate
@@ -143,7 +144,9 @@ def _delivered(context: Context, plan: RankPlan, batch: RankedBatch) -> Ranked:
     # Apart from the manifest, which is the same wherever the index lies.
     context.workspace.write_json("origin.json", {"index": plan.index.storage.root})
     manifest = _manifest(context, plan, batch)
-    delivered = deliver(context, batch.collated, plan.judgements, manifest)
+    ignored = context.settings.search.ignore_same_id
+    each = alone(context.workspace, manifest, plan.judgements, ignored) if plan.judgements else {}
+    delivered = deliver(context, batch.collated, plan.judgements, manifest, each)
     evaluation = delivered.evaluation
     write_report(context.workspace, Finished(plan, batch, evaluation, context))
     return Ranked(
