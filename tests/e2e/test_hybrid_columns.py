@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from shardrank.core.arrays import Float32, Int32
 from shardrank.core.cards import EncoderCard
+from shardrank.models.encoders.dense import BiEncoder
 from shardrank.version.manifest import Version
 from tests.world import VOCABULARY, World, latest, make_world, shardrank, write_lines
 
@@ -223,6 +226,25 @@ def test_a_second_vector_column_stays_in_its_type(
         night(scene, tmp_path, index)
         scene.rank(index, tmp_path / "out", model)
     assert latest(index).columns["other"].card == card
+
+
+def test_what_the_first_encoder_sets_aside_may_break_others_too(
+    scene: Scene, tmp_path: Path, inline: pytest.MonkeyPatch
+) -> None:
+    model, encode = f"encoder.other.model={scene.world.encoder}", BiEncoder.encode_ids
+
+    def broken(self: BiEncoder, ids: Sequence[Int32]) -> Float32:
+        vectors = encode(self, ids)
+        vectors[0] = np.nan
+        return vectors
+
+    with inline.context() as patch:
+        patch.setattr(BiEncoder, "encode_ids", broken)
+        sets = (*SETS, model, "gate.max_rejected=1")
+        assert shardrank(*scene.world.index(tmp_path, *sets)) == 0
+    version = latest(tmp_path)
+    assert version.changes.rejected == len(version.parts) > 1
+    assert shardrank("verify", str(tmp_path)) == 0
 
 
 # What is refused before any work.
