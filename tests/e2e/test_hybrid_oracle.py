@@ -485,7 +485,7 @@ def test_the_layout_changes_no_byte(tmp_path: Path, models: tuple[Path, Path]) -
 
 @given(case=_cases())
 @settings(
-    max_examples=20,
+    max_examples=12,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
