@@ -195,6 +195,14 @@ def test_weights_that_are_refused(weight: float) -> None:
         shard.search(sparse([{1: weight}]), np.zeros(1, np.int32), None, 3, None)
 
 
+def test_documents_of_another_shard_are_refused() -> None:
+    shard = shard_of([{1: 1.0}] * 3, np.ones(3, bool))
+    documents, live = np.arange(4, dtype=np.int32), np.ones(2, bool)
+    for both in ((documents, None), (documents[:3], live)):
+        with pytest.raises(IntegrityError, match="of 3 positions"):
+            shard.search(sparse([{1: 1.0}]), *both, 1, None)
+
+
 def test_bytes_that_are_refused() -> None:
     data = build_inverted([(np.array([0, 2]), sparse([{1: 1.0, 2: 3.0}, {2: 1.0}]))], 3)
     with pytest.raises(IntegrityError, match="no safetensors"):
