@@ -7,7 +7,11 @@ from shardrank.corpus.changes import Mode
 from shardrank.jobs.console import ConsoleReporter, console
 from shardrank.jobs.source_lines import left_out_line
 from shardrank.stages.shared.versions import Published
-from shardrank.version.manifest import Changes, Index, Version
+from shardrank.version.manifest import Changes, Counts, Index, Version
+
+#: Of the encoder, on average, of texts with spaces between words: about 2.5 in English, whose stop
+#: words are not counted, and 15 in Japanese.
+TOKENS_A_WORD = 6
 
 
 def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -> None:
@@ -56,14 +60,24 @@ def _shards(version: Version) -> int:
 
 
 def _further_lines(version: Version) -> list[str]:
-    return [
-        _further_line(index) for name, index in sorted(version.indexes.items()) if name != DENSE
-    ]
+    others = [index for name, index in sorted(version.indexes.items()) if name != DENSE]
+    return [line for index in others for line in _further(index, version.live)]
 
 
-def _further_line(index: Index) -> str:
-    words = f", {index.counts.terms.rows:,} words" if index.counts else ""
-    return f"  index      {index.plan.kind}, over {index.column}{words}"
+def _further(index: Index, live: Counts) -> list[str]:
+    line = f"  index      {index.plan.kind}, over {index.column}"
+    counts = index.counts
+    if counts is None:
+        return [line]
+    a_passage = counts.words / max(1, counts.passages)
+    found = [f"{line}: {counts.terms.rows:,} different words, {a_passage:.1f} a passage"]
+    tokens = live.tokens / max(1, counts.words)
+    if tokens > TOKENS_A_WORD:
+        found.append(
+            f"             The encoder sees {tokens:.0f} tokens for each word: BM25 finds little where "
+            "words have no spaces between them."
+        )
+    return found
 
 
 def _rows(changes: Changes) -> str:

@@ -6,7 +6,7 @@ https://ir-measur.es
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ir_measures
 import pyarrow as pa
@@ -48,7 +48,8 @@ class Coverage:
         return self.judged - self.both
 
 
-#: "retrieved" and, where there is a reranker, "reranked" → a metric's name → its mean.
+#: An order: "retrieved", where there is a reranker "reranked", and a retriever's name where there
+#: are several → a metric's name → its mean.
 Metrics = Mapping[str, Mapping[str, float]]
 
 
@@ -57,7 +58,8 @@ class Evaluation:
     """Metrics of rankings, and what to know of them.
 
     Attributes:
-        metrics: by order (retrieved, reranked) and name.
+        metrics: by order and name: those of `evaluate`, and before them those of each retriever
+            alone, where there are several.
         coverage: how many of the queries are judged, and of the judged ones ranked.
         unmet: where all metrics are 0, a sentence that says so; else "".
     """
@@ -65,6 +67,10 @@ class Evaluation:
     metrics: Metrics
     coverage: Coverage
     unmet: str
+
+    def beside(self, alone: Metrics) -> "Evaluation":
+        """The same with what each retriever gives alone, by its name."""
+        return replace(self, metrics={**alone, **self.metrics})
 
 
 def coverage(blocks: Iterable[pa.Table], judgements: Sequence[Judgement]) -> Coverage:

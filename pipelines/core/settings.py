@@ -342,6 +342,15 @@ class RetrieverSettings(SettingsTable):
     feedback_terms: int = Field(
         10, ge=1, description="of feedback: terms of the documents that are added, at most"
     )
+    hubness: float | None = Field(
+        None,
+        gt=0,
+        description="of vectors: beta of the inverted softmax, by which passages that are near to "
+        "every query of the batch are lowered, such as 20; default: none are",
+    )
+    gallery: int = Field(
+        0, ge=0, description="of hubness: passages in a second bank, drawn from the index"
+    )
 
     @property
     def called(self) -> str:
@@ -576,6 +585,11 @@ class Settings(SettingsTable):
             ("index", [each.of for each in self.index]),
             ("retriever", [each.called for each in self.retriever]),
         ):
+            if {"retrieved", "reranked"} & set(names):
+                raise SettingsError(
+                    f"A [[{table}]] is called retrieved or reranked, as metrics are.",
+                    "Give it another name.",
+                )
             twice = {name for name in names if names.count(name) > 1}
             if twice:
                 raise SettingsError(

@@ -6,6 +6,7 @@ from shardrank.core.evaluation import Evaluation, Metrics, same_ids
 from shardrank.core.same_ids import SameIds
 from shardrank.core.settings import Settings
 from shardrank.corpus.qrels import read_qrels
+from shardrank.flows.judged_lists import alone
 from shardrank.stages.rank.deliver import evaluate_stored
 from shardrank.stages.run.workspace import StoredTables, Workspace
 from shardrank.stages.shared.ranked_runs import RankedRun, read_ranked
@@ -21,7 +22,7 @@ class Evaluated:
 
     @property
     def metrics(self) -> Metrics:
-        """By order (retrieved, reranked) and name."""
+        """By order (of each retriever alone, retrieved, reranked) and name."""
         return self.evaluation.metrics
 
 
@@ -37,6 +38,7 @@ def evaluate_run(out: Workspace, qrels: str, settings: Settings) -> Evaluated:
         judgements = read_qrels(file.read(), qrels)
     blocks, ignored = StoredTables(out, ranked.rankings), settings.search.ignore_same_id
     evaluation = evaluate_stored(blocks, judgements, ignored)
+    evaluation = evaluation.beside(alone(out, ranked, judgements, ignored))
     return Evaluated(evaluation, _same_ids(blocks, ranked, ignored))
 
 

@@ -20,9 +20,8 @@ from shardrank.corpus.named import known_names, named, refuse_absent
 from shardrank.corpus.slices import Slice, plan_files
 from shardrank.flows.assemble import Assembled, Material, assemble
 from shardrank.flows.index_changes import Made, Night, refuse_collapsed
-from shardrank.flows.index_dtype import hold, settle
+from shardrank.flows.index_dtype import hold, settle, settle_further
 from shardrank.index.library import require_faiss
-from shardrank.models.encoders.registry import family_of
 from shardrank.stages.index.columns import with_columns
 from shardrank.stages.index.compare import Compared, Sides, compare_corpus
 from shardrank.stages.index.delete import delete
@@ -147,7 +146,7 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     slices = [piece for file in files for piece in file.slices]
     settings = _following(settings, base)
     card = settle(settings.dense, workspace, base)
-    further = [StoredEncoder(family_of(each).read(each), each) for each in settings.further]
+    further = [StoredEncoder(settle_further(each, base), each) for each in settings.further]
     recipe = _recipe(settings, card)
     differs = recipe.changed(base.version.recipe) if base else []
     if differs and mode == "upsert":

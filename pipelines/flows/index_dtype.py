@@ -6,12 +6,13 @@ index, so what one machine has decided is held for all later ones.
 
 from dataclasses import dataclass
 
-from shardrank.core.cards import EncoderCard
+from shardrank.core.cards import ColumnCard, EncoderCard
 from shardrank.core.papers import from_json, to_json
-from shardrank.core.settings import EncoderSettings
+from shardrank.core.settings import ColumnSettings, EncoderSettings
 from shardrank.kernels.machine import multiplies_bf16
-from shardrank.models.cards import read_encoder_card
+from shardrank.models.cards import read_encoder_card, settled
 from shardrank.models.complete import check_encoder
+from shardrank.models.encoders.registry import family_of
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import Published
 
@@ -44,6 +45,21 @@ def settle(encoder: EncoderSettings, workspace: Workspace, base: Published | Non
     if encoder.dtype == "auto" and held and held.weights_sha256 == card.weights_sha256:
         return read_encoder_card(encoder.model_copy(update={"dtype": held.dtype}))
     return card
+
+
+def settle_further(encoder: ColumnSettings, base: Published | None) -> ColumnCard:
+    """The card of a further encoder; "auto" is what the index has the same weights in.
+
+    Raises what the family's `read` raises.
+    """
+    card = family_of(encoder).read(encoder)
+    made = base.version.columns.get(encoder.name) if base else None
+    if not (made and isinstance(made.card, EncoderCard) and isinstance(card, EncoderCard)):
+        return card
+    assert isinstance(encoder, EncoderSettings)
+    if encoder.dtype != "auto" or made.card.weights_sha256 != card.weights_sha256:
+        return card
+    return family_of(encoder).read(settled(encoder, made.card))
 
 
 def hold(workspace: Workspace, card: EncoderCard) -> None:

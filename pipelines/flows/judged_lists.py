@@ -15,7 +15,7 @@ from shardrank.core.topk import ranks
 from shardrank.flows.tuned import FusionTried, Means
 from shardrank.stages.rank.blend import Retrieved, rankings
 from shardrank.stages.run.workspace import Workspace
-from shardrank.stages.shared.ranked_runs import RankedBlock
+from shardrank.stages.shared.ranked_runs import RankedBlock, RankedRun
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,17 @@ class JudgedLists:
         if not any(table.num_rows for table in tables):  # as of a retriever that knows no word
             return dict.fromkeys(MEASURES, 0.0)
         return evaluate(tables, self.judgements, self.ignore_same_id)["retrieved"]
+
+
+def alone(
+    out: Workspace, ranked: RankedRun, judgements: Sequence[Judgement], ignore_same_id: bool
+) -> dict[str, Means]:
+    """What each retriever of a run gives alone, by its name; nothing where there is one."""
+    if len(ranked.retrievers) < 2:
+        return {}
+    blocks = listed_blocks(out, ranked.blocks, judgements)
+    lists = JudgedLists(blocks, judgements, ranked.settings.search.k, ignore_same_id)
+    return {each.name: lists.alone(n) for n, each in enumerate(ranked.retrievers)}
 
 
 def listed_blocks(

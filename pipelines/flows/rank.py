@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 import pyarrow as pa
@@ -12,18 +13,20 @@ from shardrank.core.fingerprint import fingerprint
 from shardrank.core.settings import DENSE
 from shardrank.core.units import Done
 from shardrank.corpus.queries import QueryBatch
+from shardrank.flows.judged_lists import alone
 from shardrank.flows.rank_plan import Ranked, RankedBatch, RankPlan
 from shardrank.stages.rank.blend import Blend
 from shardrank.stages.rank.collate import LastOrder, collate
 from shardrank.stages.rank.deliver import RANKED, deliver
 from shardrank.stages.rank.encode_further import encode_further
 from shardrank.stages.rank.feedback import Round, moved
+from shardrank.stages.rank.hubness import corrected
 from shardrank.stages.rank.merge import FoundBy, Merged, Merging, merge
 from shardrank.stages.rank.query_documents import SearchedBatch, count_same_ids
 from shardrank.stages.rank.reorder import Ordered, reorder
 from shardrank.stages.rank.rerank_pairs import require_scores, rerank
 from shardrank.stages.rank.rerank_plan import BlockCandidates, Candidates, scores_by_block
-from shardrank.stages.rank.search import Retriever, Searched, search
+from shardrank.stages.rank.search import Retriever, search
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.encode import QueryBlock, encode, write_blocks
 from shardrank.stages.shared.locate import count_absent
@@ -85,16 +88,22 @@ def _retrieve(context: Context, plan: RankPlan, blocks: Sequence[QueryBlock]) ->
     found = []
     for retriever in plan.retrievers:
         first = Round(plan.index, version, blocks, asked[retriever.index.column])
-        found.append(FoundBy(_search(context, retriever, first), retriever.k))
+        found.append(_found(context, retriever, first))
     return found
 
 
-def _search(context: Context, retriever: Retriever, first: Round) -> list[Done[Searched]]:
-    """What a retriever finds, by the queries as they were asked or as feedback moves them."""
-    queries = first.queries
+def _found(context: Context, retriever: Retriever, first: Round) -> FoundBy:
+    """What a retriever finds, by the queries as they were asked or as feedback moves them, and in
+    the order of its scores or of corrected ones."""
+    asked = first
     if retriever.feedback:
         queries = moved(context, first, retriever, retriever.feedback)
-    return search(context, first.index, first.version, queries, retriever)
+        asked = replace(first, queries=queries)
+    searched = search(context, asked.index, asked.version, asked.queries, retriever)
+    found = FoundBy(searched, retriever.k)
+    if retriever.correction:
+        return corrected(context, asked, retriever, found, retriever.correction)
+    return found
 
 
 def _rerank(
@@ -135,7 +144,9 @@ def _delivered(context: Context, plan: RankPlan, batch: RankedBatch) -> Ranked:
     # Apart from the manifest, which is the same wherever the index lies.
     context.workspace.write_json("origin.json", {"index": plan.index.storage.root})
     manifest = _manifest(context, plan, batch)
-    delivered = deliver(context, batch.collated, plan.judgements, manifest)
+    ignored = context.settings.search.ignore_same_id
+    each = alone(context.workspace, manifest, plan.judgements, ignored) if plan.judgements else {}
+    delivered = deliver(context, batch.collated, plan.judgements, manifest, each)
     evaluation = delivered.evaluation
     write_report(context.workspace, Finished(plan, batch, evaluation, context))
     return Ranked(
@@ -186,6 +197,7 @@ def _told(plan: RankPlan, retriever: Retriever) -> RankedRetriever:
         depth=how.depth,
         bm25=how.bm25,
         feedback=retriever.feedback,
+        correction=retriever.correction,
     )
 
 

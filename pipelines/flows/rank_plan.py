@@ -167,7 +167,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         "queries": fingerprint(batch.table.to_pylist()),
         "search": settings.search.deciding(),
         "retrievers": [
-            [each.index.column, to_json(each.how), each.k, _moved(each)] for each in retrievers
+            [each.index.column, to_json(each.how), each.k, _changed(each)] for each in retrievers
         ],
         "fusion": settings.fusion.deciding() if len(retrievers) > 1 else None,
         "rerankers": [
@@ -193,8 +193,9 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     )
 
 
-def _moved(retriever: Retriever) -> Any:
-    return to_json(retriever.feedback) if retriever.feedback else None
+def _changed(retriever: Retriever) -> list[Any]:
+    both = (retriever.feedback, retriever.correction)
+    return [to_json(each) if each else None for each in both]
 
 
 def _plan_rerankers(version: Version, settings: Settings) -> list[PlannedReranker]:

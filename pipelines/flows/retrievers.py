@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.feedback import Feedback
+from shardrank.core.hubness import Correction
 from shardrank.core.settings import DENSE, RetrieverSettings, Settings
 from shardrank.index.bm25 import Bm25
 from shardrank.index.library import require_faiss
@@ -57,7 +58,7 @@ def _retriever(version: Version, settings: Settings, wanted: RetrieverSettings) 
     _refuse_strange(index, wanted)
     k = wanted.k or settings.search.k
     how = _effort(index, settings, wanted)
-    return Retriever(wanted.called, index, how, k, _feedback(index, wanted))
+    return Retriever(wanted.called, index, how, k, _feedback(index, wanted), _correction(wanted))
 
 
 def _effort(index: Index, settings: Settings, wanted: RetrieverSettings) -> Effort:
@@ -85,10 +86,15 @@ def _feedback(index: Index, wanted: RetrieverSettings) -> Feedback | None:
     )
 
 
+def _correction(wanted: RetrieverSettings) -> Correction | None:
+    return Correction(wanted.hubness, wanted.gallery, 0) if wanted.hubness else None
+
+
 def _refuse_strange(index: Index, wanted: RetrieverSettings) -> None:
     """Raise SettingsError where something is asked for that this kind of index has not."""
     known = {"index", "name", "k"} | ({"k1", "b"} if index.counts else set())
-    known |= {"nprobe", "depth"} if index.plan.kind != "inverted" else set()
+    known |= {"nprobe", "depth", "hubness"} if index.plan.kind != "inverted" else set()
+    known |= {"gallery"} if wanted.hubness else set()
     known |= {"feedback"} | ({"alpha", "beta"} if wanted.feedback else set())
     known |= {"feedback_terms"} if wanted.feedback and index.plan.kind == "inverted" else set()
     strange = wanted.model_fields_set - known
@@ -96,6 +102,6 @@ def _refuse_strange(index: Index, wanted: RetrieverSettings) -> None:
         raise SettingsError(
             f"[[retriever]] {wanted.called!r} sets {min(strange)}, which an index of kind "
             f"{index.plan.kind} over {index.column!r} has not"
-            f"{'' if wanted.feedback else ' without feedback'}.",
+            ", or not with these settings.",
             f"Known here: {', '.join(sorted(known))}.",
         )

@@ -22,7 +22,6 @@ from shardrank.kernels.posting_loops import (
     Rows,
     fill,
     finish,
-    reach,
     score,
     unpack,
 )
@@ -31,9 +30,8 @@ from shardrank.kernels.posting_loops import (
 #: cache.
 BLOCK = 8192
 
-#: A term that occurs at one of so many positions of a block, and in two queries, is laid out as a
-#: row: to add one is the work of a few postings for each 16 positions.
-DENSE = 5
+#: Terms of a block laid out as rows, at most.
+ROWS = 64
 
 #: Bytes of hits looked for again at once, where more of them tie than there was room for.
 _TIED_BYTES = 64 << 20
@@ -118,36 +116,26 @@ def _sweep(
     coming, batch = _batch(queries, postings)
     counts, pending, tied = np.zeros(count, np.int32), np.full(count, -1), np.zeros(count, np.int64)
     found = Found(np.empty((count, capacity), np.int64), counts, floors, pending, tied)
-    shared = np.bincount(batch.terms, minlength=len(coming.begins)) > 1
-    sums, block = np.full(BLOCK, -0.0, np.float32), _no_room()
+    sums, block = np.full(BLOCK, -0.0, np.float32), _room(len(coming.begins))
     for begin in range(0, len(rows.documents), BLOCK):
-        starts = np.empty(len(shared) + 1, np.int64)
-        reach(postings.lists, coming, begin + BLOCK, starts)
-        block = _room(block, starts, shared)
-        fill(postings.lists, coming, rows, begin, block)
+        block.laid[0], done = 0, 0
+        while (done := fill(postings.lists, coming, rows, begin, done, block)) < len(coming.begins):
+            block = _wider(block)
         score(batch, block, begin, rows, sums, found, k)
     finish(found, k)
     return found
 
 
-def _no_room() -> Block:
-    sizes, places, weights = np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.float32)
-    return Block(sizes, places, weights, np.empty(0, np.int32), np.empty((0, BLOCK), np.float32))
+def _room(terms: int) -> Block:
+    starts, dense = np.zeros(terms + 1, np.int64), np.empty(terms, np.int32)
+    rows, laid = np.empty((ROWS, BLOCK), np.float32), np.zeros(1, np.int64)
+    return Block(starts, np.empty(BLOCK, np.uint16), np.empty(BLOCK, np.float32), dense, rows, laid)
 
 
-def _room(block: Block, starts: Int64, shared: Bool) -> Block:
-    """For the next block, in the room of the last one if that is enough."""
-    sizes = np.diff(starts)
-    chosen = np.flatnonzero((sizes >= BLOCK // DENSE) & shared)
-    dense = np.full(len(sizes), -1, np.int32)
-    dense[chosen] = np.arange(len(chosen))
-    places, weights, laid = block.places, block.weights, block.rows
-    if len(places) < starts[-1]:
-        size = int(starts[-1] * 1.25)
-        places, weights = np.empty(size, np.uint16), np.empty(size, np.float32)
-    if len(laid) < len(chosen):
-        laid = np.empty((int(len(chosen) * 1.25) + 1, BLOCK), np.float32)
-    return Block(starts, places, weights, dense, laid)
+def _wider(block: Block) -> Block:
+    """With room for twice as many postings."""
+    places, weights = (np.concatenate([old, old]) for old in (block.places, block.weights))
+    return block._replace(places=places, weights=weights)
 
 
 def _batch(queries: SparseRows, postings: Postings) -> tuple[Coming, Batch]:
@@ -160,8 +148,9 @@ def _batch(queries: SparseRows, postings: Postings) -> tuple[Coming, Batch]:
     ends = np.concatenate([[0], np.cumsum(known, dtype=np.int64)])[queries.ends]
     weights = queries.weights[known] + np.float32(0)  # no -0.0
     batch = Batch(ends, numbers.astype(np.int32), weights)
+    shared = np.bincount(numbers, minlength=len(distinct)) > 1
     begins, stops = postings.ends[distinct], postings.ends[distinct + 1]
-    return Coming(begins, stops, np.zeros(len(distinct), np.int32)), batch
+    return Coming(begins, stops, np.zeros(len(distinct), np.int32), shared), batch
 
 
 def _groups(found: Found) -> Iterator[tuple[Int64, int]]:

@@ -17,6 +17,9 @@ from shardrank.kernels.search_loops import cut
 #: Sums that are compared at once.
 SPAN = 256
 
+#: A term that occurs at one of so many positions of a block is laid out as a row.
+DENSE = 5
+
 #: Sums are reset one by one where fewer than one of so many was changed.
 FEW = 4
 
@@ -82,11 +85,13 @@ class Coming(NamedTuple):
         begins: int64[T], the first posting of each; moved on from block to block.
         ends: int64[T], where each list ends.
         next: int32[T], the position of that posting, or one before it.
+        shared: bool[T], whether several queries ask for it.
     """
 
     begins: Int64
     ends: Int64
     next: Int32
+    shared: Bool
 
 
 class Block(NamedTuple):
@@ -98,6 +103,7 @@ class Block(NamedTuple):
         weights: float32[n]; -0.0 where the position is not live.
         dense: int32[T], the row of `rows` that holds a term's weights, too; -1: none.
         rows: float32[D, positions]; -0.0 where a term does not occur.
+        laid: int64[1], how many rows are used.
     """
 
     starts: Int64
@@ -105,6 +111,7 @@ class Block(NamedTuple):
     weights: Float32
     dense: Int32
     rows: Float32
+    laid: Int64
 
 
 class Found(NamedTuple):
@@ -129,96 +136,54 @@ class Found(NamedTuple):
 
 
 @compiled
-def reach(lists: Lists, coming: Coming, limit: int, starts: Int64) -> None:
-    """How many of the coming postings of each list lie below a position, added up.
+def fill(lists: Lists, coming: Coming, rows: Rows, begin: int, done: int, block: Block) -> int:
+    """Bring the postings of a block into it, as long as there is room.
+
+    In one loop without calls: most lists have few postings in a block, or none, and a call takes as
+    long as tens of them.
 
     Args:
         lists: the shard's.
-        coming: where to look from; what comes after these is noted.
-        limit: the position.
-        starts: int64[T + 1], filled; the first is 0.
-    """
-    starts[0] = 0
-    for term in range(len(coming.begins)):
-        starts[term + 1] = starts[term]
-        if coming.next[term] >= limit:
-            continue
-        begin, end = coming.begins[term], coming.ends[term]
-        low = begin + _below(lists.positions[begin:end], limit)
-        coming.next[term] = lists.positions[low] if low < end else _NEVER
-        starts[term + 1] += low - begin
-
-
-@compiled
-def _below(positions: Int32, limit: int) -> int:
-    """How many lie below a limit: by steps that grow, since few do, and then shrink."""
-    low, step = 0, 1
-    while low + step <= len(positions) and positions[low + step - 1] < limit:
-        low, step = low + step, 2 * step
-    while step > 0:
-        if low + step <= len(positions) and positions[low + step - 1] < limit:
-            low += step
-        step >>= 1
-    return low
-
-
-@compiled
-def fill(lists: Lists, coming: Coming, rows: Rows, begin: int, block: Block) -> None:
-    """Bring the postings of a block into it.
-
-    Args:
-        lists: the shard's.
-        coming: where they begin; moved behind them.
+        coming: where to look from; moved behind them.
         rows: the shard's.
         begin: the block's first position.
-        block: what is filled; its `starts` and `dense` are given.
+        done: how many terms are in the block.
+        block: what is filled.
+
+    Returns:
+        How many terms are in it then.
     """
-    for term in range(len(coming.begins)):
-        first, last = block.starts[term], block.starts[term + 1]
-        if first == last:
+    size, room = block.rows.shape[1], len(block.places)
+    limit, at = begin + size, block.starts[done]
+    for term in range(done, len(coming.begins)):
+        block.starts[term + 1], block.dense[term] = at, -1
+        if coming.next[term] >= limit:
             continue
-        places, weights = block.places[first:last], block.weights[first:last]
-        at, end = coming.begins[term], coming.begins[term] + last - first
-        coming.begins[term] = end
-        _decode(lists.positions[at:end], lists.codes[at:end], lists.table, begin, places, weights)
-        if len(rows.norms):
-            _divide(rows.norms[begin:], places, weights)
-        if len(rows.live):
-            _bury(rows.live[begin:], places, weights)
-        if block.dense[term] >= 0:
-            _spread(places, weights, block.rows[block.dense[term]])
-
-
-@compiled
-def _decode(
-    positions: Int32,
-    codes: npt.NDArray[Any],
-    table: Float32,
-    begin: int,
-    places: UInt16,
-    weights: Float32,
-) -> None:
-    for i in range(len(places)):
-        places[i] = np.uint16(positions[i] - begin)
-    if len(table):
-        for i in range(len(places)):
-            weights[i] = table[np.uint16(codes[i])]
-    else:
-        for i in range(len(places)):
-            weights[i] = np.float32(codes[i])
-
-
-@compiled
-def _divide(norms: Float32, places: UInt16, weights: Float32) -> None:
-    for i in range(len(places)):
-        whole = weights[i] + norms[places[i]]
-        weights[i] /= max(whole, _LEAST)
-
-
-@compiled
-def _bury(live: Bool, places: UInt16, weights: Float32) -> None:
-    for i in range(len(places)):
-        weights[i] = weights[i] if live[places[i]] else _NONE
+        posting, end = coming.begins[term], coming.ends[term]
+        if at + min(size, end - posting) > room:
+            return term
+        position = np.int32(_NEVER)
+        while posting < end:
+            position = lists.positions[posting]
+            if position >= limit:
+                break
+            block.places[at] = position - begin
+            code = lists.codes[posting]
+            weight = lists.table[np.uint16(code)] if len(lists.table) else np.float32(code)
+            if len(rows.norms):
+                weight /= max(weight + rows.norms[position], _LEAST)
+            if len(rows.live) and not rows.live[position]:
+                weight = _NONE
+            block.weights[at] = weight
+            at, posting = at + 1, posting + 1
+        coming.begins[term] = posting
+        coming.next[term] = position if posting < end else _NEVER
+        count, laid = at - block.starts[term], block.laid[0]
+        block.starts[term + 1] = at
+        if coming.shared[term] and count * DENSE >= size and laid < len(block.rows):
+            _spread(block.places[at - count : at], block.weights[at - count : at], block.rows[laid])
+            block.dense[term], block.laid[0] = laid, laid + 1
+    return len(coming.begins)
 
 
 @compiled
@@ -269,11 +234,13 @@ def score(
             if count:
                 _keep(met[:count], query, found, k)
         if touched * FEW > len(sums):
-            _reset(sums)
+            for place in range(len(sums)):
+                sums[place] = _NONE
             continue
         for i in range(batch.ends[query], batch.ends[query + 1]):
-            first, last = block.starts[batch.terms[i]], block.starts[batch.terms[i] + 1]
-            _reset_places(block.places[first:last], sums)
+            term = batch.terms[i]
+            for j in range(block.starts[term], block.starts[term + 1]):
+                sums[block.places[j]] = _NONE
 
 
 @compiled
@@ -349,18 +316,6 @@ def _most(bits: Int32) -> int:
     for i in range(len(bits)):
         most = max(most, bits[i])
     return most
-
-
-@compiled
-def _reset(sums: Float32) -> None:
-    for i in range(len(sums)):
-        sums[i] = _NONE
-
-
-@compiled
-def _reset_places(places: UInt16, sums: Float32) -> None:
-    for i in range(len(places)):
-        sums[places[i]] = _NONE
 
 
 @compiled

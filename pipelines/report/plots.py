@@ -22,6 +22,7 @@ from shardrank.report.data import AuditCurve, Histogram, StageTime
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 INK, MUTED, FAINT, BEFORE = "#1f2933", "#5f6b7a", "#e4e8ed", "#a9b4c0"
+_ORDERS = {"retrieved": BEFORE, "reranked": BLUE}
 FLOW_COLOURS = {"index": GREEN, "rank": BLUE}
 
 _STYLE: dict[Any, Any] = {
@@ -161,14 +162,15 @@ def _count_axis(axes: Axes) -> None:
 
 
 def metric_bars(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    """One group of bars a metric: as retrieved, and as reranked where there is such an order."""
+    """One group of bars a metric: each retriever alone where there are several, as retrieved, and
+    as reranked where there is such an order."""
     with mpl.rc_context(_STYLE):
         figure, axes = _canvas(460, 260)
         names = list(metrics["retrieved"])
         width = 0.8 / len(metrics)
         for place, (order, values) in enumerate(metrics.items()):
             at = np.arange(len(names)) + (place - (len(metrics) - 1) / 2) * width
-            colour = BEFORE if order == "retrieved" and len(metrics) > 1 else BLUE
+            colour = _ORDERS.get(order, GREEN) if len(metrics) > 1 else BLUE
             heights = [values[name] for name in names]
             bars = axes.bar(at, heights, width * 0.92, color=colour, label=order)
             axes.bar_label(bars, fmt="%.3f", padding=3)
@@ -178,7 +180,7 @@ def metric_bars(metrics: Mapping[str, Mapping[str, float]]) -> str:
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(visible=False, axis="x")
         if len(metrics) > 1:
-            axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=2, borderaxespad=0)
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=4, borderaxespad=0)
         return _svg(figure, "Metrics before and after reranking")
 
 

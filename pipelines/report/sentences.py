@@ -101,15 +101,23 @@ def covered(coverage: Coverage | None) -> list[str]:
 
 
 def lowered(metrics: Metrics) -> list[str]:
-    """Which metrics reranking makes worse, in a sentence."""
-    before, after = metrics["retrieved"], metrics.get("reranked", metrics["retrieved"])
-    worse = [name for name in before if after[name] < before[name]]
-    if not worse:
-        return []
-    return [
-        f"Reranking lowers {' and '.join(worse)}: shardrank tune finds the weight that suits, and "
-        "reranker.model=off leaves it out."
-    ]
+    """Which metrics fusion makes worse than a retriever alone, and reranking, a sentence each."""
+    fused, after = metrics["retrieved"], metrics.get("reranked", metrics["retrieved"])
+    said = []
+    for retriever in (name for name in metrics if name not in ("retrieved", "reranked")):
+        worse = [name for name in fused if fused[name] < metrics[retriever][name]]
+        if worse:
+            said.append(
+                f"{retriever} alone gives more {' and '.join(worse)} than the fused list: "
+                "shardrank tune finds the fusion that suits."
+            )
+    worse = [name for name in fused if after[name] < fused[name]]
+    if worse:
+        said.append(
+            f"Reranking lowers {' and '.join(worse)}: shardrank tune finds the weight that suits, "
+            "and reranker.model=off leaves it out."
+        )
+    return said
 
 
 def absent(documents: int) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import SettingsError
 from shardrank.core.settings import (
     AuditSettings,
@@ -117,10 +118,13 @@ def further_encoders(version: Version, wanted: Settings) -> list[StoredEncoder]:
 
 
 def _placed(made: StoredEncoder, wanted: ColumnSettings | None) -> StoredEncoder:
+    held = made.settings
+    if isinstance(held, EncoderSettings) and isinstance(made.card, EncoderCard):
+        held = held.model_copy(update={"dtype": made.card.dtype})  # whatever this machine can do
     if wanted is None:
-        return made
+        return StoredEncoder(made.card, held)
     anew = [name for name in _ASKED_ANEW if hasattr(wanted, name)]
-    built = made.settings.model_copy(update={name: getattr(wanted, name) for name in anew})
+    built = held.model_copy(update={name: getattr(wanted, name) for name in anew})
     _refuse_others("encoder", built, _asked(wanted, but=(*_ASKED_ANEW, *_WHERE)))
     if not hasattr(wanted, "model"):
         return StoredEncoder(made.card, built)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from shardrank.core.cards import EncoderCard
 from shardrank.version.manifest import Version
 from tests.world import VOCABULARY, World, latest, make_world, shardrank, write_lines
 
@@ -173,6 +174,28 @@ def test_another_type_of_a_second_vector_column_is_made(scene: Scene, tmp_path: 
     assert shardrank(*scene.world.index(fresh := tmp_path / "fresh", *wide)) == 0
     assert latest(index).content() == latest(fresh).content()
     assert scene.rank(index, tmp_path / "a") == scene.rank(fresh, tmp_path / "b")
+
+
+def test_a_second_vector_column_stays_in_its_type(
+    scene: Scene, tmp_path: Path, inline: pytest.MonkeyPatch
+) -> None:
+    """Though the machine of a later night, or of a ranking, would begin it in another."""
+    index, model = tmp_path / "index", f"encoder.other.model={scene.world.encoder}"
+    machine = "shardrank.models.encoders.registry.multiplies_bf16"
+    with inline.context() as patch:
+        patch.setattr(machine, lambda: True)
+        assert shardrank(*scene.world.index(index, *SETS, model)) == 0
+    card = latest(index).columns["other"].card
+    assert isinstance(card, EncoderCard)
+    assert card.dtype == "bf16"
+    with inline.context() as patch:
+        patch.setattr(machine, lambda: False)
+        for sets in ((), (model,)):
+            assert shardrank(*scene.world.index(index, *SETS, *sets)) == 0
+            assert latest(index).parent == 0
+        night(scene, tmp_path, index)
+        scene.rank(index, tmp_path / "out", model)
+    assert latest(index).columns["other"].card == card
 
 
 # What is refused before any work.
@@ -349,10 +372,8 @@ def test_words_that_say_nothing(scene: Scene, tmp_path: Path, texts: list[str]) 
 
 def test_two_retrievers_over_one_index(scene: Scene, tmp_path: Path) -> None:
     sets = (
-        "retriever.flat.name=flat",
         "retriever.flat.index=bm25",
         "retriever.flat.k1=0",
-        "retriever.steep.name=steep",
         "retriever.steep.index=bm25",
         "retriever.steep.k1=9",
         "reranker.model=off",

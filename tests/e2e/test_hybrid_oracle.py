@@ -6,6 +6,7 @@ that are reranked show that a hit's part and row are those of its passage.
 """
 
 import math
+import random
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -165,6 +166,7 @@ class Case:
     part_size: int
     shard_passages: int
     fold: int
+    max_deleted: float
     block_queries: int
 
     def name(self, number: int) -> str:
@@ -224,6 +226,7 @@ def _cases(draw: st.DrawFn) -> Case:
         part_size=draw(st.integers(1, 6)),
         shard_passages=draw(st.integers(1, 12)),
         fold=draw(st.sampled_from([2, 8])),
+        max_deleted=draw(st.sampled_from([0.2, 0.99, 0.99])),
         block_queries=draw(st.integers(1, 4)),
     )
 
@@ -308,7 +311,7 @@ def settings_of(case: Case, models: tuple[Path, Path]) -> Settings:
             "max_rejected": 1,
             "min_spread": 0,
         },
-        "compact": {"fold": case.fold},
+        "compact": {"fold": case.fold, "max_deleted": case.max_deleted},
         "search": {
             "k": case.k,
             "block_queries": case.block_queries,
@@ -402,7 +405,8 @@ def check_reranked(case: Case, query: Words, live: Documents, rows: list[dict[st
         assert not reranked or close(row["score"], row["rerank_score"])
 
 
-def live_through(case: Case, root: Path, models: tuple[Path, Path]) -> None:
+def live_through(case: Case, root: Path, models: tuple[Path, Path]) -> Published:
+    """The version after both nights, of which all that must hold is checked."""
     wanted, live = settings_of(case, models), documents(case)
     run_index(root, [SENTINEL, *case.first], "snapshot", wanted)
     base = run_index(root, [SENTINEL, *case.second], case.mode, wanted)
@@ -417,6 +421,64 @@ def live_through(case: Case, root: Path, models: tuple[Path, Path]) -> None:
     compacted = run_compact(root, base, wanted)
     assert all(part.deleted is None for part in compacted.version.parts)
     assert run_rank(root, "compacted", case, wanted).equals(table)
+    return base
+
+
+def long_documents(**changes: Any) -> Case:
+    """Of many passages each, in which the retrievers do not agree; some are deleted from parts and
+    shards that stay."""
+    rng = random.Random(3)
+    rows = [Row(doc_id, [], rng.choices((*PLAIN, *RARE, *STOPS), k=32)) for doc_id in IDS]
+    case = Case(
+        first=rows,
+        second=[*rows[1:5], *rows[6:], Row("new", ["heat"], ["flow", "heat", "nozzle"])],
+        mode="snapshot",
+        queries=[rng.sample((*PLAIN, *RARE), 3) for _ in range(6)],
+        asked=[Asked("dense", "dense", 8), Asked("words", "bm25", 8), Asked("o", "other", 4)],
+        fusing=Fusing("rrf", weights=(1.0, 3.0, 0.5)),
+        stop_words="english",
+        k=10,
+        depth=4,
+        ignore_same_id=True,
+        overlap=2,
+        part_size=9,
+        shard_passages=18,
+        fold=8,
+        max_deleted=0.99,
+        block_queries=1,
+    )
+    return replace(case, **changes)
+
+
+def test_the_passage_is_that_of_the_best_rank(tmp_path: Path, models: tuple[Path, Path]) -> None:
+    case = long_documents()
+    base = live_through(case, tmp_path, models)
+    assert any(part.deleted for part in base.version.parts)
+    found = lists_of(tmp_path, "out").values()
+    passages = [{hit.doc_id: hit.passage for hit in hits} for one in found for hits in one[:2]]
+    pairs = zip(passages[::2], passages[1::2], strict=True)
+    assert any(one[doc] != other.get(doc, one[doc]) for one, other in pairs for doc in one)
+
+
+def test_the_layout_changes_no_byte(tmp_path: Path, models: tuple[Path, Path]) -> None:
+    """Parts, shards, folds and query blocks cut the work, never the answer."""
+    found = []
+    for part_size, shard_passages, fold, block in [(1, 1, 8, 1), (3, 5, 2, 2), (9, 99, 2, 9)]:
+        case = long_documents(
+            fusing=Fusing("scores", "z"),
+            part_size=part_size,
+            shard_passages=shard_passages,
+            fold=fold,
+            block_queries=block,
+        )
+        root = tmp_path / str(part_size)
+        root.mkdir()
+        wanted = settings_of(case, models)
+        run_index(root, [SENTINEL, *case.first], "snapshot", wanted)
+        run_index(root, [SENTINEL, *case.second], case.mode, wanted)
+        found.append(run_rank(root, "out", case, wanted))
+    assert found[0].equals(found[1])
+    assert found[0].equals(found[2])
 
 
 @given(case=_cases())

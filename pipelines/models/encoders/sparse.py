@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from shardrank.core.arrays import Int32, Int64
 from shardrank.core.cards import SparseCard
@@ -101,12 +102,19 @@ class MaskedWeigher:
     @torch.inference_mode()
     def weigh(self, ids: Sequence[Int32], side: Side) -> SparseRows:
         most = room(self.model, self.runner.device)
+        decode = self._decode(most)
         order: list[Int64] = []
         found: list[SparseRows] = []
         for batch in self.runner.batches(self._inputs(ids, side)):
             order.append(batch.rows)
-            found += weights(self.model, batch, self.pooling, most)
+            states = self.model.states(batch)
+            found += weights(states, batch.sizes, decode, self.pooling, most)
         return joined(found).taken(np.argsort(np.concatenate([np.zeros(0, np.int64), *order])))
+
+    def _decode(self, most: int) -> Callable[[Tensor], Tensor]:
+        """From states to logits, in a space for so many tokens."""
+        decoder = self.model.decoder
+        return (lambda x: x) if decoder is None else partial(decoder, space=decoder.space(most))
 
     def _inputs(self, ids: Sequence[Int32], side: Side) -> ModelInputs:
         template = self.tokeniser.single_template()

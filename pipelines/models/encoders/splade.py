@@ -5,7 +5,7 @@ Logits of a whole batch never exist: texts are pooled in groups of as many token
 longer text piece by piece.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,25 +14,27 @@ from torch import Tensor
 from shardrank.core.arrays import Int64
 from shardrank.core.sparse import SparseRows
 from shardrank.models.folder.sparse_modules import SpladePooling
-from shardrank.models.forward.batch import Batch
-from shardrank.models.forward.language_model import LanguageModel
+
+Decode = Callable[[Tensor], Tensor]
 
 
 def weights(
-    model: LanguageModel, batch: Batch, pooling: SpladePooling, room: int
+    states: Tensor, sizes: Int64, decode: Decode, pooling: SpladePooling, room: int
 ) -> Iterator[SparseRows]:
     """The terms of a batch's texts, some texts at a time, in the order of the batch.
 
     Args:
-        model: a masked language model.
-        batch: its input.
+        states: [t, d] of all tokens; they may be overwritten.
+        sizes: int64[b], tokens of each text.
+        decode: gives logits [n, vocabulary] of the states of n tokens, which are of no use any
+            more once it is called again.
         pooling: how logits become weights.
         room: how many tokens' logits there may be at once.
     """
-    states, begin = model.states(batch), 0
-    for sizes in _groups(batch.sizes, room):
-        end = begin + int(sizes.sum())
-        yield active_terms(_pooled(model, states[begin:end], sizes, pooling, room))
+    begin = 0
+    for some in _groups(sizes, room):
+        end = begin + int(some.sum())
+        yield active_terms(_pooled(states[begin:end], some, decode, pooling, room))
         begin = end
 
 
@@ -56,14 +58,14 @@ def _groups(sizes: Int64, room: int) -> Iterator[Int64]:
 
 
 def _pooled(
-    model: LanguageModel, states: Tensor, sizes: Int64, pooling: SpladePooling, room: int
+    states: Tensor, sizes: Int64, decode: Decode, pooling: SpladePooling, room: int
 ) -> Tensor:
     """float32[n, vocabulary], of the states [t, d] of n texts."""
     pool = _largest if pooling.strategy == "max" else _added
-    if len(sizes) > 1 or len(states) <= room:
-        return pool(model.logits(states), sizes, pooling.logarithms)
+    if len(states) <= room:
+        return pool(decode(states), sizes, pooling.logarithms)
     pieces = [
-        pool(model.logits(piece), np.array([len(piece)]), pooling.logarithms)
+        pool(decode(piece), np.array([len(piece)]), pooling.logarithms)
         for piece in torch.split(states, room)
     ]
     return _joined(pieces, pooling.strategy)
@@ -77,11 +79,11 @@ def _joined(pieces: Sequence[Tensor], strategy: str) -> Tensor:
 
 def _largest(logits: Tensor, sizes: Int64, logarithms: int) -> Tensor:
     """Weights rise with logits, so that the largest logit has the largest weight."""
-    return _activated(_reduced(logits, sizes, "max"), logarithms)
+    return _activated(_reduced(logits, sizes, "max").float(), logarithms)
 
 
 def _added(logits: Tensor, sizes: Int64, logarithms: int) -> Tensor:
-    return _reduced(_activated(logits, logarithms), sizes, "sum")
+    return _reduced(_activated(logits.float(), logarithms), sizes, "sum")
 
 
 def _activated(logits: Tensor, logarithms: int) -> Tensor:

@@ -62,7 +62,7 @@ CLASSIFIERS = _names(
 MASKED = _names(
     "albert bert camembert data2vec-text deberta deberta-v2 distilbert electra ernie esm esmc "
     "eurobert flaubert gte ibert jina_embeddings_v3 longformer luke megatron-bert mobilebert "
-    "modernbert mpnet nomic_bert rembert roberta roberta-prelayernorm roformer squeezebert "
+    "modernbert mpnet nomic_bert roberta roberta-prelayernorm roformer squeezebert "
     "ultrabert xlm xlm-roberta xlm-roberta-xl"
 )
 

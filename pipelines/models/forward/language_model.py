@@ -4,6 +4,7 @@ Logits are wide: 1,024 tokens and 30,522 terms are 125 MB. So a model is asked i
 states of all tokens and then for the logits of as many as fit.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -18,6 +19,27 @@ from shardrank.models.forward.packed import Config, PackedBert, Shape
 from shardrank.models.forward.state import State
 
 
+@dataclass(frozen=True, eq=False)
+class Decoder:
+    """The last map of a model, to the vocabulary: a weight [v, d], and most often a bias [v]."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def space(self, tokens: int) -> Tensor:
+        """[tokens, v] of whatever numbers: room for logits, to be used again and again, since each
+        of its pages costs time when it is first touched."""
+        kind, device = self.weight.dtype, self.weight.device
+        return torch.empty(tokens, len(self.weight), dtype=kind, device=device)
+
+    def __call__(self, states: Tensor, space: Tensor) -> Tensor:
+        """[n, v] in the type of the weight, of the states [n, d] of any tokens, in the space."""
+        states, out = states.to(self.weight.dtype), space[: len(states)]
+        if self.bias is None:
+            return torch.mm(states, self.weight.T, out=out)
+        return torch.addmm(self.bias, states, self.weight.T, out=out)
+
+
 class LanguageModel(Typed, Protocol):
     """A masked language model."""
 
@@ -25,11 +47,12 @@ class LanguageModel(Typed, Protocol):
     def vocabulary(self) -> int:
         """How many terms there are."""
 
-    def states(self, batch: Batch) -> Tensor:
-        """[t, d], what `logits` takes, of all tokens, in the order of the batch."""
+    @property
+    def decoder(self) -> Decoder | None:
+        """What makes logits of states; none: they are logits already."""
 
-    def logits(self, states: Tensor) -> Tensor:
-        """float32[n, vocabulary], of the states of any n tokens."""
+    def states(self, batch: Batch) -> Tensor:
+        """[t, d] of all tokens, in the order of the batch."""
 
 
 class PackedLanguageModel:
@@ -46,17 +69,11 @@ class PackedLanguageModel:
         )
         self._norm = Norm.of(state, head.norm, Shape.of(config).epsilon)
         weight, bias = decoder_names(config, state)
-        self._decoder = FloatLinear.of(state[weight], state[bias], kind)
-
-    @property
-    def vocabulary(self) -> int:
-        return len(self._decoder.bias)
+        self.decoder: Decoder | None = Decoder(state[weight].to(kind), state[bias].to(kind))
+        self.vocabulary = len(state[bias])
 
     def states(self, batch: Batch) -> Tensor:
         return self._norm(self._dense.gelu(self._bert.hidden(batch)).float())
-
-    def logits(self, states: Tensor) -> Tensor:
-        return self._decoder(states).float()
 
 
 def room(model: LanguageModel, device: torch.device) -> int:

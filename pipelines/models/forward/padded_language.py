@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from shardrank.models.forward.batch import Batch
+from shardrank.models.forward.language_model import Decoder
 from shardrank.models.forward.padded import (
     Padded,
     cells,
@@ -30,18 +31,12 @@ class PaddedLanguageModel(Padded):
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__(model, pad_id(model))
-        self._decoder = _taken_off(model)
-
-    @property
-    def vocabulary(self) -> int:
-        return int(self._model.config.vocab_size)
+        self.decoder = _taken_off(model)
+        self.vocabulary = int(model.config.vocab_size)
 
     def states(self, batch: Batch) -> Tensor:
         found: Tensor = self._run(batch).logits
         return found.flatten(0, 1)[cells(batch, self._left)]
-
-    def logits(self, states: Tensor) -> Tensor:
-        return self._decoder(states).float()  # type: ignore[no-any-return]
 
 
 def load_language_model(
@@ -71,8 +66,8 @@ class _LeftOut(torch.nn.Module):
         return states
 
 
-def _taken_off(model: PreTrainedModel) -> torch.nn.Module:
-    """The decoder, which the model then leaves out; nothing where that is not the last thing that
+def _taken_off(model: PreTrainedModel) -> Decoder | None:
+    """The decoder, which the model then leaves out; none where that is not the last thing that
     it does (ESM adds a bias, MobileBERT multiplies by two matrices): the logits tell."""
     decoder: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     name = next((name for name, module in model.named_modules() if module is decoder), "")
@@ -81,9 +76,9 @@ def _taken_off(model: PreTrainedModel) -> torch.nn.Module:
         whole = model(input_ids=probe).logits
         model.set_submodule(name, _LeftOut(decoder))
         if _makes(model, decoder, probe, whole):
-            return decoder
+            return Decoder(decoder.weight, decoder.bias)
         model.set_submodule(name, decoder)
-    return torch.nn.Identity()
+    return None
 
 
 def _makes(model: PreTrainedModel, decoder: torch.nn.Linear, probe: Tensor, whole: Tensor) -> bool:

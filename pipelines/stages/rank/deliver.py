@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from shardrank.core.evaluation import Evaluation, Judgement, coverage, evaluate, unmet
+from shardrank.core.evaluation import Evaluation, Judgement, Metrics, coverage, evaluate, unmet
 from shardrank.core.units import Done
 from shardrank.stages.rank.collate import Collated
 from shardrank.stages.run.runner import Context
@@ -38,6 +38,7 @@ def deliver(
     collated: Sequence[Done[Collated]],
     judgements: Sequence[Judgement],
     ranked: RankedRun,
+    alone: Metrics,
 ) -> Delivered:
     """Write run.trec, metrics.json where there are judgements, and last the manifest.
 
@@ -48,13 +49,14 @@ def deliver(
         collated: the rankings of each query block.
         judgements: may be empty.
         ranked: the manifest, but for its `rankings` and `files`.
+        alone: metrics of each retriever, where there are several.
     """
     workspace = context.workspace
     refs = [done.made.rankings for done in collated]
     blocks, rows = StoredTables(workspace, refs), sum(ref.rows for ref in refs)
     lines = (to_trec(block) for block in blocks.only(*TREC))
     files = {"run.trec": workspace.write_pieces("run.trec", lines, rows)}
-    evaluation = evaluate_stored(blocks, judgements) if judgements else None
+    evaluation = evaluate_stored(blocks, judgements).beside(alone) if judgements else None
     if evaluation is None:
         workspace.storage.delete("metrics.json")
     else:

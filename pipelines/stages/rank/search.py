@@ -14,6 +14,7 @@ from typing import Any
 
 from shardrank.core.feedback import Feedback
 from shardrank.core.files import FileRef
+from shardrank.core.hubness import Correction
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.rank.opened import Effort, Opened, Opening, open_kind
 from shardrank.stages.run.hosts import Step, Tables
@@ -44,13 +45,14 @@ class Searched:
 @dataclass(frozen=True)
 class Retriever:
     """An index that is searched: its name among the retrievers, how hard to look, how many
-    documents it gives each query in the end, and by which feedback, if any."""
+    documents it gives each query in the end, and by which feedback and correction, if any."""
 
     name: str
     index: Index
     how: Effort
     k: int
     feedback: Feedback | None = None
+    correction: Correction | None = None
 
 
 SEARCH = Stage("search", SearchSpec, Searched)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardrank.core.files import FileRef
-from shardrank.core.units import Stage, Unit
+from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
@@ -84,10 +84,15 @@ def gather_values(
     context: Context, name: str, reading: Reading, blocks: Sequence[BlockHits]
 ) -> list[tuple[FileRef, ...]]:
     """Of each block the files of its pairs' values; `name` is that of the stage."""
-    specs = _plan(reading, blocks)
     make = partial(GatherValues, context.workspace, reading.index)
+    specs = plan_values(reading, blocks)
     dones = run_stage(context, replace(VALUES, name=name), specs, [Step(make)])
-    found: list[list[FileRef]] = [[] for _ in blocks]
+    return values_by_block(dones, len(blocks))
+
+
+def values_by_block(dones: Sequence[Done[Values]], blocks: int) -> list[tuple[FileRef, ...]]:
+    """Of each of so many blocks, its files."""
+    found: list[list[FileRef]] = [[] for _ in range(blocks)]
     for each in (each for done in dones for each in done.made.blocks):
         found[each.block].append(each.values)
     return [tuple(files) for files in found]
@@ -96,7 +101,7 @@ def gather_values(
 VALUES = Stage("values", ValuesSpec, Values)
 
 
-def _plan(reading: Reading, blocks: Sequence[BlockHits]) -> list[ValuesSpec]:
+def plan_values(reading: Reading, blocks: Sequence[BlockHits]) -> list[ValuesSpec]:
     """Of each run of parts."""
     parts = reading.version.parts
     return [
@@ -123,9 +128,10 @@ class GatherValues:
     index: Workspace
 
     def __call__(self, unit: Unit[ValuesSpec], tables: Tables) -> Result[Values]:
-        pairs = {block.block: self._pairs(unit.spec, block) for block in unit.spec.blocks}
+        spec = unit.spec
+        pairs = {block.block: read_pairs(self.workspace, spec, block) for block in spec.blocks}
         found: dict[int, list[pa.Table]] = {number: [] for number in pairs}
-        for part in unit.spec.parts:
+        for part in spec.parts:
             values = self.index.read_table(part.values, ["vector"])["vector"]
             for number, table in pairs.items():
                 mine = table.filter(pc.equal(table["part"], part.ordinal))
@@ -133,17 +139,19 @@ class GatherValues:
         made = [self._written(unit, number, pieces) for number, pieces in found.items()]
         return Result(Values(tuple(made)), {"rows": sum(each.values.rows for each in made)})
 
-    def _pairs(self, spec: ValuesSpec, block: BlockPairFiles) -> pa.Table:
-        parts = pa.array([part.ordinal for part in spec.parts], pa.int32())
-        tables = [self.workspace.read_table(ref) for ref in block.pairs]
-        pairs = pa.concat_tables(tables).select(["query", "part", "row", "rank"])
-        return pairs.filter(pc.is_in(pairs["part"], value_set=parts))
-
     def _written(self, unit: Unit[ValuesSpec], number: int, pieces: list[pa.Table]) -> BlockValues:
         name = f"values-{number:05d}.parquet"
         return BlockValues(
             number, self.workspace.write_scratch(unit, name, pa.concat_tables(pieces))
         )
+
+
+def read_pairs(workspace: Workspace, spec: ValuesSpec, block: BlockPairFiles) -> pa.Table:
+    """A block's pairs in the parts: query, part, row, rank."""
+    parts = pa.array([part.ordinal for part in spec.parts], pa.int32())
+    pairs = pa.concat_tables([workspace.read_table(ref) for ref in block.pairs])
+    pairs = pairs.select(["query", "part", "row", "rank"])
+    return pairs.filter(pc.is_in(pairs["part"], value_set=parts))
 
 
 def read_values(workspace: Workspace, files: Sequence[FileRef]) -> pa.Table | None:

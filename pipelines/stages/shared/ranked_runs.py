@@ -8,6 +8,7 @@ from shardrank.core.cards import ColumnCard, RerankerCard
 from shardrank.core.errors import InputError
 from shardrank.core.feedback import Feedback
 from shardrank.core.files import FileRef
+from shardrank.core.hubness import Correction
 from shardrank.core.papers import from_json, to_json
 from shardrank.core.same_ids import SameIds
 from shardrank.core.settings import (
@@ -49,6 +50,7 @@ class RankedRetriever:
         nprobe, depth: lists probed and documents refined in each shard (both 0: exact search).
         bm25: how words were weighted; None: they were not counted.
         feedback: towards how many first documents queries were moved; None: there was one round.
+        correction: how hubs were lowered; None: they were not.
     """
 
     name: str
@@ -59,6 +61,7 @@ class RankedRetriever:
     depth: int
     bm25: Bm25 | None
     feedback: Feedback | None
+    correction: Correction | None
 
 
 @dataclass(frozen=True)

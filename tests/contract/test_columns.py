@@ -1,0 +1,118 @@
+"""Every family of encoders, as columns want them (protocol: ColumnEncoder)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from shardrank.core.arrow_columns import matrix
+from shardrank.core.papers import from_json, to_json
+from shardrank.core.protocols import ColumnEncoder
+from shardrank.core.settings import Bm25Settings, ColumnSettings, EncoderSettings, SparseSettings
+from shardrank.core.sparse import SparseRows
+from shardrank.models.encoders.registry import family_of
+from shardrank.version.manifest import StoredEncoder
+from tests.sparse_models import sparse_encoder
+from tests.tiny_models import tiny_encoder
+
+TEXTS = ["wing flow heat", "", "wing wing lift", "the plate", "shock wave of the wing flow"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A family: how its settings are made in a folder, and another of them."""
+
+    settings: Callable[[Path], ColumnSettings]
+    other: Callable[[Path], ColumnSettings]
+
+
+def _dense(folder: Path, **more: object) -> ColumnSettings:
+    model = str(tiny_encoder(folder / "dense", "bert", dim=16))
+    return EncoderSettings.model_validate({"model": model, "name": "second", **more})
+
+
+def _sparse(folder: Path, **more: object) -> ColumnSettings:
+    return SparseSettings.model_validate(
+        {"model": str(sparse_encoder(folder / "sparse", "bert")), **more}
+    )
+
+
+FAMILIES = {
+    "dense": Row(_dense, lambda folder: _dense(folder, query_prompt="wing ")),
+    "bm25": Row(lambda _: Bm25Settings(), lambda _: Bm25Settings(stop_words="none")),
+    "sparse": Row(_sparse, lambda folder: _sparse(folder, query_prompt="wing ")),
+}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An encoder, and what a version would say of it."""
+
+    encoder: ColumnEncoder
+    stored: StoredEncoder
+    other: str
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    row, folder = FAMILIES[request.param], tmp_path_factory.mktemp(request.param)
+    settings, other = row.settings(folder / "one"), row.other(folder / "one")
+    family = family_of(settings)
+    card = family.read(settings)
+    encoder = family.load(settings, "cpu", card)
+    return Loaded(encoder, StoredEncoder(card, settings), family.read(other).fingerprint)
+
+
+def numbers(column: pa.Array) -> list[dict[int, float]]:
+    """Of each row the numbers that are not 0, by component or term."""
+    chunked = pa.chunked_array([column])
+    if pa.types.is_fixed_size_list(column.type):
+        return [dict(enumerate(row)) for row in matrix(chunked).tolist()]
+    rows = SparseRows.of(chunked)
+    pairs = list(zip(rows.terms.tolist(), rows.weights.tolist(), strict=True))
+    return [dict(pairs[rows.ends[n] : rows.ends[n + 1]]) for n in range(rows.rows)]
+
+
+def length(row: dict[int, float]) -> float:
+    return float(np.linalg.norm(list(row.values())))
+
+
+def test_a_row_a_text_whatever_is_beside_it(loaded: Loaded) -> None:
+    for made in (loaded.encoder.column, loaded.encoder.queries):
+        together = numbers(made(TEXTS))
+        alone = [numbers(made([text]))[0] for text in TEXTS]
+        assert len(together) == len(TEXTS)
+        for one, other in zip(together, alone, strict=True):
+            assert one == pytest.approx(other, abs=2e-3)
+
+
+def test_equal_texts_give_equal_bytes(loaded: Loaded) -> None:
+    assert loaded.encoder.column(TEXTS).equals(loaded.encoder.column(TEXTS))
+    assert loaded.encoder.queries(TEXTS).equals(loaded.encoder.queries(TEXTS))
+
+
+def test_no_text_gives_no_row_of_the_same_type(loaded: Loaded) -> None:
+    for made in (loaded.encoder.column, loaded.encoder.queries):
+        assert made([]).equals(made(TEXTS)[:0])
+
+
+def test_a_query_is_nearest_to_its_own_text(loaded: Loaded) -> None:
+    documents, queries = numbers(loaded.encoder.column(TEXTS)), loaded.encoder.queries(TEXTS)
+    query = numbers(queries)[2]
+    cosines = [
+        sum(query.get(term, 0) * x for term, x in row.items()) / max(1e-9, length(row))
+        for row in documents
+    ]
+    assert int(np.argmax(cosines)) == 2
+
+
+def test_a_version_says_what_loads_it_again(loaded: Loaded) -> None:
+    again = from_json(StoredEncoder, to_json(loaded.stored))
+    assert again == loaded.stored
+    assert again.card.family == again.settings.family
+    found = family_of(again.settings).read(again.settings)
+    assert found == loaded.stored.card
+    assert loaded.other != found.fingerprint
