@@ -44,6 +44,19 @@ build/autofaiss/.made:
 		autofaiss==2.18.0 faiss-cpu==1.9.0 numpy==1.26.4 pyarrow==20.0.0
 	@touch $@
 
+# Peers of tests/bench/hybrid.py: ranx brings a numba and a pandas of its own choice.
+build/bm25s/.made:
+	$(PYTHON) -m venv build/bm25s
+	build/bm25s/bin/python -m pip install --quiet --disable-pip-version-check \
+		bm25s==0.3.16 numpy==2.4.6
+	@touch $@
+
+build/ranx/.made:
+	$(PYTHON) -m venv build/ranx
+	build/ranx/bin/python -m pip install --quiet --disable-pip-version-check \
+		ranx==0.3.21 numba==0.68.1 numpy==2.4.6 pandas==3.1.1 scipy==1.17.1
+	@touch $@
+
 demo: $(VENV)/.demo ## The whole line on a built-in corpus: index, rank, rerank, report (demo/)
 	$(BIN)/shardrank demo --out demo
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.bench.beir import Collection
 from tests.bench.bounds import Bound
 from tests.bench.growth import Point
 from tests.bench.growth import _bounds as growth_bounds
@@ -22,6 +23,7 @@ from tests.bench.harness import (
     fastest,
     measure,
 )
+from tests.bench.hybrid_peers import agreement
 from tests.bench.quality import Task, _swapped
 from tests.bench.show import write_json, write_markdown
 from tests.bench.texts import documents, questions
@@ -162,3 +164,47 @@ def test_growth_is_a_cost_for_each_item_as_a_multiple_of_the_smallest() -> None:
     assert found["4 times the passages: embed, a passage"] == 1.5
     assert found["4 times the passages: index, peak memory"] == 1.1
     assert found["4 times the queries: search, merge, a query and passage"] == 1.0
+
+
+def test_a_list_agrees_that_is_the_peers_but_for_ties() -> None:
+    theirs = {"q": {"a": 3.0, "b": 2.0, "c": 2.0, "d": 1.0}}
+    same = agreement("peer", {"q": {"a": 3.0000001, "b": 2.0}}, theirs, 2)
+    tied = agreement("peer", {"q": {"a": 3.0, "c": 2.0}}, theirs, 2)
+    assert same.agrees
+    assert (same.hits, same.moved) == (2, 0)
+    assert tied.agrees
+    assert tied.moved == 1
+
+
+@pytest.mark.parametrize(
+    ("ours", "wrong", "unlike"),
+    [
+        ({"a": 3.0, "d": 1.0}, 1, 0),  # another document, not for a tie
+        ({"a": 3.0, "e": 2.0}, 1, 0),  # one that the peer has not found
+        ({"a": 3.0}, 0, 1),  # too few
+        ({"a": 3.1, "b": 2.0}, 0, 0),  # another score
+    ],
+)
+def test_a_list_disagrees(ours: dict[str, float], wrong: int, unlike: int) -> None:
+    theirs = {"q": {"a": 3.0, "b": 2.0, "c": 2.0, "d": 1.0}}
+    found = agreement("peer", {"q": ours}, theirs, 2)
+    assert not found.agrees
+    assert (found.wrong, found.unlike) == (wrong, unlike)
+    assert bool(found.sample) == (not unlike)
+
+
+def test_a_share_of_a_collection_has_all_judged_documents(tmp_path: Path) -> None:
+    source = tmp_path / "some"
+    (source / "qrels").mkdir(parents=True)
+    rows = [json.dumps({"_id": str(n), "text": f"wing {n}"}) + "\n" for n in range(10)]
+    (source / "corpus.jsonl").write_text("".join(rows))
+    judged = [(f"q{n}", "7", 1) for n in range(8)]
+    lines = ["query-id\tcorpus-id\tscore", *("\t".join(map(str, each)) for each in judged)]
+    (source / "qrels" / "test.tsv").write_text("\n".join(lines) + "\n")
+    some = Collection(source, tmp_path / "made", every=4)
+    kept = [json.loads(line)["_id"] for line in some.corpus().read_text().splitlines()]
+    halves = [path.read_text().splitlines()[1:] for path in some.halves()]
+    assert kept == ["0", "4", "7", "8"]
+    assert Collection(source, tmp_path / "made").corpus() == source / "corpus.jsonl"
+    assert sorted(halves[0] + halves[1]) == sorted(lines[1:])
+    assert all(halves)
