@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shardrank.core.settings import Bm25Settings
+from shardrank.core.model_settings import Bm25Settings
 from shardrank.core.sparse import SparseRows
 from shardrank.models.encoders.bm25 import WordCounter, read_bm25_card
 from tests.hybrid import STOP_WORDS
