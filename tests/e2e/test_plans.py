@@ -42,4 +42,4 @@ def test_a_folder_with_its_queries_is_no_corpus(world: World) -> None:
     settings = parse_settings({}, [f"encoder.model={world.encoder}"])
     with pytest.raises(InputError, match=r"corpus\.jsonl and .*queries\.jsonl"):
         plan(world, str(world.root), settings)
-    assert plan(world, world.corpus, settings).slices
+    assert plan(world, world.corpus, settings).source.slices

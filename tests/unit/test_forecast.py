@@ -317,7 +317,7 @@ def test_parameters_are_those_of_the_layers() -> None:
     """Six layers of four square matrices and two of the feed-forward part, and a pooler."""
     counted = 6 * (4 * 384 * 384 + 2 * 384 * 1536) + 384 * 384
     assert encoder_parameters(Settings().dense) == counted
-    assert reranker_parameters(Settings().reranker) == counted
+    assert reranker_parameters(Settings().reranker[0]) == counted
 
 
 @pytest.mark.parametrize(
