@@ -20,6 +20,9 @@ from shardrank.kernels.posting_loops import Batch, Block, Coming, Lists, Rows, f
 #: cache.
 BLOCK = 8192
 
+#: Positions in the first block; each further one has twice as many, up to `BLOCK`.
+FIRST = 1024
+
 #: Terms of a block laid out as rows, at most: those that come first of the ones that are frequent.
 ROWS = 64
 
@@ -106,18 +109,27 @@ def _sweep(
         k: documents for each query.
         capacity: more than k.
     """
-    count = queries.rows
+    count, lists = queries.rows, postings.lists
     coming, batch = _batch(queries, postings)
     counts, pending, tied = np.zeros(count, np.int32), np.full(count, -1), np.zeros(count, np.int64)
     found = Found(np.empty((count, capacity), np.int64), counts, floors, pending, tied)
     sums, block = np.full(BLOCK, -0.0, np.float32), _room(len(coming.begins))
-    for begin in range(0, len(rows.documents), BLOCK):
+    for begin, size in _blocks(len(rows.documents)):
         block.laid[0], done = 0, 0
-        while (done := fill(postings.lists, coming, rows, begin, done, block)) < len(coming.begins):
+        while (done := fill(lists, coming, rows, begin, size, done, block)) < len(coming.begins):
             block = _wider(block)
-        score(batch, block, begin, rows, sums, found, k)
+        score(batch, block, begin, rows, sums[:size], found, k)
     finish(found, k)
     return found
+
+
+def _blocks(rows: int) -> Iterator[tuple[int, int]]:
+    """Where blocks begin, and their sizes. Until there is a floor, all that matches is a hit: the
+    first ones are small."""
+    begin, size = 0, min(FIRST, BLOCK)
+    while begin < rows:
+        yield begin, size
+        begin, size = begin + size, min(2 * size, BLOCK)
 
 
 def _room(terms: int) -> Block:

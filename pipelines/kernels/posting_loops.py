@@ -101,7 +101,7 @@ class Block(NamedTuple):
         places: uint16[n], their positions, counted from the block's first.
         weights: float32[n]; -0.0 where the position is not live.
         dense: int32[T], the row of `rows` that holds a term's weights, too; -1: none.
-        rows: float32[D, positions]; -0.0 where a term does not occur.
+        rows: float32[D, positions or more]; -0.0 where a term does not occur.
         laid: int64[1], how many rows are used.
     """
 
@@ -114,7 +114,9 @@ class Block(NamedTuple):
 
 
 @compiled
-def fill(lists: Lists, coming: Coming, rows: Rows, begin: int, done: int, block: Block) -> int:
+def fill(
+    lists: Lists, coming: Coming, rows: Rows, begin: int, size: int, done: int, block: Block
+) -> int:
     """Bring the postings of a block into it, as long as there is room.
 
     Args:
@@ -122,14 +124,14 @@ def fill(lists: Lists, coming: Coming, rows: Rows, begin: int, done: int, block:
         coming: where to look from; moved behind them.
         rows: the shard's.
         begin: the block's first position.
+        size: how many there are in it.
         done: how many terms are in the block.
         block: what is filled.
 
     Returns:
         How many terms are in it then.
     """
-    size, room = block.rows.shape[1], len(block.places)
-    limit, at = begin + size, block.starts[done]
+    limit, room, at = begin + size, len(block.places), block.starts[done]
     for term in range(done, len(coming.begins)):
         block.starts[term + 1], block.dense[term] = at, -1
         if coming.next[term] >= limit:
@@ -156,7 +158,8 @@ def fill(lists: Lists, coming: Coming, rows: Rows, begin: int, done: int, block:
         count, laid = at - block.starts[term], block.laid[0]
         block.starts[term + 1] = at
         if coming.shared[term] and count * DENSE >= size and laid < len(block.rows):
-            _spread(block.places[at - count : at], block.weights[at - count : at], block.rows[laid])
+            row = block.rows[laid, :size]
+            _spread(block.places[at - count : at], block.weights[at - count : at], row)
             block.dense[term], block.laid[0] = laid, laid + 1
     return len(coming.begins)
 

@@ -109,6 +109,7 @@ def test_a_search_finds_what_dictionaries_find(
     seen = built if given_live is None else built & live
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(term_search, "BLOCK", size)
+        patch.setattr(term_search, "FIRST", 64)
         patch.setattr(term_search, "ROWS", laid)
         result = shard.search(sparse(queries), documents, given_live, k, rule)
     assert (result.query.dtype, result.score.dtype) == (np.int32, np.float32)
