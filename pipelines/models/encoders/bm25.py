@@ -1,7 +1,7 @@
 """Texts as counted words, which BM25 weights by how rare they are when they are searched for.
 
 A word is a letter, digit or underscore and at least one more, or one of the combining marks that
-belong to them, in lower case (Python's \\w has no marks, so that words of Hindi or Yoruba would fall
+belong to them, in lower case (Python's \\w has no marks, so words of Hindi or Yoruba would fall
 apart). Languages written without spaces are not split. A term is a word's 64-bit hash: among 100
 million different words two share one in 1 of 3,700 collections.
 """
