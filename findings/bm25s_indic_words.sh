@@ -4,7 +4,7 @@
 # Its pattern asks for two characters of Python's \w in a row, and re counts no combining mark among them. Hindi and Bangla write
 # most vowels as marks, so that hardly two letters meet; of Tamil some pieces of words are left, of Yoruba words without their last
 # tone. Nothing is said: index() makes an index, and retrieve() gives every document the score 0, the same order for any query.
-# Seen: of 9 Hindi and 4 Bangla words one piece of one word is left; all scores are 0 for a query that is one of the texts.
+# Seen: of 9 Hindi and of 4 Bangla words a piece of one is left; all scores are 0 for a query that is one of the texts.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
