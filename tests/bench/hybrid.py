@@ -210,7 +210,8 @@ def tables(measured: Sequence[Measured]) -> str:
     whole.append(_table(half, [_half(each) for each in measured]))
     head = ["collection", "peer", "queries", "hits", "largest difference", "moved", "wrong"]
     rows = [[each.name, *_agreement(one)] for each in measured for one in each.agreements]
-    return "\n\n".join([*whole, _table(head, rows)])
+    whole += [_table(head, rows)] if rows else []
+    return "\n\n".join(whole)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -226,7 +226,7 @@ def ranx(
 
 
 def _known(how: FusionSettings) -> bool:
-    return how.how == "scores" or len({*(how.weights or (1.0,))}) == 1
+    return how.how == "scores" or {*(how.weights or (1.0,))} == {1.0}
 
 
 def _fusion(how: FusionSettings, lists: int) -> dict[str, Any]:
