@@ -43,11 +43,13 @@ class Bm25Card:
         name: what people know it by.
         fingerprint: of all that decides which words a text has.
         stop_words: "english" or "none".
+        marks: "keep" or "drop".
     """
 
     name: str
     fingerprint: str
     stop_words: str
+    marks: str
     family: Literal["bm25"] = "bm25"
 
 

@@ -54,6 +54,11 @@ class Bm25Settings(SettingsTable):
     stop_words: Literal["english", "none"] = Field(
         "english", description="words that are left out: 33 English ones, or none"
     )
+    marks: Literal["keep", "drop"] = Field(
+        "keep",
+        description="combining marks: drop takes é for e, where queries are written without them; "
+        "not for scripts that write vowels as marks, such as Devanagari",
+    )
 
 
 class SparseSettings(SettingsTable):

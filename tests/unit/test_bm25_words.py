@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shardrank.core.model_settings import Bm25Settings
 from shardrank.core.sparse import SparseRows
-from shardrank.models.encoders.bm25 import WordCounter, read_bm25_card
+from shardrank.models.encoders.bm25 import WordCounter, read_bm25_card, without_marks
 from tests.hybrid import STOP_WORDS
 
 _pieces = [
@@ -75,3 +75,13 @@ def test_the_column_says_the_same(texts: list[str]) -> None:
     assert read.ends.tolist() == rows.ends.tolist()
     assert read.terms.tolist() == rows.terms.tolist()
     assert read.weights.tolist() == rows.weights.tolist()
+
+
+def test_marks_may_be_dropped() -> None:
+    """Of letters that have them, however they are composed; nothing else changes."""
+    assert without_marks("ẹ̀kọ́ Café na\u0308ive Øre") == "eko Cafe naive Øre"
+    kept, dropped = (WordCounter(read_bm25_card(Bm25Settings(marks=m))) for m in ("keep", "drop"))
+    same = [counter.counted(["iwe ẹ̀kọ́", "ìwé eko"]) for counter in (kept, dropped)]
+    terms = [[rows.terms[:2].tolist() == rows.terms[2:].tolist()] for rows in same]
+    assert terms == [[False], [True]]
+    assert kept.card.fingerprint != dropped.card.fingerprint

@@ -32,8 +32,9 @@ ENGLISH = frozenset(
 
 def read_bm25_card(settings: Bm25Settings) -> Bm25Card:
     """What decides which words a text has."""
-    name = fingerprint(["bm25-1", settings.stop_words, unicodedata.unidata_version])
-    return Bm25Card(settings.name, name, settings.stop_words)
+    deciding = [settings.stop_words, settings.marks, unicodedata.unidata_version]
+    name = fingerprint(["bm25-1", *deciding])
+    return Bm25Card(settings.name, name, settings.stop_words, settings.marks)
 
 
 class WordCounter:
@@ -55,10 +56,15 @@ class WordCounter:
 
     def counted(self, texts: Sequence[str]) -> SparseRows:
         """The terms of each text, with their numbers of occurrences."""
-        words = [[w for w in _words(text) if w not in self._left_out] for text in texts]
+        words = [
+            [w for w in _words(self._written(text)) if w not in self._left_out] for text in texts
+        ]
         rows = np.repeat(np.arange(len(words)), [len(found) for found in words])
         numbers = np.fromiter(map(self._number, chain.from_iterable(words)), np.int64, len(rows))
         return _counted(rows, np.array(self._terms, np.uint64)[numbers], len(words))
+
+    def _written(self, text: str) -> str:
+        return without_marks(text) if self.card.marks == "drop" else text
 
     def _number(self, word: str) -> int:
         """A word is hashed once."""
@@ -78,6 +84,12 @@ def _counted(rows: Int64, terms: UInt64, texts: int) -> SparseRows:
     counts = np.diff(np.append(starts, len(rows)))
     ends = np.searchsorted(rows[starts], np.arange(texts + 1)).astype(np.int64)
     return SparseRows(ends, terms[starts], counts.astype(np.float32))
+
+
+def without_marks(text: str) -> str:
+    """The text with its letters alone: é is e."""
+    parted = unicodedata.normalize("NFD", text)
+    return "".join(each for each in parted if unicodedata.category(each) != "Mn")
 
 
 def _words(text: str) -> Iterator[str]:

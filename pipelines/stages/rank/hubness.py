@@ -38,8 +38,8 @@ from shardrank.stages.shared.column_values import (
 from shardrank.stages.shared.sample import Draw, sample
 from shardrank.version.sizing import bucket_parts
 
-#: Queries in the bank, at most: drawn evenly from the batch.
-BANK = 4096
+#: Queries in the bank, at most, and files that they are read from: evenly over the batch.
+BANK, BANK_FILES = 4096, 16
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def _hubs(
     name, column = retriever.name, retriever.index.column
     drawn = Draw(f"gallery-{name}", column, how.gallery, how.seed)
     gallery = sample(context, asked.version.parts, drawn, asked.index) if how.gallery else []
-    specs = [HubsSpec(each, tuple(asked.queries), tuple(gallery), how) for each in pairs]
+    queries = tuple(asked.queries[:: -(-len(asked.queries) // BANK_FILES)])
+    specs = [HubsSpec(each, queries, tuple(gallery), how) for each in pairs]
     step = Step(partial(FindHubs, context.workspace, asked.index))
     return run_stage(context, replace(HUBS, name=f"hubs-{name}"), specs, [step])
 
