@@ -7,7 +7,8 @@ from rich.table import Table
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError
-from shardrank.core.settings import DENSE, Settings
+from shardrank.core.model_settings import DENSE
+from shardrank.core.settings import Settings
 from shardrank.forecast.cluster_time import Cluster, Flow, Forecast, StageForecast, forecast
 from shardrank.forecast.misfits import misfits
 from shardrank.forecast.rates import Rates

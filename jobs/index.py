@@ -2,12 +2,15 @@
 
 from shardrank import api
 from shardrank.api import Indexed
-from shardrank.core.settings import DENSE, Settings
+from shardrank.core.model_settings import DENSE
+from shardrank.core.settings import Settings
 from shardrank.corpus.changes import Mode
 from shardrank.jobs.console import ConsoleReporter, console
 from shardrank.jobs.source_lines import left_out_line
 from shardrank.stages.shared.versions import Published
-from shardrank.version.manifest import Changes, Counts, Index, Version
+from shardrank.version.indexes import Index
+from shardrank.version.manifest import Changes, Version
+from shardrank.version.parts import Counts
 
 #: Of the encoder, on average, of texts with spaces between words: about 2.5 in English, whose stop
 #: words are not counted, and 15 in Japanese.
@@ -74,8 +77,8 @@ def _further(index: Index, live: Counts) -> list[str]:
     tokens = live.tokens / max(1, counts.words)
     if tokens > TOKENS_A_WORD:
         found.append(
-            f"             The encoder sees {tokens:.0f} tokens for each word: BM25 finds little where "
-            "words have no spaces between them."
+            f"             The encoder sees {tokens:.0f} tokens for each word: BM25 finds little "
+            "where words have no spaces between them."
         )
     return found
 

@@ -7,11 +7,12 @@ import os
 
 from rich.table import Table
 
+from shardrank.core.model_settings import DENSE
 from shardrank.core.pools import Pool, Resources, plan_pool
-from shardrank.core.settings import DENSE, ClusterSettings, Settings
+from shardrank.core.settings import ClusterSettings, Settings
 from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
-from shardrank.flows.index import IndexPlan, plan_indexing
+from shardrank.flows.index_plan import IndexPlan, plan_indexing
 from shardrank.flows.rank_plan import plan_ranking
 from shardrank.jobs.console import console
 from shardrank.jobs.source_lines import left_out_lines, read_lines
@@ -24,7 +25,6 @@ from shardrank.stages.run.workspace import open_workspace
 from shardrank.version.manifest import Version
 from shardrank.version.sizing import (
     BYTES_PER_TOKEN,
-    TEXT_PER_COMPRESSED_BYTE,
     CodecPlan,
     estimate,
     plan_codec,
@@ -44,8 +44,10 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
         sizes, total, plan.card.dim, settings.index_of(DENSE).shard_passages, component
     )
     table = _table(f"shardrank index {corpus} {path}")
-    table.add_row("source", f"{plan.bytes / 1e6:,.1f} MB in {len(plan.slices):,} slices")
-    _add_listing(table, plan.listing)
+    table.add_row(
+        "source", f"{plan.source.bytes / 1e6:,.1f} MB in {len(plan.source.slices):,} slices"
+    )
+    _add_listing(table, plan.source.listing)
     table.add_row("passages", f"about {read:,} (by bytes), in parts of {plan.part_size:,}")
     table.add_row("on top of", _base_line(plan, settings))
     table.add_row("encoder", f"{plan.card.name}: {plan.card.dim} components, {plan.card.dtype}")
@@ -135,10 +137,8 @@ def _resources(settings: ClusterSettings) -> Resources:
 
 
 def _estimate_passages(plan: IndexPlan, settings: Settings) -> int:
-    compressed = any(piece.compression or piece.format == "parquet" for piece in plan.slices)
-    text = plan.bytes * (TEXT_PER_COMPRESSED_BYTE if compressed else 1.0)
     window = min(settings.passages.max_tokens or plan.card.max_tokens, plan.card.max_tokens)
-    return max(1, int(text / BYTES_PER_TOKEN / window))
+    return max(1, int(plan.source.text / BYTES_PER_TOKEN / window))
 
 
 def _base_line(plan: IndexPlan, settings: Settings) -> str:

@@ -10,7 +10,8 @@ from shardrank import api
 from shardrank.api import FusionTuned, Tuned
 from shardrank.core.errors import InputError
 from shardrank.core.evaluation import MEASURES
-from shardrank.core.settings import FusionSettings, Settings
+from shardrank.core.rank_settings import FusionSettings
+from shardrank.core.settings import Settings
 from shardrank.jobs.console import console, error_console
 
 #: Fusions that are shown, the best first.

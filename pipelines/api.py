@@ -23,7 +23,7 @@ from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
 from shardrank.flows.evaluate import Evaluated, evaluate_run
 from shardrank.flows.index import index as run_index
-from shardrank.flows.index import plan_indexing
+from shardrank.flows.index_plan import plan_indexing
 from shardrank.flows.label import label as run_label
 from shardrank.flows.label_plan import Labelled, plan_labelling
 from shardrank.flows.options import load_settings
@@ -158,7 +158,7 @@ def index(
             plan = plan_indexing(source, workspace, mode, given)
         context = Context(workspace, plan.run, plan.settings, executor, reporter)
         context.refuse_impossible()
-        return Indexed(run_index(context, plan), plan.listing, plan.run)
+        return Indexed(run_index(context, plan), plan.source.listing, plan.run)
 
 
 def rank(

@@ -37,8 +37,8 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Float64, Int32, Int64, UInt64
 from shardrank.core.errors import InputError, SettingsError
+from shardrank.core.rank_settings import FusionSettings
 from shardrank.core.schemas import HITS
-from shardrank.core.settings import FusionSettings
 from shardrank.core.topk import number_ids, pack, ranks, run_starts, runs, top_order
 
 #: ranx's: a smaller difference or deviation does not divide.

@@ -3,7 +3,7 @@
 from itertools import combinations_with_replacement
 from math import comb
 
-from shardrank.core.settings import FusionSettings
+from shardrank.core.rank_settings import FusionSettings
 
 #: Each way of fusing that there is. The constant of rrf stays as the run has it.
 WAYS = (

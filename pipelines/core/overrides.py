@@ -6,15 +6,15 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from shardrank.core.errors import SettingsError
-from shardrank.core.settings import (
+from shardrank.core.index_settings import IndexSettings
+from shardrank.core.model_settings import (
     Bm25Settings,
     EncoderSettings,
-    IndexSettings,
     RerankerSettings,
-    RetrieverSettings,
-    Settings,
     SparseSettings,
 )
+from shardrank.core.rank_settings import RetrieverSettings
+from shardrank.core.settings import Settings
 
 #: Tables of which there may be several, the key by which each is told, and what they may be.
 _SEVERAL: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
@@ -73,8 +73,17 @@ def _chosen(found: list[dict[str, Any]], table: str, name: str | None) -> dict[s
         called = each.get("name") or each.get(key, each.get("family", fields[key].default))
         if called == name:
             return each
-    found.append({key: name, "name": name} if "name" in fields else {key: name})
-    return found[-1]
+    made = {key: name, "name": name} if "name" in fields else {key: name}
+    if name in _families(kinds):
+        made["family"] = name
+    found.append(made)
+    return made
+
+
+def _families(kinds: Sequence[type[BaseModel]]) -> list[str]:
+    """Of kinds that have one: a table that is called like a family is of it."""
+    fields = [kind.model_fields["family"] for kind in kinds if "family" in kind.model_fields]
+    return [field.default for field in fields]
 
 
 def _split_override(override: str) -> tuple[str, str | None, str, Any]:

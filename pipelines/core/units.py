@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from shardrank.core.fingerprint import fingerprint
+from shardrank.core.model_settings import DENSE
 from shardrank.core.papers import from_json, to_json
-from shardrank.core.settings import DENSE
 
 #: Part of every unit's name. Raise it with any change of the code that gives other outputs for the
 #: same spec, so that work finished by the code before is not taken for done.

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from shardrank.core.arrays import Bool
 from shardrank.core.schemas import PART_KEYS
 from shardrank.corpus.first_pass import id_hash
-from shardrank.version.manifest import Counts, LengthClass
+from shardrank.version.parts import Counts, LengthClass
 
 #: Passage lengths are counted in classes this many tokens wide.
 LENGTH_STEP = 16

@@ -8,7 +8,9 @@ from shardrank.stages.index.kinds import make_index
 from shardrank.stages.index.wanted import WantedIndex
 from shardrank.stages.run.runner import Context
 from shardrank.version.folding import Limits, Size, plan_rewrites
-from shardrank.version.manifest import Index, Part, Shard, StoredEncoder, Version
+from shardrank.version.indexes import Index, Shard
+from shardrank.version.manifest import StoredEncoder, Version
+from shardrank.version.parts import Part
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from shardrank.core.errors import GateRefused
 from shardrank.core.files import FileRef
-from shardrank.core.settings import GateSettings
+from shardrank.core.index_settings import GateSettings
 from shardrank.core.units import Done, total
 from shardrank.corpus.changes import Mode
 from shardrank.stages.index.compare import Compared
@@ -17,7 +17,8 @@ from shardrank.stages.index.ingest import Ingested
 from shardrank.stages.index.scan import Scanned
 from shardrank.stages.run.workspace import Workspace
 from shardrank.version.gate import Change, Refusal, collapsed, refusals
-from shardrank.version.manifest import Changes, Part
+from shardrank.version.manifest import Changes
+from shardrank.version.parts import Part
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ index, so what one machine has decided is held for all later ones.
 from dataclasses import dataclass
 
 from shardrank.core.cards import ColumnCard, EncoderCard
+from shardrank.core.model_settings import ColumnSettings, EncoderSettings
 from shardrank.core.papers import from_json, to_json
-from shardrank.core.settings import ColumnSettings, EncoderSettings
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card, settled
 from shardrank.models.complete import check_encoder

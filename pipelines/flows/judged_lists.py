@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from shardrank.core.evaluation import MEASURES, Judgement, evaluate
 from shardrank.core.fusion import fuse
+from shardrank.core.rank_settings import FusionSettings
 from shardrank.core.schemas import HITS
-from shardrank.core.settings import FusionSettings
 from shardrank.core.topk import ranks
 from shardrank.flows.tuned import FusionTried, Means
 from shardrank.stages.rank.blend import Retrieved, rankings

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from shardrank.core.files import FileRef
-from shardrank.core.settings import DENSE
+from shardrank.core.model_settings import DENSE
 from shardrank.core.units import Done, total
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.flows.label_plan import Labelled, LabelledBatch, LabelPlan, TeacherPlan

@@ -8,7 +8,8 @@ from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.evaluation import Judgement
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
-from shardrank.core.settings import LabelSettings, RerankerSettings, Settings
+from shardrank.core.model_settings import RerankerSettings
+from shardrank.core.settings import LabelSettings, Settings
 from shardrank.core.units import Done
 from shardrank.corpus.qrels import read_judged
 from shardrank.labels.formats import Format, get_format

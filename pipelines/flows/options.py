@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shardrank.core.errors import SettingsError
+from shardrank.core.index_settings import AuditSettings
 from shardrank.core.overrides import parse_settings
-from shardrank.core.settings import (
-    AuditSettings,
-    Settings,
-    SettingsTable,
-)
+from shardrank.core.settings import Settings
+from shardrank.core.settings_base import SettingsTable
 
 Table = TypeVar("Table", bound=SettingsTable)
 

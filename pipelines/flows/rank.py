@@ -10,7 +10,7 @@ import pyarrow as pa
 from shardrank import __version__
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
-from shardrank.core.settings import DENSE
+from shardrank.core.model_settings import DENSE
 from shardrank.core.units import Done
 from shardrank.corpus.queries import QueryBatch
 from shardrank.flows.judged_lists import alone

@@ -32,7 +32,9 @@ from shardrank.report.sentences import absent
 from shardrank.stages.run.records import stage_runs
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import StoredTables, Workspace
-from shardrank.version.manifest import Audit, LengthClass, Version
+from shardrank.version.indexes import Audit
+from shardrank.version.manifest import Version
+from shardrank.version.parts import LengthClass
 
 #: What becomes of rows that are no rejects.
 _ACCEPTED = ("added", "changed", "unchanged", "tombstones", "superseded")

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.feedback import Feedback
 from shardrank.core.hubness import Correction
-from shardrank.core.settings import DENSE, RetrieverSettings, Settings
+from shardrank.core.model_settings import DENSE
+from shardrank.core.rank_settings import RetrieverSettings
+from shardrank.core.settings import Settings
 from shardrank.index.bm25 import Bm25
 from shardrank.index.library import require_faiss
 from shardrank.models.encoders.registry import family_of
 from shardrank.stages.rank.opened import Effort
 from shardrank.stages.rank.search import Retriever
-from shardrank.version.manifest import Index, StoredEncoder, Version
+from shardrank.version.indexes import Index
+from shardrank.version.manifest import StoredEncoder, Version
 
 
 def plan_retrievers(version: Version, settings: Settings) -> list[Retriever]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shardrank.core.fusion_grid import distance
-from shardrank.core.settings import FusionSettings
+from shardrank.core.rank_settings import FusionSettings
 
 #: A metric's name → its mean.
 Means = Mapping[str, float]

@@ -14,8 +14,10 @@ from shardrank.core.papers import files_in
 from shardrank.corpus.part_keys import count, live_keys, part_keys
 from shardrank.index.sizes import shard_size
 from shardrank.stages.run.workspace import Workspace
+from shardrank.version.indexes import Index, Shard
 from shardrank.version.liveness import unpack
-from shardrank.version.manifest import Index, Part, Shard, Version
+from shardrank.version.manifest import Version
+from shardrank.version.parts import Part
 
 #: Files read at once: reading and hashing both leave the interpreter's lock.
 AT_ONCE = 4

@@ -177,7 +177,10 @@ class InvertedShard:
 
         Raises:
             InputError: a query's weight is negative or not finite.
+            IntegrityError: documents or live are not as many as the shard has positions.
         """
+        if {len(documents), self.rows if live is None else len(live)} != {self.rows}:
+            raise _broken(f"of {self.rows} positions is searched by {len(documents)}")
         norms = np.empty(0, np.float32) if rule is None else rule.norms(self._lengths)
         every = np.empty(0, np.bool_)  # `Rows` takes this for all
         rows = Rows(documents, every if live is None else live, norms)

@@ -13,24 +13,17 @@ import numpy as np
 from shardrank.core.arrays import Bool, Float32, Int32, Int64, UInt64
 from shardrank.core.errors import InputError
 from shardrank.core.sparse import SparseRows
-from shardrank.kernels.posting_loops import (
-    Batch,
-    Block,
-    Coming,
-    Found,
-    Lists,
-    Rows,
-    fill,
-    finish,
-    score,
-    unpack,
-)
+from shardrank.kernels.hit_loops import Found, finish, unpack
+from shardrank.kernels.posting_loops import Batch, Block, Coming, Lists, Rows, fill, score
 
 #: Positions in a block, a multiple of 64 and at most 65,536: their sums fit into the innermost
 #: cache.
 BLOCK = 8192
 
-#: Terms of a block laid out as rows, at most.
+#: Positions in the first block; each further one has twice as many, up to `BLOCK`.
+FIRST = 1024
+
+#: Terms of a block laid out as rows, at most: those that come first of the ones that are frequent.
 ROWS = 64
 
 #: Bytes of hits looked for again at once, where more of them tie than there was room for.
@@ -71,8 +64,12 @@ class Postings:
 def search(postings: Postings, rows: Rows, queries: SparseRows, k: int) -> ScoredRows:
     """The k best documents of each query, and all that tie with the last of them.
 
-    Takes 16 · k + 600 bytes for each query, 6 bytes for each posting of a block, and 4 · BLOCK for
-    each term laid out as a row; and up to 40 bytes for each hit that is returned.
+    Takes 16 · k + 536 bytes for each query, 29 for each term, up to 12 for each posting of a block,
+    4 · BLOCK · ROWS, and up to 40 bytes for each hit that is returned.
+
+    Nothing is skipped for what it can bring at most, as MaxScore does. Among 208,786 passages of 60
+    words of Wikipedia, k = 100, bounds leave half of the postings to be added, but 500 candidates
+    of 6 terms, or 1,000 of 30, to be completed: that takes longer than to add the other half.
 
     Args:
         postings: the shard's.
@@ -112,18 +109,27 @@ def _sweep(
         k: documents for each query.
         capacity: more than k.
     """
-    count = queries.rows
+    count, lists = queries.rows, postings.lists
     coming, batch = _batch(queries, postings)
     counts, pending, tied = np.zeros(count, np.int32), np.full(count, -1), np.zeros(count, np.int64)
     found = Found(np.empty((count, capacity), np.int64), counts, floors, pending, tied)
     sums, block = np.full(BLOCK, -0.0, np.float32), _room(len(coming.begins))
-    for begin in range(0, len(rows.documents), BLOCK):
+    for begin, size in _blocks(len(rows.documents)):
         block.laid[0], done = 0, 0
-        while (done := fill(postings.lists, coming, rows, begin, done, block)) < len(coming.begins):
+        while (done := fill(lists, coming, rows, begin, size, done, block)) < len(coming.begins):
             block = _wider(block)
-        score(batch, block, begin, rows, sums, found, k)
+        score(batch, block, begin, rows, sums[:size], found, k)
     finish(found, k)
     return found
+
+
+def _blocks(rows: int) -> Iterator[tuple[int, int]]:
+    """Where blocks begin, and their sizes. Until there is a floor, all that matches is a hit: the
+    first ones are small."""
+    begin, size = 0, min(FIRST, BLOCK)
+    while begin < rows:
+        yield begin, size
+        begin, size = begin + size, min(2 * size, BLOCK)
 
 
 def _room(terms: int) -> Block:

@@ -11,7 +11,7 @@ from typing import Any
 from shardrank.core.cards import EncoderCard, RerankerCard, SparseCard
 from shardrank.core.errors import InputError, IntegrityError, SettingsError
 from shardrank.core.fingerprint import fingerprint
-from shardrank.core.settings import EncoderSettings, ModelSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings, ModelSettings, RerankerSettings
 from shardrank.models.encoders.width import tower_width
 from shardrank.models.folder import limits
 from shardrank.models.folder.encoder_folder import (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shardrank.core.errors import InputError
-from shardrank.core.settings import EncoderSettings, RerankerSettings, SparseSettings
+from shardrank.core.model_settings import EncoderSettings, RerankerSettings, SparseSettings
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.headers import read_headers
 from shardrank.models.folder.language_head import head_of, needed_language_head

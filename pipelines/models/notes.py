@@ -4,7 +4,7 @@ for people. Nothing here changes a result."""
 from collections.abc import Iterable
 from pathlib import Path
 
-from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings, RerankerSettings
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modules import StaticTable, Tower

@@ -1,6 +1,6 @@
 """How much a model multiplies: counted from the headers of its weights. Imports no torch."""
 
-from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings, RerankerSettings
 from shardrank.models.folder.encoder_folder import read_encoder_folder, tower_files
 from shardrank.models.folder.headers import parameters, read_headers
 from shardrank.models.folder.reranker_folder import read_reranker_folder

@@ -5,7 +5,7 @@ from typing import Any
 from shardrank.core.cards import SparseCard
 from shardrank.core.errors import InputError
 from shardrank.core.fingerprint import fingerprint
-from shardrank.core.settings import SparseSettings
+from shardrank.core.model_settings import SparseSettings
 from shardrank.models.cards import code_sha256, own_or_set
 from shardrank.models.folder import limits
 from shardrank.models.folder.hashes import weights_sha256

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardrank.core.evaluation import Coverage
-from shardrank.version.manifest import AuditPoint
+from shardrank.version.indexes import AuditPoint
 
 Flow = Literal["index", "rank", "label"]
 

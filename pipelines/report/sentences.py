@@ -3,7 +3,7 @@
 from shardrank.core.evaluation import Coverage, Metrics
 from shardrank.report import figures as formats
 from shardrank.report.data import AuditCurve, ReportCounts, ReportData
-from shardrank.version.manifest import AuditPoint
+from shardrank.version.indexes import AuditPoint
 
 
 def headline(data: ReportData) -> str:

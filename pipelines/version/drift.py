@@ -9,7 +9,8 @@ a kept codec leaves below the audit's target gets a new one before it is refused
 
 from collections.abc import Sequence
 
-from shardrank.version.manifest import Codec, Part, Shard
+from shardrank.version.indexes import Codec, Shard
+from shardrank.version.parts import Part
 
 #: The corpus may grow or shrink by this factor before its codec's sizes are planned anew.
 SIZE_FACTOR = 4

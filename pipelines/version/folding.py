@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from shardrank.core.settings import CompactSettings
+from shardrank.core.index_settings import CompactSettings
 
 
 @dataclass(frozen=True)

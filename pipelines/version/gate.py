@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shardrank.core.settings import DENSE, GateSettings
-from shardrank.version.manifest import Part
+from shardrank.core.index_settings import GateSettings
+from shardrank.core.model_settings import DENSE
+from shardrank.version.parts import Part
 
 #: Fewer new passages than this say nothing about how their encoder fares.
 FEWEST_FOR_SPREAD = 100

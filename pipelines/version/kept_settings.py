@@ -7,13 +7,9 @@ from pydantic import BaseModel
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import SettingsError
-from shardrank.core.settings import (
-    AuditSettings,
-    ColumnSettings,
-    EncoderSettings,
-    IndexSettings,
-    Settings,
-)
+from shardrank.core.index_settings import AuditSettings, IndexSettings
+from shardrank.core.model_settings import ColumnSettings, EncoderSettings
+from shardrank.core.settings import Settings
 from shardrank.version.manifest import StoredEncoder, Version
 
 #: Taken from the run and never from the index: who runs it decides about speed, and whether code

@@ -3,118 +3,20 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from shardrank.core.cards import ColumnCard, EncoderCard
 from shardrank.core.errors import IntegrityError
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import canonical_json, sha256_hex
+from shardrank.core.model_settings import DENSE, ColumnSettings, EncoderSettings, Stored
 from shardrank.core.papers import files_in, from_json, to_json
-from shardrank.core.settings import (
-    DECIDING,
-    DENSE,
-    AuditSettings,
-    ColumnSettings,
-    EncoderSettings,
-    IndexSettings,
-    Stored,
-)
-from shardrank.version.sizing import CodecPlan, Kind
+from shardrank.core.settings_base import DECIDING
+from shardrank.version.indexes import Index
+from shardrank.version.parts import Counts, LengthClass, Part
 
 FORMAT = 5
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How much of something is live: documents, their passages, and the passages' tokens."""
-
-    documents: int = 0
-    passages: int = 0
-    tokens: int = 0
-    truncated: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
-    def __sub__(self, other: "Counts") -> "Counts":
-        return Counts(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
-
-@dataclass(frozen=True)
-class LengthClass:
-    """How many passages have so many tokens, or more but fewer than the next class."""
-
-    tokens: int
-    passages: int
-
-
-@dataclass(frozen=True)
-class StoredColumn:
-    """A value for each passage of a part, in a file beside it.
-
-    Attributes:
-        file: one row a passage.
-        spread: of vectors: 1 minus the length of the mean of their directions, 0 where all point
-            the same way; None of what is no vector.
-    """
-
-    file: FileRef
-    spread: float | None
-
-
-@dataclass(frozen=True)
-class Part:
-    """An immutable piece of the corpus.
-
-    Attributes:
-        id: names its passages' content.
-        passages: PASSAGES.
-        keys: PART_KEYS, what tonight's corpus is compared with.
-        columns: by name; a part may lack one.
-        deleted: the bitmap of rows that are never found (shardrank.version.liveness); None: all are
-            live.
-        live: what is left of it.
-        lengths: its passages, deleted ones too, by token count, ascending.
-    """
-
-    id: str
-    passages: FileRef
-    keys: FileRef
-    columns: Mapping[str, StoredColumn]
-    deleted: FileRef | None
-    live: Counts
-    lengths: tuple[LengthClass, ...]
-
-    @property
-    def rows(self) -> int:
-        return self.passages.rows
-
-    @property
-    def files(self) -> list[FileRef]:
-        return list(files_in(self))
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The unit of search: ordinals of the parts it covers, and its file (none: exact search).
-
-    `error` is the share of the vectors' energy that their codes lose, as measured when the shard
-    was built; 0 where there is no file.
-    """
-
-    parts: tuple[int, ...]
-    file: FileRef | None
-    error: float = 0.0
-
-
-@dataclass(frozen=True)
-class Codec:
-    """The trained quantiser: its file, the passages there were when it was trained, its error."""
-
-    file: FileRef
-    passages: int
-    error: float
 
 
 @dataclass(frozen=True)
@@ -186,80 +88,6 @@ _SAID = {
     "max_tokens": "passages.max_tokens",
     "overlap": "passages.overlap",
 }
-
-
-@dataclass(frozen=True)
-class AuditPoint:
-    """Recall at one choice of nprobe and depth, and what it costs a query: see
-    `shardrank.version.recall.CostModel`."""
-
-    nprobe: int
-    depth: int
-    recall: float
-    cost: float
-
-
-@dataclass(frozen=True)
-class Audit:
-    """How much of exact search an index finds.
-
-    Attributes:
-        kind: of the index; exact ones need no audit.
-        k: documents that recall counts.
-        target: recall that it must reach.
-        recall, nprobe, depth: of the chosen effort; of the greatest where none reaches the target.
-        points: the measured curve.
-        questions: that were asked.
-    """
-
-    kind: Kind
-    k: int
-    target: float
-    recall: float
-    nprobe: int
-    depth: int
-    points: tuple[AuditPoint, ...]
-    questions: int
-
-
-@dataclass(frozen=True)
-class TermCounts:
-    """In how many passages each word is: what BM25 weights words by.
-
-    Attributes:
-        passages: live ones.
-        words: in all of them, counted as often as they occur.
-        terms: term and passages, ascending by term.
-    """
-
-    passages: int
-    words: int
-    terms: FileRef
-
-
-@dataclass(frozen=True)
-class Index:
-    """An index over one column.
-
-    Attributes:
-        column: its name.
-        plan: what decides the codec.
-        settings: that the plan was made from.
-        codec: the trained quantiser; None: the kind has none.
-        counts: of words, over all live passages; None: the column holds weights already.
-        shards: the units of search, which together cover all parts.
-        audit: how much of exact search it finds.
-        audit_settings: that it was audited with.
-    """
-
-    column: str
-    plan: CodecPlan
-    settings: Annotated[IndexSettings, DECIDING]
-    codec: Codec | None
-    counts: TermCounts | None
-    shards: tuple[Shard, ...]
-    audit: Audit
-    audit_settings: Annotated[AuditSettings, DECIDING]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shardrank.core.arrays import Bool, Float32, Int64
-from shardrank.version.manifest import AuditPoint
+from shardrank.version.indexes import AuditPoint
 
 #: The score of a document that is not found.
 NOWHERE = -np.inf

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shardrank.core.errors import SettingsError
-from shardrank.core.settings import IndexSettings
+from shardrank.core.index_settings import IndexSettings
 
 #: Training vectors for each centroid: the fewest that faiss trains on without a warning, and
 #: what we take where the corpus has them.

@@ -2,7 +2,7 @@
 have no peer.
 
 python -m tests.bench [FOLDER] [--rounds 5] [--documents 1000] [--queries 60] [--pairs 1000000]
-    [--rows 20000] [--passages 50000] [--only NAME ...]
+    [--rows 20000] [--passages 50000] [--sparse 200000] [--only NAME ...]
 """
 
 import argparse
@@ -29,6 +29,7 @@ from tests.bench import (
     flow,
     growth,
     ingest,
+    inverted,
     ivf,
     labels,
     masked,
@@ -99,6 +100,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=1_000_000, help="of the labels benchmark")
     parser.add_argument("--rows", type=int, default=20_000, help="of the ingest benchmark")
     parser.add_argument("--passages", type=int, default=50_000, help="of the flow benchmark")
+    parser.add_argument("--sparse", type=int, default=200_000, help="passages of bm25's")
     parser.add_argument("--only", action="append", help="of the benchmarks or bounds, by name")
     return parser.parse_args()
 
@@ -113,6 +115,8 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
         "masked-audit": masked.audit,
         "masked-embed": masked.embed,
         "exact": search.benchmark,
+        "bm25": lambda: inverted.benchmark(arguments.sparse, 6),
+        "bm25-long": lambda: inverted.benchmark(arguments.sparse, 30),
         "labels": lambda: labels.benchmark(arguments.pairs),
         "build": build.plain,
         "build-rotated": lambda: build.rotated(folder),

@@ -18,7 +18,8 @@ import faiss
 import numpy as np
 
 from shardrank.core.arrays import Float32, Int64
-from shardrank.core.settings import EncoderSettings, IndexSettings
+from shardrank.core.index_settings import IndexSettings
+from shardrank.core.model_settings import EncoderSettings
 from shardrank.index.codec import train_codec
 from shardrank.index.shard import build_shard
 from shardrank.models.encoders.dense import load_encoder

@@ -11,7 +11,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from shardrank.core.arrays import Float32
-from shardrank.core.settings import EncoderSettings
+from shardrank.core.model_settings import EncoderSettings
 from shardrank.models.encoders.dense import BiEncoder, load_encoder
 from shardrank.models.folder.resolve import resolve_model
 from tests.bench.distances import worst_cosine

@@ -19,7 +19,7 @@ import torch
 
 from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import matrix
-from shardrank.core.settings import EncoderSettings
+from shardrank.core.model_settings import EncoderSettings
 from shardrank.models.encoders.dense import BiEncoder, load_encoder
 from tests.bench.command import settings, shardrank
 from tests.bench.distances import worst_cosine

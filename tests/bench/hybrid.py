@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import shardrank
-from shardrank.core.settings import FusionSettings, Settings
+from shardrank.core.rank_settings import FusionSettings
+from shardrank.core.settings import Settings
 from tests.bench.beir import Collection
 from tests.bench.hybrid_peers import (
     BM25S,

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Float32
 from shardrank.core.evaluation import Judgement, evaluate
-from shardrank.core.settings import FusionSettings
+from shardrank.core.rank_settings import FusionSettings
 from shardrank.core.text import passage_text
 from shardrank.models.encoders.bm25 import ENGLISH, _words
 from shardrank.stages.run.workspace import Workspace

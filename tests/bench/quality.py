@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from shardrank.core.arrays import Bool, Float32, Int32, Int64
-from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings, RerankerSettings
 from shardrank.corpus.stdlib import demo_queries, stdlib_documents
 from shardrank.models.encoders.dense import load_encoder
 from shardrank.models.rerankers.cross import load_reranker

@@ -15,7 +15,7 @@ from sentence_transformers import CrossEncoder
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 from shardrank.core.arrays import Float32, Int32
-from shardrank.core.settings import RerankerSettings
+from shardrank.core.model_settings import RerankerSettings
 from shardrank.models.folder.resolve import resolve_model
 from shardrank.models.rerankers.cross import CrossEncoderReranker, load_reranker
 from tests.bench.distances import worst_logit

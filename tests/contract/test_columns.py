@@ -9,9 +9,14 @@ import pyarrow as pa
 import pytest
 
 from shardrank.core.arrow_columns import matrix
+from shardrank.core.model_settings import (
+    Bm25Settings,
+    ColumnSettings,
+    EncoderSettings,
+    SparseSettings,
+)
 from shardrank.core.papers import from_json, to_json
 from shardrank.core.protocols import ColumnEncoder
-from shardrank.core.settings import Bm25Settings, ColumnSettings, EncoderSettings, SparseSettings
 from shardrank.core.sparse import SparseRows
 from shardrank.models.encoders.registry import family_of
 from shardrank.version.manifest import StoredEncoder

@@ -13,8 +13,8 @@ from sentence_transformers import SentenceTransformer
 
 from shardrank.core.arrays import Float32, Int32
 from shardrank.core.errors import InputError, IntegrityError
+from shardrank.core.model_settings import EncoderSettings
 from shardrank.core.protocols import Encoder
-from shardrank.core.settings import EncoderSettings
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.encoders.dense import BiEncoder, load_encoder
 from shardrank.models.folder.resolve import resolve_model

@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from shardrank.core.errors import InputError
-from shardrank.core.settings import EncoderSettings
+from shardrank.core.model_settings import EncoderSettings
 from shardrank.models.complete import check_encoder
 from shardrank.models.folder.families import CLASSIFIERS, ENCODERS, HALVES
 from shardrank.models.folder.numbered import UNIFORM, is_numbered, missing_from_layers
@@ -34,7 +34,7 @@ class Model(Qwen2Model):
 REFUSED = """
 import sys
 from shardrank.core.errors import InputError
-from shardrank.core.settings import EncoderSettings
+from shardrank.core.model_settings import EncoderSettings
 from shardrank.models.complete import check_encoder
 try:
     check_encoder(EncoderSettings(model=sys.argv[1]))

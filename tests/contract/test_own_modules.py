@@ -7,7 +7,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from shardrank.core.errors import InputError
-from shardrank.core.settings import EncoderSettings
+from shardrank.core.model_settings import EncoderSettings
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder
 from shardrank.models.encoders.dense import load_encoder

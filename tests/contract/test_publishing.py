@@ -9,23 +9,16 @@ import pytest
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import CommitConflict, InputError
+from shardrank.core.index_settings import AuditSettings, IndexSettings
+from shardrank.core.model_settings import DENSE, EncoderSettings
 from shardrank.core.protocols import Storage
-from shardrank.core.settings import DENSE, AuditSettings, EncoderSettings, IndexSettings
 from shardrank.flows.upkeep import history, roll_back
 from shardrank.stages.index.publish import made_now, publish
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import latest_version, read_version, version_numbers
-from shardrank.version.manifest import (
-    Audit,
-    Changes,
-    Counts,
-    Index,
-    Part,
-    Recipe,
-    StoredColumn,
-    StoredEncoder,
-    Version,
-)
+from shardrank.version.indexes import Audit, Index
+from shardrank.version.manifest import Changes, Recipe, StoredEncoder, Version
+from shardrank.version.parts import Counts, Part, StoredColumn
 from shardrank.version.sizing import CodecPlan
 
 PUBLISHERS = 8

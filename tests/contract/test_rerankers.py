@@ -17,8 +17,8 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from shardrank.core.arrays import Int32
 from shardrank.core.errors import InputError, IntegrityError
+from shardrank.core.model_settings import RerankerSettings
 from shardrank.core.protocols import PairScores, Reranker
-from shardrank.core.settings import RerankerSettings
 from shardrank.models.cards import read_reranker_card
 from shardrank.models.complete import check_reranker
 from shardrank.models.folder.hashes import weights_sha256

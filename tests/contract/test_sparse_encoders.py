@@ -14,7 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 
 from shardrank.core.arrays import Float32
 from shardrank.core.errors import InputError, IntegrityError
-from shardrank.core.settings import SparseSettings
+from shardrank.core.model_settings import SparseSettings
 from shardrank.core.sparse import SparseRows
 from shardrank.models.complete import check_sparse
 from shardrank.models.encoders.sparse import MaskedWeigher, SparseEncoder, load_sparse, strongest

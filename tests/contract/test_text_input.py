@@ -44,7 +44,7 @@ from transformers import (
 
 from shardrank.core.arrays import Float32
 from shardrank.core.errors import InputError
-from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings, RerankerSettings
 from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.encoders.dense import load_encoder
 from shardrank.models.folder.layout import Layout, read_layout

@@ -135,14 +135,14 @@ def test_a_file_and_an_object_name_the_same_run(
 
 def test_the_manifest_says_what_made_it(world: World, commanded: Path) -> None:
     told = json.loads((commanded / "out/manifest.json").read_text())
-    [retriever] = told["retrievers"]
-    encoder, reranker = retriever["encoder"], told["reranker"]
+    [retriever], [reranker] = told["retrievers"], told["rerankers"]
+    encoder = retriever["encoder"]
     assert (encoder["name"], reranker["name"]) == (str(world.encoder), str(world.reranker))
     assert [len(model["weights_sha256"]) for model in (encoder, reranker)] == [64, 64]
     assert (retriever["name"], retriever["column"], retriever["bm25"]) == ("dense", "dense", None)
     assert (retriever["k"], retriever["nprobe"], retriever["depth"]) == (20, 0, 0)
     assert told["settings"]["search"]["k"] == 20
-    assert told["settings"]["reranker"]["depth"] == 8
+    assert [each["depth"] for each in told["settings"]["reranker"]] == [8]
     assert told["settings"]["encoder"]["model"] == str(world.encoder)
     made = told["made"]
     assert (made["queries"], made["qrels"]) == (world.queries, world.qrels)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shardrank.core.settings import RerankerSettings
+from shardrank.core.model_settings import RerankerSettings
 from shardrank.models.cards import read_reranker_card
 from tests.tiny_models import tiny_encoder
 from tests.world import World, latest, make_world, shardrank, versions, write_lines
@@ -44,7 +44,8 @@ def test_an_index_stays_in_its_first_type(
     assert (version.dense.card.dtype, version.changes.embedded) == (TYPES[first], 1)
 
     assert shardrank(*world.rank(index, out)) == 0
-    held = json.loads((out / "manifest.json").read_bytes())["reranker"]["fingerprint"]
+    [card] = json.loads((out / "manifest.json").read_bytes())["rerankers"]
+    held = card["fingerprint"]
     model = RerankerSettings.model_validate({"model": str(world.reranker), "dtype": TYPES[first]})
     assert held == read_reranker_card(model).fingerprint
 

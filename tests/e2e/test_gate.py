@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from shardrank.core.arrays import Float32
-from shardrank.core.settings import EncoderSettings
+from shardrank.core.model_settings import EncoderSettings
 from shardrank.index import codec
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.encoders.dense import BiEncoder

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from shardrank.core.arrays import Float32, Int32
 from shardrank.core.cards import EncoderCard
+from shardrank.models.encoders.dense import BiEncoder
 from shardrank.version.manifest import Version
 from tests.world import VOCABULARY, World, latest, make_world, shardrank, write_lines
 
@@ -134,6 +137,33 @@ def test_a_night_that_does_not_name_a_column_keeps_it(scene: Scene, tmp_path: Pa
     assert {name: one[name] for name in names} == {name: other[name] for name in names}
 
 
+def test_an_upsert_adds_a_column_to_all_that_is_stored(scene: Scene, tmp_path: Path) -> None:
+    """Not only to what it brings."""
+    index, fresh = copied(scene.dense, tmp_path / "index"), tmp_path / "fresh"
+    rows = [json.loads(line) for line in Path(scene.world.corpus).read_text().splitlines()]
+    more = [{"_id": "new", "text": "shock tube"}, {**rows[3], "text": "wing"}]
+    words = scene.world.index(index, *SETS, *BM25)
+    words[1] = write_lines(tmp_path / "more.jsonl", more)
+    assert shardrank(*words, "--mode", "upsert") == 0
+    words = scene.world.index(fresh, *SETS, *BM25)
+    words[1] = write_lines(tmp_path / "all.jsonl", [*rows[:3], *more, *rows[4:]])
+    assert shardrank(*words) == 0
+    alone = ("retriever.bm25.k=50", "search.k=50", "reranker.model=off")
+    one, other = (scene.rank(i, tmp_path / f"{i.name}-out", *alone) for i in (index, fresh))
+    assert one["run.trec"] == other["run.trec"]
+    assert latest(index).indexes["bm25"].counts == latest(fresh).indexes["bm25"].counts
+
+
+def test_another_cut_makes_all_columns_again(scene: Scene, tmp_path: Path) -> None:
+    index, fresh = copied(scene.both, tmp_path / "index"), tmp_path / "fresh"
+    other = (*SETS, "passages.max_tokens=24")
+    assert shardrank(*scene.world.index(index, *other)) == 3
+    assert shardrank(*scene.world.index(index, *other, "gate.reembed=true")) == 0
+    assert shardrank(*scene.world.index(fresh, *other, *BM25)) == 0
+    assert latest(index).content() == latest(fresh).content()
+    assert latest(index).live.passages < latest(scene.both).live.passages
+
+
 def test_the_same_corpus_again_publishes_nothing(scene: Scene, tmp_path: Path) -> None:
     index = copied(scene.both, tmp_path / "index")
     for sets in ((), BM25):
@@ -196,6 +226,25 @@ def test_a_second_vector_column_stays_in_its_type(
         night(scene, tmp_path, index)
         scene.rank(index, tmp_path / "out", model)
     assert latest(index).columns["other"].card == card
+
+
+def test_what_the_first_encoder_sets_aside_may_break_others_too(
+    scene: Scene, tmp_path: Path, inline: pytest.MonkeyPatch
+) -> None:
+    model, encode = f"encoder.other.model={scene.world.encoder}", BiEncoder.encode_ids
+
+    def broken(self: BiEncoder, ids: Sequence[Int32]) -> Float32:
+        vectors = encode(self, ids)
+        vectors[0] = np.nan
+        return vectors
+
+    with inline.context() as patch:
+        patch.setattr(BiEncoder, "encode_ids", broken)
+        sets = (*SETS, model, "gate.max_rejected=1")
+        assert shardrank(*scene.world.index(tmp_path, *sets)) == 0
+    version = latest(tmp_path)
+    assert version.changes.rejected == len(version.parts) > 1
+    assert shardrank("verify", str(tmp_path)) == 0
 
 
 # What is refused before any work.
@@ -389,7 +438,7 @@ def test_two_retrievers_over_one_index(scene: Scene, tmp_path: Path) -> None:
 
 
 def test_blocks_of_many_queries(scene: Scene, tmp_path: Path) -> None:
-    """Five thousand queries, a thousand or all of them in a block."""
+    """Five thousand queries, a thousand or all of them in a block; with little memory, too."""
     words = [*VOCABULARY, "zzz", "is"]
     count = len(words)
     texts = [f"{words[n % count]} {words[n * 7 // 5 % count]}" for n in range(5000)]
@@ -397,13 +446,15 @@ def test_blocks_of_many_queries(scene: Scene, tmp_path: Path) -> None:
         tmp_path / "q.jsonl", ({"_id": f"q{n}", "text": text} for n, text in enumerate(texts))
     )
     found = []
-    for size in (1000, 5000):
-        out = tmp_path / str(size)
-        sets = (f"search.block_queries={size}", "search.k=5", "reranker.model=off")
+    for size, memory in ((1000, 1024), (5000, 1024), (1000, 1)):
+        out = tmp_path / f"{size}-{memory}"
+        layout = (f"search.block_queries={size}", f"search.memory_mb={memory}")
+        sets = (*layout, "search.k=5", "reranker.model=off")
         command = scene.world.rank(scene.both, out, *SETS, *sets)
         command[2] = path
         assert shardrank(*command[:4], *command[6:]) == 0
         assert len(list((out / "rankings").iterdir())) == 5000 // size
         found.append(pq.read_table(out / "rankings"))
     assert found[0].equals(found[1])
+    assert found[0].equals(found[2])
     assert found[0].num_rows == 5000 * 5

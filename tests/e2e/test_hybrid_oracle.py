@@ -23,12 +23,14 @@ from hypothesis import strategies as st
 
 from shardrank.core.arrays import Float32, Int32
 from shardrank.core.cards import EncoderCard
+from shardrank.core.model_settings import EncoderSettings, RerankerSettings
 from shardrank.core.overrides import parse_settings
 from shardrank.core.pools import Resources
 from shardrank.core.protocols import PairScores
-from shardrank.core.settings import EncoderSettings, RerankerSettings, Settings
+from shardrank.core.settings import Settings
 from shardrank.flows.compact import compact_index, own_settings
-from shardrank.flows.index import index, plan_indexing
+from shardrank.flows.index import index
+from shardrank.flows.index_plan import plan_indexing
 from shardrank.flows.rank import rank
 from shardrank.flows.rank_plan import plan_ranking
 from shardrank.models.folder.layout import CLASSIFIES, read_layout
@@ -483,7 +485,7 @@ def test_the_layout_changes_no_byte(tmp_path: Path, models: tuple[Path, Path]) -
 
 @given(case=_cases())
 @settings(
-    max_examples=20,
+    max_examples=12,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],

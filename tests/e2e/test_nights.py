@@ -13,13 +13,14 @@ import pytest
 
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.fingerprint import content_hash
-from shardrank.core.settings import DENSE
+from shardrank.core.model_settings import DENSE
 from shardrank.flows.verify import verify
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import Published, latest_version
 from shardrank.storage.local import LocalStorage
 from shardrank.version.liveness import unpack
-from shardrank.version.manifest import Part, Version
+from shardrank.version.manifest import Version
+from shardrank.version.parts import Part
 from tests.world import VOCABULARY, World, latest, make_world, shardrank, write_lines
 
 SETS = (

@@ -21,12 +21,14 @@ from hypothesis import strategies as st
 from shardrank.core.arrays import Float32, Int32
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError
+from shardrank.core.model_settings import EncoderSettings, RerankerSettings
 from shardrank.core.overrides import parse_settings
 from shardrank.core.pools import Resources
 from shardrank.core.protocols import PairScores
 from shardrank.core.schemas import RANKINGS
-from shardrank.core.settings import EncoderSettings, RerankerSettings, Settings
-from shardrank.flows.index import index, plan_indexing
+from shardrank.core.settings import Settings
+from shardrank.flows.index import index
+from shardrank.flows.index_plan import plan_indexing
 from shardrank.flows.rank import rank
 from shardrank.flows.rank_plan import plan_ranking
 from shardrank.models.folder.layout import CLASSIFIES, read_layout

@@ -7,7 +7,7 @@ import pytest
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.overrides import parse_settings
 from shardrank.core.settings import Settings
-from shardrank.flows.index import IndexPlan, plan_indexing
+from shardrank.flows.index_plan import IndexPlan, plan_indexing
 from shardrank.stages.run.workspace import Workspace
 from shardrank.storage.local import LocalStorage
 from tests.world import World, make_world
@@ -42,4 +42,4 @@ def test_a_folder_with_its_queries_is_no_corpus(world: World) -> None:
     settings = parse_settings({}, [f"encoder.model={world.encoder}"])
     with pytest.raises(InputError, match=r"corpus\.jsonl and .*queries\.jsonl"):
         plan(world, str(world.root), settings)
-    assert plan(world, world.corpus, settings).slices
+    assert plan(world, world.corpus, settings).source.slices

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import shardrank as package
-from shardrank.core.settings import FusionSettings
+from shardrank.core.rank_settings import FusionSettings
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.ranked_runs import read_ranked
 from shardrank.storage.local import LocalStorage

@@ -14,7 +14,7 @@ import pytest
 from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.files import FileRef
-from shardrank.core.settings import DENSE
+from shardrank.core.model_settings import DENSE
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.part_blocks import read_bitmap
 from shardrank.storage.local import LocalStorage

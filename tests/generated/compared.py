@@ -15,7 +15,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from shardrank.core.arrays import Float32
 from shardrank.core.errors import InputError, SettingsError
-from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings, RerankerSettings
 from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.complete import check_encoder, check_reranker
 from shardrank.models.encoders.dense import load_encoder

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
 from shardrank.core.errors import InputError, IntegrityError
-from shardrank.core.settings import RerankerSettings
+from shardrank.core.model_settings import RerankerSettings
 from shardrank.models.folder.layout import Call, Layout, read_layout
 from shardrank.models.folder.weights import SINGLE
 from shardrank.models.forward.adapter import (

@@ -7,7 +7,7 @@ import torch
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError, SettingsError
-from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings, RerankerSettings
 from shardrank.kernels.machine import has_vnni, multiplies_bf16, visible_gpus
 from shardrank.models.cards import read_encoder_card, read_reranker_card, settled
 from shardrank.models.folder.resolve import resolve_model

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shardrank.core.errors import InputError, SettingsError
-from shardrank.core.settings import IndexSettings
+from shardrank.core.index_settings import IndexSettings
 from shardrank.index.codec import _rotation, code_error, train_codec
 from shardrank.index.shard import LoadedShard, build_shard, use_threads
 from shardrank.models.forward.products import int8_product

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from shardrank.core.errors import InputError, PlanRefused
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import canonical_json
+from shardrank.core.index_settings import IndexSettings
+from shardrank.core.model_settings import DENSE
 from shardrank.core.papers import to_json
-from shardrank.core.settings import DENSE, ClusterSettings, IndexSettings, Settings
+from shardrank.core.settings import ClusterSettings, Settings
 from shardrank.forecast import misfits as advice
 from shardrank.forecast.cluster_time import Cluster, Forecast, StageForecast, forecast
 from shardrank.forecast.misfits import misfits
@@ -315,7 +317,7 @@ def test_parameters_are_those_of_the_layers() -> None:
     """Six layers of four square matrices and two of the feed-forward part, and a pooler."""
     counted = 6 * (4 * 384 * 384 + 2 * 384 * 1536) + 384 * 384
     assert encoder_parameters(Settings().dense) == counted
-    assert reranker_parameters(Settings().reranker) == counted
+    assert reranker_parameters(Settings().reranker[0]) == counted
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from shardrank.core import topk
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.fusion import fuse
+from shardrank.core.rank_settings import FusionSettings
 from shardrank.core.schemas import HITS
-from shardrank.core.settings import FusionSettings
 from shardrank.core.topk import fold_and_cut
 
 #: Of each list: the scores of a query's documents, by query.

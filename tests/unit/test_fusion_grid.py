@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardrank.core.fusion_grid import MOST, distance, fusion_grid, weightings
-from shardrank.core.settings import FusionSettings
+from shardrank.core.rank_settings import FusionSettings
 
 lists = st.integers(2, 9)
 fusions = st.builds(

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from shardrank.core.files import FileRef
-from shardrank.core.settings import DENSE, GateSettings
+from shardrank.core.index_settings import GateSettings
+from shardrank.core.model_settings import DENSE
 from shardrank.version.drift import drifted, mean_error, outgrown
 from shardrank.version.gate import Change, collapsed, refusals, spread
-from shardrank.version.manifest import Codec, Counts, Part, Shard, StoredColumn
+from shardrank.version.indexes import Codec, Shard
+from shardrank.version.parts import Counts, Part, StoredColumn
 
 CALM = Change(before=1000, after=1010, changed=30, deleted=10, rows=1020, rejected=10)
 

@@ -109,6 +109,7 @@ def test_a_search_finds_what_dictionaries_find(
     seen = built if given_live is None else built & live
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(term_search, "BLOCK", size)
+        patch.setattr(term_search, "FIRST", 64)
         patch.setattr(term_search, "ROWS", laid)
         result = shard.search(sparse(queries), documents, given_live, k, rule)
     assert (result.query.dtype, result.score.dtype) == (np.int32, np.float32)
@@ -193,6 +194,14 @@ def test_weights_that_are_refused(weight: float) -> None:
     shard = shard_of([{1: 1.0}], np.ones(1, bool))
     with pytest.raises(InputError, match="Queries have weights"):
         shard.search(sparse([{1: weight}]), np.zeros(1, np.int32), None, 3, None)
+
+
+def test_documents_of_another_shard_are_refused() -> None:
+    shard = shard_of([{1: 1.0}] * 3, np.ones(3, bool))
+    documents, live = np.arange(4, dtype=np.int32), np.ones(2, bool)
+    for both in ((documents, None), (documents[:3], live)):
+        with pytest.raises(IntegrityError, match="of 3 positions"):
+            shard.search(sparse([{1: 1.0}]), *both, 1, None)
 
 
 def test_bytes_that_are_refused() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from shardrank.core.evaluation import MEASURES, Judgement
 from shardrank.core.fusion import fuse
+from shardrank.core.rank_settings import FusionSettings
 from shardrank.core.schemas import HITS
-from shardrank.core.settings import FusionSettings
 from shardrank.flows.judged_lists import JudgedLists, ListedBlock, listed_blocks
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.ranked_runs import RankedBlock

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from shardrank.core.model_settings import EncoderSettings
 from shardrank.core.python_gc import NEW_OBJECTS, collect_seldom
-from shardrank.core.settings import EncoderSettings
 from shardrank.models.encoders.dense import load_encoder
 from tests.tiny_models import tiny_encoder
 

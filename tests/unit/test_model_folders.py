@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError
-from shardrank.core.settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings, RerankerSettings
 from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.complete import check_encoder, check_reranker
 from shardrank.models.folder.headers import read_headers

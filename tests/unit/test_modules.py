@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from shardrank.core.arrays import Float32
 from shardrank.core.errors import InputError, SettingsError
-from shardrank.core.settings import EncoderSettings
+from shardrank.core.model_settings import EncoderSettings
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.encoders.dense import BiEncoder, load_encoder, load_tower
 from shardrank.models.encoders.steps import make_step

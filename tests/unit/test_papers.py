@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import canonical_json
 from shardrank.core.papers import files_in, from_json, to_json
-from shardrank.core.settings import DECIDING, CorpusSettings
+from shardrank.core.settings import CorpusSettings
+from shardrank.core.settings_base import DECIDING
 from shardrank.core.units import Done, Stage, Unit, done_json, read_done
 
 

@@ -4,14 +4,11 @@ from typing import Any
 import pytest
 
 from shardrank.core.errors import SettingsError
+from shardrank.core.index_settings import IndexSettings
+from shardrank.core.model_settings import Bm25Settings, EncoderSettings
 from shardrank.core.overrides import parse_settings
-from shardrank.core.settings import (
-    Bm25Settings,
-    EncoderSettings,
-    IndexSettings,
-    RetrieverSettings,
-    Settings,
-)
+from shardrank.core.rank_settings import RetrieverSettings
+from shardrank.core.settings import Settings
 from shardrank.flows.options import load_settings
 
 DENSE, BM25 = EncoderSettings(), Bm25Settings()

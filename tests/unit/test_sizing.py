@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardrank.core.errors import SettingsError
-from shardrank.core.settings import IndexSettings
+from shardrank.core.index_settings import IndexSettings
 from shardrank.version.sizing import (
     estimate,
     plan_codec,

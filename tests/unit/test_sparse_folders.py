@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from shardrank.core.cards import SparseCard
 from shardrank.core.errors import InputError, SettingsError
+from shardrank.core.model_settings import EncoderSettings, SparseSettings
 from shardrank.core.papers import from_json, to_json
-from shardrank.core.settings import EncoderSettings, SparseSettings
 from shardrank.models.cards import read_encoder_card, settled
 from shardrank.models.complete import check_sparse
 from shardrank.models.encoders.sparse import load_sparse

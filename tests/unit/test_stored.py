@@ -7,14 +7,10 @@ from typing import Any, cast
 import pytest
 
 from shardrank.core.errors import SettingsError
+from shardrank.core.index_settings import AuditSettings, IndexSettings
+from shardrank.core.model_settings import DENSE, EncoderSettings
 from shardrank.core.overrides import parse_settings
-from shardrank.core.settings import (
-    DENSE,
-    AuditSettings,
-    EncoderSettings,
-    IndexSettings,
-    Settings,
-)
+from shardrank.core.settings import Settings
 from shardrank.version.kept_settings import (
     audit_settings,
     index_encoder,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shardrank.core.evaluation import MEASURES
 from shardrank.core.fusion_grid import distance, fusion_grid
 from shardrank.core.overrides import parse_settings
-from shardrank.core.settings import FusionSettings
+from shardrank.core.rank_settings import FusionSettings
 from shardrank.flows.tuned import Alone, FusionTried, FusionTuned, Tried, Tuned
 from shardrank.jobs.tune import SHOWN, fusion_table, said, said_of_fusion
 

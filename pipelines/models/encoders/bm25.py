@@ -1,9 +1,9 @@
 """Texts as counted words, which BM25 weights by how rare they are when they are searched for.
 
-A word is two letters, digits or underscores at least, in lower case, with the combining marks that
-belong to them (Python's \\w has none, so that words of Hindi or Yoruba would fall apart). Languages
-written without spaces are not split. A term is a word's 64-bit hash: among 100 million different
-words two share one in 1 of 3,700 collections.
+A word is a letter, digit or underscore and at least one more, or one of the combining marks that
+belong to them, in lower case (Python's \\w has no marks, so words of Hindi or Yoruba would fall
+apart). Languages written without spaces are not split. A term is a word's 64-bit hash: among 100
+million different words two share one in 1 of 3,700 collections.
 """
 
 import re
@@ -20,7 +20,7 @@ import pyarrow as pa
 from shardrank.core.arrays import Int64, UInt64
 from shardrank.core.cards import Bm25Card
 from shardrank.core.fingerprint import fingerprint
-from shardrank.core.settings import Bm25Settings
+from shardrank.core.model_settings import Bm25Settings
 from shardrank.core.sparse import SparseRows
 
 #: Lucene's English ones, which bm25s leaves out by default.

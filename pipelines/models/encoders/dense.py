@@ -7,7 +7,7 @@ import torch
 
 from shardrank.core.arrays import Float32, Int32
 from shardrank.core.cards import EncoderCard
-from shardrank.core.settings import EncoderSettings
+from shardrank.core.model_settings import EncoderSettings
 from shardrank.models.cards import check_fingerprint, read_encoder_card, settled
 from shardrank.models.encoders.embedder import Embedder, Side, TableEmbedder, TransformerEmbedder
 from shardrank.models.encoders.own_module import LoadedModule, load_body, load_own

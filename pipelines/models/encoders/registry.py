@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardrank.core.cards import ColumnCard
+from shardrank.core.model_settings import ColumnSettings
 from shardrank.core.protocols import ColumnEncoder
-from shardrank.core.settings import ColumnSettings
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder, check_sparse

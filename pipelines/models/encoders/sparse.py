@@ -12,7 +12,7 @@ from torch import Tensor
 from shardrank.core.arrays import Int32, Int64
 from shardrank.core.cards import SparseCard
 from shardrank.core.errors import InputError
-from shardrank.core.settings import SparseSettings
+from shardrank.core.model_settings import SparseSettings
 from shardrank.core.sparse import SparseRows, joined
 from shardrank.models.cards import check_fingerprint, settled
 from shardrank.models.encoders.embedder import Side

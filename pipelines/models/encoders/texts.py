@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from shardrank.core.arrow_columns import vector_column
-from shardrank.core.settings import Stored
+from shardrank.core.model_settings import Stored
 from shardrank.models.encoders.dense import BiEncoder
 from shardrank.models.encoders.sparse import SparseEncoder
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shardrank.core.errors import SettingsError
-from shardrank.core.settings import EncoderSettings
+from shardrank.core.model_settings import EncoderSettings
 from shardrank.models.folder import limits
 from shardrank.models.folder.families import check_tower
 from shardrank.models.folder.hashes import files_of, weights_sha256

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shardrank.core.errors import InputError
-from shardrank.core.settings import RerankerSettings
+from shardrank.core.model_settings import RerankerSettings
 from shardrank.models.folder.families import check_family
 from shardrank.models.folder.layout import CLASSIFIES, Layout, read_layout
 from shardrank.models.folder.modules import read_cross_encoder

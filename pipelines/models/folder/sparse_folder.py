@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shardrank.core.errors import InputError
-from shardrank.core.settings import SparseSettings
+from shardrank.core.model_settings import SparseSettings
 from shardrank.models.folder import limits
 from shardrank.models.folder.families import check_family
 from shardrank.models.folder.headers import read_headers

@@ -8,8 +8,8 @@ import torch
 
 from shardrank.core.arrays import Bool, Int32
 from shardrank.core.cards import RerankerCard
+from shardrank.core.model_settings import RerankerSettings
 from shardrank.core.protocols import PairScores
-from shardrank.core.settings import RerankerSettings
 from shardrank.models.cards import check_fingerprint, read_reranker_card, settled
 from shardrank.models.folder.packable import is_packable
 from shardrank.models.folder.reranker_folder import RerankerFolder, read_reranker_folder

@@ -15,7 +15,7 @@ import pyarrow as pa
 from shardrank.core.arrays import Int32
 from shardrank.core.arrow_columns import matrix, vector_column
 from shardrank.core.files import FileRef
-from shardrank.core.settings import AuditSettings
+from shardrank.core.index_settings import AuditSettings
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.queries import read_queries
 from shardrank.stages.index.wanted import WantedIndex
@@ -32,7 +32,9 @@ from shardrank.stages.shared.open_shards import (
 from shardrank.stages.shared.part_blocks import PartColumn, load_blocks, offsets
 from shardrank.stages.shared.sample import Draw, sample
 from shardrank.storage import Sources
-from shardrank.version.manifest import Audit, AuditPoint, Part, Shard, dense
+from shardrank.version.indexes import Audit, AuditPoint, Shard
+from shardrank.version.manifest import dense
+from shardrank.version.parts import Part
 from shardrank.version.recall import (
     CostModel,
     Grid,

@@ -16,7 +16,8 @@ from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import PartColumn, load_searchable, offsets
 from shardrank.stages.shared.sample import Draw, read_sample, sample
-from shardrank.version.manifest import Codec, Part, Shard
+from shardrank.version.indexes import Codec, Shard
+from shardrank.version.parts import Part
 from shardrank.version.sizing import CodecPlan
 
 #: Vectors on which the codec's error is measured, about.

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 
-from shardrank.core.arrow_columns import refuse_not_finite
+from shardrank.core.arrays import Bool
+from shardrank.core.arrow_columns import refuse_not_finite, vector_column
 from shardrank.core.files import FileRef
+from shardrank.core.finite import finite_rows
+from shardrank.core.model_settings import Stored
 from shardrank.core.pools import TASK_CPUS
-from shardrank.core.settings import Stored
 from shardrank.core.text import passage_text
 from shardrank.core.units import Stage, Unit
 from shardrank.models.encoders.registry import family_of
@@ -19,7 +22,8 @@ from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import read_bitmap
 from shardrank.stages.shared.part_files import write_column
-from shardrank.version.manifest import Part, StoredColumn, StoredEncoder
+from shardrank.version.manifest import StoredEncoder
+from shardrank.version.parts import Part, StoredColumn
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,16 @@ def _make(context: Context, parts: Sequence[Part], encoder: StoredEncoder) -> li
 
 @dataclass(frozen=True)
 class ReadTexts:
-    """A part → what its passages are to an encoder."""
+    """A part → what its passages are to an encoder, and which of them are live."""
 
     workspace: Workspace
 
     def __call__(self, unit: Unit[ColumnSpec], tables: Tables) -> Tables:
         passages = self.workspace.read_table(unit.spec.passages, ["title", "text"])
         both = zip(passages["title"].to_pylist(), passages["text"].to_pylist(), strict=True)
-        return {"passages": pa.table({"text": [passage_text(*each) for each in both]})}
+        texts = [passage_text(*each) for each in both]
+        live = ~read_bitmap(self.workspace, unit.spec.deleted, unit.spec.passages.rows)
+        return {"passages": pa.table({"text": texts, "live": live})}
 
 
 class MakeColumn:
@@ -81,9 +87,21 @@ class MakeColumn:
         self._encoder = family_of(encoder.settings).load(encoder.settings, device, encoder.card)
 
     def __call__(self, unit: Unit[ColumnSpec], tables: Tables) -> Tables:
-        column = self._encoder.column(tables["passages"]["text"].to_pylist())
+        passages = tables["passages"]
+        made = self._encoder.column(passages["text"].to_pylist())
+        column = _mended(made, passages["live"].to_numpy())
         refuse_not_finite(column, f"The encoder {self._name!r}", "passages of a part")
         return {"vectors": pa.table({"vector": column})}
+
+
+def _mended(column: pa.Array, live: Bool) -> pa.Array:
+    """Broken vectors of rows that are deleted are 0, as those of the first encoder are: what it set
+    aside is often more than others can take, too."""
+    if not pa.types.is_fixed_size_list(column.type):
+        return column
+    vectors = column.flatten().to_numpy().reshape(-1, column.type.list_size)
+    broken = ~finite_rows(vectors) & ~live
+    return vector_column(np.where(broken[:, None], 0, vectors).astype(vectors.dtype))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import read_bitmap
 from shardrank.stages.shared.part_files import new_part, write_part
-from shardrank.version.manifest import Part
+from shardrank.version.parts import Part
 
 
 @dataclass(frozen=True)

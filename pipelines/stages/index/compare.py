@@ -24,7 +24,7 @@ from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import PartKeys, load_live_keys
-from shardrank.version.manifest import Part
+from shardrank.version.parts import Part
 from shardrank.version.sizing import KEYS_PER_RANGE
 
 #: Slices, or parts, whose rows share an output file.

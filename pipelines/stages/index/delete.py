@@ -18,7 +18,7 @@ from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import PartKeys, read_bitmap
 from shardrank.stages.shared.part_files import write_bitmap
 from shardrank.version.liveness import mark
-from shardrank.version.manifest import Counts, Part
+from shardrank.version.parts import Counts, Part
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,17 @@ from shardrank.core.arrays import Bool, Float32
 from shardrank.core.arrow_columns import matrix, token_lists, vector_column
 from shardrank.core.files import FileRef
 from shardrank.core.finite import Source, finite_rows, refuse_broken
+from shardrank.core.model_settings import DENSE, Stored
 from shardrank.core.pools import TASK_CPUS
 from shardrank.core.schemas import REJECTED
-from shardrank.core.settings import DENSE, Stored
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.models.forward.threads import use_threads
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_files import PartFiles, new_part
-from shardrank.version.manifest import DenseEncoder, Part
+from shardrank.version.manifest import DenseEncoder
+from shardrank.version.parts import Part
 
 
 @dataclass(frozen=True)

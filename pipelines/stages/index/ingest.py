@@ -9,8 +9,10 @@ import pyarrow as pa
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.files import FileRef
+from shardrank.core.model_settings import EncoderSettings
 from shardrank.core.schemas import REJECTED
-from shardrank.core.settings import DECIDING, CorpusSettings, EncoderSettings, PassageSettings
+from shardrank.core.settings import CorpusSettings, PassageSettings
+from shardrank.core.settings_base import DECIDING
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.passages import CutRule
 from shardrank.corpus.second_pass import CutPart, cut_slice

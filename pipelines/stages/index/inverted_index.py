@@ -24,7 +24,7 @@ from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import PartColumn, live_rows, offsets
-from shardrank.version.manifest import Index, Shard, TermCounts
+from shardrank.version.indexes import Index, Shard, TermCounts
 from shardrank.version.sizing import CodecPlan
 
 

@@ -7,7 +7,7 @@ from shardrank.stages.index.inverted_index import inverted_index
 from shardrank.stages.index.vector_index import vector_index
 from shardrank.stages.index.wanted import WantedIndex
 from shardrank.stages.run.runner import Context
-from shardrank.version.manifest import Index
+from shardrank.version.indexes import Index
 
 _MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
     "dense": vector_index,

@@ -20,7 +20,8 @@ from shardrank.core.units import Done
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import Published, missing_files, readable_version
-from shardrank.version.manifest import Audit, Origin, Version, version_key
+from shardrank.version.indexes import Audit
+from shardrank.version.manifest import Origin, Version, version_key
 
 
 def publish(workspace: Workspace, version: Version) -> Published:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from shardrank.core.errors import InputError
 from shardrank.core.files import FileRef
-from shardrank.core.settings import DECIDING, CorpusSettings
+from shardrank.core.settings import CorpusSettings
+from shardrank.core.settings_base import DECIDING
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.first_pass import scan_slice
 from shardrank.corpus.slices import Slice

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shardrank.core.cards import EncoderCard
-from shardrank.core.settings import IndexSettings
+from shardrank.core.index_settings import IndexSettings
 from shardrank.stages.index.audit import Audited, audit
 from shardrank.stages.index.build import build, train
 from shardrank.stages.index.wanted import WantedIndex, grouped
 from shardrank.stages.run.runner import Context
 from shardrank.version.drift import drifted, outgrown
-from shardrank.version.manifest import Codec, Index, Shard
+from shardrank.version.indexes import Codec, Index, Shard
 from shardrank.version.sizing import EXACT_SHARD_PASSAGES, CodecPlan, plan_codec, plan_shards
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shardrank.core.settings import IndexSettings
+from shardrank.core.index_settings import IndexSettings
 from shardrank.version.folding import Limits, plan_folds
-from shardrank.version.manifest import Index, Part, Shard, StoredEncoder
+from shardrank.version.indexes import Index, Shard
+from shardrank.version.manifest import StoredEncoder
+from shardrank.version.parts import Part
 from shardrank.version.sizing import plan_shards
 
 

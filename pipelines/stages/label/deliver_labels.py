@@ -8,7 +8,8 @@ from typing import Annotated
 from shardrank.core.errors import InputError
 from shardrank.core.files import FileRef
 from shardrank.core.papers import to_json
-from shardrank.core.settings import DECIDING, LabelSettings
+from shardrank.core.settings import LabelSettings
+from shardrank.core.settings_base import DECIDING
 from shardrank.core.units import Done, total
 from shardrank.labels.formats import FORMATS, Format
 from shardrank.stages.label.export import Exported

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardrank.core.files import FileRef
-from shardrank.core.settings import DECIDING, LabelSettings
+from shardrank.core.settings import LabelSettings
+from shardrank.core.settings_base import DECIDING
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.labels.choose import suspects
 from shardrank.labels.formats import Format, TrainingRows, get_format

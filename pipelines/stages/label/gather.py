@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from shardrank.core.arrays import Int64
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.files import FileRef
-from shardrank.core.settings import DENSE
+from shardrank.core.model_settings import DENSE
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.index.pairs import pair_scores

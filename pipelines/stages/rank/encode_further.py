@@ -18,7 +18,8 @@ from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.encode import QueryBlock
-from shardrank.version.manifest import StoredEncoder, TermCounts
+from shardrank.version.indexes import TermCounts
+from shardrank.version.manifest import StoredEncoder
 
 
 @dataclass(frozen=True)

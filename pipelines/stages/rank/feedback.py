@@ -23,7 +23,8 @@ from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.column_values import BlockHits, Reading, gather_values, read_values
 from shardrank.stages.shared.encode import QueryBlock
-from shardrank.version.manifest import TermCounts, Version
+from shardrank.version.indexes import TermCounts
+from shardrank.version.manifest import Version
 from shardrank.version.sizing import bucket_parts
 
 
@@ -63,7 +64,9 @@ def moved(context: Context, first: Round, retriever: Retriever, how: Feedback) -
     """The queries' vectors for the second round."""
     name, documents = retriever.name, how.documents
     ignored = context.settings.search.ignore_same_id
-    few = replace(retriever, how=replace(retriever.how, k=documents + ignored), k=documents)
+    k, depth = documents + ignored, retriever.how.depth
+    how_few = replace(retriever.how, k=k, depth=max(depth, k) if depth else 0)
+    few = replace(retriever, how=how_few, k=documents)
     found = FoundBy(
         search(context, first.index, first.version, first.queries, few, "first"), documents
     )

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from shardrank.core.files import FileRef
 from shardrank.core.fusion import fuse
-from shardrank.core.settings import DECIDING, FusionSettings
+from shardrank.core.rank_settings import FusionSettings
+from shardrank.core.settings_base import DECIDING
 from shardrank.core.topk import Best, ranks
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.rank.search import Searched

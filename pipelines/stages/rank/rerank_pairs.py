@@ -17,9 +17,9 @@ from shardrank.core.arrow_columns import token_lists
 from shardrank.core.cards import RerankerCard
 from shardrank.core.errors import InputError
 from shardrank.core.finite import Source, refuse_broken
+from shardrank.core.model_settings import RerankerSettings
 from shardrank.core.pools import TASK_CPUS
 from shardrank.core.protocols import Tokeniser
-from shardrank.core.settings import RerankerSettings
 from shardrank.core.text import passage_text
 from shardrank.core.units import Done, Unit, total
 from shardrank.models.forward.threads import use_threads

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from shardrank.core.cards import RerankerCard
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
+from shardrank.core.model_settings import RerankerSettings
 from shardrank.core.papers import from_json, to_json
-from shardrank.core.settings import RerankerSettings
 from shardrank.core.units import REVISION, Done, Stage
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.pairs_by_part import (

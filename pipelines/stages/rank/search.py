@@ -21,7 +21,8 @@ from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.open_shards import SearchedShard, searched_shards
-from shardrank.version.manifest import Index, Version
+from shardrank.version.indexes import Index
+from shardrank.version.manifest import Version
 from shardrank.version.sizing import Kind, fill
 
 

@@ -15,7 +15,7 @@ from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import PartKeys, load_live_keys
-from shardrank.version.manifest import Part
+from shardrank.version.parts import Part
 
 #: Parts whose keys one unit reads.
 PARTS_PER_UNIT = 64

@@ -13,7 +13,8 @@ from shardrank.models.forward.products import int8_product
 from shardrank.models.forward.threads import use_threads as use_torch_threads
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.part_blocks import PartColumn, live_positions
-from shardrank.version.manifest import Part, Shard
+from shardrank.version.indexes import Shard
+from shardrank.version.parts import Part
 from shardrank.version.sizing import shares
 
 if TYPE_CHECKING:

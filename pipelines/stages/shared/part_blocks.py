@@ -13,7 +13,7 @@ from shardrank.corpus.part_keys import live_keys
 from shardrank.index.blocks import PartBlock, finite_vectors
 from shardrank.stages.run.workspace import Workspace
 from shardrank.version.liveness import unpack
-from shardrank.version.manifest import Part
+from shardrank.version.parts import Part
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from shardrank.corpus.part_keys import count, lengths, live_keys, part_keys
 from shardrank.stages.run.workspace import Workspace, content_name
 from shardrank.version.gate import spread
 from shardrank.version.liveness import pack
-from shardrank.version.manifest import Part, StoredColumn
+from shardrank.version.parts import Part, StoredColumn
 
 
 @dataclass(frozen=True)

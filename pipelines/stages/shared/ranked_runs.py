@@ -9,16 +9,11 @@ from shardrank.core.errors import InputError
 from shardrank.core.feedback import Feedback
 from shardrank.core.files import FileRef
 from shardrank.core.hubness import Correction
+from shardrank.core.model_settings import DENSE, EncoderSettings, RerankerSettings
 from shardrank.core.papers import from_json, to_json
+from shardrank.core.rank_settings import FusionSettings, SearchSettings
 from shardrank.core.same_ids import SameIds
-from shardrank.core.settings import (
-    DECIDING,
-    DENSE,
-    EncoderSettings,
-    FusionSettings,
-    RerankerSettings,
-    SearchSettings,
-)
+from shardrank.core.settings_base import DECIDING
 from shardrank.index.bm25 import Bm25
 from shardrank.stages.run.workspace import Workspace
 

@@ -15,7 +15,7 @@ from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.part_blocks import PartColumn, load_block
-from shardrank.version.manifest import Part
+from shardrank.version.parts import Part
 from shardrank.version.sampling import allocate, draw
 from shardrank.version.sizing import SAMPLED_PARTS_PER_UNIT
 

@@ -1,0 +1,101 @@
+"""Settings of an index: its shards, its audit, its gate, and when it is rewritten."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from shardrank.core.errors import SettingsError
+from shardrank.core.settings_base import SettingsTable, resize
+
+
+class IndexSettings(SettingsTable):
+    """[index]: the shards. Sizes left at none come from arithmetic: pipelines/version/sizing.py."""
+
+    of: str = Field("dense", description="the column that it is over, by its encoder's name")
+    kind: Literal["auto", "exact", "ivfpq", "ivfsq8"] = Field(
+        "auto",
+        description="of vectors; auto: exact up to exact_below passages, else ivfpq; ivfsq8 keeps "
+        "a byte for each component: larger, and finds as much with fewer lists",
+    )
+    exact_below: int = Field(50_000, ge=0, description="passages up to which auto means exact")
+    bytes_per_vector: int = Field(48, ge=1, description="budget of the PQ code in bytes")
+    nlist: int | None = Field(None, ge=1, description="coarse centroids; default: by arithmetic")
+    pq_m: int | None = Field(None, ge=1, description="sub-quantisers; default: by the byte budget")
+    pq_bits: int = Field(8, ge=4, le=8, description="bits of one sub-quantiser's code")
+    opq: bool | None = Field(None, description="rotate before PQ; default: where it helps")
+    train_rows: int | None = Field(
+        None, ge=1, description="training sample; default: by arithmetic"
+    )
+    shard_passages: int = Field(1_000_000, ge=1, description="passages in a shard, at most")
+    seed: int = Field(0, ge=0, description="of the sample, the training and the audit")
+    device: Literal["auto", "cpu", "gpu"] = resize("auto", "where shards are built")
+
+
+class AuditSettings(SettingsTable):
+    """[audit]: what an index must show before it is published."""
+
+    target: float = Field(0.95, ge=0, le=1, description="Recall@k against exact search")
+    k: int = Field(100, ge=1, description="documents that recall counts: Recall@k")
+    queries: int = Field(256, ge=1, description="held-out passages used as queries")
+    query_file: str | None = Field(None, description="real queries, instead of held-out passages")
+    max_depth: int = Field(
+        2000, ge=1, description="most documents refined, in a shard, that are considered"
+    )
+
+    @model_validator(mode="after")
+    def _deep_enough(self) -> Self:
+        # pydantic lets errors that are no ValueError through: message and hint stay ours.
+        if self.max_depth < self.k:
+            raise SettingsError(
+                f"audit.max_depth = {self.max_depth} is below audit.k = {self.k}.",
+                "A search must refine at least as many documents as recall counts.",
+            )
+        return self
+
+
+class GateSettings(SettingsTable):
+    """[gate]: how far a version may differ from the one before it."""
+
+    max_deleted: float = Field(
+        0.1, ge=0, le=1, description="share of the documents that a run may delete"
+    )
+    max_change: float = Field(
+        0.5, ge=0, description="share by which the number of documents may change"
+    )
+    max_changed: float = Field(
+        0.5, ge=0, description="share of the documents whose content may change"
+    )
+    max_rejected: float = Field(
+        0.1, ge=0, le=1, description="share of the source's rows that may be rejected"
+    )
+    min_spread: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="least spread of new vectors' directions, as a share of the stored ones'",
+    )
+    reembed: bool = Field(
+        False, description="allow another encoder or cut: everything is embedded again"
+    )
+
+
+class CompactSettings(SettingsTable):
+    """[compact]: when an index run rewrites what is stored. Nothing is embedded for it.
+
+    `shardrank compact` rewrites whatever lost a passage and folds all that is small.
+    """
+
+    max_deleted: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="at night a part with a larger share of deleted passages is rewritten",
+    )
+    fold: int = Field(
+        8,
+        ge=2,
+        description="this many small parts or shards of like size are folded into one at night",
+    )
+    max_drift: float = Field(
+        0.1, ge=0, description="growth of the codes' error at which the codec is trained again"
+    )

@@ -1,0 +1,130 @@
+"""Settings that name a model: encoders, one for each column, and rerankers."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Discriminator, Field, Tag
+
+from shardrank.core.settings_base import NAME, SettingsTable, resize
+
+#: The column of the first encoder, and the index over it.
+DENSE = "dense"
+
+Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+_DTYPE = "of the forward pass: fp32, bf16, fp16, or int8 (CPUs only)"
+SparseDtype = Literal["auto", "fp32", "bf16", "fp16"]
+Stored = Literal["fp16", "fp32"]
+Pooling = Literal["auto", "mean", "cls", "last"]
+
+
+class EncoderSettings(SettingsTable):
+    """[encoder]: the bi-encoder. Fields left at "auto" or none come from the model's own files."""
+
+    family: Literal["dense"] = Field("dense", description="vectors of texts")
+    name: str = Field("dense", pattern=NAME, description="of its column, and the index over it")
+    model: str = Field("embedded", description="a folder, a hub name, or embedded")
+    revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")
+    pooling: Pooling = Field("auto", description="mean, cls, last, or auto")
+    normalise: bool | None = Field(None, description="divide by the L2 norm; default: the model's")
+    query_prompt: str | None = Field(None, description="put before queries; default: the model's")
+    document_prompt: str | None = Field(None, description="put before texts; default: the model's")
+    max_tokens: int | None = Field(
+        None, ge=8, description="the longest input in tokens, special ones included"
+    )
+    dim: int | None = Field(
+        None, ge=1, description="keep the first components only (Matryoshka), then normalise"
+    )
+    dtype: Dtype = Field(
+        "auto",
+        description=f"{_DTYPE}; auto: the index's; for a new one bf16 where this machine "
+        "multiplies it (for BERT's family), else as the model's files",
+    )
+    stored: Stored = Field("fp16", description="type of the stored vectors")
+    trust_remote_code: bool = Field(False, description="run code that comes with the model")
+    batch_tokens: int | None = resize(
+        None, "tokens in one forward pass; default: 1024 on a CPU, 65536 on a GPU", ge=1
+    )
+
+
+class Bm25Settings(SettingsTable):
+    """[[encoder]] of family bm25: words, weighted by how often they occur."""
+
+    family: Literal["bm25"] = Field("bm25", description="how often words occur")
+    name: str = Field("bm25", pattern=NAME, description="of its column, and the index over it")
+    stop_words: Literal["english", "none"] = Field(
+        "english", description="words that are left out: 33 English ones, or none"
+    )
+
+
+class SparseSettings(SettingsTable):
+    """[[encoder]] with family = "sparse": a learned sparse encoder, such as SPLADE. Fields left at
+    "auto" or none come from the model's own files."""
+
+    family: Literal["sparse"] = Field("sparse", description="terms of a vocabulary, with weights")
+    name: str = Field("sparse", pattern=NAME, description="of its column, and the index over it")
+    model: str = Field(min_length=1, description="a folder, or a hub name")
+    revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")
+    query_prompt: str | None = Field(None, description="put before queries; default: the model's")
+    document_prompt: str | None = Field(None, description="put before texts; default: the model's")
+    max_tokens: int | None = Field(
+        None, ge=8, description="the longest input in tokens, special ones included"
+    )
+    dtype: SparseDtype = Field(
+        "auto",
+        description="of the forward pass: fp32, bf16 or fp16; auto: as the model's files",
+    )
+    top: int | None = Field(
+        None,
+        ge=1,
+        description="a passage keeps so many terms, the strongest; default: the model's "
+        "max_active_dims, else all",
+    )
+    trust_remote_code: bool = Field(False, description="run code that comes with the model")
+    batch_tokens: int | None = resize(
+        None, "tokens in one forward pass; default: 1024 on a CPU, 65536 on a GPU", ge=1
+    )
+
+
+def _family(given: Any) -> Any:
+    """Of a table or its settings: dense where it is not said."""
+    if isinstance(given, Mapping):
+        return given.get("family", "dense")
+    return getattr(given, "family", None)
+
+
+#: A table that says how a column is made.
+ColumnSettings = Annotated[
+    Annotated[EncoderSettings, Tag("dense")]
+    | Annotated[Bm25Settings, Tag("bm25")]
+    | Annotated[SparseSettings, Tag("sparse")],
+    Discriminator(_family),
+]
+
+
+class RerankerSettings(SettingsTable):
+    """[reranker]: the cross-encoder. Several [[reranker]] rerank one after another, each what the
+    one before put first."""
+
+    model: str = Field("embedded", description="a folder, a hub name, embedded, or off")
+    revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")
+    depth: int = Field(50, ge=1, description="documents of each query that are reranked")
+    interpolation: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="a in a·logit + (1-a)·retrieval score; default: as the model says, else 1",
+    )
+    max_tokens: int | None = Field(None, ge=8, description="the longest pair in tokens")
+    dtype: Dtype = Field(
+        "auto",
+        description=f"{_DTYPE}; auto: bf16 where the index's encoder runs in it (for BERT's "
+        "family), else as the model's files",
+    )
+    trust_remote_code: bool = Field(False, description="run code that comes with the model")
+    batch_tokens: int | None = resize(
+        None, "tokens in one forward pass; default: 1024 on a CPU, 65536 on a GPU", ge=1
+    )
+
+
+#: A table that names a model.
+ModelSettings = TypeVar("ModelSettings", EncoderSettings, SparseSettings, RerankerSettings)
