@@ -65,8 +65,8 @@ def _chosen(found: list[dict[str, Any]], table: str, name: str | None) -> dict[s
         return found[0]
     if table not in _SEVERAL:
         raise SettingsError(f"There is one table [{table}].", f"Leave {name!r} out of --set.")
-    if table != "retriever" and not found:
-        found.append({})  # the first, which need not be named; of retrievers there need be none
+    if table in ("encoder", "index") and not found:
+        found.append({})  # the first, which need not be named; of the others there need be none
     key, kinds = _SEVERAL[table]
     fields = kinds[0].model_fields
     for each in found:
