@@ -50,6 +50,7 @@ def test_it_is_a_hybrid(whole: Run) -> None:
     assert [each["name"] for each in retrievers] == ["dense", "bm25"]
 
 
+@pytest.mark.slow
 def test_two_actors_give_the_bytes_of_no_ray(
     world: World, whole: Run, cluster: Resources, tmp_path: Path
 ) -> None:
