@@ -22,6 +22,8 @@ from shardrank.report.data import AuditCurve, Histogram, StageTime
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 INK, MUTED, FAINT, BEFORE = "#1f2933", "#5f6b7a", "#e4e8ed", "#a9b4c0"
+#: Of the bars of retrievers alone.
+_SHADES = (0.9, 0.55, 0.3)
 _ORDERS = {"retrieved": BEFORE, "reranked": BLUE}
 FLOW_COLOURS = {"index": GREEN, "rank": BLUE}
 
@@ -171,9 +173,11 @@ def metric_bars(metrics: Mapping[str, Mapping[str, float]]) -> str:
         for place, (order, values) in enumerate(metrics.items()):
             at = np.arange(len(names)) + (place - (len(metrics) - 1) / 2) * width
             colour = _ORDERS.get(order, GREEN) if len(metrics) > 1 else BLUE
+            shade = 1 if order in _ORDERS else _SHADES[place % len(_SHADES)]
             heights = [values[name] for name in names]
-            bars = axes.bar(at, heights, width * 0.92, color=colour, label=order)
-            axes.bar_label(bars, fmt="%.3f", padding=3)
+            bars = axes.bar(at, heights, width * 0.92, color=colour, alpha=shade, label=order)
+            said = [f"{height:.3f}".lstrip("0") for height in heights]
+            axes.bar_label(bars, said, padding=3, size=min(9, 30 / len(metrics)))
         axes.set_xticks(range(len(names)), names)
         axes.set_ylim(0, min(1.0, 1.15 * _highest(metrics)) or 1.0)
         axes.set_ylabel("mean over judged queries")
