@@ -60,23 +60,22 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
     encoded = encode(context, texts, plan.encoder)
     queries = _without_rejected(plan.queries, texts, encoded)
     blocks = [block for block in encoded if block.queries.rows]
-    found = _retrieve(context, plan, blocks)
-    wanted = context.settings.search
-    bucket = bucket_parts(len(version.parts), wanted.k * blocks[0].queries.rows)
-    how = Merging(wanted.k, wanted.ignore_same_id, context.settings.fusion, bucket)
-    merged = merge(context, found, blocks, how)
-    last = _rerank(context, plan, blocks, merged, bucket)
+    how = _merging(context, version, blocks)
+    merged = merge(context, _retrieve(context, plan, blocks), blocks, how)
+    last = _rerank(context, plan, blocks, merged, how.bucket_parts)
     collated = collate(context, blocks, last)
     _set_aside(context, queries.rejected)
-    same = count_same_ids(
-        SearchedBatch(context.workspace, plan.index, version),
-        blocks,
-        merged,
-        context.settings.search.ignore_same_id,
-    )
+    searched = SearchedBatch(context.workspace, plan.index, version)
+    same = count_same_ids(searched, blocks, merged, how.ignore_same_id)
     absent = _count_absent(context, plan, version)
     batch = RankedBatch(queries, blocks, merged, last.reranked, collated, same, absent)
     return _delivered(context, plan, batch)
+
+
+def _merging(context: Context, version: Version, blocks: Sequence[QueryBlock]) -> Merging:
+    wanted = context.settings.search
+    bucket = bucket_parts(len(version.parts), wanted.k * blocks[0].queries.rows)
+    return Merging(wanted.k, wanted.ignore_same_id, context.settings.fusion, bucket)
 
 
 def _retrieve(context: Context, plan: RankPlan, blocks: Sequence[QueryBlock]) -> list[FoundBy]:

@@ -104,7 +104,6 @@ def _refuse_strange(index: Index, wanted: RetrieverSettings) -> None:
     if strange:
         raise SettingsError(
             f"[[retriever]] {wanted.called!r} sets {min(strange)}, which an index of kind "
-            f"{index.plan.kind} over {index.column!r} has not"
-            ", or not with these settings.",
+            f"{index.plan.kind} over {index.column!r} has not, or not with these settings.",
             f"Known here: {', '.join(sorted(known))}.",
         )
