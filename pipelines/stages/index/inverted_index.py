@@ -7,12 +7,12 @@ what BM25 knows of a version is exact after any night.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 import pyarrow as pa
 
-from shardrank.core.arrays import Int64
+from shardrank.core.arrays import Int64, UInt64
 from shardrank.core.files import FileRef
 from shardrank.core.sparse import SparseRows
 from shardrank.core.units import Stage, Unit
@@ -141,14 +141,17 @@ class Total:
 
     def __call__(self, unit: Unit[TotalSpec], tables: Tables) -> Result[TermCounts]:
         counts = unit.spec.counts
-        read = (self.workspace.read_table(each.terms) for each in counts)
-        pairs = [(t["term"].to_numpy(), t["passages"].to_numpy()) for t in read]
-        terms, held = add_counts(pairs)
+        # One shard's after another, so that memory grows with the words and not with the shards.
+        terms, held = reduce(lambda one, more: add_counts([one, more]), map(self._read, counts))
         data = encode_table(pa.table({"term": terms, "passages": held}))
         ref = self.workspace.write_content("terms/{}.parquet", data, len(terms))
         passages = sum(each.passages for each in counts)
         total = TermCounts(passages, sum(each.words for each in counts), ref)
         return Result(total, {"rows": passages, "terms": len(terms)})
+
+    def _read(self, counts: TermCounts) -> tuple[UInt64, Int64]:
+        table = self.workspace.read_table(counts.terms)
+        return table["term"].to_numpy(), table["passages"].to_numpy()
 
 
 def _vectors(workspace: Workspace, part: PartColumn) -> SparseRows:
