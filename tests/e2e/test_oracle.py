@@ -372,7 +372,7 @@ def rejected_reasons(root: Path) -> Counter[str]:
 
 
 @given(case=_cases)
-@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=36, deadline=None, phases=[Phase.explicit, Phase.generate])
 def test_flows_give_what_brute_force_gives(
     stubbed: SimpleNamespace, folders: dict[str, Path], case: Case
 ) -> None:

@@ -37,7 +37,7 @@ def submitted(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("as_job", [False, True])
+@pytest.mark.parametrize("as_job", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_user_may_have_packages_of_these_names(
     world: World, tmp_path: Path, as_job: bool
 ) -> None:
