@@ -55,7 +55,7 @@ def kept_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
 def further_settings(version: Version, wanted: Settings) -> tuple[ColumnSettings, ...]:
     """Those of the encoders beside the first: what is asked for, and the version's others."""
     asked = {each.name: each for each in wanted.further}
-    held = {each.name: each.settings for each in version.further}
+    held = {each.name: _own(each) for each in version.further}
     return tuple({**held, **asked}.values())
 
 
@@ -113,8 +113,15 @@ def further_encoders(version: Version, wanted: Settings) -> list[StoredEncoder]:
     return [_placed(made, asked.get(made.name)) for made in version.further]
 
 
+def _own(made: StoredEncoder) -> ColumnSettings:
+    """A further encoder's settings, of which nothing is left that only who runs it may decide."""
+    fields = type(made.settings).model_fields
+    anew = {name: fields[name].default for name in _ASKED_ANEW if name in fields}
+    return made.settings.model_copy(update=anew)
+
+
 def _placed(made: StoredEncoder, wanted: ColumnSettings | None) -> StoredEncoder:
-    held = made.settings
+    held = _own(made)
     if isinstance(held, EncoderSettings) and isinstance(made.card, EncoderCard):
         held = held.model_copy(update={"dtype": made.card.dtype})  # whatever this machine can do
     if wanted is None:

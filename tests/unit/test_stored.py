@@ -13,12 +13,14 @@ from shardrank.core.overrides import parse_settings
 from shardrank.core.settings import Settings
 from shardrank.version.kept_settings import (
     audit_settings,
+    further_encoders,
+    further_settings,
     index_encoder,
     index_settings,
     kept_encoder,
     kept_indexes,
 )
-from shardrank.version.manifest import Version
+from shardrank.version.manifest import StoredEncoder, Version
 
 _INDEX = SimpleNamespace(
     settings=IndexSettings(kind="ivfpq", nlist=64),
@@ -32,6 +34,12 @@ _STORED = SimpleNamespace(
         ),
         card=SimpleNamespace(dtype="int8"),
     ),
+    further=(
+        StoredEncoder(
+            cast(Any, None), EncoderSettings(name="second", model="org/x", trust_remote_code=True)
+        ),
+    ),
+    columns={DENSE: None, "second": None},
     indexes={DENSE: _INDEX},
     index=_INDEX,
 )
@@ -57,6 +65,17 @@ def test_nothing_asked_is_the_index_own() -> None:
 def test_what_its_maker_trusted_counts_for_nothing(taken: Taken) -> None:
     assert not taken(VERSION, settings().dense).trust_remote_code
     assert taken(VERSION, settings("encoder.trust_remote_code=true").dense).trust_remote_code
+
+
+def test_nor_does_it_for_a_further_encoder() -> None:
+    """Neither at night nor in a ranking, unless this command trusts it."""
+    [second] = further_settings(VERSION, settings())
+    [ranked] = further_encoders(VERSION, settings())
+    assert second.model == ranked.settings.model == "org/x"
+    assert not second.trust_remote_code
+    assert not ranked.settings.trust_remote_code
+    trusting = settings("encoder.second.trust_remote_code=true")
+    assert further_encoders(VERSION, trusting)[0].settings.trust_remote_code
 
 
 def test_a_night_takes_over_what_it_does_not_set() -> None:
