@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shardrank.core.arrays import Float32, Int32, Int64, UInt64
-from shardrank.core.sparse import SparseRows
+from shardrank.core.arrays import Float32, Int32, Int64
+from shardrank.core.sparse import SparseRows, added, strongest
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,15 @@ def with_terms(
         alpha, beta: weights.
         terms: of the documents that are added to a query, at most; of equal ones the lowest.
     """
-    mean = _strongest(_mean(query, documents, queries.rows), terms)
+    mean = strongest(_mean(query, documents, queries.rows), terms)
     weight = _sums(queries)
     own, theirs = _rows(queries), _rows(mean)
-    added = np.float32(beta) * mean.weights * weight[theirs]
+    theirs_weights = np.float32(beta) * mean.weights * weight[theirs]
     kept = np.float32(alpha) * queries.weights
-    return _added(
+    return added(
         np.concatenate([own, theirs]),
         np.concatenate([queries.terms, mean.terms]),
-        np.concatenate([kept, added]),
+        np.concatenate([kept, theirs_weights]),
         queries.rows,
     )
 
@@ -73,28 +73,7 @@ def _mean(query: Int32, documents: SparseRows, queries: int) -> SparseRows:
     share = documents.weights / np.maximum(_sums(documents), np.finfo(np.float32).tiny)[row]
     owner = query[row].astype(np.int64)
     share = share / counts[owner].astype(np.float32)
-    return _added(owner, documents.terms, share.astype(np.float32), queries)
-
-
-def _strongest(rows: SparseRows, most: int) -> SparseRows:
-    row = _rows(rows)
-    order = np.lexsort((rows.terms, -rows.weights, row))
-    place = np.arange(len(row)) - rows.ends[:-1][row]
-    kept = np.sort(order[place < most])
-    ends = np.searchsorted(row[kept], np.arange(rows.rows + 1)).astype(np.int64)
-    return SparseRows(ends, rows.terms[kept], rows.weights[kept])
-
-
-def _added(row: Int64, terms: UInt64, weights: Float32, rows: int) -> SparseRows:
-    """Rows in which equal terms are one, whose weights are added up in the order given."""
-    order = np.lexsort((terms, row))
-    row, terms, weights = row[order], terms[order], weights[order]
-    first = np.ones(len(row), np.bool_)
-    first[1:] = (row[1:] != row[:-1]) | (terms[1:] != terms[:-1])
-    starts = np.flatnonzero(first)
-    sums = np.add.reduceat(weights, starts) if len(starts) else weights
-    ends = np.searchsorted(row[starts], np.arange(rows + 1)).astype(np.int64)
-    return SparseRows(ends, terms[starts], sums.astype(np.float32))
+    return added(owner, documents.terms, share.astype(np.float32), queries)
 
 
 def _rows(rows: SparseRows) -> Int64:

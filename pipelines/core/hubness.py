@@ -25,12 +25,10 @@ class Correction:
     Attributes:
         beta: of the softmax: the higher, the more the nearest of a bank counts.
         gallery: passages in their bank; 0: there is none.
-        seed: of their draw.
     """
 
     beta: float
     gallery: int
-    seed: int
 
 
 def hubness(passages: Float32, banks: Sequence[Float32], beta: float) -> Float32:

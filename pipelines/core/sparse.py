@@ -76,6 +76,40 @@ class SparseRows:
         return bool(rises.all())
 
 
+def strongest(rows: SparseRows, most: int | None) -> SparseRows:
+    """The terms with the largest weights, so many of each row at most; of two with one weight the
+    lower one."""
+    lengths = np.diff(rows.ends)
+    if most is None or lengths.max(initial=0) <= most:
+        return rows
+    row = np.repeat(np.arange(rows.rows), lengths)
+    order = np.lexsort((rows.terms, -rows.weights, row))
+    place = np.arange(len(row)) - np.repeat(rows.ends[:-1], lengths)
+    kept = np.sort(order[place < most])
+    ends = np.concatenate([[0], np.cumsum(np.minimum(lengths, most), dtype=np.int64)])
+    return SparseRows(ends, rows.terms[kept], rows.weights[kept])
+
+
+def added(row: Int64, terms: UInt64, weights: Float32, rows: int) -> SparseRows:
+    """So many rows from terms in any order: equal ones of a row are one, whose weights are added up
+    in the order given.
+
+    Args:
+        row: int64[m], whose each term is.
+        terms: uint64[m].
+        weights: float32[m].
+        rows: how many.
+    """
+    order = np.lexsort((terms, row))
+    row, terms, weights = row[order], terms[order], weights[order]
+    first = np.ones(len(row), np.bool_)
+    first[1:] = (row[1:] != row[:-1]) | (terms[1:] != terms[:-1])
+    starts = np.flatnonzero(first)
+    sums = np.add.reduceat(weights, starts) if len(starts) else weights
+    ends = np.searchsorted(row[starts], np.arange(rows + 1)).astype(np.int64)
+    return SparseRows(ends, terms[starts], sums.astype(np.float32))
+
+
 def joined(blocks: "list[SparseRows]") -> SparseRows:
     """The rows of all blocks, one behind the other."""
     if not blocks:

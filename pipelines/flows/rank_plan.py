@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -167,7 +166,8 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         "queries": fingerprint(batch.table.to_pylist()),
         "search": settings.search.deciding(),
         "retrievers": [
-            [each.index.column, to_json(each.how), each.k, _changed(each)] for each in retrievers
+            [r.index.column, r.k, *map(to_json, (r.how, r.feedback, r.correction))]
+            for r in retrievers
         ],
         "fusion": settings.fusion.deciding() if len(retrievers) > 1 else None,
         "rerankers": [
@@ -191,11 +191,6 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         rerankers=rerankers,
         run=run,
     )
-
-
-def _changed(retriever: Retriever) -> list[Any]:
-    both = (retriever.feedback, retriever.correction)
-    return [to_json(each) if each else None for each in both]
 
 
 def _plan_rerankers(version: Version, settings: Settings) -> list[PlannedReranker]:

@@ -90,7 +90,7 @@ def _feedback(index: Index, wanted: RetrieverSettings) -> Feedback | None:
 
 
 def _correction(wanted: RetrieverSettings) -> Correction | None:
-    return Correction(wanted.hubness, wanted.gallery, 0) if wanted.hubness else None
+    return Correction(wanted.hubness, wanted.gallery) if wanted.hubness else None
 
 
 def _refuse_strange(index: Index, wanted: RetrieverSettings) -> None:

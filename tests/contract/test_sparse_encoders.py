@@ -15,9 +15,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from shardrank.core.arrays import Float32
 from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.model_settings import SparseSettings
-from shardrank.core.sparse import SparseRows
+from shardrank.core.sparse import SparseRows, strongest
 from shardrank.models.complete import check_sparse
-from shardrank.models.encoders.sparse import MaskedWeigher, SparseEncoder, load_sparse, strongest
+from shardrank.models.encoders.sparse import MaskedWeigher, SparseEncoder, load_sparse
 from shardrank.models.folder.families import MASKED
 from shardrank.models.forward.language_model import PackedLanguageModel
 from tests.sparse_models import SPARSE_FAMILIES, save_masked, sparse_encoder, splade

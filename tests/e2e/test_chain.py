@@ -78,7 +78,9 @@ def test_each_reranks_what_the_one_before_put_first(world: World, tmp_path: Path
         order, _ = blended(order, once, logits[1][query], SECOND)
         rows = sorted((r for r in chain if r["query_id"] == query), key=lambda r: r["rank"])
         assert [row["doc_id"] for row in rows] == order
-        scored = {row["doc_id"]: row["rerank_score"] for row in rows if row["rerank_score"]}
+        scored = {
+            row["doc_id"]: row["rerank_score"] for row in rows if row["rerank_score"] is not None
+        }
         # The last bits of a logit depend on what else was scored with it.
         wanted = {d: logits[1][query][d] for d in order[:SECOND]}
         assert scored == pytest.approx(wanted, rel=1e-5)

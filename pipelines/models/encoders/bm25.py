@@ -17,11 +17,10 @@ from itertools import chain
 import numpy as np
 import pyarrow as pa
 
-from shardrank.core.arrays import Int64, UInt64
 from shardrank.core.cards import Bm25Card
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.model_settings import Bm25Settings
-from shardrank.core.sparse import SparseRows
+from shardrank.core.sparse import SparseRows, added
 
 #: Lucene's English ones, which bm25s leaves out by default.
 ENGLISH = frozenset(
@@ -61,7 +60,8 @@ class WordCounter:
         ]
         rows = np.repeat(np.arange(len(words)), [len(found) for found in words])
         numbers = np.fromiter(map(self._number, chain.from_iterable(words)), np.int64, len(rows))
-        return _counted(rows, np.array(self._terms, np.uint64)[numbers], len(words))
+        terms = np.array(self._terms, np.uint64)[numbers]
+        return added(rows, terms, np.ones(len(terms), np.float32), len(words))
 
     def _written(self, text: str) -> str:
         return without_marks(text) if self.card.marks == "drop" else text
@@ -73,17 +73,6 @@ class WordCounter:
             number = self._numbers[word] = len(self._terms)
             self._terms.append(_term(word))
         return number
-
-
-def _counted(rows: Int64, terms: UInt64, texts: int) -> SparseRows:
-    order = np.lexsort((terms, rows))
-    rows, terms = rows[order], terms[order]
-    first = np.ones(len(rows), np.bool_)
-    first[1:] = (rows[1:] != rows[:-1]) | (terms[1:] != terms[:-1])
-    starts = np.flatnonzero(first)
-    counts = np.diff(np.append(starts, len(rows)))
-    ends = np.searchsorted(rows[starts], np.arange(texts + 1)).astype(np.int64)
-    return SparseRows(ends, terms[starts], counts.astype(np.float32))
 
 
 def without_marks(text: str) -> str:

@@ -13,7 +13,7 @@ from shardrank.core.arrays import Int32, Int64
 from shardrank.core.cards import SparseCard
 from shardrank.core.errors import InputError
 from shardrank.core.model_settings import SparseSettings
-from shardrank.core.sparse import SparseRows, joined
+from shardrank.core.sparse import SparseRows, joined, strongest
 from shardrank.models.cards import check_fingerprint, settled
 from shardrank.models.encoders.embedder import Side
 from shardrank.models.encoders.splade import weights
@@ -161,20 +161,6 @@ def load_sparse(
     towers = read_sparse_folder(settings).towers
     load = partial(_load_tower, settings=settings, card=card, device=device)
     return SparseEncoder(towers, card, load)
-
-
-def strongest(rows: SparseRows, most: int | None) -> SparseRows:
-    """The terms with the largest weights, so many of each row at most; of two with one weight the
-    lower one."""
-    lengths = np.diff(rows.ends)
-    if most is None or lengths.max(initial=0) <= most:
-        return rows
-    row = np.repeat(np.arange(rows.rows), lengths)
-    order = np.lexsort((rows.terms, -rows.weights, row))
-    place = np.arange(len(row)) - np.repeat(rows.ends[:-1], lengths)
-    kept = np.sort(order[place < most])
-    ends = np.concatenate([[0], np.cumsum(np.minimum(lengths, most), dtype=np.int64)])
-    return SparseRows(ends, rows.terms[kept], rows.weights[kept])
 
 
 def _encode(weigher: Weigher, texts: Sequence[str], side: Side, most: int | None) -> SparseRows:

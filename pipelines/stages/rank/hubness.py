@@ -1,8 +1,8 @@
 """Hubs: the hits of a retriever, each lowered by how near its passage is to every query.
 
-The bank of queries is the batch itself, or the file that the settings name; that of passages is
-drawn from the version. So no column grows stale, and nothing is made for it at night. hits-NAME
-merges, gallery-NAME draws, hubs-NAME sweeps over the parts, corrected-NAME rescores by query block.
+The bank of queries is the batch itself; that of passages is drawn from the version. So no column
+grows stale, and nothing is made for it at night. hits-NAME merges, gallery-NAME draws, hubs-NAME
+sweeps over the parts, corrected-NAME rescores by query block.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.files import FileRef
 from shardrank.core.hubness import Correction, hubness
-from shardrank.core.schemas import HITS
+from shardrank.core.topk import rescored
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.rank.block_scores import places
 from shardrank.stages.rank.feedback import Round
@@ -92,7 +92,7 @@ def _hubs(
     how: Correction,
 ) -> list[Done[Values]]:
     name, column = retriever.name, retriever.index.column
-    drawn = Draw(f"gallery-{name}", column, how.gallery, how.seed)
+    drawn = Draw(f"gallery-{name}", column, how.gallery, seed=0)
     gallery = sample(context, asked.version.parts, drawn, asked.index) if how.gallery else []
     queries = tuple(asked.queries[:: -(-len(asked.queries) // BANK_FILES)])
     specs = [HubsSpec(each, queries, tuple(gallery), how) for each in pairs]
@@ -156,11 +156,7 @@ class Correct:
         for ref in unit.spec.hubs:
             table = self.workspace.read_table(ref)
             hubs[[at[key] for key in places(table)]] = table["hubness"].to_numpy()
-        scores = hits["score"].to_numpy() - hubs
-        place = hits.column_names.index("score")
-        hits = hits.set_column(place, HITS.field("score"), pa.array(scores))
-        order = [("query", "ascending"), ("score", "descending"), ("doc_id", "ascending")]
-        hits = hits.sort_by(order).combine_chunks()
+        hits = rescored(hits, hits["score"].to_numpy() - hubs)
         ref = self.workspace.write_scratch(unit, "hits.parquet", hits)
         return Result(Searched((ref,)), {"rows": hits.num_rows})
 

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import pyarrow as pa
-
 from shardrank.core.files import FileRef
-from shardrank.core.schemas import HITS
+from shardrank.core.topk import rescored
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.rank.blend import Blend, final_scores
 from shardrank.stages.rank.block_scores import read_block_scores
@@ -77,10 +75,7 @@ class Reorder:
         logits = read_block_scores(self.workspace, spec.scores, hits, spec.blend.depth).logits
         query, score = hits["query"].to_numpy(), hits["score"].to_numpy()
         final = final_scores(query, score, logits, spec.blend.interpolation)
-        place = hits.column_names.index("score")
-        hits = hits.set_column(place, HITS.field("score"), pa.array(final))
-        order = [("query", "ascending"), ("score", "descending"), ("doc_id", "ascending")]
-        hits = hits.sort_by(order).combine_chunks()
+        hits = rescored(hits, final)
         made = Ordered(
             self.workspace.write_scratch(unit, "hits.parquet", hits),
             *bucketed(self.workspace, unit, hits, spec.bucket_parts),
