@@ -1,5 +1,6 @@
 """The command line: `shardrank`. One command a job; Ray and torch load only where a job runs."""
 
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -8,11 +9,9 @@ from typing import Annotated
 import typer
 
 from shardrank.core.errors import ShardrankError
+from shardrank.core.outcomes import INTERRUPTED, TERMINATED
 from shardrank.core.python_gc import collect_seldom
 from shardrank.jobs.console import error_console
-
-#: The exit code that typer gives to Ctrl-C.
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="shardrank",
@@ -302,8 +301,9 @@ def plan_cluster_job(
 
 def main() -> None:
     """Entry point. Exit codes: 0 done; 1 failed, retry is safe; 2 bad input or settings;
-    3 gate or audit refused; 4 commit state unknown."""
+    3 gate or audit refused; 4 commit state unknown; 130 and 143 stopped by SIGINT and SIGTERM."""
     collect_seldom()
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except ShardrankError as error:
@@ -313,6 +313,11 @@ def main() -> None:
             error_console().print(error.hint)
         sys.exit(error.exit_code)
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:
-            error_console().print("Interrupted. Finished units are kept; run it again to go on.")
+        if stop.code in (INTERRUPTED, TERMINATED):
+            error_console().print("Stopped. Finished units are kept; run it again to go on.")
         raise
+
+
+def _terminate(signal_number: int, frame: object) -> None:
+    """What `ray job stop`, Kubernetes and systemd send: the run says how far it is, and ends."""
+    sys.exit(TERMINATED)

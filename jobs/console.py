@@ -3,26 +3,20 @@
 import sys
 import time
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from shardrank.core.units import Done
+from shardrank.core.outcomes import Outcome
+from shardrank.core.pace import StageNow
+from shardrank.stages.run.hosts import Failure
+from shardrank.stages.run.reporter import Silent
 
 #: Columns of output that goes to a file or a pipe.
 WIDE = 120
 
 #: Seconds between two lines of one stage where there is no terminal.
-LINE_EVERY = 15.0
+LINE_EVERY = 60.0
 
 
 def console() -> Console:
@@ -41,7 +35,7 @@ def command_line() -> str:
     return " ".join(["shardrank", *sys.argv[1:]])
 
 
-class ConsoleReporter:
+class ConsoleReporter(Silent):
     """Progress of each stage: units done, rows a second, time left (protocol: Reporter)."""
 
     def __init__(self) -> None:
@@ -49,14 +43,14 @@ class ConsoleReporter:
         self._bars = Progress(
             TextColumn("{task.description:>9}"),
             BarColumn(bar_width=32),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[units]}"),
             TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[times]}"),
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._stage: _Stage | None = None
+        self._task: TaskID | None = None
+        self._spoke = 0.0
 
     def __enter__(self) -> "ConsoleReporter":
         return self
@@ -67,64 +61,68 @@ class ConsoleReporter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._stage is not None:
-            self._bars.stop()
+        self._bars.stop()
 
     def noted(self, sentence: str) -> None:
         self._console.print(f"note: {sentence}")
 
+    def waits(self, sentence: str) -> None:
+        self._console.print(sentence)
+
     def started(self, stage: str, units: int, resumed: int) -> None:
         self._bars.start()  # not before: Ray holds standard error back while it starts
-        task = self._bars.add_task(stage, total=units, completed=resumed, rate="")
-        self._stage = _Stage(stage, task, units, resumed)
+        self._task = self._bars.add_task(stage, total=units, units="", rate="", times="")
+        self._spoke = time.monotonic()
 
-    def advanced(self, stage: str, done: Done[Any]) -> None:
-        assert self._stage is not None
-        self._stage.add(done)
-        self._bars.update(self._stage.task, advance=1, rate=self._stage.rate())
-        if not self._console.is_terminal and self._stage.due():
-            self._console.print(self._stage.line())
+    def failed(self, stage: str, failure: Failure) -> None:
+        self._console.print(f"{stage}: unit {failure.unit} failed: {failure.message}")
 
-    def finished(self, stage: str, seconds: float) -> None:
-        assert self._stage is not None
+    def moved(self, now: StageNow) -> None:
+        self._draw(now)
+        if not self._console.is_terminal and time.monotonic() - self._spoke > LINE_EVERY:
+            self._spoke = time.monotonic()
+            self._console.print(stage_line(now))
+
+    def finished(self, now: StageNow) -> None:
+        self._draw(now)
         if not self._console.is_terminal:
-            self._console.print(self._stage.line())
+            self._console.print(stage_line(now))
+
+    def ended(self, outcome: Outcome) -> None:
+        self._bars.stop()
+
+    def _draw(self, now: StageNow) -> None:
+        assert self._task is not None
+        self._bars.update(
+            self._task,
+            completed=now.units if now.over else now.done + now.share,
+            units=f"{now.done}/{now.units}",
+            rate=f"{now.rate:,.0f} rows/s" if now.rows else "",
+            times=_times(now),
+        )
 
 
-class _Stage:
-    """One stage's running figures."""
+def stage_line(now: StageNow) -> str:
+    """A stage in a line: units, rows, seconds, and what is left."""
+    parts = [f"{now.stage:>9}  {now.done}/{now.units} units"]
+    if now.resumed:
+        parts.append(f"{now.resumed} done before")
+    if not now.over and now.share:
+        parts.append(f"{(now.done + now.share) / now.units:.0%}")
+    if now.rows:
+        parts.append(f"{now.rows:,} rows, {now.rate:,.0f} rows/s")
+    if now.failed:
+        parts.append(f"{now.failed} failed")
+    return "  ".join([*parts, _times(now)])
 
-    def __init__(self, name: str, task: TaskID, units: int, resumed: int) -> None:
-        self.task = task
-        self._name, self._units, self._done, self._resumed = name, units, resumed, resumed
-        self._rows = 0
-        self._began = self._spoke = time.monotonic()
 
-    def add(self, done: Done[Any]) -> None:
-        self._done += 1
-        self._rows += done.counts.get("rows", 0)
+def _times(now: StageNow) -> str:
+    spent = f"{now.seconds:.1f} s"
+    return spent if now.over or now.left is None else f"{spent}  {_about(now.left)} left"
 
-    def due(self) -> bool:
-        now = time.monotonic()
-        if now - self._spoke < LINE_EVERY or self._done == self._units:
-            return False
-        self._spoke = now
-        return True
 
-    def rate(self) -> str:
-        return f"{self._rows / self._seconds():,.0f} rows/s"
-
-    def line(self) -> str:
-        seconds, fresh = self._seconds(), self._done - self._resumed
-        parts = [f"{self._name:>9}  {self._done}/{self._units} units"]
-        if self._resumed:
-            parts.append(f"{self._resumed} done before")
-        if fresh:
-            parts.append(f"{self._rows:,} rows, {self.rate()}")
-        parts.append(f"{seconds:.1f} s")
-        if fresh and self._done < self._units:
-            parts.append(f"{seconds / fresh * (self._units - self._done):.0f} s left")
-        return "  ".join(parts)
-
-    def _seconds(self) -> float:
-        return max(1e-3, time.monotonic() - self._began)
+def _about(seconds: float) -> str:
+    """A guess, as coarse as it is."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -5,7 +5,7 @@ from shardrank.api import Indexed
 from shardrank.core.model_settings import DENSE
 from shardrank.core.settings import Settings
 from shardrank.corpus.changes import Mode
-from shardrank.jobs.console import ConsoleReporter, console
+from shardrank.jobs.console import ConsoleReporter, command_line, console
 from shardrank.jobs.source_lines import left_out_line
 from shardrank.stages.shared.versions import Published
 from shardrank.version.indexes import Index
@@ -21,7 +21,13 @@ def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -
     """Index CORPUS into INDEX and print what came of it."""
     with ConsoleReporter() as reporter:
         found = api.index(
-            corpus, path, mode=mode, settings=settings, reporter=reporter, verbose=verbose
+            corpus,
+            path,
+            mode=mode,
+            settings=settings,
+            reporter=reporter,
+            verbose=verbose,
+            command=command_line(),
         )
     for line in [*summary(path, found.published), *_left_out(path, found)]:
         console().print(line)

@@ -3,8 +3,6 @@
 The models' cards are read, for which those of a hub are downloaded.
 """
 
-import os
-
 from rich.table import Table
 
 from shardrank.core.model_settings import DENSE
@@ -14,13 +12,15 @@ from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
 from shardrank.flows.index_plan import IndexPlan, plan_indexing
 from shardrank.flows.rank_plan import plan_ranking
-from shardrank.jobs.console import console
+from shardrank.jobs.console import console, error_console
 from shardrank.jobs.source_lines import left_out_lines, read_lines
+from shardrank.kernels.limits import usable_cpus
 from shardrank.kernels.machine import visible_gpus
 from shardrank.models.notes import encoder_notes, reranker_notes
 from shardrank.stages.index.vector_index import serving_codec
 from shardrank.stages.rank.rerank_plan import PlannedReranker
 from shardrank.stages.rank.search import Retriever
+from shardrank.stages.run.executors import cluster_address
 from shardrank.stages.run.workspace import open_workspace
 from shardrank.version.manifest import Version
 from shardrank.version.sizing import (
@@ -128,11 +128,11 @@ def _table(title: str) -> Table:
 
 def _resources(settings: ClusterSettings) -> Resources:
     """Of the cluster that would be used; a local Ray is not started to count them."""
-    if settings.address is None:
-        return Resources(settings.cpus or os.cpu_count() or 1, visible_gpus())
+    if cluster_address(settings) is None:
+        return Resources(settings.cpus or usable_cpus(), visible_gpus())
     from shardrank.stages.run.cluster import connect
 
-    with connect(settings) as executor:
+    with connect(settings, error_console().print) as executor:
         return executor.resources
 
 

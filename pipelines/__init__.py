@@ -4,10 +4,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shardrank.api import evaluate, index, label, open_index, rank, read_rankings, tune
-    from shardrank.core.settings import Settings
+    from shardrank.api import (
+        Outcome,
+        Settings,
+        Silent,
+        StageNow,
+        evaluate,
+        index,
+        label,
+        open_index,
+        rank,
+        read_rankings,
+        tune,
+    )
 
-__all__ = ["Settings", "evaluate", "index", "label", "open_index", "rank", "read_rankings", "tune"]
+__all__ = [
+    "Outcome",
+    "Settings",
+    "Silent",
+    "StageNow",
+    "evaluate",
+    "index",
+    "label",
+    "open_index",
+    "rank",
+    "read_rankings",
+    "tune",
+]
 __version__ = "0.1.0"
 
 # A folder has the name of a function. It is imported first, so that no later import of what is in

@@ -18,6 +18,8 @@ from typing import get_args
 import pyarrow as pa
 
 from shardrank.core.errors import SettingsError
+from shardrank.core.outcomes import Outcome
+from shardrank.core.pace import StageNow
 from shardrank.core.settings import Settings
 from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
@@ -27,15 +29,16 @@ from shardrank.flows.index_plan import plan_indexing
 from shardrank.flows.label import label as run_label
 from shardrank.flows.label_plan import Labelled, plan_labelling
 from shardrank.flows.options import load_settings
+from shardrank.flows.outcomes import labelled_outcome, published_outcome, ranked_outcome
 from shardrank.flows.rank import rank as run_rank
 from shardrank.flows.rank_plan import Ranked, plan_ranking
+from shardrank.flows.running import Asked, running
 from shardrank.flows.tune import Ask, tune_run
 from shardrank.flows.tuned import FusionTuned, Tuned
 from shardrank.flows.upkeep import Past, history
 from shardrank.models.notes import encoder_notes, reranker_notes
 from shardrank.stages.index.publish import index_lock
-from shardrank.stages.run.executors import opened
-from shardrank.stages.run.runner import Context, Reporter, Silent
+from shardrank.stages.run.reporter import Reporter, Silent
 from shardrank.stages.run.workspace import StoredTables, Workspace, open_workspace, refuse_same
 from shardrank.stages.shared.ranked_runs import read_ranked
 from shardrank.stages.shared.versions import (
@@ -52,9 +55,13 @@ __all__ = [
     "IndexVersion",
     "Indexed",
     "Labelled",
+    "Outcome",
     "Past",
     "Ranked",
+    "Reporter",
     "Settings",
+    "Silent",
+    "StageNow",
     "Tuned",
     "evaluate",
     "index",
@@ -127,6 +134,7 @@ def index(
     overrides: Sequence[str] = (),
     reporter: Reporter = SILENT,
     verbose: bool = False,
+    command: str | None = None,
 ) -> Indexed:
     """Build or update an index; a new version only if gate and audit let it pass.
 
@@ -138,6 +146,7 @@ def index(
         overrides: see the module.
         reporter: who is told of the stages' progress.
         verbose: show Ray's own messages.
+        command: what the run's record shows as the command; default: this call.
 
     Raises:
         InputError, SettingsError, PlanRefused: nothing was made; mend what the message names.
@@ -152,13 +161,16 @@ def index(
     plan = plan_indexing(source, workspace, mode, given)
     for note in encoder_notes(plan.settings.dense):
         reporter.noted(note)
-    with index_lock(workspace), opened(given.cluster, plan.amount, verbose) as executor:
+    said = command or _called("index", source, os.fspath(index))
+    with index_lock(workspace):
         if plan.parent != max(version_numbers(workspace), default=0):
             # Another run published between the plan and the lock: build on its version.
             plan = plan_indexing(source, workspace, mode, given)
-        context = Context(workspace, plan.run, plan.settings, executor, reporter)
-        context.refuse_impossible()
-        return Indexed(run_index(context, plan), plan.source.listing, plan.run)
+        asked = Asked("index", said, workspace, plan.run, plan.settings, plan.amount, verbose)
+        with running(asked, reporter) as context:
+            published = run_index(context, plan)
+            context.watch.ends(published_outcome(published))
+    return Indexed(published, plan.source.listing, plan.run)
 
 
 def rank(
@@ -200,13 +212,12 @@ def rank(
     for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
         reporter.noted(note)
     workspace, said = open_workspace(places[2], given), command or _called("rank", *places)
-    with (
-        workspace.storage.lock("lock"),
-        opened(given.cluster, plan.amount, verbose, "shardrank.report.page") as executor,
-    ):
-        context = Context(workspace, plan.run, plan.settings, executor, reporter, said)
-        context.refuse_impossible()
-        return run_rank(context, plan, overwrite)
+    meanwhile = "shardrank.report.page"
+    asked = Asked("rank", said, workspace, plan.run, plan.settings, plan.amount, verbose, meanwhile)
+    with workspace.storage.lock("lock"), running(asked, reporter) as context:
+        ranked = run_rank(context, plan, overwrite)
+        context.watch.ends(ranked_outcome(ranked))
+        return ranked
 
 
 def label(
@@ -249,13 +260,12 @@ def label(
     plan = plan_labelling(ranked, format, judged, moved, given)
     refuse_same(plan.ranked.index.storage.root, "INDEX", places[1], "LABELS")
     workspace, said = open_workspace(places[1], given), command or _called("label", *places)
-    with (
-        workspace.storage.lock("runs/lock"),
-        opened(given.cluster, plan.amount, verbose, "shardrank.report.labels") as executor,
-    ):
-        context = Context(workspace, plan.run, given, executor, reporter, said)
-        context.refuse_impossible()
-        return run_label(context, plan, overwrite)
+    meanwhile = "shardrank.report.labels"
+    asked = Asked("label", said, workspace, plan.run, given, plan.amount, verbose, meanwhile)
+    with workspace.storage.lock("runs/lock"), running(asked, reporter) as context:
+        labelled = run_label(context, plan, overwrite)
+        context.watch.ends(labelled_outcome(labelled))
+        return labelled
 
 
 def evaluate(

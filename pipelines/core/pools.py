@@ -22,6 +22,10 @@ class Resources:
     gpus: float = 0.0
     largest: float | None = None
 
+    def explain(self) -> str:
+        """In words."""
+        return f"{self.cpus:g} CPUs and {self.gpus:g} GPUs"
+
     @property
     def threads(self) -> int:
         """Of a unit that has a node to itself."""

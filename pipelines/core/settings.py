@@ -148,11 +148,15 @@ class ClusterSettings(SettingsTable):
 
     executor: Literal["auto", "ray", "inline"] = resize(
         "auto",
-        "where units run: on Ray, or inline, in this process; auto: inline where no address is "
-        "given and there is little to do: up to 4 MiB of source files, 100,000 stored passages and "
-        "16,384 pairs to score",
+        "where units run: on Ray, or inline, in this process; auto: inline where no cluster is "
+        "joined and there is little to do: up to 4 MiB of source files, 100,000 stored passages "
+        "and 16,384 pairs to score",
     )
-    address: str | None = resize(None, "a Ray cluster's address; default: a local Ray")
+    address: str | None = resize(
+        None,
+        "a Ray cluster's head, HOST:PORT, or auto for this machine's; default: RAY_ADDRESS, as in "
+        "a job, else a local Ray, which local asks for in any case",
+    )
     cpus: int | None = resize(None, "logical CPUs of the local Ray; default: the machine's", ge=1)
     actors: int | None = resize(None, "actors in a model's pool; default: by the resources", ge=1)
     gpu: Literal["auto", "never"] = resize("auto", "whether model actors take a GPU each")

@@ -222,18 +222,16 @@ def test_another_runs_output_is_kept(
 def test_a_reporter_is_told_of_the_stages(
     world: World, wanted: list[str], commanded: Path, tmp_path: Path
 ) -> None:
-    class Told:
+    class Told(shardrank.Silent):
         def __init__(self) -> None:
             self.stages: list[str] = []
-
-        def noted(self, sentence: str) -> None: ...
+            self.ends: list[str] = []
 
         def started(self, stage: str, units: int, resumed: int) -> None:
             self.stages.append(stage)
 
-        def advanced(self, stage: str, done: object) -> None: ...
-
-        def finished(self, stage: str, seconds: float) -> None: ...
+        def ended(self, outcome: shardrank.Outcome) -> None:
+            self.ends.append(outcome.ending)
 
     told = Told()
     index = commanded / "index"
@@ -241,6 +239,7 @@ def test_a_reporter_is_told_of_the_stages(
     assert [s for s in told.stages if s in ("encode", "search", "rerank", "collate")] == [
         "encode", "search", "rerank", "collate"
     ]  # fmt: skip
+    assert told.ends == ["done"]
 
 
 def test_the_process_is_left_as_it_was(

@@ -36,7 +36,9 @@ from shardrank.flows.rank_plan import plan_ranking
 from shardrank.models.folder.layout import CLASSIFIES, read_layout
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
 from shardrank.stages.run.inline import Inline
-from shardrank.stages.run.runner import Context, Silent
+from shardrank.stages.run.reporter import Silent
+from shardrank.stages.run.runner import Context
+from shardrank.stages.run.watch import Watch
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.ranked_runs import read_ranked
 from shardrank.stages.shared.versions import Published
@@ -336,7 +338,7 @@ def workspace(folder: Path) -> Workspace:
 
 
 def context(folder: Path, run: str, wanted: Settings) -> Context:
-    return Context(workspace(folder), run, wanted, Inline(Resources(2)), Silent())
+    return Context(workspace(folder), run, wanted, Inline(Resources(2)), Watch(Silent()))
 
 
 def run_index(root: Path, rows: Sequence[Row], mode: str, wanted: Settings) -> Published:

@@ -34,7 +34,9 @@ from shardrank.flows.rank_plan import plan_ranking
 from shardrank.models.folder.layout import CLASSIFIES, read_layout
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
 from shardrank.stages.run.inline import Inline
-from shardrank.stages.run.runner import Context, Silent
+from shardrank.stages.run.reporter import Silent
+from shardrank.stages.run.runner import Context
+from shardrank.stages.run.watch import Watch
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import Published
 from shardrank.storage.local import LocalStorage
@@ -359,7 +361,7 @@ def run_rank(root: Path, case: Case, wanted: Settings) -> pa.Table:
 
 
 def _context(folder: Path, run: str, wanted: Settings) -> Context:
-    return Context(_workspace(folder), run, wanted, Inline(Resources(2)), Silent())
+    return Context(_workspace(folder), run, wanted, Inline(Resources(2)), Watch(Silent()))
 
 
 def _workspace(folder: Path) -> Workspace:

@@ -13,7 +13,7 @@ from tests.world import tiny_models
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Resources]:
-    with connect(ClusterSettings(cpus=2, object_store_mb=256)) as executor:
+    with connect(ClusterSettings(cpus=2, object_store_mb=256), lambda sentence: None) as executor:
         yield executor.resources
 
 

@@ -22,7 +22,9 @@ from shardrank.core.settings import Settings
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.run.hosts import Failure, Step, Tables
 from shardrank.stages.run.on_ray import OnRay
-from shardrank.stages.run.runner import Context, Silent, run_stage
+from shardrank.stages.run.reporter import Silent
+from shardrank.stages.run.runner import Context, run_stage
+from shardrank.stages.run.watch import Watch
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.storage.local import LocalStorage
 
@@ -139,7 +141,7 @@ def ids(specs: Sequence[Numbered]) -> list[str]:
 
 def context(workspace: Workspace, retries: int = 1) -> Context:
     settings: Settings = parse_settings({"cluster": {"retries": retries}}, [])
-    return Context(workspace, "run", settings, OnRay(Resources(2), retries), Silent())
+    return Context(workspace, "run", settings, OnRay(Resources(2), retries), Watch(Silent()))
 
 
 def numbers(workspace: Workspace, dones: Sequence[Done[Written]]) -> list[int]:

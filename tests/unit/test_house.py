@@ -23,6 +23,8 @@ HOUSE = (
         "flows.compact",
         "flows.upkeep",
         "flows.verify",
+        "flows.running",
+        "flows.outcomes",
     ),
     ("flows.report", "flows.label_report"),
     (

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from shardrank.core.arrays import Float32, Int32, Int64
 from shardrank.core.errors import SettingsError
+from shardrank.core.progress import tell
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.limits import pad_id
 from shardrank.models.forward.batch import Batch, send
@@ -55,9 +56,12 @@ class Runner:
         return results
 
     def batches(self, inputs: ModelInputs) -> Iterator[Batch]:
-        """All inputs, by token budget, the longest first."""
+        """All inputs, by token budget, the longest first; tells how far they are."""
+        total, done = max(1, int(inputs.lengths.sum())), 0
         for rows in plan_batches(inputs.lengths, self.batch_tokens):
             yield self._batch(inputs, rows)
+            done += int(inputs.lengths[rows].sum())
+            tell(done / total)
 
     def _batch(self, inputs: ModelInputs, rows: Int64) -> Batch:
         sizes = np.maximum(inputs.lengths[rows].astype(np.int64), 1)

@@ -77,9 +77,14 @@ def made_now(flow: str, run: str) -> Origin:
         run=run,
         attempt=uuid.uuid4().hex,
         time=time.time(),
-        by=f"{_user()}@{platform.node()}",
+        by=who(),
         shardrank=__version__,
     )
+
+
+def who() -> str:
+    """Who runs this, and on which machine: user@host."""
+    return f"{_user()}@{platform.node()}"
 
 
 def _user() -> str:

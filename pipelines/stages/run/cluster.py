@@ -2,11 +2,14 @@
 
 import logging
 import os
-from collections.abc import Iterator
+import secrets
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from tempfile import TemporaryFile
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import Any
 
 # Read when Ray is imported or started, so set before both.
@@ -21,6 +24,10 @@ import ray
 from shardrank.core.errors import RunFailed
 from shardrank.core.pools import Resources
 from shardrank.core.settings import ClusterSettings
+from shardrank.kernels.limits import usable_cpus
+from shardrank.stages.run.executors import cluster_address
+from shardrank.stages.run.joining import explained, refuse_unreachable
+from shardrank.stages.run.nodes import nodes, refuse_strangers
 from shardrank.stages.run.on_ray import OnRay
 
 #: What Ray Data imports that is no part of Ray: it can be imported while Ray starts.
@@ -29,40 +36,104 @@ _WANTED = ("pandas",)
 
 @contextmanager
 def connect(
-    settings: ClusterSettings, verbose: bool = False, meanwhile: str | None = None
+    settings: ClusterSettings,
+    waits: Callable[[str], None],
+    verbose: bool = False,
+    meanwhile: str | None = None,
 ) -> Iterator[OnRay]:
     """Start or join Ray. It is left running only if it was joined.
 
     Args:
         settings: which Ray.
+        waits: is told what is waited for, and what there is then.
         verbose: say what Ray says.
         meanwhile: a module that is imported while Ray starts, which is mostly waiting. It must not
             import Ray.
 
     Raises:
+        SettingsError: the address is none of a cluster's head.
         RunFailed: no Ray could be started or reached.
+        PlanRefused: nodes of the cluster run other code.
     """
     if ray.is_initialized():
         yield OnRay(resources(), settings.retries)
         return
     for module in filter(None, (*_WANTED, meanwhile)):
         Thread(target=import_module, args=[module]).start()
-    _start(settings, verbose)
-    _quieten(verbose)
-    if not settings.address:
-        _end_autoscaler()
-    try:
-        yield OnRay(resources(), settings.retries)
-    finally:
-        ray.shutdown()
+    address = cluster_address(settings)
+    with _ended():
+        if address is None:
+            waits("Starting Ray on this machine …")
+            _start_here(settings, verbose)
+        else:
+            waits(f"Joining the Ray cluster at {address} …")
+            _join(address, verbose)
+        _quieten(verbose)
+        found = resources()
+        if address is not None:
+            waits(f"{found.explain()}; asking its nodes for their versions …")
+            refuse_strangers(nodes())
+        yield OnRay(found, settings.retries)
 
 
 def resources() -> Resources:
     """The connected cluster's logical CPUs and GPUs."""
-    have = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
-    largest = max((n["Resources"].get("CPU", 0.0) for n in nodes if n["Alive"]), default=None)
+    have, largest = ray.cluster_resources(), max((n.cpus for n in nodes()), default=None)  # type: ignore[no-untyped-call]
     return Resources(have.get("CPU", 0.0), have.get("GPU", 0.0), largest)
+
+
+def _start_here(settings: ClusterSettings, verbose: bool) -> None:
+    local: dict[str, Any] = {
+        "num_cpus": settings.cpus or usable_cpus(),
+        "include_dashboard": False,
+        "object_store_memory": settings.object_store_mb << 20,
+    }
+    try:
+        with _hushed(verbose), _token_of_its_own():
+            # "local" never joins a cluster that a stale file or a variable speaks of.
+            _init("local", verbose, **local)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise RunFailed(
+            f"Ray could not be started on this machine: {error}", "--verbose shows what Ray says."
+        ) from error
+    _end_autoscaler()
+
+
+def _join(address: str, verbose: bool) -> None:
+    refuse_unreachable(address)
+    said = Heard()
+    try:
+        with _hushed(verbose, said):
+            _init(address, verbose)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise explained(address, error, said.text) from error
+
+
+@contextmanager
+def _ended() -> Iterator[None]:
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _init(address: str, verbose: bool, **more: Any) -> None:
+    """ray.init, which leaves the process's own way with SIGTERM as it was, if it has one."""
+    level = logging.INFO if verbose else logging.CRITICAL
+    own = signal.getsignal(signal.SIGTERM)
+    ray.init(address=address, log_to_driver=verbose, logging_level=level, **more)
+    if callable(own) and current_thread() is main_thread():
+        signal.signal(signal.SIGTERM, own)
+
+
+@contextmanager
+def _token_of_its_own() -> Iterator[None]:
+    """A local Ray has token authentication, and would leave the token as ~/.ray/auth_token: where
+    none is, each later `ray start` of this user would turn authentication on by that file."""
+    have = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    if not have and not (Path.home() / ".ray" / "auth_token").exists():
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    yield
 
 
 def _quieten(verbose: bool) -> None:
@@ -74,28 +145,6 @@ def _quieten(verbose: bool) -> None:
         logging.getLogger(name).setLevel(level)
 
 
-def _start(settings: ClusterSettings, verbose: bool) -> None:
-    local: dict[str, Any] = {
-        "num_cpus": settings.cpus,
-        "include_dashboard": False,
-        "object_store_memory": settings.object_store_mb << 20,
-    }
-    try:
-        with _hushed(verbose):
-            # "local" never joins a cluster that a stale file or a variable speaks of.
-            ray.init(
-                address=settings.address or "local",
-                log_to_driver=verbose,
-                logging_level=logging.INFO if verbose else logging.CRITICAL,
-                **({} if settings.address else local),
-            )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = settings.address or "on this machine"
-        raise RunFailed(
-            f"Ray could not be reached or started {where}: {error}", "Check cluster.address."
-        ) from error
-
-
 def _end_autoscaler() -> None:
     """One machine cannot grow; and of Ray's processes this one alone does not end when it is told
     to, so that a stop would wait for it for a second."""
@@ -105,21 +154,31 @@ def _end_autoscaler() -> None:
         started.process.wait()
 
 
+class Heard:
+    """What was said while it was hushed."""
+
+    text = ""
+
+
 @contextmanager
-def _hushed(verbose: bool) -> Iterator[None]:
+def _hushed(verbose: bool, said: Heard | None = None) -> Iterator[None]:
     """Keep what Ray's native code says while it starts from standard error: it greets there,
-    whatever its log level. Its words are shown where starting fails."""
+    whatever its log level. Where starting fails its words are shown, or handed over as `said`."""
     if verbose:
         yield
         return
     kept = os.dup(2)
-    with TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
+    with TemporaryFile() as spool:
+        os.dup2(spool.fileno(), 2)
         try:
             yield
         except BaseException:
-            said.seek(0)
-            os.write(kept, said.read())
+            spool.seek(0)
+            words = spool.read()
+            if said is None:
+                os.write(kept, words)
+            else:
+                said.text = words.decode("utf-8", "replace")
             raise
         finally:
             os.dup2(kept, 2)

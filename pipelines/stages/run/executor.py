@@ -1,6 +1,6 @@
 """Where units run: on Ray, or in this process. Both give the same bytes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from shardrank.core.pools import Resources
@@ -15,6 +15,9 @@ class Executor(Protocol):
     @property
     def resources(self) -> Resources:
         """What there is to run them on."""
+
+    def shares(self) -> Mapping[str, float]:
+        """How far the units underway are, by unit; those that tell nothing are left out."""
 
     def sweep(
         self,

@@ -1,9 +1,11 @@
 """Which executor a command uses: small work runs in this process, all else on Ray."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from shardrank.core.errors import SettingsError
 from shardrank.core.settings import ClusterSettings
 from shardrank.models.forward.threads import threads_restored
 from shardrank.stages.run.executor import Executor
@@ -39,19 +41,41 @@ class Amount:
 def runs_inline(settings: ClusterSettings, amount: Amount) -> bool:
     """What cluster.executor says; auto: small work, where no cluster is named."""
     if settings.executor == "auto":
-        return amount.small and settings.address is None
+        return amount.small and cluster_address(settings) is None
     return settings.executor == "inline"
+
+
+def cluster_address(settings: ClusterSettings) -> str | None:
+    """Of the Ray cluster that is joined: the setting's, else the environment's, where Ray's job
+    server puts it for a job's driver; None: a Ray is started on this machine.
+
+    Raises:
+        SettingsError: it is an address at which no driver can join.
+    """
+    address = settings.address or os.environ.get("RAY_ADDRESS") or None
+    if address is not None and "://" in address:
+        whose = "cluster.address" if settings.address else "The variable RAY_ADDRESS"
+        raise SettingsError(
+            f"{whose} is {address!r}: a job server or Ray Client, not a cluster's head.",
+            "A driver joins HOST:PORT of the head. To run it as a job: shardrank submit.",
+        )
+    return None if address == "local" else address
 
 
 @contextmanager
 def opened(
-    settings: ClusterSettings, amount: Amount, verbose: bool = False, meanwhile: str | None = None
+    settings: ClusterSettings,
+    amount: Amount,
+    waits: Callable[[str], None],
+    verbose: bool = False,
+    meanwhile: str | None = None,
 ) -> Iterator[Executor]:
     """The executor for so much work.
 
     Args:
         settings: [cluster].
         amount: of work.
+        waits: is told what is waited for.
         verbose: say what Ray says.
         meanwhile: a module that is imported while Ray starts; see `cluster.connect`.
 
@@ -64,5 +88,5 @@ def opened(
         return
     from shardrank.stages.run.cluster import connect  # brings Ray: half a second
 
-    with connect(settings, verbose, meanwhile) as executor:
+    with connect(settings, waits, verbose, meanwhile) as executor:
         yield executor

@@ -6,14 +6,16 @@ Where hosts live is the executor's affair (`executor.py`).
 import json
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from shardrank.core.errors import ShardrankError
 from shardrank.core.pools import Pool
+from shardrank.core.progress import heard_by
 from shardrank.core.python_gc import collect_seldom
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.run.workspace import Result, Workspace
@@ -21,6 +23,10 @@ from shardrank.stages.run.workspace import Result, Workspace
 Tables = Mapping[str, pa.Table]
 #: A step's worker: (unit, tables of the step before) → tables for the next, or the result.
 Worker = Callable[[Unit[Any], Tables], Tables | Result[Any]]
+
+
+#: Is told a unit's id, and the share of it that is done.
+Hears = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -68,11 +74,13 @@ class Underway:
 
 @dataclass(frozen=True)
 class Hosting:
-    """What a host is told: the stage, how a worker is built, and where the last step finishes."""
+    """What a host is told: the stage and its step, where the last step finishes, and who
+    hears how far a unit is."""
 
     stage: Stage[Any, Any]
-    make: Callable[[], Worker]
+    step: Step
     finish_in: Workspace | None
+    hears: Hears
 
 
 class Host:
@@ -84,7 +92,7 @@ class Host:
         self.told = told
         self._broken: Exception | None = None
         try:
-            self._worker = told.make()
+            self._worker = told.step.make()
         except Exception as error:
             self._broken = error
 
@@ -99,7 +107,8 @@ class Host:
         if self._broken is not None:
             raise self._broken
         started = given.started or time.time()
-        made = self._worker(unit, given.tables)
+        with heard_by(partial(self.told.hears, unit.id)):
+            made = self._worker(unit, given.tables)
         if not isinstance(made, Result):
             return Underway(made, started)
         if self.told.finish_in is None:
@@ -107,10 +116,12 @@ class Host:
         return self.told.finish_in.finish(unit, made, started)
 
 
-def hostings(stage: Stage[Any, Any], steps: list[Step], workspace: Workspace) -> list[Hosting]:
+def hostings(
+    stage: Stage[Any, Any], steps: Sequence[Step], workspace: Workspace, hears: Hears
+) -> list[Hosting]:
     """What the hosts of each step are told."""
     last = len(steps) - 1
     return [
-        Hosting(stage, step.make, workspace if number == last else None)
+        Hosting(stage, step, workspace if number == last else None, hears)
         for number, step in enumerate(steps)
     ]

@@ -6,16 +6,16 @@ thread each, as on Ray, so that what a unit makes does not depend on where it ru
 compiled loops hold no lock of the interpreter meanwhile.
 """
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import local
 from typing import Any
 
 from shardrank.core.pools import Resources
 from shardrank.core.settings import ClusterSettings
 from shardrank.core.units import Done, Made, Spec, Stage, Unit
+from shardrank.kernels.limits import usable_cpus
 from shardrank.kernels.machine import visible_gpus
 from shardrank.stages.run.hosts import Failure, Host, Hosting, Step, Underway, hostings
 from shardrank.stages.run.workspace import Workspace
@@ -26,13 +26,18 @@ class Inline:
     """This process (protocol: Executor)."""
 
     resources: Resources
+    _shares: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: ClusterSettings) -> "Inline":
         """The machine's CPUs, or as many as the settings say, and one GPU where it has any: threads
         of one process would share it."""
         gpus = min(1, visible_gpus()) if settings.gpu == "auto" else 0
-        return cls(Resources(settings.cpus or os.cpu_count() or 1, gpus))
+        return cls(Resources(settings.cpus or usable_cpus(), gpus))
+
+    def shares(self) -> Mapping[str, float]:
+        """See `Executor.shares`."""
+        return dict(self._shares)
 
     def sweep(
         self,
@@ -42,7 +47,8 @@ class Inline:
         steps: Sequence[Step],
     ) -> Iterator[Done[Made] | Failure]:
         """See `Executor.sweep`."""
-        line = _Line(hostings(stage, list(steps), workspace))
+        self._shares.clear()
+        line = _Line(hostings(stage, steps, workspace, self._shares.__setitem__))
         threads = min(self._threads(steps), len(units))
         with ThreadPoolExecutor(threads, thread_name_prefix=stage.name) as pool:
             try:

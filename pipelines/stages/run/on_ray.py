@@ -6,8 +6,8 @@ depend on Ray's block sizes, on the number of workers or on which of them gets i
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,6 +21,8 @@ from shardrank.stages.run.workspace import Workspace
 if TYPE_CHECKING:
     from ray.data import Dataset
 
+    from shardrank.stages.run.shares import Board
+
 
 @dataclass(frozen=True)
 class OnRay:
@@ -28,6 +30,11 @@ class OnRay:
 
     resources: Resources
     retries: int
+    _boards: "list[Board]" = field(default_factory=list)
+
+    def shares(self) -> Mapping[str, float]:
+        """See `Executor.shares`."""
+        return {unit: share for board in self._boards for unit, share in board.read().items()}
 
     def sweep(
         self,
@@ -40,18 +47,23 @@ class OnRay:
         from ray.exceptions import RayError  # see `_rows`
 
         from shardrank.stages.run.losses import lost
+        from shardrank.stages.run.shares import Board
 
+        board = Board()
+        self._boards.append(board)
         try:
-            yield from _sweep(workspace, stage, units, steps, self.retries)
+            yield from _sweep(stage, units, hostings(stage, steps, workspace, board), self.retries)
         except RayError as error:
             raise lost(error) from error
+        finally:
+            self._boards.remove(board)
+            board.clear()
 
 
 def _sweep(
-    workspace: Workspace,
     stage: Stage[Spec, Made],
     units: Sequence[Unit[Spec]],
-    steps: Sequence[Step],
+    hosts: Sequence[Hosting],
     retries: int,
 ) -> Iterator[Done[Made] | Failure]:
     """Run the steps on every unit; yields outcomes as they come. One failure stops no other."""
@@ -59,8 +71,8 @@ def _sweep(
 
     rows = [_row(unit, started=0.0) for unit in units]
     dataset: Dataset = ray.data.from_arrow([pa.Table.from_pylist([row], _ROW) for row in rows])
-    for step, told in zip(steps, hostings(stage, list(steps), workspace), strict=True):
-        dataset = _apply(dataset, told, _fitting(step, len(units)), len(units), retries)
+    for told in hosts:
+        dataset = _apply(dataset, told, _fitting(told.step, len(units)), len(units), retries)
     batches: Any = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     for batch in batches:
         yield from (_outcome(stage, row) for row in batch.to_pylist())

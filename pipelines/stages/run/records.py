@@ -1,9 +1,60 @@
-"""What a run leaves about its stages: runs/RUN/stages/STAGE.json, for `status` and the reports."""
+"""What a run leaves about itself: runs/RUN/run.json, how far it is and how it ended, for `status`;
+runs/RUN/stages/STAGE.json, which units each stage wanted, for the reports."""
 
 from dataclasses import dataclass
 
+from shardrank.core.errors import InputError
+from shardrank.core.outcomes import Outcome
+from shardrank.core.pace import StageNow
 from shardrank.core.papers import from_json, to_json
 from shardrank.stages.run.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as its last attempt is, or left it.
+
+    Attributes:
+        run: its name.
+        flow: index, compact, rank or label.
+        command: what it was asked for by.
+        by: who and where: user@host.
+        job: the name of its job on a Ray cluster; None: it is none.
+        began: seconds since 1970.
+        beat: when this was written.
+        waits: what it waits for, before the first stage.
+        stages: those that began, in their order.
+        outcome: how it ended; None: it runs, or was cut off.
+    """
+
+    run: str
+    flow: str
+    command: str
+    by: str
+    job: str | None
+    began: float
+    beat: float
+    waits: str = ""
+    stages: tuple[StageNow, ...] = ()
+    outcome: Outcome | None = None
+
+
+def write_run(workspace: Workspace, record: RunRecord) -> None:
+    """Write it, or write it again."""
+    workspace.write_json(run_key(record.run), to_json(record))
+
+
+def read_run(workspace: Workspace, run: str) -> RunRecord | None:
+    """None where the run left no record, or one that this version of shardrank cannot read."""
+    try:
+        return from_json(RunRecord, workspace.read_json(run_key(run)))
+    except (InputError, ValueError):
+        return None
+
+
+def run_key(run: str) -> str:
+    """Where a run's record lies."""
+    return f"runs/{run}/run.json"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from shardrank.core import errors
 from shardrank.core.errors import RunFailed, ShardrankError, summarise_failures
@@ -13,32 +13,8 @@ from shardrank.core.units import Done, Made, Spec, Stage, Unit
 from shardrank.stages.run.executor import Executor
 from shardrank.stages.run.hosts import Failure, Step
 from shardrank.stages.run.records import StageRun, read_stage_run, write_stage_run
+from shardrank.stages.run.watch import Watch
 from shardrank.stages.run.workspace import Workspace
-
-
-class Reporter(Protocol):
-    """Who watches a run: the command line's progress bars, or nobody."""
-
-    def noted(self, sentence: str) -> None:
-        """About the input, known before the first stage; it changes nothing."""
-
-    def started(self, stage: str, units: int, resumed: int) -> None: ...
-
-    def advanced(self, stage: str, done: Done[Any]) -> None: ...
-
-    def finished(self, stage: str, seconds: float) -> None: ...
-
-
-class Silent:
-    """Nobody (protocol: Reporter)."""
-
-    def noted(self, sentence: str) -> None: ...
-
-    def started(self, stage: str, units: int, resumed: int) -> None: ...
-
-    def advanced(self, stage: str, done: Done[Any]) -> None: ...
-
-    def finished(self, stage: str, seconds: float) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +28,7 @@ class Context:
     run: str
     settings: Settings
     executor: Executor
-    reporter: Reporter
+    watch: Watch
     command: str = ""
 
     @property
@@ -95,22 +71,23 @@ def run_stage(
     ids = tuple(unit.id for unit in units)
     record = StageRun(stage.name, ids, len(done), rows=0, seconds=None, began=started)
     held = read_stage_run(context.workspace, context.run, stage.name)
-    context.reporter.started(stage.name, len(units), len(done))
+    context.watch.started(stage.name, len(units), len(done))
     if todo or held is None:
         write_stage_run(context.workspace, context.run, record)
     failures: list[Failure] = []
     for outcome in _outcomes(context, stage, todo, steps):
         if isinstance(outcome, Failure):
             failures.append(outcome)
+            context.watch.failed(stage.name, outcome)
         else:
             done[outcome.unit] = outcome
-            context.reporter.advanced(stage.name, outcome)
+            context.watch.advanced(stage.name, outcome)
     seconds = time.time() - started
     if todo or held is None or held.seconds is None:
         rows = sum(_rows(done[unit.id]) for unit in todo if unit.id in done)
         finished = replace(record, rows=rows, seconds=round(seconds, 3))
         write_stage_run(context.workspace, context.run, finished)
-    context.reporter.finished(stage.name, seconds)
+    context.watch.finished()
     _raise(stage.name, failures)
     return [done[unit.id] for unit in units]
 

@@ -1,0 +1,94 @@
+"""Who is told how a run goes: a console, a log, the run's record, metrics, events."""
+
+from collections.abc import Callable
+from threading import RLock
+from typing import Any, Protocol
+
+from shardrank.core.outcomes import Outcome
+from shardrank.core.pace import StageNow
+from shardrank.core.units import Done
+from shardrank.stages.run.hosts import Failure
+
+
+class Reporter(Protocol):
+    """Is told what happens, one thing at a time, in the run's own process."""
+
+    def noted(self, sentence: str) -> None:
+        """About the input, known before the first stage; it changes nothing."""
+
+    def waits(self, sentence: str) -> None:
+        """What is waited for before the first stage, such as Ray's start."""
+
+    def started(self, stage: str, units: int, resumed: int) -> None:
+        """A stage begins; `resumed` of its units were finished before."""
+
+    def advanced(self, stage: str, done: Done[Any]) -> None:
+        """A unit is finished."""
+
+    def failed(self, stage: str, failure: Failure) -> None:
+        """A unit has failed; the others go on."""
+
+    def moved(self, now: StageNow) -> None:
+        """How far the stage is: every few seconds, and after each unit."""
+
+    def finished(self, now: StageNow) -> None:
+        """The stage is over."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """The run is over, however it ended; nothing follows."""
+
+
+class Silent:
+    """Nobody (protocol: Reporter); a class of one's own may override what it wants to hear."""
+
+    def noted(self, sentence: str) -> None: ...
+
+    def waits(self, sentence: str) -> None: ...
+
+    def started(self, stage: str, units: int, resumed: int) -> None: ...
+
+    def advanced(self, stage: str, done: Done[Any]) -> None: ...
+
+    def failed(self, stage: str, failure: Failure) -> None: ...
+
+    def moved(self, now: StageNow) -> None: ...
+
+    def finished(self, now: StageNow) -> None: ...
+
+    def ended(self, outcome: Outcome) -> None: ...
+
+
+class Several:
+    """Several, each told in turn, one thing at a time (protocol: Reporter)."""
+
+    def __init__(self, *reporters: Reporter) -> None:
+        self._reporters, self._one_at_a_time = reporters, RLock()
+
+    def noted(self, sentence: str) -> None:
+        self._tell(lambda each: each.noted(sentence))
+
+    def waits(self, sentence: str) -> None:
+        self._tell(lambda each: each.waits(sentence))
+
+    def started(self, stage: str, units: int, resumed: int) -> None:
+        self._tell(lambda each: each.started(stage, units, resumed))
+
+    def advanced(self, stage: str, done: Done[Any]) -> None:
+        self._tell(lambda each: each.advanced(stage, done))
+
+    def failed(self, stage: str, failure: Failure) -> None:
+        self._tell(lambda each: each.failed(stage, failure))
+
+    def moved(self, now: StageNow) -> None:
+        self._tell(lambda each: each.moved(now))
+
+    def finished(self, now: StageNow) -> None:
+        self._tell(lambda each: each.finished(now))
+
+    def ended(self, outcome: Outcome) -> None:
+        self._tell(lambda each: each.ended(outcome))
+
+    def _tell(self, what: Callable[[Reporter], None]) -> None:
+        with self._one_at_a_time:
+            for reporter in self._reporters:
+                what(reporter)

@@ -1,0 +1,109 @@
+"""The watch over a run: what its stages do is told to all reporters, and how far they are every few
+seconds, from a thread that asks the executor."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from threading import Event, RLock, Thread
+from typing import Any
+
+from shardrank.core.outcomes import Outcome, outcome_of
+from shardrank.core.pace import Pace
+from shardrank.core.units import Done
+from shardrank.stages.run.hosts import Failure
+from shardrank.stages.run.reporter import Reporter, Several
+
+#: Seconds between two looks at the units underway.
+LOOK_EVERY = 2.0
+
+Shares = Callable[[], Mapping[str, float]]
+
+
+class Watch:
+    """Tells a run's reporters what its stages do. One stage runs at a time."""
+
+    def __init__(self, *reporters: Reporter) -> None:
+        self.told: Reporter = Several(*reporters)
+        self._pace: Pace | None = None
+        self._shares: Shares = dict
+        self._outcome: Outcome | None = None
+        self._ended = False
+        self._lock, self._over = RLock(), Event()
+
+    def follow(self, shares: Shares) -> None:
+        """From now on ask this how far units underway are: their shares, by unit."""
+        self._shares = shares
+
+    def started(self, stage: str, units: int, resumed: int) -> None:
+        """A stage begins."""
+        with self._lock:
+            self._pace = Pace(stage, units, resumed, time.time())
+            self.told.started(stage, units, resumed)
+
+    def advanced(self, stage: str, done: Done[Any]) -> None:
+        """A unit of it is finished."""
+        with self._lock:
+            pace, at = self._running(), time.time()
+            pace.finish(done.unit, done.counts.get("rows", 0), at)
+            self.told.advanced(stage, done)
+            self.told.moved(pace.now(at))
+
+    def failed(self, stage: str, failure: Failure) -> None:
+        """A unit of it has failed."""
+        with self._lock:
+            pace, at = self._running(), time.time()
+            pace.fail(failure.unit, failure.message, at)
+            self.told.failed(stage, failure)
+            self.told.moved(pace.now(at))
+
+    def finished(self) -> None:
+        """The stage is over."""
+        with self._lock:
+            self.told.finished(self._running().now(time.time(), over=True))
+            self._pace = None
+
+    def ends(self, outcome: Outcome) -> None:
+        """What is told of a run that ends without an error."""
+        self._outcome = outcome
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """While the context lasts, units underway are looked at, every few seconds."""
+        thread = Thread(target=self._look, name="watch", daemon=True)
+        thread.start()
+        try:
+            with self.ending():
+                yield
+        finally:
+            self._over.set()
+            thread.join()
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Tells the run's end when the context ends, once: the innermost one does."""
+        try:
+            yield
+        except BaseException as error:
+            self._end(outcome_of(error))
+            raise
+        self._end(self._outcome or Outcome("done", 0, ""))
+
+    def _end(self, outcome: Outcome) -> None:
+        with self._lock:
+            if not self._ended:
+                self._ended = True
+                self.told.ended(outcome)
+
+    def _look(self) -> None:
+        while not self._over.wait(LOOK_EVERY):
+            shares = self._shares()
+            with self._lock:
+                if self._pace is None:
+                    continue
+                at = time.time()
+                self._pace.move(shares, at)
+                self.told.moved(self._pace.now(at))
+
+    def _running(self) -> Pace:
+        assert self._pace is not None
+        return self._pace
