@@ -39,6 +39,9 @@ Overrides = Annotated[
     typer.Option("--set", "-s", help="One setting; wins over the file.", metavar="TABLE.KEY=VALUE"),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own messages.")]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Where another run holds the place, wait until it ends.")
+]
 ModeOption = Annotated[
     Mode, typer.Option("--mode", help="upsert: documents that CORPUS lacks stay.")
 ]
@@ -67,6 +70,7 @@ def index(
     corpus: Corpus,
     index: IndexPath,
     mode: ModeOption = Mode.snapshot,
+    wait: Wait = False,
     config: Config = None,
     overrides: Overrides = None,
     verbose: Verbose = False,
@@ -75,12 +79,13 @@ def index(
     from shardrank.flows.options import load_settings
     from shardrank.jobs.index import run
 
-    run(corpus, index, mode.value, load_settings(config, overrides or []), verbose)
+    run(corpus, index, mode.value, load_settings(config, overrides or []), verbose, wait)
 
 
 @app.command()
 def compact(
     index: IndexPath,
+    wait: Wait = False,
     config: Config = None,
     overrides: Overrides = None,
     verbose: Verbose = False,
@@ -89,7 +94,7 @@ def compact(
     from shardrank.flows.options import load_settings
     from shardrank.jobs.compact import run
 
-    run(index, load_settings(config, overrides or []), verbose)
+    run(index, load_settings(config, overrides or []), verbose, wait)
 
 
 @app.command()
@@ -101,6 +106,7 @@ def rank(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another run's output in OUT.")
     ] = False,
+    wait: Wait = False,
     config: Config = None,
     overrides: Overrides = None,
     verbose: Verbose = False,
@@ -110,7 +116,7 @@ def rank(
     from shardrank.jobs.rank import RankJob, run
 
     run(
-        RankJob(index, queries, out, qrels, overwrite),
+        RankJob(index, queries, out, qrels, overwrite, wait),
         load_settings(config, overrides or []),
         verbose,
     )
@@ -128,6 +134,7 @@ def label(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace other labels in LABELS.")
     ] = False,
+    wait: Wait = False,
     config: Config = None,
     overrides: Overrides = None,
     verbose: Verbose = False,
@@ -136,7 +143,7 @@ def label(
     from shardrank.flows.options import load_settings
     from shardrank.jobs.label import LabelJob, run
 
-    job = LabelJob(out, labels, format_, qrels, index, overwrite)
+    job = LabelJob(out, labels, format_, qrels, index, overwrite, wait)
     run(job, load_settings(config, overrides or []), verbose)
 
 
@@ -204,6 +211,7 @@ def versions(index: IndexPath, config: Config = None, overrides: Overrides = Non
 def rollback(
     index: IndexPath,
     version: Annotated[int, typer.Argument(help="The version to go back to.")],
+    wait: Wait = False,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
@@ -211,7 +219,7 @@ def rollback(
     from shardrank.flows.options import load_settings
     from shardrank.jobs.rollback import run
 
-    run(index, version, load_settings(config, overrides or []))
+    run(index, version, load_settings(config, overrides or []), wait)
 
 
 @app.command()
@@ -236,6 +244,7 @@ def gc(
         float, typer.Option(min=0, help="Days for which everything younger is kept.")
     ] = 7.0,
     delete: Annotated[bool, typer.Option("--delete", help="Do it; otherwise only say.")] = False,
+    wait: Wait = False,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
@@ -244,7 +253,8 @@ def gc(
     from shardrank.jobs.gc import run
     from shardrank.version.retention import Retention
 
-    run(index, Retention(keep, grace * 86_400), delete, load_settings(config, overrides or []))
+    rule, settings = Retention(keep, grace * 86_400), load_settings(config, overrides or [])
+    run(index, rule, delete, settings, wait)
 
 
 @plan_app.command("index")

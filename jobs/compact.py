@@ -12,12 +12,12 @@ from shardrank.stages.run.workspace import open_workspace
 from shardrank.stages.shared.versions import open_version
 
 
-def run(path: str, settings: Settings, verbose: bool) -> None:
+def run(path: str, settings: Settings, verbose: bool, wait: bool) -> None:
     """Compact the latest version of INDEX into a new one and print what came of it."""
     workspace = open_workspace(path, settings)
     # Before the lock, which would make a folder of a mistyped path.
     amount = compact_amount(open_version(workspace))
-    with ConsoleReporter() as reporter, index_lock(workspace):
+    with ConsoleReporter() as reporter, index_lock(workspace, reporter.waits if wait else None):
         base = open_version(workspace)
         own = own_settings(base, settings)
         name = fingerprint({"compact": base.version.made.attempt, **own.audit.deciding()})

@@ -11,11 +11,11 @@ from shardrank.stages.shared.versions import existing_versions
 from shardrank.version.retention import Retention
 
 
-def run(path: str, rule: Retention, delete: bool, settings: Settings) -> None:
+def run(path: str, rule: Retention, delete: bool, settings: Settings, wait: bool) -> None:
     """Print what would go, and with `delete` let it go."""
     workspace = open_workspace(path, settings)
     existing_versions(workspace)  # before the lock, which would make a folder of any mistyped path
-    with index_lock(workspace):
+    with index_lock(workspace, error_console().print if wait else None):
         found = find_garbage(workspace, rule)
         if delete:
             collect(

@@ -17,7 +17,9 @@ from shardrank.version.parts import Counts
 TOKENS_A_WORD = 6
 
 
-def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -> None:
+def run(
+    corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool, wait: bool = False
+) -> None:
     """Index CORPUS into INDEX and print what came of it."""
     with ConsoleReporter() as reporter:
         found = api.index(
@@ -26,6 +28,7 @@ def run(corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool) -
             mode=mode,
             settings=settings,
             reporter=reporter,
+            wait=wait,
             verbose=verbose,
             command=command_line(),
         )

@@ -18,6 +18,7 @@ class LabelJob:
     qrels: str | None = None
     index: str | None = None
     overwrite: bool = False
+    wait: bool = False
 
 
 def run(job: LabelJob, settings: Settings, verbose: bool) -> None:
@@ -32,6 +33,7 @@ def run(job: LabelJob, settings: Settings, verbose: bool) -> None:
             overwrite=job.overwrite,
             settings=settings,
             reporter=reporter,
+            wait=job.wait,
             verbose=verbose,
             command=command_line(),
         )

@@ -22,6 +22,7 @@ class RankJob:
     out: str
     qrels: str | None = None
     overwrite: bool = False
+    wait: bool = False
 
 
 def run(job: RankJob, settings: Settings, verbose: bool) -> None:
@@ -35,6 +36,7 @@ def run(job: RankJob, settings: Settings, verbose: bool) -> None:
             overwrite=job.overwrite,
             settings=settings,
             reporter=reporter,
+            wait=job.wait,
             verbose=verbose,
             command=command_line(),
         )

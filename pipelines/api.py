@@ -38,6 +38,7 @@ from shardrank.flows.tuned import FusionTuned, Tuned
 from shardrank.flows.upkeep import Past, history
 from shardrank.models.notes import encoder_notes, reranker_notes
 from shardrank.stages.index.publish import index_lock
+from shardrank.stages.run.locks import held
 from shardrank.stages.run.reporter import Reporter, Silent
 from shardrank.stages.run.workspace import StoredTables, Workspace, open_workspace, refuse_same
 from shardrank.stages.shared.ranked_runs import read_ranked
@@ -133,6 +134,7 @@ def index(
     settings: Given = None,
     overrides: Sequence[str] = (),
     reporter: Reporter = SILENT,
+    wait: bool = False,
     verbose: bool = False,
     command: str | None = None,
 ) -> Indexed:
@@ -145,6 +147,7 @@ def index(
         settings: see the module.
         overrides: see the module.
         reporter: who is told of the stages' progress.
+        wait: where another run holds the place, wait until it ends.
         verbose: show Ray's own messages.
         command: what the run's record shows as the command; default: this call.
 
@@ -162,7 +165,7 @@ def index(
     for note in encoder_notes(plan.settings.dense):
         reporter.noted(note)
     said = command or _called("index", source, os.fspath(index))
-    with index_lock(workspace):
+    with index_lock(workspace, reporter.waits if wait else None):
         if plan.parent != max(version_numbers(workspace), default=0):
             # Another run published between the plan and the lock: build on its version.
             plan = plan_indexing(source, workspace, mode, given)
@@ -183,6 +186,7 @@ def rank(
     settings: Given = None,
     overrides: Sequence[str] = (),
     reporter: Reporter = SILENT,
+    wait: bool = False,
     verbose: bool = False,
     command: str | None = None,
 ) -> Ranked:
@@ -197,6 +201,7 @@ def rank(
         settings: see the module.
         overrides: see the module.
         reporter: who is told of the stages' progress.
+        wait: where another run holds the place, wait until it ends.
         verbose: show Ray's own messages.
         command: what the report shows as the command; default: this call.
 
@@ -214,7 +219,8 @@ def rank(
     workspace, said = open_workspace(places[2], given), command or _called("rank", *places)
     meanwhile = "shardrank.report.page"
     asked = Asked("rank", said, workspace, plan.run, plan.settings, plan.amount, verbose, meanwhile)
-    with workspace.storage.lock("lock"), running(asked, reporter) as context:
+    lock = held(workspace, "lock", reporter.waits if wait else None)
+    with lock, running(asked, reporter) as context:
         ranked = run_rank(context, plan, overwrite)
         context.watch.ends(ranked_outcome(ranked))
         return ranked
@@ -231,6 +237,7 @@ def label(
     settings: Given = None,
     overrides: Sequence[str] = (),
     reporter: Reporter = SILENT,
+    wait: bool = False,
     verbose: bool = False,
     command: str | None = None,
 ) -> Labelled:
@@ -246,6 +253,7 @@ def label(
         settings: see the module.
         overrides: see the module.
         reporter: who is told of the stages' progress.
+        wait: where another run holds the place, wait until it ends.
         verbose: show Ray's own messages.
         command: what the report shows as the command; default: this call.
 
@@ -262,7 +270,8 @@ def label(
     workspace, said = open_workspace(places[1], given), command or _called("label", *places)
     meanwhile = "shardrank.report.labels"
     asked = Asked("label", said, workspace, plan.run, given, plan.amount, verbose, meanwhile)
-    with workspace.storage.lock("runs/lock"), running(asked, reporter) as context:
+    lock = held(workspace, "runs/lock", reporter.waits if wait else None)
+    with lock, running(asked, reporter) as context:
         labelled = run_label(context, plan, overwrite)
         context.watch.ends(labelled_outcome(labelled))
         return labelled

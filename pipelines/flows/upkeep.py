@@ -20,7 +20,7 @@ from shardrank.stages.shared.versions import (
 from shardrank.version.manifest import Changes, Version, version_key
 from shardrank.version.retention import Retention, garbage, kept_versions
 
-#: Deletions between two looks whether a version was published meanwhile: S3 has no lock.
+#: Deletions between two looks whether a version was published meanwhile: a lease on S3 can be lost.
 CHECK_EVERY = 500
 
 

@@ -7,8 +7,7 @@ AbortIncompleteMultipartUpload, frees its space). Create is a PUT with If-None-M
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from shardrank.core.protocols import Entry
 from shardrank.core.settings import S3Settings
 from shardrank.storage.client import FAILURES, FINAL, explained, filesystem, s3_files
 from shardrank.storage.keys import checked_data, checked_key, checked_prefix, conflict, missing
+from shardrank.storage.lease import Lease
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
@@ -97,15 +97,9 @@ class S3Storage:
         with explained(path, "deleted"):
             self._files.rm_file(path)
 
-    @contextmanager
-    def lock(self, key: str) -> Iterator[None]:
-        """Holds nothing: an object store has no lock that dies with its process.
-
-        None is needed for correct results: units are idempotent, and which of two runs commits is
-        decided by `create`. Two runs at once waste work, no more.
-        """
-        checked_key(key)
-        yield
+    def lock(self, key: str) -> AbstractContextManager[None]:
+        """Hold a lease; see `shardrank.storage.lease`."""
+        return Lease(self, checked_key(key)).held()
 
     @property
     def _files(self) -> "S3FileSystem":

@@ -83,6 +83,17 @@ def test_create_refuses_the_second(storage: Storage) -> None:
     assert keys(storage) == ["m/1.json"]
 
 
+def test_lock_names_its_holder_and_is_released(storage: Storage) -> None:
+    with (
+        storage.lock("LOCK"),
+        pytest.raises(CommitConflict, match=f"process {os.getpid()} on"),
+        storage.lock("LOCK"),
+    ):
+        pass
+    with storage.lock("LOCK"):
+        pass
+
+
 def test_concurrent_creates_have_one_winner(storage: Storage) -> None:
     def attempt(number: int) -> int | None:
         try:
@@ -390,17 +401,6 @@ def test_a_file_where_a_folder_should_be(local: LocalStorage) -> None:
     local.write("a", b"")
     with pytest.raises(InputError, match="a/b could not be written"):
         local.write("a/b", b"")
-
-
-def test_lock_names_its_holder_and_is_released(local: LocalStorage) -> None:
-    with (
-        local.lock("LOCK"),
-        pytest.raises(CommitConflict, match=f"process {os.getpid()} on"),
-        local.lock("LOCK"),
-    ):
-        pass
-    with local.lock("LOCK"):
-        pass
 
 
 def _hold_for_ever(root: str, held: "multiprocessing.synchronize.Event") -> None:

@@ -5,7 +5,7 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from shardrank.core.files import FileRef
 from shardrank.core.schemas import REJECTED, SOURCES
 from shardrank.core.source_files import Listing
 from shardrank.core.units import Done
+from shardrank.stages.run.locks import held
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import Published, missing_files, readable_version
@@ -44,7 +45,7 @@ def publish(workspace: Workspace, version: Version) -> Published:
 
 
 def _require_files(workspace: Workspace, version: Version) -> None:
-    """Garbage collection beside a run, which S3 cannot lock out, must not end in a version."""
+    """Garbage collection beside a run, whose lease S3 cannot enforce, must not end in a version."""
     gone = missing_files(workspace, version)
     if gone:
         raise RunFailed(
@@ -95,9 +96,11 @@ def _user() -> str:
         return f"uid {os.getuid()}"
 
 
-def index_lock(workspace: Workspace) -> AbstractContextManager[None]:
-    """One writer at a time on one INDEX. Raises CommitConflict where one is at work."""
-    return workspace.storage.lock("runs/lock")
+def index_lock(
+    workspace: Workspace, wait: Callable[[str], None] | None = None
+) -> AbstractContextManager[None]:
+    """One writer at a time on one INDEX; see `held`."""
+    return held(workspace, "runs/lock", wait)
 
 
 def keep_listing(context: Context, listing: Listing) -> None:
