@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
-from shardrank.core.errors import ShardrankError
+from shardrank.core.errors import InputError, ShardrankError
 from shardrank.core.outcomes import INTERRUPTED, TERMINATED
 from shardrank.core.python_gc import collect_seldom
 from shardrank.jobs.console import error_console
@@ -145,6 +146,41 @@ def label(
 
     job = LabelJob(out, labels, format_, qrels, index, overwrite, wait)
     run(job, load_settings(config, overrides or []), verbose)
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def submit(
+    command: Annotated[list[str], typer.Argument(help="Such as: index CORPUS INDEX …")],
+    address: Annotated[
+        str | None,
+        typer.Option(help="Job server; default: RAY_API_SERVER_ADDRESS, else this machine's."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--id", help="Of the job, such as night-2026-11-29; one that runs is joined."),
+    ] = None,
+    working_dir: Annotated[
+        Path | None, typer.Option(help="A folder whose files travel with the job.")
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", help="A variable of the job; no secrets.", metavar="NAME[=VALUE]"),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow/--no-follow", help="Show the job's log until it ends.")
+    ] = True,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="End with the job, by its exit code.")
+    ] = True,
+) -> None:
+    """Run a command as a job on a Ray cluster; ends with its exit code."""
+    from shardrank.jobs.submit import SubmitJob, run
+
+    _refuse_unusable(command)
+    job = SubmitJob(command, address, name, working_dir, tuple(env or ()), follow, wait)
+    sys.exit(run(job))
 
 
 @app.command()
@@ -309,6 +345,22 @@ def plan_cluster_job(
     explain_cluster(job, load_settings(config, overrides or []))
 
 
+def _refuse_unusable(words: list[str]) -> None:
+    """Raise what the command's own line would be refused with, before it travels."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    context = typer.Context(group, info_name="shardrank")
+    if words[0] == "submit":
+        raise InputError("A job cannot submit itself.", "Give the command that it runs: index …")
+    name, found, rest = group.resolve_command(context, words)
+    assert found is not None
+    given = found.make_context(name, rest, parent=context).params
+    if "overrides" in given:
+        from shardrank.flows.options import load_settings
+
+        load_settings(given["config"], given["overrides"] or [])
+
+
 def main() -> None:
     """Entry point. Exit codes: 0 done; 1 failed, retry is safe; 2 bad input or settings;
     3 gate or audit refused; 4 commit state unknown; 130 and 143 stopped by SIGINT and SIGTERM."""
@@ -331,3 +383,7 @@ def main() -> None:
 def _terminate(signal_number: int, frame: object) -> None:
     """What `ray job stop`, Kubernetes and systemd send: the run says how far it is, and ends."""
     sys.exit(TERMINATED)
+
+
+if __name__ == "__main__":  # where the package travels with a job, and no script is installed
+    main()

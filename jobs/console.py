@@ -90,6 +90,8 @@ class ConsoleReporter(Silent):
 
     def ended(self, outcome: Outcome) -> None:
         self._bars.stop()
+        if outcome.ending == "stopped":
+            self._console.print(outcome.said)
 
     def _draw(self, now: StageNow) -> None:
         assert self._task is not None

@@ -4,6 +4,7 @@ seconds, from a thread that asks the executor."""
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event, RLock, Thread
 from typing import Any
 
@@ -92,7 +93,15 @@ class Watch:
         with self._lock:
             if not self._ended:
                 self._ended = True
-                self.told.ended(outcome)
+                self.told.ended(self._placed(outcome))
+
+    def _placed(self, outcome: Outcome) -> Outcome:
+        """Where a run was stopped: what of the stage at hand is finished."""
+        if outcome.ending != "stopped" or self._pace is None:
+            return outcome
+        now = self._pace.now(time.time())
+        where = f"In {now.stage}, {now.done} of {now.units} units are finished."
+        return replace(outcome, said=f"{outcome.said} {where}")
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_EVERY):
