@@ -16,15 +16,29 @@ ACTOR_CPUS = 0.75
 
 @dataclass(frozen=True)
 class Resources:
-    """What a cluster has: logical CPUs and GPUs, and the CPUs of its largest node (none: all)."""
+    """What a cluster has, or may come to have where it grows as it is needed.
+
+    Attributes:
+        cpus: logical ones, of all nodes.
+        gpus: likewise.
+        largest: CPUs of its largest node; None: it is one machine.
+        ready: CPUs and GPUs of the nodes that stand now; None: all do.
+    """
 
     cpus: float
     gpus: float = 0.0
     largest: float | None = None
+    ready: tuple[float, float] | None = None
 
     def explain(self) -> str:
         """In words."""
-        return f"{self.cpus:g} CPUs and {self.gpus:g} GPUs"
+        if self.ready is None:
+            return f"{self.cpus:g} CPUs and {self.gpus:g} GPUs"
+        cpus, gpus = self.ready
+        return (
+            f"{cpus:g} CPUs and {gpus:g} GPUs now, up to {self.cpus:g} and {self.gpus:g} as the "
+            "cluster grows"
+        )
 
     @property
     def threads(self) -> int:
@@ -34,12 +48,16 @@ class Resources:
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool of equal actors; each holds `cpus` and `gpus` and computes on `device`."""
+    """A pool of equal actors; each holds `cpus` and `gpus` and computes on `device`.
+
+    Where the cluster grows, the pool begins with `first` actors; None: with all of them.
+    """
 
     actors: int
     cpus: float
     gpus: float
     device: str
+    first: int | None = None
 
     def explain(self) -> str:
         """The pool as arithmetic, for `shardrank plan`."""
@@ -63,7 +81,16 @@ def plan_pool(resources: Resources, cluster: ClusterSettings, units: int | None 
     wanted = cluster.actors or int(resources.gpus if on_gpu else max(1, resources.cpus))
     _refuse_impossible(wanted, gpus, resources)
     actors = max(1, min(wanted, units)) if units is not None else wanted
-    return Pool(actors, ACTOR_CPUS, gpus, "cuda" if on_gpu else "cpu")
+    first = None if resources.ready is None else _fitting(actors, gpus, resources.ready)
+    return Pool(actors, ACTOR_CPUS, gpus, "cuda" if on_gpu else "cpu", first)
+
+
+def _fitting(actors: int, gpus_each: float, ready: tuple[float, float]) -> int:
+    """Of so many actors, those that the nodes which stand have room for; one is asked for in any
+    case, for which a cluster without nodes grows."""
+    cpus, gpus = ready
+    fit = int(gpus if gpus_each else max(1.0, cpus))
+    return max(1, min(actors, fit))
 
 
 def _refuse_impossible(actors: int, gpus_each: float, resources: Resources) -> None:

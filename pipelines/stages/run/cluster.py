@@ -4,7 +4,7 @@ import logging
 import os
 import secrets
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +32,7 @@ from shardrank.stages.run.on_ray import OnRay
 
 #: What Ray Data imports that is no part of Ray: it can be imported while Ray starts.
 _WANTED = ("pandas",)
+_KINDS = ("CPU", "GPU")
 
 
 @contextmanager
@@ -77,9 +78,21 @@ def connect(
 
 
 def resources() -> Resources:
-    """The connected cluster's logical CPUs and GPUs."""
-    have, largest = ray.cluster_resources(), max((n.cpus for n in nodes()), default=None)  # type: ignore[no-untyped-call]
-    return Resources(have.get("CPU", 0.0), have.get("GPU", 0.0), largest)
+    """The connected cluster's logical CPUs and GPUs, and those that its autoscaler may add."""
+    have, found = ray.cluster_resources(), nodes()  # type: ignore[no-untyped-call]
+    ready = (have.get("CPU", 0.0), have.get("GPU", 0.0))
+    largest = max((node.cpus for node in found), default=None)
+    most = _most()
+    cpus, gpus = (max(now, most.get(name, 0.0)) for now, name in zip(ready, _KINDS, strict=True))
+    return Resources(cpus, gpus, largest, None if (cpus, gpus) == ready else ready)
+
+
+def _most() -> Mapping[str, float]:
+    """What the cluster may grow to, as its autoscaler says; nothing where it has none."""
+    try:
+        return ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    except Exception:  # no public call says it; without, pools are those that fit now
+        return {}
 
 
 def _start_here(settings: ClusterSettings, verbose: bool) -> None:
