@@ -4,7 +4,7 @@ Ray waits for ever, in silence, when actors hold every CPU and nothing is left t
 So a pool is sized from the cluster's real resources and always leaves room for one task.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shardrank.core.errors import PlanRefused
 from shardrank.core.settings import ClusterSettings
@@ -46,18 +46,21 @@ class Resources:
         return max(1, int(self.cpus if self.largest is None else self.largest))
 
 
+def growing(now: Resources, cluster: ClusterSettings) -> Resources:
+    """What a cluster may come to have, of which `now` stands."""
+    ready = (now.cpus, now.gpus)
+    cpus, gpus = max(now.cpus, cluster.max_cpus or 0), max(now.gpus, cluster.max_gpus or 0)
+    return now if (cpus, gpus) == ready else replace(now, cpus=cpus, gpus=gpus, ready=ready)
+
+
 @dataclass(frozen=True)
 class Pool:
-    """A pool of equal actors; each holds `cpus` and `gpus` and computes on `device`.
-
-    Where the cluster grows, the pool begins with `first` actors; None: with all of them.
-    """
+    """A pool of equal actors; each holds `cpus` and `gpus` and computes on `device`."""
 
     actors: int
     cpus: float
     gpus: float
     device: str
-    first: int | None = None
 
     def explain(self) -> str:
         """The pool as arithmetic, for `shardrank plan`."""
@@ -81,16 +84,7 @@ def plan_pool(resources: Resources, cluster: ClusterSettings, units: int | None 
     wanted = cluster.actors or int(resources.gpus if on_gpu else max(1, resources.cpus))
     _refuse_impossible(wanted, gpus, resources)
     actors = max(1, min(wanted, units)) if units is not None else wanted
-    first = None if resources.ready is None else _fitting(actors, gpus, resources.ready)
-    return Pool(actors, ACTOR_CPUS, gpus, "cuda" if on_gpu else "cpu", first)
-
-
-def _fitting(actors: int, gpus_each: float, ready: tuple[float, float]) -> int:
-    """Of so many actors, those that the nodes which stand have room for; one is asked for in any
-    case, for which a cluster without nodes grows."""
-    cpus, gpus = ready
-    fit = int(gpus if gpus_each else max(1.0, cpus))
-    return max(1, min(actors, fit))
+    return Pool(actors, ACTOR_CPUS, gpus, "cuda" if on_gpu else "cpu")
 
 
 def _refuse_impossible(actors: int, gpus_each: float, resources: Resources) -> None:

@@ -158,6 +158,13 @@ class ClusterSettings(SettingsTable):
         "a job, else a local Ray, which local asks for in any case",
     )
     cpus: int | None = resize(None, "logical CPUs of the local Ray; default: the machine's", ge=1)
+    max_cpus: int | None = resize(
+        None,
+        "logical CPUs that a cluster may grow to, by its autoscaler or as its nodes come up: pools "
+        "begin with what there is and grow; default: what it has",
+        ge=1,
+    )
+    max_gpus: int | None = resize(None, "GPUs, likewise", ge=1)
     actors: int | None = resize(None, "actors in a model's pool; default: by the resources", ge=1)
     gpu: Literal["auto", "never"] = resize("auto", "whether model actors take a GPU each")
     object_store_mb: int = resize(512, "object store of the local Ray in MB", ge=80)

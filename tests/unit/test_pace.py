@@ -87,16 +87,19 @@ class Told(Silent):
         self.ends.append(outcome)
 
 
-def test_the_end_is_told_once_with_the_stage_at_hand() -> None:
-    told = Told()
-    watch = Watch(told)
-    with pytest.raises(SystemExit), watch.watching(), watch.ending():
+def stopped(watch: Watch) -> None:
+    with watch.watching(), watch.ending():
         watch.started("embed", 4, 1)
         watch.advanced("embed", Done("a", None))
         raise SystemExit(143)
-    assert [end.said for end in told.ends] == [
-        "Told to stop. In embed, 2 of 4 units are finished."
-    ]
+
+
+def test_the_end_is_told_once_with_the_stage_at_hand() -> None:
+    told = Told()
+    watch = Watch(told)
+    with pytest.raises(SystemExit):
+        stopped(watch)
+    assert [end.said for end in told.ends] == ["Told to stop. In embed, 2 of 4 units are finished."]
 
 
 def test_a_run_without_an_error_ends_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:

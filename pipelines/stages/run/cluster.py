@@ -4,7 +4,7 @@ import logging
 import os
 import secrets
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +22,7 @@ os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "20000")
 import ray
 
 from shardrank.core.errors import RunFailed
-from shardrank.core.pools import Resources
+from shardrank.core.pools import Resources, growing
 from shardrank.core.settings import ClusterSettings
 from shardrank.kernels.limits import usable_cpus
 from shardrank.stages.run.executors import cluster_address
@@ -32,7 +32,6 @@ from shardrank.stages.run.on_ray import OnRay
 
 #: What Ray Data imports that is no part of Ray: it can be imported while Ray starts.
 _WANTED = ("pandas",)
-_KINDS = ("CPU", "GPU")
 
 
 @contextmanager
@@ -57,7 +56,7 @@ def connect(
         PlanRefused: nodes of the cluster run other code.
     """
     if ray.is_initialized():
-        yield OnRay(resources(), settings.retries)
+        yield OnRay(resources(settings), settings.retries)
         return
     for module in filter(None, (*_WANTED, meanwhile)):
         Thread(target=import_module, args=[module]).start()
@@ -70,29 +69,18 @@ def connect(
             waits(f"Joining the Ray cluster at {address} …")
             _join(address, verbose)
         _quieten(verbose)
-        found = resources()
+        found = resources(settings)
         if address is not None:
             waits(f"{found.explain()}; asking its nodes for their versions …")
             refuse_strangers(nodes())
         yield OnRay(found, settings.retries)
 
 
-def resources() -> Resources:
-    """The connected cluster's logical CPUs and GPUs, and those that its autoscaler may add."""
-    have, found = ray.cluster_resources(), nodes()  # type: ignore[no-untyped-call]
-    ready = (have.get("CPU", 0.0), have.get("GPU", 0.0))
-    largest = max((node.cpus for node in found), default=None)
-    most = _most()
-    cpus, gpus = (max(now, most.get(name, 0.0)) for now, name in zip(ready, _KINDS, strict=True))
-    return Resources(cpus, gpus, largest, None if (cpus, gpus) == ready else ready)
-
-
-def _most() -> Mapping[str, float]:
-    """What the cluster may grow to, as its autoscaler says; nothing where it has none."""
-    try:
-        return ray._private.state.state.get_max_resources_from_cluster_config() or {}
-    except Exception:  # no public call says it; without, pools are those that fit now
-        return {}
+def resources(settings: ClusterSettings) -> Resources:
+    """The connected cluster's logical CPUs and GPUs, and those that it may grow to."""
+    have = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    largest = max((node.cpus for node in nodes()), default=None)
+    return growing(Resources(have.get("CPU", 0.0), have.get("GPU", 0.0), largest), settings)
 
 
 def _start_here(settings: ClusterSettings, verbose: bool) -> None:

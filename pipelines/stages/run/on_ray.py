@@ -19,7 +19,7 @@ from shardrank.stages.run.hosts import Failure, Host, Hosting, Step, Tables, Und
 from shardrank.stages.run.workspace import Workspace
 
 if TYPE_CHECKING:
-    from ray.data import ActorPoolStrategy, Dataset
+    from ray.data import Dataset
 
     from shardrank.stages.run.shares import Board
 
@@ -91,23 +91,6 @@ def _in_flight(pool: Pool, units: int) -> int:
     return 2 if units >= 8 * pool.actors else 1
 
 
-def _strategy(pool: Pool, units: int) -> "ActorPoolStrategy":
-    """A pool of a size, or one that grows and shrinks with a cluster that does: Ray Data asks the
-    autoscaler for nodes while the pool is busy, and gives them back when the stage is over."""
-    from ray.data import ActorPoolStrategy  # see `sweep`
-
-    in_flight = _in_flight(pool, units)
-    if pool.first is None:
-        return ActorPoolStrategy(size=pool.actors, max_tasks_in_flight_per_actor=in_flight)
-    first = min(pool.first, pool.actors)
-    return ActorPoolStrategy(
-        min_size=1,
-        initial_size=first,
-        max_size=pool.actors,
-        max_tasks_in_flight_per_actor=in_flight,
-    )
-
-
 def _serves_once(pool: Pool, units: int) -> bool:
     """Whether a task does as well as the pool: it runs in a process that there is already, which
     may have loaded the libraries. One that is done would keep a GPU's memory, though; and of tasks
@@ -116,6 +99,8 @@ def _serves_once(pool: Pool, units: int) -> bool:
 
 
 def _apply(dataset: "Dataset", host: Hosting, step: Step, units: int, retries: int) -> "Dataset":
+    from ray.data import ActorPoolStrategy  # see `sweep`
+
     common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
     with warnings.catch_warnings():
         # Ray Data retries tasks and restarts actors for ever by default, which loops on a unit that
@@ -126,7 +111,11 @@ def _apply(dataset: "Dataset", host: Hosting, step: Step, units: int, retries: i
             return dataset.map_batches(_Task(host), num_cpus=cpus, max_retries=retries, **common)
         return dataset.map_batches(
             _host_class(host),
-            compute=_strategy(step.pool, units),
+            # Of a fixed size, on a cluster that grows too: an actor for which there is no room yet
+            # is what an autoscaler brings nodes for, and lets them go when the stage is over.
+            compute=ActorPoolStrategy(
+                size=step.pool.actors, max_tasks_in_flight_per_actor=_in_flight(step.pool, units)
+            ),
             num_cpus=step.pool.cpus,
             num_gpus=step.pool.gpus,
             max_restarts=retries,
