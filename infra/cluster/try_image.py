@@ -1,9 +1,9 @@
 """Builds the image without Docker: the Dockerfile's lines, in chroots made by debootstrap.
 
-As root, on Debian, with `apt-get install debootstrap`; it takes some 10 GB and minutes. Then the
-image's user runs shardrank in it. What the base image is to Docker, debootstrap's smallest Debian
-is here. What your network needs is given, and can be read only: `--bind /etc/pip.conf --bind
-/etc/my.crt --env PIP_CERT=/etc/my.crt`. Mounts are made in a namespace, and end with the script.
+As root, on Debian, with `apt-get install debootstrap iproute2`; it takes some 10 GB and minutes.
+Then the image's user runs shardrank in it, without a network. What the base image is to Docker,
+debootstrap's smallest Debian is here. What your network needs is given, and can be read only:
+`--bind /etc/my.crt --env PIP_CERT=/etc/my.crt`. Mounts and processes end with the script.
 
     python3 infra/cluster/try_image.py /tmp/image --device cpu
 """
@@ -23,16 +23,20 @@ ROOT = Path(__file__).parents[2]
 #: What Docker sets where a Dockerfile says nothing.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SYSTEM = (Path("/proc"), Path("/dev"))
+#: Runs what follows with a loopback alone.
+OFFLINE = ("unshare", "--net", "sh", "-ec", 'ip link set lo up; exec "$@"', "sh")
 TRIALS = (
-    "id -un && shardrank --help > /dev/null && echo 'help: ok'",
+    "id -un && shardrank --help > /dev/null",
     "bash -lc 'command -v ray shardrank python'",
-    'seq 1 200 | sed \'s/.*/{"id": "d&", "text": "Document & speaks of number &."}/\' '
-    '> corpus.jsonl && printf \'{"id": "q", "text": "number 7"}\\n\' > queries.jsonl',
+    'for n in $(seq 200); do echo \'{"_id": "\'$n\'", "text": "Of number \'$n\'."}\'; done '
+    '> corpus.jsonl && echo \'{"_id": "q", "text": "number 7"}\' > queries.jsonl',
     "shardrank index corpus.jsonl index --set cluster.executor=ray --set cluster.cpus=2",
     "shardrank rank index queries.jsonl out && ls out",
-    "ray start --head --num-cpus 2 --port 16379 --dashboard-port 18265 > /dev/null && "
-    "ray job submit --address http://127.0.0.1:18265 -- "
-    "shardrank index corpus.jsonl index && ray stop --force > /dev/null",
+    # As in a pod: a head with a token, the job server, and a job through it.
+    "export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$(seq -s '' 40) && "
+    "ray start --head --num-cpus 2 > /dev/null && "
+    "ray job submit --address http://127.0.0.1:8265 -- "
+    "shardrank index $HOME/corpus.jsonl $HOME/second --set cluster.address=auto",
 )
 
 
@@ -65,15 +69,16 @@ def main() -> None:
     parser.add_argument("--bind", action="append", default=[], help="a path of this machine")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     given = parser.parse_args()
-    if "SHARDRANK_MOUNTS" not in os.environ:
-        os.environ["SHARDRANK_MOUNTS"] = "private"
-        os.execvp("unshare", ["unshare", "--mount", sys.executable, *sys.argv])
+    if os.getpid() != 1:
+        alone = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        os.execvp("unshare", [*alone, sys.executable, *sys.argv])
     network = dict(pair.split("=", 1) for pair in given.env)
     build = Build(given.at, network, given.bind, {"DEVICE": given.device})
     image = built(build, (ROOT / "infra/cluster/Dockerfile").read_text("utf-8"))
     with mounted(image.root, ["/proc", "/dev"]):
         for trial in TRIALS:
-            run(image, trial, {"HOME": "/home/shardrank"})
+            print(f"$ {trial}", flush=True)
+            run(image, trial, {"HOME": "/home/shardrank"}, OFFLINE)
     say(image)
 
 
@@ -139,12 +144,12 @@ def follow(build: Build, stage: Stage, word: str, rest: str) -> None:
         json.loads(rest)
 
 
-def run(stage: Stage, line: str, also: dict[str, str]) -> None:
+def run(stage: Stage, line: str, also: dict[str, str], within: Sequence[str] = ()) -> None:
     """Run a line in a stage, as its user; a line that fails ends the build."""
     environment = [f"{name}={value}" for name, value in {**also, **stage.env}.items()]
     inside = ["sh", "-c", f"cd {stage.workdir} && {{ {line}\n}}"]
     command = ["chroot", f"--userspec={stage.user}", str(stage.root), "env", "-i", *environment]
-    subprocess.run([*command, *inside], check=True)
+    subprocess.run([*within, *command, *inside], check=True)
 
 
 @contextmanager
