@@ -312,13 +312,15 @@ def plan_cluster_job(
 
     job = ClusterJob(passages, queries, nodes, cpus, gpus, memory, bandwidth, gpu_tflops)
     settings = load_settings(config, overrides or [])
+    if emit is None and (image or command):
+        raise typer.BadParameter("--image and a command after -- need --emit.")
     if emit is None:
-        return explain_cluster(job, settings)
+        explain_cluster(job, settings)
+        return
     from shardrank.jobs.emit import Emission
     from shardrank.jobs.emit import emit as write
 
-    asked = Emission(emit.value, command or [], image, config, overrides or [])
-    return write(asked, job, settings)
+    write(Emission(emit.value, command or [], image, config, overrides or []), job, settings)
 
 
 def main() -> None:
