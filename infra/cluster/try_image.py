@@ -32,11 +32,12 @@ TRIALS = (
     '> corpus.jsonl && echo \'{"_id": "q", "text": "number 7"}\' > queries.jsonl',
     "shardrank index corpus.jsonl index --set cluster.executor=ray --set cluster.cpus=2",
     "shardrank rank index queries.jsonl out && ls out",
-    # As in a pod: a head with a token, the job server, and a job through it.
+    # As in pods: a head that runs no units, a worker, a token, and the command as a job.
     "export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$(seq -s '' 40) && "
-    "ray start --head --num-cpus 2 > /dev/null && "
+    "ray start --head --num-cpus 0 > /dev/null && "
+    "ray start --address 127.0.0.1:6379 --num-cpus 2 > /dev/null && "
     "ray job submit --address http://127.0.0.1:8265 -- "
-    "shardrank index $HOME/corpus.jsonl $HOME/second --set cluster.address=auto",
+    "shardrank index $HOME/corpus.jsonl $HOME/second",
 )
 
 
