@@ -25,6 +25,13 @@ plan_app = typer.Typer(no_args_is_help=True, help="Say what a job would do; run 
 app.add_typer(plan_app, name="plan")
 
 
+class Emit(StrEnum):
+    """What `plan cluster` writes instead of a table."""
+
+    rayjob = "rayjob"
+    raycronjob = "raycronjob"
+
+
 class Mode(StrEnum):
     """Of an index run: whether the corpus is all there is, or only what is new."""
 
@@ -334,6 +341,14 @@ def plan_cluster_job(
     gpu_tflops: Annotated[
         float | None, typer.Option(help="TFLOP/s that a GPU reaches with these models.")
     ] = None,
+    emit: Annotated[
+        Emit | None, typer.Option(help="Write such a cluster as a manifest for KubeRay, instead.")
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="--emit: the pods' image.")] = None,
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- COMMAND]", help="--emit: what it is to run: -- index s3://…"),
+    ] = None,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
@@ -342,7 +357,16 @@ def plan_cluster_job(
     from shardrank.jobs.forecast import ClusterJob, explain_cluster
 
     job = ClusterJob(passages, queries, nodes, cpus, gpus, memory, bandwidth, gpu_tflops)
-    explain_cluster(job, load_settings(config, overrides or []))
+    settings = load_settings(config, overrides or [])
+    if emit is None and (image or command):
+        raise typer.BadParameter("--image and a command after -- need --emit.")
+    if emit is None:
+        explain_cluster(job, settings)
+        return
+    from shardrank.jobs.emit import Emission
+    from shardrank.jobs.emit import emit as write
+
+    write(Emission(emit.value, command or [], image, config, overrides or []), job, settings)
 
 
 def _refuse_unusable(words: list[str]) -> None:

@@ -52,16 +52,20 @@ class ClusterJob:
 
 def explain_cluster(job: ClusterJob, settings: Settings) -> None:
     """Print the forecast of both flows. Raises what the runs themselves would refuse with."""
-    _refuse_nonsense(job)
-    work, rates = _work(job, settings), _rates(job)
-    found = forecast(work, _cluster(job, settings), rates)
+    found = foretell(job, settings)
     console().print(_table(job, found))
-    for line in (_bottleneck(found), _driver(found), *_assumptions(job, work, settings)):
+    for line in (_bottleneck(found), _driver(found), *_assumptions(job, found.work, settings)):
         console().print(line)
     if lines := misfits(found):
         console().print("What does not fit, and what changes it:")
     for line in lines:
         console().print(f"- {line}")
+
+
+def foretell(job: ClusterJob, settings: Settings) -> Forecast:
+    """Of both flows. Raises what the runs themselves would refuse with."""
+    _refuse_nonsense(job)
+    return forecast(_work(job, settings), cluster_of(job, settings), _rates(job))
 
 
 def _refuse_nonsense(job: ClusterJob) -> None:
@@ -76,7 +80,8 @@ def _refuse_nonsense(job: ClusterJob) -> None:
             raise InputError(f"--{name.replace('_', '-')} is {value}.", "Give more than 0.")
 
 
-def _cluster(job: ClusterJob, settings: Settings) -> Cluster:
+def cluster_of(job: ClusterJob, settings: Settings) -> Cluster:
+    """The cluster that the arguments speak of."""
     memory, bandwidth = job.memory * GB, job.bandwidth * GB
     return Cluster(job.nodes, job.cpus, job.gpus, memory, bandwidth, settings.cluster)
 

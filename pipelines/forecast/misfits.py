@@ -71,13 +71,19 @@ def misfits(found: Forecast) -> list[str]:
     return [line for stage in found.stages for check in checks for line in check(stage, found)]
 
 
-def _memory(stage: StageForecast, found: Forecast) -> Iterator[str]:
+def too_large(stage: StageForecast) -> Iterator[str]:
+    """A line where a node cannot hold the stage's workers."""
     need, name = stage.need, stage.need.stage
     if need.runner != "driver" and need.memory > stage.free_bytes:
         yield (
             f"{name}: a worker needs {_gb(need.memory)}, and a node has {_gb(stage.free_bytes)} "
             f"for each of {stage.crowd}. {SMALLER_WORKER[name]}"
         )
+
+
+def _memory(stage: StageForecast, found: Forecast) -> Iterator[str]:
+    yield from too_large(stage)
+    name = stage.need.stage
     if stage.driver_bytes > stage.node_bytes:
         yield (
             f"{name}: the driver needs {_gb(stage.driver_bytes)}, and a node has "

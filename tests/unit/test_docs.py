@@ -30,6 +30,7 @@ DOCUMENTS = (
     "docs/cpus.md",
     "docs/files.md",
     "docs/hybrid.md",
+    "docs/kubernetes.md",
     "docs/labels.md",
     "docs/measured.md",
     "docs/models.md",
