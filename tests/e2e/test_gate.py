@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -249,6 +250,16 @@ def test_gc_takes_only_what_is_ours(world: World, tmp_path: Path) -> None:
     assert (tmp_path / "corpus.jsonl").exists()
     assert not list((tmp_path / "units").rglob("*.json"))
     assert shardrank("verify", str(tmp_path)) == 0
+
+
+def test_status_after_gc_says_what_was_finished(store: Store, said: Said) -> None:
+    assert shardrank("gc", str(store.index), "--grace", "0", "--delete") == 0
+    said()
+    assert shardrank("status", str(store.index)) == 0
+    told = said()
+    for stage in ("scan", "compare", "ingest", "embed"):
+        assert re.search(rf" {stage} ([1-9]\d*) \1 ", told), told
+    assert re.search(r"Of [1-9]\d* finished units the markers are gone, such as to gc", told)
 
 
 def test_a_version_whose_files_went_meanwhile_is_not_published(store: Store, said: Said) -> None:

@@ -75,7 +75,7 @@ class Workspace:
     def find(self, stage: Stage[Spec, Made], units: Iterable[Unit[Spec]]) -> dict[str, Done[Made]]:
         """The finished ones, by unit id: the marker reads, and every file in it has its length."""
         marked = {entry.key for entry in self.storage.list(f"units/{stage.name}")}
-        keys = (key for unit in units if (key := _marker_key(unit)) in marked)
+        keys = (key for unit in units if (key := marker_key(unit.stage, unit.id)) in marked)
         with ThreadPoolExecutor(READERS) as pool:
             found = [done for done in pool.map(partial(self._marker, stage), keys) if done]
         files = {done.unit: list(files_in(done.made)) for done in found}
@@ -86,13 +86,13 @@ class Workspace:
         """Write the marker: from now on the unit is done."""
         seconds = round(time.time() - started, 3)
         done = Done(unit.id, result.made, result.counts, seconds)
-        self.storage.write(_marker_key(unit), canonical_json(done_json(done)))
+        self.storage.write(marker_key(unit.stage, unit.id), canonical_json(done_json(done)))
         return done
 
     def forget(self, stage: str, dones: Iterable[Done[Any]]) -> None:
         """Take the markers away: the units are run again when they are next wanted."""
         for done in dones:
-            self.storage.delete(f"units/{stage}/{done.unit}.json")
+            self.storage.delete(marker_key(stage, done.unit))
 
     def read_json(self, key: str) -> Any:
         return json.loads(self.storage.read(key))
@@ -159,5 +159,6 @@ def _whole(files: Iterable[FileRef], sizes: Mapping[str, int]) -> bool:
     return all(sizes.get(ref.key) == ref.bytes for ref in files)
 
 
-def _marker_key(unit: Unit[Any]) -> str:
-    return f"units/{unit.stage}/{unit.id}.json"
+def marker_key(stage: str, unit: str) -> str:
+    """Where the marker of a stage's unit lies."""
+    return f"units/{stage}/{unit}.json"
