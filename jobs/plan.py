@@ -150,8 +150,9 @@ def _base_line(plan: IndexPlan, settings: Settings) -> str:
     if not plan.differs:
         return f"{what}; only new and changed ones are embedded"
     allowed = "" if settings.gate.reembed else "; refused without --set gate.reembed=true"
-    changed = ", ".join(plan.differs)
-    return f"{what}; {changed} changed, all {live.passages:,} passages are embedded anew{allowed}"
+    changed = "; ".join(plan.differs)
+    anew = f"all {live.passages:,} passages are embedded anew{allowed}"
+    return f"{what}; changed: {changed}; {anew}"
 
 
 def _codec(plan: IndexPlan, settings: Settings, passages: int) -> tuple[CodecPlan, str]:

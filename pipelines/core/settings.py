@@ -69,6 +69,10 @@ class PassageSettings(SettingsTable):
         description="passages in a part; default: the index's, for a new one by size, 512 to 16384",
     )
 
+    def overlap_of(self, limit: int) -> int:
+        """Tokens that two neighbours of so many share: as set, and at most half of a passage."""
+        return min(self.overlap, limit // 2)
+
 
 class LabelSettings(SettingsTable):
     """[label]: what a student shall learn from a ranked run."""

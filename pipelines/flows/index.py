@@ -4,7 +4,7 @@ The first run of an INDEX compares its corpus with nothing; every later one with
 and only what is new or changed is cut and embedded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from shardrank.core.errors import GateRefused, InputError
@@ -119,7 +119,7 @@ def _refuse_codec(plan: IndexPlan, new: int) -> None:
     require_faiss(plan_codec(settings, passages, plan.card.dim).kind)
 
 
-def _without(parts: Sequence[Part], columns: Sequence[str]) -> list[Part]:
+def _without(parts: Sequence[Part], columns: Collection[str]) -> list[Part]:
     """The parts without some of their columns."""
     return [
         replace(part, columns={n: c for n, c in part.columns.items() if n not in columns})
@@ -154,14 +154,14 @@ def _version(
 
 
 def _refuse_reembedding(plan: IndexPlan, settings: Settings) -> None:
-    differs = [*plan.differs, *(f"the encoder {name!r}" for name in plan.replaced)]
+    differs = [*plan.differs, *(each for said in plan.replaced.values() for each in said)]
     if differs and plan.base and not settings.gate.reembed:
         passages = plan.base.version.live.passages
         raise GateRefused(
-            f"{', '.join(differs)} changed since version {plan.base.number:06d}: all of its "
+            f"Changed since version {plan.base.number:06d}: {'; '.join(differs)}. All of its "
             f"{passages:,} passages would be embedded anew.",
-            "Restore the setting, or allow it for this run: --set gate.reembed=true. Readers keep "
-            "the old version meanwhile.",
+            "Leave out what the index was made with, or allow it for this run: --set "
+            "gate.reembed=true. Readers keep the old version meanwhile.",
         )
 
 

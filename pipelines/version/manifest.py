@@ -73,22 +73,6 @@ class Recipe:
     max_tokens: int
     overlap: int
 
-    def changed(self, before: "Recipe") -> list[str]:
-        """What is not as it was, by the names that people know."""
-        return [
-            said for name, said in _SAID.items() if getattr(self, name) != getattr(before, name)
-        ]
-
-
-_SAID = {
-    "encoder": "the encoder",
-    "tokeniser": "its tokeniser",
-    "stored": "encoder.stored",
-    "split": "passages.split",
-    "max_tokens": "passages.max_tokens",
-    "overlap": "passages.overlap",
-}
-
 
 @dataclass(frozen=True)
 class Changes:

@@ -120,7 +120,8 @@ def test_another_encoder(store: Store, tmp_path: Path, said: Said) -> None:
     before = store.embedded()
     assert store.night(f"encoder.model={other}") == 3
     message = said()
-    assert "the encoder changed since version 000001: all of its" in message
+    changed = f"encoder.model from {store.world.encoder} to {other}"
+    assert f"Changed since version 000001: {changed}. All of its" in message
     assert "gate.reembed=true" in message
     assert (store.versions(), store.embedded()) == (["000001.json"], before)
     assert store.night(f"encoder.model={other}", "gate.reembed=true") == 0
@@ -130,8 +131,9 @@ def test_another_encoder(store: Store, tmp_path: Path, said: Said) -> None:
 
 def test_another_cut(store: Store, said: Said) -> None:
     assert store.night("passages.max_tokens=20") == 3
-    assert "passages.max_tokens, passages.overlap changed since version 000001" in said()
     limit = read_encoder_card(EncoderSettings(model=str(store.world.encoder))).max_tokens
+    told = said()
+    assert f"passages.max_tokens from {limit} to 20; passages.overlap from 32 to 10." in told
     assert store.night(f"passages.max_tokens={limit}") == 0, "what it is anyway"
 
 
@@ -351,7 +353,8 @@ def test_plan_says_what_a_change_of_encoder_costs(
     words = ["plan", "index", str(store.root / "corpus.jsonl"), str(store.index)]
     assert shardrank(*words, "--set", f"encoder.model={other}") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "version 000001: 200 documents; the encoder changed, all 200" in said
+    changed = f"encoder.model from {store.world.encoder} to {other}"
+    assert f"version 000001: 200 documents; changed: {changed}; all 200" in said
     assert "passages are embedded anew; refused without --set gate.reembed=true" in said
     assert shardrank(*words, "--set", f"encoder.model={store.world.encoder}") == 0
     assert "only new and changed ones are embedded" in " ".join(capsys.readouterr().out.split())
