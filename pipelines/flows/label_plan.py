@@ -94,7 +94,7 @@ class Labelled:
 
     Attributes:
         labels: where.
-        manifest: what LABELS/FORMAT/manifest.json says, such as the files of the rows.
+        manifest: what LABELS/about/FORMAT/manifest.json says, such as the files of the rows.
         unranked: judged queries that were not ranked.
         absent: judged documents that the index does not hold.
     """

@@ -71,6 +71,17 @@ class Format:
     source: str
     build: Callable[[Scored, LabelSettings], TrainingRows]
 
+    @property
+    def about(self) -> str:
+        """The folder of all that is told about the rows. These lie alone in a folder called like
+        the format: `datasets` reads every file below a folder, whatever it is called."""
+        return f"about/{self.name}"
+
+    @property
+    def manifest(self) -> str:
+        """The file that says that the rows are finished."""
+        return f"{self.about}/manifest.json"
+
 
 def get_format(name: str) -> Format:
     """Raises SettingsError where there is no such format."""

@@ -114,7 +114,7 @@ def test_the_bytes_of_the_commands(
     found = shardrank.evaluate(out, world.qrels)
     assert found.metrics == ranked.metrics
     assert found.evaluation == ranked.evaluation
-    for page in (out / "report.html", labels / FORMAT / "report.html"):
+    for page in (out / "report.html", labels / "about" / FORMAT / "report.html"):
         assert "shardrank.rank(" in page.read_text() or "shardrank.label(" in page.read_text()
 
 
