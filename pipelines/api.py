@@ -39,7 +39,8 @@ from shardrank.flows.upkeep import Past, history
 from shardrank.models.notes import encoder_notes, reranker_notes
 from shardrank.stages.index.publish import index_lock
 from shardrank.stages.run.reporter import Reporter, Silent
-from shardrank.stages.run.workspace import StoredTables, Workspace, open_workspace, refuse_same
+from shardrank.stages.run.workspace import StoredTables, Workspace, open_workspace
+from shardrank.stages.shared.places import Use, refuse_other_use
 from shardrank.stages.shared.ranked_runs import read_ranked
 from shardrank.stages.shared.versions import (
     Published,
@@ -205,8 +206,8 @@ def rank(
         RunFailed, CommitConflict: call again; what is finished is not done again.
     """
     places = [os.fspath(path) for path in (index, queries, out)]
-    refuse_same(places[0], "INDEX", places[2], "OUT")
     given, searched = _opened(index, settings, overrides)
+    refuse_other_use(places[2], Use.OUT, given)
     judged = None if qrels is None else os.fspath(qrels)
     plan = plan_ranking(searched, places[1], judged, given)
     for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
@@ -254,11 +255,10 @@ def label(
         RunFailed, CommitConflict: call again; what is finished is not done again.
     """
     places = [os.fspath(path) for path in (out, labels)]
-    refuse_same(places[0], "OUT", places[1], "LABELS")
     given, ranked = _opened(out, settings, overrides)
+    refuse_other_use(places[1], Use.LABELS, given)
     judged, moved = (None if path is None else os.fspath(path) for path in (qrels, index))
     plan = plan_labelling(ranked, format, judged, moved, given)
-    refuse_same(plan.ranked.index.storage.root, "INDEX", places[1], "LABELS")
     workspace, said = open_workspace(places[1], given), command or _called("label", *places)
     meanwhile = "shardrank.report.labels"
     asked = Asked("label", said, workspace, plan.run, given, plan.amount, verbose, meanwhile)

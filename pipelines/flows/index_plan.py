@@ -20,6 +20,7 @@ from shardrank.index.library import require_faiss
 from shardrank.stages.index.ingest import passage_limit
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.places import Use, refuse_other_use
 from shardrank.stages.shared.versions import Published, latest_version
 from shardrank.storage import Sources, contains
 from shardrank.version.differences import cut_differences, encoder_differences
@@ -133,6 +134,7 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
             would have to embed documents that it does not hold.
     """
     _refuse_overlap(corpus, workspace.storage.root)
+    refuse_other_use(workspace.storage.root, Use.INDEX, settings)
     base = latest_version(workspace)
     source = _read_source(corpus, settings, base)
     asked, settings = settings, following(settings, base)

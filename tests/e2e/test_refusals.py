@@ -87,6 +87,25 @@ def test_an_index_inside_its_corpus(world: World, said: Said) -> None:
     assert not inside.exists()
 
 
+def test_a_place_that_holds_something_else(
+    world: World, built: Path, tmp_path: Path, said: Said
+) -> None:
+    other, out = shutil.copytree(built, tmp_path / "other"), tmp_path / "out"
+    before = sorted(other.rglob("*"))
+    assert shardrank(*world.rank(built, other, *SMALL)) == 2
+    assert f"OUT {other} holds an index." in said()
+    assert shardrank(*world.rank(built, other / "ranked", *SMALL)) == 2
+    assert f"lies inside of {other}, which holds an index." in said()
+    assert sorted(other.rglob("*")) == before
+    assert shardrank(*world.rank(other, out, *SMALL)) == 0
+    for words in (world.index(out), ["plan", *world.index(out)]):
+        assert shardrank(*words) == 2
+        assert f"INDEX {out} holds a ranking." in said()
+    below = str(out / "units/labels")
+    assert shardrank("label", str(out), below, "-f", "triplets", "--qrels", world.qrels) == 2
+    assert f"lies inside of {out}, which holds a ranking." in said()
+
+
 def test_a_plan_refuses_what_the_run_refuses(world: World, said: Said) -> None:
     command = world.index(world.root / "below")
     command[1] = str(world.root)

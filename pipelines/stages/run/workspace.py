@@ -13,7 +13,6 @@ from typing import Any, Generic, cast
 
 import pyarrow as pa
 
-from shardrank.core.errors import InputError
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import canonical_json, sha256_hex
 from shardrank.core.papers import files_in
@@ -21,7 +20,7 @@ from shardrank.core.protocols import Storage
 from shardrank.core.settings import Settings
 from shardrank.core.units import Done, Made, Spec, Stage, Unit, done_json, read_done
 from shardrank.corpus.parquet_bytes import decode_table, encode_table
-from shardrank.storage import contains, open_storage
+from shardrank.storage import open_storage
 
 #: Markers read at once: in S3 each costs a round trip.
 READERS = 16
@@ -120,14 +119,6 @@ class Workspace:
 def open_workspace(path: str, settings: Settings) -> Workspace:
     """What lies below a folder or s3://bucket/prefix. Raises InputError for another scheme."""
     return Workspace(open_storage(path, settings.s3))
-
-
-def refuse_same(one: str, one_name: str, other: str, other_name: str) -> None:
-    """Raise InputError where both are one place: their records would mix."""
-    if contains(one, other) and contains(other, one):
-        raise InputError(
-            f"{one_name} and {other_name} are the same place: {one}.", "Give each its own."
-        )
 
 
 @dataclass(frozen=True)
