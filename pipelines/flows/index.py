@@ -25,7 +25,7 @@ from shardrank.stages.index.ingest import (
     Cutting,
     ingest,
 )
-from shardrank.stages.index.publish import keep_listing, made_now, publish, set_aside
+from shardrank.stages.index.publish import keep_listing, made_now, publish, rejected_told, set_aside
 from shardrank.stages.index.scan import names_of, refuse_unreadable, scan
 from shardrank.stages.index.vector_index import serving_codec
 from shardrank.stages.run.runner import Context
@@ -53,19 +53,18 @@ def index(context: Context, plan: IndexPlan) -> Published:
     _refuse_reembedding(plan, context.settings)
     if not plan.base:
         hold(context.workspace, plan.card)
-    gate = context.settings.gate
     night = _compare(context, plan)
-    night.refuse(night.expected(), gate)
+    night.refuse(context, night.expected())
     made = _make(context, plan, night.compared)
     # A snapshot is all there is, so what cannot be indexed is gone; an upsert keeps what it had.
     spared = made.late if plan.mode == "upsert" else []
     stored = delete(context, plan.stored, night.compared, spared) if plan.reuse else []
     changes = night.changes(context.workspace, made)
     try:
-        _require_documents(plan, changes, [*stored, *made.parts], made)
-        night.refuse(changes, gate)
+        _require_documents(context, plan, changes, [*stored, *made.parts], made)
+        night.refuse(context, changes)
         refuse_broken_parts(plan.dense, made.embedded)
-        refuse_collapsed(stored, made.parts, gate)
+        refuse_collapsed(stored, made.parts, context.settings.gate)
     except (GateRefused, InputError):
         # What an encoder gone wrong has made must not be found again by the run after its repair.
         context.workspace.forget("embed", made.embedded)
@@ -166,7 +165,7 @@ def _refuse_reembedding(plan: IndexPlan, settings: Settings) -> None:
 
 
 def _require_documents(
-    plan: IndexPlan, changes: Changes, parts: Sequence[Part], made: Made
+    context: Context, plan: IndexPlan, changes: Changes, parts: Sequence[Part], made: Made
 ) -> None:
     if any(part.live.documents for part in parts):
         return
@@ -178,7 +177,5 @@ def _require_documents(
         )
     raise InputError(
         f"{plan.source.corpus} has {changes.rows} rows, and none can be indexed.",
-        "The rejected table under runs/ says why, row by row."
-        if changes.rejected
-        else "It is empty.",
+        rejected_told(context.workspace, context.run) if changes.rejected else "It is empty.",
     )

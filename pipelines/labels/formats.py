@@ -13,6 +13,7 @@ import numpy as np
 from shardrank.core.arrays import Float32, Int32, Int64
 from shardrank.core.errors import SettingsError
 from shardrank.core.settings import LabelSettings
+from shardrank.core.spelling import meant
 from shardrank.labels.choose import CHOSEN, Chosen, choose, positives_of, sigmoid
 from shardrank.labels.curriculum import easiness, weigh_alone, weigh_pairs
 from shardrank.labels.scored import Scored, by_score, runs_of, within_runs
@@ -86,7 +87,8 @@ class Format:
 def get_format(name: str) -> Format:
     """Raises SettingsError where there is no such format."""
     if name not in FORMATS:
-        raise SettingsError(f"There is no label format {name!r}.", f"Known: {', '.join(FORMATS)}.")
+        hint = f"{meant(name, FORMATS)}Known: {', '.join(FORMATS)}."
+        raise SettingsError(f"There is no label format {name!r}.", hint)
     return FORMATS[name]
 
 

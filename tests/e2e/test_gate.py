@@ -111,7 +111,10 @@ def test_a_half_empty_snapshot(store: Store, said: Said) -> None:
 
 def test_a_source_of_bad_rows(store: Store, said: Said) -> None:
     assert store.night(bad=40) == 3
-    assert "40 of 240 rows would be rejected (16.7%; gate.max_rejected = 0.1)" in said()
+    told = said()
+    assert "40 of 240 rows would be rejected (16.7%; gate.max_rejected = 0.1)" in told
+    [folder] = store.index.glob("runs/*/rejected")
+    assert f"Rejected: 40 malformed_json; row by row in {folder}/." in told
     assert store.versions() == ["000001.json"]
 
 
@@ -356,5 +359,9 @@ def test_plan_says_what_a_change_of_encoder_costs(
     changed = f"encoder.model from {store.world.encoder} to {other}"
     assert f"version 000001: 200 documents; changed: {changed}; all 200" in said
     assert "passages are embedded anew; refused without --set gate.reembed=true" in said
+    source = (store.root / "corpus.jsonl").stat().st_size
+    assert f"source {source / 1e3:.1f} kB in 1 slices" in said
+    assert "no shard files" in said
+    assert "0.0 MB" not in said
     assert shardrank(*words, "--set", f"encoder.model={store.world.encoder}") == 0
     assert "only new and changed ones are embedded" in " ".join(capsys.readouterr().out.split())

@@ -258,8 +258,8 @@ def test_two_runs_on_one_index(world: World, tmp_path: Path, said: Said) -> None
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("search.kk=3", "There is no setting search.kk. Known here: k, nprobe, depth"),
-        ("serach.k=3", "There is no setting serach. Known here: corpus, passages"),
+        ("search.kk=3", "search.kk. Did you mean search.k? Known here: k, nprobe, depth"),
+        ("serach.k=3", "setting serach. Did you mean search? Known here: corpus, passages"),
         ("search.k=many", "Setting search.k = 'many'"),
         ("search.k=0", "Setting search.k = '0'"),
         ("k=3", "'k=3' is not table.key=value"),
