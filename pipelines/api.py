@@ -147,7 +147,7 @@ def index(
         overrides: see the module.
         reporter: who is told of the stages' progress.
         verbose: show Ray's own messages.
-        command: what the run's record shows as the command; default: this call.
+        command: what the run's record and the version's manifest show as the command; default: this call.
 
     Raises:
         InputError, SettingsError, PlanRefused: nothing was made; mend what the message names.
@@ -199,7 +199,7 @@ def rank(
         overrides: see the module.
         reporter: who is told of the stages' progress.
         verbose: show Ray's own messages.
-        command: what the report shows as the command; default: this call.
+        command: what report and manifest show as the command; default: this call.
 
     Raises:
         InputError, SettingsError, PlanRefused, IntegrityError: mend what the message names.
@@ -248,7 +248,7 @@ def label(
         overrides: see the module.
         reporter: who is told of the stages' progress.
         verbose: show Ray's own messages.
-        command: what the report shows as the command; default: this call.
+        command: what report and manifest show as the command; default: this call.
 
     Raises:
         InputError, SettingsError, PlanRefused, IntegrityError: mend what the message names.

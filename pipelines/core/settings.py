@@ -227,6 +227,15 @@ class Settings(SettingsTable):
         """What is asked of the index over a column."""
         return next((index for index in self.index if index.of == column), IndexSettings(of=column))
 
+    def given(self) -> dict[str, Any]:
+        """What was set on purpose, as JSON by table; of several tables of a kind all."""
+        tables = self.model_dump(mode="json", exclude_unset=True)
+        return {
+            name: table
+            for name, table in tables.items()
+            if (any(table) if isinstance(table, list) else table)
+        }
+
     @model_validator(mode="after")
     def _named(self) -> Self:
         first = self.encoder[0] if self.encoder else None

@@ -148,7 +148,12 @@ def _version(
         recipe=plan.recipe,
         part_size=plan.part_size,
         changes=changes,
-        made=replace(made_now("index", context.run), corpus=plan.source.corpus, columns=columns),
+        made=replace(
+            made_now("index", context.run, context.command),
+            corpus=plan.source.corpus,
+            columns=columns,
+            set=plan.asked.given(),
+        ),
     )
 
 

@@ -65,7 +65,7 @@ class IndexPlan:
 
     `differs` says what changed about passages or vectors since the base was made, from what to
     what: nothing that is stored serves then. `further` are the encoders beside the first.
-    `settings` are the run's.
+    `settings` are the run's, `asked` those that it was given.
     """
 
     source: SourcePlan
@@ -76,6 +76,7 @@ class IndexPlan:
     recipe: Recipe
     further: Sequence[StoredEncoder]
     part_size: int
+    asked: Settings
     settings: Settings
     run: str
 
@@ -155,6 +156,7 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
         recipe=recipe,
         further=further,
         part_size=settings.passages.part_size or stored_size,
+        asked=asked,
         settings=settings,
         run="",
     )

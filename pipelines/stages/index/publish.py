@@ -71,7 +71,7 @@ def _require_recall(audit: Audit) -> None:
     )
 
 
-def made_now(flow: str, run: str) -> Origin:
+def made_now(flow: str, run: str, command: str = "") -> Origin:
     """The origin of a version that this process makes, in an attempt of its own."""
     return Origin(
         flow=flow,
@@ -80,6 +80,7 @@ def made_now(flow: str, run: str) -> Origin:
         time=time.time(),
         by=who(),
         shardrank=__version__,
+        command=command,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from shardrank.core.errors import InputError
 from shardrank.core.files import FileRef
-from shardrank.core.papers import to_json
+from shardrank.core.papers import to_readable
 from shardrank.core.settings import LabelSettings
 from shardrank.core.settings_base import DECIDING
 from shardrank.core.units import Done, total
@@ -87,7 +87,7 @@ def claim_labels(
         _refuse_former(workspace)
     delivered = any(workspace.storage.exists(each.manifest) for each in FORMATS.values())
     claim(workspace, BASE, base.run, overwrite or not delivered)
-    workspace.write_json(BASE.manifest, to_json(base))
+    workspace.storage.write(BASE.manifest, to_readable(base))
     claim(workspace, Output(form.manifest, (), (form.name, form.about)), run, overwrite)
 
 
@@ -131,7 +131,7 @@ def deliver_labels(
         ids=tuple(made.ids for made in filled),
         scores=tuple(done.made.scores for done in scored),
     )
-    context.workspace.write_json(form.manifest, to_json(found))
+    context.workspace.storage.write(form.manifest, to_readable(found))
     return found
 
 
