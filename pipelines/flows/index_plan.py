@@ -12,6 +12,7 @@ from shardrank.core.papers import to_json
 from shardrank.core.settings import Settings
 from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
+from shardrank.corpus.heads import look_at_heads
 from shardrank.corpus.named import known_names, refuse_absent
 from shardrank.corpus.slices import Slice, plan_files
 from shardrank.flows.following import following, told_whose
@@ -169,6 +170,7 @@ def _read_source(corpus: str, settings: Settings, base: Published | None) -> Sou
     listing = sources.listing(corpus, settings.corpus.allow_unread)
     files = plan_files(listing.read, sources.open, settings.corpus.slice_bytes)
     names = known_names(files, settings.corpus)
+    look_at_heads(files, sources.open, settings.corpus)
     if all(file.schema is not None for file in files):
         met = base.version.made.columns if base else ()
         refuse_absent(names, settings.corpus, met)

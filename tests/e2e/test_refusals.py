@@ -131,10 +131,13 @@ def test_a_plan_of_a_small_upsert_keeps_the_codec(
 
 def test_no_such_column(world: World, tmp_path: Path, said: Said) -> None:
     corpus = write_lines(tmp_path / "corpus.jsonl", [{"docno": "a", "body": "wing"}])
-    assert shardrank("index", corpus, *world.index(tmp_path / "index")[2:]) == 2
-    message = said()
-    assert "has no column '_id'; its rows hold docno, body" in message
-    assert "--set corpus.id=NAME" in message
+    command = ["index", corpus, *world.index(tmp_path / "index")[2:]]
+    for words in (command, ["plan", *command]):
+        assert shardrank(*words) == 2
+        message = said()
+        assert "has no column '_id'; its rows hold docno, body" in message
+        assert "--set corpus.id=NAME" in message
+    assert not (tmp_path / "index").exists(), "before any work"
 
 
 @pytest.mark.parametrize(
