@@ -147,7 +147,8 @@ def index(
         overrides: see the module.
         reporter: who is told of the stages' progress.
         verbose: show Ray's own messages.
-        command: what the run's record and the version's manifest show as the command; default: this call.
+        command: what the run's record and the version's manifest show as the command; default:
+            this call.
 
     Raises:
         InputError, SettingsError, PlanRefused: nothing was made; mend what the message names.
