@@ -7,7 +7,6 @@ all with sentence-transformers.
 """
 
 import sys
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -21,8 +20,7 @@ made = shardrank.label(
     qrels=f"{demo}/source/qrels/test.tsv",
     overrides=["label.negatives=4", "label.near_duplicate=0.8"],
 )
-files = sorted(map(str, Path(labels).glob("margin-mse/*.parquet")))
-rows = pq.read_table(files, columns=["query", "positive", "negative", "score"])
+rows = pq.read_table(f"{labels}/margin-mse", columns=["query", "positive", "negative", "score"])
 print(f"{rows.num_rows} rows of {made.counts.queries} queries")
 print({name: str(value)[:60] for name, value in rows.slice(0, 1).to_pylist()[0].items()})
 print(
@@ -32,7 +30,7 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraine
 from sentence_transformers.sentence_transformer.losses import MarginMSELoss
 
 student = SentenceTransformer("…")
-rows = load_dataset("parquet", data_files="{labels}/margin-mse/*.parquet", split="train")
+rows = load_dataset("{labels}/margin-mse", split="train")
 SentenceTransformerTrainer(student, train_dataset=rows, loss=MarginMSELoss(student)).train()
 """
 )

@@ -118,8 +118,7 @@ def shardrank(*words: str) -> None:
 def load_rows(folder: Path, cache: Path) -> Dataset:
     """The labels as sentence-transformers takes them."""
     disable_progress_bars()
-    files = str(folder / "*.parquet")
-    return load_dataset("parquet", data_files=files, split="train", cache_dir=str(cache))
+    return load_dataset(str(folder), split="train", cache_dir=str(cache))
 
 
 def student(recipe: Recipe) -> SentenceTransformer:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
+from shardrank import __version__
 from shardrank.core.errors import InputError, ShardrankError
 from shardrank.core.outcomes import INTERRUPTED, TERMINATED
 from shardrank.core.python_gc import collect_seldom
@@ -57,6 +58,22 @@ Corpus = Annotated[str, typer.Argument(help="File, folder or glob; local or s3:/
 IndexPath = Annotated[str, typer.Argument(metavar="INDEX", help="Folder or s3:// of the index.")]
 Queries = Annotated[str, typer.Argument(help="File, folder or glob of queries.")]
 Out = Annotated[str, typer.Argument(metavar="OUT", help="Folder or s3:// of the rankings.")]
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"shardrank {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which it is."),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()

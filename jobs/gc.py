@@ -5,6 +5,7 @@ from rich.progress import track
 from shardrank.core.settings import Settings
 from shardrank.flows.upkeep import Garbage, collect, find_garbage
 from shardrank.jobs.console import console, error_console
+from shardrank.report.figures import size
 from shardrank.stages.index.publish import index_lock
 from shardrank.stages.run.workspace import open_workspace
 from shardrank.stages.shared.versions import existing_versions
@@ -39,5 +40,5 @@ def _say(path: str, found: Garbage, deleted: bool) -> str:
     kept = ", ".join(f"{number:06d}" for number in found.kept)
     return (
         f"{verb} {len(found.versions)} versions and {len(found.files):,} files, "
-        f"{found.bytes / 1e6:,.1f} MB, of {path}; kept versions: {kept}.{more}"
+        f"{size(found.bytes)}, of {path}; kept versions: {kept}.{more}"
     )

@@ -54,7 +54,7 @@ def summary(job: LabelJob, labelled: Labelled) -> list[str]:
         f" + {counts.itself:,} the query itself; {counts.truncated:,} truncated",
         f"  suspects   {counts.suspects:,} unjudged above their query's positive",
         f"  loss       {labelled.manifest.loss}",
-        f"Report: {job.labels}/{job.format}/report.html",
+        f"Report: {job.labels}/about/{job.format}/report.html",
     ]
     if pairs:
         lines.insert(2, f"  pairs      {sum(counts.pairs.values()):,} = {pairs}")

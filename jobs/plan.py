@@ -17,6 +17,7 @@ from shardrank.jobs.source_lines import left_out_lines, read_lines
 from shardrank.kernels.limits import usable_cpus
 from shardrank.kernels.machine import visible_gpus
 from shardrank.models.notes import encoder_notes, reranker_notes
+from shardrank.report.figures import size
 from shardrank.stages.index.vector_index import serving_codec
 from shardrank.stages.rank.rerank_plan import PlannedReranker
 from shardrank.stages.rank.search import Retriever
@@ -26,6 +27,7 @@ from shardrank.version.manifest import Version
 from shardrank.version.sizing import (
     BYTES_PER_TOKEN,
     CodecPlan,
+    Sizes,
     estimate,
     plan_codec,
 )
@@ -44,9 +46,7 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
         sizes, total, plan.card.dim, settings.index_of(DENSE).shard_passages, component
     )
     table = _table(f"shardrank index {corpus} {path}")
-    table.add_row(
-        "source", f"{plan.source.bytes / 1e6:,.1f} MB in {len(plan.source.slices):,} slices"
-    )
+    table.add_row("source", f"{size(plan.source.bytes)} in {len(plan.source.slices):,} slices")
     _add_listing(table, plan.source.listing)
     table.add_row("passages", f"about {read:,} (by bytes), in parts of {plan.part_size:,}")
     table.add_row("on top of", _base_line(plan, settings))
@@ -59,16 +59,16 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
         )
     table.add_row("embed pool", pool.explain())
     table.add_row("index", f"{_index_line(sizes)}{origin}, for about {total:,} passages")
-    table.add_row(
-        "disk",
-        f"vectors {bytes_.vectors / 1e6:,.1f} MB, shards "
-        f"{bytes_.shards} × {bytes_.shard / 1e6:,.1f} MB",
-    )
-    table.add_row(
-        "memory",
-        f"training {bytes_.training / 1e6:,.1f} MB, building a shard {bytes_.build / 1e6:,.1f} MB",
-    )
+    table.add_row("disk", _disk_line(bytes_))
+    if bytes_.training:
+        memory = f"training {size(bytes_.training)}, building a shard {size(bytes_.build)}"
+        table.add_row("memory", memory)
     console().print(table)
+
+
+def _disk_line(sizes: Sizes) -> str:
+    shards = f"{sizes.shards:,} shards of {size(sizes.shard)}" if sizes.shards else "no shard files"
+    return f"vectors {size(sizes.vectors)}, {shards}"
 
 
 def explain_rank(path: str, queries: str, settings: Settings) -> None:
@@ -150,8 +150,9 @@ def _base_line(plan: IndexPlan, settings: Settings) -> str:
     if not plan.differs:
         return f"{what}; only new and changed ones are embedded"
     allowed = "" if settings.gate.reembed else "; refused without --set gate.reembed=true"
-    changed = ", ".join(plan.differs)
-    return f"{what}; {changed} changed, all {live.passages:,} passages are embedded anew{allowed}"
+    changed = "; ".join(plan.differs)
+    anew = f"all {live.passages:,} passages are embedded anew{allowed}"
+    return f"{what}; changed: {changed}; {anew}"
 
 
 def _codec(plan: IndexPlan, settings: Settings, passages: int) -> tuple[CodecPlan, str]:

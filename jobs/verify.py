@@ -6,6 +6,7 @@ from shardrank.core.errors import IntegrityError
 from shardrank.core.settings import Settings
 from shardrank.flows.verify import checks, verify
 from shardrank.jobs.console import console, error_console
+from shardrank.report.figures import size
 from shardrank.stages.run.workspace import open_workspace
 from shardrank.stages.shared.versions import existing_versions, read_version
 
@@ -30,8 +31,8 @@ def run(path: str, number: int | None, settings: Settings) -> None:
             f"Version {number:06d} of {path} is damaged: {len(problems)} problems.",
             "Roll back to a version that is whole, or restore the files from a backup.",
         )
-    size = sum(ref.bytes for ref in version.files) / 1e6
+    held = size(sum(ref.bytes for ref in version.files))
     console().print(
-        f"Version {number:06d} of {path} is whole: {len(version.files):,} files, {size:,.1f} MB, "
+        f"Version {number:06d} of {path} is whole: {len(version.files):,} files, {held}, "
         f"{version.live.documents:,} documents, {version.live.passages:,} passages."
     )

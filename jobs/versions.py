@@ -7,6 +7,7 @@ from rich.table import Table
 from shardrank.core.settings import Settings
 from shardrank.flows.upkeep import Past, history
 from shardrank.jobs.console import console
+from shardrank.report.figures import size
 from shardrank.stages.run.workspace import open_workspace
 from shardrank.version.manifest import Origin
 
@@ -15,7 +16,7 @@ COLUMNS = ("version", "when (UTC)", "by", "documents", "added", "changed", "dele
 
 def run(path: str, settings: Settings) -> None:
     """Print one line a version, the latest last."""
-    table = Table(*COLUMNS, "recall", "MB", box=None)
+    table = Table(*COLUMNS, "recall", "size", box=None)
     for found in history(open_workspace(path, settings)):
         table.add_row(*_row(found))
     console().print(table)
@@ -30,10 +31,10 @@ def _row(found: Past) -> list[str]:
     changes = version.changes
     counts = [f"{n:,}" for n in (changes.added, changes.changed, changes.deleted)]
     recall = "exact" if audit.kind == "exact" else f"{audit.recall:.3f}"
-    size = sum(ref.bytes for ref in version.files) / 1e6
+    held = size(sum(ref.bytes for ref in version.files))
     documents = f"{version.live.documents:,}"
     who = _flow(version.made)
-    return [f"{found.number:06d}", when, who, documents, *counts, recall, f"{size:,.1f}"]
+    return [f"{found.number:06d}", when, who, documents, *counts, recall, held]
 
 
 def _flow(made: Origin) -> str:

@@ -40,7 +40,8 @@ from shardrank.models.notes import encoder_notes, reranker_notes
 from shardrank.stages.index.publish import index_lock
 from shardrank.stages.run.locks import held
 from shardrank.stages.run.reporter import Reporter, Silent
-from shardrank.stages.run.workspace import StoredTables, Workspace, open_workspace, refuse_same
+from shardrank.stages.run.workspace import StoredTables, Workspace, open_workspace
+from shardrank.stages.shared.places import Use, refuse_other_use
 from shardrank.stages.shared.ranked_runs import read_ranked
 from shardrank.stages.shared.versions import (
     Published,
@@ -149,7 +150,8 @@ def index(
         reporter: who is told of the stages' progress.
         wait: where another run holds the place, wait until it ends.
         verbose: show Ray's own messages.
-        command: what the run's record shows as the command; default: this call.
+        command: what the run's record and the version's manifest show as the command; default:
+            this call.
 
     Raises:
         InputError, SettingsError, PlanRefused: nothing was made; mend what the message names.
@@ -203,15 +205,15 @@ def rank(
         reporter: who is told of the stages' progress.
         wait: where another run holds the place, wait until it ends.
         verbose: show Ray's own messages.
-        command: what the report shows as the command; default: this call.
+        command: what report and manifest show as the command; default: this call.
 
     Raises:
         InputError, SettingsError, PlanRefused, IntegrityError: mend what the message names.
         RunFailed, CommitConflict: call again; what is finished is not done again.
     """
     places = [os.fspath(path) for path in (index, queries, out)]
-    refuse_same(places[0], "INDEX", places[2], "OUT")
     given, searched = _opened(index, settings, overrides)
+    refuse_other_use(places[2], Use.OUT, given)
     judged = None if qrels is None else os.fspath(qrels)
     plan = plan_ranking(searched, places[1], judged, given)
     for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
@@ -255,18 +257,17 @@ def label(
         reporter: who is told of the stages' progress.
         wait: where another run holds the place, wait until it ends.
         verbose: show Ray's own messages.
-        command: what the report shows as the command; default: this call.
+        command: what report and manifest show as the command; default: this call.
 
     Raises:
         InputError, SettingsError, PlanRefused, IntegrityError: mend what the message names.
         RunFailed, CommitConflict: call again; what is finished is not done again.
     """
     places = [os.fspath(path) for path in (out, labels)]
-    refuse_same(places[0], "OUT", places[1], "LABELS")
     given, ranked = _opened(out, settings, overrides)
+    refuse_other_use(places[1], Use.LABELS, given)
     judged, moved = (None if path is None else os.fspath(path) for path in (qrels, index))
     plan = plan_labelling(ranked, format, judged, moved, given)
-    refuse_same(plan.ranked.index.storage.root, "INDEX", places[1], "LABELS")
     workspace, said = open_workspace(places[1], given), command or _called("label", *places)
     meanwhile = "shardrank.report.labels"
     asked = Asked("label", said, workspace, plan.run, given, plan.amount, verbose, meanwhile)

@@ -89,6 +89,11 @@ class SparseCard:
 ColumnCard = EncoderCard | Bm25Card | SparseCard
 
 
+def weights_of(card: ColumnCard) -> str:
+    """The sha256 of a model's weights; "" where there is no model."""
+    return "" if isinstance(card, Bm25Card) else card.weights_sha256
+
+
 @dataclass(frozen=True)
 class RerankerCard:
     """A reranker as it will run.

@@ -1,7 +1,8 @@
 """Settings from a TOML file's tables and `table.key=value` overrides, or what is wrong there."""
 
+import re
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,9 +16,12 @@ from shardrank.core.model_settings import (
 )
 from shardrank.core.rank_settings import RetrieverSettings
 from shardrank.core.settings import Settings
+from shardrank.core.spelling import meant
+
+Kinds: TypeAlias = tuple[type[BaseModel], ...]
 
 #: Tables of which there may be several, the key by which each is told, and what they may be.
-_SEVERAL: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
+_SEVERAL: dict[str, tuple[str, Kinds]] = {
     "encoder": ("name", (EncoderSettings, Bm25Settings, SparseSettings)),
     "index": ("of", (IndexSettings,)),
     "reranker": ("model", (RerankerSettings,)),
@@ -52,7 +56,7 @@ def _as_tables(name: str, value: Any) -> list[dict[str, Any]]:
     if not all(isinstance(each, dict) for each in found):
         raise SettingsError(
             f"The setting {name!r} is outside any table.",
-            "Put it under one: [search] k = 10.",
+            _elsewhere(name).strip() or "Put it under one: [search] k = 10.",
         )
     return [dict(each) for each in found]
 
@@ -80,7 +84,7 @@ def _chosen(found: list[dict[str, Any]], table: str, name: str | None) -> dict[s
     return made
 
 
-def _families(kinds: Sequence[type[BaseModel]]) -> list[str]:
+def _families(kinds: Kinds) -> list[str]:
     """Of kinds that have one: a table that is called like a family is of it."""
     fields = [kind.model_fields["family"] for kind in kinds if "family" in kind.model_fields]
     return [field.default for field in fields]
@@ -90,7 +94,10 @@ def _split_override(override: str) -> tuple[str, str | None, str, Any]:
     path, equals, text = override.partition("=")
     table, *names = path.strip().split(".")
     if not equals or not all((table, *names)) or len(names) not in (1, 2):
-        raise SettingsError(f"--set {override!r} is not table.key=value.", "Try --set search.k=10.")
+        hint = _elsewhere(path.strip()).strip() if equals else ""
+        raise SettingsError(
+            f"--set {override!r} is not table.key=value.", hint or "Try --set search.k=10."
+        )
     # Blanks belong to the value: prompts such as "query: " end in one.
     key = names[-1]
     none = text.strip().lower() in ("none", "null") and _admits_none(table, key)
@@ -103,7 +110,7 @@ def _admits_none(table: str, key: str) -> bool:
     return any(type(None) in get_args(field.annotation) for field in found)
 
 
-def kinds_of(table: str) -> tuple[type[BaseModel], ...]:
+def kinds_of(table: str) -> Kinds:
     """What a table of this name may be: one kind, or one for each family."""
     if table in _SEVERAL:
         return _SEVERAL[table][1]
@@ -121,24 +128,39 @@ def _explain(error: ValidationError) -> tuple[str, str]:
         [table, *(piece for piece in inner if piece in _keys(kinds) or piece == inner[-1])]
     )
     if first["type"] == "union_tag_invalid":
-        return (
-            f"There is no family {first['ctx']['tag']}.",
-            f"Known: {first['ctx']['expected_tags']}.",
-        )
+        family, known = first["ctx"]["tag"], first["ctx"]["expected_tags"]
+        hint = f"{meant(family, _words(known))}Known: {known}."
+        return f"There is no family {family}.", hint
+    if first["type"] == "literal_error":
+        hint = meant(str(first["input"]), _words(first["ctx"]["expected"])).strip()
+        return f"Setting {where} = {first['input']!r}: {first['msg']}.", hint
     if first["type"] != "extra_forbidden":
         return f"Setting {where} = {first['input']!r}: {first['msg']}.", ""
-    kinds = (
-        tuple(
-            kind
-            for kind in kinds
-            if kind.model_fields.get("family") is None
-            or kind.model_fields["family"].default in inner
-        )
-        if inner
-        else (Settings,)
-    )
-    return f"There is no setting {where}.", f"Known here: {', '.join(_keys(kinds))}."
+    if not inner:
+        known = _keys((Settings,))
+        hint = meant(table, known) or _elsewhere(table)
+        return f"There is no setting {where}.", f"{hint}Known here: {', '.join(known)}."
+    known = _keys(_of_family(kinds, inner))
+    hint = meant(inner[-1], known, f"{table}.") or _elsewhere(inner[-1])
+    return f"There is no setting {where}.", f"{hint}Known here: {', '.join(known)}."
 
 
-def _keys(kinds: Sequence[type[BaseModel]]) -> list[str]:
+def _of_family(kinds: Kinds, inner: Sequence[str]) -> Kinds:
+    """Those that a table may be, as its family says, which pydantic puts into the path."""
+    families = {kind: kind.model_fields.get("family") for kind in kinds}
+    return tuple(kind for kind, field in families.items() if not field or field.default in inner)
+
+
+def _elsewhere(key: str) -> str:
+    """The tables that have such a key, as a question."""
+    found = [f"{name}.{key}" for name in Settings.model_fields if key in _keys(kinds_of(name))]
+    return f"Did you mean {' or '.join(found)}? " if found else ""
+
+
+def _words(listed: str) -> list[str]:
+    """Of pydantic's "'one', 'two' or 'three'"."""
+    return re.findall(r"'([^']*)'", listed)
+
+
+def _keys(kinds: Kinds) -> list[str]:
     return list(dict.fromkeys(key for kind in kinds for key in kind.model_fields))

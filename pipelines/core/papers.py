@@ -5,6 +5,7 @@ read by pydantic (https://docs.pydantic.dev, TypeAdapter), so that a worker is h
 that the flow made.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
@@ -29,6 +30,12 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def to_json(paper: Any) -> Any:
     """A paper as what JSON has: equal papers give equal values."""
     return _adapter(type(paper)).dump_python(paper, mode="json")
+
+
+def to_readable(paper: Any) -> bytes:
+    """A paper as JSON that people read: indented, in the order of its fields."""
+    text = json.dumps(to_json(paper), indent=2, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
 
 
 def from_json(kind: type[Paper], value: Any) -> Paper:

@@ -69,6 +69,10 @@ class PassageSettings(SettingsTable):
         description="passages in a part; default: the index's, for a new one by size, 512 to 16384",
     )
 
+    def overlap_of(self, limit: int) -> int:
+        """Tokens that two neighbours of so many share: as set, and at most half of a passage."""
+        return min(self.overlap, limit // 2)
+
 
 class LabelSettings(SettingsTable):
     """[label]: what a student shall learn from a ranked run."""
@@ -229,6 +233,15 @@ class Settings(SettingsTable):
     def index_of(self, column: str) -> IndexSettings:
         """What is asked of the index over a column."""
         return next((index for index in self.index if index.of == column), IndexSettings(of=column))
+
+    def given(self) -> dict[str, Any]:
+        """What was set on purpose, as JSON by table; of several tables of a kind all."""
+        tables = self.model_dump(mode="json", exclude_unset=True)
+        return {
+            name: table
+            for name, table in tables.items()
+            if (any(table) if isinstance(table, list) else table)
+        }
 
     @model_validator(mode="after")
     def _named(self) -> Self:

@@ -1,6 +1,6 @@
 """The rows of a slice, as they come: nothing is judged here but whether they can be read."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from shardrank.core.errors import InputError, RunFailed
 from shardrank.core.protocols import SourceOpener
@@ -14,7 +14,7 @@ from shardrank.corpus.slices import Slice
 __all__ = ["SourceRow", "read_slice"]
 
 
-def read_slice(piece: Slice, opener: SourceOpener, columns: CorpusSettings) -> Iterator[SourceRow]:
+def read_slice(piece: Slice, opener: SourceOpener, columns: CorpusSettings) -> Generator[SourceRow]:
     """The slice's rows in order, with bounded memory.
 
     The file must be of the slice's version when it is opened, and still when its last row has been

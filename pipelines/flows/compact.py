@@ -67,6 +67,8 @@ def compact_index(context: Context, base: Published) -> Published:
         recipe=version.recipe,
         part_size=version.part_size,
         changes=Changes(rows=documents, unchanged=documents),
-        made=replace(made_now("compact", context.run), columns=version.made.columns),
+        made=replace(
+            made_now("compact", context.run, context.command), columns=version.made.columns
+        ),
     )
     return publish(context.workspace, compacted)

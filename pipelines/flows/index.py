@@ -4,7 +4,7 @@ The first run of an INDEX compares its corpus with nothing; every later one with
 and only what is new or changed is cut and embedded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from shardrank.core.errors import GateRefused, InputError
@@ -25,7 +25,7 @@ from shardrank.stages.index.ingest import (
     Cutting,
     ingest,
 )
-from shardrank.stages.index.publish import keep_listing, made_now, publish, set_aside
+from shardrank.stages.index.publish import keep_listing, made_now, publish, rejected_told, set_aside
 from shardrank.stages.index.scan import names_of, refuse_unreadable, scan
 from shardrank.stages.index.vector_index import serving_codec
 from shardrank.stages.run.runner import Context
@@ -53,19 +53,18 @@ def index(context: Context, plan: IndexPlan) -> Published:
     _refuse_reembedding(plan, context.settings)
     if not plan.base:
         hold(context.workspace, plan.card)
-    gate = context.settings.gate
     night = _compare(context, plan)
-    night.refuse(night.expected(), gate)
+    night.refuse(context, night.expected())
     made = _make(context, plan, night.compared)
     # A snapshot is all there is, so what cannot be indexed is gone; an upsert keeps what it had.
     spared = made.late if plan.mode == "upsert" else []
     stored = delete(context, plan.stored, night.compared, spared) if plan.reuse else []
     changes = night.changes(context.workspace, made)
     try:
-        _require_documents(plan, changes, [*stored, *made.parts], made)
-        night.refuse(changes, gate)
+        _require_documents(context, plan, changes, [*stored, *made.parts], made)
+        night.refuse(context, changes)
         refuse_broken_parts(plan.dense, made.embedded)
-        refuse_collapsed(stored, made.parts, gate)
+        refuse_collapsed(stored, made.parts, context.settings.gate)
     except (GateRefused, InputError):
         # What an encoder gone wrong has made must not be found again by the run after its repair.
         context.workspace.forget("embed", made.embedded)
@@ -119,7 +118,7 @@ def _refuse_codec(plan: IndexPlan, new: int) -> None:
     require_faiss(plan_codec(settings, passages, plan.card.dim).kind)
 
 
-def _without(parts: Sequence[Part], columns: Sequence[str]) -> list[Part]:
+def _without(parts: Sequence[Part], columns: Collection[str]) -> list[Part]:
     """The parts without some of their columns."""
     return [
         replace(part, columns={n: c for n, c in part.columns.items() if n not in columns})
@@ -149,24 +148,29 @@ def _version(
         recipe=plan.recipe,
         part_size=plan.part_size,
         changes=changes,
-        made=replace(made_now("index", context.run), corpus=plan.source.corpus, columns=columns),
+        made=replace(
+            made_now("index", context.run, context.command),
+            corpus=plan.source.corpus,
+            columns=columns,
+            set=plan.asked.given(),
+        ),
     )
 
 
 def _refuse_reembedding(plan: IndexPlan, settings: Settings) -> None:
-    differs = [*plan.differs, *(f"the encoder {name!r}" for name in plan.replaced)]
+    differs = [*plan.differs, *(each for said in plan.replaced.values() for each in said)]
     if differs and plan.base and not settings.gate.reembed:
         passages = plan.base.version.live.passages
         raise GateRefused(
-            f"{', '.join(differs)} changed since version {plan.base.number:06d}: all of its "
+            f"Changed since version {plan.base.number:06d}: {'; '.join(differs)}. All of its "
             f"{passages:,} passages would be embedded anew.",
-            "Restore the setting, or allow it for this run: --set gate.reembed=true. Readers keep "
-            "the old version meanwhile.",
+            "Leave out what the index was made with, or allow it for this run: --set "
+            "gate.reembed=true. Readers keep the old version meanwhile.",
         )
 
 
 def _require_documents(
-    plan: IndexPlan, changes: Changes, parts: Sequence[Part], made: Made
+    context: Context, plan: IndexPlan, changes: Changes, parts: Sequence[Part], made: Made
 ) -> None:
     if any(part.live.documents for part in parts):
         return
@@ -178,7 +182,5 @@ def _require_documents(
         )
     raise InputError(
         f"{plan.source.corpus} has {changes.rows} rows, and none can be indexed.",
-        "The rejected table under runs/ says why, row by row."
-        if changes.rejected
-        else "It is empty.",
+        rejected_told(context.workspace, context.run) if changes.rejected else "It is empty.",
     )

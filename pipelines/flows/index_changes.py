@@ -14,7 +14,9 @@ from shardrank.stages.index.compare import Compared
 from shardrank.stages.index.delete import read_ids
 from shardrank.stages.index.embed import Embedded
 from shardrank.stages.index.ingest import Ingested
+from shardrank.stages.index.publish import rejected_told
 from shardrank.stages.index.scan import Scanned
+from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import Workspace
 from shardrank.version.gate import Change, Refusal, collapsed, refusals
 from shardrank.version.manifest import Changes
@@ -87,8 +89,8 @@ class Night:
             rejected=total(self.scans, "rejected") + count("rejected") + late,
         )
 
-    def refuse(self, changes: Changes, gate: GateSettings) -> None:
-        """Raise GateRefused where this changes too much."""
+    def refuse(self, context: Context, changes: Changes) -> None:
+        """Raise GateRefused where this changes too much. The run's rejected rows are listed."""
         change = Change(
             before=self.before,
             after=self.before + changes.added - changes.deleted,
@@ -97,7 +99,9 @@ class Night:
             rows=changes.rows,
             rejected=changes.rejected,
         )
-        _refuse(refusals(change, gate))
+        found = refusals(change, context.settings.gate)
+        told = rejected_told(context.workspace, context.run) if found and changes.rejected else ""
+        _refuse(found, told)
 
 
 def refuse_collapsed(stored: Sequence[Part], new: Sequence[Part], gate: GateSettings) -> None:
@@ -105,12 +109,12 @@ def refuse_collapsed(stored: Sequence[Part], new: Sequence[Part], gate: GateSett
     _refuse(collapsed(stored, new, gate))
 
 
-def _refuse(reasons: Sequence[Refusal]) -> None:
+def _refuse(reasons: Sequence[Refusal], told: str = "") -> None:
     if reasons:
         said = "; ".join(refusal.reason for refusal in reasons)
         allowed = " ".join(f"--set {refusal.setting}" for refusal in reasons)
         raise GateRefused(
-            f"The gate refused to publish: {said}.",
+            f"The gate refused to publish: {said}. {told}".rstrip(),
             f"Look at the corpus. If this is meant, allow it for this run: {allowed}.",
         )
 

@@ -1,29 +1,30 @@
 """What an index run reads, with which encoders and on which version, known before any work."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.index_settings import IndexSettings
+from shardrank.core.model_settings import DENSE, ColumnSettings
 from shardrank.core.papers import to_json
 from shardrank.core.settings import Settings
 from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
+from shardrank.corpus.heads import look_at_heads
 from shardrank.corpus.named import known_names, refuse_absent
 from shardrank.corpus.slices import Slice, plan_files
+from shardrank.flows.following import following, told_whose
 from shardrank.flows.index_dtype import settle, settle_further
 from shardrank.index.library import require_faiss
-from shardrank.stages.index.ingest import (
-    passage_limit,
-    passage_overlap,
-)
+from shardrank.stages.index.ingest import passage_limit
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.places import Use, refuse_other_use
 from shardrank.stages.shared.versions import Published, latest_version
 from shardrank.storage import Sources, contains
-from shardrank.version.kept_settings import audit_settings, further_settings, index_settings
+from shardrank.version.differences import cut_differences, encoder_differences
 from shardrank.version.manifest import DenseEncoder, Recipe, StoredEncoder, Version
 from shardrank.version.parts import Part
 from shardrank.version.sizing import (
@@ -63,8 +64,9 @@ class SourcePlan:
 class IndexPlan:
     """What an index run will read, with which models, on top of which version.
 
-    `differs` names what changed about passages or vectors since the base was made: nothing that
-    is stored serves then. `further` are the encoders beside the first. `settings` are the run's.
+    `differs` says what changed about passages or vectors since the base was made, from what to
+    what: nothing that is stored serves then. `further` are the encoders beside the first.
+    `settings` are the run's, `asked` those that it was given.
     """
 
     source: SourcePlan
@@ -75,6 +77,7 @@ class IndexPlan:
     recipe: Recipe
     further: Sequence[StoredEncoder]
     part_size: int
+    asked: Settings
     settings: Settings
     run: str
 
@@ -109,14 +112,13 @@ class IndexPlan:
         return DenseEncoder(self.card, self.settings.dense)
 
     @property
-    def replaced(self) -> list[str]:
-        """Columns beside the first that tonight's encoders would make otherwise."""
+    def replaced(self) -> Mapping[str, Sequence[str]]:
+        """Columns beside the first that tonight's encoders would make otherwise, and what of these
+        changed."""
         held = self.base.version.columns if self.base else {}
-        return [
-            each.name
-            for each in self.further
-            if each.name in held and not held[each.name].makes_as(each)
-        ]
+        both = ((each, held[each.name]) for each in self.further if each.name in held)
+        found = {now.name: encoder_differences(before, now) for now, before in both}
+        return {name: said for name, said in found.items() if said}
 
     @property
     def reuse(self) -> Version | None:
@@ -134,13 +136,15 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
             would have to embed documents that it does not hold.
     """
     _refuse_overlap(corpus, workspace.storage.root)
+    refuse_other_use(workspace.storage.root, Use.INDEX, settings)
     base = latest_version(workspace)
     source = _read_source(corpus, settings, base)
-    settings = _following(settings, base)
-    card = settle(settings.dense, workspace, base)
-    further = [StoredEncoder(settle_further(each, base), each) for each in settings.further]
+    asked, settings = settings, following(settings, base)
+    with told_whose(asked, DENSE, base):
+        card = settle(settings.dense, workspace, base)
+    further = [_further(asked, each, base) for each in settings.further]
     recipe = _recipe(settings, card)
-    differs = recipe.changed(base.version.recipe) if base else []
+    differs = _differs(base.version, StoredEncoder(card, settings.dense), recipe) if base else []
     if base and differs and mode == "upsert":
         _refuse_upsert(differs, base)
     stored_size = base.version.part_size if base else default_part_size(source.bytes)
@@ -153,6 +157,7 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
         recipe=recipe,
         further=further,
         part_size=settings.passages.part_size or stored_size,
+        asked=asked,
         settings=settings,
         run="",
     )
@@ -165,6 +170,7 @@ def _read_source(corpus: str, settings: Settings, base: Published | None) -> Sou
     listing = sources.listing(corpus, settings.corpus.allow_unread)
     files = plan_files(listing.read, sources.open, settings.corpus.slice_bytes)
     names = known_names(files, settings.corpus)
+    look_at_heads(files, sources.open, settings.corpus)
     if all(file.schema is not None for file in files):
         met = base.version.made.columns if base else ()
         refuse_absent(names, settings.corpus, met)
@@ -177,11 +183,21 @@ def _read_source(corpus: str, settings: Settings, base: Published | None) -> Sou
     )
 
 
+def _further(asked: Settings, encoder: ColumnSettings, base: Published | None) -> StoredEncoder:
+    with told_whose(asked, encoder.name, base):
+        return StoredEncoder(settle_further(encoder, base), encoder)
+
+
+def _differs(base: Version, encoder: StoredEncoder, recipe: Recipe) -> list[str]:
+    cut = cut_differences(base.recipe, recipe)
+    return [*encoder_differences(base.columns[DENSE], encoder), *cut]
+
+
 def _refuse_upsert(differs: Sequence[str], base: Published) -> None:
     raise SettingsError(
-        f"{', '.join(differs)} changed since version {base.number}, so every document must be "
-        "embedded anew, and an upsert does not hold them all.",
-        "Index the whole corpus: --mode snapshot.",
+        f"Changed since version {base.number:06d}: {'; '.join(differs)}. So every document must "
+        "be embedded anew, and an upsert does not hold them all.",
+        "Leave out what the index was made with, or index the whole corpus: --mode snapshot.",
     )
 
 
@@ -230,19 +246,6 @@ def _refuse_unknown(settings: Settings) -> None:
             )
 
 
-def _following(settings: Settings, base: Published | None) -> Settings:
-    """[[index]], [audit] and further encoders are the index's own where nothing else is asked
-    for."""
-    if base is None:
-        return settings
-    own = {
-        "encoder": (settings.dense, *further_settings(base.version, settings)),
-        "index": index_settings(base.version, settings),
-        "audit": audit_settings(base.version, settings.audit),
-    }
-    return settings.model_copy(update=own)
-
-
 def _refuse_overlap(corpus: str, path: str) -> None:
     if contains(corpus, path):
         raise InputError(
@@ -260,5 +263,5 @@ def _recipe(settings: Settings, card: EncoderCard) -> Recipe:
         stored=settings.dense.stored,
         split=settings.passages.split,
         max_tokens=limit,
-        overlap=passage_overlap(settings.passages, limit),
+        overlap=settings.passages.overlap_of(limit),
     )

@@ -94,7 +94,7 @@ class Labelled:
 
     Attributes:
         labels: where.
-        manifest: what LABELS/FORMAT/manifest.json says, such as the files of the rows.
+        manifest: what LABELS/about/FORMAT/manifest.json says, such as the files of the rows.
         unranked: judged queries that were not ranked.
         absent: judged documents that the index does not hold.
     """
@@ -200,7 +200,7 @@ def open_ranked(out: Workspace, index_path: str | None, settings: Settings) -> O
     `index_path` says where the index lies if it has moved since.
     """
     root, run = out.storage.root, read_ranked(out)
-    index = open_workspace(index_path or out.read_json("origin.json")["index"], settings)
+    index = open_workspace(index_path or run.made.index, settings)
     number = run.index_version
     try:
         version = read_version(index, number)

@@ -1,4 +1,4 @@
-"""From what a label run left on storage to LABELS/FORMAT/report.html."""
+"""From what a label run left on storage to LABELS/about/FORMAT/report.html."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -26,9 +26,9 @@ SUSPECTS = 20
 
 
 def write_label_report(context: Context, plan: LabelPlan, labelled: LabelledBatch) -> None:
-    """Write the page beside the rows."""
+    """Write the page beside the manifest."""
     data = label_report_data(context, plan, labelled)
-    key = f"{plan.form.name}/report.html"
+    key = f"{plan.form.about}/report.html"
     context.workspace.storage.write(key, render_labels(data).encode("utf-8"))
 
 

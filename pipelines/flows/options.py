@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from shardrank.core.errors import SettingsError
 from shardrank.core.index_settings import AuditSettings
 from shardrank.core.overrides import parse_settings
-from shardrank.core.settings import Settings
+from shardrank.core.settings import LabelSettings, Settings
 from shardrank.core.settings_base import SettingsTable
 
 Table = TypeVar("Table", bound=SettingsTable)
@@ -25,12 +25,11 @@ def load_settings(given: Settings | str | Path | None, overrides: Sequence[str] 
         SettingsError: no such file, no TOML, or a setting that is unknown or wrong.
     """
     settings = _parsed(given, list(overrides))
-    teachers = tuple(_absolute(name, TEACHERS) for name in settings.label.teachers)
     return settings.model_copy(
         update={
             "encoder": tuple(_found(each) for each in settings.encoder),
             "reranker": tuple(_found(each) for each in settings.reranker),
-            "label": settings.label.model_copy(update={"teachers": teachers}),
+            "label": _taught(settings.label),
             "audit": _placed(settings.audit),
         }
     )
@@ -58,6 +57,13 @@ def _found(table: Table) -> Table:
     if named is None or (model := _absolute(named, NO_FOLDER)) == named:
         return table
     return table.model_copy(update={"model": model})
+
+
+def _taught(label: LabelSettings) -> LabelSettings:
+    if "teachers" not in label.model_fields_set:
+        return label
+    teachers = tuple(_absolute(name, TEACHERS) for name in label.teachers)
+    return label.model_copy(update={"teachers": teachers})
 
 
 def _placed(audit: AuditSettings) -> AuditSettings:

@@ -1,6 +1,5 @@
 """The rank flow: queries → encode → search → merge → rerank → collate → deliver."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -11,6 +10,7 @@ from shardrank import __version__
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.model_settings import DENSE
+from shardrank.core.times import utc_now
 from shardrank.core.units import Done
 from shardrank.corpus.queries import QueryBatch
 from shardrank.flows.judged_lists import alone
@@ -140,8 +140,6 @@ def _delivered(context: Context, plan: RankPlan, batch: RankedBatch) -> Ranked:
     """Write what lies beside the rankings; the report last, which only people read."""
     from shardrank.flows.report import Finished, write_report  # brings matplotlib: a second
 
-    # Apart from the manifest, which is the same wherever the index lies.
-    context.workspace.write_json("origin.json", {"index": plan.index.storage.root})
     manifest = _manifest(context, plan, batch)
     ignored = context.settings.search.ignore_same_id
     each = alone(context.workspace, manifest, plan.judgements, ignored) if plan.judgements else {}
@@ -180,7 +178,15 @@ def _manifest(context: Context, plan: RankPlan, batch: RankedBatch) -> RankedRun
         ),
         rankings=(),
         files={},
-        made=RankOrigin(time.time(), __version__, context.command, plan.source, plan.qrels),
+        made=RankOrigin(
+            time=utc_now(),
+            shardrank=__version__,
+            command=context.command,
+            index=plan.index.storage.root,
+            queries=plan.source,
+            qrels=plan.qrels,
+            set=plan.asked.given(),
+        ),
     )
 
 

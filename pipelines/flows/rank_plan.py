@@ -39,9 +39,9 @@ from shardrank.version.manifest import DenseEncoder, StoredEncoder, Version
 class RankPlan:
     """What a rank run will read, with which models; known before any work, without Ray.
 
-    `source` and `qrels` are the queries and judgements as they were given; `settings` are the
-    run's, with the index's own encoder, which is the first; `further` are the others that a
-    retriever needs.
+    `source` and `qrels` are the queries and judgements as they were given, `asked` the settings;
+    `settings` are the run's, with the index's own encoder, which is the first; `further` are the
+    others that a retriever needs.
     """
 
     index: Workspace
@@ -51,6 +51,7 @@ class RankPlan:
     listing: Listing
     queries: QueryBatch
     judgements: Sequence[Judgement]
+    asked: Settings
     settings: Settings
     encoder: DenseEncoder
     further: Sequence[StoredEncoder]
@@ -160,6 +161,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     for each in further:
         require_same_model(each)
     rerankers = _plan_rerankers(version, settings)
+    asked = settings
     settings = settings.model_copy(update={"encoder": (encoder, *settings.further)})
     decided = {
         "version": fingerprint(published.version.content()),
@@ -184,6 +186,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         listing=listing,
         queries=batch,
         judgements=judgements,
+        asked=asked,
         settings=settings,
         encoder=DenseEncoder(card, encoder),
         further=further,

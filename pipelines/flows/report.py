@@ -29,6 +29,7 @@ from shardrank.report.data import (
 )
 from shardrank.report.page import render
 from shardrank.report.sentences import absent
+from shardrank.stages.index.publish import rejected_reasons
 from shardrank.stages.run.records import stage_runs
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import StoredTables, Workspace
@@ -83,7 +84,7 @@ def report_data(workspace: Workspace, finished: Finished) -> ReportData:
         coverage=evaluation.coverage if evaluation else None,
         batch=tuple(finished.ranked.counts.lines()),
         notices=tuple(_notices(finished)),
-        rejected_by_reason=_rejected(plan.index, index_run),
+        rejected_by_reason=rejected_reasons(plan.index, index_run),
         examples=tuple(_examples(plan, rankings)),
     )
 
@@ -179,15 +180,6 @@ def _scores(rankings: StoredTables, column: str) -> Histogram | None:
 
     edges = edges_over(parts())
     return Histogram.over(parts(), edges) if edges else None
-
-
-def _rejected(index: Workspace, run: str) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for entry in index.storage.list(f"runs/{run}/rejected"):
-        table = index.read_unchecked(entry.key)
-        for row in table["reason"].value_counts().to_pylist():
-            counts[row["values"]] = counts.get(row["values"], 0) + row["counts"]
-    return counts
 
 
 def _examples(plan: RankPlan, rankings: StoredTables) -> list[Example]:

@@ -13,6 +13,7 @@ import numpy as np
 from shardrank.core.arrays import Float32, Int32, Int64
 from shardrank.core.errors import SettingsError
 from shardrank.core.settings import LabelSettings
+from shardrank.core.spelling import meant
 from shardrank.labels.choose import CHOSEN, Chosen, choose, positives_of, sigmoid
 from shardrank.labels.curriculum import easiness, weigh_alone, weigh_pairs
 from shardrank.labels.scored import Scored, by_score, runs_of, within_runs
@@ -71,11 +72,23 @@ class Format:
     source: str
     build: Callable[[Scored, LabelSettings], TrainingRows]
 
+    @property
+    def about(self) -> str:
+        """The folder of all that is told about the rows. These lie alone in a folder called like
+        the format: `datasets` reads every file below a folder, whatever it is called."""
+        return f"about/{self.name}"
+
+    @property
+    def manifest(self) -> str:
+        """The file that says that the rows are finished."""
+        return f"{self.about}/manifest.json"
+
 
 def get_format(name: str) -> Format:
     """Raises SettingsError where there is no such format."""
     if name not in FORMATS:
-        raise SettingsError(f"There is no label format {name!r}.", f"Known: {', '.join(FORMATS)}.")
+        hint = f"{meant(name, FORMATS)}Known: {', '.join(FORMATS)}."
+        raise SettingsError(f"There is no label format {name!r}.", hint)
     return FORMATS[name]
 
 

@@ -9,7 +9,7 @@ from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import SettingsError
 from shardrank.core.index_settings import AuditSettings, IndexSettings
 from shardrank.core.model_settings import ColumnSettings, EncoderSettings
-from shardrank.core.settings import Settings
+from shardrank.core.settings import PassageSettings, Settings
 from shardrank.version.manifest import StoredEncoder, Version
 
 #: Taken from the run and never from the index: who runs it decides about speed, and whether code
@@ -52,11 +52,32 @@ def kept_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
     return built
 
 
-def further_settings(version: Version, wanted: Settings) -> tuple[ColumnSettings, ...]:
-    """Those of the encoders beside the first: what is asked for, and the version's others."""
-    asked = {each.name: each for each in wanted.further}
-    held = {each.name: _own(each) for each in version.further}
-    return tuple({**held, **asked}.values())
+def night_encoder(made: StoredEncoder, wanted: ColumnSettings | None) -> ColumnSettings:
+    """The settings that a column was made with, and over them what is set; another family is
+    another encoder."""
+    held = _own(made)
+    if wanted is None:
+        return held
+    if wanted.family != held.family:
+        return wanted
+    anew = {name: getattr(wanted, name) for name in _ASKED_ANEW if hasattr(wanted, name)}
+    place = _place(held, wanted) if hasattr(wanted, "model") else {}
+    asked = wanted.model_dump(exclude_unset=True)
+    return type(held)(**{**held.model_dump(), **asked, **anew, **place})
+
+
+def passage_settings(version: Version, wanted: PassageSettings) -> PassageSettings:
+    """How the version's documents were cut, and over it what is set.
+
+    What is no other than the default was not set: another encoder has other defaults.
+    """
+    recipe, default = version.recipe, PassageSettings()
+    held: dict[str, Any] = {"split": recipe.split}
+    if recipe.max_tokens != version.dense.card.max_tokens:
+        held["max_tokens"] = recipe.max_tokens
+    if recipe.overlap != default.overlap_of(recipe.max_tokens):
+        held["overlap"] = recipe.overlap
+    return PassageSettings(**{**held, **wanted.model_dump(exclude_unset=True)})
 
 
 def index_settings(version: Version, wanted: Settings) -> tuple[IndexSettings, ...]:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from shardrank.core.cards import ColumnCard, EncoderCard
@@ -73,22 +73,6 @@ class Recipe:
     max_tokens: int
     overlap: int
 
-    def changed(self, before: "Recipe") -> list[str]:
-        """What is not as it was, by the names that people know."""
-        return [
-            said for name, said in _SAID.items() if getattr(self, name) != getattr(before, name)
-        ]
-
-
-_SAID = {
-    "encoder": "the encoder",
-    "tokeniser": "its tokeniser",
-    "stored": "encoder.stored",
-    "split": "passages.split",
-    "max_tokens": "passages.max_tokens",
-    "overlap": "passages.overlap",
-}
-
 
 @dataclass(frozen=True)
 class Changes:
@@ -119,6 +103,8 @@ class Origin:
         corpus: the files that it was made from; None: from what was stored.
         columns: that the settings of its run, or of one before, named and files have had.
         rollback_to: the number of the version that it repeats.
+        command: what it was asked for by.
+        set: the settings that were not left to their defaults, or to the index.
     """
 
     flow: str
@@ -130,6 +116,8 @@ class Origin:
     corpus: str | None = None
     columns: tuple[str, ...] = ()
     rollback_to: int | None = None
+    command: str = ""
+    set: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from shardrank.core.overrides import parse_settings
 from shardrank.core.schemas import RANKINGS
 from shardrank.core.settings import Settings
 from shardrank.storage.local import LocalStorage
-from tests.world import World, make_world, snapshot, write_lines
+from tests.world import World, latest, make_world, snapshot, write_lines
 from tests.world import shardrank as run_command
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +114,7 @@ def test_the_bytes_of_the_commands(
     found = shardrank.evaluate(out, world.qrels)
     assert found.metrics == ranked.metrics
     assert found.evaluation == ranked.evaluation
-    for page in (out / "report.html", labels / FORMAT / "report.html"):
+    for page in (out / "report.html", labels / "about" / FORMAT / "report.html"):
         assert "shardrank.rank(" in page.read_text() or "shardrank.label(" in page.read_text()
 
 
@@ -148,7 +148,14 @@ def test_the_manifest_says_what_made_it(world: World, commanded: Path) -> None:
     assert (made["queries"], made["qrels"]) == (world.queries, world.qrels)
     assert made["shardrank"] == shardrank.__version__
     assert made["command"].startswith("shardrank rank ")
-    assert 1.7e9 < made["time"] < 1e11
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", made["time"])
+    assert made["index"] == str(commanded / "index")
+    assert made["set"]["search"] == {"k": 20, "block_queries": 4}
+    assert made["set"]["encoder"][0]["model"] == str(world.encoder)
+    assert "gate" not in made["set"]
+    version = latest(commanded / "index").made
+    assert version.command.startswith("shardrank index ")
+    assert version.set["encoder"] == made["set"]["encoder"]
 
 
 def test_rankings_are_read_as_they_lie(commanded: Path) -> None:

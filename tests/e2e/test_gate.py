@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +111,10 @@ def test_a_half_empty_snapshot(store: Store, said: Said) -> None:
 
 def test_a_source_of_bad_rows(store: Store, said: Said) -> None:
     assert store.night(bad=40) == 3
-    assert "40 of 240 rows would be rejected (16.7%; gate.max_rejected = 0.1)" in said()
+    told = said()
+    assert "40 of 240 rows would be rejected (16.7%; gate.max_rejected = 0.1)" in told
+    [folder] = store.index.glob("runs/*/rejected")
+    assert f"Rejected: 40 malformed_json; row by row in {folder}/." in told
     assert store.versions() == ["000001.json"]
 
 
@@ -119,7 +123,8 @@ def test_another_encoder(store: Store, tmp_path: Path, said: Said) -> None:
     before = store.embedded()
     assert store.night(f"encoder.model={other}") == 3
     message = said()
-    assert "the encoder changed since version 000001: all of its" in message
+    changed = f"encoder.model from {store.world.encoder} to {other}"
+    assert f"Changed since version 000001: {changed}. All of its" in message
     assert "gate.reembed=true" in message
     assert (store.versions(), store.embedded()) == (["000001.json"], before)
     assert store.night(f"encoder.model={other}", "gate.reembed=true") == 0
@@ -129,8 +134,9 @@ def test_another_encoder(store: Store, tmp_path: Path, said: Said) -> None:
 
 def test_another_cut(store: Store, said: Said) -> None:
     assert store.night("passages.max_tokens=20") == 3
-    assert "passages.max_tokens, passages.overlap changed since version 000001" in said()
     limit = read_encoder_card(EncoderSettings(model=str(store.world.encoder))).max_tokens
+    told = said()
+    assert f"passages.max_tokens from {limit} to 20; passages.overlap from 32 to 10." in told
     assert store.night(f"passages.max_tokens={limit}") == 0, "what it is anyway"
 
 
@@ -251,6 +257,16 @@ def test_gc_takes_only_what_is_ours(world: World, tmp_path: Path) -> None:
     assert shardrank("verify", str(tmp_path)) == 0
 
 
+def test_status_after_gc_says_what_was_finished(store: Store, said: Said) -> None:
+    assert shardrank("gc", str(store.index), "--grace", "0", "--delete") == 0
+    said()
+    assert shardrank("status", str(store.index)) == 0
+    told = said()
+    for stage in ("scan", "compare", "ingest", "embed"):
+        assert re.search(rf" {stage} ([1-9]\d*) \1 ", told), told
+    assert re.search(r"Of [1-9]\d* finished units the markers are gone, such as to gc", told)
+
+
 def test_a_version_whose_files_went_meanwhile_is_not_published(store: Store, said: Said) -> None:
     """As when garbage is collected beside a run in S3, which has no lock."""
     store.edit(5)
@@ -340,7 +356,12 @@ def test_plan_says_what_a_change_of_encoder_costs(
     words = ["plan", "index", str(store.root / "corpus.jsonl"), str(store.index)]
     assert shardrank(*words, "--set", f"encoder.model={other}") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "version 000001: 200 documents; the encoder changed, all 200" in said
+    changed = f"encoder.model from {store.world.encoder} to {other}"
+    assert f"version 000001: 200 documents; changed: {changed}; all 200" in said
     assert "passages are embedded anew; refused without --set gate.reembed=true" in said
+    source = (store.root / "corpus.jsonl").stat().st_size
+    assert f"source {source / 1e3:.1f} kB in 1 slices" in said
+    assert "no shard files" in said
+    assert "0.0 MB" not in said
     assert shardrank(*words, "--set", f"encoder.model={store.world.encoder}") == 0
     assert "only new and changed ones are embedded" in " ".join(capsys.readouterr().out.split())

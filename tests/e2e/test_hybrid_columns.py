@@ -178,7 +178,7 @@ def test_other_stop_words_are_refused_until_they_are_allowed(
     words = (*SETS, *BM25, "encoder.bm25.stop_words=none")
     before = files(index)
     assert shardrank(*scene.world.index(index, *words)) == 3
-    assert "the encoder 'bm25' changed" in capsys.readouterr().err
+    assert "encoder.bm25.stop_words from english to none" in capsys.readouterr().err
     changed = {name for name, at in files(index).items() if before.get(name) != at}
     assert {name for name in changed if not name.startswith("runs/")} == set()
     embedded, old = units(index, "embed", "ingest"), latest(index)

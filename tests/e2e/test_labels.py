@@ -67,7 +67,7 @@ def rows_of(labels: Path, name: str) -> list[dict[str, Any]]:
 
 
 def ids_of(labels: Path, name: str) -> list[dict[str, Any]]:
-    return rows_of(labels / name, "ids")
+    return rows_of(labels / "about" / name, "ids")
 
 
 def scores_of(labels: Path) -> dict[str, list[dict[str, Any]]]:
@@ -79,11 +79,11 @@ def scores_of(labels: Path) -> dict[str, list[dict[str, Any]]]:
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_comes_out(world: World, ranked: Path, tmp_path: Path, name: str) -> None:
     assert label(world, ranked, tmp_path, name) == 0
-    manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "about" / name / "manifest.json").read_text())
     counts = manifest["counts"]
     assert counts["queries"] == 12 == counts["used"] + sum(counts["set_aside"].values())
     assert counts["rows"] > 0
-    assert (tmp_path / name / "report.html").exists()
+    assert (tmp_path / "about" / name / "report.html").exists()
     if name == "tevatron":
         assert counts["rows"] == 12, "a line a query"
         lines = (tmp_path / name / "00000.jsonl").read_text().splitlines()
@@ -92,6 +92,35 @@ def test_every_format_comes_out(world: World, ranked: Path, tmp_path: Path, name
         assert first["negative_passages"][0].keys() == {"docid", "title", "text"}
     else:
         assert len(rows_of(tmp_path, name)) == counts["rows"] == len(ids_of(tmp_path, name))
+        assert pq.read_table(tmp_path / name).num_rows == counts["rows"]
+    assert loaded(tmp_path / name, tmp_path / "cache") == counts["rows"]
+
+
+def loaded(folder: Path, cache: Path) -> int:
+    """Rows of a folder as `datasets` finds them by its name alone."""
+    return len(load_dataset(str(folder), split="train", cache_dir=str(cache)))
+
+
+def test_rankings_are_read_by_their_folder(ranked: Path, tmp_path: Path) -> None:
+    rows = pq.read_table(ranked / "rankings").num_rows
+    assert 0 < rows == loaded(ranked / "rankings", tmp_path / "cache")
+
+
+def test_an_earlier_layout_is_refused(
+    world: World, ranked: Path, tmp_path: Path, said: Said
+) -> None:
+    """Its manifests lay among the rows, and readers of folders stumbled over them."""
+    assert label(world, ranked, tmp_path, "triplets") == 0
+    (tmp_path / "about/triplets/manifest.json").rename(tmp_path / "triplets/manifest.json")
+    (tmp_path / "about/triplets/ids").rename(tmp_path / "triplets/ids")
+    said()
+    assert label(world, ranked, tmp_path, "pointwise") == 2
+    assert "holds labels of an earlier shardrank" in said()
+    words = ["label", str(ranked), str(tmp_path), "-f", "triplets", "--qrels", world.qrels]
+    sets = [w for v in (*SETS, f"reranker.model={world.reranker}") for w in ("--set", v)]
+    assert shardrank(*words, *sets, "--overwrite") == 0
+    assert {path.suffix for path in (tmp_path / "triplets").rglob("*.*")} == {".parquet"}
+    assert loaded(tmp_path / "triplets", tmp_path / "cache") == len(ids_of(tmp_path, "triplets"))
 
 
 def test_scores_are_those_of_the_ranking(world: World, ranked: Path, tmp_path: Path) -> None:
@@ -223,13 +252,7 @@ def test_blocks_without_rows_leave_no_files(world: World, ranked: Path, tmp_path
         for name in ("listwise", "soft-labels"):
             labels = tmp_path / f"{kept}-{name}"
             assert shardrank("label", str(ranked), str(labels), "-f", name, *words, *values) == 0
-            dataset = load_dataset(
-                "parquet",
-                data_files=str(labels / name / "*.parquet"),
-                split="train",
-                cache_dir=str(tmp_path / "cache"),
-            )
-            assert len(dataset) == (1 if name == "listwise" else 12)
+            assert loaded(labels / name, tmp_path / "cache") == (1 if name == "listwise" else 12)
 
 
 def test_ids_instead_of_texts(world: World, ranked: Path, tmp_path: Path) -> None:
@@ -321,7 +344,7 @@ def test_an_index_that_moved(world: World, tmp_path: Path, said: Said) -> None:
     out, labels = str(tmp_path / "out"), str(tmp_path / "labels")
     assert shardrank("label", out, labels, "-f", "triplets", *words, *model) == 0
     assert shardrank("label", out, str(tmp_path / "moved"), "-f", "triplets", *words, *model) == 2
-    assert "INDEX and LABELS are the same place" in said()
+    assert f"LABELS {tmp_path / 'moved'} holds an index." in said()
 
 
 def test_more_depth_after_nothing_came_out(world: World, ranked: Path, tmp_path: Path) -> None:
@@ -360,13 +383,14 @@ def test_scores_that_are_not_finite(
     assert shardrank(*world.index(tmp_path / "index", *SETS)) == 0
     assert shardrank(*world.rank(tmp_path / "index", tmp_path / "out", *SETS)) == 0
     assert label(world, tmp_path / "out", tmp_path / "labels", "triplets") == 0
-    counts = json.loads((tmp_path / "labels/triplets/manifest.json").read_text())["counts"]
+    counts = json.loads((tmp_path / "labels/about/triplets/manifest.json").read_text())["counts"]
     lost = [row for rows in scores_of(tmp_path / "labels").values() for row in rows]
     lost = [row for row in lost if row["score"] is None]
     assert counts["not_finite"] == len(lost) > 10
     assert counts["queries"] == 12 == counts["used"] + sum(counts["set_aside"].values())
     aside = {
-        row["query_id"]: row["reason"] for row in rows_of(tmp_path / "labels/triplets", "set-aside")
+        row["query_id"]: row["reason"]
+        for row in rows_of(tmp_path / "labels/about/triplets", "set-aside")
     }
     positives = {row["query_id"] for row in lost if row["grade"] == 1}
     assert positives == {q for q, why in aside.items() if "not finite" in why} != set()
@@ -391,7 +415,7 @@ def test_queries_without_positives_are_set_aside(
     values = [word for value in SETS for word in ("--set", value)]
     labels = tmp_path / "labels"
     assert shardrank("label", str(ranked), str(labels), "-f", "triplets", *words, *values) == 0
-    aside = rows_of(labels / "triplets", "set-aside")
+    aside = rows_of(labels / "about/triplets", "set-aside")
     assert {row["reason"] for row in aside} == {"no positive among its candidates"}
     assert len(aside) == 12 - 4
 

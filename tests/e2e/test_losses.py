@@ -64,8 +64,7 @@ def labels(
 def load(labels: Path, name: str, cache: Path) -> Dataset:
     """As a user would."""
     disable_progress_bars()
-    files = str(labels / name / "*.parquet")
-    return load_dataset("parquet", data_files=files, split="train", cache_dir=str(cache))
+    return load_dataset(str(labels / name), split="train", cache_dir=str(cache))
 
 
 LOSSES: list[tuple[str, Any]] = [
@@ -132,12 +131,12 @@ def test_a_cross_encoder_learns(
 def test_the_losses_teach_what_the_teacher_said(labels: Path, tmp_path: Path) -> None:
     """With the teachers' own scores as the student's, the losses are at their least."""
     rows = load(labels, "listwise", tmp_path / "cache").with_format("numpy")
-    where = load(labels / "listwise", "ids", tmp_path / "cache").with_format("numpy")
+    where = load(labels / "about/listwise", "ids", tmp_path / "cache").with_format("numpy")
     teacher = torch.tensor(np.stack([row["score"] for row in where]))
     target = torch.tensor(np.stack([row["label"] for row in rows])).softmax(dim=1)
     assert torch.allclose(target, teacher.softmax(dim=1), atol=1e-5)
     pairs = load(labels, "ranknet", tmp_path / "cache").with_format("numpy")
-    beside = load(labels / "ranknet", "ids", tmp_path / "cache").with_format("numpy")
+    beside = load(labels / "about/ranknet", "ids", tmp_path / "cache").with_format("numpy")
     gaps = np.array([row["score"][0] - row["score"][1] for row in beside])
     preference = torch.tensor(np.stack([row["label"] for row in pairs])).softmax(dim=1)[:, 0]
     # RankNet's target: the probability that the first is better.

@@ -87,6 +87,25 @@ def test_an_index_inside_its_corpus(world: World, said: Said) -> None:
     assert not inside.exists()
 
 
+def test_a_place_that_holds_something_else(
+    world: World, built: Path, tmp_path: Path, said: Said
+) -> None:
+    other, out = shutil.copytree(built, tmp_path / "other"), tmp_path / "out"
+    before = sorted(other.rglob("*"))
+    assert shardrank(*world.rank(built, other, *SMALL)) == 2
+    assert f"OUT {other} holds an index." in said()
+    assert shardrank(*world.rank(built, other / "ranked", *SMALL)) == 2
+    assert f"lies inside of {other}, which holds an index." in said()
+    assert sorted(other.rglob("*")) == before
+    assert shardrank(*world.rank(other, out, *SMALL)) == 0
+    for words in (world.index(out), ["plan", *world.index(out)]):
+        assert shardrank(*words) == 2
+        assert f"INDEX {out} holds a ranking." in said()
+    below = str(out / "units/labels")
+    assert shardrank("label", str(out), below, "-f", "triplets", "--qrels", world.qrels) == 2
+    assert f"lies inside of {out}, which holds a ranking." in said()
+
+
 def test_a_plan_refuses_what_the_run_refuses(world: World, said: Said) -> None:
     command = world.index(world.root / "below")
     command[1] = str(world.root)
@@ -112,10 +131,13 @@ def test_a_plan_of_a_small_upsert_keeps_the_codec(
 
 def test_no_such_column(world: World, tmp_path: Path, said: Said) -> None:
     corpus = write_lines(tmp_path / "corpus.jsonl", [{"docno": "a", "body": "wing"}])
-    assert shardrank("index", corpus, *world.index(tmp_path / "index")[2:]) == 2
-    message = said()
-    assert "has no column '_id'; its rows hold docno, body" in message
-    assert "--set corpus.id=NAME" in message
+    command = ["index", corpus, *world.index(tmp_path / "index")[2:]]
+    for words in (command, ["plan", *command]):
+        assert shardrank(*words) == 2
+        message = said()
+        assert "has no column '_id'; its rows hold docno, body" in message
+        assert "--set corpus.id=NAME" in message
+    assert not (tmp_path / "index").exists(), "before any work"
 
 
 @pytest.mark.parametrize(
@@ -239,8 +261,8 @@ def test_two_runs_on_one_index(world: World, tmp_path: Path, said: Said) -> None
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("search.kk=3", "There is no setting search.kk. Known here: k, nprobe, depth"),
-        ("serach.k=3", "There is no setting serach. Known here: corpus, passages"),
+        ("search.kk=3", "search.kk. Did you mean search.k? Known here: k, nprobe, depth"),
+        ("serach.k=3", "setting serach. Did you mean search? Known here: corpus, passages"),
         ("search.k=many", "Setting search.k = 'many'"),
         ("search.k=0", "Setting search.k = '0'"),
         ("k=3", "'k=3' is not table.key=value"),

@@ -217,14 +217,14 @@ def test_the_query_itself_is_nobodys_example(
     command = ("label", str(tmp_path / "out"), str(labels), "-f", name, "--qrels", world.qrels)
     assert shardrank(*command, *words) == 0
     told = said()
-    for row in rows_of(labels / name / "ids"):
+    for row in rows_of(labels / "about" / name / "ids"):
         assert row["query_id"] not in row["doc_id"]
-    counts = json.loads((labels / name / "manifest.json").read_text())["counts"]
+    counts = json.loads((labels / "about" / name / "manifest.json").read_text())["counts"]
     itself = [row for row in rows_of(labels / "scores") if row["query_id"] == row["doc_id"]]
     assert counts["itself"] == len(itself) == QUERIES
     assert counts["candidates"] == counts["usable"] + counts["not_finite"] + counts["itself"]
     assert f"{counts['usable']:,} usable + 0 without a finite score + 10 the query itself" in told
-    assert "the query itself" in (labels / name / "report.html").read_text()
+    assert "the query itself" in (labels / "about" / name / "report.html").read_text()
     if name == "pointwise":
         assert counts["rows"] == counts["usable"]
 
@@ -244,7 +244,9 @@ def test_draws_and_judgements_obey_the_rule(world: World, index: Path, tmp_path:
         words = [word for value in (*SETS, *drawn, *rule) for word in ("--set", value)]
         command = ("label", str(out), str(labels), "-f", "triplets", "--qrels", other.qrels)
         assert shardrank(*command, *words) == 0
-        pairs = {(r["query_id"], d) for r in rows_of(labels / "triplets/ids") for d in r["doc_id"]}
+        pairs = {
+            (r["query_id"], d) for r in rows_of(labels / "about/triplets/ids") for d in r["doc_id"]
+        }
         counted.append(sum(query == doc for query, doc in pairs))
     assert counted == [QUERIES, 0, 0]
 
@@ -285,7 +287,7 @@ def test_a_teacher_that_gives_only_nan_is_refused(
     command = ("label", str(tmp_path / "out"), str(tmp_path / "labels"), "-f", "pointwise")
     assert shardrank(*command, *words) == 2
     assert f"The reranker '{model}' in fp32 gives no finite score" in said()
-    assert not (tmp_path / "labels/pointwise/manifest.json").exists()
+    assert not (tmp_path / "labels/about/pointwise/manifest.json").exists()
 
 
 def test_pairs_without_a_finite_score_are_counted(

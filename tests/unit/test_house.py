@@ -36,7 +36,7 @@ HOUSE = (
         "flows.judged_lists",
         "flows.options",
     ),
-    ("flows.index_dtype", "flows.retrievers", "flows.tuned"),
+    ("flows.index_dtype", "flows.following", "flows.retrievers", "flows.tuned"),
     ("stages.index", "stages.rank", "stages.label"),
     ("stages.shared",),
     ("stages.run",),

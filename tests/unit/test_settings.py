@@ -244,3 +244,30 @@ def test_an_object_says_what_its_classes_are() -> None:
     one = Settings.model_validate({"encoder": EncoderSettings(dim=8)})
     assert load_settings(one).encoder == (EncoderSettings(dim=8),)
     assert "model" not in load_settings(one).dense.model_fields_set
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("encodr.model=x", "Did you mean encoder? "),
+        ("encoder.modle=x", "Did you mean encoder.model? "),
+        ("encoder.normalize=true", "Did you mean encoder.normalise? "),
+        ("encoder.bm25.stopwords=none", "Did you mean encoder.stop_words? "),
+        ("encoder.words.family=spars", "Did you mean sparse? "),
+        ("search.nlist=3", "Did you mean index.nlist? "),
+        ("index.kind=IVF-PQ", "Did you mean ivfpq?"),
+        ("nlist=3", "Did you mean index.nlist?"),
+        ("zzz.q=1", "Known here: "),
+        ("index.kind=zzz", ""),
+    ],
+)
+def test_what_may_be_meant(override: str, meant: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse_settings({}, [override])
+    assert refused.value.hint.startswith(meant)
+    assert meant or not refused.value.hint
+    table, _, key = override.partition("=")[0].rpartition(".")
+    if "family" not in override and table.count(".") == 0 and table:
+        with pytest.raises(SettingsError) as refused:
+            parse_settings({table: {key: override.partition("=")[2]}}, [])
+        assert refused.value.hint.startswith(meant), "in TOML too"

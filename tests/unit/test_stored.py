@@ -8,19 +8,20 @@ import pytest
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.index_settings import AuditSettings, IndexSettings
-from shardrank.core.model_settings import DENSE, EncoderSettings
+from shardrank.core.model_settings import DENSE, Bm25Settings, EncoderSettings
 from shardrank.core.overrides import parse_settings
 from shardrank.core.settings import Settings
 from shardrank.version.kept_settings import (
     audit_settings,
     further_encoders,
-    further_settings,
     index_encoder,
     index_settings,
     kept_encoder,
     kept_indexes,
+    night_encoder,
+    passage_settings,
 )
-from shardrank.version.manifest import StoredEncoder, Version
+from shardrank.version.manifest import Recipe, StoredEncoder, Version
 
 _INDEX = SimpleNamespace(
     settings=IndexSettings(kind="ivfpq", nlist=64),
@@ -69,8 +70,9 @@ def test_what_its_maker_trusted_counts_for_nothing(taken: Taken) -> None:
 
 def test_nor_does_it_for_a_further_encoder() -> None:
     """Neither at night nor in a ranking, unless this command trusts it."""
-    [second] = further_settings(VERSION, settings())
+    second = night_encoder(VERSION.further[0], None)
     [ranked] = further_encoders(VERSION, settings())
+    assert isinstance(second, EncoderSettings)
     assert second.model == ranked.settings.model == "org/x"
     assert not second.trust_remote_code
     assert not ranked.settings.trust_remote_code
@@ -83,6 +85,42 @@ def test_a_night_takes_over_what_it_does_not_set() -> None:
     assert (found.kind, found.nlist, found.device) == ("ivfpq", 32, "cpu")
     [anew] = index_settings(VERSION, settings("index.kind=auto", "index.nlist=none"))
     assert (anew.kind, anew.nlist) == ("auto", None)
+
+
+def test_so_does_it_the_encoder() -> None:
+    made = StoredEncoder(
+        cast(Any, None), EncoderSettings(model="org/x", revision="v2", stored="fp32", dim=64)
+    )
+    kept = night_encoder(made, settings("encoder.dim=32", "encoder.batch_tokens=64").dense)
+    assert isinstance(kept, EncoderSettings)
+    assert (kept.model, kept.revision, kept.stored, kept.dim) == ("org/x", "v2", "fp32", 32)
+    assert kept.batch_tokens == 64
+    moved = night_encoder(made, settings("encoder.model=org/y").dense)
+    assert isinstance(moved, EncoderSettings)
+    assert (moved.model, moved.revision, moved.stored) == ("org/y", None, "fp32")
+    words = StoredEncoder(cast(Any, None), Bm25Settings(stop_words="none"))
+    [bm25] = settings("encoder.bm25.marks=drop").further
+    assert night_encoder(words, bm25) == Bm25Settings(stop_words="none", marks="drop")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "cut"),
+    [
+        ((True, 512, 32), (), (True, None, 32)),
+        ((False, 200, 0), (), (False, 200, 0)),
+        ((False, 200, 0), ("passages.max_tokens=none", "passages.split=true"), (True, None, 0)),
+        ((True, 20, 10), ("passages.max_tokens=40",), (True, 40, 32)),  # 10 is half of 20
+    ],
+)
+def test_and_how_documents_are_cut(
+    recipe: tuple[bool, int, int], overrides: tuple[str, ...], cut: tuple[Any, ...]
+) -> None:
+    made = SimpleNamespace(
+        recipe=Recipe("", "", "fp16", *recipe),
+        dense=SimpleNamespace(card=SimpleNamespace(max_tokens=512)),
+    )
+    found = passage_settings(cast(Version, made), settings(*overrides).passages)
+    assert (found.split, found.max_tokens, found.overlap) == cut
 
 
 @pytest.mark.parametrize(

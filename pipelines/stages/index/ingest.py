@@ -108,18 +108,13 @@ def passage_limit(settings: PassageSettings, card: EncoderCard) -> int:
     return min(settings.max_tokens or card.max_tokens, card.max_tokens)
 
 
-def passage_overlap(settings: PassageSettings, limit: int) -> int:
-    """Tokens that two neighbours share: as set, and at most half of a passage."""
-    return min(settings.overlap, limit // 2)
-
-
 def cut_rule(settings: PassageSettings, card: EncoderCard, specials: int) -> CutRule:
     """The rule of cutting: passages never exceed what the encoder reads."""
     limit = passage_limit(settings, card)
     return CutRule(
         max_tokens=limit,
         specials=specials,
-        overlap=passage_overlap(settings, limit),
+        overlap=settings.overlap_of(limit),
         split=settings.split,
         prompt=card.document_prompt,
     )

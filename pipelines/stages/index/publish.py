@@ -5,6 +5,7 @@ import os
 import platform
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -71,7 +72,7 @@ def _require_recall(audit: Audit) -> None:
     )
 
 
-def made_now(flow: str, run: str) -> Origin:
+def made_now(flow: str, run: str, command: str = "") -> Origin:
     """The origin of a version that this process makes, in an attempt of its own."""
     return Origin(
         flow=flow,
@@ -80,6 +81,7 @@ def made_now(flow: str, run: str) -> Origin:
         time=time.time(),
         by=who(),
         shardrank=__version__,
+        command=command,
     )
 
 
@@ -126,5 +128,26 @@ def set_aside(context: Context, stage: str, dones: Sequence[Done[Rejecting]]) ->
     tables = [REJECTED.empty_table(), *(workspace.read_table(ref) for ref in refs)]
     rejected = pa.concat_tables(tables)
     if rejected.num_rows:
-        workspace.write_table(f"runs/{context.run}/rejected/{stage}.parquet", rejected)
+        workspace.write_table(f"{rejected_folder(context.run)}/{stage}.parquet", rejected)
     return int(rejected.num_rows)
+
+
+def rejected_folder(run: str) -> str:
+    """Where a run's rejected rows lie."""
+    return f"runs/{run}/rejected"
+
+
+def rejected_reasons(workspace: Workspace, run: str) -> dict[str, int]:
+    """How many rows a run rejected, by reason, the commonest first."""
+    counts = Counter[str]()
+    for entry in workspace.storage.list(rejected_folder(run)):
+        for row in workspace.read_unchecked(entry.key)["reason"].value_counts().to_pylist():
+            counts[row["values"]] += row["counts"]
+    return dict(counts.most_common())
+
+
+def rejected_told(workspace: Workspace, run: str) -> str:
+    """A sentence: how many rows by which reason, and where they are listed."""
+    reasons = rejected_reasons(workspace, run)
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+    return f"Rejected: {counts}; row by row in {workspace.storage.root}/{rejected_folder(run)}/."

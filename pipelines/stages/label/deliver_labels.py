@@ -7,7 +7,7 @@ from typing import Annotated
 
 from shardrank.core.errors import InputError
 from shardrank.core.files import FileRef
-from shardrank.core.papers import to_json
+from shardrank.core.papers import to_readable
 from shardrank.core.settings import LabelSettings
 from shardrank.core.settings_base import DECIDING
 from shardrank.core.units import Done, total
@@ -19,7 +19,7 @@ from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.outputs import Output, claim
 
 #: What all formats share. Its manifest is written first: it says whose scores these are.
-BASE = Output("manifest.json", (), ("scores", *FORMATS))
+BASE = Output("manifest.json", (), ("scores", "about", *FORMATS))
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class LabelCounts:
 
 @dataclass(frozen=True)
 class LabelManifest:
-    """LABELS/FORMAT/manifest.json: the rows of one format, and what they were made by."""
+    """LABELS/about/FORMAT/manifest.json: the rows of one format, and what they were made by."""
 
     run: str
     format: str
@@ -80,13 +80,26 @@ def claim_labels(
     """Make LABELS this ranking's and teachers', and LABELS/FORMAT this run's.
 
     Raises:
-        InputError: it holds labels of another ranking or of other teachers, or rows of this
-            format with other settings.
+        InputError: it holds labels of another ranking or of other teachers, rows of this format
+            with other settings, or what an earlier shardrank left.
     """
-    delivered = any(workspace.storage.exists(f"{name}/manifest.json") for name in FORMATS)
+    if not overwrite:
+        _refuse_former(workspace)
+    delivered = any(workspace.storage.exists(each.manifest) for each in FORMATS.values())
     claim(workspace, BASE, base.run, overwrite or not delivered)
-    workspace.write_json(BASE.manifest, to_json(base))
-    claim(workspace, Output(f"{form.name}/manifest.json", (), (form.name,)), run, overwrite)
+    workspace.storage.write(BASE.manifest, to_readable(base))
+    claim(workspace, Output(form.manifest, (), (form.name, form.about)), run, overwrite)
+
+
+def _refuse_former(workspace: Workspace) -> None:
+    """Raise InputError where manifests lie among the rows, as they did."""
+    found = [name for name in FORMATS if workspace.storage.exists(f"{name}/manifest.json")]
+    if found:
+        raise InputError(
+            f"{workspace.storage.root} holds labels of an earlier shardrank, with other files "
+            f"among the rows: {found[0]}/manifest.json.",
+            "Choose another folder, or pass --overwrite.",
+        )
 
 
 def deliver_labels(
@@ -95,7 +108,7 @@ def deliver_labels(
     scored: Sequence[Done[ScoredBlock]],
     exported: Sequence[Done[Exported]],
 ) -> LabelManifest:
-    """Write LABELS/FORMAT/manifest.json last; returns it.
+    """Write LABELS/about/FORMAT/manifest.json last; returns it.
 
     Raises:
         InputError: no query gives a row; the message says why they were set aside.
@@ -118,7 +131,7 @@ def deliver_labels(
         ids=tuple(made.ids for made in filled),
         scores=tuple(done.made.scores for done in scored),
     )
-    context.workspace.write_json(f"{form.name}/manifest.json", to_json(found))
+    context.workspace.storage.write(form.manifest, to_readable(found))
     return found
 
 

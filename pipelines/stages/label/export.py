@@ -114,7 +114,7 @@ class Export:
         made = Exported(
             rows=files,
             ids=ids,
-            set_aside=self._table(form, "set-aside", spec, aside),
+            set_aside=self._table(f"{form.about}/set-aside", spec, aside),
             suspects=self.workspace.write_scratch(
                 unit, "suspects.parquet", block.suspects(*suspected)
             ),
@@ -157,18 +157,17 @@ class Export:
         if not ids.num_rows:
             empty = self.workspace.write_scratch(unit, "empty.parquet", ids)
             return empty, empty
-        ids_file = self._table(form, "ids", spec, ids)
+        ids_file = self._table(f"{form.about}/ids", spec, ids)
         if form.name == "tevatron":
             lines = block.tevatron(rows)
             data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
             key = f"{form.name}/{spec.block:05d}.jsonl"
             return self.workspace.storage.write(key, data, len(lines)), ids_file
         table = block.table(form, rows, settings).replace_schema_metadata(metadata)
-        return self._table(form, "", spec, table), ids_file
+        return self._table(form.name, spec, table), ids_file
 
-    def _table(self, form: Format, folder: str, spec: ExportSpec, table: pa.Table) -> FileRef:
-        place = f"{form.name}/{folder}" if folder else form.name
-        return self.workspace.write_table(f"{place}/{spec.block:05d}.parquet", table)
+    def _table(self, folder: str, spec: ExportSpec, table: pa.Table) -> FileRef:
+        return self.workspace.write_table(f"{folder}/{spec.block:05d}.parquet", table)
 
 
 def _without_itself(

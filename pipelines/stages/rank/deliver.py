@@ -20,7 +20,7 @@ TREC = ("query_id", "doc_id", "rank", "score")
 
 RANKED = Output(
     MANIFEST,
-    ("origin.json", "run.trec", "metrics.json", "report.html"),
+    ("run.trec", "metrics.json", "report.html"),
     ("rankings", "rejected"),
 )
 

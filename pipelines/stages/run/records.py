@@ -1,13 +1,14 @@
 """What a run leaves about itself: runs/RUN/run.json, how far it is and how it ended, for `status`;
 runs/RUN/stages/STAGE.json, which units each stage wanted, for the reports."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from shardrank.core.errors import InputError
 from shardrank.core.outcomes import Outcome
 from shardrank.core.pace import StageNow
 from shardrank.core.papers import from_json, to_json
-from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.run.workspace import Workspace, marker_key
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class StageRun:
         rows: that the others handled.
         seconds: it took; None: it runs, or was cut off.
         began: seconds since 1970.
+        failed: how many units it ended without.
     """
 
     stage: str
@@ -76,6 +78,17 @@ class StageRun:
     rows: int
     seconds: float | None
     began: float
+    failed: int = 0
+
+    def marked(self, markers: Set[str]) -> int:
+        """How many of its units have their marker among these keys."""
+        return sum(marker_key(self.stage, unit) in markers for unit in set(self.units))
+
+    def done(self, markers: Set[str]) -> int:
+        """How many of its units are finished: where it ended its record says so, for markers may be
+        gone since, collected with what no version needs."""
+        ended = 0 if self.seconds is None else len(set(self.units)) - self.failed
+        return max(ended, self.marked(markers))
 
 
 def write_stage_run(workspace: Workspace, run: str, record: StageRun) -> None:

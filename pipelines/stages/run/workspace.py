@@ -13,7 +13,6 @@ from typing import Any, Generic, cast
 
 import pyarrow as pa
 
-from shardrank.core.errors import InputError
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import canonical_json, sha256_hex
 from shardrank.core.papers import files_in
@@ -21,7 +20,7 @@ from shardrank.core.protocols import Storage
 from shardrank.core.settings import Settings
 from shardrank.core.units import Done, Made, Spec, Stage, Unit, done_json, read_done
 from shardrank.corpus.parquet_bytes import decode_table, encode_table
-from shardrank.storage import contains, open_storage
+from shardrank.storage import open_storage
 
 #: Markers read at once: in S3 each costs a round trip.
 READERS = 16
@@ -75,7 +74,7 @@ class Workspace:
     def find(self, stage: Stage[Spec, Made], units: Iterable[Unit[Spec]]) -> dict[str, Done[Made]]:
         """The finished ones, by unit id: the marker reads, and every file in it has its length."""
         marked = {entry.key for entry in self.storage.list(f"units/{stage.name}")}
-        keys = (key for unit in units if (key := _marker_key(unit)) in marked)
+        keys = (key for unit in units if (key := marker_key(unit.stage, unit.id)) in marked)
         with ThreadPoolExecutor(READERS) as pool:
             found = [done for done in pool.map(partial(self._marker, stage), keys) if done]
         files = {done.unit: list(files_in(done.made)) for done in found}
@@ -86,13 +85,13 @@ class Workspace:
         """Write the marker: from now on the unit is done."""
         seconds = round(time.time() - started, 3)
         done = Done(unit.id, result.made, result.counts, seconds)
-        self.storage.write(_marker_key(unit), canonical_json(done_json(done)))
+        self.storage.write(marker_key(unit.stage, unit.id), canonical_json(done_json(done)))
         return done
 
     def forget(self, stage: str, dones: Iterable[Done[Any]]) -> None:
         """Take the markers away: the units are run again when they are next wanted."""
         for done in dones:
-            self.storage.delete(f"units/{stage}/{done.unit}.json")
+            self.storage.delete(marker_key(stage, done.unit))
 
     def read_json(self, key: str) -> Any:
         return json.loads(self.storage.read(key))
@@ -120,14 +119,6 @@ class Workspace:
 def open_workspace(path: str, settings: Settings) -> Workspace:
     """What lies below a folder or s3://bucket/prefix. Raises InputError for another scheme."""
     return Workspace(open_storage(path, settings.s3))
-
-
-def refuse_same(one: str, one_name: str, other: str, other_name: str) -> None:
-    """Raise InputError where both are one place: their records would mix."""
-    if contains(one, other) and contains(other, one):
-        raise InputError(
-            f"{one_name} and {other_name} are the same place: {one}.", "Give each its own."
-        )
 
 
 @dataclass(frozen=True)
@@ -159,5 +150,6 @@ def _whole(files: Iterable[FileRef], sizes: Mapping[str, int]) -> bool:
     return all(sizes.get(ref.key) == ref.bytes for ref in files)
 
 
-def _marker_key(unit: Unit[Any]) -> str:
-    return f"units/{unit.stage}/{unit.id}.json"
+def marker_key(stage: str, unit: str) -> str:
+    """Where the marker of a stage's unit lies."""
+    return f"units/{stage}/{unit}.json"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from shardrank.core.cards import ColumnCard, RerankerCard
 from shardrank.core.errors import InputError
@@ -10,7 +10,7 @@ from shardrank.core.feedback import Feedback
 from shardrank.core.files import FileRef
 from shardrank.core.hubness import Correction
 from shardrank.core.model_settings import DENSE, EncoderSettings, RerankerSettings
-from shardrank.core.papers import from_json, to_json
+from shardrank.core.papers import from_json, to_readable
 from shardrank.core.rank_settings import FusionSettings, SearchSettings
 from shardrank.core.same_ids import SameIds
 from shardrank.core.settings_base import DECIDING
@@ -85,17 +85,21 @@ class RankOrigin:
     """How a ranking was made; it differs between rankings that are otherwise equal.
 
     Attributes:
-        time: seconds since 1970.
+        time: in UTC, by ISO 8601.
         shardrank: the software's version.
         command: what it was asked for by.
+        index: where it lay.
         queries, qrels: files, folders or globs as they were given; no qrels: no judgements.
+        set: the settings that were not left to their defaults.
     """
 
-    time: float
+    time: str
     shardrank: str
     command: str
+    index: str
     queries: str
     qrels: str | None
+    set: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -106,29 +110,29 @@ class RankedRun:
         run: names it from its inputs and settings.
         index_version, index_content: the number of the version that it searched, and the
             fingerprint of its content.
+        queries, queries_rejected: how many were ranked, and how many could not be.
+        same_ids: hits that have their query's own id.
         retrievers: the indexes that were searched, and how.
         rerankers: the models' cards: names, fingerprints, sha256 of the weights.
         settings: that decided it.
-        queries, queries_rejected: how many were ranked, and how many could not be.
-        same_ids: hits that have their query's own id.
         rankings: RANKINGS, a file a block.
         files: what lies beside them, by name.
     """
 
     run: str
+    made: RankOrigin
     index_version: int
     index_content: str
-    retrievers: tuple[RankedRetriever, ...]
-    rerankers: tuple[RerankerCard, ...]
-    settings: RankSettings
     queries: int
     queries_rejected: int
     pairs: ScoredPairs
     same_ids: SameIds
-    blocks: tuple[RankedBlock, ...]
+    retrievers: tuple[RankedRetriever, ...]
+    rerankers: tuple[RerankerCard, ...]
+    settings: RankSettings
     rankings: tuple[FileRef, ...]
     files: Mapping[str, FileRef]
-    made: RankOrigin
+    blocks: tuple[RankedBlock, ...]
 
     @property
     def reranker(self) -> RerankerCard | None:
@@ -143,7 +147,7 @@ class RankedRun:
 
 def write_ranked(workspace: Workspace, ranked: RankedRun) -> None:
     """Say that the ranking is finished."""
-    workspace.write_json(MANIFEST, to_json(ranked))
+    workspace.storage.write(MANIFEST, to_readable(ranked))
 
 
 def read_ranked(workspace: Workspace) -> RankedRun:
