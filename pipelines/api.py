@@ -271,7 +271,7 @@ def label(
 def evaluate(
     out: Place, qrels: Place, *, settings: Given = None, overrides: Sequence[str] = ()
 ) -> Evaluated:
-    """nDCG@10, MRR@10 and Recall@100 of the rankings in OUT; nothing in it changes.
+    """The metrics of the setting evaluate.metrics of the rankings in OUT; nothing in it changes.
 
     Raises:
         InputError: there is no finished ranking, no such file, or no query of both.

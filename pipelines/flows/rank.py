@@ -143,9 +143,10 @@ def _delivered(context: Context, plan: RankPlan, batch: RankedBatch) -> Ranked:
     # Apart from the manifest, which is the same wherever the index lies.
     context.workspace.write_json("origin.json", {"index": plan.index.storage.root})
     manifest = _manifest(context, plan, batch)
-    ignored = context.settings.search.ignore_same_id
-    each = alone(context.workspace, manifest, plan.judgements, ignored) if plan.judgements else {}
-    delivered = deliver(context, batch.collated, plan.judgements, manifest, each)
+    metrics, ignored = context.settings.evaluate.metrics, context.settings.search.ignore_same_id
+    judged = plan.judgements
+    each = alone(context.workspace, manifest, judged, metrics, ignored) if judged else {}
+    delivered = deliver(context, batch.collated, judged, manifest, each)
     evaluation = delivered.evaluation
     write_report(context.workspace, Finished(plan, batch, evaluation, context))
     return Ranked(

@@ -161,7 +161,7 @@ def test_full_data_are_drawn_and_said(full_html: str) -> None:
         "✓ relevant",
         "✓ adds up",
         "3 passages (15.0 %) exceed",
-        "2 judged queries without a ranking: counted as 0.",
+        "Not ranked: 2 of 6 judged queries, which count as 0.",
         "1 ranked query without judgements: left out.",
         "Reranking lowers MRR@10: shardrank tune",
         "nprobe 4 and refine depth 100: of the 100 documents",
