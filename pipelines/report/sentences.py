@@ -118,6 +118,24 @@ def deeper(metrics: Iterable[str], k: int) -> list[str]:
     return [f"{' and '.join(found)} {verb} further than the {kept} that a query has (search.k)."]
 
 
+def queries(data: ReportData) -> str:
+    """Which queries the table shows, or why there is none."""
+    table = data.queries
+    if table is None:
+        return "Nothing was judged or reranked, so no query stands out."
+    kind = "query that is judged and ranked" if table.metrics else "ranked query"
+    some = _many(table.total, kind, kind.replace("query", "queries").replace(" is ", " are "))
+    if len(table.rows) == table.total:
+        return f"{some}."
+    if not table.metrics:
+        what = "of which reranking moved the first 10 documents furthest"
+    elif table.reranked:
+        what = f"of which reranking changed {table.metrics[0]} most"
+    else:
+        what = f"with the lowest {table.metrics[0]}"
+    return f"Of {some} those {formats.count(len(table.rows))} are in the table below {what}."
+
+
 def lowered(metrics: Metrics) -> list[str]:
     """Which metrics fusion makes worse than a retriever alone, and reranking, a sentence each."""
     fused, after = metrics["retrieved"], metrics.get("reranked", metrics["retrieved"])
