@@ -155,6 +155,25 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="OUT1", help="Folder or s3:// of rankings.")],
+    second: Annotated[str, typer.Argument(metavar="OUT2", help="Of others of the same queries.")],
+    qrels: Annotated[str | None, typer.Option(help="Judgements: BEIR TSV or TREC.")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="A .csv or .parquet to write, a row a query.", dir_okay=False),
+    ] = None,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Whether OUT2 is better than OUT1 by judgements, and how much alike they are."""
+    from shardrank.flows.options import load_settings
+    from shardrank.jobs.compare import CompareJob, run
+
+    run(CompareJob(first, second, qrels, to), load_settings(config, overrides or []))
+
+
+@app.command()
 def tune(
     out: Out,
     qrels: Annotated[str, typer.Option(help="Judgements to choose by: BEIR TSV or TREC.")],

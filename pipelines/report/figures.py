@@ -33,10 +33,10 @@ def size(bytes_: float) -> str:
     return f"{figure(bytes_ / _BYTES[unit])} {unit}"
 
 
-def signed(value: float) -> str:
-    """A change with its sign, to three digits: +0.012, −0.100, ±0.000."""
-    rounded = round(value, 3)
-    return f"{'+' if rounded > 0 else '−' if rounded < 0 else '±'}{abs(rounded):.3f}"
+def signed(value: float, digits: int = 3) -> str:
+    """A change with its sign, to so many digits: +0.012, −0.100, ±0.000."""
+    rounded = round(value, digits)
+    return f"{'+' if rounded > 0 else '−' if rounded < 0 else '±'}{abs(rounded):.{digits}f}"
 
 
 def rate(rows: int, seconds: float) -> str:
