@@ -94,12 +94,13 @@ def _judged(compared: Compared) -> Iterator[str]:
     yield from deeper([each.metric for each in compared.metrics], compared.k)
     for number, queries in enumerate(judged.hitless, 1):
         if queries:
-            yield f"{queries:,} of them have no ranking in {number}: they count as 0 there."
-    for number, queries in enumerate(judged.alone, 1):
-        if queries:
-            yield f"{queries:,} judged queries are of {number} only: left out."
-    if judged.unasked:
-        yield f"{judged.unasked:,} judged queries are of neither: left out."
+            yield f"Without a ranking in {number}, where they count as 0: {queries:,} of them."
+    if any((*judged.alone, judged.unasked)):
+        first, second = judged.alone
+        yield (
+            f"Judged, and left out: {first:,} of 1 only, {second:,} of 2 only, "
+            f"{judged.unasked:,} of neither."
+        )
 
 
 def differences(compared: Compared) -> Iterator[Table]:

@@ -89,10 +89,10 @@ def randomised(differences: Float64) -> float:
     for at in range(0, len(some), _QUERIES):
         piece = some[at : at + _QUERIES]
         for row in range(0, DRAWS, _AT_ONCE):
-            rows = sums[row : row + _AT_ONCE]
+            rows: Float64 = sums[row : row + _AT_ONCE]
             bits = np.frombuffer(random.bytes(len(rows) * _QUERIES // 8), np.uint8)
-            signs = np.unpackbits(bits).reshape(len(rows), _QUERIES)[:, : len(piece)]
-            rows += signs @ (2 * piece) - piece.sum()
+            ones = np.unpackbits(bits).reshape(len(rows), _QUERIES)[:, : len(piece)]
+            rows += ones @ (2 * piece) - piece.sum()
     return float((1 + (np.abs(sums) >= seen).sum()) / (1 + DRAWS))
 
 

@@ -1,7 +1,7 @@
 """Two rankings of the same queries: how much alike they are, and which is better by judgements."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -98,37 +98,53 @@ def compare_runs(
         InputError: one holds no finished ranking, they share no query, the judgements cannot be
             read, or judge none of the queries of both.
     """
-    runs = _Run.read(first), _Run.read(second)
-    mine, theirs = (run.queries for run in runs)
+    one, other = _Run.read(first), _Run.read(second)
+    compared = _alike(one, other)
+    if qrels is None:
+        return compared
+    asked = compared.table["query_id"].to_pylist()
+    judgements = read_judged(Sources(settings.s3).open, qrels, asked)
+    values = [_measured(run, asked, judgements, settings) for run in (one, other)]
+    ids = [run.queries["query_id"] for run in (one, other)]
+    compared = replace(compared, judged=_counts(values, ids, judgements))
+    for name in settings.evaluate.metrics:
+        compared = _with_metric(compared, name, *_aligned(values, name))
+    return compared
+
+
+def _alike(one: _Run, other: _Run) -> Compared:
+    """How much alike two runs are."""
+    mine, theirs = one.queries, other.queries
     table = mine.filter(pc.is_in(mine["query_id"], theirs["query_id"])).combine_chunks()
     if not table.num_rows:
-        raise _strangers(runs, mine, theirs)
-    same = _overlap(*runs)
-    table = _with(table, same.queries, {"overlap@10": same.first, "rbo": same.rbo})
-    metrics, judged = [], None
-    if qrels is not None:
-        judgements = read_judged(Sources(settings.s3).open, qrels, table["query_id"].to_pylist())
-        values = [_measured(run, table["query_id"], judgements, settings) for run in runs]
-        judged = _counts(values, mine["query_id"], theirs["query_id"], judgements)
-        for name in settings.evaluate.metrics:
-            queries, one, other = _aligned(*values, name)
-            metrics.append(paired(name, one, other))
-            columns = {f"{name} 1": one, f"{name} 2": other, f"{name} difference": other - one}
-            table = _with(table, queries, columns)
+        raise _strangers([one, other])
+    same = _overlap(one, other)
+    means = (float(same.first.mean()), float(same.rbo.mean())) if len(same.queries) else (0.0, 0.0)
     return Compared(
-        metrics=tuple(metrics),
-        judged=judged,
+        metrics=(),
+        judged=None,
         asked=(table.num_rows, mine.num_rows - table.num_rows, theirs.num_rows - table.num_rows),
         ranked=len(same.queries),
-        overlap=(float(same.first.mean()), float(same.rbo.mean())) if len(same.queries) else (0, 0),
-        k=min(run.ranked.settings.search.k for run in runs),
-        table=table,
+        overlap=means,
+        k=min(run.ranked.settings.search.k for run in (one, other)),
+        table=_with(table, same.queries, {"overlap@10": same.first, "rbo": same.rbo}),
     )
 
 
-def _strangers(runs: Sequence[_Run], mine: pa.Table, theirs: pa.Table) -> InputError:
+def _with_metric(
+    compared: Compared, name: str, queries: pa.Array, one: Float64, other: Float64
+) -> Compared:
+    columns = {f"{name} 1": one, f"{name} 2": other, f"{name} difference": other - one}
+    return replace(
+        compared,
+        metrics=(*compared.metrics, paired(name, one, other)),
+        table=_with(compared.table, queries, columns),
+    )
+
+
+def _strangers(runs: Sequence[_Run]) -> InputError:
     roots = [run.out.storage.root for run in runs]
-    ids = [repr(each["query_id"][0].as_py()) for each in (mine, theirs)]
+    ids = [repr(run.queries["query_id"][0].as_py()) for run in runs]
     return InputError(
         f"{roots[0]} and {roots[1]} share no query: one has ids such as {ids[0]}, the other such as"
         f" {ids[1]}.",
@@ -157,31 +173,29 @@ def _overlap(one: _Run, other: _Run) -> Overlap:
 
 
 def _measured(
-    run: _Run, common: pa.ChunkedArray, judgements: Sequence[Judgement], settings: Settings
+    run: _Run, asked: Sequence[str], judgements: Sequence[Judgement], settings: Settings
 ) -> PerQuery:
-    """Metrics of the judged queries of both runs."""
-    shared = set(common.to_pylist())
+    """Metrics of those judged queries that were asked in both runs."""
+    shared = set(asked)
     mine = [judgement for judgement in judgements if judgement.query_id in shared]
     ignored = settings.search.ignore_same_id
     return per_query(run.finally_ranked(), mine, settings.evaluate.metrics, ignored)
 
 
-def _aligned(one: PerQuery, other: PerQuery, metric: str) -> tuple[pa.Array, Float64, Float64]:
-    """The judged queries in the first one's order, and both values of each."""
+def _aligned(values: Sequence[PerQuery], metric: str) -> tuple[pa.Array, Float64, Float64]:
+    """The judged queries in the first run's order, and both values of each."""
+    one, other = values
     queries = pa.array(one.queries, pa.string())
     at = pc.index_in(queries, pa.array(other.queries, pa.string())).to_numpy()
-    mine, theirs = (each.values["retrieved"][metric] for each in (one, other))
+    mine, theirs = (each.values["retrieved"][metric] for each in values)
     return queries, mine, theirs[at]
 
 
 def _counts(
-    values: Sequence[PerQuery],
-    mine: pa.ChunkedArray,
-    theirs: pa.ChunkedArray,
-    judgements: Sequence[Judgement],
+    values: Sequence[PerQuery], ids: Sequence[pa.ChunkedArray], judgements: Sequence[Judgement]
 ) -> JudgedCounts:
     judged = {judgement.query_id for judgement in judgements}
-    one, other = (judged.intersection(asked.to_pylist()) for asked in (mine, theirs))
+    one, other = (judged.intersection(each.to_pylist()) for each in ids)
     without = [len(each.queries) - each.ranked for each in values]
     return JudgedCounts(
         compared=len(one & other),

@@ -189,7 +189,10 @@ class _Rows:
         if not self._metrics:
             return
         name, last = self._metrics[0], (self._after or self._before)[0]
-        by = {f"Lowest {name}": (last, None), f"Highest {name}": (-last, None)}
+        by: dict[str, tuple[Float64, Bool | None]] = {
+            f"Lowest {name}": (last, None),
+            f"Highest {name}": (-last, None),
+        }
         if self._after:
             change = self._change
             by[f"Hurt most by reranking, in {name}"] = (change, change < 0)

@@ -137,9 +137,7 @@ def test_two_rankings_by_judgements(
     told = said()
     for sentence in (
         "10 judged queries of both. p: paired randomisation test",
-        "1 judged queries are of 1 only: left out.",
-        "2 judged queries are of 2 only: left out.",
-        "1 judged queries are of neither: left out.",
+        "Judged, and left out: 1 of 1 only, 2 of 2 only, 1 of neither.",
         "Queries: 10 of both, 1 of 1 only, 2 of 2 only",
     ):
         assert sentence in told
