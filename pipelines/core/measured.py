@@ -105,7 +105,7 @@ class _Calculation:
         except Exception as error:  # each of the libraries below ir-measures raises its own
             raise InputError(
                 f"{', '.join(names)} cannot be computed with these judgements: {error}.",
-                "Leave it out of evaluate.metrics. What is ranked is kept.",
+                "Leave out of evaluate.metrics what cannot. What is ranked is kept.",
             ) from error
         return {(q, n): found[q, m] for n, m in self.measures.items() for q in grades}
 

@@ -143,6 +143,23 @@ def test_rows_in_the_page_are_the_ones_that_were_given() -> None:
     assert "script-src" not in render(minimal())
 
 
+@pytest.mark.parametrize(
+    ("metrics", "reranked", "words"),
+    [
+        (("AP",), True, "30,000 queries that are judged and ranked those 2 are in the table below "
+                        "of which reranking changed AP most."),
+        (("AP",), False, "with the lowest AP."),
+        ((), True, "Of 30,000 ranked queries those 2 are in the table below of which reranking "
+                   "moved the first 10 documents furthest."),
+    ],
+)  # fmt: skip
+def test_queries_that_are_left_out_of_the_table_are_told(
+    metrics: tuple[str, ...], reranked: bool, words: str
+) -> None:
+    table = replace(table_of("x"), metrics=metrics, reranked=reranked, total=30_000, lists=())
+    assert words in render(replace(minimal(), queries=table))
+
+
 def test_all_that_the_script_looks_for_is_in_the_page() -> None:
     html = render(full())
     script = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)[0]
