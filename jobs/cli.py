@@ -214,11 +214,30 @@ def evaluate(
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
-    """nDCG@10, MRR@10 and Recall@100 of the rankings in OUT."""
+    """Metrics of the rankings in OUT: those of evaluate.metrics."""
     from shardrank.flows.options import load_settings
     from shardrank.jobs.evaluate import run
 
     run(out, qrels, load_settings(config, overrides or []))
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="OUT1", help="Folder or s3:// of rankings.")],
+    second: Annotated[str, typer.Argument(metavar="OUT2", help="Of others of the same queries.")],
+    qrels: Annotated[str | None, typer.Option(help="Judgements: BEIR TSV or TREC.")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="A .csv or .parquet to write, a row a query.", dir_okay=False),
+    ] = None,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Whether OUT2 is better than OUT1 by judgements, and how much alike they are."""
+    from shardrank.flows.options import load_settings
+    from shardrank.jobs.compare import CompareJob, run
+
+    run(CompareJob(first, second, qrels, to), load_settings(config, overrides or []))
 
 
 @app.command()
@@ -229,7 +248,7 @@ def tune(
         str | None, typer.Option(help="Judgements of other queries, to measure the choice on.")
     ] = None,
     metric: Annotated[
-        str, typer.Option(help="What to choose by: nDCG@10, MRR@10 or Recall@100.")
+        str, typer.Option(help="What to choose by, as ir-measures calls it.")
     ] = "nDCG@10",
     to: Annotated[
         Path | None, typer.Option(help="A TOML file to write, for --config.", dir_okay=False)
@@ -336,6 +355,7 @@ def plan_index_job(
 def plan_rank_job(
     index: IndexPath,
     queries: Queries,
+    qrels: Annotated[str | None, typer.Option(help="Judgements: BEIR TSV or TREC.")] = None,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
@@ -343,7 +363,7 @@ def plan_rank_job(
     from shardrank.flows.options import load_settings
     from shardrank.jobs.plan import explain_rank
 
-    explain_rank(index, queries, load_settings(config, overrides or []))
+    explain_rank(index, queries, qrels, load_settings(config, overrides or []))
 
 
 @plan_app.command("cluster")

@@ -5,19 +5,21 @@ The models' cards are read, for which those of a hub are downloaded.
 
 from rich.table import Table
 
+from shardrank.core.evaluation import Coverage
 from shardrank.core.model_settings import DENSE
 from shardrank.core.pools import Pool, Resources, plan_pool
 from shardrank.core.settings import ClusterSettings, Settings
 from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
 from shardrank.flows.index_plan import IndexPlan, plan_indexing
-from shardrank.flows.rank_plan import plan_ranking
+from shardrank.flows.rank_plan import RankPlan, plan_ranking
 from shardrank.jobs.console import console, error_console
 from shardrank.jobs.source_lines import left_out_lines, read_lines
 from shardrank.kernels.limits import usable_cpus
 from shardrank.kernels.machine import visible_gpus
 from shardrank.models.notes import encoder_notes, reranker_notes
 from shardrank.report.figures import size
+from shardrank.report.sentences import deeper, uncounted
 from shardrank.stages.index.vector_index import serving_codec
 from shardrank.stages.rank.rerank_plan import PlannedReranker
 from shardrank.stages.rank.search import Retriever
@@ -71,10 +73,10 @@ def _disk_line(sizes: Sizes) -> str:
     return f"vectors {size(sizes.vectors)}, {shards}"
 
 
-def explain_rank(path: str, queries: str, settings: Settings) -> None:
+def explain_rank(path: str, queries: str, qrels: str | None, settings: Settings) -> None:
     """Print the plan of a rank run. Raises what the run itself would refuse with."""
     pool: Pool = plan_pool(_resources(settings.cluster), settings.cluster)
-    plan = plan_ranking(open_workspace(path, settings), queries, None, settings)
+    plan = plan_ranking(open_workspace(path, settings), queries, qrels, settings)
     version, count = plan.published.version, plan.queries.table.num_rows
     table = _table(f"shardrank rank {path} {queries}")
     table.add_row(
@@ -83,6 +85,8 @@ def explain_rank(path: str, queries: str, settings: Settings) -> None:
         f"{len(version.parts):,} parts, {version.live.passages:,} passages",
     )
     table.add_row("queries", f"{count:,} ({plan.queries.rejected.num_rows:,} rejected)")
+    if plan.judgements:
+        table.add_row("judged", "\n".join(_judged_lines(plan)))
     _add_listing(table, plan.listing)
     table.add_row(
         "search",
@@ -96,6 +100,19 @@ def explain_rank(path: str, queries: str, settings: Settings) -> None:
         table.add_row("", note)
     table.add_row("model pool", pool.explain())
     console().print(table)
+
+
+def _judged_lines(plan: RankPlan) -> list[str]:
+    """How many of the queries are judged, and what that means for the metrics."""
+    asked = plan.queries.table["query_id"].to_pylist()
+    judged = {judgement.query_id for judgement in plan.judgements}
+    found = Coverage(len(judged), len(asked), len(judged.intersection(asked)))
+    metrics, k = plan.settings.evaluate.metrics, plan.settings.search.k
+    return [
+        f"{found.both:,} of {len(asked):,} queries, for {', '.join(metrics)}",
+        *uncounted(found),
+        *deeper(metrics, k),
+    ]
 
 
 def _rerank_line(reranker: PlannedReranker, queries: int) -> str:

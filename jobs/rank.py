@@ -10,7 +10,7 @@ from shardrank.core.evaluation import Evaluation, Metrics
 from shardrank.core.same_ids import notice
 from shardrank.core.settings import Settings
 from shardrank.jobs.console import ConsoleReporter, command_line, console
-from shardrank.report.sentences import absent, covered, lowered
+from shardrank.report.sentences import absent, covered, deeper, lowered
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def summary(ranked: Ranked) -> list[str]:
 def print_evaluation(found: Evaluation) -> None:
     """The metrics; queries that are left out or count as 0; ids that never meet."""
     console().print(metrics_table(found.metrics))
-    for line in filter(None, [*covered(found.coverage), *lowered(found.metrics), found.unmet]):
+    said = [*covered(found.coverage), *deeper(found.metrics["retrieved"], found.k)]
+    for line in filter(None, [*said, *lowered(found.metrics), found.unmet]):
         console().print(line)
 
 

@@ -9,10 +9,11 @@ from rich.table import Table
 from shardrank import api
 from shardrank.api import FusionTuned, Tuned
 from shardrank.core.errors import InputError
-from shardrank.core.evaluation import MEASURES
+from shardrank.core.evaluation import Coverage
 from shardrank.core.rank_settings import FusionSettings
 from shardrank.core.settings import Settings
 from shardrank.jobs.console import console, error_console
+from shardrank.report.sentences import uncounted
 
 #: Fusions that are shown, the best first.
 SHOWN = 10
@@ -41,16 +42,23 @@ def run(job: TuneJob, settings: Settings) -> None:
     if tuned.before:
         console().print(weights_table(tuned))
         _say(said(tuned))
+    _say(unranked(job.qrels, tuned.coverage))
+    _say(unranked(job.test or "", tuned.test_coverage))
     if job.to:
         job.to.write_text(tuned.toml(), encoding="utf-8")
         console().print(f"Written to {job.to}.")
+
+
+def unranked(qrels: str, coverage: Coverage | None) -> list[str]:
+    """That a file judges queries which were not ranked."""
+    return [f"{qrels}: {sentence}" for sentence in uncounted(coverage)]
 
 
 def fusion_table(fusion: FusionTuned) -> Table:
     """A row for each retriever alone, and one for each of the best fusions and the run's own, on
     the judgements that it is chosen by."""
     names = [alone.retriever for alone in fusion.alone]
-    table = Table("fusion", *names, *MEASURES, "", box=None)
+    table = Table("fusion", *names, *fusion.before.metrics, "", box=None)
     for alone in fusion.alone:
         table.add_row(f"{alone.retriever} alone", *("" for _ in names), *_figures(alone.metrics))
     first = fusion.best_first
@@ -83,7 +91,7 @@ def said_of_fusion(fusion: FusionTuned) -> list[str]:
 
 def weights_table(tuned: Tuned) -> Table:
     """A row a weight, on the judgements that it is chosen by."""
-    table = Table("reranker.interpolation", *MEASURES, "", box=None)
+    table = Table("reranker.interpolation", *tuned.retrieved, "", box=None)
     table.add_row("retrieved", *_figures(tuned.retrieved))
     for tried in tuned.tried:
         marks = _marks(tried, (tuned.before, "as it was ranked"), (tuned.best, "best"))
@@ -150,4 +158,4 @@ def _say(lines: Iterable[str]) -> None:
 
 
 def _figures(metrics: Mapping[str, float]) -> list[str]:
-    return [f"{metrics[name]:.4f}" for name in MEASURES]
+    return [f"{value:.4f}" for value in metrics.values()]

@@ -23,6 +23,7 @@ from shardrank.core.pace import StageNow
 from shardrank.core.settings import Settings
 from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
+from shardrank.flows.compare import Compared, compare_runs
 from shardrank.flows.evaluate import Evaluated, evaluate_run
 from shardrank.flows.index import index as run_index
 from shardrank.flows.index_plan import plan_indexing
@@ -52,6 +53,7 @@ from shardrank.stages.shared.versions import (
 from shardrank.version.manifest import Changes, Version
 
 __all__ = [
+    "Compared",
     "Evaluated",
     "FusionTuned",
     "IndexVersion",
@@ -65,6 +67,7 @@ __all__ = [
     "Silent",
     "StageNow",
     "Tuned",
+    "compare",
     "evaluate",
     "index",
     "label",
@@ -281,7 +284,7 @@ def label(
 def evaluate(
     out: Place, qrels: Place, *, settings: Given = None, overrides: Sequence[str] = ()
 ) -> Evaluated:
-    """nDCG@10, MRR@10 and Recall@100 of the rankings in OUT; nothing in it changes.
+    """The metrics of the setting evaluate.metrics of the rankings in OUT; nothing in it changes.
 
     Raises:
         InputError: there is no finished ranking, no such file, or no query of both.
@@ -289,6 +292,27 @@ def evaluate(
     """
     given, ranked = _opened(out, settings, overrides)
     return evaluate_run(ranked, os.fspath(qrels), given)
+
+
+def compare(
+    first: Place,
+    second: Place,
+    *,
+    qrels: Place | None = None,
+    settings: Given = None,
+    overrides: Sequence[str] = (),
+) -> Compared:
+    """Two rankings, query by query: how much alike they are, and with judgements whether one is
+    better, by the metrics of the setting evaluate.metrics; nothing in them changes.
+
+    Raises:
+        InputError: there is no finished ranking, no such file, no query of both, or none of both
+            that is judged.
+        IntegrityError: a file of the rankings is damaged.
+    """
+    given, one = _opened(first, settings, overrides)
+    other = open_workspace(os.fspath(second), given)
+    return compare_runs(one, other, None if qrels is None else os.fspath(qrels), given)
 
 
 def tune(

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from shardrank.core.errors import SettingsError
+from shardrank.core.evaluate_settings import EvaluateSettings
 from shardrank.core.index_settings import (
     AuditSettings,
     CompactSettings,
@@ -209,6 +210,7 @@ class Settings(SettingsTable):
     reranker: Annotated[tuple[RerankerSettings, ...], BeforeValidator(several)] = (
         RerankerSettings(),
     )
+    evaluate: EvaluateSettings = EvaluateSettings()
     label: LabelSettings = LabelSettings()
     cluster: ClusterSettings = ClusterSettings()
     s3: S3Settings = S3Settings()

@@ -37,8 +37,9 @@ def evaluate_run(out: Workspace, qrels: str, settings: Settings) -> Evaluated:
     with Sources(settings.s3).open(qrels) as file:
         judgements = read_qrels(file.read(), qrels)
     blocks, ignored = StoredTables(out, ranked.rankings), settings.search.ignore_same_id
-    evaluation = evaluate_stored(blocks, judgements, ignored)
-    evaluation = evaluation.beside(alone(out, ranked, judgements, ignored))
+    metrics, k = settings.evaluate.metrics, ranked.settings.search.k
+    evaluation = evaluate_stored(blocks, judgements, metrics, k, ignored)
+    evaluation = evaluation.beside(alone(out, ranked, judgements, metrics, ignored))
     return Evaluated(evaluation, _same_ids(blocks, ranked, ignored))
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shardrank.core.evaluation import MEASURES, Judgement, evaluate
+from shardrank.core.evaluation import Judgement
 from shardrank.core.fusion import fuse
+from shardrank.core.measured import evaluate
 from shardrank.core.rank_settings import FusionSettings
 from shardrank.core.schemas import HITS
 from shardrank.core.topk import ranks
@@ -28,11 +29,12 @@ class ListedBlock:
 
 @dataclass(frozen=True)
 class JudgedLists:
-    """What each retriever found for judged queries, the judgements, and how many documents a
-    ranking holds."""
+    """What each retriever found for judged queries, the judgements, what is measured, and how many
+    documents a ranking holds."""
 
     blocks: Sequence[ListedBlock]
     judgements: Sequence[Judgement]
+    metrics: Sequence[str]
     k: int
     ignore_same_id: bool
 
@@ -60,18 +62,22 @@ class JudgedLists:
         both = zip(self.blocks, found, strict=True)
         tables = [_rankings(hits, block) for block, hits in both]
         if not any(table.num_rows for table in tables):  # as of a retriever that knows no word
-            return dict.fromkeys(MEASURES, 0.0)
-        return evaluate(tables, self.judgements, self.ignore_same_id)["retrieved"]
+            return dict.fromkeys(self.metrics, 0.0)
+        return evaluate(tables, self.judgements, self.metrics, self.ignore_same_id)["retrieved"]
 
 
 def alone(
-    out: Workspace, ranked: RankedRun, judgements: Sequence[Judgement], ignore_same_id: bool
+    out: Workspace,
+    ranked: RankedRun,
+    judgements: Sequence[Judgement],
+    metrics: Sequence[str],
+    ignore_same_id: bool,
 ) -> dict[str, Means]:
     """What each retriever of a run gives alone, by its name; nothing where there is one."""
     if len(ranked.retrievers) < 2:
         return {}
     blocks = listed_blocks(out, ranked.blocks, judgements)
-    lists = JudgedLists(blocks, judgements, ranked.settings.search.k, ignore_same_id)
+    lists = JudgedLists(blocks, judgements, metrics, ranked.settings.search.k, ignore_same_id)
     return {each.name: lists.alone(n) for n, each in enumerate(ranked.retrievers)}
 
 

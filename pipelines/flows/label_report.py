@@ -12,7 +12,8 @@ from shardrank.core.arrays import Bool, Float32
 from shardrank.core.units import Done
 from shardrank.flows.label_plan import LabelledBatch, LabelPlan
 from shardrank.labels.formats import Format
-from shardrank.report.data import Histogram, StageTime, edges_over, snippet
+from shardrank.report.data import Histogram, StageTime, edges_over
+from shardrank.report.figures import snippet
 from shardrank.report.labels import LabelReportData, Suspect, render_labels
 from shardrank.stages.label.deliver_labels import counts
 from shardrank.stages.label.export import Exported

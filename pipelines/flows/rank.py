@@ -141,9 +141,10 @@ def _delivered(context: Context, plan: RankPlan, batch: RankedBatch) -> Ranked:
     from shardrank.flows.report import Finished, write_report  # brings matplotlib: a second
 
     manifest = _manifest(context, plan, batch)
-    ignored = context.settings.search.ignore_same_id
-    each = alone(context.workspace, manifest, plan.judgements, ignored) if plan.judgements else {}
-    delivered = deliver(context, batch.collated, plan.judgements, manifest, each)
+    metrics, ignored = context.settings.evaluate.metrics, context.settings.search.ignore_same_id
+    judged = plan.judgements
+    each = alone(context.workspace, manifest, judged, metrics, ignored) if judged else {}
+    delivered = deliver(context, batch.collated, judged, manifest, each)
     evaluation = delivered.evaluation
     write_report(context.workspace, Finished(plan, batch, evaluation, context))
     return Ranked(

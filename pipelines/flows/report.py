@@ -25,10 +25,11 @@ from shardrank.report.data import (
     ReportData,
     StageTime,
     edges_over,
-    snippet,
 )
+from shardrank.report.figures import snippet
 from shardrank.report.page import render
-from shardrank.report.sentences import absent
+from shardrank.report.queries import MOVES, moves, query_table
+from shardrank.report.sentences import absent, deeper
 from shardrank.stages.index.publish import rejected_reasons
 from shardrank.stages.run.records import stage_runs
 from shardrank.stages.run.runner import Context
@@ -86,6 +87,11 @@ def report_data(workspace: Workspace, finished: Finished) -> ReportData:
         notices=tuple(_notices(finished)),
         rejected_by_reason=rejected_reasons(plan.index, index_run),
         examples=tuple(_examples(plan, rankings)),
+        queries=query_table(
+            plan.queries.table,
+            moves(rankings.only(*MOVES)),
+            evaluation.per_query if evaluation else None,
+        ),
     )
 
 
@@ -133,8 +139,8 @@ def _of_each(values: Sequence[float]) -> str:
 
 def _notices(finished: Finished) -> list[str]:
     said = [absent(finished.ranked.absent), notice(finished.ranked.same_ids)]
-    if finished.evaluation:
-        said.append(finished.evaluation.unmet)
+    if found := finished.evaluation:
+        said += [*deeper(found.metrics["retrieved"], found.k), found.unmet]
     return [sentence for sentence in said if sentence]
 
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shardrank.core.errors import InputError, SettingsError
-from shardrank.core.evaluation import MEASURES, Judgement, Metrics, evaluate
+from shardrank.core.errors import InputError
+from shardrank.core.evaluation import Coverage, Judgement, Metrics
 from shardrank.core.fusion_grid import fusion_grid
+from shardrank.core.measured import evaluate
+from shardrank.core.measures import measure
 from shardrank.core.settings import Settings
 from shardrank.corpus.qrels import read_judged
 from shardrank.flows.judged_lists import JudgedLists, listed_blocks
@@ -66,13 +68,15 @@ def tune_run(out: Workspace, ask: Ask, settings: Settings) -> Tuned:
         InputError: OUT holds no finished ranking, there was one retriever and no reranker, or no
             judgement is of a ranked query.
     """
-    if ask.metric not in MEASURES:
-        raise SettingsError(f"There is no metric {ask.metric!r}.", f"Use {', '.join(MEASURES)}.")
+    measure(ask.metric)
     ranked = _weighable(out)
     blocks = StoredTables(out, ranked.rankings)
-    chosen = _judged(blocks, ask.qrels, settings)
-    test = None if ask.test is None else _judged(blocks, ask.test, settings)
-    tuned = Tuned(ask.metric, chosen.retrieved())
+    metrics = tuple(dict.fromkeys([*settings.evaluate.metrics, ask.metric]))
+    ways = Ways(metrics, settings.search.ignore_same_id)
+    chosen = _judged(blocks, ask.qrels, ways, settings)
+    test = None if ask.test is None else _judged(blocks, ask.test, ways, settings)
+    tuned = Tuned(ask.metric, chosen.retrieved(), coverage=chosen.coverage)
+    tuned = replace(tuned, test_coverage=test.coverage) if test else tuned
     if len(ranked.retrievers) > 1:
         lists = _lists(out, ranked, chosen)
         tested = _lists(out, ranked, test) if test else None
@@ -101,12 +105,21 @@ def _weighable(out: Workspace) -> RankedRun:
 
 
 @dataclass(frozen=True)
+class Ways:
+    """How rankings are measured: by which metrics, and whether with the query itself."""
+
+    metrics: tuple[str, ...]
+    ignore_same_id: bool
+
+
+@dataclass(frozen=True)
 class JudgedRankings:
-    """The rankings of judged queries, and the judgements."""
+    """The rankings of judged queries, the judgements, and how many queries are either."""
 
     tables: Sequence[pa.Table]
     judgements: Sequence[Judgement]
-    ignore_same_id: bool
+    coverage: Coverage
+    ways: Ways
 
     @property
     def queries(self) -> set[str]:
@@ -123,24 +136,27 @@ class JudgedRankings:
         return self._means(iter(self.tables))["retrieved"]
 
     def _means(self, tables: Iterator[pa.Table]) -> Metrics:
-        return evaluate(tables, self.judgements, self.ignore_same_id)
+        return evaluate(tables, self.judgements, self.ways.metrics, self.ways.ignore_same_id)
 
 
-def _judged(blocks: StoredTables, qrels: str, settings: Settings) -> JudgedRankings:
+def _judged(blocks: StoredTables, qrels: str, ways: Ways, settings: Settings) -> JudgedRankings:
     """Reads the rankings once, and keeps those of judged queries."""
     names = [pc.unique(block["query_id"]) for block in blocks.only("query_id")]
     asked = [name for found in names for name in found.to_pylist()]
     judgements = read_judged(Sources(settings.s3).open, qrels, asked)
-    wanted = pa.array({judgement.query_id for judgement in judgements}, pa.string())
+    queries = {judgement.query_id for judgement in judgements}
+    coverage = Coverage(len(queries), len(asked), len(queries.intersection(asked)))
+    wanted = pa.array(queries, pa.string())
     kept = (block.filter(pc.is_in(block["query_id"], wanted)) for block in blocks)
     tables = [table for table in kept if table.num_rows]
-    return JudgedRankings(tables, judgements, settings.search.ignore_same_id)
+    return JudgedRankings(tables, judgements, coverage, ways)
 
 
 def _lists(out: Workspace, ranked: RankedRun, judged: JudgedRankings) -> JudgedLists:
     blocks = listed_blocks(out, ranked.blocks, judged.judgements)
     k = ranked.settings.search.k
-    return JudgedLists(blocks, judged.judgements, k, judged.ignore_same_id)
+    ways = judged.ways
+    return JudgedLists(blocks, judged.judgements, ways.metrics, k, ways.ignore_same_id)
 
 
 def _fused(

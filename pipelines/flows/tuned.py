@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shardrank.core.evaluation import Coverage
 from shardrank.core.fusion_grid import distance
 from shardrank.core.rank_settings import FusionSettings
 
@@ -159,6 +160,8 @@ class Tuned:
         held: of the weight, on the other judgements, if there are any.
         fusion: of several retrievers; None where there was one. The weights of the reranker were
             measured with the run's own fusion.
+        coverage, test_coverage: how many of the queries are judged and ranked, by the judgements to
+            choose by and by the other ones.
     """
 
     metric: str
@@ -167,6 +170,8 @@ class Tuned:
     tried: tuple[Tried, ...] = ()
     held: Held | None = None
     fusion: FusionTuned | None = None
+    coverage: Coverage | None = None
+    test_coverage: Coverage | None = None
 
     @property
     def best(self) -> Tried | None:

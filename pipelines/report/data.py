@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardrank.core.evaluation import Coverage
+from shardrank.report.queries import QueryTable
 from shardrank.version.indexes import AuditPoint
 
 Flow = Literal["index", "rank", "label"]
@@ -103,7 +104,7 @@ class Line:
 
     Attributes:
         rank: from 1, in the order that the line belongs to.
-        snippet: the start of the passage, already cut (see `snippet`).
+        snippet: the start of the passage, already cut (see `figures.snippet`).
         score: what the order sorts by.
         relevant: as judged; none where there is no judgement.
         moved: places up (positive) or down (negative) from the retrieved order.
@@ -126,15 +127,6 @@ class Example:
     query: str
     before: tuple[Line, ...]
     after: tuple[Line, ...]
-
-
-def snippet(text: str, limit: int = 180) -> str:
-    """The start of a text on one line: `limit` characters at most, cut at a space if it can."""
-    line = " ".join(text[: 4 * limit].split())
-    if len(line) <= limit:
-        return line
-    head = line[:limit]
-    return (head.rsplit(" ", 1)[0] if " " in head else head) + "…"
 
 
 @dataclass(frozen=True)
@@ -190,3 +182,4 @@ class ReportData:
     notices: tuple[str, ...] = ()
     rejected_by_reason: Mapping[str, int] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
+    queries: QueryTable | None = None

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them."""
+"""Numbers and texts as a reader wants them."""
 
 _BYTES = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
@@ -33,6 +33,12 @@ def size(bytes_: float) -> str:
     return f"{figure(bytes_ / _BYTES[unit])} {unit}"
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """A change with its sign, to so many digits: +0.012, −0.100, ±0.000."""
+    rounded = round(value, digits)
+    return f"{'+' if rounded > 0 else '−' if rounded < 0 else '±'}{abs(rounded):.{digits}f}"
+
+
 def rate(rows: int, seconds: float) -> str:
     """Rows in a second: two digits below 10, else whole; a dash where no time was taken."""
     if seconds <= 0:
@@ -52,3 +58,12 @@ def change(before: float, after: float) -> str:
         return "–"
     percent = f"{100 * (after - before) / before:+.1f}"
     return "±0 %" if percent in ("+0.0", "-0.0") else f"{percent} %".replace("-", "−")
+
+
+def snippet(text: str, limit: int = 180) -> str:
+    """The start of a text on one line: `limit` characters at most, cut at a space if it can."""
+    line = " ".join(text[: 4 * limit].split())
+    if len(line) <= limit:
+        return line
+    head = line[:limit]
+    return (head.rsplit(" ", 1)[0] if " " in head else head) + "…"

@@ -1,12 +1,16 @@
 """The page: what a run recorded, as one HTML file that needs nothing else to be read.
 
 Titles, snippets and queries are other people's text: the template escapes all of it, and the
-page's own content security policy forbids scripts and loads of any kind.
+page's own content security policy forbids loads of any kind, and all scripts but the one that
+sorts the table of queries, which it knows by its hash.
 """
 
+import base64
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -32,13 +36,22 @@ class MetricRow:
 
 def render(data: ReportData) -> str:
     """The report as a self-contained HTML page; equal data give equal bytes."""
+    script = _script()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _template().render(
         data=data,
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
         flow_times=_flow_times(data),
         metric_rows=_metric_rows(data),
         plots=_plots(data),
         say=sentences,
     )
+
+
+@cache
+def _script() -> str:
+    return files("shardrank.report").joinpath("report.js").read_text("utf-8")
 
 
 @cache
@@ -54,6 +67,7 @@ def _template() -> Template:
         "count": formats.count,
         "duration": formats.duration,
         "rate": formats.rate,
+        "signed": formats.signed,
         "move": _move,
     }
     environment.filters.update(filters)

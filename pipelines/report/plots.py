@@ -179,7 +179,9 @@ def metric_bars(metrics: Mapping[str, Mapping[str, float]]) -> str:
             said = [f"{height:.3f}".lstrip("0") for height in heights]
             axes.bar_label(bars, said, padding=3, size=min(9, 30 / len(metrics)))
         axes.set_xticks(range(len(names)), names)
-        axes.set_ylim(0, min(1.0, 1.15 * _highest(metrics)) or 1.0)
+        axes.tick_params(axis="x", labelrotation=30 if len(names) > 4 else 0)
+        highest = 1.15 * _highest(metrics)
+        axes.set_ylim(0, (highest if highest > 1.15 else min(1.0, highest)) or 1.0)
         axes.set_ylabel("mean over judged queries")
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(visible=False, axis="x")

@@ -1,6 +1,9 @@
 """What the page says in words: one sentence a fact, and one where a section has no data."""
 
+from collections.abc import Iterable
+
 from shardrank.core.evaluation import Coverage, Metrics
+from shardrank.core.measures import cutoff
 from shardrank.report import figures as formats
 from shardrank.report.data import AuditCurve, ReportCounts, ReportData
 from shardrank.version.indexes import AuditPoint
@@ -90,14 +93,47 @@ def metrics(data: ReportData) -> str:
 
 def covered(coverage: Coverage | None) -> list[str]:
     """Which queries the metrics leave out or count as nothing, a sentence each."""
-    said = []
-    if coverage and coverage.unranked_queries:
-        some = _many(coverage.unranked_queries, "judged query", "judged queries")
-        said.append(f"{some} without a ranking: counted as 0.")
+    said = uncounted(coverage)
     if coverage and coverage.unjudged_queries:
         some = _many(coverage.unjudged_queries, "ranked query", "ranked queries")
         said.append(f"{some} without judgements: left out.")
     return said
+
+
+def uncounted(coverage: Coverage | None) -> list[str]:
+    """That judged queries were not ranked; nothing where all were."""
+    if not coverage or not coverage.unranked_queries:
+        return []
+    some = f"{formats.count(coverage.unranked_queries)} of {formats.count(coverage.judged)}"
+    return [f"Not ranked: {some} judged queries, which count as 0."]
+
+
+def deeper(metrics: Iterable[str], k: int) -> list[str]:
+    """Which metrics look further than a ranking goes; nothing where none does."""
+    found = [name for name in metrics if (cutoff(name) or 0) > k]
+    if not found:
+        return []
+    verb = "looks" if len(found) == 1 else "look"
+    kept = _many(k, "document")
+    return [f"{' and '.join(found)} {verb} further than the {kept} that a query has (search.k)."]
+
+
+def queries(data: ReportData) -> str:
+    """Which queries the table shows, or why there is none."""
+    table = data.queries
+    if table is None:
+        return "Nothing was judged or reranked, so no query stands out."
+    kind = "query that is judged and ranked" if table.metrics else "ranked query"
+    some = _many(table.total, kind, kind.replace("query", "queries").replace(" is ", " are "))
+    if len(table.rows) == table.total:
+        return f"{some}."
+    if not table.metrics:
+        what = "of which reranking moved the first 10 documents furthest"
+    elif table.reranked:
+        what = f"of which reranking changed {table.metrics[0]} most"
+    else:
+        what = f"with the lowest {table.metrics[0]}"
+    return f"Of {some} those {formats.count(len(table.rows))} are in the table below {what}."
 
 
 def lowered(metrics: Metrics) -> list[str]:

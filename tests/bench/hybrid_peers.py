@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from shardrank.core.arrays import Float32
-from shardrank.core.evaluation import Judgement, evaluate
+from shardrank.core.evaluation import Judgement
+from shardrank.core.measured import evaluate
 from shardrank.core.rank_settings import FusionSettings
 from shardrank.core.text import passage_text
 from shardrank.models.encoders.bm25 import ENGLISH, _words

@@ -378,7 +378,7 @@ def test_judgements_that_meet_nothing_are_told(
     assert shardrank(*other.rank(index, tmp_path / "out", *SETS)) == 0
     told = said()
     assert "2 judged documents not in the index" in told
-    assert "1 judged query without a ranking: counted as 0." in told
+    assert "Not ranked: 1 of 3 judged queries, which count as 0." in told
     assert "8 ranked queries without judgements: left out." in told
     assert "All metrics are 0: no relevant document was found. The judgements name" in told
     page = (tmp_path / "out/report.html").read_text()

@@ -294,7 +294,7 @@ def test_what_cannot_be_tuned(world: World, index: Path, out: Path, tmp_path: Pa
     for folder, qrels, metric in (
         (bare, world.qrels, "nDCG@10"),
         (out, foreign, "nDCG@10"),
-        (out, world.qrels, "nDCG@11"),
+        (out, world.qrels, "nDCC@10"),
         (tmp_path, world.qrels, "nDCG@10"),
     ):
         words = ("tune", str(folder), "--qrels", str(qrels), "--metric", metric)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardrank.core.errors import InputError
-from shardrank.core.evaluation import Coverage, Judgement, coverage, evaluate, same_ids, unmet
+from shardrank.core.evaluation import Coverage, Judgement, coverage, same_ids, unmet
+from shardrank.core.measured import evaluate
 from shardrank.core.schemas import RANKINGS
 
 # query, doc, rank, retrieval rank, rerank score

@@ -19,6 +19,7 @@ HOUSE = (
         "flows.rank",
         "flows.label",
         "flows.evaluate",
+        "flows.compare",
         "flows.tune",
         "flows.compact",
         "flows.upkeep",

@@ -6,7 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from shardrank.core.evaluation import MEASURES, Judgement
+from shardrank.core.evaluate_settings import DEFAULT_METRICS
+from shardrank.core.evaluation import Judgement
 from shardrank.core.fusion import fuse
 from shardrank.core.rank_settings import FusionSettings
 from shardrank.core.schemas import HITS
@@ -29,7 +30,8 @@ def hits(found: Mapping[int, str]) -> pa.Table:
 def judged(*lists: Mapping[int, str], k: int = 3) -> JudgedLists:
     """Lists of queries 0 and 1, to each of which document a is relevant."""
     block = ListedBlock(pa.chunked_array([["q0", "q1"]]), [hits(each) for each in lists])
-    return JudgedLists([block], [Judgement("q0", "a", 1), Judgement("q1", "a", 1)], k, False)
+    judgements = [Judgement("q0", "a", 1), Judgement("q1", "a", 1)]
+    return JudgedLists([block], judgements, DEFAULT_METRICS, k, False)
 
 
 def test_a_retriever_is_cut_to_what_a_ranking_holds() -> None:
@@ -39,7 +41,7 @@ def test_a_retriever_is_cut_to_what_a_ranking_holds() -> None:
 
 
 def test_a_retriever_that_finds_nothing_gives_nothing() -> None:
-    assert judged({0: "a"}, {}).alone(1) == dict.fromkeys(MEASURES, 0.0)
+    assert judged({0: "a"}, {}).alone(1) == dict.fromkeys(DEFAULT_METRICS, 0.0)
 
 
 @pytest.mark.parametrize(("depth", "moved"), [(1, 1), (2, 2), (3, 1), (9, 1)])

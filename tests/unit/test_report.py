@@ -1,5 +1,8 @@
 """The page is safe, self-contained, complete and deterministic, with all data and with none."""
 
+import base64
+import hashlib
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -20,13 +23,14 @@ from shardrank.report.data import (
     ReportData,
     StageTime,
     even_edges,
-    snippet,
 )
+from shardrank.report.figures import snippet
 from shardrank.report.page import render
+from shardrank.report.queries import Effect, QueryList, QueryRow, QueryTable
 from shardrank.version.recall import AuditPoint
 
 HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>'\"&{{ 7*7 }}"
-SECTIONS = ["stages", "audit", "data", "scores", "metrics", "examples", "settings"]
+SECTIONS = ["stages", "audit", "data", "scores", "metrics", "queries", "examples", "settings"]
 VOID = {"meta", "img", "br", "link", "input"}
 
 
@@ -67,7 +71,17 @@ def full(text: str = "a title") -> ReportData:
         coverage=Coverage(judged=6, ranked=5, both=4),
         rejected_by_reason={text: 2},
         examples=(Example(text, text, (line,), (replace(line, moved=3, relevant=None),)),),
+        queries=table_of(text),
     )
+
+
+def table_of(text: str) -> QueryTable:
+    """Two queries, one of which reranking raises."""
+    row = QueryRow(text, text, (0.25, 0.5), (0.75, 0.5), 2.5, 1)
+    lists = (QueryList("Highest nDCG@10", (row,)),)
+    effects = (Effect("nDCG@10", 1, 1, 0), Effect("MRR@10", 0, 2, 0))
+    rows = (row, replace(row, query_id="q2", after=(0.25, 0.5)))
+    return QueryTable(("nDCG@10", "MRR@10"), True, rows, 2, lists, effects)
 
 
 class Page(HTMLParser):
@@ -106,11 +120,55 @@ def full_html() -> str:
 
 def test_hostile_text_is_shown_and_never_becomes_markup() -> None:
     page = Page(render(full(HOSTILE)))
-    assert not {"script", "img", "iframe", "object", "link"} & set(page.tags)
+    assert page.tags == Page(render(full())).tags
+    assert not {"img", "iframe", "object", "link"} & set(page.tags)
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     # title, h1, command, version, setting, reason, query and its id, two lines of title,
-    # snippet and id: all of it is there, as text.
-    assert page.text.count(HOSTILE) == 14
+    # snippet and id, and of the list of queries a text and an id: all of it is there, as text.
+    assert page.text.count(HOSTILE) == 16
+
+
+def test_rows_in_the_page_are_the_ones_that_were_given() -> None:
+    """No text ends the element of JSON, and the script that reads it is the only one allowed."""
+    harmless = "</script><b>harmless</b><!-- <script> \u2028 & é"
+    html = render(full(harmless))
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", html, re.DOTALL)
+    assert len(scripts) == 2
+    rows = json.loads(scripts[0])
+    assert rows["text"] == [harmless, harmless]
+    assert rows["id"] == [harmless, "q2"]
+    assert (rows["before"], rows["after"]) == ([[0.25] * 2, [0.5] * 2], [[0.75, 0.25], [0.5] * 2])
+    digest = base64.b64encode(hashlib.sha256(scripts[1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html
+    assert "script-src" not in render(minimal())
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reranked", "words"),
+    [
+        (("AP",), True, "30,000 queries that are judged and ranked those 2 are in the table below "
+                        "of which reranking changed AP most."),
+        (("AP",), False, "with the lowest AP."),
+        ((), True, "Of 30,000 ranked queries those 2 are in the table below of which reranking "
+                   "moved the first 10 documents furthest."),
+    ],
+)  # fmt: skip
+def test_queries_that_are_left_out_of_the_table_are_told(
+    metrics: tuple[str, ...], reranked: bool, words: str
+) -> None:
+    table = replace(table_of("x"), metrics=metrics, reranked=reranked, total=30_000, lists=())
+    assert words in render(replace(minimal(), queries=table))
+
+
+def test_all_that_the_script_looks_for_is_in_the_page() -> None:
+    html = render(full())
+    script = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)[0]
+    markup = html.replace(script, "")
+    for name in re.findall(r'"[#.]([a-z]+)', script):
+        assert re.search(rf'(id|class)="[^"]*\b{name}\b', markup), name
+    keys = re.findall(r'data-key="(\w+)"', markup)
+    assert keys == ["query", "before", "after", "change", "moved", "fresh"]
+    assert all(f"    {key}: (n) =>" in script for key in keys)
 
 
 @pytest.mark.parametrize("data", [minimal(), full(), full(HOSTILE)])
@@ -146,6 +204,7 @@ def test_missing_data_is_said_and_not_drawn() -> None:
         "Nothing was reranked",
         "No judgements were given",
         "This run recorded no examples.",
+        "Nothing was judged or reranked, so no query stands out.",
     ):
         assert sentence in html
 
@@ -161,7 +220,7 @@ def test_full_data_are_drawn_and_said(full_html: str) -> None:
         "✓ relevant",
         "✓ adds up",
         "3 passages (15.0 %) exceed",
-        "2 judged queries without a ranking: counted as 0.",
+        "Not ranked: 2 of 6 judged queries, which count as 0.",
         "1 ranked query without judgements: left out.",
         "Reranking lowers MRR@10: shardrank tune",
         "nprobe 4 and refine depth 100: of the 100 documents",

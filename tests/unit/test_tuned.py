@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardrank.core.evaluation import MEASURES
+from shardrank.core.evaluate_settings import DEFAULT_METRICS
 from shardrank.core.fusion_grid import distance, fusion_grid
 from shardrank.core.overrides import parse_settings
 from shardrank.core.rank_settings import FusionSettings
@@ -20,7 +20,7 @@ GRID = fusion_grid(OWN, 2)
 
 
 def means(value: float) -> dict[str, float]:
-    return dict.fromkeys(MEASURES, value)
+    return dict.fromkeys(DEFAULT_METRICS, value)
 
 
 def tuned_fusion(values: Sequence[float], alone: Sequence[float] = (0, 0)) -> FusionTuned:

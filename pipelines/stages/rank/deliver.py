@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from shardrank.core.evaluation import Evaluation, Judgement, Metrics, coverage, evaluate, unmet
+from shardrank.core.evaluation import Evaluation, Judgement, Metrics, coverage, unmet
+from shardrank.core.measured import per_query
 from shardrank.core.units import Done
 from shardrank.stages.rank.collate import Collated
 from shardrank.stages.run.runner import Context
@@ -56,7 +57,11 @@ def deliver(
     blocks, rows = StoredTables(workspace, refs), sum(ref.rows for ref in refs)
     lines = (to_trec(block) for block in blocks.only(*TREC))
     files = {"run.trec": workspace.write_pieces("run.trec", lines, rows)}
-    evaluation = evaluate_stored(blocks, judgements).beside(alone) if judgements else None
+    evaluation = None
+    if judgements:
+        settings = context.settings
+        measured = evaluate_stored(blocks, judgements, settings.evaluate.metrics, settings.search.k)
+        evaluation = measured.beside(alone)
     if evaluation is None:
         workspace.storage.delete("metrics.json")
     else:
@@ -67,14 +72,21 @@ def deliver(
 
 
 def evaluate_stored(
-    blocks: StoredTables, judgements: Sequence[Judgement], ignore_same_id: bool = False
+    blocks: StoredTables,
+    judgements: Sequence[Judgement],
+    metrics: Sequence[str],
+    k: int,
+    ignore_same_id: bool = False,
 ) -> Evaluation:
-    """Metrics of stored rankings, as `evaluate` computes them; raises as it does."""
-    metrics = evaluate(blocks, judgements, ignore_same_id)
+    """Metrics of stored rankings of k documents, as `per_query` gives them; raises as it does."""
+    found = per_query(blocks, judgements, metrics, ignore_same_id)
+    means = found.means()
     return Evaluation(
-        metrics=metrics,
+        metrics=means,
         coverage=coverage(blocks.only("query_id"), judgements),
-        unmet=unmet(metrics, blocks.only("doc_id"), judgements),
+        unmet=unmet(means, blocks.only("query_id", "doc_id"), judgements),
+        k=k,
+        per_query=found,
     )
 
 
