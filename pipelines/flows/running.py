@@ -55,11 +55,17 @@ def running(asked: Asked, reporter: Reporter) -> Iterator[Context]:
     )
     with watch.watching(), opening as executor, watch.ending():
         watch.follow(executor.shares)
+        watch.add(executor.meter(asked.flow, _index(asked)))
         context = Context(
             asked.workspace, asked.run, asked.settings, executor, watch, asked.command
         )
         context.refuse_impossible()
         yield context
+
+
+def _index(asked: Asked) -> str:
+    """That the run makes a version of; "": of none."""
+    return asked.workspace.storage.root if asked.flow in ("index", "compact") else ""
 
 
 def _record(asked: Asked) -> RunRecord:

@@ -1,13 +1,17 @@
 """Who is told how a run goes: a console, a log, the run's record, metrics, events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import RLock
 from typing import Any, Protocol
 
 from shardrank.core.outcomes import Outcome
 from shardrank.core.pace import StageNow
+from shardrank.core.tally import Spent
 from shardrank.core.units import Done
 from shardrank.stages.run.hosts import Failure
+
+#: The stage under which is told what the run's own process spends: it plans, lists and publishes.
+DRIVER = "driver"
 
 
 class Reporter(Protocol):
@@ -27,6 +31,12 @@ class Reporter(Protocol):
 
     def failed(self, stage: str, failure: Failure) -> None:
         """A unit has failed; the others go on."""
+
+    def spent(self, stage: str, spent: Spent) -> None:
+        """What a unit's workers spent on it; of stage DRIVER, what the run's own process did."""
+
+    def rejected(self, stage: str, reasons: Mapping[str, int]) -> None:
+        """How many rows all units of a stage set aside, those resumed included, by reason."""
 
     def moved(self, now: StageNow) -> None:
         """How far the stage is: every few seconds, and after each unit."""
@@ -50,6 +60,10 @@ class Silent:
     def advanced(self, stage: str, done: Done[Any]) -> None: ...
 
     def failed(self, stage: str, failure: Failure) -> None: ...
+
+    def spent(self, stage: str, spent: Spent) -> None: ...
+
+    def rejected(self, stage: str, reasons: Mapping[str, int]) -> None: ...
 
     def moved(self, now: StageNow) -> None: ...
 
@@ -78,6 +92,12 @@ class Several:
 
     def failed(self, stage: str, failure: Failure) -> None:
         self._tell(lambda each: each.failed(stage, failure))
+
+    def spent(self, stage: str, spent: Spent) -> None:
+        self._tell(lambda each: each.spent(stage, spent))
+
+    def rejected(self, stage: str, reasons: Mapping[str, int]) -> None:
+        self._tell(lambda each: each.rejected(stage, reasons))
 
     def moved(self, now: StageNow) -> None:
         self._tell(lambda each: each.moved(now))
