@@ -181,14 +181,19 @@ def tune(
 @app.command()
 def status(
     path: Annotated[str, typer.Argument(help="An INDEX or an OUT.")],
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="As Prometheus reads it: docs/watching.md.")
+    ] = False,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
     """What is done and what is left, from the files alone; needs no cluster."""
     from shardrank.flows.options import load_settings
-    from shardrank.jobs.status import run
+    from shardrank.jobs import prometheus as for_prometheus
+    from shardrank.jobs import status as for_people
 
-    run(path, load_settings(config, overrides or []))
+    shown = for_prometheus if prometheus else for_people
+    shown.run(path, load_settings(config, overrides or []))
 
 
 @app.command()

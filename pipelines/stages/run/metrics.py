@@ -31,7 +31,7 @@ class Kind:
 
 
 #: Tags of every metric: the flow, and the INDEX that it makes a version of (else "").
-OWN = ("flow", "index")
+OWN = ("flow", "path")
 
 UNITS = Kind("shardrank_units_total", "Units done, failed, and resumed.", ("stage", "state"))
 ROWS = Kind("shardrank_rows_total", "Rows of units done: passages, pairs, ...", ("stage",))
@@ -74,7 +74,7 @@ class Meter(Silent):
 
     def __init__(self, flow: str, index: str) -> None:
         # Ray takes no other letters.
-        own = {"flow": flow, "index": index.encode("ascii", "backslashreplace").decode()}
+        own = {"flow": flow, "path": index.encode("ascii", "backslashreplace").decode()}
         self._counters = {k: _counter(k, own) for k in KINDS if k.kind == "counter"}
         self._gauges = {k: _gauge(k, own) for k in KINDS if k.kind == "gauge"}
 

@@ -41,6 +41,9 @@ class Reporter(Protocol):
     def moved(self, now: StageNow) -> None:
         """How far the stage is: every few seconds, and after each unit."""
 
+    def lives(self) -> None:
+        """The run is alive: every few seconds, between stages, too."""
+
     def finished(self, now: StageNow) -> None:
         """The stage is over."""
 
@@ -66,6 +69,8 @@ class Silent:
     def rejected(self, stage: str, reasons: Mapping[str, int]) -> None: ...
 
     def moved(self, now: StageNow) -> None: ...
+
+    def lives(self) -> None: ...
 
     def finished(self, now: StageNow) -> None: ...
 
@@ -101,6 +106,9 @@ class Several:
 
     def moved(self, now: StageNow) -> None:
         self._tell(lambda each: each.moved(now))
+
+    def lives(self) -> None:
+        self._tell(lambda each: each.lives())
 
     def finished(self, now: StageNow) -> None:
         self._tell(lambda each: each.finished(now))

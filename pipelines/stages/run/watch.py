@@ -116,6 +116,7 @@ class Watch:
         while not self._over.wait(LOOK_EVERY):
             shares = self._shares()
             with self._lock:
+                self.told.lives()
                 if self._pace is None:
                     continue
                 at = time.time()
