@@ -11,7 +11,7 @@ import typer
 from shardrank.core.errors import ShardrankError
 from shardrank.core.outcomes import INTERRUPTED, TERMINATED
 from shardrank.core.python_gc import collect_seldom
-from shardrank.jobs.console import error_console
+from shardrank.jobs.console import say_error, say_stopped
 
 app = typer.Typer(
     name="shardrank",
@@ -312,14 +312,11 @@ def main() -> None:
     try:
         app()
     except ShardrankError as error:
-        error_console().print("error:", style="bold red", end=" ")
-        error_console().print(error.message)
-        if error.hint:
-            error_console().print(error.hint)
+        say_error(error)
         sys.exit(error.exit_code)
     except SystemExit as stop:
         if stop.code in (INTERRUPTED, TERMINATED):
-            error_console().print("Stopped. Finished units are kept; run it again to go on.")
+            say_stopped()
         raise
 
 

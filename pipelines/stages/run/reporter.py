@@ -20,6 +20,9 @@ class Reporter(Protocol):
     def noted(self, sentence: str) -> None:
         """About the input, known before the first stage; it changes nothing."""
 
+    def named(self, flow: str, run: str) -> None:
+        """The run's name is known: the flow begins."""
+
     def waits(self, sentence: str) -> None:
         """What is waited for before the first stage, such as Ray's start."""
 
@@ -56,6 +59,8 @@ class Silent:
 
     def noted(self, sentence: str) -> None: ...
 
+    def named(self, flow: str, run: str) -> None: ...
+
     def waits(self, sentence: str) -> None: ...
 
     def started(self, stage: str, units: int, resumed: int) -> None: ...
@@ -85,6 +90,9 @@ class Several:
 
     def noted(self, sentence: str) -> None:
         self._tell(lambda each: each.noted(sentence))
+
+    def named(self, flow: str, run: str) -> None:
+        self._tell(lambda each: each.named(flow, run))
 
     def waits(self, sentence: str) -> None:
         self._tell(lambda each: each.waits(sentence))
@@ -120,3 +128,14 @@ class Several:
         with self._one_at_a_time:
             for reporter in self._reporters:
                 what(reporter)
+
+
+class Once(Several):
+    """Several, who are told of the end once (protocol: Reporter)."""
+
+    _over = False
+
+    def ended(self, outcome: Outcome) -> None:
+        if not self._over:
+            self._over = True
+            super().ended(outcome)

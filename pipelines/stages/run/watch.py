@@ -36,9 +36,9 @@ class Watch:
         self._shares = shares
 
     def add(self, reporter: Reporter) -> None:
-        """From now on this one is told, too."""
+        """From now on this one is told, too, before the others: hooks may take their time."""
         with self._lock:
-            self.told = Several(self.told, reporter)
+            self.told = Several(reporter, self.told)
 
     def started(self, stage: str, units: int, resumed: int) -> None:
         """A stage begins."""
