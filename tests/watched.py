@@ -3,6 +3,7 @@ ports and in its own folders; they end with their context."""
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,11 @@ def ray_head(cpus: int = 2) -> Iterator[Head]:
     try:
         with running(command, home / "log", variables):
             wait_for(f"http://127.0.0.1:{metrics}/metrics")
+            socket.create_connection(("127.0.0.1", port), PATIENCE).close()
             yield Head(f"127.0.0.1:{port}", metrics, variables)
+    except OSError:
+        print((home / "log").read_text())
+        raise
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -207,10 +212,12 @@ def wait_for(url: str) -> None:
 
 
 def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that nobody listens on now, and that the system gives to no outgoing connection."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _get(url: str) -> Any:
