@@ -13,7 +13,7 @@ from shardrank import __version__
 from shardrank.core.errors import InputError, ShardrankError
 from shardrank.core.outcomes import INTERRUPTED, TERMINATED
 from shardrank.core.python_gc import collect_seldom
-from shardrank.jobs.console import error_console
+from shardrank.jobs.console import say_error, say_stopped
 
 app = typer.Typer(
     name="shardrank",
@@ -267,14 +267,19 @@ def tune(
 @app.command()
 def status(
     path: Annotated[str, typer.Argument(help="An INDEX or an OUT.")],
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="As Prometheus reads it: docs/watching.md.")
+    ] = False,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
     """What is done and what is left, from the files alone; needs no cluster."""
     from shardrank.flows.options import load_settings
-    from shardrank.jobs.status import run
+    from shardrank.jobs import prometheus as for_prometheus
+    from shardrank.jobs import status as for_people
 
-    run(path, load_settings(config, overrides or []))
+    shown = for_prometheus if prometheus else for_people
+    shown.run(path, load_settings(config, overrides or []))
 
 
 @app.command()
@@ -430,14 +435,11 @@ def main() -> None:
     try:
         app()
     except ShardrankError as error:
-        error_console().print("error:", style="bold red", end=" ")
-        error_console().print(error.message)
-        if error.hint:
-            error_console().print(error.hint)
+        say_error(error)
         sys.exit(error.exit_code)
     except SystemExit as stop:
         if stop.code in (INTERRUPTED, TERMINATED):
-            error_console().print("Stopped. Finished units are kept; run it again to go on.")
+            say_stopped()
         raise
 
 

@@ -2,13 +2,19 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
 
+from shardrank.core.errors import ShardrankError
+from shardrank.core.evaluation import Metrics
 from shardrank.core.outcomes import Outcome
 from shardrank.core.pace import StageNow
+from shardrank.core.settings import Settings
+from shardrank.jobs.json_log import JsonReporter, write_error
 from shardrank.stages.run.hosts import Failure
 from shardrank.stages.run.reporter import Silent
 
@@ -30,9 +36,41 @@ def error_console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
+def reporter_of(settings: Settings) -> "ConsoleReporter | JsonReporter":
+    """Who tells the user of a run, as [log] says; of the command's end, too."""
+    _log.format = settings.log.format
+    return JsonReporter() if settings.log.format == "json" else ConsoleReporter()
+
+
+def say_error(error: ShardrankError) -> None:
+    """Why the command ends, in the log's format."""
+    if _log.format == "json":
+        write_error(error)
+        return
+    error_console().print("error:", style="bold red", end=" ")
+    error_console().print(error.message)
+    if error.hint:
+        error_console().print(error.hint)
+
+
+def say_stopped() -> None:
+    """That a signal ends the command; the log in JSON has said so."""
+    if _log.format == "text":
+        error_console().print("Stopped. Finished units are kept; run it again to go on.")
+
+
 def command_line() -> str:
     """What was typed, as reports show it."""
     return " ".join(["shardrank", *sys.argv[1:]])
+
+
+class _Log:
+    """This process's log: settings are read by the command, its end is told by main."""
+
+    format = "text"
+
+
+_log = _Log()
 
 
 class ConsoleReporter(Silent):
@@ -93,6 +131,16 @@ class ConsoleReporter(Silent):
         if outcome.ending == "stopped":
             self._console.print(outcome.said)
 
+    def close(self, lines: Sequence[str]) -> None:
+        """The closing summary, on standard output."""
+        for line in lines:
+            console().print(line)
+
+    def measured(self, metrics: Metrics, notes: Sequence[str]) -> None:
+        """What judgements say of a ranking."""
+        console().print(metrics_table(metrics))
+        self.close(notes)
+
     def _draw(self, now: StageNow) -> None:
         assert self._task is not None
         self._bars.update(
@@ -102,6 +150,14 @@ class ConsoleReporter(Silent):
             rate=f"{now.rate:,.0f} rows/s" if now.rows else "",
             times=_times(now),
         )
+
+
+def metrics_table(metrics: Metrics) -> Table:
+    """Metrics before and after reranking, side by side."""
+    table = Table("", *metrics, box=None)
+    for name in metrics["retrieved"]:
+        table.add_row(name, *(f"{values[name]:.4f}" for values in metrics.values()))
+    return table
 
 
 def stage_line(now: StageNow) -> str:

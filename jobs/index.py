@@ -5,7 +5,7 @@ from shardrank.api import Indexed
 from shardrank.core.model_settings import DENSE
 from shardrank.core.settings import Settings
 from shardrank.corpus.changes import Mode
-from shardrank.jobs.console import ConsoleReporter, command_line, console
+from shardrank.jobs.console import command_line, reporter_of
 from shardrank.jobs.source_lines import left_out_line
 from shardrank.stages.shared.versions import Published
 from shardrank.version.indexes import Index
@@ -21,7 +21,7 @@ def run(
     corpus: str, path: str, mode: Mode, settings: Settings, verbose: bool, wait: bool = False
 ) -> None:
     """Index CORPUS into INDEX and print what came of it."""
-    with ConsoleReporter() as reporter:
+    with reporter_of(settings) as reporter:
         found = api.index(
             corpus,
             path,
@@ -32,8 +32,7 @@ def run(
             verbose=verbose,
             command=command_line(),
         )
-    for line in [*summary(path, found.published), *_left_out(path, found)]:
-        console().print(line)
+    reporter.close([*summary(path, found.published), *_left_out(path, found)])
 
 
 def _left_out(path: str, found: Indexed) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from shardrank import api
 from shardrank.api import Labelled
 from shardrank.core.settings import Settings
-from shardrank.jobs.console import ConsoleReporter, command_line, console
+from shardrank.jobs.console import command_line, reporter_of
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class LabelJob:
 
 def run(job: LabelJob, settings: Settings, verbose: bool) -> None:
     """Make labels of one format from OUT into LABELS and print what came of it."""
-    with ConsoleReporter() as reporter:
+    with reporter_of(settings) as reporter:
         labelled = api.label(
             job.out,
             job.labels,
@@ -37,8 +37,7 @@ def run(job: LabelJob, settings: Settings, verbose: bool) -> None:
             verbose=verbose,
             command=command_line(),
         )
-    for line in (*summary(job, labelled), *judged_lines(labelled)):
-        console().print(line)
+    reporter.close([*summary(job, labelled), *judged_lines(labelled)])
 
 
 def summary(job: LabelJob, labelled: Labelled) -> list[str]:

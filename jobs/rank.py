@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 
-from rich.table import Table
-
 from shardrank import api
 from shardrank.api import Ranked
-from shardrank.core.evaluation import Evaluation, Metrics
+from shardrank.core.evaluation import Evaluation
 from shardrank.core.same_ids import notice
 from shardrank.core.settings import Settings
-from shardrank.jobs.console import ConsoleReporter, command_line, console
+from shardrank.jobs.console import command_line, reporter_of
 from shardrank.report.sentences import absent, covered, deeper, lowered
 
 
@@ -27,7 +25,7 @@ class RankJob:
 
 def run(job: RankJob, settings: Settings, verbose: bool) -> None:
     """Rank QUERIES over INDEX into OUT and print what came of it."""
-    with ConsoleReporter() as reporter:
+    with reporter_of(settings) as reporter:
         ranked = api.rank(
             job.index,
             job.queries,
@@ -40,12 +38,11 @@ def run(job: RankJob, settings: Settings, verbose: bool) -> None:
             verbose=verbose,
             command=command_line(),
         )
-    console().print(f"{ranked.counts.ranked:,} queries ranked into {job.out}/rankings.")
-    for line in summary(ranked):
-        console().print(line)
+    ended = f"{ranked.counts.ranked:,} queries ranked into {job.out}/rankings."
+    reporter.close([ended, *summary(ranked)])
     if ranked.evaluation:
-        print_evaluation(ranked.evaluation)
-    console().print(f"Report: {job.out}/report.html")
+        reporter.measured(ranked.evaluation.metrics, notes(ranked.evaluation))
+    reporter.close([f"Report: {job.out}/report.html"])
 
 
 def summary(ranked: Ranked) -> list[str]:
@@ -64,17 +61,8 @@ def summary(ranked: Ranked) -> list[str]:
     return lines
 
 
-def print_evaluation(found: Evaluation) -> None:
-    """The metrics; queries that are left out or count as 0; ids that never meet."""
-    console().print(metrics_table(found.metrics))
+def notes(found: Evaluation) -> list[str]:
+    """Beside the metrics: queries that are left out or count as 0, metrics deeper than the search,
+    ids that never meet."""
     said = [*covered(found.coverage), *deeper(found.metrics["retrieved"], found.k)]
-    for line in filter(None, [*said, *lowered(found.metrics), found.unmet]):
-        console().print(line)
-
-
-def metrics_table(metrics: Metrics) -> Table:
-    """Metrics before and after reranking, side by side."""
-    table = Table("", *metrics, box=None)
-    for name in metrics["retrieved"]:
-        table.add_row(name, *(f"{values[name]:.4f}" for values in metrics.values()))
-    return table
+    return [line for line in (*said, *lowered(found.metrics), found.unmet) if line]

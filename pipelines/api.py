@@ -33,7 +33,7 @@ from shardrank.flows.options import load_settings
 from shardrank.flows.outcomes import labelled_outcome, published_outcome, ranked_outcome
 from shardrank.flows.rank import rank as run_rank
 from shardrank.flows.rank_plan import Ranked, plan_ranking
-from shardrank.flows.running import Asked, running
+from shardrank.flows.running import Asked, Command, announced, running
 from shardrank.flows.tune import Ask, tune_run
 from shardrank.flows.tuned import FusionTuned, Tuned
 from shardrank.flows.upkeep import Past, history
@@ -166,18 +166,19 @@ def index(
         raise SettingsError(f"There is no mode {mode!r}.", f"Known: {', '.join(get_args(Mode))}.")
     given, workspace = _opened(index, settings, overrides)
     source = os.fspath(corpus)
-    plan = plan_indexing(source, workspace, mode, given)
-    for note in encoder_notes(plan.settings.dense):
-        reporter.noted(note)
     said = command or _called("index", source, os.fspath(index))
-    with index_lock(workspace, reporter.waits if wait else None):
-        if plan.parent != max(version_numbers(workspace), default=0):
-            # Another run published between the plan and the lock: build on its version.
-            plan = plan_indexing(source, workspace, mode, given)
-        asked = Asked("index", said, workspace, plan.run, plan.settings, plan.amount, verbose)
-        with running(asked, reporter) as context:
-            published = run_index(context, plan)
-            context.watch.ends(published_outcome(published))
+    with announced(Command("index", said, workspace), given, reporter) as reporter:
+        plan = plan_indexing(source, workspace, mode, given)
+        for note in encoder_notes(plan.settings.dense):
+            reporter.noted(note)
+        with index_lock(workspace, reporter.waits if wait else None):
+            if plan.parent != max(version_numbers(workspace), default=0):
+                # Another run published between the plan and the lock: build on its version.
+                plan = plan_indexing(source, workspace, mode, given)
+            asked = Asked("index", said, workspace, plan.run, plan.settings, plan.amount, verbose)
+            with running(asked, reporter) as context:
+                published = run_index(context, plan)
+                context.watch.ends(published_outcome(published))
     return Indexed(published, plan.source.listing, plan.run)
 
 
@@ -218,17 +219,20 @@ def rank(
     given, searched = _opened(index, settings, overrides)
     refuse_other_use(places[2], Use.OUT, given)
     judged = None if qrels is None else os.fspath(qrels)
-    plan = plan_ranking(searched, places[1], judged, given)
-    for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
-        reporter.noted(note)
     workspace, said = open_workspace(places[2], given), command or _called("rank", *places)
-    meanwhile = "shardrank.report.page"
-    asked = Asked("rank", said, workspace, plan.run, plan.settings, plan.amount, verbose, meanwhile)
-    lock = held(workspace, "lock", reporter.waits if wait else None)
-    with lock, running(asked, reporter) as context:
-        ranked = run_rank(context, plan, overwrite)
-        context.watch.ends(ranked_outcome(ranked))
-        return ranked
+    with announced(Command("rank", said, workspace), given, reporter) as reporter:
+        plan = plan_ranking(searched, places[1], judged, given)
+        for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
+            reporter.noted(note)
+        meanwhile = "shardrank.report.page"
+        asked = Asked(
+            "rank", said, workspace, plan.run, plan.settings, plan.amount, verbose, meanwhile
+        )
+        lock = held(workspace, "lock", reporter.waits if wait else None)
+        with lock, running(asked, reporter) as context:
+            ranked = run_rank(context, plan, overwrite)
+            context.watch.ends(ranked_outcome(ranked))
+            return ranked
 
 
 def label(
@@ -270,15 +274,16 @@ def label(
     given, ranked = _opened(out, settings, overrides)
     refuse_other_use(places[1], Use.LABELS, given)
     judged, moved = (None if path is None else os.fspath(path) for path in (qrels, index))
-    plan = plan_labelling(ranked, format, judged, moved, given)
     workspace, said = open_workspace(places[1], given), command or _called("label", *places)
-    meanwhile = "shardrank.report.labels"
-    asked = Asked("label", said, workspace, plan.run, given, plan.amount, verbose, meanwhile)
-    lock = held(workspace, "runs/lock", reporter.waits if wait else None)
-    with lock, running(asked, reporter) as context:
-        labelled = run_label(context, plan, overwrite)
-        context.watch.ends(labelled_outcome(labelled))
-        return labelled
+    with announced(Command("label", said, workspace), given, reporter) as reporter:
+        plan = plan_labelling(ranked, format, judged, moved, given)
+        meanwhile = "shardrank.report.labels"
+        asked = Asked("label", said, workspace, plan.run, given, plan.amount, verbose, meanwhile)
+        lock = held(workspace, "runs/lock", reporter.waits if wait else None)
+        with lock, running(asked, reporter) as context:
+            labelled = run_label(context, plan, overwrite)
+            context.watch.ends(labelled_outcome(labelled))
+            return labelled
 
 
 def evaluate(

@@ -3,7 +3,7 @@
 Every message says what was wrong and what was found; the hint says what to do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class ShardrankError(Exception):
@@ -59,9 +59,19 @@ class IntegrityError(ShardrankError):
 
 
 class AuditRefused(ShardrankError):
-    """The audit did not reach its target, so nothing was published (exit code 3)."""
+    """The audit did not reach its target, so nothing was published (exit code 3).
+
+    Attributes:
+        recall: what it found, by column.
+    """
 
     exit_code = 3
+
+    def __init__(
+        self, message: str, hint: str = "", recall: Mapping[str, float] | None = None
+    ) -> None:
+        super().__init__(message, hint)
+        self.recall = dict(recall or {})
 
 
 class GateRefused(ShardrankError):

@@ -37,7 +37,9 @@ class Outcome:
 def outcome_of(error: BaseException) -> Outcome:
     """What an error makes of a command."""
     match error:
-        case GateRefused() | AuditRefused():
+        case AuditRefused():
+            return Outcome("refused", error.exit_code, error.message, recall=error.recall)
+        case GateRefused():
             return Outcome("refused", error.exit_code, error.message)
         case ShardrankError():
             return Outcome("failed", error.exit_code, error.message)

@@ -15,6 +15,7 @@ from pydantic import (
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.evaluate_settings import EvaluateSettings
+from shardrank.core.event_settings import EventSettings, LogSettings
 from shardrank.core.index_settings import (
     AuditSettings,
     CompactSettings,
@@ -214,6 +215,8 @@ class Settings(SettingsTable):
     label: LabelSettings = LabelSettings()
     cluster: ClusterSettings = ClusterSettings()
     s3: S3Settings = S3Settings()
+    events: EventSettings = EventSettings()
+    log: LogSettings = LogSettings()
 
     @property
     def dense(self) -> EncoderSettings:

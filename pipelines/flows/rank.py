@@ -1,5 +1,6 @@
 """The rank flow: queries → encode → search → merge → rerank → collate → deliver."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -225,6 +226,7 @@ def _without_rejected(
 def _set_aside(context: Context, rejected: pa.Table) -> None:
     """The queries that cannot be ranked; those of a run before may have been mended since."""
     key = "rejected/queries.parquet"
+    context.watch.rejected("encode", Counter(rejected["reason"].to_pylist()))
     if rejected.num_rows:
         context.workspace.write_table(key, rejected)
     else:

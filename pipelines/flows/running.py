@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from shardrank.core.outcomes import outcome_of
 from shardrank.core.settings import Settings
 from shardrank.stages.index.publish import who
+from shardrank.stages.run.events import Events, Origin
 from shardrank.stages.run.executors import Amount, opened
 from shardrank.stages.run.journal import Journal, job_name
 from shardrank.stages.run.records import RunRecord
-from shardrank.stages.run.reporter import Reporter
+from shardrank.stages.run.reporter import Once, Reporter
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.watch import Watch
 from shardrank.stages.run.workspace import Workspace
@@ -41,6 +43,28 @@ class Asked:
     meanwhile: str | None = None
 
 
+@dataclass(frozen=True)
+class Command:
+    """What is run: its flow, as the record shows it, and the INDEX, OUT or LABELS."""
+
+    flow: str
+    said: str
+    workspace: Workspace
+
+
+@contextmanager
+def announced(command: Command, settings: Settings, reporter: Reporter) -> Iterator[Reporter]:
+    """Who is told of the command: the reporter, and the hooks of [events] once it has ended, also
+    where no run had begun yet."""
+    origin = Origin(command.flow, command.workspace.storage.root, command.said, who())
+    told = Once(reporter, Events(settings.events, origin, reporter.noted))
+    try:
+        yield told
+    except BaseException as error:
+        told.ended(outcome_of(error))
+        raise
+
+
 @contextmanager
 def running(asked: Asked, reporter: Reporter) -> Iterator[Context]:
     """The context of a run: its stages are watched, and its end is told however it ends.
@@ -49,17 +73,24 @@ def running(asked: Asked, reporter: Reporter) -> Iterator[Context]:
         RunFailed: no Ray could be started or reached.
         PlanRefused: a model's pool could never be scheduled.
     """
-    watch = Watch(reporter, Journal(asked.workspace, _record(asked)))
+    reporter.named(asked.flow, asked.run)
+    watch = Watch(Journal(asked.workspace, _record(asked)), reporter)
     opening = opened(
         asked.settings.cluster, asked.amount, watch.told.waits, asked.verbose, asked.meanwhile
     )
     with watch.watching(), opening as executor, watch.ending():
         watch.follow(executor.shares)
+        watch.add(executor.meter(asked.flow, _index(asked)))
         context = Context(
             asked.workspace, asked.run, asked.settings, executor, watch, asked.command
         )
         context.refuse_impossible()
         yield context
+
+
+def _index(asked: Asked) -> str:
+    """That the run makes a version of; "": of none."""
+    return asked.workspace.storage.root if asked.flow in ("index", "compact") else ""
 
 
 def _record(asked: Asked) -> RunRecord:

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from shardrank.core.errors import InputError, RunFailed, ShardrankError
 from shardrank.core.protocols import Entry
 from shardrank.core.settings import S3Settings
+from shardrank.storage.traffic import counted_session
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
@@ -40,7 +41,7 @@ def _connect(settings: S3Settings, process: int) -> "S3FileSystem":
         skip_instance_cache=True,
         use_listings_cache=False,
         endpoint_url=settings.endpoint,
-        profile=settings.profile,
+        session=counted_session(settings.profile),
         client_kwargs={"region_name": settings.region} if settings.region else None,
         max_concurrency=settings.connections,
         config_kwargs={

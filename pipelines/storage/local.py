@@ -23,6 +23,7 @@ from shardrank.core.errors import (
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import sha256_hex
 from shardrank.core.protocols import Entry
+from shardrank.core.tally import spend
 from shardrank.storage.keys import (
     TEMPORARY_SUFFIX,
     checked_data,
@@ -47,7 +48,9 @@ class LocalStorage:
     def read(self, key: str) -> bytes:
         path = self._path(key)
         with _explained(path, "read"):
-            return path.read_bytes()
+            data = path.read_bytes()
+        spend("read:local", len(data))
+        return data
 
     def read_checked(self, ref: FileRef) -> bytes:
         path = self._path(ref.key)
@@ -134,6 +137,7 @@ def _temporary(folder: Path, data: bytes) -> Iterator[Path]:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        spend("written:local", len(data))
         yield path
     finally:
         path.unlink(missing_ok=True)

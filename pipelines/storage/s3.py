@@ -16,6 +16,7 @@ from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import sha256_hex
 from shardrank.core.protocols import Entry
 from shardrank.core.settings import S3Settings
+from shardrank.core.tally import spend
 from shardrank.storage.client import FAILURES, FINAL, explained, filesystem, s3_files
 from shardrank.storage.keys import checked_data, checked_key, checked_prefix, conflict, missing
 from shardrank.storage.lease import Lease
@@ -50,7 +51,7 @@ class S3Storage:
             try:
                 return self._checked(path, ref)
             except IntegrityError:
-                continue
+                spend("retries:s3", 1)
         return self._checked(path, ref)
 
     def write(self, key: str, data: bytes, rows: int = 0) -> FileRef:
@@ -76,6 +77,7 @@ class S3Storage:
                 time.sleep(0.0 if attempt == 0 else 0.1 * 2**attempt)
                 if self._created(path, data, last=attempt == ATTEMPTS - 1):
                     return
+                spend("retries:s3", 1)
 
     def exists(self, key: str) -> bool:
         path = self._path(key)
@@ -132,6 +134,7 @@ class S3Storage:
             except FileNotFoundError:
                 if len(data) < 2 * part:
                     raise
+                spend("retries:s3", 1)
         self._put(path, data, "overwrite")
 
     def _put(self, path: str, data: bytes, mode: str) -> None:

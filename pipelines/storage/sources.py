@@ -1,16 +1,18 @@
 """Finding and opening what the user gave: a file, a folder or a glob, on disk or in S3."""
 
+import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from shardrank.core.errors import InputError
 from shardrank.core.protocols import Entry
 from shardrank.core.settings import S3Settings
 from shardrank.core.source_files import SUPPORTED_NAMES, Listing
+from shardrank.core.tally import spend
 from shardrank.storage.client import explained, filesystem, s3_entry
 from shardrank.storage.globs import enters, fixed_part, has_magic
 from shardrank.storage.listing import list_local, list_s3
@@ -97,9 +99,23 @@ class Sources:
                 files = filesystem(self.s3)
                 return cast(BinaryIO, files.open(uri, "rb", block_size=READ_AHEAD))
         try:
-            return Path(uri).open("rb")
+            return io.BufferedReader(_Counted(uri))
         except OSError as error:
             raise InputError(f"{uri} could not be opened: {error.strerror}.", "") from error
+
+
+class _Counted(io.FileIO):
+    """A local file whose bytes count as read when they are."""
+
+    def readinto(self, buffer: Any, /) -> int:
+        count = super().readinto(buffer)
+        spend("read:local", count)
+        return count
+
+    def readall(self) -> bytes:
+        data = super().readall()
+        spend("read:local", len(data))
+        return data
 
 
 def contains(outer: str, inner: str) -> bool:

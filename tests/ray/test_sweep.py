@@ -180,8 +180,8 @@ def test_the_marker_follows_the_data(workspace: Workspace) -> None:
 def test_bad_input_keeps_its_kind_and_its_words(workspace: Workspace) -> None:
     """A worker that cannot be built is a clear failure of all its units, and no hang."""
     steps = [Step(Unbuildable, POOL), Step(partial(Write, workspace))]
-    outcomes = list(OnRay(Resources(2), 1).sweep(workspace, TRY, named(units(3)), steps))
-    assert [type(outcome) for outcome in outcomes] == [Failure] * 3
+    ended = list(OnRay(Resources(2), 1).sweep(workspace, TRY, named(units(3)), steps))
+    assert [type(each.outcome) for each in ended] == [Failure] * 3
     with pytest.raises(InputError, match=r"There is no such model\. .*Name another\."):
         run_stage(context(workspace), TRY, units(3), steps)
     assert workspace.find(TRY, named(units(3))) == {}

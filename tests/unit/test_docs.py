@@ -36,6 +36,7 @@ DOCUMENTS = (
     "docs/models.md",
     "docs/nights.md",
     "docs/settings.md",
+    "docs/watching.md",
 )
 TEXTS = {name: (ROOT / name).read_text("utf-8") for name in DOCUMENTS}
 #: What a fence of code looks like, from its language to its end.

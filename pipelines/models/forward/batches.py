@@ -10,6 +10,7 @@ from torch import Tensor
 from shardrank.core.arrays import Float32, Int32, Int64
 from shardrank.core.errors import SettingsError
 from shardrank.core.progress import tell
+from shardrank.core.tally import spend
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.limits import pad_id
 from shardrank.models.forward.batch import Batch, send
@@ -60,7 +61,9 @@ class Runner:
         total, done = max(1, int(inputs.lengths.sum())), 0
         for rows in plan_batches(inputs.lengths, self.batch_tokens):
             yield self._batch(inputs, rows)
-            done += int(inputs.lengths[rows].sum())
+            tokens = int(inputs.lengths[rows].sum())
+            done += tokens
+            spend("tokens", tokens)
             tell(done / total)
 
     def _batch(self, inputs: ModelInputs, rows: Int64) -> Batch:

@@ -10,6 +10,7 @@ from shardrank.core.arrays import Bool, Int32
 from shardrank.core.cards import RerankerCard
 from shardrank.core.model_settings import RerankerSettings
 from shardrank.core.protocols import PairScores
+from shardrank.core.tally import spend
 from shardrank.models.cards import check_fingerprint, read_reranker_card, settled
 from shardrank.models.folder.packable import is_packable
 from shardrank.models.folder.reranker_folder import RerankerFolder, read_reranker_folder
@@ -73,6 +74,7 @@ class CrossEncoderReranker:
         lengths = (template.specials + cuts.queries + cuts.passages).astype(np.int32)
         inputs = ModelInputs(lengths, row, types if self._typed else None)
         logits = self._runner.run(inputs, self._classifier, dim=1)  # float32[n, 1]
+        spend("truncated", int(cuts.truncated.sum()))
         return PairScores(logits[:, 0], cuts.truncated)
 
 

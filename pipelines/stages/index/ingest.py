@@ -6,6 +6,7 @@ from functools import partial
 from typing import Annotated
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.files import FileRef
@@ -13,6 +14,7 @@ from shardrank.core.model_settings import EncoderSettings
 from shardrank.core.schemas import REJECTED
 from shardrank.core.settings import CorpusSettings, PassageSettings
 from shardrank.core.settings_base import DECIDING
+from shardrank.core.tally import spend
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.passages import CutRule
 from shardrank.corpus.second_pass import CutPart, cut_slice
@@ -133,6 +135,7 @@ class Ingest:
         rejected = [REJECTED.empty_table()]
         for part in self._cut(unit.spec):
             rejected.append(part.rejected)
+            spend("truncated", pc.sum(part.passages["truncated"]).as_py() or 0)
             if part.passages.num_rows:
                 parts.append(write_part(self.workspace, part.passages))
         table = pa.concat_tables(rejected)

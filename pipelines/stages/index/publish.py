@@ -6,7 +6,7 @@ import platform
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -57,18 +57,19 @@ def _require_files(workspace: Workspace, version: Version) -> None:
 
 
 def _require_audit(version: Version) -> None:
+    recall = {name: index.audit.recall for name, index in version.indexes.items()}
     for index in version.indexes.values():
-        _require_recall(index.audit)
+        if index.audit.recall < index.audit.target:
+            raise _too_low(index.audit, recall)
 
 
-def _require_recall(audit: Audit) -> None:
-    if audit.recall >= audit.target:
-        return
-    raise AuditRefused(
+def _too_low(audit: Audit, recall: Mapping[str, float]) -> AuditRefused:
+    return AuditRefused(
         f"The audit found Recall@{audit.k} {audit.recall:.3f} at the greatest effort "
         f"(nprobe {audit.nprobe}, depth {audit.depth}), below the target "
         f"{audit.target:g}; nothing was published.",
         "Raise index.bytes_per_vector or audit.max_depth, or lower audit.target.",
+        recall,
     )
 
 
@@ -127,6 +128,7 @@ def set_aside(context: Context, stage: str, dones: Sequence[Done[Rejecting]]) ->
     refs = [done.made.rejected for done in dones if done.made.rejected.rows]
     tables = [REJECTED.empty_table(), *(workspace.read_table(ref) for ref in refs)]
     rejected = pa.concat_tables(tables)
+    context.watch.rejected(stage, Counter(rejected["reason"].to_pylist()))
     if rejected.num_rows:
         workspace.write_table(f"{rejected_folder(context.run)}/{stage}.parquet", rejected)
     return int(rejected.num_rows)

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from shardrank.core.pools import Resources
-from shardrank.core.units import Done, Made, Spec, Stage, Unit
-from shardrank.stages.run.hosts import Failure, Step
+from shardrank.core.units import Made, Spec, Stage, Unit
+from shardrank.stages.run.hosts import Ended, Step
+from shardrank.stages.run.reporter import Reporter
 from shardrank.stages.run.workspace import Workspace
 
 
@@ -19,14 +20,22 @@ class Executor(Protocol):
     def shares(self) -> Mapping[str, float]:
         """How far the units underway are, by unit; those that tell nothing are left out."""
 
+    def meter(self, flow: str, index: str) -> Reporter:
+        """Who keeps the metrics of a run; nobody where nothing could fetch them.
+
+        Args:
+            flow: index, compact, rank or label.
+            index: that it makes a version of; "": of none.
+        """
+
     def sweep(
         self,
         workspace: Workspace,
         stage: Stage[Spec, Made],
         units: Sequence[Unit[Spec]],
         steps: Sequence[Step],
-    ) -> Iterator[Done[Made] | Failure]:
-        """Outcomes as they come; one failure stops no other unit.
+    ) -> Iterator[Ended]:
+        """Units as they end; one failure stops no other unit.
 
         Raises:
             RunFailed: workers were lost for good.

@@ -7,7 +7,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from shardrank.core.errors import ShardrankError
 from shardrank.core.pools import Pool
 from shardrank.core.progress import heard_by
 from shardrank.core.python_gc import collect_seldom
+from shardrank.core.tally import Spent, take, together
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.run.workspace import Result, Workspace
 
@@ -66,10 +67,20 @@ class Failure:
 
 @dataclass(frozen=True)
 class Underway:
-    """A unit between two steps: what the last one gave, and when the first one began."""
+    """A unit between two steps: what the last one gave, when the first one began, and what was
+    spent on it since."""
 
     tables: Tables
     started: float
+    spent: Spent = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A unit after its last step, or after the one that failed, and what was spent on it."""
+
+    outcome: Done[Any] | Failure
+    spent: Spent
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,38 @@ class Hosting:
     hears: Hears
 
 
+class Clock:
+    """The seconds of one host: in which its worker was built, works, and waits for a unit.
+
+    Only a pool's workers wait; what a task is built for is one unit, so it has no load of its own.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self._kind = "task" if step.pool is None else "gpu" if step.pool.gpus else "cpu"
+        self._last, self._load, self._wait = time.monotonic(), 0.0, 0.0
+
+    def built(self) -> None:
+        """The worker stands."""
+        self._load = self._lap()
+
+    def begins(self) -> None:
+        """A unit is there."""
+        self._wait = self._lap()
+
+    def ends(self) -> Spent:
+        """The unit is done: the seconds since the one before."""
+        seconds = {"busy": self._lap(), "wait": self._wait, "load": self._load}
+        self._load = 0.0
+        if self._kind == "task":
+            return {"busy:task": sum(seconds.values())}
+        return {f"{name}:{self._kind}": value for name, value in seconds.items() if value}
+
+    def _lap(self) -> float:
+        now = time.monotonic()
+        lap, self._last = now - self._last, now
+        return lap
+
+
 class Host:
     """Builds its worker once. A worker that cannot be built fails its units, in words, rather than
     the whole run."""
@@ -90,20 +133,25 @@ class Host:
     def __init__(self, told: Hosting) -> None:
         collect_seldom()
         self.told = told
+        self._clock = Clock(told.step)
         self._broken: Exception | None = None
         try:
             self._worker = told.step.make()
         except Exception as error:
             self._broken = error
+        self._clock.built()
 
-    def work(self, unit: Unit[Any], given: Underway) -> Underway | Done[Any] | Failure:
+    def work(self, unit: Unit[Any], given: Underway) -> Underway | Ended:
         """The unit after this step."""
+        self._clock.begins()
         try:
-            return self._work(unit, given)
+            made = self._work(unit, given)
         except Exception as error:
-            return Failure.of(unit, error)
+            made = Failure.of(unit, error)
+        spent = together(together(given.spent, self._clock.ends()), take())
+        return replace(made, spent=spent) if isinstance(made, Underway) else Ended(made, spent)
 
-    def _work(self, unit: Unit[Any], given: Underway) -> Underway | Done[Any]:
+    def _work(self, unit: Unit[Any], given: Underway) -> Underway | Done[Any] | Failure:
         if self._broken is not None:
             raise self._broken
         started = given.started or time.time()

@@ -14,10 +14,19 @@ from typing import Any
 
 from shardrank.core.pools import Resources
 from shardrank.core.settings import ClusterSettings
-from shardrank.core.units import Done, Made, Spec, Stage, Unit
+from shardrank.core.units import Made, Spec, Stage, Unit
 from shardrank.kernels.limits import usable_cpus
 from shardrank.kernels.machine import visible_gpus
-from shardrank.stages.run.hosts import Failure, Host, Hosting, Step, Underway, hostings
+from shardrank.stages.run.hosts import (
+    Ended,
+    Failure,
+    Host,
+    Hosting,
+    Step,
+    Underway,
+    hostings,
+)
+from shardrank.stages.run.reporter import Reporter, Silent
 from shardrank.stages.run.workspace import Workspace
 
 
@@ -39,13 +48,17 @@ class Inline:
         """See `Executor.shares`."""
         return dict(self._shares)
 
+    def meter(self, flow: str, index: str) -> Reporter:
+        """See `Executor.meter`."""
+        return Silent()
+
     def sweep(
         self,
         workspace: Workspace,
         stage: Stage[Spec, Made],
         units: Sequence[Unit[Spec]],
         steps: Sequence[Step],
-    ) -> Iterator[Done[Made] | Failure]:
+    ) -> Iterator[Ended]:
         """See `Executor.sweep`."""
         self._shares.clear()
         line = _Line(hostings(stage, steps, workspace, self._shares.__setitem__))
@@ -70,14 +83,15 @@ class _Line:
         self._told = told
         self._mine = local()
 
-    def run(self, unit: Unit[Any]) -> Done[Any] | Failure:
+    def run(self, unit: Unit[Any]) -> Ended:
         underway = Underway({}, started=0.0)
         for host in self._hosts():
             outcome = host.work(unit, underway)
             if not isinstance(outcome, Underway):
                 return outcome
             underway = outcome
-        return Failure.of(unit, TypeError(f"{unit.stage}: the last step returned no Result"))
+        error = TypeError(f"{unit.stage}: the last step returned no Result")
+        return Ended(Failure.of(unit, error), underway.spent)
 
     def _hosts(self) -> list[Host]:
         if not hasattr(self._mine, "hosts"):

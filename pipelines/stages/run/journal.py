@@ -36,6 +36,9 @@ class Journal(Silent):
         before = [each for each in self._record.stages if each.stage != now.stage]
         self._keep(replace(self._record, waits="", stages=(*before, now)))
 
+    def lives(self) -> None:
+        self._keep(self._record)
+
     def finished(self, now: StageNow) -> None:
         self.moved(now)
 

@@ -14,8 +14,18 @@ import pyarrow as pa
 
 from shardrank.core.papers import from_json, to_json
 from shardrank.core.pools import Pool, Resources
-from shardrank.core.units import Done, Made, Spec, Stage, Unit, done_json, read_done
-from shardrank.stages.run.hosts import Failure, Host, Hosting, Step, Tables, Underway, hostings
+from shardrank.core.units import Made, Spec, Stage, Unit, done_json, read_done
+from shardrank.stages.run.hosts import (
+    Ended,
+    Failure,
+    Host,
+    Hosting,
+    Step,
+    Tables,
+    Underway,
+    hostings,
+)
+from shardrank.stages.run.reporter import Reporter
 from shardrank.stages.run.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -36,13 +46,19 @@ class OnRay:
         """See `Executor.shares`."""
         return {unit: share for board in self._boards for unit, share in board.read().items()}
 
+    def meter(self, flow: str, index: str) -> Reporter:
+        """See `Executor.meter`."""
+        from shardrank.stages.run.metrics import Meter  # see `sweep`
+
+        return Meter(flow, index)
+
     def sweep(
         self,
         workspace: Workspace,
         stage: Stage[Spec, Made],
         units: Sequence[Unit[Spec]],
         steps: Sequence[Step],
-    ) -> Iterator[Done[Made] | Failure]:
+    ) -> Iterator[Ended]:
         """See `Executor.sweep`."""
         from ray.exceptions import RayError  # see `_rows`
 
@@ -65,11 +81,11 @@ def _sweep(
     units: Sequence[Unit[Spec]],
     hosts: Sequence[Hosting],
     retries: int,
-) -> Iterator[Done[Made] | Failure]:
+) -> Iterator[Ended]:
     """Run the steps on every unit; yields outcomes as they come. One failure stops no other."""
     import ray.data  # a third of a second, for which no command waits before Ray starts
 
-    rows = [_row(unit, started=0.0) for unit in units]
+    rows = [_row(unit, started=0.0, spent="{}") for unit in units]
     dataset: Dataset = ray.data.from_arrow([pa.Table.from_pylist([row], _ROW) for row in rows])
     for told in hosts:
         dataset = _apply(dataset, told, _fitting(told.step, len(units)), len(units), retries)
@@ -140,13 +156,14 @@ class _RowHost:
             return row
         spec = from_json(self._stage.spec, json.loads(row["spec"]))
         unit: Unit[Any] = Unit(self._stage.name, spec)
-        outcome = self._host.work(unit, Underway(_unpack(row), row["started"]))
-        match outcome:
-            case Underway():
-                return _row(unit, started=outcome.started, **_pack(outcome.tables))
-            case Failure():
-                return _row(unit, failure=outcome.json())
-        return _row(unit, done=json.dumps(done_json(outcome)))
+        given = Underway(_unpack(row), row["started"], json.loads(row["spent"]))
+        after = self._host.work(unit, given)
+        spent = json.dumps(after.spent)
+        if isinstance(after, Underway):
+            return _row(unit, started=after.started, spent=spent, **_pack(after.tables))
+        if isinstance(after.outcome, Failure):
+            return _row(unit, spent=spent, failure=after.outcome.json())
+        return _row(unit, spent=spent, done=json.dumps(done_json(after.outcome)))
 
 
 def _host_class(told: Hosting) -> type[_RowHost]:
@@ -174,6 +191,7 @@ _ROW = pa.schema(
     [
         pa.field("spec", pa.string()),
         pa.field("started", pa.float64()),
+        pa.field("spent", pa.string()),
         pa.field("names", pa.list_(pa.string())),
         pa.field("tables", pa.list_(pa.large_binary())),
         pa.field("done", pa.string()),
@@ -203,7 +221,8 @@ def _unpack(row: dict[str, Any]) -> Tables:
     return {name: pa.ipc.open_stream(data).read_all() for name, data in cells}
 
 
-def _outcome(stage: Stage[Any, Made], row: dict[str, Any]) -> Done[Made] | Failure:
+def _outcome(stage: Stage[Any, Made], row: dict[str, Any]) -> Ended:
+    spent = json.loads(row["spent"])
     if row["failure"] is not None:
-        return Failure(**json.loads(row["failure"]))
-    return read_done(stage, json.loads(row["done"]))
+        return Ended(Failure(**json.loads(row["failure"])), spent)
+    return Ended(read_done(stage, json.loads(row["done"])), spent)

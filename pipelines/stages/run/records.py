@@ -10,6 +10,9 @@ from shardrank.core.pace import StageNow
 from shardrank.core.papers import from_json, to_json
 from shardrank.stages.run.workspace import Workspace, marker_key
 
+#: Seconds after which a run that wrote nothing is taken for dead: it writes every ten.
+SILENCE = 60.0
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -39,6 +42,12 @@ class RunRecord:
     stages: tuple[StageNow, ...] = ()
     outcome: Outcome | None = None
 
+    def ending(self, now: float) -> str:
+        """How it ended: an Ending, else running, or cut off where it has long been silent."""
+        if self.outcome is not None:
+            return self.outcome.ending
+        return "running" if now - self.beat < SILENCE else "cut off"
+
 
 def write_run(workspace: Workspace, record: RunRecord) -> None:
     """Write it, or write it again."""
@@ -51,6 +60,15 @@ def read_run(workspace: Workspace, run: str) -> RunRecord | None:
         return from_json(RunRecord, workspace.read_json(run_key(run)))
     except (InputError, ValueError):
         return None
+
+
+def newest_runs(workspace: Workspace, most: int) -> list[RunRecord]:
+    """The runs that wrote their record last, the newest first, and no more than so many: each
+    costs a read."""
+    keys = [(e.modified, e.key.split("/")) for e in workspace.storage.list("runs")]
+    runs = [(at, key[1]) for at, key in keys if key[2:] == ["run.json"]]
+    found = (read_run(workspace, run) for _, run in sorted(runs, reverse=True)[:most])
+    return [record for record in found if record is not None]
 
 
 def run_key(run: str) -> str:

@@ -1,13 +1,17 @@
 """Who is told how a run goes: a console, a log, the run's record, metrics, events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import RLock
 from typing import Any, Protocol
 
 from shardrank.core.outcomes import Outcome
 from shardrank.core.pace import StageNow
+from shardrank.core.tally import Spent
 from shardrank.core.units import Done
 from shardrank.stages.run.hosts import Failure
+
+#: The stage under which is told what the run's own process spends: it plans, lists and publishes.
+DRIVER = "driver"
 
 
 class Reporter(Protocol):
@@ -15,6 +19,9 @@ class Reporter(Protocol):
 
     def noted(self, sentence: str) -> None:
         """About the input, known before the first stage; it changes nothing."""
+
+    def named(self, flow: str, run: str) -> None:
+        """The run's name is known: the flow begins."""
 
     def waits(self, sentence: str) -> None:
         """What is waited for before the first stage, such as Ray's start."""
@@ -28,8 +35,17 @@ class Reporter(Protocol):
     def failed(self, stage: str, failure: Failure) -> None:
         """A unit has failed; the others go on."""
 
+    def spent(self, stage: str, spent: Spent) -> None:
+        """What a unit's workers spent on it; of stage DRIVER, what the run's own process did."""
+
+    def rejected(self, stage: str, reasons: Mapping[str, int]) -> None:
+        """How many rows all units of a stage set aside, those resumed included, by reason."""
+
     def moved(self, now: StageNow) -> None:
         """How far the stage is: every few seconds, and after each unit."""
+
+    def lives(self) -> None:
+        """The run is alive: every few seconds, between stages, too."""
 
     def finished(self, now: StageNow) -> None:
         """The stage is over."""
@@ -43,6 +59,8 @@ class Silent:
 
     def noted(self, sentence: str) -> None: ...
 
+    def named(self, flow: str, run: str) -> None: ...
+
     def waits(self, sentence: str) -> None: ...
 
     def started(self, stage: str, units: int, resumed: int) -> None: ...
@@ -51,7 +69,13 @@ class Silent:
 
     def failed(self, stage: str, failure: Failure) -> None: ...
 
+    def spent(self, stage: str, spent: Spent) -> None: ...
+
+    def rejected(self, stage: str, reasons: Mapping[str, int]) -> None: ...
+
     def moved(self, now: StageNow) -> None: ...
+
+    def lives(self) -> None: ...
 
     def finished(self, now: StageNow) -> None: ...
 
@@ -67,6 +91,9 @@ class Several:
     def noted(self, sentence: str) -> None:
         self._tell(lambda each: each.noted(sentence))
 
+    def named(self, flow: str, run: str) -> None:
+        self._tell(lambda each: each.named(flow, run))
+
     def waits(self, sentence: str) -> None:
         self._tell(lambda each: each.waits(sentence))
 
@@ -79,8 +106,17 @@ class Several:
     def failed(self, stage: str, failure: Failure) -> None:
         self._tell(lambda each: each.failed(stage, failure))
 
+    def spent(self, stage: str, spent: Spent) -> None:
+        self._tell(lambda each: each.spent(stage, spent))
+
+    def rejected(self, stage: str, reasons: Mapping[str, int]) -> None:
+        self._tell(lambda each: each.rejected(stage, reasons))
+
     def moved(self, now: StageNow) -> None:
         self._tell(lambda each: each.moved(now))
+
+    def lives(self) -> None:
+        self._tell(lambda each: each.lives())
 
     def finished(self, now: StageNow) -> None:
         self._tell(lambda each: each.finished(now))
@@ -92,3 +128,14 @@ class Several:
         with self._one_at_a_time:
             for reporter in self._reporters:
                 what(reporter)
+
+
+class Once(Several):
+    """Several, who are told of the end once (protocol: Reporter)."""
+
+    _over = False
+
+    def ended(self, outcome: Outcome) -> None:
+        if not self._over:
+            self._over = True
+            super().ended(outcome)

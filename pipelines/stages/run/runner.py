@@ -11,7 +11,7 @@ from shardrank.core.pools import Pool, Resources, plan_pool
 from shardrank.core.settings import Settings
 from shardrank.core.units import Done, Made, Spec, Stage, Unit
 from shardrank.stages.run.executor import Executor
-from shardrank.stages.run.hosts import Failure, Step
+from shardrank.stages.run.hosts import Ended, Failure, Step
 from shardrank.stages.run.records import StageRun, read_stage_run, write_stage_run
 from shardrank.stages.run.watch import Watch
 from shardrank.stages.run.workspace import Workspace
@@ -75,7 +75,9 @@ def run_stage(
     if todo or held is None:
         write_stage_run(context.workspace, context.run, record)
     failures: list[Failure] = []
-    for outcome in _outcomes(context, stage, todo, steps):
+    for ended in _ended(context, stage, todo, steps):
+        context.watch.spent(stage.name, ended.spent)
+        outcome = ended.outcome
         if isinstance(outcome, Failure):
             failures.append(outcome)
             context.watch.failed(stage.name, outcome)
@@ -92,18 +94,18 @@ def run_stage(
     return [done[unit.id] for unit in units]
 
 
-def _outcomes(
+def _ended(
     context: Context,
     stage: Stage[Spec, Made],
     todo: Sequence[Unit[Spec]],
     steps: Sequence[Step],
-) -> Iterator[Done[Made] | Failure]:
+) -> Iterator[Ended]:
     if not todo:
         return
     left = {unit.id for unit in todo}
-    for outcome in context.executor.sweep(context.workspace, stage, todo, steps):
-        left.discard(outcome.unit)
-        yield outcome
+    for ended in context.executor.sweep(context.workspace, stage, todo, steps):
+        left.discard(ended.outcome.unit)
+        yield ended
     if left:
         raise RunFailed(
             f"{len(left)} of {len(todo)} units have no outcome under the names they were given.",

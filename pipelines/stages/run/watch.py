@@ -10,9 +10,10 @@ from typing import Any
 
 from shardrank.core.outcomes import Outcome, outcome_of
 from shardrank.core.pace import Pace
+from shardrank.core.tally import Spent, take
 from shardrank.core.units import Done
 from shardrank.stages.run.hosts import Failure
-from shardrank.stages.run.reporter import Reporter, Several
+from shardrank.stages.run.reporter import DRIVER, Reporter, Several
 
 #: Seconds between two looks at the units underway.
 LOOK_EVERY = 2.0
@@ -34,6 +35,11 @@ class Watch:
     def follow(self, shares: Shares) -> None:
         """From now on ask this how far units underway are: their shares, by unit."""
         self._shares = shares
+
+    def add(self, reporter: Reporter) -> None:
+        """From now on this one is told, too, before the others: hooks may take their time."""
+        with self._lock:
+            self.told = Several(reporter, self.told)
 
     def started(self, stage: str, units: int, resumed: int) -> None:
         """A stage begins."""
@@ -57,9 +63,20 @@ class Watch:
             self.told.failed(stage, failure)
             self.told.moved(pace.now(at))
 
+    def spent(self, stage: str, spent: Spent) -> None:
+        """What was spent on a unit of it."""
+        with self._lock:
+            self.told.spent(stage, spent)
+
+    def rejected(self, stage: str, reasons: Mapping[str, int]) -> None:
+        """What its units set aside."""
+        with self._lock:
+            self.told.rejected(stage, reasons)
+
     def finished(self) -> None:
         """The stage is over."""
         with self._lock:
+            self.told.spent(DRIVER, take())
             self.told.finished(self._running().now(time.time(), over=True))
             self._pace = None
 
@@ -93,6 +110,7 @@ class Watch:
         with self._lock:
             if not self._ended:
                 self._ended = True
+                self.told.spent(DRIVER, take())
                 self.told.ended(self._placed(outcome))
 
     def _placed(self, outcome: Outcome) -> Outcome:
@@ -107,6 +125,7 @@ class Watch:
         while not self._over.wait(LOOK_EVERY):
             shares = self._shares()
             with self._lock:
+                self.told.lives()
                 if self._pace is None:
                     continue
                 at = time.time()
