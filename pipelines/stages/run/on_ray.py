@@ -82,7 +82,7 @@ def _sweep_through_losses(
     units: Sequence[Unit[Spec]],
     hosts: Sequence[Hosting],
     retries: int,
-) -> Iterator[Done[Made] | Failure]:
+) -> Iterator[Ended]:
     """The sweep; where Ray gives it up and nodes were lost meanwhile, another of what is left. Ray
     counts a lost node against the retries of what ran there, as if that had killed it."""
     from ray.exceptions import RayError  # see `_sweep`
@@ -92,9 +92,9 @@ def _sweep_through_losses(
     left, lost = {unit.id: unit for unit in units}, lost_nodes()
     while left:
         try:
-            for outcome in _sweep(stage, list(left.values()), hosts, retries):
-                left.pop(outcome.unit, None)
-                yield outcome
+            for ended in _sweep(stage, list(left.values()), hosts, retries):
+                left.pop(ended.outcome.unit, None)
+                yield ended
             return
         except RayError:
             if not have_more_been_lost(lost):
