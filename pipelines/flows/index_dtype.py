@@ -14,10 +14,7 @@ from shardrank.models.cards import read_encoder_card, settled
 from shardrank.models.complete import check_encoder
 from shardrank.models.encoders.registry import family_of
 from shardrank.stages.run.workspace import Workspace
-from shardrank.stages.shared.versions import Published
-
-#: What the first run of an INDEX decided, for the time until its first version holds it.
-BEGUN = "runs/begun.json"
+from shardrank.stages.shared.versions import BEGUN, Published
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ class Sources:
         """
         found = list_s3(self.s3, uri) if is_s3(uri) else list_local(uri)
         if not found.read and not found.left_out:
+            if not is_s3(uri) and os.path.isdir(uri):
+                raise InputError(f"The folder {uri!r} holds no file.", "Check the path.")
             raise InputError(f"There is no file, folder or match for {uri!r}.", "Check the path.")
         if not found.read:
             raise InputError(

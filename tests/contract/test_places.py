@@ -1,5 +1,7 @@
 """No command takes a place for another use, on any storage."""
 
+from pathlib import Path
+
 import pytest
 
 from shardrank.core.errors import InputError
@@ -62,6 +64,13 @@ def test_what_lies_inside(storage: Storage, held: Use, below: str, allowed: bool
         told = refused(storage, below, use)
         inside = f"{use.name} {storage.root}{below} lies inside of {storage.root}, which holds"
         assert told == ("" if allowed else f"{inside} {held.value}.")
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for below in ("file", "file/deep/below"):
+        with pytest.raises(InputError, match=f"{tmp_path}/file is a file"):
+            refuse_other_use(str(tmp_path / below), Use.OUT, Settings())
 
 
 def test_what_is_not_ours_is_no_sign(storage: Storage) -> None:

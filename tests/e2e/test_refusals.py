@@ -78,6 +78,13 @@ def test_an_empty_corpus(world: World, tmp_path: Path, said: Said) -> None:
     corpus = write_lines(tmp_path / "corpus.jsonl", [])
     assert shardrank("index", corpus, *world.index(tmp_path / "index")[2:]) == 2
     assert "0 rows, and none can be indexed. It is empty." in " ".join(said().split())
+    assert shardrank("versions", str(tmp_path / "index")) == 2
+    assert f"has not come to an end: shardrank status {tmp_path / 'index'}" in said()
+
+
+def test_an_empty_folder(world: World, tmp_path: Path, said: Said) -> None:
+    assert shardrank("index", str(tmp_path), *world.index(tmp_path.parent / "index")[2:]) == 2
+    assert f"The folder '{tmp_path}' holds no file." in said()
 
 
 def test_an_index_inside_its_corpus(world: World, said: Said) -> None:

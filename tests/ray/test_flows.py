@@ -125,7 +125,7 @@ def label_words(world: World, out: Path, labels: Path, *sets: str) -> list[str]:
 def label_files(labels: Path) -> dict[str, bytes]:
     found = (
         path
-        for folder in ("listwise", "scores", "passages")
+        for folder in ("listwise", "about/listwise", "scores", "passages")
         for path in (labels / folder).rglob("*.parquet")
     )
     return {str(path.relative_to(labels)): path.read_bytes() for path in found}

@@ -10,6 +10,7 @@ from shardrank.core.errors import InputError, ShardrankError
 from shardrank.core.settings import Settings
 from shardrank.labels.formats import FORMATS
 from shardrank.stages.run.workspace import Workspace, open_workspace
+from shardrank.stages.shared.versions import BEGUN
 from shardrank.version.manifest import version_number
 
 _S3 = "s3://"
@@ -33,6 +34,8 @@ _OWN = {
 def refuse_other_use(path: str, use: Use, settings: Settings) -> None:
     """Raise InputError where the place holds something else than what is to be written there, or
     lies inside of such a thing."""
+    if not path.startswith(_S3):
+        _refuse_file(path, use)
     held = _use_of(open_workspace(path, settings))
     if held not in (None, use):
         raise InputError(f"{use.name} {path} holds {held.value}.", "Choose another folder.")
@@ -42,6 +45,18 @@ def refuse_other_use(path: str, use: Use, settings: Settings) -> None:
                 f"{use.name} {path} lies inside of {outer}, which holds {found.value}.",
                 "Choose a folder outside.",
             )
+
+
+def _refuse_file(path: str, use: Use) -> None:
+    """Raise InputError where the place, or what it would lie in, is a file."""
+    for place in (path, *(outer for outer, _ in _parents(path))):
+        if os.path.exists(place):
+            if not os.path.isdir(place):
+                raise InputError(
+                    f"{use.name} {path} cannot be a folder: {place} is a file.",
+                    "Choose another folder.",
+                )
+            return
 
 
 def _holder(outer: str, below: str, settings: Settings) -> Use | None:
@@ -62,7 +77,7 @@ def _use_of(workspace: Workspace) -> Use | None:
 
 def _is_index(workspace: Workspace) -> bool:
     keys = (entry.key for entry in workspace.storage.list("manifests"))
-    begun = workspace.storage.exists("runs/begun.json")
+    begun = workspace.storage.exists(BEGUN)
     return begun or any(version_number(key) is not None for key in keys)
 
 

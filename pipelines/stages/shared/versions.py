@@ -6,6 +6,9 @@ from shardrank.core.errors import InputError, IntegrityError
 from shardrank.stages.run.workspace import Workspace
 from shardrank.version.manifest import Version, version_key, version_number
 
+#: What the first run of an INDEX settled, for the time until its first version says so.
+BEGUN = "runs/begun.json"
+
 
 @dataclass(frozen=True)
 class Published:
@@ -72,10 +75,11 @@ def existing_versions(workspace: Workspace) -> list[int]:
     """The numbers of all versions, ascending. Raises InputError where there is none."""
     numbers = version_numbers(workspace)
     if not numbers:
-        raise InputError(
-            f"{workspace.storage.root} holds no published version of an index.",
-            "Build one first: shardrank index CORPUS INDEX.",
-        )
+        root = workspace.storage.root
+        hint = "Build one first: shardrank index CORPUS INDEX."
+        if workspace.storage.exists(BEGUN):
+            hint = f"Its first run has not come to an end: shardrank status {root}."
+        raise InputError(f"{root} holds no published version of an index.", hint)
     return numbers
 
 
