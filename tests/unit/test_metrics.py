@@ -89,6 +89,9 @@ def test_a_stage_and_the_end(kept: Kept) -> None:
     meter.ended(Outcome("published", 0, "", 4, {"dense": 0.96}))
     assert kept["runs_total", "published"] == 1
     assert (kept["version",], kept["recall_ratio", "dense"]) == (4, 0.96)
+    # Nothing of it is underway any more.
+    assert (kept["stage_progress_ratio", "embed"], kept["stage_left_seconds", "embed"]) == (1, 0)
+    assert kept["stage_units", "embed", "failed"] == 0
 
 
 def test_sums_are_taken_once() -> None:
