@@ -212,9 +212,10 @@ def wait_for(url: str) -> None:
 
 
 def free_port() -> int:
-    """One that nobody listens on now, and that the system gives to no outgoing connection."""
+    """One that nobody listens on now: neither the system's outgoing connections nor Ray's workers
+    get ports of this range."""
     while True:
-        port = random.SystemRandom().randrange(15_000, 32_000)
+        port = random.SystemRandom().randrange(20_000, 32_000)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

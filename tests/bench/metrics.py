@@ -93,7 +93,10 @@ def main() -> None:
             order = (True, False) if number % 2 else (False, True)
             rates = {metered: embedded(corpus, head, metered) for metered in order}
             ratios.append(rates[True] / rates[False])
-            print(f"with {rates[True]:.0f}/s, without {rates[False]:.0f}/s: {ratios[-1]:.3f}")
+            print(
+                f"with {rates[True]:.0f}/s, without {rates[False]:.0f}/s: {ratios[-1]:.3f}",
+                flush=True,
+            )
     print(f"ratio, median of {len(ratios)}: {median(ratios):.3f}")
     print(f"from {min(ratios):.3f} to {max(ratios):.3f}; a unit costs {a_unit():.0f} us")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -9,10 +10,12 @@ from shardrank.core.errors import CommitConflict, CommitStateUnknown, InputError
 from shardrank.core.files import FileRef
 from shardrank.core.protocols import Entry, Storage
 from shardrank.core.settings import S3Settings
+from shardrank.core.tally import take
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import latest_version, version_numbers
-from shardrank.storage import LocalStorage, S3Storage
+from shardrank.storage import LocalStorage, S3Storage, Sources
 from shardrank.storage.client import filesystem
+from tests.faults import Faults, failing
 
 LARGE = bytes(range(256)) * (11 << 12)  # 11 MiB: two parts of 5 and one of 1
 
@@ -174,3 +177,40 @@ def test_versions_that_a_listing_does_not_show_are_found(tmp_path: object) -> No
     for number in (1, 2, 3):
         workspace.storage.create(f"manifests/{number:06d}.json", b"{}")
     assert version_numbers(workspace) == [1, 2, 3]
+
+
+class RefusesFirst(Faults):
+    """One request is asked for again."""
+
+    def draw(self) -> str:
+        with self.lock:
+            self.counts["all"] += 1
+            return "503 before" if self.counts["all"] == 1 else "none"
+
+
+def test_traffic_is_counted(s3: S3Storage) -> None:
+    """As it goes by: also where it is sent again, and not what HEAD says of a length."""
+    endpoint = str(s3.settings.endpoint)
+    with failing(endpoint, RefusesFirst(0.0, 1, 0.0)) as proxy:
+        again = replace(s3, settings=s3.settings.model_copy(update={"endpoint": proxy}))
+        take()
+        again.write("k", bytes(5000))
+        sent = take()
+        assert sent["written:s3"] >= 10_000
+        assert sent["retries:s3"] == 1
+        assert again.exists("k")
+        assert take().get("read:s3", 0) < 5000
+        again.read("k")
+        assert 5000 <= take()["read:s3"] < 6000
+        s3.write("large", LARGE)
+        assert take()["written:s3"] >= len(LARGE)
+
+
+def test_local_traffic_is_counted(tmp_path: Path) -> None:
+    storage = LocalStorage(str(tmp_path))
+    take()
+    storage.write("k", bytes(5000))
+    storage.read("k")
+    with Sources(S3Settings()).open(str(tmp_path / "k")) as file:
+        assert (len(file.read(10)), len(file.read())) == (10, 4990)
+    assert take() == {"written:local": 5000, "read:local": 10_000}

@@ -7,7 +7,7 @@ an earlier run finished is told apart. Ray puts `ray_` before every name.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ray.util.metrics import Counter, Gauge
@@ -77,6 +77,7 @@ class Meter(Silent):
         own = {"flow": flow, "path": index.encode("ascii", "backslashreplace").decode()}
         self._counters = {k: _counter(k, own) for k in KINDS if k.kind == "counter"}
         self._gauges = {k: _gauge(k, own) for k in KINDS if k.kind == "gauge"}
+        self._stages: dict[str, StageNow] = {}
 
     def started(self, stage: str, units: int, resumed: int) -> None:
         self._count(UNITS, resumed, stage=stage, state="resumed")
@@ -100,6 +101,7 @@ class Meter(Silent):
             self._gauges[REJECTED].set(rows, {"stage": stage, "reason": reason})
 
     def moved(self, now: StageNow) -> None:
+        self._stages[now.stage] = now
         stage = {"stage": now.stage}
         states = {"all": now.units, "done": now.done, "failed": now.failed}
         for state, units in states.items():
@@ -113,6 +115,9 @@ class Meter(Silent):
         self.moved(now)
 
     def ended(self, outcome: Outcome) -> None:
+        # The process may live on, and would show stages that stand still or have failed for ever.
+        for now in [*self._stages.values()]:
+            self.moved(replace(now, over=True, failed=0, left=0.0))
         self._count(RUNS, 1, ending=outcome.ending)
         for column, recall in outcome.recall.items():
             self._gauges[RECALL].set(recall, {"column": column})
