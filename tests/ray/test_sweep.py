@@ -255,3 +255,15 @@ def test_a_result_before_the_last_step_is_refused(workspace: Workspace) -> None:
     steps = [Step(partial(Write, workspace)), Step(Double)]
     with pytest.raises(RunFailed, match="only the last step may return a Result"):
         run_stage(context(workspace), TRY, units(1), steps)
+
+
+def test_a_sweep_that_lost_nodes_goes_on(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though Ray has no retry left for what was there."""
+    flag = tmp_path / "died"
+    lost = "shardrank.stages.run.nodes.lost_nodes"
+    monkeypatch.setattr(lost, lambda: frozenset(["a node"] if flag.exists() else []))
+    step = Step(partial(Dying, workspace, flag), POOL)
+    dones = run_stage(context(workspace, retries=0), TRY, units(4), [step])
+    assert numbers(workspace, dones) == list(range(4))

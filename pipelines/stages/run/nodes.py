@@ -1,5 +1,7 @@
-"""A cluster's nodes, asked before any work which code they run: Ray starts tasks on any of them."""
+"""A cluster's nodes: which code they run, asked before any work since Ray starts tasks on any of
+them; and which were lost."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,8 @@ from shardrank.stages.run.losses import lost
 
 #: Seconds for all nodes to answer: a process has to start, and may have to unpack a job's files.
 PATIENCE = 300.0
+#: Seconds until Ray surely knows that a node is lost: it asks five times, every three seconds.
+NOTICED = 20.0
 
 _HINT = (
     "Every node needs the same Python, Ray and shardrank: install them there, send them with the "
@@ -37,6 +41,23 @@ def nodes() -> list[Node]:
         for each in alive
     ]
     return [node for node in every if node.cpus]
+
+
+def lost_nodes() -> frozenset[str]:
+    """Ids of those that Ray knows to be dead."""
+    found: Any = ray.nodes()  # type: ignore[no-untyped-call]
+    return frozenset(each["NodeID"] for each in found if not each["Alive"])
+
+
+def have_more_been_lost(before: frozenset[str]) -> bool:
+    """Whether more nodes are lost than before; it is waited for until Ray would know."""
+    until = time.monotonic() + NOTICED
+    while lost_nodes() <= before:
+        alone = len(ray.nodes()) - len(before) < 2  # type: ignore[no-untyped-call]
+        if alone or time.monotonic() > until:
+            return False
+        time.sleep(0.5)
+    return True
 
 
 def refuse_strangers(found: list[Node]) -> None:

@@ -52,12 +52,38 @@ class OnRay:
         board = Board()
         self._boards.append(board)
         try:
-            yield from _sweep(stage, units, hostings(stage, steps, workspace, board), self.retries)
+            hosts = hostings(stage, steps, workspace, board)
+            yield from _sweep_through_losses(stage, units, hosts, self.retries)
         except RayError as error:
             raise lost(error) from error
         finally:
             self._boards.remove(board)
             board.clear()
+
+
+def _sweep_through_losses(
+    stage: Stage[Spec, Made],
+    units: Sequence[Unit[Spec]],
+    hosts: Sequence[Hosting],
+    retries: int,
+) -> Iterator[Done[Made] | Failure]:
+    """The sweep; where Ray gives it up and nodes were lost meanwhile, another of what is left. Ray
+    counts a lost node against the retries of what ran there, as if that had killed it."""
+    from ray.exceptions import RayError  # see `_sweep`
+
+    from shardrank.stages.run.nodes import have_more_been_lost, lost_nodes
+
+    left, lost = {unit.id: unit for unit in units}, lost_nodes()
+    while left:
+        try:
+            for outcome in _sweep(stage, list(left.values()), hosts, retries):
+                left.pop(outcome.unit, None)
+                yield outcome
+            return
+        except RayError:
+            if not have_more_been_lost(lost):
+                raise
+            lost = lost_nodes()
 
 
 def _sweep(
