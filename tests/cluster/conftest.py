@@ -1,4 +1,4 @@
-"""One cluster of three nodes for all tests of this folder, an S3 that it sees, and a world on it."""
+"""One cluster of three nodes for all tests of this folder, an S3 that it sees, and a world."""
 
 import os
 from collections.abc import Iterator
