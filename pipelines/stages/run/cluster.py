@@ -152,6 +152,9 @@ def _quieten(verbose: bool) -> None:
     level = logging.INFO if verbose else logging.CRITICAL
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(level)
+    # Of nodes and processes that are lost, also by other jobs, Ray tells every driver at length on
+    # standard output, whatever log_to_driver is.
+    ray._private.worker._worker_logs_enabled = verbose
 
 
 def _end_autoscaler() -> None:
