@@ -91,6 +91,7 @@ class Story:
             time.sleep(event.delay)
             job = self._happen(event, job)
         assert job.wait() == 0, job.log
+        assert "(raylet)" not in job.log, job.log
         while self.killed:
             self.cluster.start(self.killed.pop())
 

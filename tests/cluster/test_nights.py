@@ -1,4 +1,4 @@
-"""Twenty nights by cron, with a miss, a refusal and a kill: exactly the right versions."""
+"""Twenty nights by cron, with a miss, a refusal and a kill, leave exactly the right versions."""
 
 import random
 from pathlib import Path

@@ -34,6 +34,13 @@ from shardrank.stages.run.joining import explained, refuse_unreachable
 from shardrank.stages.run.nodes import nodes, refuse_strangers
 from shardrank.stages.run.on_ray import OnRay
 
+#: On a cluster, read when Ray is joined. Ray knows after 15 s that a node is lost, and until then
+#: counts each try to reach an actor there against the unit's retries: by default about a second
+#: after another, until none is left.
+_PATIENCE = {
+    "RAY_task_actor_unavailable_retry_delay_base_ms": "16000",
+    "RAY_task_actor_unavailable_retry_max_delay_ms": "60000",
+}
 #: What Ray Data imports that is no part of Ray: it can be imported while Ray starts.
 _WANTED = ("pandas",)
 
@@ -106,6 +113,8 @@ def _start_here(settings: ClusterSettings, verbose: bool) -> None:
 
 def _join(address: str, verbose: bool) -> None:
     refuse_unreachable(address)
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
     said = Heard()
     try:
         with _hushed(verbose, said):
@@ -148,6 +157,9 @@ def _quieten(verbose: bool) -> None:
     level = logging.INFO if verbose else logging.CRITICAL
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(level)
+    # Of nodes and processes that are lost, also by other jobs, Ray tells every driver at length on
+    # standard output, whatever log_to_driver is.
+    ray._private.worker._worker_logs_enabled = verbose
 
 
 def _end_autoscaler() -> None:

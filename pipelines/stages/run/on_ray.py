@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
     from shardrank.stages.run.shares import Board
 
+#: Actors on CPUs for which one process reads, and one writes.
+MODELS_SERVED = 4
+
 
 @dataclass(frozen=True)
 class OnRay:
@@ -113,18 +116,34 @@ def _sweep(
 
     rows = [_row(unit, started=0.0, spent="{}") for unit in units]
     dataset: Dataset = ray.data.from_arrow([pa.Table.from_pylist([row], _ROW) for row in rows])
-    for told in hosts:
-        dataset = _apply(dataset, told, _fitting(told.step, len(units)), len(units), retries)
+    steps = _fitting([told.step for told in hosts], len(units))
+    for told, step in zip(hosts, steps, strict=True):
+        dataset = _apply(dataset, told, step, len(units), retries)
     batches: Any = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     for batch in batches:
         yield from (_outcome(stage, row) for row in batch.to_pylist())
 
 
-def _fitting(step: Step, units: int) -> Step:
-    """The step with no more actors than units: the others would only load a model."""
-    if step.pool is None:
+def _fitting(steps: Sequence[Step], units: int) -> list[Step]:
+    """The steps with no more actors than units: the others would only load a model."""
+    pools = [step.pool for step in steps if step.pool and not _serves_once(step.pool, units)]
+    around = [_beside(step, pools[0]) if pools else step for step in steps]
+    return [
+        replace(step, pool=replace(step.pool, actors=min(step.pool.actors, units)))
+        if step.pool
+        else step
+        for step in around
+    ]
+
+
+def _beside(step: Step, model: Pool) -> Step:
+    """What reads or writes for a model, as a pool too. A node ends each process that is idle for a
+    second where it has more than CPUs, actors among them: a task would find none, and start one for
+    every unit. The two of a stage hold together what the plan left free for one task."""
+    if step.pool or step.cpus >= 1:
         return step
-    return replace(step, pool=replace(step.pool, actors=min(step.pool.actors, units)))
+    served = 1 if model.gpus else MODELS_SERVED
+    return replace(step, pool=Pool(-(-model.actors // served), step.cpus / 2, 0.0, "cpu"))
 
 
 def _in_flight(pool: Pool, units: int) -> int:
