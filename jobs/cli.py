@@ -266,20 +266,24 @@ def tune(
 
 @app.command()
 def status(
-    path: Annotated[str, typer.Argument(help="An INDEX or an OUT.")],
+    path: Annotated[str, typer.Argument(help="An INDEX, an OUT or a LABELS.")],
+    runs: Annotated[int, typer.Option(min=1, help="Newest runs to show.")] = 1,
     prometheus: Annotated[
         bool, typer.Option("--prometheus", help="As Prometheus reads it: docs/watching.md.")
     ] = False,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
-    """What is done and what is left, from the files alone; needs no cluster."""
+    """How far a run is, or how it ended, from the files alone; from any machine."""
     from shardrank.flows.options import load_settings
     from shardrank.jobs import prometheus as for_prometheus
     from shardrank.jobs import status as for_people
 
-    shown = for_prometheus if prometheus else for_people
-    shown.run(path, load_settings(config, overrides or []))
+    settings = load_settings(config, overrides or [])
+    if prometheus:
+        for_prometheus.run(path, settings)
+    else:
+        for_people.run(path, runs, settings)
 
 
 @app.command()

@@ -176,10 +176,10 @@ def stage_line(now: StageNow) -> str:
 
 def _times(now: StageNow) -> str:
     spent = f"{now.seconds:.1f} s"
-    return spent if now.over or now.left is None else f"{spent}  {_about(now.left)} left"
+    return spent if now.over or now.left is None else f"{spent}  {time_left(now.left)} left"
 
 
-def _about(seconds: float) -> str:
+def time_left(seconds: float) -> str:
     """A guess, as coarse as it is."""
     if seconds < 120:
         return f"{seconds:.0f} s"

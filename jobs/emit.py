@@ -103,7 +103,7 @@ def _manifest(what: Emission, flow: Flow, found: Forecast, asked: Pods) -> str:
         flow=flow,
         line=shlex.join(["shardrank", *sys.argv[1:]]),
         duration=duration(found.seconds(flow)),
-        entrypoint=_entrypoint(what),
+        entrypoint=_entrypoint(what, asked),
         settings_file=what.config.name if what.config else None,
         image=what.image or f"shardrank:{__version__}{'-gpu' if asked.gpus else ''}",
         ray=version("ray"),
@@ -113,10 +113,14 @@ def _manifest(what: Emission, flow: Flow, found: Forecast, asked: Pods) -> str:
     )
 
 
-def _entrypoint(what: Emission) -> str:
-    """The command with the settings that the forecast was made with."""
+def _entrypoint(what: Emission, asked: Pods) -> str:
+    """The command with the settings that the forecast was made with. It may begin before all
+    workers stand, so it is told what they will have."""
     given = ["--config", f"{SETTINGS_FOLDER}/{what.config.name}"] if what.config else []
-    for override in what.overrides:
+    most = [f"cluster.max_cpus={asked.workers * asked.cpus}"]
+    if asked.gpus:
+        most.append(f"cluster.max_gpus={asked.workers * asked.gpus}")
+    for override in (*most, *what.overrides):
         given += ["--set", override]
     words = ["shardrank", *what.command, *given]
     for word in words:

@@ -1,33 +1,92 @@
-"""shardrank status: what is done and what is left, from the files alone."""
+"""shardrank status: how far the newest runs are or how they ended, from the files alone."""
+
+import time
 
 from rich.table import Table
 
 from shardrank.core.errors import InputError
+from shardrank.core.pace import StageNow
 from shardrank.core.settings import Settings
-from shardrank.jobs.console import console
-from shardrank.stages.run.records import all_stage_runs
+from shardrank.jobs.console import console, time_left
+from shardrank.stages.run.journal import BEAT_EVERY
+from shardrank.stages.run.records import RunRecord, newest_runs
 from shardrank.stages.run.workspace import open_workspace
 
+#: A run whose record is older than this many beats was cut off.
+BEATS = 4
 
-def run(path: str, settings: Settings) -> None:
-    """Print one line a stage for every run that left records under PATH."""
+
+def run(path: str, runs: int, settings: Settings) -> None:
+    """Print the newest runs under PATH, the newest last: a listing and a small file for each."""
     workspace = open_workspace(path, settings)
-    records, storage = all_stage_runs(workspace), workspace.storage
+    records = newest_runs(workspace, runs)
     if not records:
-        raise InputError(f"{path} holds no run.", "Give an INDEX or an OUT.")
-    markers, gone = {entry.key for entry in storage.list("units")}, 0
-    table = Table("run", "stage", "done", "units", "rows", "seconds", box=None)
-    for run_id, record in records:
-        done, units = record.done(markers), len(set(record.units))
-        gone += done - record.marked(markers)
-        seconds = "running or cut off" if record.seconds is None else f"{record.seconds:.1f}"
-        table.add_row(run_id, record.stage, str(done), str(units), f"{record.rows:,}", seconds)
-    console().print(table)
-    if gone:
-        console().print(
-            f"Of {gone:,} finished units the markers are gone, such as to gc: a run that needs "
-            "them again makes them anew."
-        )
-    versions = [entry.key for entry in storage.list("manifests")]
+        raise InputError(f"{path} holds no run.", "Give an INDEX, an OUT or a LABELS.")
+    for record in reversed(records):
+        for line in about(record, time.time()):
+            console().print(line)
+        if record.stages:
+            console().print(_table(record.stages))
+    versions = [entry.key for entry in workspace.storage.list("manifests")]
     if versions:
         console().print(f"Latest version: {versions[-1]}")
+
+
+def about(record: RunRecord, now: float) -> list[str]:
+    """What a run is and how it goes, in a few lines.
+
+    Args:
+        record: of the run.
+        now: seconds since 1970.
+    """
+    job = f", job {record.job}" if record.job else ""
+    return [
+        f"Run {record.run} of {record.flow}, begun {_clock(record.began)} by {record.by}{job}:",
+        f"  {record.command}",
+        f"  {_state(record, now)}",
+        *_troubles(record),
+    ]
+
+
+def _state(record: RunRecord, now: float) -> str:
+    if record.outcome is not None:
+        said = f" {record.outcome.said}" if record.outcome.said else ""
+        code = record.outcome.exit_code
+        return f"{record.outcome.ending} {_clock(record.beat)}, exit code {code}.{said}"
+    silent = now - record.beat
+    if silent > BEATS * BEAT_EVERY:
+        return (
+            f"cut off: no sign of life for {time_left(silent)}. The same command goes on "
+            "where it ended."
+        )
+    if record.waits or not record.stages:
+        return f"runs. {record.waits}".rstrip()
+    stage = record.stages[-1]
+    left = "" if stage.left is None else f"; {time_left(stage.left)} left of this stage"
+    return f"runs, in {stage.stage}, {_percent(stage)}{left}."
+
+
+def _troubles(record: RunRecord) -> list[str]:
+    failed = [stage for stage in record.stages if stage.failed]
+    return [f"  {each.failed:,} units of {each.stage} failed: {each.trouble}" for each in failed]
+
+
+def _table(stages: tuple[StageNow, ...]) -> Table:
+    table = Table(box=None)
+    for name in ("stage", "done", "units", "before", "rows", "rows/s", "time", "left"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for stage in stages:
+        done = f"{stage.done:,}" if stage.over else f"{stage.done:,} ({_percent(stage)})"
+        rate = f"{stage.rate:,.0f}" if stage.rows else ""
+        left = "" if stage.over or stage.left is None else time_left(stage.left)
+        counts = (done, f"{stage.units:,}", f"{stage.resumed:,}", f"{stage.rows:,}")
+        table.add_row(stage.stage, *counts, rate, f"{stage.seconds:.1f} s", left)
+    return table
+
+
+def _percent(stage: StageNow) -> str:
+    return f"{(stage.done + stage.share) / max(1, stage.units):.0%}"
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

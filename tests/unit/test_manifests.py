@@ -186,7 +186,7 @@ def test_the_command_travels_with_its_settings(
     words = shlex.split(manifest["spec"]["entrypoint"])
     assert words == [
         *("shardrank", *RANK, "--overwrite", "--config", "/etc/shardrank/night.toml"),
-        *("--set", "encoder.dtype=bf16"),
+        *("--set", "cluster.max_cpus=120", "--set", "encoder.dtype=bf16"),
     ]
     for pod in pod_specs(manifest):
         [container] = pod["containers"]

@@ -9,9 +9,10 @@ compiled loops hold no lock of the interpreter meanwhile.
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from threading import local
+from threading import Event, local
 from typing import Any
 
+from shardrank.core.errors import RunFailed
 from shardrank.core.pools import Resources
 from shardrank.core.settings import ClusterSettings
 from shardrank.core.units import Made, Spec, Stage, Unit
@@ -36,6 +37,7 @@ class Inline:
 
     resources: Resources
     _shares: dict[str, float] = field(default_factory=dict)
+    _stops: Event = field(default_factory=Event)
 
     @classmethod
     def of(cls, settings: ClusterSettings) -> "Inline":
@@ -61,14 +63,23 @@ class Inline:
     ) -> Iterator[Ended]:
         """See `Executor.sweep`."""
         self._shares.clear()
-        line = _Line(hostings(stage, steps, workspace, self._shares.__setitem__))
+        self._stops.clear()
+        line = _Line(hostings(stage, steps, workspace, self._hear))
         threads = min(self._threads(steps), len(units))
         with ThreadPoolExecutor(threads, thread_name_prefix=stage.name) as pool:
             try:
                 for future in as_completed([pool.submit(line.run, unit) for unit in units]):
                     yield future.result()
             finally:
+                self._stops.set()
                 pool.shutdown(wait=True, cancel_futures=True)
+
+    def _hear(self, unit: str, share: float) -> None:
+        """How far a unit is. One that is told of after the sweep was stopped, as by Ctrl-C, ends
+        here, at a batch of its model: a thread cannot be killed."""
+        self._shares[unit] = share
+        if self._stops.is_set():
+            raise RunFailed("The run was stopped.")
 
     def _threads(self, steps: Sequence[Step]) -> int:
         """As many as the smallest pool has actors; without one, as there are CPUs."""

@@ -1,14 +1,13 @@
 """What a run leaves about itself: runs/RUN/run.json, how far it is and how it ended, for `status`;
 runs/RUN/stages/STAGE.json, which units each stage wanted, for the reports."""
 
-from collections.abc import Set
 from dataclasses import dataclass
 
 from shardrank.core.errors import InputError
 from shardrank.core.outcomes import Outcome
 from shardrank.core.pace import StageNow
 from shardrank.core.papers import from_json, to_json
-from shardrank.stages.run.workspace import Workspace, marker_key
+from shardrank.stages.run.workspace import Workspace
 
 #: Seconds after which a run that wrote nothing is taken for dead: it writes every ten.
 SILENCE = 60.0
@@ -87,7 +86,6 @@ class StageRun:
         rows: that the others handled.
         seconds: it took; None: it runs, or was cut off.
         began: seconds since 1970.
-        failed: how many units it ended without.
     """
 
     stage: str
@@ -96,17 +94,6 @@ class StageRun:
     rows: int
     seconds: float | None
     began: float
-    failed: int = 0
-
-    def marked(self, markers: Set[str]) -> int:
-        """How many of its units have their marker among these keys."""
-        return sum(marker_key(self.stage, unit) in markers for unit in set(self.units))
-
-    def done(self, markers: Set[str]) -> int:
-        """How many of its units are finished: where it ended its record says so, for markers may be
-        gone since, collected with what no version needs."""
-        ended = 0 if self.seconds is None else len(set(self.units)) - self.failed
-        return max(ended, self.marked(markers))
 
 
 def write_stage_run(workspace: Workspace, run: str, record: StageRun) -> None:
@@ -125,14 +112,6 @@ def stage_runs(workspace: Workspace, run: str) -> list[StageRun]:
     entries = workspace.storage.list(f"runs/{run}/stages")
     found = [from_json(StageRun, workspace.read_json(entry.key)) for entry in entries]
     return sorted(found, key=lambda record: record.began)
-
-
-def all_stage_runs(workspace: Workspace) -> list[tuple[str, StageRun]]:
-    """Those of all runs, beside the run's name, in the order in which they began."""
-    keys = (entry.key.split("/") for entry in workspace.storage.list("runs"))
-    runs = {key[1] for key in keys if key[2:3] == ["stages"]}
-    found = [(run, record) for run in sorted(runs) for record in stage_runs(workspace, run)]
-    return sorted(found, key=lambda each: each[1].began)
 
 
 def _key(run: str, stage: str) -> str:

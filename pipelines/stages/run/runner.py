@@ -87,7 +87,7 @@ def run_stage(
     seconds = time.time() - started
     if todo or held is None or held.seconds is None:
         rows = sum(_rows(done[unit.id]) for unit in todo if unit.id in done)
-        finished = replace(record, rows=rows, seconds=round(seconds, 3), failed=len(failures))
+        finished = replace(record, rows=rows, seconds=round(seconds, 3))
         write_stage_run(context.workspace, context.run, finished)
     context.watch.finished()
     _raise(stage.name, failures)
