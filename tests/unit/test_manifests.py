@@ -252,10 +252,8 @@ def test_words_reach_the_cluster_as_they_were(capsys: pytest.CaptureFixture[str]
         capture_output=True,
         text=True,
     ).stdout
-    assert arrived.splitlines() == [
-        *given,
-        *(word for each in [*settings, "encoder.document_prompt="] for word in ("--set", each)),
-    ]
+    told = ["cluster.max_cpus=120", *settings, "encoder.document_prompt="]
+    assert arrived.splitlines() == [*given, *(word for each in told for word in ("--set", each))]
 
 
 JOIN = "print(subprocess.list2cmdline(sys.argv[1:]), end='')"
