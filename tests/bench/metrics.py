@@ -58,47 +58,57 @@ def _nobody(ray: OnRay, flow: str, path: str) -> Reporter:
 
 
 def a_unit() -> float:
-    """Microseconds of the meter for a unit that is done: what the run's own process spends."""
+    """Microseconds of CPU of the meter for a unit that is done, in the run's own process."""
     from shardrank.stages.run.metrics import Meter  # imports Ray
 
     meter, done = Meter("index", "/i"), Done("u", None, {"rows": 128})
     now = StageNow("embed", 9, 0, 1, 0.5, 128, 0, "", 0.0, 1.0, 9.0, False)
     spent = {"busy:cpu": 1.0, "wait:cpu": 0.1, "tokens": 9.0, "read:s3": 9.0, "written:s3": 9.0}
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(TOLD):
         meter.spent("embed", spent)
         meter.advanced("embed", done)
         meter.moved(now)
-    return (time.perf_counter() - began) / TOLD * 1e6
+    return (time.process_time() - began) / TOLD * 1e6
 
 
 def main() -> None:
-    """Print the rates of each round, the median ratio, and its spread."""
+    """Print the rates of each round, the median ratio and its spread, then what a unit costs."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--passages", type=int, default=4096)
     asked = parser.parse_args()
-    ratios = []
-    with (
-        TemporaryDirectory() as folder,
-        ray_head() as head,
-        pytest.MonkeyPatch.context() as patch,
-        watching(Path(folder) / "watched", head.metrics),
-    ):
+    with TemporaryDirectory() as folder, ray_head() as head, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
-        corpus = Path(folder) / "corpus.jsonl"
-        write_corpus(short_texts(asked.passages, WORDS), corpus)
-        embedded(corpus, head, metered=True)  # what is loaded for the first time
-        for number in range(asked.rounds):
-            order = (True, False) if number % 2 else (False, True)
-            rates = {metered: embedded(corpus, head, metered) for metered in order}
-            ratios.append(rates[True] / rates[False])
-            print(
-                f"with {rates[True]:.0f}/s, without {rates[False]:.0f}/s: {ratios[-1]:.3f}",
-                flush=True,
-            )
-    print(f"ratio, median of {len(ratios)}: {median(ratios):.3f}")
-    print(f"from {min(ratios):.3f} to {max(ratios):.3f}; a unit costs {a_unit():.0f} us")
+        if asked.rounds:
+            with watching(Path(folder) / "watched", head.metrics):
+                in_turn(Path(folder), head, asked.rounds, asked.passages)
+        alone(head)
+
+
+def in_turn(folder: Path, head: Head, rounds: int, passages: int) -> None:
+    """With and without, and the other way round."""
+    corpus, ratios = folder / "corpus.jsonl", list[float]()
+    write_corpus(short_texts(passages, WORDS), corpus)
+    embedded(corpus, head, metered=True)  # what is loaded for the first time
+    for number in range(rounds):
+        order = (True, False) if number % 2 else (False, True)
+        rates = {metered: embedded(corpus, head, metered) for metered in order}
+        ratios.append(rates[True] / rates[False])
+        said = f"with {rates[True]:.0f}/s, without {rates[False]:.0f}/s: {ratios[-1]:.3f}"
+        print(said, flush=True)
+    spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
+    print(f"ratio, median of {len(ratios)}: {median(ratios):.3f} ({spread})")
+
+
+def alone(head: Head) -> None:
+    """The meter without a flow."""
+    import ray  # see `a_unit`
+
+    ray.init(head.address, log_to_driver=False)
+    costs = sorted(a_unit() for _ in range(9))
+    ray.shutdown()
+    print(f"a unit costs {median(costs):.0f} us ({costs[0]:.0f} to {costs[-1]:.0f})")
 
 
 if __name__ == "__main__":

@@ -59,6 +59,8 @@ def test_a_run_on_ray(world: World, tmp_path: Path) -> None:
         }
         assert units == marked
         assert rows["embed"] == 400
+        seen = "max_over_time(ray_shardrank_stage_units{state='done'}[10m])"
+        assert prometheus.values(seen, "stage")["embed"] == units["embed"]
         assert prometheus.values("ray_shardrank_runs_total", "ending") == {"published": 1}
         assert prometheus.values("ray_shardrank_tokens_total", "stage")["embed"] > 400
         written = prometheus.values("ray_shardrank_storage_written_bytes_total", "stage")

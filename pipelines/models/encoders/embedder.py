@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from shardrank.core.arrays import Float32, Int32
+from shardrank.core.tally import spend
 from shardrank.models.encoders.own_module import LoadedModule
 from shardrank.models.encoders.pooling import Pool, make_pool
 from shardrank.models.encoders.static_table import TokenTable
@@ -93,7 +94,9 @@ class TableEmbedder:
 
     @torch.inference_mode()
     def embed(self, ids: Sequence[Int32], side: Side) -> Float32:
-        means = self.table.means([row[: side.max_tokens] for row in ids])
+        kept = [row[: side.max_tokens] for row in ids]
+        spend("tokens", sum(map(len, kept)))
+        means = self.table.means(kept)
         return self.finish(torch.from_numpy(means)).numpy()
 
 
