@@ -65,7 +65,7 @@ def explain_cluster(job: ClusterJob, settings: Settings) -> None:
 def foretell(job: ClusterJob, settings: Settings) -> Forecast:
     """Of both flows. Raises what the runs themselves would refuse with."""
     _refuse_nonsense(job)
-    return forecast(_work(job, settings), cluster_of(job, settings), _rates(job))
+    return forecast(expected_work(job, settings), cluster_of(job, settings), _rates(job))
 
 
 def _refuse_nonsense(job: ClusterJob) -> None:
@@ -90,7 +90,8 @@ def _rates(job: ClusterJob) -> Rates:
     return Rates(gpu_flops_per_s=job.gpu_tflops * TERA) if job.gpu_tflops else Rates()
 
 
-def _work(job: ClusterJob, settings: Settings) -> Work:
+def expected_work(job: ClusterJob, settings: Settings) -> Work:
+    """What both flows have to do, of a corpus that nobody has read."""
     card, passages = read_encoder_card(settings.dense, halve=multiplies_bf16()), int(job.passages)
     own = card.max_tokens if card.max_tokens < UNLIMITED else WHOLE_DOCUMENT
     limit = min(settings.passages.max_tokens or own, own)

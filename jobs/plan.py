@@ -14,6 +14,7 @@ from shardrank.corpus.changes import Mode
 from shardrank.flows.index_plan import IndexPlan, plan_indexing
 from shardrank.flows.rank_plan import RankPlan, plan_ranking
 from shardrank.jobs.console import console, error_console
+from shardrank.jobs.plan_time import index_time, rank_time
 from shardrank.jobs.source_lines import left_out_lines, read_lines
 from shardrank.kernels.limits import usable_cpus
 from shardrank.kernels.machine import visible_gpus
@@ -37,7 +38,8 @@ from shardrank.version.sizing import (
 
 def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> None:
     """Print the plan of an index run. Raises what the run itself would refuse with."""
-    pool = plan_pool(_resources(settings.cluster), settings.cluster)
+    resources = _resources(settings.cluster)
+    pool = plan_pool(resources, settings.cluster)
     plan = plan_indexing(corpus, open_workspace(path, settings), mode, settings)
     settings = plan.settings
     read = _estimate_passages(plan, settings)
@@ -65,6 +67,7 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
     if bytes_.training:
         memory = f"training {size(bytes_.training)}, building a shard {size(bytes_.build)}"
         table.add_row("memory", memory)
+    table.add_row("time", index_time(plan, read, resources))
     console().print(table)
 
 
@@ -75,7 +78,8 @@ def _disk_line(sizes: Sizes) -> str:
 
 def explain_rank(path: str, queries: str, qrels: str | None, settings: Settings) -> None:
     """Print the plan of a rank run. Raises what the run itself would refuse with."""
-    pool: Pool = plan_pool(_resources(settings.cluster), settings.cluster)
+    resources = _resources(settings.cluster)
+    pool: Pool = plan_pool(resources, settings.cluster)
     plan = plan_ranking(open_workspace(path, settings), queries, qrels, settings)
     version, count = plan.published.version, plan.queries.table.num_rows
     table = _table(f"shardrank rank {path} {queries}")
@@ -99,6 +103,7 @@ def explain_rank(path: str, queries: str, qrels: str | None, settings: Settings)
     for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
         table.add_row("", note)
     table.add_row("model pool", pool.explain())
+    table.add_row("time", rank_time(plan, resources))
     console().print(table)
 
 

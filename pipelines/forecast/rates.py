@@ -4,7 +4,11 @@ Measured on 2026-11-21 on one core of a Zen 4 (AVX-512, bf16, VNNI), where nothi
 What is of 2026-11-25 is of a CPU whose products of bf16 and 8 bits are twice as fast.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+#: What numpy's product of float32 does on a core of the machine that these speeds are of
+#: (`shardrank.kernels.pace`).
+PRODUCTS_PER_CORE_S = 100e9
 
 
 @dataclass(frozen=True)
@@ -71,3 +75,13 @@ class Rates:
             return self.gpu_flops_per_s
         special = {"bf16": self.bf16_flops_per_core_s, "int8": self.int8_flops_per_core_s}
         return special.get(dtype, self.fp32_flops_per_core_s)
+
+    def on(self, flops_per_core_s: float) -> "Rates":
+        """Those of a machine whose cores multiply so fast: what models do scales with it."""
+        faster = flops_per_core_s / PRODUCTS_PER_CORE_S
+        return replace(
+            self,
+            bf16_flops_per_core_s=self.bf16_flops_per_core_s * faster,
+            fp32_flops_per_core_s=self.fp32_flops_per_core_s * faster,
+            int8_flops_per_core_s=self.int8_flops_per_core_s * faster,
+        )
