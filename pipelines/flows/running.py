@@ -79,7 +79,7 @@ def running(asked: Asked, reporter: Reporter) -> Iterator[Context]:
         asked.settings.cluster, asked.amount, watch.told.waits, asked.verbose, asked.meanwhile
     )
     with watch.watching(), opening as executor, watch.ending():
-        watch.follow(executor.shares)
+        watch.follow(executor.shares, executor.news)
         watch.add(executor.meter(asked.flow, _index(asked)))
         context = Context(
             asked.workspace, asked.run, asked.settings, executor, watch, asked.command

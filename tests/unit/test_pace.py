@@ -10,6 +10,7 @@ from shardrank.core.pace import Pace, StageNow
 from shardrank.core.progress import heard_by, tell
 from shardrank.core.units import Done
 from shardrank.stages.run.hosts import Failure
+from shardrank.stages.run.nodes import what_changed
 from shardrank.stages.run.reporter import Silent
 from shardrank.stages.run.watch import Watch
 
@@ -107,7 +108,7 @@ def test_a_run_without_an_error_ends_as_it_says(monkeypatch: pytest.MonkeyPatch)
     told = Told()
     watch = Watch(told)
     with watch.watching():
-        watch.follow(lambda: {"a": 0.25})
+        watch.follow(lambda: {"a": 0.25}, list)
         watch.started("embed", 2, 0)
         time.sleep(0.2)
         assert told.moves[-1].share == 0.25
@@ -116,3 +117,13 @@ def test_a_run_without_an_error_ends_as_it_says(monkeypatch: pytest.MonkeyPatch)
         watch.ends(Outcome("unchanged", 0, "It stays.", version=3))
     assert told.moves[-1].failed == 1
     assert [(end.ending, end.version) for end in told.ends] == [("unchanged", 3)]
+
+
+def test_nodes_that_are_lost_or_come_are_told_once() -> None:
+    before = {"10.0.0.1": True, "10.0.0.2": True, "10.0.0.4": False}
+    now = {"10.0.0.1": True, "10.0.0.2": False, "10.0.0.3": True, "10.0.0.4": False}
+    assert what_changed(before, now) == [
+        "Node 10.0.0.2 was lost; what ran there is begun again elsewhere.",
+        "Node 10.0.0.3 has come.",
+    ]
+    assert what_changed(now, now) == []

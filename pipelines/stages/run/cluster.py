@@ -18,10 +18,6 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
 # A second by default, so that what has read for a model is gone when there is something to write.
 os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "20000")
-# Ray knows after 15 s that a node is lost, and until then counts each try to reach an actor there
-# against the unit's retries: by default, a second after another, until none is left.
-os.environ.setdefault("RAY_task_actor_unavailable_retry_delay_base_ms", "16000")
-os.environ.setdefault("RAY_task_actor_unavailable_retry_max_delay_ms", "60000")
 
 import ray
 

@@ -28,6 +28,9 @@ class Executor(Protocol):
             index: that it makes a version of; "": of none.
         """
 
+    def news(self) -> list[str]:
+        """What has happened to it since it was last asked, in sentences."""
+
     def sweep(
         self,
         workspace: Workspace,

@@ -50,6 +50,10 @@ class Inline:
         """See `Executor.shares`."""
         return dict(self._shares)
 
+    def news(self) -> list[str]:
+        """See `Executor.news`."""
+        return []
+
     def meter(self, flow: str, index: str) -> Reporter:
         """See `Executor.meter`."""
         return Silent()

@@ -2,6 +2,7 @@
 them; and which were lost."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,23 @@ def nodes() -> list[Node]:
         for each in alive
     ]
     return [node for node in every if node.cpus]
+
+
+def known_nodes() -> Mapping[str, bool]:
+    """All that Ray knows of, by address, and whether they live."""
+    found: Any = ray.nodes()  # type: ignore[no-untyped-call]
+    ordered = sorted(found, key=lambda each: bool(each["Alive"]))
+    return {each["NodeManagerAddress"]: bool(each["Alive"]) for each in ordered}
+
+
+def what_changed(before: Mapping[str, bool], now: Mapping[str, bool]) -> list[str]:
+    """Nodes that were lost, and such as came, in sentences."""
+    lost = [name for name, lives in now.items() if before.get(name) and not lives]
+    came = [name for name, lives in now.items() if lives and not before.get(name)]
+    return [
+        *(f"Node {name} was lost; what ran there is begun again elsewhere." for name in lost),
+        *(f"Node {name} has come." for name in came),
+    ]
 
 
 def lost_nodes() -> frozenset[str]:

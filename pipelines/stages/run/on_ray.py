@@ -44,10 +44,19 @@ class OnRay:
     resources: Resources
     retries: int
     _boards: "list[Board]" = field(default_factory=list)
+    _known: list[Mapping[str, bool]] = field(default_factory=list)
 
     def shares(self) -> Mapping[str, float]:
         """See `Executor.shares`."""
         return {unit: share for board in self._boards for unit, share in board.read().items()}
+
+    def news(self) -> list[str]:
+        """See `Executor.news`."""
+        from shardrank.stages.run.nodes import known_nodes, what_changed  # see `sweep`
+
+        before, now = self._known[-1:], known_nodes()
+        self._known[:] = [now]
+        return what_changed(before[0], now) if before else []
 
     def meter(self, flow: str, index: str) -> Reporter:
         """See `Executor.meter`."""

@@ -19,6 +19,7 @@ from shardrank.stages.run.reporter import DRIVER, Reporter, Several
 LOOK_EVERY = 2.0
 
 Shares = Callable[[], Mapping[str, float]]
+News = Callable[[], list[str]]
 
 
 class Watch:
@@ -28,13 +29,15 @@ class Watch:
         self.told: Reporter = Several(*reporters)
         self._pace: Pace | None = None
         self._shares: Shares = dict
+        self._news: News = list
         self._outcome: Outcome | None = None
         self._ended = False
+        self._looking: Thread | None = None
         self._lock, self._over = RLock(), Event()
 
-    def follow(self, shares: Shares) -> None:
-        """From now on ask this how far units underway are: their shares, by unit."""
-        self._shares = shares
+    def follow(self, shares: Shares, news: News) -> None:
+        """From now on ask the executor how far units underway are, and what happens to it."""
+        self._shares, self._news = shares, news
 
     def add(self, reporter: Reporter) -> None:
         """From now on this one is told, too, before the others: hooks may take their time."""
@@ -87,14 +90,10 @@ class Watch:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """While the context lasts, units underway are looked at, every few seconds."""
-        thread = Thread(target=self._look, name="watch", daemon=True)
-        thread.start()
-        try:
-            with self.ending():
-                yield
-        finally:
-            self._over.set()
-            thread.join()
+        self._looking = Thread(target=self._look, name="watch", daemon=True)
+        self._looking.start()
+        with self.ending():
+            yield
 
     @contextmanager
     def ending(self) -> Iterator[None]:
@@ -107,11 +106,15 @@ class Watch:
         self._end(self._outcome or Outcome("done", 0, ""))
 
     def _end(self, outcome: Outcome) -> None:
-        with self._lock:
-            if not self._ended:
-                self._ended = True
-                self.told.spent(DRIVER, take())
-                self.told.ended(self._placed(outcome))
+        """Nobody looks at an executor that is about to close."""
+        if self._ended:
+            return
+        self._ended = True
+        self._over.set()
+        if self._looking is not None:
+            self._looking.join()
+        self.told.spent(DRIVER, take())
+        self.told.ended(self._placed(outcome))
 
     def _placed(self, outcome: Outcome) -> Outcome:
         """Where a run was stopped: what of the stage at hand is finished."""
@@ -123,8 +126,13 @@ class Watch:
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_EVERY):
-            shares = self._shares()
+            try:
+                shares, news = self._shares(), self._news()
+            except Exception:  # of a cluster that is gone the sweep itself tells
+                continue
             with self._lock:
+                for sentence in news:
+                    self.told.noted(sentence)
                 self.told.lives()
                 if self._pace is None:
                     continue
