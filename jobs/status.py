@@ -8,12 +8,8 @@ from shardrank.core.errors import InputError
 from shardrank.core.pace import StageNow
 from shardrank.core.settings import Settings
 from shardrank.jobs.console import console, time_left
-from shardrank.stages.run.journal import BEAT_EVERY
 from shardrank.stages.run.records import RunRecord, newest_runs
 from shardrank.stages.run.workspace import open_workspace
-
-#: A run whose record is older than this many beats was cut off.
-BEATS = 4
 
 
 def run(path: str, runs: int, settings: Settings) -> None:
@@ -53,12 +49,9 @@ def _state(record: RunRecord, now: float) -> str:
         said = f" {record.outcome.said}" if record.outcome.said else ""
         code = record.outcome.exit_code
         return f"{record.outcome.ending} {_clock(record.beat)}, exit code {code}.{said}"
-    silent = now - record.beat
-    if silent > BEATS * BEAT_EVERY:
-        return (
-            f"cut off: no sign of life for {time_left(silent)}. The same command goes on "
-            "where it ended."
-        )
+    if record.ending(now) == "cut off":
+        silent = time_left(now - record.beat)
+        return f"cut off: no sign of life for {silent}. The same command goes on where it ended."
     if record.waits or not record.stages:
         return f"runs. {record.waits}".rstrip()
     stage = record.stages[-1]

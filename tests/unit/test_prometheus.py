@@ -56,7 +56,7 @@ def check(text: str) -> None:
 
 
 def test_a_run_underway(tmp_path: Path) -> None:
-    found = shown(tmp_path, record("a", NOW, stages=(STAGE,)))
+    found = shown(tmp_path, record("a", time.time(), stages=(STAGE,)))
     assert found['shardrank_run_ending flow="index",ending="running"'] == 1
     assert found['shardrank_run_stage_progress_ratio flow="index",stage="embed"'] == 0.75
     assert found['shardrank_run_stage_left_seconds flow="index",stage="embed"'] == 20.5
@@ -65,7 +65,7 @@ def test_a_run_underway(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_cut_off(tmp_path: Path) -> None:
-    found = shown(tmp_path, record("a", NOW - 9999))
+    found = shown(tmp_path, record("a", time.time() - 9999))
     assert found['shardrank_run_ending flow="index",ending="cut off"'] == 1
 
 
@@ -82,7 +82,7 @@ def test_the_last_run_counts_and_the_last_good_one_is_remembered(tmp_path: Path)
 def test_labels_are_quoted(tmp_path: Path) -> None:
     root = tmp_path / 'a "b" \\ ü'
     root.mkdir()
-    assert shown(root, record("a", NOW))
+    assert shown(root, record("a", time.time()))
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
