@@ -67,7 +67,7 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
     if bytes_.training:
         memory = f"training {size(bytes_.training)}, building a shard {size(bytes_.build)}"
         table.add_row("memory", memory)
-    table.add_row("time", index_time(plan, read, resources))
+    table.add_row("time", index_time(plan, read, total, resources))
     console().print(table)
 
 

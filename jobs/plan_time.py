@@ -23,11 +23,12 @@ RAY_STARTS_S, MODEL_LOADS_S = 12.0, 4.0
 BYTES_PER_S = 1 * GB
 
 
-def index_time(plan: IndexPlan, passages: int, resources: Resources) -> str:
-    """Of an index run that embeds so many passages, all as if they were new."""
+def index_time(plan: IndexPlan, passages: int, total: int, resources: Resources) -> str:
+    """Of an index run that reads so many passages of `total`, all as if they were new."""
     settings = plan.settings
     work = replace(
-        _work(settings, passages, 1),
+        _work(settings, total, 1),
+        passages=passages,
         passage_tokens=max(1, int(plan.source.text / BYTES_PER_TOKEN / passages)),
         part_size=min(plan.part_size, passages),
         documents=passages,

@@ -22,7 +22,8 @@ def test_units_without_an_outcome_end_the_run_in_words(
     whole = Inline.sweep
 
     def renaming(*everything: Any) -> Iterator[Any]:
-        yield from (replace(outcome, unit="another") for outcome in whole(*everything))
+        for ended in whole(*everything):
+            yield replace(ended, outcome=replace(ended.outcome, unit="another"))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Inline, "sweep", renaming)

@@ -53,7 +53,7 @@ class Store:
         """Exit code 2 before Ray, soon, with nothing published; and so says the plan."""
         before = versions(self.index)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("shardrank.api.opened", _refuse)
+            patch.setattr("shardrank.flows.running.opened", _refuse)
             began = time.process_time()
             assert self.night(*sets, corpus=corpus) == 2
             assert time.process_time() - began < SECONDS
