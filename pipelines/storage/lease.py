@@ -2,10 +2,11 @@
 
 Below KEY/ lie numbered objects, each created only if absent, so one writer at most gets a number.
 The highest is the lease; who holds it writes it again every few seconds. It is free where its
-holder gave it up, where its holder was a process of this machine that is gone, or where it was not
-written for `TTL` seconds, by the store's own clock. A holder that slept for longer loses it to the
-next one and goes on beside it: results stay right, since units are idempotent and versions are
-created only if absent; the lease saves work and keeps garbage collection away from a run.
+holder gave it up, where its holder was a process of this machine (and of this container) that is
+gone, or where it was not written for `TTL` seconds, by the store's own clock. A holder that slept
+for longer loses it to the next one and goes on beside it: results stay right, since units are
+idempotent and versions are created only if absent; the lease saves work and keeps garbage
+collection away from a run.
 """
 
 import json
@@ -18,11 +19,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
 
-from shardrank.core.errors import CommitConflict, ShardrankError
+from shardrank.core.errors import CommitConflict, InputError, ShardrankError
 from shardrank.core.protocols import Entry, Storage
 
 #: Seconds between two signs of life, and without one until a lease is free.
 BEAT, TTL = 7.0, 30.0
+#: Seconds that a beat under way may take when the lease is given up.
+PATIENCE = 2.0
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -34,6 +37,7 @@ class Holder:
     Attributes:
         name: of this one lease, drawn by its holder.
         host: the machine, and `boot` its start, as the kernel names it.
+        space: the kernel's name for the processes that this one sees: of its container.
         pid: the process, and `began` its start, in ticks of the kernel.
         beats: signs of life so far.
         over: whether it was given up.
@@ -42,6 +46,7 @@ class Holder:
     name: str
     host: str
     boot: str
+    space: str
     pid: int
     began: str
     beats: int = 0
@@ -51,12 +56,19 @@ class Holder:
     def here(cls) -> "Holder":
         """This process."""
         pid = os.getpid()
-        return cls(secrets.token_hex(8), platform.node(), _boot(), pid, _began(pid))
+        name, host = secrets.token_hex(8), platform.node()
+        return cls(name, host, _read(_BOOT).strip(), _space(), pid, _began(pid))
 
     @property
     def is_gone(self) -> bool:
-        """Whether it was a process of this machine, as it runs now, and is no more."""
-        return bool(self.boot) and self.boot == _boot() and _began(self.pid) != self.began
+        """Whether it was a process that could be seen from here, and is no more."""
+        here = Holder.here()
+        if not self.boot or not self.space:
+            return False
+        if (self.host, self.boot, self.space) != (here.host, here.boot, here.space):
+            return False
+        began = _began(self.pid)
+        return not _exists(self.pid) if not began else began != self.began
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -90,50 +102,70 @@ class Lease:
             yield
         finally:
             over.set()
-            thread.join()
+            thread.join(PATIENCE)
             with suppress(ShardrankError):  # it ends by itself
                 self.storage.write(self._name(number), replace(mine, over=True).to_bytes())
 
     def _take(self) -> tuple[Holder, int]:
         held = self._highest()
-        number = 1 + (self._number(held) if held else 0)
-        if held:
-            self._refuse_alive(held)
-        mine = Holder.here()
-        self.storage.create(self._name(number), mine.to_bytes())
-        for entry in self.storage.list(self.key):
+        while held and not self._is_free(held):
+            held = self._highest()
+        number, mine = 1 + self._number(held), Holder.here()
+        try:
+            self.storage.create(self._name(number), mine.to_bytes())
+        except CommitConflict:
+            raise self._taken("another run took it a moment ago.") from None
+        entries = self.storage.list(self.key)
+        if any(self._number(entry) > number for entry in entries):
+            # While this process slept, others took it, gave it up, and took it again.
+            self.storage.delete(self._name(number))
+            raise self._taken("another run took it a moment ago.")
+        for entry in entries:
             if self._number(entry) < number:
                 self.storage.delete(entry.key)
         return mine, number
 
-    def _refuse_alive(self, entry: Entry) -> None:
-        holder = self._holder(entry)
-        if holder is None or holder.over or holder.is_gone:
-            return
+    def _is_free(self, entry: Entry) -> bool:
+        """Whether nobody holds it; False: it went away meanwhile. Raises CommitConflict where it is
+        held. What cannot be understood is held until it is old: a later version may have made it.
+        """
+        try:
+            holder = Holder.read(self.storage.read(entry.key))
+        except InputError:
+            return False
+        if holder and (holder.over or holder.is_gone):
+            return True
         age = self._age(entry)
-        if age < self.ttl:
-            raise CommitConflict(
-                f"{self.storage.root} is in use: process {holder.pid} on {holder.host} holds "
-                f"{self.key} and gave a sign of life {age:.0f} s ago.",
-                "Wait for it (--wait), or stop it. Of a run that was killed on another machine "
-                f"nothing is left {self.ttl:.0f} s later.",
-            )
+        if age is not None and age < self.ttl:
+            who = f"process {holder.pid} on {holder.host}" if holder else "somebody"
+            raise self._taken(f"{who} gave a sign of life {age:.0f} s ago.")
+        return age is not None
 
-    def _age(self, entry: Entry) -> float:
-        """Since it was last written, by the store's clock: that of an object written now."""
+    def _taken(self, who: str) -> CommitConflict:
+        return CommitConflict(
+            f"{self.storage.root} is in use, by its lease {self.key}: {who}",
+            "Wait for it (--wait), or stop it. Of a run that was killed elsewhere nothing is left "
+            f"{self.ttl:.0f} s later.",
+        )
+
+    def _age(self, entry: Entry) -> float | None:
+        """Since it was last written, by the store's clock: that of an object written now. None: it
+        is no longer there."""
         probe = f"{self.key}/now-{secrets.token_hex(8)}"
         self.storage.write(probe, b"")
         try:
             found = {each.key: each.modified for each in self.storage.list(self.key)}
         finally:
             self.storage.delete(probe)
-        return max(0.0, found.get(probe, 0.0) - found.get(entry.key, 0.0))
+        if entry.key not in found:
+            return None
+        return max(0.0, found.get(probe, 0.0) - found[entry.key])
 
     def _live(self, mine: Holder, number: int, over: Event) -> None:
         beats = 0
         while not over.wait(self.beat):
             beats += 1
-            with suppress(ShardrankError):  # a store that fails now may answer the next time
+            with suppress(Exception):  # a store that fails now may answer the next time
                 if self._number(self._highest()) > number:
                     return
                 self.storage.write(self._name(number), replace(mine, beats=beats).to_bytes())
@@ -141,12 +173,6 @@ class Lease:
     def _highest(self) -> Entry | None:
         numbered = [entry for entry in self.storage.list(self.key) if self._number(entry)]
         return max(numbered, key=self._number, default=None)
-
-    def _holder(self, entry: Entry) -> Holder | None:
-        try:
-            return Holder.read(self.storage.read(entry.key))
-        except ShardrankError:
-            return None
 
     def _name(self, number: int) -> str:
         return f"{self.key}/{number:012d}.json"
@@ -156,8 +182,22 @@ class Lease:
         return int(name) if name.isdigit() else 0
 
 
-def _boot() -> str:
-    return _read(_BOOT).strip()
+def _space() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is such a process, also where another user's may not be looked at."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _began(pid: int) -> str:

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from shardrank.core.errors import CommitConflict
+from shardrank.core.errors import CommitConflict, RunFailed
 from shardrank.stages.run.locks import held
 from shardrank.stages.run.workspace import Workspace
 from shardrank.storage import LocalStorage
@@ -90,10 +90,54 @@ def test_of_many_at_once_one_gets_it(store: LocalStorage) -> None:
     assert len(got) == 1
 
 
-def test_what_nobody_understands_is_no_lease(store: LocalStorage) -> None:
+def test_what_nobody_understands_is_held_until_it_is_old(store: LocalStorage) -> None:
     store.write("runs/lock/000000000003.json", b"not ours")
+    with pytest.raises(CommitConflict, match="somebody gave a sign of life"), lease(store).held():
+        pass
+    time.sleep(0.5)
     with lease(store).held():
         pass
+
+
+@pytest.mark.parametrize(
+    "changed", [{"space": "pid:[1]"}, {"space": ""}, {"host": "other"}, {"boot": ""}]
+)
+def test_a_process_that_cannot_be_seen_from_here_may_live(
+    store: LocalStorage, changed: dict[str, str]
+) -> None:
+    """Containers of one machine share its start, and not their processes."""
+    left_behind(store, began="1", **changed)
+    with pytest.raises(CommitConflict), lease(store).held():
+        pass
+
+
+def test_a_store_that_does_not_answer_frees_nothing(
+    store: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_behind(store)
+
+    def fails(self: LocalStorage, key: str) -> bytes:
+        raise RunFailed("no answer")
+
+    monkeypatch.setattr(LocalStorage, "read", fails)
+    with pytest.raises(RunFailed), lease(store).held():
+        pass
+
+
+def test_one_that_was_slow_does_not_take_a_number_that_is_passed(
+    store: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = LocalStorage.create
+
+    def late(self: LocalStorage, key: str, data: bytes) -> None:
+        monkeypatch.setattr(LocalStorage, "create", whole)
+        store.write("runs/lock/000000000002.json", Holder.here().to_bytes())
+        whole(self, key, data)
+
+    monkeypatch.setattr(LocalStorage, "create", late)
+    with pytest.raises(CommitConflict, match="a moment ago"), lease(store).held():
+        pass
+    assert [entry.key for entry in store.list("runs/lock")] == ["runs/lock/000000000002.json"]
 
 
 def test_who_waits_is_told_once_and_gets_it(
