@@ -171,9 +171,10 @@ def index(
         plan = plan_indexing(source, workspace, mode, given)
         for note in encoder_notes(plan.settings.dense):
             reporter.noted(note)
-        with index_lock(workspace, reporter.waits if wait else None):
-            if plan.parent != max(version_numbers(workspace), default=0):
-                # Another run published between the plan and the lock: build on its version.
+        with index_lock(workspace, reporter.waits if wait else None) as waited:
+            if waited or plan.parent != max(version_numbers(workspace), default=0):
+                # Another run published between the plan and the lock, or took its time: build on
+                # its version, from the files that there are now.
                 plan = plan_indexing(source, workspace, mode, given)
             asked = Asked("index", said, workspace, plan.run, plan.settings, plan.amount, verbose)
             with running(asked, reporter) as context:
@@ -225,14 +226,13 @@ def rank(
         for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
             reporter.noted(note)
         meanwhile = "shardrank.report.page"
-        asked = Asked(
-            "rank", said, workspace, plan.run, plan.settings, plan.amount, verbose, meanwhile
-        )
-        lock = held(workspace, "lock", reporter.waits if wait else None)
-        with lock, running(asked, reporter) as context:
-            ranked = run_rank(context, plan, overwrite)
-            context.watch.ends(ranked_outcome(ranked))
-            return ranked
+        with held(workspace, "lock", reporter.waits if wait else None) as waited:
+            plan = plan_ranking(searched, places[1], judged, given) if waited else plan
+            of_run = (workspace, plan.run, plan.settings, plan.amount)
+            with running(Asked("rank", said, *of_run, verbose, meanwhile), reporter) as context:
+                ranked = run_rank(context, plan, overwrite)
+                context.watch.ends(ranked_outcome(ranked))
+                return ranked
 
 
 def label(
@@ -278,12 +278,13 @@ def label(
     with announced(Command("label", said, workspace), given, reporter) as reporter:
         plan = plan_labelling(ranked, format, judged, moved, given)
         meanwhile = "shardrank.report.labels"
-        asked = Asked("label", said, workspace, plan.run, given, plan.amount, verbose, meanwhile)
-        lock = held(workspace, "runs/lock", reporter.waits if wait else None)
-        with lock, running(asked, reporter) as context:
-            labelled = run_label(context, plan, overwrite)
-            context.watch.ends(labelled_outcome(labelled))
-            return labelled
+        with held(workspace, "runs/lock", reporter.waits if wait else None) as waited:
+            plan = plan_labelling(ranked, format, judged, moved, given) if waited else plan
+            of_run = (workspace, plan.run, given, plan.amount)
+            with running(Asked("label", said, *of_run, verbose, meanwhile), reporter) as context:
+                labelled = run_label(context, plan, overwrite)
+                context.watch.ends(labelled_outcome(labelled))
+                return labelled
 
 
 def evaluate(

@@ -55,12 +55,16 @@ def growing(now: Resources, cluster: ClusterSettings) -> Resources:
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool of equal actors; each holds `cpus` and `gpus` and computes on `device`."""
+    """A pool of equal actors; each holds `cpus` and `gpus` and computes on `device`.
+
+    Where the cluster grows, the pool begins with `first` actors; None: with all of them.
+    """
 
     actors: int
     cpus: float
     gpus: float
     device: str
+    first: int | None = None
 
     def explain(self) -> str:
         """The pool as arithmetic, for `shardrank plan`."""
@@ -84,7 +88,15 @@ def plan_pool(resources: Resources, cluster: ClusterSettings, units: int | None 
     wanted = cluster.actors or int(resources.gpus if on_gpu else max(1, resources.cpus))
     _refuse_impossible(wanted, gpus, resources)
     actors = max(1, min(wanted, units)) if units is not None else wanted
-    return Pool(actors, ACTOR_CPUS, gpus, "cuda" if on_gpu else "cpu")
+    first = None if resources.ready is None else _fitting(actors, gpus, resources.ready)
+    return Pool(actors, ACTOR_CPUS, gpus, "cuda" if on_gpu else "cpu", first)
+
+
+def _fitting(actors: int, gpus_each: float, ready: tuple[float, float]) -> int:
+    """Of so many actors, those for which the nodes that stand have room; one in any case, for which
+    an autoscaler brings a node where there is none."""
+    cpus, gpus = ready
+    return max(1, min(actors, int(gpus if gpus_each else cpus)))
 
 
 def _refuse_impossible(actors: int, gpus_each: float, resources: Resources) -> None:

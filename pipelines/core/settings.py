@@ -166,8 +166,8 @@ class ClusterSettings(SettingsTable):
     cpus: int | None = resize(None, "logical CPUs of the local Ray; default: the machine's", ge=1)
     max_cpus: int | None = resize(
         None,
-        "logical CPUs that a cluster may grow to, by its autoscaler or as its nodes come up: pools "
-        "begin with what there is and grow; default: what it has",
+        "logical CPUs that a joined cluster may grow to, by its autoscaler or as its nodes come "
+        "up: pools begin with what there is and grow; default: what it has",
         ge=1,
     )
     max_gpus: int | None = resize(None, "GPUs, likewise", ge=1)

@@ -101,7 +101,7 @@ def _user() -> str:
 
 def index_lock(
     workspace: Workspace, wait: Callable[[str], None] | None = None
-) -> AbstractContextManager[None]:
+) -> AbstractContextManager[bool]:
     """One writer at a time on one INDEX; see `held`."""
     return held(workspace, "runs/lock", wait)
 

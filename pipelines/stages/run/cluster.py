@@ -87,7 +87,8 @@ def resources(settings: ClusterSettings) -> Resources:
     """The connected cluster's logical CPUs and GPUs, and those that it may grow to."""
     have = ray.cluster_resources()  # type: ignore[no-untyped-call]
     largest = max((node.cpus for node in nodes()), default=None)
-    return growing(Resources(have.get("CPU", 0.0), have.get("GPU", 0.0), largest), settings)
+    now = Resources(have.get("CPU", 0.0), have.get("GPU", 0.0), largest)
+    return now if cluster_address(settings) is None else growing(now, settings)
 
 
 def _start_here(settings: ClusterSettings, verbose: bool) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import shardrank
 from shardrank import __version__
+from shardrank.core.errors import PlanRefused
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,17 @@ class Code:
 
     def _part(self, name: str, own: "Code") -> bool:
         return bool(getattr(self, name) != getattr(own, name))
+
+
+def refusal_of(driver: Code) -> PlanRefused | None:
+    """Why this process must not work for a driver with that code; None: it has the same. Nodes may
+    come after all others were asked."""
+    if not (differs := own_code().differs(driver)):
+        return None
+    return PlanRefused(
+        f"Node {platform.node()} runs other code: {differs}.",
+        "Every node needs the same Python, Ray and shardrank. What the others finished is kept.",
+    )
 
 
 @cache

@@ -28,6 +28,8 @@ Worker = Callable[[Unit[Any], Tables], Tables | Result[Any]]
 
 #: Is told a unit's id, and the share of it that is done.
 Hears = Callable[[str, float], None]
+#: Why the process in which it is called must do no work; None: it may.
+Refuses = Callable[[], Exception | None]
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,14 @@ class Ended:
 
 @dataclass(frozen=True)
 class Hosting:
-    """What a host is told: the stage and its step, where the last step finishes, and who
-    hears how far a unit is."""
+    """What a host is told: the stage and its step, where the last step finishes, who hears how
+    far a unit is, and why this process must not be one, if so."""
 
     stage: Stage[Any, Any]
     step: Step
     finish_in: Workspace | None
     hears: Hears
+    refuses: Refuses
 
 
 class Clock:
@@ -134,11 +137,12 @@ class Host:
         collect_seldom()
         self.told = told
         self._clock = Clock(told.step)
-        self._broken: Exception | None = None
-        try:
-            self._worker = told.step.make()
-        except Exception as error:
-            self._broken = error
+        self._broken = told.refuses()
+        if self._broken is None:
+            try:
+                self._worker = told.step.make()
+            except Exception as error:
+                self._broken = error
         self._clock.built()
 
     def work(self, unit: Unit[Any], given: Underway) -> Underway | Ended:
@@ -165,11 +169,15 @@ class Host:
 
 
 def hostings(
-    stage: Stage[Any, Any], steps: Sequence[Step], workspace: Workspace, hears: Hears
+    stage: Stage[Any, Any],
+    steps: Sequence[Step],
+    workspace: Workspace,
+    hears: Hears,
+    refuses: Refuses = lambda: None,
 ) -> list[Hosting]:
     """What the hosts of each step are told."""
     last = len(steps) - 1
     return [
-        Hosting(stage, step, workspace if number == last else None, hears)
+        Hosting(stage, step, workspace if number == last else None, hears, refuses)
         for number, step in enumerate(steps)
     ]

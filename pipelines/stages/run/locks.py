@@ -12,8 +12,9 @@ LOOK_EVERY = 3.0
 
 
 @contextmanager
-def held(workspace: Workspace, key: str, wait: Callable[[str], None] | None) -> Iterator[None]:
-    """Hold a lock while the context lasts.
+def held(workspace: Workspace, key: str, wait: Callable[[str], None] | None) -> Iterator[bool]:
+    """Hold a lock while the context lasts; whether it was waited for, since when what is known may
+    be old.
 
     Args:
         workspace: what is locked.
@@ -24,18 +25,17 @@ def held(workspace: Workspace, key: str, wait: Callable[[str], None] | None) -> 
         CommitConflict: another holds it.
     """
     with ExitStack() as stack:
-        _take(stack, workspace, key, wait)
-        yield
+        yield _take(stack, workspace, key, wait)
 
 
 def _take(
     stack: ExitStack, workspace: Workspace, key: str, wait: Callable[[str], None] | None
-) -> None:
+) -> bool:
     told = False
     while True:
         try:
             stack.enter_context(workspace.storage.lock(key))
-            return
+            return told
         except CommitConflict as error:
             if wait is None:
                 raise

@@ -7,13 +7,14 @@ depend on Ray's block sizes, on the number of workers or on which of them gets i
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from shardrank.core.papers import from_json, to_json
-from shardrank.core.pools import Pool, Resources
+from shardrank.core.pools import Resources
 from shardrank.core.units import Made, Spec, Stage, Unit, done_json, read_done
 from shardrank.stages.run.hosts import (
     Ended,
@@ -25,6 +26,7 @@ from shardrank.stages.run.hosts import (
     Underway,
     hostings,
 )
+from shardrank.stages.run.ray_pools import fitting, serves_once, strategy
 from shardrank.stages.run.reporter import Reporter
 from shardrank.stages.run.workspace import Workspace
 
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
 
     from shardrank.stages.run.shares import Board
 
-#: Actors on CPUs for which one process reads, and one writes.
-MODELS_SERVED = 4
+#: Seconds in which a cluster's first nodes come, and load a model.
+GROWS_WITHIN = 180.0
+#: Sweeps in a row that lost nodes, and finished nothing, before Ray's error is believed.
+LOSSES_IN_VAIN = 3
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class OnRay:
     retries: int
     _boards: "list[Board]" = field(default_factory=list)
     _known: list[Mapping[str, bool]] = field(default_factory=list)
+    _late: list[str] = field(default_factory=list)
 
     def shares(self) -> Mapping[str, float]:
         """See `Executor.shares`."""
@@ -56,7 +61,17 @@ class OnRay:
 
         before, now = self._known[-1:], known_nodes()
         self._known[:] = [now]
-        return what_changed(before[0], now) if before else []
+        changed = what_changed(before[0], now) if before else []
+        return [*changed, *self._waits()]
+
+    def _waits(self) -> list[str]:
+        """That nothing begins, once a sweep: a cluster that is to grow may not."""
+        found = [] if self.resources.ready is None else self._boards
+        late = [each for each in found if each.age > GROWS_WITHIN and each.sweep not in self._late]
+        if not late or self.shares():
+            return []
+        self._late.extend(board.sweep for board in late)
+        return [f"No unit tells of progress yet. The cluster had {self.resources.explain()}."]
 
     def meter(self, flow: str, index: str) -> Reporter:
         """See `Executor.meter`."""
@@ -74,14 +89,17 @@ class OnRay:
         """See `Executor.sweep`."""
         from ray.exceptions import RayError  # see `_rows`
 
+        from shardrank.stages.run.code import own_code, refusal_of
         from shardrank.stages.run.losses import lost
         from shardrank.stages.run.shares import Board
 
         board = Board()
         self._boards.append(board)
         try:
-            hosts = hostings(stage, steps, workspace, board)
-            yield from _sweep_through_losses(stage, units, hosts, self.retries)
+            refuses = partial(refusal_of, own_code())
+            hosts = hostings(stage, steps, workspace, board, refuses)
+            sweep = _Sweep(stage, hosts, self.retries, _now(self.resources))
+            yield from _through_losses(sweep, workspace, units)
         except RayError as error:
             raise lost(error) from error
         finally:
@@ -89,103 +107,77 @@ class OnRay:
             board.clear()
 
 
-def _sweep_through_losses(
-    stage: Stage[Spec, Made],
-    units: Sequence[Unit[Spec]],
-    hosts: Sequence[Hosting],
-    retries: int,
+def _now(resources: Resources) -> int:
+    """CPUs that stand."""
+    return int(resources.ready[0] if resources.ready else resources.cpus)
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """What is done with each unit, on how many CPUs at first."""
+
+    stage: Stage[Any, Any]
+    hosts: Sequence[Hosting]
+    retries: int
+    cpus: int
+
+    def over(self, units: Sequence[Unit[Any]]) -> Iterator[Ended]:
+        """Run the steps on every unit; outcomes as they come. One failure stops no other."""
+        import ray.data  # a third of a second, for which no command waits before Ray starts
+
+        rows = [_row(unit, started=0.0, spent="{}") for unit in units]
+        dataset: Dataset = ray.data.from_arrow([pa.Table.from_pylist([row], _ROW) for row in rows])
+        steps = fitting([told.step for told in self.hosts], len(units), self.cpus)
+        for told, step in zip(self.hosts, steps, strict=True):
+            dataset = _apply(dataset, told, step, len(units), self.retries)
+        batches: Any = dataset.iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        )
+        for batch in batches:
+            yield from (_outcome(self.stage, row) for row in batch.to_pylist())
+
+
+def _through_losses(
+    sweep: _Sweep, workspace: Workspace, units: Sequence[Unit[Any]]
 ) -> Iterator[Ended]:
     """The sweep; where Ray gives it up and nodes were lost meanwhile, another of what is left. Ray
-    counts a lost node against the retries of what ran there, as if that had killed it."""
-    from ray.exceptions import RayError  # see `_sweep`
+    counts a lost node against the retries of what ran there, as if that had killed it. Where nodes
+    are lost again and again and nothing is finished, a unit may be what ends them."""
+    from ray.exceptions import RayError  # see `sweep`
 
     from shardrank.stages.run.nodes import have_more_been_lost, lost_nodes
 
-    left, lost = {unit.id: unit for unit in units}, lost_nodes()
+    left, lost, in_vain = {unit.id: unit for unit in units}, lost_nodes(), 0
     while left:
+        before = len(left)
         try:
-            for ended in _sweep(stage, list(left.values()), hosts, retries):
+            for ended in sweep.over(list(left.values())):
                 left.pop(ended.outcome.unit, None)
                 yield ended
             return
         except RayError:
-            if not have_more_been_lost(lost):
+            in_vain = in_vain + 1 if len(left) == before else 0
+            if in_vain > LOSSES_IN_VAIN or not have_more_been_lost(lost):
                 raise
             lost = lost_nodes()
-
-
-def _sweep(
-    stage: Stage[Spec, Made],
-    units: Sequence[Unit[Spec]],
-    hosts: Sequence[Hosting],
-    retries: int,
-) -> Iterator[Ended]:
-    """Run the steps on every unit; yields outcomes as they come. One failure stops no other."""
-    import ray.data  # a third of a second, for which no command waits before Ray starts
-
-    rows = [_row(unit, started=0.0, spent="{}") for unit in units]
-    dataset: Dataset = ray.data.from_arrow([pa.Table.from_pylist([row], _ROW) for row in rows])
-    steps = _fitting([told.step for told in hosts], len(units))
-    for told, step in zip(hosts, steps, strict=True):
-        dataset = _apply(dataset, told, step, len(units), retries)
-    batches: Any = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
-    for batch in batches:
-        yield from (_outcome(stage, row) for row in batch.to_pylist())
-
-
-def _fitting(steps: Sequence[Step], units: int) -> list[Step]:
-    """The steps with no more actors than units: the others would only load a model."""
-    pools = [step.pool for step in steps if step.pool and not _serves_once(step.pool, units)]
-    around = [_beside(step, pools[0]) if pools else step for step in steps]
-    return [
-        replace(step, pool=replace(step.pool, actors=min(step.pool.actors, units)))
-        if step.pool
-        else step
-        for step in around
-    ]
-
-
-def _beside(step: Step, model: Pool) -> Step:
-    """What reads or writes for a model, as a pool too. A node ends each process that is idle for a
-    second where it has more than CPUs, actors among them: a task would find none, and start one for
-    every unit. The two of a stage hold together what the plan left free for one task."""
-    if step.pool or step.cpus >= 1:
-        return step
-    served = 1 if model.gpus else MODELS_SERVED
-    return replace(step, pool=Pool(-(-model.actors // served), step.cpus / 2, 0.0, "cpu"))
-
-
-def _in_flight(pool: Pool, units: int) -> int:
-    """Units given to an actor at once. With many, the next is there when one is done; of few, the
-    first actor to stand would get all, and the others none."""
-    return 2 if units >= 8 * pool.actors else 1
-
-
-def _serves_once(pool: Pool, units: int) -> bool:
-    """Whether a task does as well as the pool: it runs in a process that there is already, which
-    may have loaded the libraries. One that is done would keep a GPU's memory, though; and of tasks
-    that are a whole pool's, Ray Data runs one after another, as it keeps CPUs for other steps."""
-    return units == 1 and not pool.gpus
+        # What was finished, and whose word was lost with a node, is not done again.
+        for done in workspace.find(sweep.stage, left.values()).values():
+            left.pop(done.unit)
+            yield Ended(done, {})
 
 
 def _apply(dataset: "Dataset", host: Hosting, step: Step, units: int, retries: int) -> "Dataset":
-    from ray.data import ActorPoolStrategy  # see `sweep`
-
     common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
     with warnings.catch_warnings():
         # Ray Data retries tasks and restarts actors for ever by default, which loops on a unit that
         # kills its process. The limits are only to be had by an argument that Ray drops in 2.64.
         warnings.filterwarnings("ignore", message=".*ray_remote_args")
-        if step.pool is None or _serves_once(step.pool, units):
+        if step.pool is None or serves_once(step.pool, units):
             cpus = step.pool.cpus if step.pool else step.cpus
             return dataset.map_batches(_Task(host), num_cpus=cpus, max_retries=retries, **common)
         return dataset.map_batches(
             _host_class(host),
-            # Of a fixed size, on a cluster that grows too: an actor for which there is no room yet
-            # is what an autoscaler brings nodes for, and lets them go when the stage is over.
-            compute=ActorPoolStrategy(
-                size=step.pool.actors, max_tasks_in_flight_per_actor=_in_flight(step.pool, units)
-            ),
+            compute=strategy(step.pool, units),
             num_cpus=step.pool.cpus,
             num_gpus=step.pool.gpus,
             max_restarts=retries,

@@ -14,6 +14,10 @@ from shardrank.stages.run.hosts import Failure
 DRIVER = "driver"
 
 
+#: Seconds that the end is kept back by what is being told.
+PATIENCE = 1.0
+
+
 class Reporter(Protocol):
     """Is told what happens, one thing at a time, in the run's own process."""
 
@@ -122,7 +126,15 @@ class Several:
         self._tell(lambda each: each.finished(now))
 
     def ended(self, outcome: Outcome) -> None:
-        self._tell(lambda each: each.ended(outcome))
+        """Told also where another thread has been telling for long, such as a store that does not
+        answer: a run that is to stop has seconds."""
+        taken = self._one_at_a_time.acquire(timeout=PATIENCE)
+        try:
+            for reporter in self._reporters:
+                reporter.ended(outcome)
+        finally:
+            if taken:
+                self._one_at_a_time.release()
 
     def _tell(self, what: Callable[[Reporter], None]) -> None:
         with self._one_at_a_time:

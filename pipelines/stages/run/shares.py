@@ -23,6 +23,12 @@ class Board:
     """The shares of one sweep's units. Travels to the workers."""
 
     sweep: str = field(default_factory=lambda: secrets.token_hex(8))
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the sweep began, for the driver."""
+        return time.monotonic() - self.began
 
     def __call__(self, unit: str, share: float) -> None:
         """A worker tells; a word that comes too soon after another, or that is not taken, is let

@@ -3,7 +3,7 @@ seconds, from a thread that asks the executor."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import Event, RLock, Thread
 from typing import Any
@@ -17,6 +17,8 @@ from shardrank.stages.run.reporter import DRIVER, Reporter, Several
 
 #: Seconds between two looks at the units underway.
 LOOK_EVERY = 2.0
+#: Seconds that a look under way may take when the run ends.
+PATIENCE = 1.0
 
 Shares = Callable[[], Mapping[str, float]]
 News = Callable[[], list[str]]
@@ -112,7 +114,7 @@ class Watch:
         self._ended = True
         self._over.set()
         if self._looking is not None:
-            self._looking.join()
+            self._looking.join(PATIENCE)  # it may wait for a cluster or a store that is gone
         self.told.spent(DRIVER, take())
         self.told.ended(self._placed(outcome))
 
@@ -126,16 +128,16 @@ class Watch:
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_EVERY):
-            try:
-                shares, news = self._shares(), self._news()
-            except Exception:  # of a cluster that is gone the sweep itself tells
-                continue
-            with self._lock:
-                for sentence in news:
-                    self.told.noted(sentence)
+            with suppress(Exception):  # neither a lost cluster nor a reporter ends the looking
+                self._tell_of(self._shares(), self._news())
+            with suppress(Exception):
                 self.told.lives()
-                if self._pace is None:
-                    continue
+
+    def _tell_of(self, shares: Mapping[str, float], news: list[str]) -> None:
+        with self._lock:
+            for sentence in news:
+                self.told.noted(sentence)
+            if self._pace is not None:
                 at = time.time()
                 self._pace.move(shares, at)
                 self.told.moved(self._pace.now(at))
