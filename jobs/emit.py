@@ -32,8 +32,8 @@ SPOT = {
 #: Where the pods find the settings file.
 SETTINGS_FOLDER = "/etc/shardrank"
 
-#: KubeRay hands the command to two shells, one after the other, and Ray quotes nothing but blanks
-#: between them, so these would not arrive.
+#: KubeRay hands the command to two shells, one after the other. Between them Ray before 2.56 quotes
+#: nothing but blanks, so these would not arrive; later ones quote as a shell does.
 LOST = set("$`\\'\"!&|;<>(){}#~\n")
 #: Nor would these arrive as they are, if they fit files of the head: on S3 they cannot.
 PATTERN = set("*?[")

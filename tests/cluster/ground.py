@@ -52,6 +52,10 @@ class Cluster:
         done = subprocess.run(given, capture_output=True, text=True, check=True)
         return Job(self, done.stdout.strip())
 
+    def variables(self) -> dict[str, str]:
+        """The environment in which the script knows this cluster."""
+        return {**os.environ, **self.known_by}
+
     def jobs(self) -> Any:
         from ray.job_submission import JobSubmissionClient
 
