@@ -11,10 +11,10 @@ PUT_ON_PATH = echo '$(CURDIR)/build/names' > \
 	"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shardrank.pth"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check bench clean
+.PHONY: help demo test test-cluster test-long check bench clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 # torch comes first and by version: with none installed, a range would take the newest build.
 $(VENV)/.torch:
@@ -61,7 +61,10 @@ demo: $(VENV)/.demo ## The whole line on a built-in corpus: index, rank, rerank,
 	$(BIN)/shardrank demo --out demo
 
 test: $(VENV)/.test ## The tests, in under 10 minutes on 2 cores
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow and not cluster'
+
+test-cluster: $(VENV)/.test ## A cluster of three nodes on this machine loses one, a job is stopped: two minutes
+	$(BIN)/python -m pytest -m 'cluster and not slow'
 
 test-long: $(VENV)/.test ## The long tests: kill -9 at random moments, 200 nights, a failing S3, generated folders
 	$(BIN)/python -m pytest -m slow

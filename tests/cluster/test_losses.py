@@ -16,7 +16,7 @@ from tests.cluster.ground import Cluster, Job, wait_until
 from tests.inline import installed
 from tests.world import shardrank
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 
 EXACT = (
     "passages.max_tokens=16",
