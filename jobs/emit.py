@@ -2,21 +2,20 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from typer.main import get_command
 
 from shardrank import __version__
 from shardrank.core.errors import InputError
 from shardrank.core.settings import Settings
 from shardrank.forecast.cluster_time import Flow, Forecast
 from shardrank.forecast.pods import Pods, pods
-from shardrank.jobs.cli import app
+from shardrank.jobs.arguments import parse, refuse_unseen
 from shardrank.jobs.forecast import ClusterJob, cluster_of, duration, foretell
 
 Kind = Literal["rayjob", "raycronjob"]
@@ -53,7 +52,7 @@ class Emission:
 def emit(what: Emission, job: ClusterJob, settings: Settings) -> None:
     """Print the manifest and nothing else. Raises what cannot run, or would not fit."""
     flow = _flow(what.command)
-    _refuse_arguments(flow, what.command[1:])
+    _refuse_arguments(what.command)
     found = foretell(job, settings)
     asked = pods(flow, found, cluster_of(job, settings))
     sys.stdout.write(_manifest(what, flow, found, asked))
@@ -70,24 +69,15 @@ def _flow(command: Sequence[str]) -> Flow:
     )
 
 
-def _refuse_arguments(flow: Flow, arguments: Sequence[str]) -> None:
+def _refuse_arguments(command: Sequence[str]) -> None:
     """Raises what click raises where the command itself would not take them."""
-    command: Any = get_command(app)
-    given: Mapping[str, Any] = (
-        command.commands[flow].make_context(f"shardrank {flow}", list(arguments)).params
-    )
+    given = parse(command)
     if given["config"] or given["overrides"]:
         raise InputError(
             "A setting stands after --, where the forecast does not see it.",
             "Give --config and --set before --: they travel with the command.",
         )
-    for name in ("corpus", "index", "queries", "out", "qrels"):
-        path = given.get(name)
-        if path and "://" not in path and not path.startswith("/"):
-            raise InputError(
-                f"{name.upper()} is {path}, which no pod can see.",
-                "Give a path on S3, or that of a disk which all pods share.",
-            )
+    refuse_unseen(given)
 
 
 def _manifest(what: Emission, flow: Flow, found: Forecast, asked: Pods) -> str:

@@ -1,8 +1,7 @@
-"""What travels with a job: a folder's files, and the settings files that its command names."""
+"""What travels with a job: a folder's files, and its command's settings file."""
 
 import subprocess
 import zipfile
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from shardrank.core.errors import InputError
 
 #: Bytes of files in all; Ray keeps a job's files in the memory of its head.
 MOST = 100 << 20
-#: Where settings files from outside the folder are put.
+#: Where a settings file from outside the folder is put.
 CONFIGS = "_config"
 #: One moment for all files, so that the same files make the same package: the zip format's first.
 _WHEN = (1980, 1, 1, 0, 0, 0)
@@ -19,11 +18,15 @@ _NEVER = ("__pycache__", "node_modules")
 
 @dataclass(frozen=True)
 class Luggage:
-    """The files of a job, by the names they have there, and its command's words, which name them
-    so."""
+    """The files of a job, by the names that they have in its working directory.
+
+    Attributes:
+        files: where each lies here.
+        config: the name there of the command's settings file.
+    """
 
     files: dict[str, Path]
-    words: tuple[str, ...]
+    config: str | None = None
 
     @property
     def bytes(self) -> int:
@@ -45,73 +48,76 @@ class Luggage:
         return f"{len(self.files):,} files, {self.bytes / 1e6:,.1f} MB"
 
 
-def pack(words: Sequence[str], folder: Path | None) -> Luggage:
+def pack(folder: Path | None, config: Path | None) -> Luggage:
     """What a command takes along.
 
     Args:
-        words: the command's.
         folder: whose files it wants to find in its working directory; what git ignores there, what
             is hidden, and Python's caches stay.
+        config: its settings file, which travels in any case.
 
     Raises:
-        InputError: there is no such folder or settings file, or there is too much.
+        InputError: there is no such folder or settings file, nothing in the folder may travel, or
+            there is too much.
     """
-    if folder is not None and not folder.is_dir():
-        raise InputError(f"--working-dir {folder} is no folder.", "Name one, or leave it out.")
-    files = {} if folder is None else dict(_files(folder))
-    renamed = list(words)
-    for at, path in _configs(words):
-        name = _name_of(path, folder, files)
-        files[name] = path
-        renamed[at] = f"--config={name}" if words[at].startswith("--config=") else name
-    found = Luggage(files, tuple(renamed))
+    files = {} if folder is None else _folder(folder)
+    name = None
+    if config is not None:
+        if not config.is_file():
+            raise InputError(f"There is no settings file {config}.", "Check --config.")
+        name = _name_of(config, folder)
+        files[name] = config
+    found = Luggage(files, name)
     _refuse_too_much(found, folder)
     return found
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    for name in _by_git(folder) or _by_walking(folder):
-        path = folder / name
-        if path.is_file() and not any(piece in _NEVER for piece in Path(name).parts):
-            yield name, path
+def _folder(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise InputError(f"--working-dir {folder} is no folder.", "Name one, or leave it out.")
+    names = _by_git(folder) if _in_checkout(folder) else _by_walking(folder)
+    files = {name: folder / name for name in names if _may_travel(name)}
+    found = {name: path for name, path in files.items() if path.is_file()}
+    if not found:
+        raise InputError(
+            f"Nothing in --working-dir {folder} travels.",
+            "What is hidden stays, and what git ignores. Name another folder, or leave it out.",
+        )
+    return found
+
+
+def _may_travel(name: str) -> bool:
+    return not any(part.startswith(".") or part in _NEVER for part in Path(name).parts)
+
+
+def _in_checkout(folder: Path) -> bool:
+    here = folder.resolve()
+    return any((above / ".git").exists() for above in (here, *here.parents))
 
 
 def _by_git(folder: Path) -> list[str]:
-    """What git knows or would add below the folder; nothing where it is no checkout."""
+    """What git knows or would add below the folder."""
     command = ["git", "-C", str(folder), "ls-files", "-z", "-co", "--exclude-standard"]
     try:
         found = subprocess.run(command, capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return []
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = error.stderr.decode(errors="replace") if hasattr(error, "stderr") else str(error)
+        raise InputError(
+            f"--working-dir {folder} is in a checkout, and git does not say what it ignores there: "
+            f"{said.strip()}",
+            "Mend that, or name a folder outside of it.",
+        ) from error
     return [name for name in found.stdout.decode("utf-8", "surrogateescape").split("\0") if name]
 
 
 def _by_walking(folder: Path) -> list[str]:
-    names = (path.relative_to(folder) for path in sorted(folder.rglob("*")))
-    return [str(name) for name in names if not any(part.startswith(".") for part in name.parts)]
+    return [str(path.relative_to(folder)) for path in sorted(folder.rglob("*"))]
 
 
-def _configs(words: Sequence[str]) -> Iterator[tuple[int, Path]]:
-    """The settings files that a command names, and which of its words does."""
-    for at, word in enumerate(words):
-        given = word.removeprefix("--config=") if word.startswith("--config=") else None
-        if at and words[at - 1] in ("--config", "-c"):
-            given = word
-        if given is None:
-            continue
-        path = Path(given).expanduser()
-        if not path.is_file():
-            raise InputError(
-                f"There is no settings file {given}.", "Check the path after --config."
-            )
-        yield at, path
-
-
-def _name_of(path: Path, folder: Path | None, files: dict[str, Path]) -> str:
-    inside = folder is not None and path.resolve().is_relative_to(folder.resolve())
-    if folder is not None and inside:
-        return str(path.resolve().relative_to(folder.resolve()))
-    return f"{CONFIGS}/{path.name}"
+def _name_of(config: Path, folder: Path | None) -> str:
+    if folder is not None and config.resolve().is_relative_to(folder.resolve()):
+        return str(config.resolve().relative_to(folder.resolve()))
+    return f"{CONFIGS}/{config.name}"
 
 
 def _refuse_too_much(found: Luggage, folder: Path | None) -> None:

@@ -1,7 +1,5 @@
 """shardrank submit: a command as a job on a Ray cluster, by the cluster's job server."""
 
-import asyncio
-import logging
 import os
 import re
 import shlex
@@ -10,25 +8,36 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from shardrank import __version__
 from shardrank.core.errors import CommitConflict, InputError, RunFailed, SettingsError
-from shardrank.core.outcomes import TERMINATED
+from shardrank.core.outcomes import INTERRUPTED, TERMINATED
+from shardrank.flows.options import load_settings
+from shardrank.jobs.arguments import parse, refuse_unseen, renamed
 from shardrank.jobs.console import console, error_console
+from shardrank.jobs.job_log import JobLog
+from shardrank.jobs.job_server import JobServer, Unknown, connect, server_address
 from shardrank.jobs.luggage import Luggage, pack
 
 if TYPE_CHECKING:
-    from ray.job_submission import JobDetails, JobSubmissionClient
+    from ray.job_submission import JobDetails
 
-#: Where a head's job server listens, unless it was told otherwise.
-LOCAL = "http://127.0.0.1:8265"
-#: Seconds between two looks at a job without its log.
+#: Seconds between two looks at a job.
 LOOK_EVERY = 2.0
+#: Seconds between two lines on a job whose log says nothing, or is not shown.
+TELL_EVERY = 60.0
 #: A shell's code for a command that it does not find.
 NOT_FOUND = 127
+#: The exit codes of a command that did not end well (docs/files.md).
+OURS = (1, 2, 3, 4, INTERRUPTED, TERMINATED)
 
-_SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE|CREDENTIAL", re.IGNORECASE)
+_SECRET = re.compile(
+    r"SECRET|PASSW|PASSPHRASE|PRIVATE|CREDENTIAL"
+    r"|(KEY|PASS|PWD|TOKEN|AUTH|HOOK|CRED|COOKIE|DSN|JWT)S?(?![A-Z])",
+    re.IGNORECASE,
+)
+#: A URL with a password in it, such as that of a proxy.
+_WITH_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 _OVER = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
@@ -55,31 +64,39 @@ class SubmitJob:
     wait: bool = True
 
 
+@dataclass(frozen=True)
+class Cargo:
+    """What is given to the job server.
+
+    Attributes:
+        entrypoint: the command line.
+        luggage: its files.
+        variables: of its environment.
+    """
+
+    entrypoint: str
+    luggage: Luggage
+    variables: dict[str, str]
+
+
 def run(job: SubmitJob) -> int:
     """Submit, or join the job of that name; returns the exit code of its command.
 
     Raises:
-        InputError, SettingsError: what travels, a variable or the address cannot be used.
+        InputError, SettingsError: the command, what travels, a variable or the address cannot be
+            used.
         CommitConflict: the job of that name runs another command.
-        RunFailed: the job server was not reached.
+        RunFailed: the job server was not reached, or the job failed without an exit code of ours.
     """
-    variables, luggage = _variables(job.env), pack(job.words, job.working_dir)
-    address = server_address(job.address)
-    client = _client(address)
-    entrypoint = shlex.join(["shardrank", *luggage.words])
-    free, running = _place(client, job.name, entrypoint)
-    if running is not None:
-        name = running.submission_id or ""
-        error_console().print(f"Job {name} {_since(running)}; nothing new is submitted.")
-    else:
-        name = _submit(client, free, entrypoint, luggage, variables)
-        error_console().print(f"Job {name} submitted to {address}; {luggage.explain()} travel.")
+    cargo, address = cargo_of(job), server_address(job.address)
+    server = connect(address)
+    name = _name(server, job.name, cargo)
     if not job.wait:
         console().print(name)
         return 0
     try:
-        return _attend(client, name, job.follow)
-    except KeyboardInterrupt:
+        return _attend(server, name, job.follow)
+    except (KeyboardInterrupt, SystemExit):
         error_console().print(
             f"The job goes on: the same command with --id {name} joins it, and "
             f"`ray job stop --address {address} {name}` stops it."
@@ -87,31 +104,44 @@ def run(job: SubmitJob) -> int:
         raise
 
 
-def server_address(given: str | None) -> str:
-    """Of the job server: as given, as in RAY_API_SERVER_ADDRESS or RAY_ADDRESS, or this machine's.
+def cargo_of(job: SubmitJob) -> Cargo:
+    """All that travels.
 
     Raises:
-        SettingsError: it is no http(s):// URL.
+        InputError, SettingsError: the command itself would be refused so, a file or variable may
+            not travel, or a path would not be found there.
     """
-    names = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-    told = (os.environ.get(name) for name in names)
-    found = given or next((each for each in told if each and "://" in each), LOCAL)
-    if not found.startswith(("http://", "https://")):
-        raise SettingsError(
-            f"{found!r} is no address of a job server.", "Give its URL: http://HOST:8265."
-        )
-    return found.rstrip("/")
+    arguments = parse(job.words)
+    config: Path | None = arguments.get("config")
+    settings = load_settings(config, arguments.get("overrides") or ())
+    variables = _variables(job.env, settings.events.webhook)
+    luggage = pack(job.working_dir, config)
+    refuse_unseen(arguments, luggage.files)
+    words = job.words
+    if config is not None and luggage.config is not None:
+        words = renamed(words, config, luggage.config)
+    return Cargo(shlex.join(["shardrank", *words]), luggage, variables)
 
 
-def _variables(given: Sequence[str]) -> dict[str, str]:
+def _variables(given: Sequence[str], webhook: str | None) -> dict[str, str]:
+    """Those of the job. Raises where one may hold a secret: a job server shows them."""
     found = dict(_variable(each) for each in given)
-    if secret := [name for name in found if _SECRET.search(name)]:
-        raise SettingsError(
-            f"{secret[0]} looks like a secret, and a job's variables are shown by its job server.",
-            "Give the nodes credentials of their own: a role, a mounted file, or a secret of "
-            "Kubernetes (docs/kubernetes.md).",
-        )
+    for name, value in found.items():
+        if why := _secret(name, value, webhook):
+            raise SettingsError(
+                f"{name} {why}, and a job's variables are shown by its job server.",
+                "Give it to the nodes themselves, where Ray is started: as a role, a mounted file, "
+                "a variable, or a secret of Kubernetes (docs/kubernetes.md).",
+            )
     return found
+
+
+def _secret(name: str, value: str, webhook: str | None) -> str:
+    if name == webhook:
+        return "holds the URL of events.webhook, which may be a secret"
+    if _WITH_PASSWORD.search(value):
+        return "holds a URL with a password"
+    return "looks like a secret" if _SECRET.search(name) else ""
 
 
 def _variable(given: str) -> tuple[str, str]:
@@ -123,31 +153,22 @@ def _variable(given: str) -> tuple[str, str]:
     return name, os.environ[name]
 
 
-def _client(address: str) -> "JobSubmissionClient":
-    try:
-        from ray.job_submission import JobSubmissionClient
-    except ImportError as error:
-        raise SettingsError(
-            f"Ray's job server needs more than is installed: {error}.",
-            "pip install 'shardrank[cluster]' (ray[default]).",
-        ) from error
-    try:
-        client = JobSubmissionClient(address)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        words = str(error)
-        if "401" in words or "403" in words or "token" in words.lower():
-            hint = "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token."
-            raise RunFailed(f"The job server at {address} did not take the token.", hint) from error
-        raise RunFailed(
-            f"The job server at {address} was not reached: {words.splitlines()[0]}",
-            "A head started with ray[default] has one at http://HOST:8265 (docs/cluster.md).",
-        ) from error
-    logging.getLogger(JobSubmissionClient.__module__).setLevel(logging.WARNING)
-    return client
+def _name(server: JobServer, wanted: str | None, cargo: Cargo) -> str:
+    """Of the job that does the work: one that runs or is done, or a new one."""
+    free, running = _place(server, wanted, cargo.entrypoint)
+    if running is not None:
+        name = running.submission_id or ""
+        error_console().print(f"Job {name} {_since(running)}; nothing new is submitted.")
+        return name
+    name = _submit(server, free, cargo)
+    error_console().print(
+        f"Job {name} submitted to {server.address}; {cargo.luggage.explain()} travel."
+    )
+    return name
 
 
 def _place(
-    client: "JobSubmissionClient", name: str | None, entrypoint: str
+    server: JobServer, name: str | None, entrypoint: str
 ) -> tuple[str | None, "JobDetails | None"]:
     """The name to submit under, or the job that does that work already, running or done.
 
@@ -155,7 +176,7 @@ def _place(
     """
     if name is None:
         return None, None
-    attempts = _attempts(client, name)
+    attempts = _attempts(server, name)
     if not attempts:
         return name, None
     number, last = max(attempts.items())
@@ -170,9 +191,9 @@ def _place(
     return None, last
 
 
-def _attempts(client: "JobSubmissionClient", name: str) -> Mapping[int, "JobDetails"]:
+def _attempts(server: JobServer, name: str) -> Mapping[int, "JobDetails"]:
     found = {}
-    for job in client.list_jobs():
+    for job in server.jobs():
         base, dot, number = (job.submission_id or "").rpartition(".")
         if job.submission_id == name:
             found[1] = job
@@ -191,45 +212,43 @@ def _clock(milliseconds: int | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime((milliseconds or 0) / 1000))
 
 
-def _submit(
-    client: "JobSubmissionClient",
-    name: str | None,
-    entrypoint: str,
-    luggage: Luggage,
-    variables: dict[str, str],
-) -> str:
+def _submit(server: JobServer, name: str | None, cargo: Cargo) -> str:
+    if not cargo.luggage.files:
+        return server.submit(cargo.entrypoint, name, cargo.variables, None)
     with tempfile.TemporaryDirectory() as folder:
-        environment: dict[str, Any] = {"env_vars": variables} if variables else {}
-        if luggage.files:
-            package = Path(folder) / "job.zip"
-            luggage.zip(package)
-            environment["working_dir"] = str(package)
-        try:
-            return client.submit_job(
-                entrypoint=entrypoint,
-                submission_id=name,
-                runtime_env=environment,
-                metadata={"shardrank": __version__},
-            )
-        except (RuntimeError, ValueError) as error:
-            first = str(error).splitlines()[0]
-            raise RunFailed(
-                f"The job server did not take the job: {first}", "Another may have come first."
-            ) from error
+        package = Path(folder) / "job.zip"
+        cargo.luggage.zip(package)
+        return server.submit(cargo.entrypoint, name, cargo.variables, package)
 
 
-def _attend(client: "JobSubmissionClient", name: str, follow: bool) -> int:
+def _attend(server: JobServer, name: str, follow: bool) -> int:
     """Wait for the job's end, and show its log meanwhile; returns its command's exit code."""
-    if follow:
-        asyncio.run(_show_log(client, name))
-    while (found := client.get_job_info(name)).status.value not in _OVER:
-        time.sleep(LOOK_EVERY)
+    log = JobLog(server.client, name) if follow else None
+    told = time.monotonic()
+    while (found := _look(server, name)).status.value not in _OVER:
+        silent = log is None or found.status.value == "PENDING"
+        if silent and time.monotonic() - told >= TELL_EVERY:
+            error_console().print(f"Job {name} {_since(found)}: {_one_line(found.message)}")
+            told = time.monotonic()
+        if log is None:
+            time.sleep(LOOK_EVERY)
+        else:
+            log.show(LOOK_EVERY)
+    if log is not None and (why := log.finish()):
+        error_console().print(
+            f"The log's end was not read ({why}): `ray job logs --address {server.address} {name}`."
+        )
     return _exit_code(name, found)
 
 
-async def _show_log(client: "JobSubmissionClient", name: str) -> None:
-    async for lines in client.tail_job_logs(name):
-        console().print(lines, end="")
+def _look(server: JobServer, name: str) -> "JobDetails":
+    try:
+        return server.job(name)
+    except Unknown as error:
+        raise RunFailed(
+            f"The job server knows no job {name} any more: its cluster was begun anew.",
+            "The same submit goes on.",
+        ) from error
 
 
 def _exit_code(name: str, job: "JobDetails") -> int:
@@ -244,12 +263,25 @@ def _exit_code(name: str, job: "JobDetails") -> int:
             f"Job {name}: the head has no command shardrank on its PATH.",
             "Start Ray on the head with the environment's bin folder on PATH (docs/cluster.md).",
         )
-    if code is None or not 0 < code < 128:
-        raise RunFailed(f"Job {name} failed: {_last_line(job.message)}", "The same submit goes on.")
+    if code not in OURS:
+        raise RunFailed(
+            f"Job {name} failed{_how(job)}: {_last_line(job.message)}", "The same submit goes on."
+        )
     error_console().print(f"Job {name} ended with exit code {code}.")
     return int(code)
+
+
+def _how(job: "JobDetails") -> str:
+    """Beside its last words: a code that is none of ours, or why its command did not even begin."""
+    if job.driver_exit_code is not None:
+        return f" with exit code {job.driver_exit_code}"
+    return f" ({job.error_type.lower().replace('_', ' ')})" if job.error_type else ""
 
 
 def _last_line(message: str | None) -> str:
     lines = [line.strip() for line in (message or "").splitlines() if line.strip()]
     return lines[-1] if lines else "Ray gives no reason."
+
+
+def _one_line(message: str | None) -> str:
+    return " ".join((message or "Ray gives no reason.").split())
