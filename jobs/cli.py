@@ -52,8 +52,8 @@ def main() -> None:
         say_error(error)
         sys.exit(error.exit_code)
     except SystemExit as stop:
-        if stop.code in (INTERRUPTED, TERMINATED):
-            say_stopped()
+        if isinstance(stop.code, int) and stop.code in (INTERRUPTED, TERMINATED):
+            sys.exit(say_stopped(stop.code))
         raise
 
 

@@ -39,7 +39,9 @@ def error_console() -> Console:
 def reporter_of(settings: Settings) -> "ConsoleReporter | JsonReporter":
     """Who tells the user of a run, as [log] says; of the command's end, too."""
     _log.format = settings.log.format
-    return JsonReporter() if settings.log.format == "json" else ConsoleReporter()
+    reporter = JsonReporter() if settings.log.format == "json" else ConsoleReporter()
+    _log.reporter = reporter
+    return reporter
 
 
 def say_error(error: ShardrankError) -> None:
@@ -53,10 +55,17 @@ def say_error(error: ShardrankError) -> None:
         error_console().print(error.hint)
 
 
-def say_stopped() -> None:
-    """That a signal ends the command; the log in JSON has said so."""
+def say_stopped(code: int) -> int:
+    """That a signal ends the command; the log in JSON has said so. Returns the exit code: the run's
+    own, where it had ended and the signal came while hooks were told of it."""
+    outcome = _log.reporter.outcome if _log.reporter else None
+    if outcome is not None and outcome.ending != "stopped":
+        if _log.format == "text":
+            error_console().print(f"Stopped after the run had ended: {outcome.said}")
+        return outcome.exit_code
     if _log.format == "text":
         error_console().print("Stopped. Finished units are kept; run it again to go on.")
+    return code
 
 
 def command_line() -> str:
@@ -68,6 +77,7 @@ class _Log:
     """This process's log: settings are read by the command, its end is told by main."""
 
     format = "text"
+    reporter: "ConsoleReporter | JsonReporter | None" = None
 
 
 _log = _Log()
@@ -89,6 +99,8 @@ class ConsoleReporter(Silent):
         )
         self._task: TaskID | None = None
         self._spoke = 0.0
+        #: Of the run, while the context lasts or where an error ended it.
+        self.outcome: Outcome | None = None
 
     def __enter__(self) -> "ConsoleReporter":
         return self
@@ -100,6 +112,7 @@ class ConsoleReporter(Silent):
         trace: TracebackType | None,
     ) -> None:
         self._bars.stop()
+        self.outcome = self.outcome if error else None
 
     def noted(self, sentence: str) -> None:
         self._console.print(f"note: {sentence}")
@@ -127,6 +140,7 @@ class ConsoleReporter(Silent):
             self._console.print(stage_line(now))
 
     def ended(self, outcome: Outcome) -> None:
+        self.outcome = outcome
         self._bars.stop()
         if outcome.ending == "stopped":
             self._console.print(outcome.said)

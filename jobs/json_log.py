@@ -42,6 +42,8 @@ class JsonReporter(Silent):
         self._run: dict[str, str] = {}
         self._spent: dict[str, Spent] = {}
         self._spoke = 0.0
+        #: Of the run, while the context lasts or where an error ended it.
+        self.outcome: Outcome | None = None
 
     def __enter__(self) -> "JsonReporter":
         return self
@@ -51,7 +53,8 @@ class JsonReporter(Silent):
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.outcome = self.outcome if error else None
 
     def noted(self, sentence: str) -> None:
         self._say("warning", "note", said=sentence)
@@ -89,6 +92,7 @@ class JsonReporter(Silent):
         self._say(level, "stage ended", **_figures(now), spent=spent)
 
     def ended(self, outcome: Outcome) -> None:
+        self.outcome = outcome
         told = asdict(outcome)
         level: Level = "info" if outcome.exit_code == 0 else "error"
         self._say(level, told.pop("ending"), **told)

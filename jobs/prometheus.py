@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from shardrank.core.errors import InputError
 from shardrank.core.settings import Settings
 from shardrank.jobs.console import console
-from shardrank.stages.run.records import RunRecord, newest_runs
+from shardrank.stages.run.records import RunRecord, Success, last_successes, newest_runs
 from shardrank.stages.run.workspace import open_workspace
 from shardrank.stages.shared.versions import Published, latest_version
 
-#: Records that are read, at most, to find each flow's last run, and its last good one.
+#: Records that are read, at most, to find each flow's last run.
 READ_AT_MOST = 16
 
 #: What each metric says; all are gauges, labelled with the path.
@@ -59,7 +59,8 @@ def run(path: str, settings: Settings) -> None:
     if latest is None and not runs:
         raise InputError(f"{path} holds no run.", "Give an INDEX or an OUT.")
     samples = [Sample("shardrank_status_timestamp_seconds", now), *_of_version(latest)]
-    samples += [sample for flow in _flows(runs) for sample in _of_flow(flow, now)]
+    samples += [sample for last in _last_of_each_flow(runs) for sample in _of_run(last, now)]
+    samples += [_succeeded(each) for each in last_successes(workspace)]
     console().print("\n".join(text(samples, workspace.storage.root)))
 
 
@@ -97,14 +98,17 @@ def _of_version(latest: Published | None) -> Iterator[Sample]:
         yield Sample("shardrank_version_recall_target_ratio", target, {"column": name})
 
 
-def _flows(runs: list[RunRecord]) -> list[list[RunRecord]]:
-    """The runs of each flow, the newest first."""
-    flows = dict.fromkeys(record.flow for record in runs)
-    return [[record for record in runs if record.flow == flow] for flow in flows]
+def _last_of_each_flow(newest_first: list[RunRecord]) -> list[RunRecord]:
+    return list({record.flow: record for record in reversed(newest_first)}.values())
 
 
-def _of_flow(runs: list[RunRecord], now: float) -> Iterator[Sample]:
-    last, flow = runs[0], {"flow": runs[0].flow}
+def _succeeded(success: Success) -> Sample:
+    flow = {"flow": success.flow}
+    return Sample("shardrank_run_succeeded_timestamp_seconds", success.time, flow)
+
+
+def _of_run(last: RunRecord, now: float) -> Iterator[Sample]:
+    flow = {"flow": last.flow}
     yield Sample("shardrank_run_began_timestamp_seconds", last.began, flow)
     yield Sample("shardrank_run_told_timestamp_seconds", last.beat, flow)
     yield Sample("shardrank_run_ending", 1, {**flow, "ending": last.ending(now)})
@@ -115,9 +119,6 @@ def _of_flow(runs: list[RunRecord], now: float) -> Iterator[Sample]:
         for column, recall in last.outcome.recall.items():
             yield Sample("shardrank_run_recall_ratio", recall, {**flow, "column": column})
     yield from _of_stages(last)
-    good = [each.beat for each in runs if each.outcome and each.outcome.exit_code == 0]
-    if good:
-        yield Sample("shardrank_run_succeeded_timestamp_seconds", good[0], flow)
 
 
 def _of_stages(run: RunRecord) -> Iterator[Sample]:

@@ -218,10 +218,10 @@ def rank(
     """
     places = [os.fspath(path) for path in (index, queries, out)]
     given, searched = _opened(index, settings, overrides)
-    refuse_other_use(places[2], Use.OUT, given)
     judged = None if qrels is None else os.fspath(qrels)
     workspace, said = open_workspace(places[2], given), command or _called("rank", *places)
     with announced(Command("rank", said, workspace), given, reporter) as reporter:
+        refuse_other_use(places[2], Use.OUT, given)
         plan = plan_ranking(searched, places[1], judged, given)
         for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
             reporter.noted(note)
@@ -272,10 +272,10 @@ def label(
     """
     places = [os.fspath(path) for path in (out, labels)]
     given, ranked = _opened(out, settings, overrides)
-    refuse_other_use(places[1], Use.LABELS, given)
     judged, moved = (None if path is None else os.fspath(path) for path in (qrels, index))
     workspace, said = open_workspace(places[1], given), command or _called("label", *places)
     with announced(Command("label", said, workspace), given, reporter) as reporter:
+        refuse_other_use(places[1], Use.LABELS, given)
         plan = plan_labelling(ranked, format, judged, moved, given)
         meanwhile = "shardrank.report.labels"
         with held(workspace, "runs/lock", reporter.waits if wait else None) as waited:

@@ -54,15 +54,19 @@ class Command:
 
 @contextmanager
 def announced(command: Command, settings: Settings, reporter: Reporter) -> Iterator[Reporter]:
-    """Who is told of the command: the reporter, and the hooks of [events] once it has ended, also
-    where no run had begun yet."""
+    """Who is told of the command: the reporter, and the hooks of [events] once it has ended and
+    holds nothing any more, also where no run had begun yet."""
     origin = Origin(command.flow, command.workspace.storage.root, command.said, who())
-    told = Once(reporter, Events(settings.events, origin, reporter.noted))
+    events = Events(settings.events, origin, reporter.noted)
+    told = Once(reporter, events)
     try:
         yield told
     except BaseException as error:
-        told.ended(outcome_of(error))
+        outcome = outcome_of(error)
+        told.ended(outcome)
+        events.tell(hurried=outcome.ending == "stopped")
         raise
+    events.tell()
 
 
 @contextmanager

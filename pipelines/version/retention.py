@@ -11,8 +11,9 @@ from itertools import pairwise
 
 from shardrank.core.protocols import Entry
 
-#: Written by nobody's version, and never garbage: a file here, a folder of leases on S3.
-_LOCK = "runs/lock"
+#: Written by nobody's version, and never garbage: a lock, which is a file here and a folder of
+#: leases on S3, and when each flow last ended well, which grows old where nights are missed.
+_KEPT = (["runs", "lock"], ["runs", "succeeded"])
 #: Where shardrank writes what may become garbage; whatever else lies below INDEX is not ours.
 _OURS = ("codecs/", "deletions/", "parts/", "runs/", "shards/", "terms/", "units/")
 
@@ -52,7 +53,7 @@ def garbage(entries: Iterable[Entry], live: set[str], runs: set[str], oldest: fl
         entry
         for entry in entries
         if entry.key not in live
-        and entry.key.split("/")[:2] != _LOCK.split("/")
+        and entry.key.split("/")[:2] not in _KEPT
         and entry.key.startswith(_OURS)
         and not _is_record_of(entry.key, runs)
         and entry.modified < oldest

@@ -50,9 +50,12 @@ def test_a_night_is_told(
     assert shardrank(*wrong) == 2
     err = capfd.readouterr().err
     assert [json.loads(line)["event"] for line in err.splitlines()] == ["failed", "note", "error"]
+    assert shardrank(*world.rank(index, index, *sets)) == 2
+    capfd.readouterr()
     told = [json.loads(line) for line in kept.read_text().splitlines()]
     ends = [(each["event"], each["version"]) for each in told]
-    assert ends == [("published", 1), ("failed", None)]
+    assert ends == [("published", 1), ("failed", None), ("failed", None)]
+    assert told[2]["said"] == f"OUT {index} holds an index."
 
     assert shardrank("status", str(index), "--prometheus") == 0
     found = dict(re.findall(r"^(\w+)\{.*\} (\S+)$", capfd.readouterr().out, re.MULTILINE))

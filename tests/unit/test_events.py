@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -63,6 +64,7 @@ def tell(settings: EventSettings, outcome: Outcome = PUBLISHED) -> list[str]:
     told = Events(settings, ORIGIN, noted.append)
     told.named("index", "abc")
     told.ended(outcome)
+    told.tell()
     return noted
 
 
@@ -171,3 +173,59 @@ def test_what_fails_before_a_run_begins_is_told_too_and_once(
             fail(command, settings, Told())
     assert [end.said for end in ends] == ["No file."]
     assert [(e["event"], e["run"], e["path"]) for e in kept] == [("failed", None, str(tmp_path))]
+
+
+STOPPED = Outcome("stopped", 143, "Told to stop.")
+
+
+def test_of_a_stop_both_are_told_once_and_in_a_hurry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, noted = tmp_path / "kept", list[str]()
+    with server(503, 200) as (url, posted):
+        monkeypatch.setenv("HOOK", url)
+        settings = EventSettings(on=("stopped",), webhook="HOOK", command=f"tee {kept}")
+        told = Events(settings, ORIGIN, noted.append)
+        told.ended(STOPPED)
+        told.tell()  # at the end of the command: nobody is left to be told
+    assert [each["event"] for each in posted] == ["stopped"]
+    assert json.loads(kept.read_text())["exit_code"] == 143
+    assert noted == ["The webhook was not told how the run ended: it answered 503."]
+
+
+def test_a_stop_waits_for_no_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HURRY", 0.2)
+    monkeypatch.setenv("HOOK", "http://h/")
+    monkeypatch.setattr(events, "post", lambda *_: time.sleep(3))  # such as a name that is sought
+    began = time.monotonic()
+    both = EventSettings(on=("stopped",), webhook="HOOK", command="sleep 5")
+    noted = tell(both, STOPPED)
+    assert time.monotonic() - began < 2
+    assert noted[0] == "The webhook was not told how the run ended: it took over 0.2 s."
+    assert len(noted) == 2
+
+
+def test_hooks_are_told_when_nothing_is_held_any_more(tmp_path: Path) -> None:
+    kept, workspace = tmp_path / "kept", Workspace(LocalStorage(str(tmp_path)))
+    settings = Settings(events=EventSettings(command=f"tee {kept}"))
+    command = Command("index", "shardrank index", workspace)
+    with announced(command, settings, Silent()) as told:
+        told.ended(PUBLISHED)
+        assert not kept.exists()
+    assert json.loads(kept.read_text())["event"] == "published"
+
+
+def publish_and_stop(command: Command, settings: Settings) -> None:
+    with announced(command, settings, Silent()) as told:
+        told.ended(PUBLISHED)
+        sys.exit(143)
+
+
+def test_a_stop_after_the_end_changes_not_what_is_told(tmp_path: Path) -> None:
+    """Such as while Ray ends."""
+    kept, workspace = tmp_path / "kept", Workspace(LocalStorage(str(tmp_path)))
+    settings = Settings(events=EventSettings(command=f"tee {kept}"))
+    command = Command("index", "shardrank index", workspace)
+    with pytest.raises(SystemExit):
+        publish_and_stop(command, settings)
+    assert json.loads(kept.read_text())["event"] == "published"

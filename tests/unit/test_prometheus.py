@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from shardrank.core.errors import InputError
+from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.outcomes import Outcome
 from shardrank.core.pace import StageNow
 from shardrank.core.settings import Settings
-from shardrank.jobs.prometheus import HELP, run
-from shardrank.stages.run.records import RunRecord, write_run
+from shardrank.jobs.prometheus import HELP, READ_AT_MOST, run
+from shardrank.stages.run.journal import Journal
+from shardrank.stages.run.records import SUCCEEDED, RunRecord, write_run
 from shardrank.stages.run.workspace import Workspace
 from shardrank.storage.local import LocalStorage
 
@@ -24,6 +25,13 @@ STAGE = StageNow("embed", 8, 2, 5, 1.0, 900, 1, "broke", NOW - 60, 60.0, 20.5, F
 def record(run: str, began: float, outcome: Outcome | None = None, **more: object) -> RunRecord:
     made = RunRecord(run, "index", "shardrank index", "ann@host", None, began, began + 5)
     return RunRecord(**{**vars(made), "outcome": outcome, **more})
+
+
+def night(root: Path, run: str, outcome: Outcome | None) -> None:
+    """A run as its journal tells of it; None: it runs, or was killed."""
+    journal = Journal(Workspace(LocalStorage(str(root))), record(run, time.time()))
+    if outcome is not None:
+        journal.ended(outcome)
 
 
 def shown(root: Path, *records: RunRecord) -> dict[str, float]:
@@ -69,14 +77,51 @@ def test_a_run_that_was_cut_off(tmp_path: Path) -> None:
     assert found['shardrank_run_ending flow="index",ending="cut off"'] == 1
 
 
-def test_the_last_run_counts_and_the_last_good_one_is_remembered(tmp_path: Path) -> None:
+def test_the_last_run_counts(tmp_path: Path) -> None:
     good = record("a", 1000.0, Outcome("unchanged", 0, "", counts={"rejected": 7}))
     refused = record("b", 2000.0, Outcome("refused", 3, "", counts={}))
     found = shown(tmp_path, good, refused)
     assert found['shardrank_run_ending flow="index",ending="refused"'] == 1
     assert found['shardrank_run_exit_code flow="index"'] == 3
-    assert found['shardrank_run_succeeded_timestamp_seconds flow="index"'] == 1005
     assert 'shardrank_run_rejected_rows flow="index"' not in found
+
+
+GOOD, BAD = Outcome("unchanged", 0, ""), Outcome("failed", 1, "")
+
+
+def succeeded(root: Path) -> float:
+    return read(str(root))['shardrank_run_succeeded_timestamp_seconds flow="index"']
+
+
+@pytest.mark.parametrize("later", [None, BAD, Outcome("refused", 3, "")])
+def test_a_night_of_the_same_name_does_not_hide_the_one_that_ended_well(
+    tmp_path: Path, later: Outcome | None
+) -> None:
+    """Nothing changed, so tonight's run has the name of last night's, and its record."""
+    night(tmp_path, "a", GOOD)
+    then = succeeded(tmp_path)
+    time.sleep(0.01)
+    night(tmp_path, "a", later)
+    assert succeeded(tmp_path) == then
+    night(tmp_path, "a", GOOD)
+    assert succeeded(tmp_path) > then
+
+
+def test_a_good_night_is_known_after_any_number_of_others(tmp_path: Path) -> None:
+    night(tmp_path, "good", GOOD)
+    then = succeeded(tmp_path)
+    for number in range(READ_AT_MOST + 1):
+        night(tmp_path, f"bad-{number}", BAD)
+    assert succeeded(tmp_path) == then
+    shutil.rmtree(tmp_path / "runs" / "good")  # garbage collection
+    assert succeeded(tmp_path) == then
+
+
+def test_a_damaged_word_of_success_is_refused(tmp_path: Path) -> None:
+    night(tmp_path, "a", GOOD)
+    (tmp_path / SUCCEEDED / "index.json").write_text("{}")
+    with pytest.raises(IntegrityError, match=r"succeeded/index\.json is damaged"):
+        run(str(tmp_path), Settings())
 
 
 def test_labels_are_quoted(tmp_path: Path) -> None:

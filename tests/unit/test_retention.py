@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardrank.core.protocols import Entry
+from shardrank.stages.run.records import SUCCEEDED
 from shardrank.version.retention import Retention, garbage, kept_versions
 
 DAY = 86_400.0
@@ -30,9 +31,10 @@ def test_garbage_is_old_and_needed_by_nobody() -> None:
         "runs/lock",
         "runs/kept/stages/embed.json",
         "runs/gone/stages/embed.json",
+        f"{SUCCEEDED}/index.json",
         "units/embed/1.json",
     ]
     old = [Entry(key, 1, "v", modified=1.0) for key in keys]
     old[2] = Entry(keys[2], 1, "v", modified=100.0)
     found = garbage(old, live={keys[0]}, runs={"kept"}, oldest=50.0)
-    assert [e.key for e in found] == [keys[1], keys[6], keys[7]]
+    assert [e.key for e in found] == [keys[1], keys[6], "units/embed/1.json"]

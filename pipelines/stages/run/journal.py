@@ -9,7 +9,7 @@ from dataclasses import replace
 from shardrank.core.errors import ShardrankError
 from shardrank.core.outcomes import Outcome
 from shardrank.core.pace import StageNow
-from shardrank.stages.run.records import RunRecord, write_run
+from shardrank.stages.run.records import RunRecord, Success, write_run, write_success
 from shardrank.stages.run.reporter import Silent
 from shardrank.stages.run.workspace import Workspace
 
@@ -21,8 +21,8 @@ _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 class Journal(Silent):
-    """Writes runs/RUN/run.json (protocol: Reporter). A beat that storage refuses is left out: the
-    run does not fail for its record."""
+    """Writes runs/RUN/run.json, and at a good end runs/succeeded/FLOW.json (protocol: Reporter).
+    What storage refuses of them is left out: the run does not fail for its record."""
 
     def __init__(self, workspace: Workspace, record: RunRecord) -> None:
         self._workspace, self._record = workspace, record
@@ -44,7 +44,14 @@ class Journal(Silent):
 
     def ended(self, outcome: Outcome) -> None:
         self._record = replace(self._record, waits="", outcome=outcome)
+        if outcome.exit_code == 0:
+            self._succeed()
         self._write()
+
+    def _succeed(self) -> None:
+        success = Success(self._record.flow, self._record.run, time.time())
+        with suppress(ShardrankError):
+            write_success(self._workspace, success)
 
     def _keep(self, record: RunRecord) -> None:
         self._record = record

@@ -1,13 +1,18 @@
 """What a run leaves about itself: runs/RUN/run.json, how far it is and how it ended, for `status`;
-runs/RUN/stages/STAGE.json, which units each stage wanted, for the reports."""
+runs/RUN/stages/STAGE.json, which units each stage wanted, for the reports; and, if it ended well,
+runs/succeeded/FLOW.json."""
 
 from dataclasses import dataclass
 
-from shardrank.core.errors import InputError
+from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.outcomes import Outcome
 from shardrank.core.pace import StageNow
 from shardrank.core.papers import from_json, to_json
 from shardrank.stages.run.workspace import Workspace
+
+#: Where it stands when each flow last ended well: the record of that run may be gone, since the
+#: next night has the same name where nothing changed.
+SUCCEEDED = "runs/succeeded"
 
 #: Seconds after which a run that wrote nothing is taken for dead: it writes every ten.
 SILENCE = 60.0
@@ -68,6 +73,39 @@ def newest_runs(workspace: Workspace, most: int) -> list[RunRecord]:
     runs = [(at, key[1]) for at, key in keys if key[2:] == ["run.json"]]
     found = (read_run(workspace, run) for _, run in sorted(runs, reverse=True)[:most])
     return [record for record in found if record is not None]
+
+
+@dataclass(frozen=True)
+class Success:
+    """When a flow last ended well, in seconds since 1970, and which run that was."""
+
+    flow: str
+    run: str
+    time: float
+
+
+def write_success(workspace: Workspace, success: Success) -> None:
+    """It takes the place of the flow's last one."""
+    workspace.write_json(f"{SUCCEEDED}/{success.flow}.json", to_json(success))
+
+
+def last_successes(workspace: Workspace) -> list[Success]:
+    """Of each flow that has ever ended well.
+
+    Raises:
+        IntegrityError: what says so is damaged. Without it, a missed night would raise no alert.
+    """
+    return [_read_success(workspace, entry.key) for entry in workspace.storage.list(SUCCEEDED)]
+
+
+def _read_success(workspace: Workspace, key: str) -> Success:
+    try:
+        return from_json(Success, workspace.read_json(key))
+    except ValueError as error:
+        raise IntegrityError(
+            f"{workspace.storage.root}/{key} is damaged: {error}.",
+            "Delete it; the next run that ends well writes it again.",
+        ) from error
 
 
 def run_key(run: str) -> str:
