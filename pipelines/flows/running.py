@@ -78,7 +78,8 @@ def running(asked: Asked, reporter: Reporter) -> Iterator[Context]:
         PlanRefused: a model's pool could never be scheduled.
     """
     reporter.named(asked.flow, asked.run)
-    watch = Watch(Journal(asked.workspace, _record(asked)), reporter)
+    # The reporter before the record: where a store does not answer, a stopped run still says so.
+    watch = Watch(reporter, Journal(asked.workspace, _record(asked)))
     opening = opened(
         asked.settings.cluster, asked.amount, watch.told.waits, asked.verbose, asked.meanwhile
     )
