@@ -155,7 +155,8 @@ def connect(address: str) -> JobServer:
             f"The job server at {address} was not reached: {first_line(error)}",
             "A head started with ray[default] has one at http://HOST:8265 (docs/cluster.md).",
         ) from error
-    logging.getLogger(JobSubmissionClient.__module__).setLevel(logging.WARNING)
+    for kind in JobSubmissionClient.__mro__[:-1]:
+        logging.getLogger(kind.__module__).setLevel(logging.WARNING)
     client._do_request = partial(  # type: ignore[method-assign]
         client._do_request, timeout=ONE_ANSWER
     )

@@ -1,5 +1,6 @@
 """Jobs by a made-up job server: names, attempts, what travels, and the exit code handed on."""
 
+import asyncio
 import re
 import zipfile
 from collections.abc import AsyncIterator
@@ -42,14 +43,15 @@ class Client:
         jobs: it knows.
         ends: how a job ends; None: well.
         before: what it says or raises, one after the other, before that.
-        logs: what each reading of the log gives, an exception as its end where it breaks off.
+        logs: what each reading of the log gives, an exception as its end where it breaks off, and
+            None where no more comes.
         submitted: what it was told.
     """
 
     jobs: list[SimpleNamespace] = field(default_factory=list)
     ends: SimpleNamespace | None = None
     before: list[SimpleNamespace | Exception] = field(default_factory=list)
-    logs: list[list[str | Exception]] = field(default_factory=lambda: [[]])
+    logs: list[list[str | Exception | None]] = field(default_factory=lambda: [[]])
     submitted: list[dict[str, Any]] = field(default_factory=list)
 
     def list_jobs(self) -> list[SimpleNamespace]:
@@ -74,7 +76,9 @@ class Client:
         for piece in self.logs.pop(0) if len(self.logs) > 1 else self.logs[0]:
             if isinstance(piece, Exception):
                 raise piece
-            yield piece
+            if piece is None:
+                await asyncio.sleep(3600)
+            yield piece or ""
 
 
 @pytest.fixture
@@ -230,6 +234,14 @@ def test_a_log_that_breaks_off_is_shown_once(
     server.logs.append(["one\n", "two\nthree\n"])
     assert submit.run(SubmitJob(WORDS, name="night")) == 0
     assert capsys.readouterr().out == "one\ntwo\nthree\n"
+
+
+def test_a_log_that_comes_to_a_halt_is_asked_for_anew(
+    server: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.logs = [["one\n", None], ["one\n", "two\n"]]
+    assert submit.run(SubmitJob(WORDS, name="night")) == 0
+    assert capsys.readouterr().out == "one\ntwo\n"
 
 
 def test_a_log_that_cannot_be_read_does_not_hide_the_end(
