@@ -29,6 +29,6 @@ def run(path: str, settings: Settings, verbose: bool, wait: bool) -> None:
         name = fingerprint({"compact": base.version.made.attempt, **own.audit.deciding()})
         asked = Asked("compact", command.said, workspace, name, own, amount, verbose)
         with running(asked, reporter) as context:
-            published = compact_index(context, base)
+            published = compact_index(context, base, settings)
             context.watch.ends(published_outcome(published))
     log.close(summary(path, published))

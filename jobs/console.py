@@ -14,15 +14,13 @@ from shardrank.core.evaluation import Metrics
 from shardrank.core.outcomes import Outcome
 from shardrank.core.pace import StageNow
 from shardrank.core.settings import Settings
-from shardrank.jobs.json_log import JsonReporter, write_error
+from shardrank.jobs.json_log import LINE_EVERY, JsonReporter, write_error
+from shardrank.report.figures import coarse
 from shardrank.stages.run.hosts import Failure
 from shardrank.stages.run.reporter import Silent
 
 #: Columns of output that goes to a file or a pipe.
 WIDE = 120
-
-#: Seconds between two lines of one stage where there is no terminal.
-LINE_EVERY = 60.0
 
 
 def console() -> Console:
@@ -190,11 +188,4 @@ def stage_line(now: StageNow) -> str:
 
 def _times(now: StageNow) -> str:
     spent = f"{now.seconds:.1f} s"
-    return spent if now.over or now.left is None else f"{spent}  {time_left(now.left)} left"
-
-
-def time_left(seconds: float) -> str:
-    """A guess, as coarse as it is."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return spent if now.over or now.left is None else f"{spent}  {coarse(now.left)} left"

@@ -16,7 +16,8 @@ from shardrank.core.settings import Settings
 from shardrank.forecast.cluster_time import Flow, Forecast
 from shardrank.forecast.pods import Pods, pods
 from shardrank.jobs.arguments import parse, refuse_unseen
-from shardrank.jobs.forecast import ClusterJob, cluster_of, duration, foretell
+from shardrank.jobs.forecast import ClusterJob, cluster_of, foretell
+from shardrank.report.figures import coarse
 
 Kind = Literal["rayjob", "raycronjob"]
 
@@ -92,7 +93,7 @@ def _manifest(what: Emission, flow: Flow, found: Forecast, asked: Pods) -> str:
         kind=what.kind,
         flow=flow,
         line=shlex.join(["shardrank", *sys.argv[1:]]),
-        duration=duration(found.seconds(flow)),
+        duration=coarse(found.seconds(flow)),
         entrypoint=_entrypoint(what, asked),
         settings_file=what.config.name if what.config else None,
         image=what.image or f"shardrank:{__version__}{'-gpu' if asked.gpus else ''}",

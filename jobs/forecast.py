@@ -18,6 +18,7 @@ from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.folder.table import UNLIMITED
 from shardrank.models.size import encoder_parameters, reranker_parameters
+from shardrank.report.figures import coarse
 from shardrank.version.sizing import BYTES_PER_TOKEN, default_part_size, plan_codec, refuse_misfits
 
 #: What is taken for granted of a corpus that nobody has read: Wikipedia's articles have 2.1
@@ -33,7 +34,7 @@ QUERY_TOKENS = 16
 AUDITED_NPROBE, AUDITED_DEPTH = 64, 200
 
 FLOWS: tuple[Flow, ...] = ("index", "rank")
-GB, TERA, DAY = 1e9, 1e12, 86_400
+GB, TERA = 1e9, 1e12
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _table(job: ClusterJob, found: Forecast) -> Table:
     for flow in FLOWS:
         for stage in found.of(flow):
             table.add_row(*_row(stage))
-        table.add_row(flow, "", "", duration(found.seconds(flow)), style="bold", end_section=True)
+        table.add_row(flow, "", "", coarse(found.seconds(flow)), style="bold", end_section=True)
     return table
 
 
@@ -166,14 +167,14 @@ def _row(stage: StageForecast) -> list[str]:
     need = stage.need
     counts = [f"{need.units:,}", f"{stage.workers:,}"]
     memory = f"{need.memory / GB:,.1f} GB"
-    return [f"  {need.stage}", *counts, duration(stage.wall_s), stage.bound_by, memory]
+    return [f"  {need.stage}", *counts, coarse(stage.wall_s), stage.bound_by, memory]
 
 
 def _bottleneck(found: Forecast) -> str:
     stage = found.bottleneck
     share = stage.wall_s / found.seconds(stage.flow)
     return (
-        f"Bottleneck: {stage.need.stage}, {duration(stage.wall_s)} or {share:.0%} of {stage.flow}, "
+        f"Bottleneck: {stage.need.stage}, {coarse(stage.wall_s)} or {share:.0%} of {stage.flow}, "
         f"bound by {stage.bound_by}."
     )
 
@@ -199,11 +200,3 @@ def _assumptions(job: ClusterJob, work: Work, settings: Settings) -> list[str]:
 def _dtypes(work: Work) -> str:
     reranker = f", the reranker in {work.reranker.dtype}" if work.reranker else ""
     return f"the encoder in {work.encoder.dtype}{reranker}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes, hours or days, whichever reads best."""
-    for unit, length, most in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 3 * DAY)):
-        if seconds < most:
-            return f"{seconds / length:,.1f} {unit}"
-    return f"{seconds / DAY:,.1f} days"

@@ -7,6 +7,8 @@ from shardrank.core.settings import Settings
 from shardrank.corpus.changes import Mode
 from shardrank.jobs.console import command_line, reporter_of
 from shardrank.jobs.source_lines import left_out_line
+from shardrank.stages.index.publish import rejected_told
+from shardrank.stages.run.workspace import Workspace, open_workspace
 from shardrank.stages.shared.versions import Published
 from shardrank.version.indexes import Index
 from shardrank.version.manifest import Changes, Version
@@ -32,7 +34,14 @@ def run(
             verbose=verbose,
             command=command_line(),
         )
-    reporter.close([*summary(path, found.published), *_left_out(path, found)])
+    rejected = _rejected(open_workspace(path, settings), found)
+    reporter.close([*summary(path, found.published), *rejected, *_left_out(path, found)])
+
+
+def _rejected(index: Workspace, found: Indexed) -> list[str]:
+    if not found.changes.rejected:
+        return []
+    return [f"  rejected   {rejected_told(index, found.run)}"]
 
 
 def _left_out(path: str, found: Indexed) -> list[str]:
@@ -62,7 +71,6 @@ def summary(path: str, published: Published) -> list[str]:
         f" {live.truncated:,} truncated",
         f"  index      {version.index.plan.kind}; {found}",
         *_further_lines(version),
-        *_rejected_line(published, path),
     ]
 
 
@@ -97,10 +105,3 @@ def _rows(changes: Changes) -> str:
     counts = {kind: getattr(changes, kind) for kind in kinds}
     shown = [f"{count:,} {kind}" for kind, count in counts.items() if count]
     return f"{changes.rows:,} = {' + '.join(shown) or '0'}"
-
-
-def _rejected_line(published: Published, path: str) -> list[str]:
-    if not published.found.changes.rejected:
-        return []
-    run = published.found.made.run
-    return [f"  rejected   reasons in {path}/runs/{run}/rejected/"]

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal
 
@@ -14,10 +13,11 @@ from shardrank.core.evaluation import Metrics
 from shardrank.core.outcomes import Outcome
 from shardrank.core.pace import StageNow
 from shardrank.core.tally import Spent, together
+from shardrank.core.times import utc_moment
 from shardrank.stages.run.hosts import Failure
 from shardrank.stages.run.reporter import Silent
 
-#: Seconds between two lines of one stage.
+#: Seconds between two lines of one stage, also of the text log where there is no terminal.
 LINE_EVERY = 60.0
 
 Level = Literal["info", "warning", "error"]
@@ -25,8 +25,7 @@ Level = Literal["info", "warning", "error"]
 
 def write(level: Level, event: str, **figures: Any) -> None:
     """One line: a time in RFC 3339, the level, the event, and its figures."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    line = json.dumps({"time": now, "level": level, "event": event, **figures})
+    line = json.dumps({"time": utc_moment(), "level": level, "event": event, **figures})
     print(line, file=sys.stderr, flush=True)
 
 

@@ -11,9 +11,10 @@ from shardrank.flows.rank_plan import RankPlan
 from shardrank.forecast.cluster_time import Cluster, Flow, forecast
 from shardrank.forecast.rates import Rates
 from shardrank.forecast.work import Work
-from shardrank.jobs.forecast import GB, ClusterJob, duration, expected_work
+from shardrank.jobs.forecast import GB, ClusterJob, expected_work
 from shardrank.kernels.limits import usable_memory
 from shardrank.kernels.pace import flops_per_core_s
+from shardrank.report.figures import coarse
 from shardrank.stages.run.executors import cluster_address, runs_inline
 from shardrank.version.sizing import BYTES_PER_TOKEN
 
@@ -67,7 +68,7 @@ def _told(flow: Flow, work: Work, settings: Settings, resources: Resources, inli
     longest = max(stages, key=lambda stage: stage.wall_s)
     where = "on that cluster" if joined else f"on this machine's {resources.cpus:g} CPUs"
     total = start + sum(stage.wall_s for stage in stages)
-    return f"{duration(total)} {where}, most of it {longest.need.stage}"
+    return f"{coarse(total)} {where}, most of it {longest.need.stage}"
 
 
 def _cluster(settings: Settings, resources: Resources) -> Cluster:

@@ -7,7 +7,9 @@ from rich.table import Table
 from shardrank.core.errors import InputError
 from shardrank.core.pace import StageNow
 from shardrank.core.settings import Settings
-from shardrank.jobs.console import console, time_left
+from shardrank.core.times import clock
+from shardrank.jobs.console import console
+from shardrank.report.figures import coarse
 from shardrank.stages.run.records import RunRecord, newest_runs
 from shardrank.stages.run.workspace import open_workspace
 
@@ -37,7 +39,7 @@ def about(record: RunRecord, now: float) -> list[str]:
     """
     job = f", job {record.job}" if record.job else ""
     return [
-        f"Run {record.run} of {record.flow}, begun {_clock(record.began)} by {record.by}{job}:",
+        f"Run {record.run} of {record.flow}, begun {clock(record.began)} UTC by {record.by}{job}:",
         f"  {record.command}",
         f"  {_state(record, now)}",
         *_troubles(record),
@@ -48,14 +50,14 @@ def _state(record: RunRecord, now: float) -> str:
     if record.outcome is not None:
         said = f" {record.outcome.said}" if record.outcome.said else ""
         code = record.outcome.exit_code
-        return f"{record.outcome.ending} {_clock(record.beat)}, exit code {code}.{said}"
+        return f"{record.outcome.ending} {clock(record.beat)} UTC, exit code {code}.{said}"
     if record.ending(now) == "cut off":
-        silent = time_left(now - record.beat)
+        silent = coarse(now - record.beat)
         return f"cut off: no sign of life for {silent}. The same command goes on where it ended."
     if record.waits or not record.stages:
         return f"runs. {record.waits}".rstrip()
     stage = record.stages[-1]
-    left = "" if stage.left is None else f"; {time_left(stage.left)} left of this stage"
+    left = "" if stage.left is None else f"; {coarse(stage.left)} left of this stage"
     return f"runs, in {stage.stage}, {_percent(stage)}{left}."
 
 
@@ -71,7 +73,7 @@ def _table(stages: tuple[StageNow, ...]) -> Table:
     for stage in stages:
         done = f"{stage.done:,}" if stage.over else f"{stage.done:,} ({_percent(stage)})"
         rate = f"{stage.rate:,.0f}" if stage.rows else ""
-        left = "" if stage.over or stage.left is None else time_left(stage.left)
+        left = "" if stage.over or stage.left is None else coarse(stage.left)
         counts = (done, f"{stage.units:,}", f"{stage.resumed:,}", f"{stage.rows:,}")
         table.add_row(stage.stage, *counts, rate, f"{stage.seconds:.1f} s", left)
     return table
@@ -79,7 +81,3 @@ def _table(stages: tuple[StageNow, ...]) -> Table:
 
 def _percent(stage: StageNow) -> str:
     return f"{(stage.done + stage.share) / max(1, stage.units):.0%}"
-
-
-def _clock(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

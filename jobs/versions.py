@@ -1,10 +1,9 @@
 """shardrank versions: the history of an index, from its manifests alone."""
 
-import time
-
 from rich.table import Table
 
 from shardrank.core.settings import Settings
+from shardrank.core.times import clock
 from shardrank.flows.upkeep import Past, history
 from shardrank.jobs.console import console
 from shardrank.report.figures import size
@@ -27,14 +26,13 @@ def _row(found: Past) -> list[str]:
     if version is None:
         return [f"{found.number:06d}", "its manifest is damaged"]
     audit = version.index.audit
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(version.made.time))
     changes = version.changes
     counts = [f"{n:,}" for n in (changes.added, changes.changed, changes.deleted)]
     recall = "exact" if audit.kind == "exact" else f"{audit.recall:.3f}"
     held = size(sum(ref.bytes for ref in version.files))
     documents = f"{version.live.documents:,}"
     who = _flow(version.made)
-    return [f"{found.number:06d}", when, who, documents, *counts, recall, held]
+    return [f"{found.number:06d}", clock(version.made.time), who, documents, *counts, recall, held]
 
 
 def _flow(made: Origin) -> str:

@@ -177,6 +177,10 @@ class ClusterSettings(SettingsTable):
     retries: int = resize(3, "times a lost worker is replaced before its unit fails", ge=0)
 
 
+#: Tables of how and where a run runs: nothing in them says what was made, but secrets may.
+_NOT_OF_RESULTS = ("cluster", "s3", "events", "log")
+
+
 class S3Settings(SettingsTable):
     """[s3]: how s3:// is reached. Credentials come from the AWS environment only."""
 
@@ -193,6 +197,17 @@ class S3Settings(SettingsTable):
     timeout: float = resize(30.0, "seconds without an answer until it is sent again", gt=0)
     connections: int = resize(16, "requests at once from one process", ge=1)
     part_mb: int = resize(64, "files of two such parts or more go up in parts (MiB)", ge=5)
+
+    @field_validator("endpoint")
+    @classmethod
+    def _has_no_user(cls, value: str | None) -> str | None:
+        """Settings are kept in command lines, records and reports."""
+        if value is not None and "@" in value:
+            raise SettingsError(
+                "s3.endpoint holds a user or a password.",
+                "Give HTTP(S)://HOST:PORT alone: credentials come from the AWS environment.",
+            )
+        return value
 
 
 class Settings(SettingsTable):
@@ -240,8 +255,10 @@ class Settings(SettingsTable):
         return next((index for index in self.index if index.of == column), IndexSettings(of=column))
 
     def given(self) -> dict[str, Any]:
-        """What was set on purpose, as JSON by table; of several tables of a kind all."""
-        tables = self.model_dump(mode="json", exclude_unset=True)
+        """What was set on purpose of what decides results, as JSON by table; of several tables of a
+        kind all."""
+        others = set(_NOT_OF_RESULTS)
+        tables = self.model_dump(mode="json", exclude_unset=True, exclude=others)
         return {
             name: table
             for name, table in tables.items()

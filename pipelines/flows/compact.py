@@ -40,12 +40,13 @@ def compact_amount(base: Published) -> Amount:
     return Amount(passages=base.version.live.passages)
 
 
-def compact_index(context: Context, base: Published) -> Published:
+def compact_index(context: Context, base: Published, asked: Settings) -> Published:
     """Leave no deleted row, and no small parts or shards that could be one; embed nothing.
 
     Args:
         context: with `own_settings` of the base.
         base: the version to compact.
+        asked: the settings as they were given, which the version shows.
 
     Raises:
         AuditRefused: the index does not reach the audit's target.
@@ -68,7 +69,9 @@ def compact_index(context: Context, base: Published) -> Published:
         part_size=version.part_size,
         changes=Changes(rows=documents, unchanged=documents),
         made=replace(
-            made_now("compact", context.run, context.command), columns=version.made.columns
+            made_now("compact", context.run, context.command),
+            columns=version.made.columns,
+            set=asked.given(),
         ),
     )
     return publish(context.workspace, compacted)

@@ -180,7 +180,8 @@ def _require_documents(
             f"{plan.source.corpus} would delete all documents of the index.",
             "An index holds at least one; start a new one elsewhere.",
         )
+    rejected = changes.rejected and rejected_told(context.workspace, context.run)
     raise InputError(
         f"{plan.source.corpus} has {changes.rows} rows, and none can be indexed.",
-        rejected_told(context.workspace, context.run) if changes.rejected else "It is empty.",
+        f"Rejected: {rejected}." if rejected else "It is empty.",
     )

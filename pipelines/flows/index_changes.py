@@ -100,8 +100,8 @@ class Night:
             rejected=changes.rejected,
         )
         found = refusals(change, context.settings.gate)
-        told = rejected_told(context.workspace, context.run) if found and changes.rejected else ""
-        _refuse(found, told)
+        rejected = found and changes.rejected and rejected_told(context.workspace, context.run)
+        _refuse(found, f"Rejected: {rejected}." if rejected else "")
 
 
 def refuse_collapsed(stored: Sequence[Part], new: Sequence[Part], gate: GateSettings) -> None:

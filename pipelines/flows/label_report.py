@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardrank.core.arrays import Bool, Float32
+from shardrank.core.times import clock
 from shardrank.core.units import Done
 from shardrank.flows.label_plan import LabelledBatch, LabelPlan
 from shardrank.labels.formats import Format
@@ -41,7 +42,7 @@ def label_report_data(
     positives, others = _score_histograms(context, labelled.scored)
     return LabelReportData(
         title=f"shardrank labels: {plan.form.name}",
-        created=time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
+        created=f"{clock(time.time())} UTC",
         command=context.command,
         rows=found.rows,
         facts=_facts(plan, labelled),

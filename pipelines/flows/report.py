@@ -13,6 +13,7 @@ from shardrank.core.arrays import Float32
 from shardrank.core.cards import EncoderCard, RerankerCard
 from shardrank.core.evaluation import Evaluation
 from shardrank.core.same_ids import notice
+from shardrank.core.times import clock
 from shardrank.corpus.part_keys import LENGTH_STEP
 from shardrank.flows.rank_plan import RankedBatch, RankPlan
 from shardrank.report.data import (
@@ -68,7 +69,7 @@ def report_data(workspace: Workspace, finished: Finished) -> ReportData:
     index_run, evaluation = version.made.run, finished.evaluation
     return ReportData(
         title="shardrank report",
-        created=time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
+        created=f"{clock(time.time())} UTC",
         command=finished.context.command,
         versions=_versions(finished),
         settings=_settings(finished),

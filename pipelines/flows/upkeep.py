@@ -37,8 +37,13 @@ def history(workspace: Workspace) -> list[Past]:
     return [Past(n, readable_version(workspace, n)) for n in existing_versions(workspace)]
 
 
-def roll_back(workspace: Workspace, number: int) -> Published:
+def roll_back(workspace: Workspace, number: int, command: str) -> Published:
     """Publish an old version's content again, under the next number; nothing is copied.
+
+    Args:
+        workspace: of the index.
+        number: of the old version.
+        command: as the new version shows it.
 
     Raises:
         InputError: there is no such version, or garbage collection took some of its files.
@@ -54,7 +59,7 @@ def roll_back(workspace: Workspace, number: int) -> Published:
         )
     documents = old.live.documents
     changes = Changes(rows=documents, unchanged=documents)
-    now = made_now("rollback", old.made.run)
+    now = made_now("rollback", old.made.run, command)
     made = replace(now, rollback_to=number, columns=old.made.columns)
     latest = version_numbers(workspace)[-1]
     return publish(workspace, replace(old, parent=latest, changes=changes, made=made))

@@ -27,6 +27,18 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def coarse(seconds: float) -> str:
+    """A guess, to about two digits: 0.8 s, 12 s, 3.3 min, 45 min, 2.1 h, 9.0 days."""
+    for unit, length, most in (("s", 1, 119.5), ("min", 60, 7170), ("h", 3600, 3 * 86_400)):
+        if seconds < most:
+            return f"{_two_digits(seconds / length)} {unit}"
+    return f"{_two_digits(seconds / 86_400)} days"
+
+
+def _two_digits(number: float) -> str:
+    return f"{number:.1f}" if number < 9.95 else f"{number:,.0f}"
+
+
 def size(bytes_: float) -> str:
     """Bytes in the decimal unit (kB, MB, GB) that leaves 1 to 999 of it, to three digits."""
     unit = next((unit for unit in ("kB", "MB", "GB") if bytes_ < 999.5 * _BYTES[unit]), "TB")

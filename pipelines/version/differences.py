@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from shardrank.core.cards import weights_of
+from shardrank.core.cards import Bm25Card, weights_of
 from shardrank.core.model_settings import DENSE
 from shardrank.version.manifest import Recipe, StoredEncoder
 
@@ -43,6 +43,9 @@ def _same_weights(table: str, before: StoredEncoder, now: StoredEncoder) -> Iter
     if before.stored != now.stored:
         yield _said(f"{table}.stored", before.stored, now.stored)
     if differing or before.card.fingerprint == now.card.fingerprint:
+        return
+    if isinstance(now.card, Bm25Card):
+        yield f"what counts as a word of {table}: by another version of Python or of shardrank"
         return
     kept = old.get("tokeniser_fingerprint") == new.get("tokeniser_fingerprint")
     what = "its config, its modules or the code that it trusts" if kept else "its tokeniser"

@@ -48,7 +48,7 @@ def version(workspace: Workspace, name: str, parent: int = 0) -> Version:
         recipe=Recipe("", "", "fp16", True, 16, 0),
         part_size=1,
         changes=Changes(),
-        made=made_now("index", "run"),
+        made=made_now("index", "run", ""),
     )
 
 
@@ -106,7 +106,7 @@ def test_readers_never_see_a_mixed_version(storage: Storage) -> None:
             made = publish(workspace, version(workspace, f"n{n}", parent=len(known)))
             known[made.version.made.attempt] = made.version
             if n % 5 == 0:
-                back = roll_back(workspace, number=n - 3)
+                back = roll_back(workspace, n - 3, "")
                 known[back.version.made.attempt] = back.version
         done.set()
         [task.result() for task in readers]
@@ -129,6 +129,6 @@ def test_a_version_whose_files_are_gone_is_not_rolled_back_to(storage: Storage) 
     publish(workspace, version(workspace, "b", parent=1))
     storage.delete("parts/a/passages.parquet")
     with pytest.raises(InputError, match="3 of the 3 files of version 1 are gone"):
-        roll_back(workspace, 1)
+        roll_back(workspace, 1, "")
     with pytest.raises(InputError, match="has no version 7; it has 1, 2"):
-        roll_back(workspace, 7)
+        roll_back(workspace, 7, "")

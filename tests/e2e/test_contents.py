@@ -1,6 +1,7 @@
 """What a corpus's files hold decides what an index holds: whole commands."""
 
 import os
+import re
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -132,6 +133,8 @@ def test_a_snapshot_with_one_id_twice(
     assert index(world, corpus, built, "snapshot") == 3
     assert "1 of 3 rows would be rejected" in capsys.readouterr().err
     assert index(world, corpus, built, "snapshot", "gate.max_rejected=0.5") == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^  rejected   1 duplicate_id; row by row in \S+/rejected/$", told, re.M)
     assert live(built) == {"a": "flow", "b": "heat"}
     assert changes(built) == {"added": 2, "rejected": 1}
     [found] = (built / "runs").glob("*/rejected/compare.parquet")

@@ -306,8 +306,16 @@ def test_compaction_keeps_the_audits_settings(store: Store) -> None:
     assert store.night("audit.k=7", "audit.target=0.4") == 0
     model = f"encoder.model={store.world.encoder}"
     assert shardrank("compact", str(store.index), "--set", model) == 0
-    audit = store.latest().index.audit
+    audit, made = store.latest().index.audit, store.latest().made
     assert (audit.k, audit.target) == (7, 0.4)
+    assert made.set == {"encoder": [{"model": str(store.world.encoder)}]}  # as it was given
+
+
+def test_what_a_rollback_was_asked_for_by(store: Store) -> None:
+    store.edit(5)
+    assert store.night() == 0
+    assert shardrank("rollback", str(store.index), "1") == 0
+    assert store.latest().made.command == f"shardrank rollback {store.index} 1"
 
 
 def test_a_codec_that_was_sabotaged(world: World, tmp_path: Path, said: Said) -> None:

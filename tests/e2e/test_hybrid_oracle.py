@@ -348,7 +348,7 @@ def run_index(root: Path, rows: Sequence[Row], mode: str, wanted: Settings) -> P
 
 
 def run_compact(root: Path, base: Published, wanted: Settings) -> Published:
-    return compact_index(context(root / "index", "c", own_settings(base, wanted)), base)
+    return compact_index(context(root / "index", "c", own_settings(base, wanted)), base, wanted)
 
 
 def run_rank(root: Path, out: str, case: Case, wanted: Settings) -> pa.Table:

@@ -80,6 +80,10 @@ def test_a_further_column_goes_by_its_name() -> None:
     object.__setattr__(before.card, "stop_words", "none")
     now = words(Bm25Settings(name="words"), "g")
     assert encoder_differences(before, now) == ["encoder.words.stop_words from none to english"]
+    same = words(Bm25Settings(name="words"), "another Unicode")
+    assert encoder_differences(now, same) == [
+        "what counts as a word of encoder.words: by another version of Python or of shardrank"
+    ]
     dense = made(EncoderSettings(name="words"))
     assert encoder_differences(before, dense) == ["encoder.words.family from bm25 to dense"]
 

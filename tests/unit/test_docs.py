@@ -5,6 +5,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from inspect import isfunction, signature
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
+import shardrank
 from shardrank.core.overrides import kinds_of, parse_settings
 from shardrank.core.schemas import RANKINGS, REJECTED
 from shardrank.core.settings import Settings
@@ -265,3 +267,11 @@ def test_every_key_that_is_read_of_a_models_folder_is_named() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_no_figure_is_left_to_fill_in(document: str) -> None:
     assert re.findall(r"<<\w+>>", TEXTS[document]) == []
+
+
+def test_what_there_is_for_programs_is_told() -> None:
+    words = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`\n]+`", TEXTS["docs/api.md"]))))
+    functions = [each for name in shardrank.__all__ if isfunction(each := getattr(shardrank, name))]
+    arguments = {name for each in functions for name in signature(each).parameters}
+    assert "command" in arguments
+    assert {*shardrank.__all__, *arguments} <= words

@@ -25,7 +25,7 @@ from shardrank.forecast.needs import REF_BYTES
 from shardrank.forecast.rank_needs import Runs
 from shardrank.forecast.rates import Rates
 from shardrank.forecast.work import Model, Work
-from shardrank.jobs.forecast import ClusterJob, duration, explain_cluster
+from shardrank.jobs.forecast import ClusterJob, explain_cluster
 from shardrank.models.size import encoder_parameters, reranker_parameters
 from shardrank.version.sizing import fill, plan_codec, queries_at_once
 
@@ -338,15 +338,6 @@ def test_nonsense_is_refused(name: str, value: Any) -> None:
         explain_cluster(job, Settings())
 
 
-def test_durations_read_well() -> None:
-    assert [duration(s) for s in (1, 180, 7_200, 9 * 86_400)] == [
-        "1.0 s",
-        "3.0 min",
-        "2.0 h",
-        "9.0 days",
-    ]
-
-
 def run_command(*more: str) -> str:
     code = (
         "import sys\nfrom shardrank.jobs.cli import main\ntry: main()\n"
@@ -371,7 +362,7 @@ def test_the_readme_says_what_its_command_does() -> None:
     assert f"$ shardrank {COMMAND}\n" in readme
     said = [line.split() for line in run_command().splitlines()]
     index, rank = ([line[1] for line in said if line[:1] == [flow]] for flow in ("index", "rank"))
-    sentence = f"takes {index[0]} hours to index, nearly all of them for embedding, and {rank[0]}"
+    sentence = f"here {index[0]} hours to index, nearly all of them for embedding, and {rank[0]}"
     assert f"{sentence} minutes to rank" in " ".join(readme.split())
 
 

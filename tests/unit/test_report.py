@@ -319,6 +319,24 @@ def test_durations_never_show_sixty_of_anything(seconds: float, words: str) -> N
     assert formats.duration(seconds) == words
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.06, "0.1 s"),
+        (20.5, "20 s"),
+        (119.4, "119 s"),
+        (119.6, "2.0 min"),
+        (7169, "119 min"),
+        (7171, "2.0 h"),
+        (9.96 * 3600, "10 h"),
+        (9 * 86_400, "9.0 days"),
+        (1e9, "11,574 days"),
+    ],
+)
+def test_guesses_are_coarse(seconds: float, words: str) -> None:
+    assert formats.coarse(seconds) == words
+
+
 def test_small_numbers_are_formatted_honestly() -> None:
     assert formats.change(0.0, 0.5) == "–"
     assert formats.change(0.5, 0.5001) == "±0 %"

@@ -271,3 +271,17 @@ def test_what_may_be_meant(override: str, meant: str) -> None:
         with pytest.raises(SettingsError) as refused:
             parse_settings({table: {key: override.partition("=")[2]}}, [])
         assert refused.value.hint.startswith(meant), "in TOML too"
+
+
+def test_what_was_set_is_told_of_what_decides_results_alone() -> None:
+    secret = "events.command=curl -H 'Authorization: Bearer s3cr3t' http://h"
+    others = ["cluster.actors=2", "s3.endpoint=http://h:1", "log.format=json", "events.on=failed"]
+    given = load_settings(None, ["search.k=7", secret, *others]).given()
+    assert given == {"search": {"k": 7}}
+
+
+@pytest.mark.parametrize("endpoint", ["https://ann:s3cr3t@h:9000", "http://ann@h", "ann:s3cr3t@h"])
+def test_an_endpoint_holds_no_user(endpoint: str) -> None:
+    with pytest.raises(SettingsError, match="holds a user or a password") as refused:
+        load_settings(None, [f"s3.endpoint={endpoint}"])
+    assert "ann" not in f"{refused.value}{refused.value.hint}"

@@ -73,7 +73,7 @@ def _too_low(audit: Audit, recall: Mapping[str, float]) -> AuditRefused:
     )
 
 
-def made_now(flow: str, run: str, command: str = "") -> Origin:
+def made_now(flow: str, run: str, command: str) -> Origin:
     """The origin of a version that this process makes, in an attempt of its own."""
     return Origin(
         flow=flow,
@@ -149,7 +149,7 @@ def rejected_reasons(workspace: Workspace, run: str) -> dict[str, int]:
 
 
 def rejected_told(workspace: Workspace, run: str) -> str:
-    """A sentence: how many rows by which reason, and where they are listed."""
+    """How many rows by which reason, and where they are listed."""
     reasons = rejected_reasons(workspace, run)
     counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
-    return f"Rejected: {counts}; row by row in {workspace.storage.root}/{rejected_folder(run)}/."
+    return f"{counts}; row by row in {workspace.storage.root}/{rejected_folder(run)}/"

@@ -11,7 +11,6 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from http.client import HTTPException
 from threading import Thread
 from typing import Any
@@ -20,6 +19,7 @@ from urllib.request import Request, urlopen
 
 from shardrank.core.event_settings import EventSettings
 from shardrank.core.outcomes import Outcome
+from shardrank.core.times import utc_moment
 from shardrank.stages.run.reporter import Silent
 
 #: Seconds before the second attempt; each further one waits twice as long.
@@ -131,8 +131,8 @@ class Events(Silent):
 def event(origin: Origin, run: str | None, outcome: Outcome) -> dict[str, Any]:
     """What hooks are told, as JSON has it. `run` is null where it failed before it had a name."""
     told = asdict(outcome)
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return {"event": told.pop("ending"), "time": now, "run": run, **asdict(origin), **told}
+    about = {"event": told.pop("ending"), "time": utc_moment(), "run": run}
+    return {**about, **asdict(origin), **told}
 
 
 def post(variable: str, body: bytes, limit: float) -> None:
