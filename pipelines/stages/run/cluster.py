@@ -126,6 +126,15 @@ def _ended() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+        _handle_again()
+
+
+def _handle_again() -> None:
+    """Ray's native code takes the handler of SIGTERM away at its end, and Python does not know: it
+    still names it, and the signal kills the process."""
+    own = signal.getsignal(signal.SIGTERM)
+    if callable(own) and current_thread() is main_thread():
+        signal.signal(signal.SIGTERM, own)
 
 
 def _init(address: str, verbose: bool, **more: Any) -> None:
