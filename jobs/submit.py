@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from shardrank.core.errors import CommitConflict, InputError, RunFailed, SettingsError
 from shardrank.core.outcomes import INTERRUPTED, TERMINATED
+from shardrank.core.times import clock
 from shardrank.flows.options import load_settings
 from shardrank.jobs.arguments import parse, refuse_unseen, renamed
 from shardrank.jobs.console import console, error_console
@@ -204,12 +205,8 @@ def _attempts(server: JobServer, name: str) -> Mapping[int, "JobDetails"]:
 
 def _since(job: "JobDetails") -> str:
     if job.status.value == "SUCCEEDED":
-        return f"finished at {_clock(job.end_time)}"
-    return f"is {job.status.value.lower()} since {_clock(job.start_time)}"
-
-
-def _clock(milliseconds: int | None) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime((milliseconds or 0) / 1000))
+        return f"finished at {clock((job.end_time or 0) / 1000)} UTC"
+    return f"is {job.status.value.lower()} since {clock((job.start_time or 0) / 1000)} UTC"
 
 
 def _submit(server: JobServer, name: str | None, cargo: Cargo) -> str:

@@ -42,7 +42,7 @@ class Watch:
         self._shares, self._news = shares, news
 
     def add(self, reporter: Reporter) -> None:
-        """From now on this one is told, too, before the others: hooks may take their time."""
+        """From now on this one is told, too, before the others."""
         with self._lock:
             self.told = Several(reporter, self.told)
 
