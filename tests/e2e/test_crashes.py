@@ -76,7 +76,11 @@ def files(index: Path) -> set[str]:
     return {key for key in keys if not key.startswith(("runs/", "units/"))}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name",
+    # Of index, some writes are tried in test_recovery.py.
+    [pytest.param(n, marks=pytest.mark.slow) if n == "index" else n for n in COMMANDS],
+)
 def test_ended_at_every_change(scene: Scene, tmp_path: Path, name: str) -> None:
     command = COMMANDS[name]
     counter = Counter(at=0, before=True)

@@ -104,7 +104,8 @@ def test_sums_are_taken_once() -> None:
 
 def host(pool: Pool | None) -> Host:
     stage: Stage[Any, Any] = Stage("try", dict, dict)
-    return Host(Hosting(stage, Step(lambda: _spending, pool), None, lambda unit, share: None))
+    step = Step(lambda: _spending, pool)
+    return Host(Hosting(stage, step, None, lambda unit, share: None, lambda: None))
 
 
 def _spending(unit: Unit[Any], tables: Any) -> Any:
