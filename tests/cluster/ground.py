@@ -43,7 +43,7 @@ class Cluster:
 
         names = {node.node_id: node.node_name for node in list_nodes(address=self.dashboard)}
         actors = list_actors(address=self.dashboard, filters=[("state", "=", "ALIVE")])
-        held = {names.get(a.node_id) for a in actors if "MapWorker" in a.class_name}
+        held = {names.get(a.node_id or "") for a in actors if "MapWorker" in a.class_name}
         return [name for name in WORKERS if name in held] or list(WORKERS)
 
     def submit(self, words: Sequence[str]) -> "Job":
