@@ -14,10 +14,9 @@ from shardrank.core.evaluation import Metrics
 from shardrank.core.outcomes import Outcome
 from shardrank.core.pace import StageNow
 from shardrank.core.settings import Settings
-from shardrank.jobs.json_log import LINE_EVERY, JsonReporter, write_error
+from shardrank.jobs.json_log import LINE_EVERY, JsonReporter, Log, write_error
 from shardrank.report.figures import coarse
 from shardrank.stages.run.hosts import Failure
-from shardrank.stages.run.reporter import Silent
 
 #: Columns of output that goes to a file or a pipe.
 WIDE = 120
@@ -81,7 +80,7 @@ class _Log:
 _log = _Log()
 
 
-class ConsoleReporter(Silent):
+class ConsoleReporter(Log):
     """Progress of each stage: units done, rows a second, time left (protocol: Reporter)."""
 
     def __init__(self) -> None:
@@ -97,11 +96,6 @@ class ConsoleReporter(Silent):
         )
         self._task: TaskID | None = None
         self._spoke = 0.0
-        #: Of the run, while the context lasts or where an error ended it.
-        self.outcome: Outcome | None = None
-
-    def __enter__(self) -> "ConsoleReporter":
-        return self
 
     def __exit__(
         self,
@@ -110,7 +104,7 @@ class ConsoleReporter(Silent):
         trace: TracebackType | None,
     ) -> None:
         self._bars.stop()
-        self.outcome = self.outcome if error else None
+        super().__exit__(kind, error, trace)
 
     def noted(self, sentence: str) -> None:
         self._console.print(f"note: {sentence}")
@@ -138,7 +132,7 @@ class ConsoleReporter(Silent):
             self._console.print(stage_line(now))
 
     def ended(self, outcome: Outcome) -> None:
-        self.outcome = outcome
+        super().ended(outcome)
         self._bars.stop()
         if outcome.ending == "stopped":
             self._console.print(outcome.said)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from shardrank.core.errors import ShardrankError
 from shardrank.core.evaluation import Metrics
@@ -34,17 +34,13 @@ def write_error(error: ShardrankError) -> None:
     write("error", "error", said=error.message, hint=error.hint, exit_code=error.exit_code)
 
 
-class JsonReporter(Silent):
-    """A line for each event, a stage and a minute of a stage (protocol: Reporter)."""
+class Log(Silent):
+    """A command's log: knows how its run ended while the context lasts, or where an error ended
+    it."""
 
-    def __init__(self) -> None:
-        self._run: dict[str, str] = {}
-        self._spent: dict[str, Spent] = {}
-        self._spoke = 0.0
-        #: Of the run, while the context lasts or where an error ended it.
-        self.outcome: Outcome | None = None
+    outcome: Outcome | None = None
 
-    def __enter__(self) -> "JsonReporter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -54,6 +50,18 @@ class JsonReporter(Silent):
         trace: TracebackType | None,
     ) -> None:
         self.outcome = self.outcome if error else None
+
+    def ended(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
+class JsonReporter(Log):
+    """A line for each event, a stage and a minute of a stage (protocol: Reporter)."""
+
+    def __init__(self) -> None:
+        self._run: dict[str, str] = {}
+        self._spent: dict[str, Spent] = {}
+        self._spoke = 0.0
 
     def noted(self, sentence: str) -> None:
         self._say("warning", "note", said=sentence)
@@ -91,7 +99,7 @@ class JsonReporter(Silent):
         self._say(level, "stage ended", **_figures(now), spent=spent)
 
     def ended(self, outcome: Outcome) -> None:
-        self.outcome = outcome
+        super().ended(outcome)
         told = asdict(outcome)
         level: Level = "info" if outcome.exit_code == 0 else "error"
         self._say(level, told.pop("ending"), **told)

@@ -4,6 +4,7 @@ and what there is to do."""
 import math
 from dataclasses import replace
 
+from shardrank.core.model_settings import DENSE
 from shardrank.core.pools import Resources
 from shardrank.core.settings import Settings
 from shardrank.flows.index_plan import IndexPlan
@@ -42,10 +43,14 @@ def index_time(plan: IndexPlan, passages: int, total: int, resources: Resources)
 def rank_time(plan: RankPlan, resources: Resources) -> str:
     """Of a rank run."""
     settings, live = plan.settings, plan.published.version.live
+    dense = [each.how for each in plan.retrievers if each.name == DENSE]
     work = replace(
         _work(settings, max(1, live.passages), max(1, plan.queries.table.num_rows)),
         passage_tokens=max(1, live.tokens // max(1, live.passages)),
         part_size=plan.published.version.part_size,
+        index=plan.published.version.index.plan,
+        nprobe=dense[0].nprobe if dense else 0,
+        depth=dense[0].depth if dense else settings.search.k,
         documents=max(1, live.documents),
     )
     inline = runs_inline(settings.cluster, plan.amount)
