@@ -37,14 +37,25 @@ class Cluster:
     def start(self, node: str) -> None:
         _script(self.known_by, "start-node", node)
 
+    def nodes(self) -> list[str]:
+        """Those that stand, by the head's word."""
+        from ray.util.state import list_nodes
+
+        known = list_nodes(address=self.dashboard, raise_on_missing_output=False)
+        return sorted(str(node.node_name) for node in known if node.state == "ALIVE")
+
     def at_work(self) -> list[str]:
         """Workers that hold an actor of a pool; none: all workers, as none has come up yet."""
+        return self.holding() or list(WORKERS)
+
+    def holding(self) -> list[str]:
+        """Workers that hold an actor of a pool."""
         from ray.util.state import list_actors, list_nodes
 
         names = {node.node_id: node.node_name for node in list_nodes(address=self.dashboard)}
         actors = list_actors(address=self.dashboard, filters=[("state", "=", "ALIVE")])
         held = {names.get(a.node_id or "") for a in actors if "MapWorker" in a.class_name}
-        return [name for name in WORKERS if name in held] or list(WORKERS)
+        return [name for name in WORKERS if name in held]
 
     def submit(self, words: Sequence[str]) -> "Job":
         """Give a command of shardrank to the cluster as a job."""
