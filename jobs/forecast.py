@@ -15,9 +15,10 @@ from shardrank.forecast.rates import Rates
 from shardrank.forecast.work import Model, Work
 from shardrank.jobs.console import console
 from shardrank.kernels.machine import multiplies_bf16
-from shardrank.models.cards import read_encoder_card, read_reranker_card
+from shardrank.models.cards import read_encoder_card
 from shardrank.models.folder.table import UNLIMITED
-from shardrank.models.size import encoder_parameters, reranker_parameters
+from shardrank.models.rerankers.registry import reranker_family
+from shardrank.models.size import encoder_parameters
 from shardrank.report.figures import coarse
 from shardrank.version.sizing import BYTES_PER_TOKEN, default_part_size, plan_codec, refuse_misfits
 
@@ -132,8 +133,8 @@ def _reranker(settings: Settings, encoder: EncoderCard) -> Model | None:
     if not settings.rerankers:
         return None
     deepest = max(settings.rerankers, key=lambda each: each.depth)
-    dtype = read_reranker_card(deepest, halve=encoder.dtype == "bf16").dtype
-    return Model(reranker_parameters(deepest), dtype)
+    family = reranker_family(deepest)
+    return Model(family.parameters(deepest), family.read(deepest, encoder.dtype == "bf16").dtype)
 
 
 def _depth(passages: int, settings: Settings) -> int:

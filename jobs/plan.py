@@ -18,7 +18,8 @@ from shardrank.jobs.plan_time import index_time, rank_time
 from shardrank.jobs.source_lines import left_out_lines, read_lines
 from shardrank.kernels.limits import usable_cpus
 from shardrank.kernels.machine import visible_gpus
-from shardrank.models.notes import encoder_notes, reranker_notes
+from shardrank.models.notes import encoder_notes
+from shardrank.models.rerankers.registry import reranker_notes
 from shardrank.report.figures import size
 from shardrank.report.sentences import deeper, uncounted
 from shardrank.stages.index.vector_index import serving_codec

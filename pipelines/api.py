@@ -37,7 +37,8 @@ from shardrank.flows.running import Asked, Command, announced, running
 from shardrank.flows.tune import Ask, tune_run
 from shardrank.flows.tuned import FusionTuned, Tuned
 from shardrank.flows.upkeep import Past, history
-from shardrank.models.notes import encoder_notes, reranker_notes
+from shardrank.models.notes import encoder_notes
+from shardrank.models.rerankers.registry import reranker_notes
 from shardrank.stages.index.publish import index_lock
 from shardrank.stages.run.locks import held
 from shardrank.stages.run.reporter import Reporter, Silent

@@ -103,8 +103,11 @@ class RerankerCard:
         fingerprint: of all that decides its logits, which the interpolation does not.
         max_tokens: the longest pair, special tokens included.
         interpolation: a in a·logit + (1-a)·retrieval score.
-        prompt: put before queries.
+        prompt: put before queries; of a language model the whole prompt file.
         dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
+        family: what kind of reranker it is.
+        sees: "pairs" of a query and a passage, or a query's "lists".
+        alone: whether a passage's score depends on no other passage.
     """
 
     name: str
@@ -115,3 +118,6 @@ class RerankerCard:
     interpolation: float
     prompt: str
     dtype: str
+    family: str = "cross"
+    sees: Literal["pairs", "lists"] = "pairs"
+    alone: bool = True

@@ -1,7 +1,7 @@
-"""Settings that name a model: encoders, one for each column, and rerankers."""
+"""Settings of encoders, one for each column."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -11,7 +11,7 @@ from shardrank.core.settings_base import NAME, SettingsTable, resize
 DENSE = "dense"
 
 Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
-_DTYPE = "of the forward pass: fp32, bf16, fp16, or int8 (CPUs only)"
+DTYPE_SAYS = "of the forward pass: fp32, bf16, fp16, or int8 (CPUs only)"
 SparseDtype = Literal["auto", "fp32", "bf16", "fp16"]
 Stored = Literal["fp16", "fp32"]
 Pooling = Literal["auto", "mean", "cls", "last"]
@@ -36,7 +36,7 @@ class EncoderSettings(SettingsTable):
     )
     dtype: Dtype = Field(
         "auto",
-        description=f"{_DTYPE}; auto: the index's; for a new one bf16 where this machine "
+        description=f"{DTYPE_SAYS}; auto: the index's; for a new one bf16 where this machine "
         "multiplies it (for BERT's family), else as the model's files",
     )
     stored: Stored = Field("fp16", description="type of the stored vectors")
@@ -104,32 +104,3 @@ ColumnSettings = Annotated[
     | Annotated[SparseSettings, Tag("sparse")],
     Discriminator(_family),
 ]
-
-
-class RerankerSettings(SettingsTable):
-    """[reranker]: the cross-encoder. Several [[reranker]] rerank one after another, each what the
-    one before put first."""
-
-    model: str = Field("embedded", description="a folder, a hub name, embedded, or off")
-    revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")
-    depth: int = Field(50, ge=1, description="documents of each query that are reranked")
-    interpolation: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="a in a·logit + (1-a)·retrieval score; default: as the model says, else 1",
-    )
-    max_tokens: int | None = Field(None, ge=8, description="the longest pair in tokens")
-    dtype: Dtype = Field(
-        "auto",
-        description=f"{_DTYPE}; auto: bf16 where the index's encoder runs in it (for BERT's "
-        "family), else as the model's files",
-    )
-    trust_remote_code: bool = Field(False, description="run code that comes with the model")
-    batch_tokens: int | None = resize(
-        None, "tokens in one forward pass; default: 1024 on a CPU, 65536 on a GPU", ge=1
-    )
-
-
-#: A table that names a model.
-ModelSettings = TypeVar("ModelSettings", EncoderSettings, SparseSettings, RerankerSettings)

@@ -11,10 +11,10 @@ from shardrank.core.index_settings import IndexSettings
 from shardrank.core.model_settings import (
     Bm25Settings,
     EncoderSettings,
-    RerankerSettings,
     SparseSettings,
 )
 from shardrank.core.rank_settings import RetrieverSettings
+from shardrank.core.reranker_settings import CrossSettings, PointwiseSettings
 from shardrank.core.settings import Settings
 from shardrank.core.spelling import meant
 
@@ -24,7 +24,7 @@ Kinds: TypeAlias = tuple[type[BaseModel], ...]
 _SEVERAL: dict[str, tuple[str, Kinds]] = {
     "encoder": ("name", (EncoderSettings, Bm25Settings, SparseSettings)),
     "index": ("of", (IndexSettings,)),
-    "reranker": ("model", (RerankerSettings,)),
+    "reranker": ("model", (CrossSettings, PointwiseSettings)),
     "retriever": ("index", (RetrieverSettings,)),
 }
 

@@ -1,6 +1,6 @@
 """What the floors ask of each other. Siblings on floor 1 meet only through these."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
@@ -155,6 +155,33 @@ class Reranker(Protocol):
         self, queries: Sequence[Int32], passages: Sequence[Int32], left: Int32, right: Int32
     ) -> PairScores:
         """Pair i is (queries[left[i]], passages[right[i]]), both without special tokens."""
+
+
+@dataclass(frozen=True, eq=False)
+class ListScores:
+    """What a list reranker makes of a query's n passages.
+
+    Attributes:
+        scores: float32[n], higher is better; NaN: the model gave none. An order's scores are minus
+            the rank, from -1.
+        truncated: bool[n], whether a passage had to be cut.
+        counts: how often the model was asked, and what it did: "calls", "generated" tokens,
+            "mended" and "unparsed" answers, as far as the family has them.
+        answers: what it wrote, one a call, where that is kept.
+    """
+
+    scores: Float32
+    truncated: Bool
+    counts: Mapping[str, int]
+    answers: Sequence[str] = ()
+
+
+class ListReranker(Protocol):
+    """Scores or orders a query's passages."""
+
+    def rank(self, query: str, passages: Sequence[str]) -> ListScores:
+        """Of passages (title and text) in the order so far, at least one. Depends on nothing but
+        its arguments, so a query's list is the same in any block and batch."""
 
 
 class Int8Product(Protocol):

@@ -22,8 +22,9 @@ from shardrank.core.index_settings import (
     GateSettings,
     IndexSettings,
 )
-from shardrank.core.model_settings import DENSE, ColumnSettings, EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import DENSE, ColumnSettings, EncoderSettings
 from shardrank.core.rank_settings import FusionSettings, RetrieverSettings, SearchSettings
+from shardrank.core.reranker_settings import AnyReranker, CrossSettings, RerankerSettings
 from shardrank.core.settings_base import SettingsTable, resize, several
 
 
@@ -223,9 +224,7 @@ class Settings(SettingsTable):
     search: SearchSettings = SearchSettings()
     retriever: Annotated[tuple[RetrieverSettings, ...], BeforeValidator(several)] = ()
     fusion: FusionSettings = FusionSettings()
-    reranker: Annotated[tuple[RerankerSettings, ...], BeforeValidator(several)] = (
-        RerankerSettings(),
-    )
+    reranker: Annotated[tuple[AnyReranker, ...], BeforeValidator(several)] = (CrossSettings(),)
     evaluate: EvaluateSettings = EvaluateSettings()
     label: LabelSettings = LabelSettings()
     cluster: ClusterSettings = ClusterSettings()

@@ -16,7 +16,7 @@ from shardrank.stages.label.export import ExportInputs, export
 from shardrank.stages.label.gather import Stores, gather, gathered_by_block
 from shardrank.stages.label.mine import POOL, Mined, Mining, mine
 from shardrank.stages.label.score import ScoreInputs, Teacher, score
-from shardrank.stages.rank.rerank_pairs import require_scores, rerank
+from shardrank.stages.rank.rerank import require_scores, rerank
 from shardrank.stages.rank.rerank_plan import (
     BlockCandidates,
     Candidates,
@@ -170,7 +170,9 @@ def _teach(
         origin = {"fingerprint": encoder.fingerprint, "weights_sha256": encoder.weights_sha256}
         return Teacher(teacher.name, origin, ((),) * len(mined), known=False)
     own = plan.ranked.run.reranker
-    known = own is not None and own.fingerprint == teacher.card.fingerprint
+    same = own is not None and own.fingerprint == teacher.card.fingerprint
+    # Where a score hangs on the list that it was made in, the list is now another one.
+    known = same and teacher.card.alone
     pairs = (done.made.unscored if known else done.made.every for done in mined)
     both = zip(plan.ranked.run.blocks, pairs, strict=True)
     candidates = Candidates(
@@ -185,7 +187,7 @@ def _teach(
     reranker = PlannedReranker(teacher.settings, teacher.card)
     dones = rerank(context, candidates, reranker, stage)
     if not known:
-        require_scores(context, teacher.card, dones, stage)
+        require_scores(context, reranker, dones, stage)
     card = teacher.card
     facts: dict[str, str | int] = {
         "model": card.name,

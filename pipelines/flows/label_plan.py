@@ -8,13 +8,12 @@ from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.evaluation import Judgement
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
-from shardrank.core.model_settings import RerankerSettings
+from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.core.settings import LabelSettings, Settings
 from shardrank.core.units import Done
 from shardrank.corpus.qrels import read_judged
 from shardrank.labels.formats import Format, get_format
-from shardrank.models.cards import read_reranker_card
-from shardrank.models.complete import check_reranker
+from shardrank.models.rerankers.registry import reranker_family
 from shardrank.stages.label.deliver_labels import LabelCounts, LabelManifest
 from shardrank.stages.label.export import Exported
 from shardrank.stages.label.mine import mining_settings
@@ -259,8 +258,7 @@ def plan_teacher(name: str, ranked: OpenedRun, settings: Settings) -> TeacherPla
 
 
 def _plan_model(name: str, settings: RerankerSettings, version: Version) -> TeacherPlan:
-    check_reranker(settings)
-    card = read_reranker_card(settings, halve=runs_in_bf16(version))
+    card = reranker_family(settings).read(settings, runs_in_bf16(version))
     return TeacherPlan(name, card, settings)
 
 

@@ -25,7 +25,7 @@ from shardrank.stages.rank.hubness import corrected
 from shardrank.stages.rank.merge import FoundBy, Merged, Merging, merge
 from shardrank.stages.rank.query_documents import SearchedBatch, count_same_ids
 from shardrank.stages.rank.reorder import Ordered, reorder
-from shardrank.stages.rank.rerank_pairs import require_scores, rerank
+from shardrank.stages.rank.rerank import require_scores, rerank
 from shardrank.stages.rank.rerank_plan import BlockCandidates, Candidates, scores_by_block
 from shardrank.stages.rank.search import Retriever, search
 from shardrank.stages.run.runner import Context
@@ -131,7 +131,7 @@ def _rerank(
         )
         stage = "rerank" if number == len(plan.rerankers) else f"rerank-{number}"
         reranked = rerank(context, candidates, reranker, stage)
-        require_scores(context, reranker.card, reranked, stage)
+        require_scores(context, reranker, reranked, stage)
         blend = Blend(reranker.settings.depth, reranker.card.interpolation)
         last = LastOrder(retrieved, order, reranked, blend)
     return last

@@ -19,8 +19,9 @@ from shardrank.core.units import Done, total
 from shardrank.corpus.qrels import read_judged
 from shardrank.corpus.queries import QueryBatch, read_queries
 from shardrank.flows.retrievers import plan_retrievers, require_same_model
-from shardrank.models.cards import read_encoder_card, read_reranker_card
-from shardrank.models.complete import check_encoder, check_reranker
+from shardrank.models.cards import read_encoder_card
+from shardrank.models.complete import check_encoder
+from shardrank.models.rerankers.registry import reranker_family
 from shardrank.stages.rank.collate import Collated
 from shardrank.stages.rank.merge import Merged
 from shardrank.stages.rank.rerank_plan import PlannedReranker, Scores
@@ -199,8 +200,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
 def _plan_rerankers(version: Version, settings: Settings) -> list[PlannedReranker]:
     found = []
     for each in settings.rerankers:
-        check_reranker(each)
-        card = read_reranker_card(each, halve=runs_in_bf16(version))
+        card = reranker_family(each).read(each, runs_in_bf16(version))
         found.append(PlannedReranker(each, card))
     return found
 

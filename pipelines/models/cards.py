@@ -6,12 +6,14 @@ families than BERT's.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from shardrank.core.cards import EncoderCard, RerankerCard, SparseCard
 from shardrank.core.errors import InputError, IntegrityError, SettingsError
 from shardrank.core.fingerprint import fingerprint
-from shardrank.core.model_settings import EncoderSettings, ModelSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings
+from shardrank.core.reranker_settings import CrossSettings
+from shardrank.core.settings_base import SettingsTable
 from shardrank.models.encoders.width import tower_width
 from shardrank.models.folder import limits
 from shardrank.models.folder.encoder_folder import (
@@ -28,6 +30,9 @@ from shardrank.models.folder.reranker_folder import RerankerFolder, read_reranke
 from shardrank.models.folder.table import UNLIMITED, longest_input
 from shardrank.models.folder.weights import find_weights
 from shardrank.models.text.text_input import checked_tokeniser
+
+#: Settings that name a model.
+Named = TypeVar("Named", bound=SettingsTable)
 
 
 def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> EncoderCard:
@@ -64,7 +69,7 @@ def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> Encoder
     )
 
 
-def read_reranker_card(settings: RerankerSettings, halve: bool = False) -> RerankerCard:
+def read_reranker_card(settings: CrossSettings, halve: bool = False) -> RerankerCard:
     """The card of the reranker that the settings name; settings win over the model's files.
 
     `halve` says that dtype = "auto" may mean bf16.
@@ -99,9 +104,7 @@ def read_reranker_card(settings: RerankerSettings, halve: bool = False) -> Reran
     )
 
 
-def settled(
-    settings: ModelSettings, card: EncoderCard | SparseCard | RerankerCard | None
-) -> ModelSettings:
+def settled(settings: Named, card: EncoderCard | SparseCard | RerankerCard | None) -> Named:
     """The settings with the dtype of the card that was planned with, if there is one: what every
     worker loads, whatever its own CPU can do."""
     return settings.model_copy(update={"dtype": card.dtype}) if card else settings

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from shardrank.core.errors import InputError
-from shardrank.core.model_settings import EncoderSettings, RerankerSettings, SparseSettings
+from shardrank.core.model_settings import EncoderSettings, SparseSettings
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.headers import read_headers
 from shardrank.models.folder.language_head import head_of, needed_language_head
@@ -51,7 +52,7 @@ def check_encoder(settings: EncoderSettings) -> None:
         _check_tower(towers.queries, settings.trust_remote_code)
 
 
-def check_reranker(settings: RerankerSettings) -> None:
+def check_reranker(settings: CrossSettings) -> None:
     """Raise InputError where the reranker that the settings name cannot be run right."""
     folder, trusted = read_reranker_folder(settings), settings.trust_remote_code
     layout = folder.layout

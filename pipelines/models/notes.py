@@ -4,7 +4,8 @@ for people. Nothing here changes a result."""
 from collections.abc import Iterable
 from pathlib import Path
 
-from shardrank.core.model_settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modules import StaticTable, Tower
@@ -21,10 +22,8 @@ def encoder_notes(settings: EncoderSettings) -> list[str]:
     return [*folder.config.notes, *_distinct(_tower_notes(tower) for tower in towers)]
 
 
-def reranker_notes(settings: RerankerSettings) -> list[str]:
-    """Of the reranker that the settings name; raises as its card does."""
-    if settings.model == "off":
-        return []
+def cross_notes(settings: CrossSettings) -> list[str]:
+    """Of the cross-encoder that the settings name; raises as its card does."""
     return _source_notes(read_reranker_folder(settings).layout)
 
 

@@ -1,6 +1,7 @@
 """How much a model multiplies: counted from the headers of its weights. Imports no torch."""
 
-from shardrank.core.model_settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.folder.encoder_folder import read_encoder_folder, tower_files
 from shardrank.models.folder.headers import parameters, read_headers
 from shardrank.models.folder.reranker_folder import read_reranker_folder
@@ -13,7 +14,7 @@ def encoder_parameters(settings: EncoderSettings) -> int:
     return sum(parameters(read_headers([file])) for file in files)
 
 
-def reranker_parameters(settings: RerankerSettings) -> int:
-    """Of the reranker that the settings name; an adapter is merged into its base."""
+def cross_parameters(settings: CrossSettings) -> int:
+    """Of the cross-encoder that the settings name; an adapter is merged into its base."""
     layout = read_reranker_folder(settings).layout
     return parameters(read_headers(find_weights(layout.transformer).files))

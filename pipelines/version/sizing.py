@@ -116,6 +116,12 @@ def pairs_per_unit(pairs: int) -> int:
     return min(16_384, max(256, pairs // 64))
 
 
+def pairs_per_list_unit(pairs: int) -> int:
+    """Pairs in a unit of reranking by lists, about: a 128th of all, from 128 to 16,384. A language
+    model on a CPU scores some ten a second, so a kill loses less than a minute."""
+    return min(16_384, max(128, pairs // 128))
+
+
 def bucket_parts(parts: int, pairs: int) -> int:
     """Parts whose pairs share a file, where a block has so many pairs: a stage that sweeps over the
     parts reads the pairs of its own, and not those of all parts."""

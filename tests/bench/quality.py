@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from shardrank.core.arrays import Bool, Float32, Int32, Int64
-from shardrank.core.model_settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.corpus.stdlib import demo_queries, stdlib_documents
 from shardrank.models.encoders.dense import load_encoder
 from shardrank.models.rerankers.cross import load_reranker
@@ -55,7 +56,7 @@ class Task:
 
     def scores(self, dtype: str) -> Float32:
         """float32[q, DEPTH]: σ of the logits of the hits, which is what CrossEncoder gives."""
-        reranker = load_reranker(RerankerSettings.model_validate({"dtype": dtype}), "cpu")
+        reranker = load_reranker(CrossSettings.model_validate({"dtype": dtype}), "cpu")
         queries, documents = (
             [each.ids for each in reranker.tokeniser.encode(texts)]
             for texts in (self.queries, self.documents)

@@ -15,7 +15,7 @@ from sentence_transformers import CrossEncoder
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 from shardrank.core.arrays import Float32, Int32
-from shardrank.core.model_settings import RerankerSettings
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.folder.resolve import resolve_model
 from shardrank.models.rerankers.cross import CrossEncoderReranker, load_reranker
 from tests.bench.distances import worst_logit
@@ -80,7 +80,7 @@ def save_cross_encoder(folder: Path) -> Path:
 
 def _load(folder: Path, dtype: str) -> CrossEncoderReranker:
     values = {"model": str(folder), "dtype": dtype, "max_tokens": MAX_TOKENS}
-    return load_reranker(RerankerSettings.model_validate(values), "cpu")
+    return load_reranker(CrossSettings.model_validate(values), "cpu")
 
 
 def _ours(reranker: CrossEncoderReranker, pairs: Pairs) -> Float32:

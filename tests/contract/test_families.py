@@ -16,7 +16,8 @@ from transformers.models.auto.modeling_auto import (
 
 from shardrank.core.arrays import Float32
 from shardrank.core.errors import InputError
-from shardrank.core.model_settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.encoders.dense import load_encoder
 from shardrank.models.folder.families import CLASSIFIERS, ENCODERS, HALVES, check_family
@@ -66,7 +67,7 @@ def classifiers(folder: Path, family: str, pad: bool) -> None:
     """The library's logits one by one: it refuses batches where no token is for padding."""
     save_classifier(folder, family, pad)
     model = CrossEncoder(str(folder), device="cpu")
-    reranker = load_reranker(RerankerSettings(model=str(folder)), "cpu")
+    reranker = load_reranker(CrossSettings(model=str(folder)), "cpu")
     ids = [spans.ids for spans in reranker.tokeniser.encode(TEXTS)]
     left, right = (grid.ravel().astype(np.int32) for grid in np.mgrid[:3, 3:8])
     pairs = [(TEXTS[i], TEXTS[j]) for i, j in zip(left, right, strict=True)]
@@ -139,7 +140,7 @@ def test_other_classifiers_are_refused_by_name(tmp_path: Path) -> None:
     }.items():
         edit_json(folder / "config.json", model_type=family)
         with pytest.raises(InputError, match=reason):
-            read_reranker_card(RerankerSettings(model=str(folder)))
+            read_reranker_card(CrossSettings(model=str(folder)))
 
 
 def test_trusted_code_is_its_authors() -> None:

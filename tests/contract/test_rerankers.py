@@ -17,8 +17,8 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from shardrank.core.arrays import Int32
 from shardrank.core.errors import InputError, IntegrityError
-from shardrank.core.model_settings import RerankerSettings
 from shardrank.core.protocols import PairScores, Reranker
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.cards import read_reranker_card
 from shardrank.models.complete import check_reranker
 from shardrank.models.folder.hashes import weights_sha256
@@ -47,7 +47,7 @@ def reranker(folder: Path) -> CrossEncoderReranker:
 
 
 def load(folder: Path, **settings: object) -> CrossEncoderReranker:
-    return load_reranker(RerankerSettings(model=str(folder), batch_tokens=128, **settings), "cpu")
+    return load_reranker(CrossSettings(model=str(folder), batch_tokens=128, **settings), "cpu")
 
 
 def ids(reranker: CrossEncoderReranker, texts: list[str]) -> list[Int32]:
@@ -125,7 +125,7 @@ def test_half_precision_is_near(folder: Path, reranker: CrossEncoderReranker) ->
 
 
 def test_another_model_is_refused(folder: Path, reranker: CrossEncoderReranker) -> None:
-    settings = RerankerSettings(model=str(folder), max_tokens=20)
+    settings = CrossSettings(model=str(folder), max_tokens=20)
     with pytest.raises(IntegrityError, match="do not match"):
         load_reranker(settings, "cpu", reranker.card)
 
@@ -136,7 +136,7 @@ def test_two_labels_are_refused(tmp_path: Path) -> None:
     weights |= {n: weights[n].repeat(2, *[1] * (weights[n].ndim - 1)) for n in HEAD}
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(InputError, match=r"lacks 2 weights .* or has them in another shape"):
-        check_reranker(RerankerSettings(model=str(folder)))
+        check_reranker(CrossSettings(model=str(folder)))
     edit_json(folder / "config.json", id2label={"0": "no", "1": "yes"})
     with pytest.raises(InputError, match="has 2 labels"):
         load(folder)
@@ -150,7 +150,7 @@ def test_an_encoder_is_no_reranker(tmp_path: Path) -> None:
         load(folder)
     edit_json(folder / "config.json", architectures=["BertForSequenceClassification"])
     with pytest.raises(InputError, match=r"lacks .* weights"):
-        check_reranker(RerankerSettings(model=str(folder)))
+        check_reranker(CrossSettings(model=str(folder)))
 
 
 @pytest.mark.parametrize("family", ["qwen2", "gpt2"])
@@ -208,7 +208,7 @@ def test_an_adapter_on_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     tensors["full.classifier.bias"] += 1
     save_adapter(folder, tensors, config)
     with pytest.raises(IntegrityError, match="do not match"):
-        load_reranker(RerankerSettings(model=str(folder)), "cpu", reranker.card)
+        load_reranker(CrossSettings(model=str(folder)), "cpu", reranker.card)
 
 
 LENGTHS = st.lists(st.tuples(st.integers(0, 90), st.integers(0, 90)), min_size=1)
@@ -231,7 +231,7 @@ def test_cuts(lengths: list[tuple[int, int]], room: int) -> None:
     reason="needs shardrank[demo] and the shipped adapter",
 )
 def test_shipped_adapter() -> None:
-    settings = RerankerSettings()
+    settings = CrossSettings()
     card = read_reranker_card(settings)
     reranker = load_reranker(settings, "cpu", card)
     query, right, wrong = ids(

@@ -44,7 +44,8 @@ from transformers import (
 
 from shardrank.core.arrays import Float32
 from shardrank.core.errors import InputError
-from shardrank.core.model_settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.encoders.dense import load_encoder
 from shardrank.models.folder.layout import Layout, read_layout
@@ -105,7 +106,7 @@ def logits(folder: Path) -> tuple[Float32, Float32]:
     library = CrossEncoder(str(folder), device="cpu")
     pairs = [(query, passage) for query in QUERIES for passage in PASSAGES]
     theirs = library.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
-    found = load_reranker(RerankerSettings(model=str(folder), dtype="fp32", batch_tokens=60), "cpu")
+    found = load_reranker(CrossSettings(model=str(folder), dtype="fp32", batch_tokens=60), "cpu")
     left, right = np.mgrid[: len(QUERIES), : len(PASSAGES)].reshape(2, -1).astype(np.int32)
     ids = [[spans.ids for spans in found.tokeniser.encode(x)] for x in (QUERIES, PASSAGES)]
     return found.score(*ids, left, right).logits, theirs
@@ -198,7 +199,7 @@ def test_types_beyond_the_models_are_refused(texts: int, tmp_path: Path) -> None
         (tokeniser("[CLS]:2 $A [SEP]", "[CLS] $A [SEP] $B [SEP]"), read_encoder_card,
          EncoderSettings) if texts == 1 else
         (tokeniser("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:2 [SEP]"), read_reranker_card,
-         RerankerSettings)
+         CrossSettings)
     )  # fmt: skip
     save(tmp_path, _BERT(), made, model_input_names=TYPED)
     with pytest.raises(InputError, match="gives tokens type 2, but the model knows 2 types"):
@@ -308,7 +309,7 @@ def test_modular_encoders_with_chat_templates(
 def test_rerankers_with_chat_templates(family: str, where: str, tmp_path: Path) -> None:
     save(tmp_path, CLASSIFIERS[family](), _BYTES)
     _write_template(tmp_path, where)
-    assert_refused_where_rendered(tmp_path, CrossEncoder, read_reranker_card, RerankerSettings)
+    assert_refused_where_rendered(tmp_path, CrossEncoder, read_reranker_card, CrossSettings)
 
 
 # A last token that is no end token.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shardrank.core.model_settings import RerankerSettings
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.cards import read_reranker_card
 from tests.tiny_models import tiny_encoder
 from tests.world import World, latest, make_world, shardrank, versions, write_lines
@@ -46,7 +46,7 @@ def test_an_index_stays_in_its_first_type(
     assert shardrank(*world.rank(index, out)) == 0
     [card] = json.loads((out / "manifest.json").read_bytes())["rerankers"]
     held = card["fingerprint"]
-    model = RerankerSettings.model_validate({"model": str(world.reranker), "dtype": TYPES[first]})
+    model = CrossSettings.model_validate({"model": str(world.reranker), "dtype": TYPES[first]})
     assert held == read_reranker_card(model).fingerprint
 
     reranker = f"reranker.model={world.reranker}"

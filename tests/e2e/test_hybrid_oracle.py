@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 
 from shardrank.core.arrays import Float32, Int32
 from shardrank.core.cards import EncoderCard
-from shardrank.core.model_settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings
 from shardrank.core.overrides import parse_settings
 from shardrank.core.pools import Resources
 from shardrank.core.protocols import PairScores
+from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.core.settings import Settings
 from shardrank.flows.compact import compact_index, own_settings
 from shardrank.flows.index import index

@@ -15,7 +15,8 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from shardrank.core.arrays import Float32
 from shardrank.core.errors import InputError, SettingsError
-from shardrank.core.model_settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.complete import check_encoder, check_reranker
 from shardrank.models.encoders.dense import load_encoder
@@ -111,7 +112,7 @@ def _their_vectors(folder: Path) -> tuple[Float32, Float32]:
 
 
 def _our_logits(folder: Path) -> Float32:
-    wanted = RerankerSettings(model=str(folder), dtype="fp32", batch_tokens=256)
+    wanted = CrossSettings(model=str(folder), dtype="fp32", batch_tokens=256)
     check_reranker(wanted)
     reranker = load_reranker(wanted, "cpu", read_reranker_card(wanted))
     queries = reranker.tokeniser.encode([reranker.prompt + query for query, _ in PAIRS])

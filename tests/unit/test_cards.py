@@ -7,7 +7,8 @@ import torch
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError, SettingsError
-from shardrank.core.model_settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.kernels.machine import has_vnni, multiplies_bf16, visible_gpus
 from shardrank.models.cards import read_encoder_card, read_reranker_card, settled
 from shardrank.models.folder.resolve import resolve_model
@@ -250,20 +251,20 @@ def test_absent_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_reranker_card(tmp_path: Path) -> None:
     folder = tiny_reranker(tmp_path, "bert")
-    found = read_reranker_card(RerankerSettings(model=str(folder)))
+    found = read_reranker_card(CrossSettings(model=str(folder)))
     assert (found.max_tokens, found.interpolation, found.dtype) == (MAX_TOKENS, 1.0, "fp32")
     edit_json(folder / "config.json", shardrank={"interpolation": 0.25})
-    own = read_reranker_card(RerankerSettings(model=str(folder)))
+    own = read_reranker_card(CrossSettings(model=str(folder)))
     assert own.interpolation == 0.25
-    set_ = read_reranker_card(RerankerSettings(model=str(folder), interpolation=0, max_tokens=9))
+    set_ = read_reranker_card(CrossSettings(model=str(folder), interpolation=0, max_tokens=9))
     assert (set_.interpolation, set_.max_tokens) == (0.0, 9)
     assert set_.fingerprint != own.fingerprint
 
 
 def test_interpolation_is_not_in_the_fingerprint(tmp_path: Path) -> None:
     folder = str(tiny_reranker(tmp_path, "bert"))
-    plain = read_reranker_card(RerankerSettings(model=folder))
-    mixed = read_reranker_card(RerankerSettings(model=folder, interpolation=0.5))
+    plain = read_reranker_card(CrossSettings(model=folder))
+    mixed = read_reranker_card(CrossSettings(model=folder, interpolation=0.5))
     assert plain.fingerprint == mixed.fingerprint
 
 

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError
-from shardrank.core.model_settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.complete import check_encoder, check_reranker
 from shardrank.models.folder.headers import read_headers
@@ -202,10 +203,10 @@ RERANKERS: list[tuple[str, str, Change, str]] = [
 )
 def test_rerankers_are_refused(tmp_path: Path, family: str, change: Change, said: str) -> None:
     folder = tiny_reranker(tmp_path, family)
-    check_reranker(RerankerSettings(model=str(folder)))
+    check_reranker(CrossSettings(model=str(folder)))
     change(folder)
     with pytest.raises(InputError) as caught:
-        check_reranker(RerankerSettings(model=str(folder)))
+        check_reranker(CrossSettings(model=str(folder)))
     assert said in caught.value.message
 
 
@@ -305,7 +306,7 @@ def test_a_rerankers_default_prompt(tmp_path: Path) -> None:
     folder = tiny_reranker(tmp_path, "bert")
     config = {"model_type": "CrossEncoder", "prompts": {"web": "heat "}}
     write_json(folder / ST, {**config, "default_prompt_name": "web"})
-    settings = RerankerSettings(model=str(folder))
+    settings = CrossSettings(model=str(folder))
     assert read_reranker_card(settings).prompt == ""  # without modules.json it is not read
     modules(f"{OURS}.Transformer")(folder)
     prompted = read_reranker_card(settings)

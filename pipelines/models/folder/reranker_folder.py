@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shardrank.core.errors import InputError
-from shardrank.core.model_settings import RerankerSettings
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.folder.families import check_family
 from shardrank.models.folder.layout import CLASSIFIES, Layout, read_layout
 from shardrank.models.folder.modules import read_cross_encoder
@@ -36,7 +36,7 @@ class RerankerFolder:
     own: Mapping[str, Any]
 
 
-def read_reranker_folder(settings: RerankerSettings) -> RerankerFolder:
+def read_reranker_folder(settings: CrossSettings) -> RerankerFolder:
     """The folder of the reranker that the settings name.
 
     Raises:

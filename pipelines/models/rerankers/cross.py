@@ -8,8 +8,8 @@ import torch
 
 from shardrank.core.arrays import Bool, Int32
 from shardrank.core.cards import RerankerCard
-from shardrank.core.model_settings import RerankerSettings
 from shardrank.core.protocols import PairScores
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.core.tally import spend
 from shardrank.models.cards import check_fingerprint, read_reranker_card, settled
 from shardrank.models.folder.packable import is_packable
@@ -93,7 +93,7 @@ def cut_pairs(queries: Int32, passages: Int32, room: int) -> Cuts:
 
 
 def load_reranker(
-    settings: RerankerSettings, device: str, planned: RerankerCard | None = None
+    settings: CrossSettings, device: str, planned: RerankerCard | None = None
 ) -> CrossEncoderReranker:
     """Load the reranker that the settings name: an adapter on its base, or a whole model.
 

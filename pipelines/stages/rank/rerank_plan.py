@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from shardrank.core.cards import RerankerCard
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
-from shardrank.core.model_settings import RerankerSettings
+from shardrank.core.finite import Source
 from shardrank.core.papers import from_json, to_json
+from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.core.units import REVISION, Done, Stage
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.pairs_by_part import (
@@ -98,25 +99,45 @@ class BlockScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """A file for each block that has pairs here."""
+    """A file for each block that has pairs here; and of a model that writes, what it wrote where
+    that is kept."""
 
     blocks: tuple[BlockScores, ...]
+    answers: FileRef | None = None
 
 
 RERANK = Stage("rerank", RerankSpec, Scores)
 
 
+def score_source(card: RerankerCard) -> Source:
+    """Whose scores these are, for what is said of scores that are not finite."""
+    return Source("reranker", card.name, card.dtype, "score")
+
+
 def plan_rerank(candidates: Candidates, card: RerankerCard) -> list[RerankSpec]:
     """Of each run of parts."""
-    served, parts = stored_tokens_serve(candidates.version, card), candidates.version.parts
+    served = stored_tokens_serve(candidates.version, card)
+    return [
+        RerankSpec(run.parts, run.blocks, candidates.depth, card.fingerprint, served)
+        for run in plan_part_runs(candidates)
+    ]
+
+
+@dataclass(frozen=True)
+class PartRun:
+    """Neighbouring parts, and the blocks that have pairs in them."""
+
+    parts: tuple[PartTexts, ...]
+    blocks: tuple[BlockPairs, ...]
+
+
+def plan_part_runs(candidates: Candidates) -> list[PartRun]:
+    """Runs of parts with enough pairs up to the depth, about."""
+    parts = candidates.version.parts
     pairs = count_pairs(block.pairs for block in candidates.blocks)
     return [
-        RerankSpec(
-            parts=tuple(PartTexts(n, parts[n].passages) for n in group),
-            blocks=_blocks_in(candidates, group),
-            depth=candidates.depth,
-            reranker=card.fingerprint,
-            stored_tokens=served,
+        PartRun(
+            tuple(PartTexts(n, parts[n].passages) for n in group), _blocks_in(candidates, group)
         )
         for group in group_parts(pairs, _scored_share(candidates, sum(pairs.values())))
     ]

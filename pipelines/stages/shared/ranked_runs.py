@@ -9,9 +9,10 @@ from shardrank.core.errors import InputError
 from shardrank.core.feedback import Feedback
 from shardrank.core.files import FileRef
 from shardrank.core.hubness import Correction
-from shardrank.core.model_settings import DENSE, EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import DENSE, EncoderSettings
 from shardrank.core.papers import from_json, to_readable
 from shardrank.core.rank_settings import FusionSettings, SearchSettings
+from shardrank.core.reranker_settings import AnyReranker
 from shardrank.core.same_ids import SameIds
 from shardrank.core.settings_base import DECIDING
 from shardrank.index.bm25 import Bm25
@@ -77,7 +78,7 @@ class RankSettings:
     search: Annotated[SearchSettings, DECIDING]
     fusion: Annotated[FusionSettings, DECIDING]
     encoder: Annotated[EncoderSettings, DECIDING]
-    reranker: tuple[Annotated[RerankerSettings, DECIDING], ...]
+    reranker: tuple[Annotated[AnyReranker, DECIDING], ...]
 
 
 @dataclass(frozen=True)

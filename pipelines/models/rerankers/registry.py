@@ -1,0 +1,60 @@
+"""Families of rerankers: how each is read, checked and loaded. A new one is a file and a row here.
+
+A family comes from `family =` in the settings, never from a model's name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from shardrank.core.cards import RerankerCard
+from shardrank.core.protocols import Reranker
+from shardrank.core.reranker_settings import RerankerSettings
+from shardrank.models.cards import read_reranker_card
+from shardrank.models.complete import check_reranker
+from shardrank.models.notes import cross_notes
+from shardrank.models.size import cross_parameters
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of rerankers.
+
+    Attributes:
+        read: settings, and whether dtype = "auto" may mean bf16 → card. Raises InputError where
+            the model is absent, incomplete or not understood.
+        load: settings, device, card → a reranker of pairs or lists, as the card says.
+        notes: of a folder, what changes nothing and may surprise.
+        parameters: that a token is multiplied with.
+    """
+
+    read: Callable[[Any, bool], RerankerCard]
+    load: Callable[[Any, str, RerankerCard], Any]
+    notes: Callable[[Any], list[str]]
+    parameters: Callable[[Any], int]
+
+
+def reranker_family(settings: RerankerSettings) -> Family:
+    """That of a reranker's settings."""
+    return _FAMILIES[settings.family]
+
+
+def reranker_notes(settings: RerankerSettings) -> list[str]:
+    """Of the reranker that the settings name, for people; raises as its card does."""
+    return [] if settings.model == "off" else reranker_family(settings).notes(settings)
+
+
+def _read_cross(settings: Any, halve: bool) -> RerankerCard:
+    check_reranker(settings)
+    return read_reranker_card(settings, halve)
+
+
+def _load_cross(settings: Any, device: str, card: RerankerCard) -> Reranker:
+    from shardrank.models.rerankers.cross import load_reranker  # brings torch: a second
+
+    return load_reranker(settings, device, card)
+
+
+_FAMILIES = {
+    "cross": Family(_read_cross, _load_cross, cross_notes, cross_parameters),
+}
