@@ -76,6 +76,13 @@ class FastTokeniser:
         """How many special tokens the model adds around one text."""
         return self._single.specials
 
+    @cached_property
+    def special_texts(self) -> tuple[str, ...]:
+        """What is taken for a special token where it stands in a text, the longest first."""
+        added = self._backend.get_added_tokens_decoder().values()
+        texts = {token.content for token in added if token.special and len(token.content) > 1}
+        return tuple(sorted(texts, key=lambda text: (-len(text), text)))
+
     def encode(self, texts: Sequence[str]) -> list[TokenSpans]:
         """Ids, character spans and word numbers of each text, without special tokens."""
         self._seen += sum(map(len, texts))
