@@ -11,9 +11,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from shardrank.core.arrays import Float32, Int32
-from shardrank.core.protocols import ListScores
+from shardrank.core.errors import SettingsError
+from shardrank.core.protocols import ListReranker, ListScores
+from shardrank.core.reranker_settings import PointwiseSettings
+from shardrank.models.cards import own_or_set
 from shardrank.models.forward.causal import CausalModel
 from shardrank.models.rerankers.asked import Asked, Asking
+from shardrank.models.rerankers.language import Language
 
 Score = Callable[[Asked], Float32]
 
@@ -64,3 +68,39 @@ def query_likelihood(model: CausalModel) -> Score:
         return np.array([each.mean() for each in found], np.float32)
 
     return score
+
+
+def make_pointwise(settings: PointwiseSettings, language: Language) -> ListReranker:
+    """The reranker that the settings ask for.
+
+    Raises:
+        SettingsError: the prompt has neither answers nor a scale, or one is no single token.
+    """
+    prompt = language.prompt
+    told = own_or_set(settings.instruction, prompt.instruction)
+    asking = Asking(language.chat, language.tokeniser, prompt, told, language.limit)
+    return PointwiseReranker(asking, _score(language))
+
+
+def _score(language: Language) -> Score:
+    prompt = language.prompt
+    if prompt.answers_query:
+        return query_likelihood(language.model)
+    tokens = np.array([language.token(each) for each in prompt.answers or prompt.scale], np.int32)
+    if prompt.scale:
+        return expected_grade(language.model, tokens, _grades(prompt.scale))
+    if not 1 <= len(tokens) <= 2:
+        raise SettingsError(
+            f"The prompt has {len(tokens)} answers, and neither a scale nor the query to begin the "
+            "answer with.",
+            'Give answers: ["yes", "no"], the relevant one first.',
+        )
+    return log_odds(language.model, tokens)
+
+
+def _grades(scale: Sequence[str]) -> Float32:
+    """The integers that the tokens stand for."""
+    try:
+        return np.array([int(each) for each in scale], np.float32)
+    except ValueError as error:
+        raise SettingsError(f"The prompt's scale holds no integer: {error}.", "") from error

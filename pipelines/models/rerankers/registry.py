@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardrank.core.cards import RerankerCard
-from shardrank.core.protocols import Reranker
+from shardrank.core.protocols import ListReranker, Reranker
 from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.models.cards import read_reranker_card
 from shardrank.models.complete import check_reranker
 from shardrank.models.notes import cross_notes
+from shardrank.models.rerankers.language import (
+    Language,
+    LanguageFamily,
+    language_notes,
+    language_parameters,
+)
+from shardrank.models.rerankers.pointwise import make_pointwise
 from shardrank.models.size import cross_parameters
 
 
@@ -55,6 +62,16 @@ def _load_cross(settings: Any, device: str, card: RerankerCard) -> Reranker:
     return load_reranker(settings, device, card)
 
 
+def _language(
+    make: Callable[[Any, Language], ListReranker], methods: str, prompt: str, alone: bool
+) -> Family:
+    """A family of language models: how it asks, by which methods, and by which prompt if need
+    be."""
+    asks = LanguageFamily(make, frozenset(methods.split()), prompt, alone)
+    return Family(asks.read, asks.load, language_notes, language_parameters)
+
+
 _FAMILIES = {
     "cross": Family(_read_cross, _load_cross, cross_notes, cross_parameters),
+    "pointwise": _language(make_pointwise, "pointwise query_likelihood", "relevance", alone=True),
 }
