@@ -46,6 +46,11 @@ class World:
     def qrels(self) -> str:
         return str(self.root / "qrels.tsv")
 
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Of the corpus or the queries."""
+        text = (self.root / f"{name}.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
     def index(self, index: Path | str, *sets: str) -> list[str]:
         """Arguments of `shardrank index`."""
         return ["index", self.corpus, str(index), *self._sets(*sets)]

@@ -1,7 +1,7 @@
 """What became of a batch's queries and of the pairs that were scored, as counts that add up."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class RankCounts:
         pairs: what the reranker was given.
         not_finite: pairs with a NaN or infinite score: their documents were not reranked.
         truncated: pairs of which the reranker saw less than the whole.
+        told: how often the last reranker was asked, and what it did; see `ListScores`.
     """
 
     queries: int
@@ -25,6 +26,7 @@ class RankCounts:
     pairs: int
     not_finite: int
     truncated: int
+    told: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def reranked(self) -> int:
@@ -41,4 +43,22 @@ class RankCounts:
         found = [f"  queries    {self.queries:,} = {queries}"]
         if self.pairs:
             found.append(f"  pairs      {self.pairs:,} = {pairs}; {self.truncated:,} truncated")
+        if self.told:
+            words = (_in_words(name, self.told[name]) for name in _TOLD if name in self.told)
+            found.append(f"  model      {', '.join(words)}")
         return found
+
+
+#: What a language model did, in the order in which it is told: of one, and of several.
+_TOLD = {
+    "calls": ("call", "calls"),
+    "generated": ("token written", "tokens written"),
+    "mended": ("answer mended", "answers mended"),
+    "unparsed": ("answer that cannot be read", "answers that cannot be read"),
+    "too_long": ("query too long", "queries too long"),
+}
+
+
+def _in_words(name: str, count: int) -> str:
+    """Such as "3 answers mended"."""
+    return f"{count:,} {_TOLD[name][count != 1]}"

@@ -24,6 +24,7 @@ from shardrank.models.complete import check_encoder
 from shardrank.models.rerankers.registry import reranker_family
 from shardrank.stages.rank.collate import Collated
 from shardrank.stages.rank.merge import Merged
+from shardrank.stages.rank.rerank_lists import told
 from shardrank.stages.rank.rerank_plan import PlannedReranker, Scores
 from shardrank.stages.rank.search import Retriever
 from shardrank.stages.run.executors import Amount
@@ -101,6 +102,7 @@ class RankedBatch:
             pairs=total(self.collated, "pairs"),
             not_finite=total(self.collated, "not_finite"),
             truncated=total(self.collated, "truncated"),
+            told=told(self.reranked),
         )
 
 

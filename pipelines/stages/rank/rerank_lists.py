@@ -1,7 +1,7 @@
 """rerank, of lists: a query's passages together, some queries a unit."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -75,6 +75,16 @@ def _plan_lists(
         )
         for (block, _), files in groupby(texts, key=lambda each: (each.block, each.first))
     ]
+
+
+def told(dones: Sequence[Done[Scores]]) -> Mapping[str, int]:
+    """How often the model was asked in all, and what it did; nothing where pairs were scored."""
+    every = sum((Counter(done.counts) for done in dones), Counter[str]())
+    return {name: count for name, count in every.items() if name not in _OF_PAIRS}
+
+
+#: Counts that units of either road have.
+_OF_PAIRS = ("rows", "truncated", "not_finite")
 
 
 @dataclass(frozen=True)

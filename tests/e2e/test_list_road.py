@@ -1,0 +1,175 @@
+"""Rerankers that see lists, from the command to the rankings and the labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shardrank.core.protocols import ListScores
+from shardrank.models.folder.layout import read_layout
+from shardrank.models.text.chat import Chat, Message
+from shardrank.models.text.tokens import load_tokeniser
+from shardrank.stages.rank.rerank_lists import once_each
+from tests.inline import installed
+from tests.tiny_language import Plain, tiny_language
+from tests.world import World, make_world, shardrank, snapshot, tiny_models, write_lines
+
+PROMPT = 'method: pointwise\nbody: "{query} | {doc_content} ?"\nanswers: ["y", "n"]\n'
+DEPTH = 7
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An index, and a language model that reranks what it finds."""
+
+    root: Path
+    world: World
+    model: Path
+
+    def rank(self, name: str, *sets: str) -> int:
+        """The exit code of `shardrank rank` into a folder of that name."""
+        told = (
+            "reranker.family=pointwise",
+            f"reranker.model={self.model}",
+            f"reranker.prompt={self.root / 'prompt.yaml'}",
+            f"reranker.depth={DEPTH}",
+        )
+        return shardrank(*self.world.rank(self.root / "index", self.root / name, *told, *sets))
+
+    def ranked(self, name: str) -> list[dict[str, Any]]:
+        """The rows of its rankings that were reranked."""
+        files = sorted((self.root / name / "rankings").iterdir())
+        rows = pa.concat_tables([pq.read_table(file) for file in files]).to_pylist()
+        return [row for row in rows if row["rerank_score"] is not None]
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    root = tmp_path_factory.mktemp("lists")
+    world = make_world(root / "world", tiny_models(root / "models"), documents=60, queries=9)
+    (root / "prompt.yaml").write_text(PROMPT)
+    model = tiny_language(root / "language")
+    sets = ("passages.max_tokens=40", "passages.part_size=20")
+    with installed():
+        assert shardrank(*world.index(root / "index", *sets)) == 0
+    return Setting(root, world, model)
+
+
+def test_scores_are_those_of_the_plain_model(setting: Setting) -> None:
+    with installed():
+        assert setting.rank("out") == 0
+    texts = {row["_id"]: row["text"] for row in setting.world.rows("corpus")}
+    asked = {row["_id"]: row["text"] for row in setting.world.rows("queries")}
+    found = setting.ranked("out")
+    assert len(found) == 9 * DEPTH
+    plain, tokeniser, chat = opened(setting.model)
+    answers = np.array([tokeniser.encode([each])[0].ids[0] for each in ("y", "n")])
+    for row in (row for row in found if len(texts[row["doc_id"]].split()) < 20):
+        told = f"{asked[row['query_id']]} | {texts[row['doc_id']]} ?"
+        ids = chat.ids_of(chat.text([Message("user", told)], ""))
+        yes, no = plain.last_logits([ids], answers)[0]
+        assert row["rerank_score"] == pytest.approx(yes - no, abs=1e-4)
+
+
+def opened(folder: Path) -> tuple[Plain, Any, Chat]:
+    tokeniser = load_tokeniser(read_layout(folder, plain=True))
+    return Plain(folder), tokeniser, Chat(folder, tokeniser)
+
+
+def test_blocks_and_units_change_nothing(setting: Setting) -> None:
+    with installed(), pytest.MonkeyPatch.context() as patch:
+        assert setting.rank("whole") == 0
+        patch.setattr("shardrank.stages.rank.list_texts.pairs_per_list_unit", lambda pairs: 10)
+        assert setting.rank("cut", "search.block_queries=4") == 0
+    assert len(list((setting.root / "cut" / "units" / "rerank").iterdir())) > 3
+    whole, cut = (setting.root / name / "run.trec" for name in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()
+    scores = [{(r["query_id"], r["doc_id"]): r["rerank_score"] for r in setting.ranked(name)}
+              for name in ("whole", "cut")]  # fmt: skip
+    assert scores[0] == scores[1]
+
+
+def test_a_run_that_was_cut_short_scores_nothing_twice(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shardrank.stages.rank.list_texts.pairs_per_list_unit", lambda pairs: 10)
+    with installed():
+        assert setting.rank("again", "search.block_queries=4") == 0
+        before = snapshot(setting.root / "index", setting.root / "again")
+        marker = sorted((setting.root / "again" / "units" / "rerank").glob("*.json"))[0]
+        kept = {each: each.stat().st_mtime_ns for each in marker.parent.glob("*.json")}
+        marker.unlink()
+        assert setting.rank("again", "search.block_queries=4") == 0
+    now = {each: each.stat().st_mtime_ns for each in marker.parent.glob("*.json")}
+    assert [each for each in kept if kept[each] != now[each]] == [marker]
+    assert snapshot(setting.root / "index", setting.root / "again") == before
+
+
+def test_labels_by_a_language_model(setting: Setting) -> None:
+    with installed():
+        assert setting.rank("taught") == 0
+        words = ["label", str(setting.root / "taught"), str(setting.root / "labels")]
+        words += ["--format", "margin-mse", "--qrels", setting.world.qrels]
+        told = (
+            f"encoder.model={setting.world.encoder}",
+            "reranker.family=pointwise",
+            f"reranker.model={setting.model}",
+            f"reranker.prompt={setting.root / 'prompt.yaml'}",
+            f"label.depth={DEPTH + 3}",
+        )
+        assert shardrank(*words, *(word for each in told for word in ("--set", each))) == 0
+    scores = [pq.read_table(f) for f in sorted((setting.root / "labels" / "scores").iterdir())]
+    table = pa.concat_tables(scores)
+    assert table["score"].null_count == 0
+    known = {(r["query_id"], r["doc_id"]): r["rerank_score"] for r in setting.ranked("taught")}
+    for row in table.to_pylist():
+        key = row["query_id"], row["doc_id"]
+        assert row["score"] == pytest.approx(known.get(key, row["score"]))
+
+
+def test_a_query_that_fills_the_input_is_set_aside(
+    setting: Setting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = " ".join(["heat"] * 60)
+    rows = [*setting.world.rows("queries"), {"_id": "long", "text": long}]
+    asked = write_lines(tmp_path / "queries.jsonl", rows)
+    words = setting.world.rank(setting.root / "index", tmp_path / "out")
+    words[2] = asked
+    told = (
+        "reranker.family=pointwise",
+        f"reranker.model={setting.model}",
+        f"reranker.prompt={setting.root / 'prompt.yaml'}",
+        f"reranker.depth={DEPTH}",
+        "reranker.max_tokens=150",
+    )
+    with installed():
+        assert shardrank(*words, *(word for each in told for word in ("--set", each))) == 0
+    said = capsys.readouterr().out
+    assert f"{DEPTH} without a finite score" in said
+    assert f"{9 * DEPTH} calls, 1 query too long" in said
+
+
+class Counting:
+    """A reranker that says how long each text is, and what it was given."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def rank(self, query: str, passages: Sequence[str]) -> ListScores:
+        """Lengths."""
+        self.seen += passages
+        sizes = np.array([len(text) for text in passages], np.float32)
+        return ListScores(sizes, sizes > 3, {"calls": len(passages)})
+
+
+def test_equal_passages_are_judged_once() -> None:
+    counting = Counting()
+    found = once_each(counting, "q", ["aa", "bbbb", "aa", "c"])
+    assert counting.seen == ["aa", "bbbb", "c"]
+    assert found.scores.tolist() == [2, 4, 2, 1]
+    assert found.truncated.tolist() == [False, True, False, False]
