@@ -42,7 +42,7 @@ HOUSE = (
     ("stages.shared",),
     ("stages.run",),
     ("corpus", "models", "index", "report", "forecast"),
-    ("version", "labels", "storage", "kernels"),
+    ("version", "labels", "orders", "storage", "kernels"),
     ("core",),
     ("",),
 )

@@ -1,0 +1,1 @@
+"""How partial judgements of a model become an order: arithmetic, without any model."""
