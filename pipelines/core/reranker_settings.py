@@ -1,10 +1,11 @@
 """Settings of rerankers: what all have, and what each family has besides."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
+from shardrank.core.errors import SettingsError
 from shardrank.core.model_settings import DTYPE_SAYS, Dtype
 from shardrank.core.settings_base import SettingsTable, resize
 
@@ -64,6 +65,42 @@ class PointwiseSettings(LanguageSettings):
     )
 
 
+class ListSettings(LanguageSettings):
+    """What every reranker has that is a language model and reads several passages at once."""
+
+    passage_tokens: int = Field(
+        300, ge=8, description="of a passage, the first so many tokens are read"
+    )
+
+
+class PairwiseSettings(ListSettings):
+    """[[reranker]] of family pairwise: a language model that says which of two passages is better,
+    asked in both orders."""
+
+    family: Literal["pairwise"] = Field("pairwise", description="which of two passages is better")
+    pairs: Literal["all", "cycles"] = Field(
+        "all", description="which are compared: all, or those of random cycles through the passages"
+    )
+    cycles: int = Field(
+        4, ge=1, description="of pairs = cycles: each passage is in 2 pairs a cycle"
+    )
+    order: Literal["tour", "copeland", "bradley-terry", "thurstone"] = Field(
+        "bradley-terry",
+        description="what the preferences become: the best way through all, wins, or ratings",
+    )
+    seed: int = Field(0, ge=0, lt=1 << 63, description="of cycles, with the query's text")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.pairs == "cycles" and self.order in ("tour", "copeland"):
+            raise SettingsError(
+                f"reranker.order = {self.order} needs the preferences of all pairs, and "
+                "reranker.pairs = cycles compares some.",
+                "Order by bradley-terry or thurstone, or compare all pairs.",
+            )
+        return self
+
+
 def _family(given: Any) -> Any:
     """Of a table or its settings: cross where it is not said."""
     if isinstance(given, Mapping):
@@ -73,6 +110,8 @@ def _family(given: Any) -> Any:
 
 #: A table that says how a reranker scores.
 AnyReranker = Annotated[
-    Annotated[CrossSettings, Tag("cross")] | Annotated[PointwiseSettings, Tag("pointwise")],
+    Annotated[CrossSettings, Tag("cross")]
+    | Annotated[PointwiseSettings, Tag("pointwise")]
+    | Annotated[PairwiseSettings, Tag("pairwise")],
     Discriminator(_family),
 ]

@@ -135,7 +135,7 @@ def test_labels_by_a_language_model(setting: Setting) -> None:
 def test_a_query_that_fills_the_input_is_set_aside(
     setting: Setting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    long = " ".join(["heat"] * 60)
+    long = " ".join(["heat"] * 300)
     rows = [*setting.world.rows("queries"), {"_id": "long", "text": long}]
     asked = write_lines(tmp_path / "queries.jsonl", rows)
     words = setting.world.rank(setting.root / "index", tmp_path / "out")

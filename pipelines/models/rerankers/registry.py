@@ -19,6 +19,7 @@ from shardrank.models.rerankers.language import (
     language_notes,
     language_parameters,
 )
+from shardrank.models.rerankers.pairwise import make_pairwise
 from shardrank.models.rerankers.pointwise import make_pointwise
 from shardrank.models.size import cross_parameters
 
@@ -74,4 +75,5 @@ def _language(
 _FAMILIES = {
     "cross": Family(_read_cross, _load_cross, cross_notes, cross_parameters),
     "pointwise": _language(make_pointwise, "pointwise query_likelihood", "relevance", alone=True),
+    "pairwise": _language(make_pairwise, "pairwise", "better-of-two", alone=False),
 }

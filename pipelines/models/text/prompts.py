@@ -63,6 +63,7 @@ METHODS: Mapping[str, Method] = {
         _words("instruction"),
     ),
     "singleturn_listwise": Method(_words("query rank candidate"), _LISTED, _READS),
+    "pairwise": Method(_words("query rank candidate"), _LISTED, _words("answers")),
 }
 _TEXTS = ("system_message", "prefix", "body", "suffix", "assistant", "instruction")
 
