@@ -105,6 +105,9 @@ class RerankerCard:
         interpolation: a in a·logit + (1-a)·retrieval score.
         prompt: put before queries.
         dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
+        relevant: which of a model's two labels, 0 or 1, is relevance; none: it has one.
+        activation: what the model's files would have done to a logit, such as "sigmoid", and is not
+            done; "" where they say nothing.
     """
 
     name: str
@@ -115,3 +118,12 @@ class RerankerCard:
     interpolation: float
     prompt: str
     dtype: str
+    relevant: int | None = None
+    activation: str = ""
+
+    @property
+    def score(self) -> str:
+        """What a score is, for people."""
+        both = "" if self.relevant is None else f"s of label {self.relevant} less the other's"
+        without = f", without the model's {self.activation}" if self.activation else ""
+        return f"logit{both}{without}"

@@ -25,7 +25,8 @@ def reranker_notes(settings: RerankerSettings) -> list[str]:
     """Of the reranker that the settings name; raises as its card does."""
     if settings.model == "off":
         return []
-    return _source_notes(read_reranker_folder(settings).layout)
+    folder = read_reranker_folder(settings)
+    return _tower_notes(folder.head) if folder.head else _source_notes(folder.layout)
 
 
 def _tower_notes(tower: Tower) -> list[str]:
