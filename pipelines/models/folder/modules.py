@@ -7,7 +7,7 @@ is the author's own code.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,9 @@ _POOLING = Keys.of(
     "pooling_mode include_prompt " + " ".join(k for k in POOLINGS if k.startswith("pooling_mode_")),
     idle="embedding_dimension word_embedding_dimension",
 )
-_DENSE = "in_features out_features bias activation_function use_residual"
+_DENSE = Keys.of(
+    "in_features out_features bias activation_function use_residual", module_input_name=_VECTOR
+)
 _NORMALIZE = Keys.of("", module_input_name=_VECTOR, module_output_name=(*_VECTOR, None))
 _ROUTER = Keys.of("types structure parameters")
 _ROUTES = Keys.of("default_route route_mappings", idle="allow_empty_key")
@@ -270,8 +272,8 @@ def read_dense(folder: Path, outputs: tuple[str | None, ...] = (*_VECTOR, None))
     `outputs` are the names that its result may have in the library. Raises as `read_towers`.
     """
     path = folder / "config.json"
-    keys = Keys.of(_DENSE, module_input_name=_VECTOR, module_output_name=outputs)
-    found = read_known(path, keys)
+    fixed = {**_DENSE.fixed, "module_output_name": outputs}
+    found = read_known(path, replace(_DENSE, fixed=fixed))
     activation = found.get("activation_function", "torch.nn.modules.activation.Tanh")
     if activation not in ACTIVATIONS or not {"in_features", "out_features"} <= found.keys():
         raise InputError(

@@ -141,6 +141,11 @@ def read_reranker_prompt(folder: Path) -> str:
     return _prompts(folder, found, own=())[name] if name else ""
 
 
+def read_reranker_prompts(folder: Path) -> dict[str, str]:
+    """All prompts of a cross-encoder's folder by name; raises as `read_reranker_prompt`."""
+    return _prompts(folder, read_known(folder / _NAME, _RERANKER, optional=True), own=())
+
+
 def read_activation(folder: Path, layout: Layout) -> str:
     """What a cross-encoder's folder would have done to a logit: the name of torch's class, in small
     letters; "" where it says nothing.
