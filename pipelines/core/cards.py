@@ -124,6 +124,6 @@ class RerankerCard:
     @property
     def score(self) -> str:
         """What a score is, for people."""
-        both = "" if self.relevant is None else f"s of label {self.relevant} less the other's"
+        both = "" if self.relevant is None else f" of label {self.relevant} less the other's"
         without = f", without the model's {self.activation}" if self.activation else ""
         return f"logit{both}{without}"
