@@ -50,7 +50,9 @@ def attend_branches(
     """
     if rule.plain and flashes(queries):
         return _varlen(queries, new, before, branches, rule)
-    found = torch.empty((*queries.shape[:2], new[1].shape[2]), dtype=queries.dtype, device=queries.device)
+    found = torch.empty(
+        (*queries.shape[:2], new[1].shape[2]), dtype=queries.dtype, device=queries.device
+    )
     begin = 0
     for count, length in branches.groups:
         mine = slice(begin, begin + count * length)

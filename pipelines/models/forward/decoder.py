@@ -5,13 +5,11 @@ as a branch of its own (branches.py). So a prompt and a query before many passag
 before one.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
-from shardrank.core.arrays import Float32, Int32
+from shardrank.core.protocols import Decoder
 from shardrank.models.folder.layout import read_layout
 from shardrank.models.folder.plain_decoder import is_plain_decoder
 from shardrank.models.forward.llama import LlamaDecoder
@@ -23,38 +21,6 @@ from shardrank.models.forward.state import read_whole_state
 OWN = "packed, by our own forward pass"
 PACKED = "packed, by transformers' layers and our own attention"
 SINGLY = "one input at a time, by transformers: its layers mix tokens by more than attention"
-
-
-class Decoder(Protocol):
-    """A causal language model on one device.
-
-    Inputs are int32[n] token lists, special tokens among them, at least one token each. What comes
-    of one depends on the others of its call by rounding alone, and equal calls give equal bits.
-    """
-
-    @property
-    def way(self) -> str:
-        """How the model runs, for people: OWN, PACKED or SINGLY."""
-
-    def last_logits(self, inputs: Sequence[Int32], answers: Int32) -> Float32:
-        """float32[n, a]: the logits of the answers int32[a] behind each input; the rest of the
-        last map is not multiplied. Logits that are no numbers are given as they are."""
-
-    def logprobs(self, inputs: Sequence[Int32], begins: Sequence[int]) -> list[Float32]:
-        """Natural logarithms of the probabilities of each input's tokens from its `begin` on, which
-        is at least 1, since nothing says how probable a first token is: float32[n - begin] each."""
-
-    def generate(self, input: Int32, most: int, ends: frozenset[int]) -> Int32:
-        """int32[at most `most`]: what follows the input, each token the one of largest logit. It
-        stops before a token of `ends`, and where all logits are no numbers."""
-
-    def attended(self, input: Int32, asking: range) -> Float32:
-        """float32[n]: how much attention, after the softmax, the places `asking` give to each place,
-        summed over them, heads and layers (Chen et al. 2024, arXiv:2410.02642).
-
-        Raises:
-            InputError: the model's layers do not say how they attend.
-        """
 
 
 def load_decoder(

@@ -64,9 +64,7 @@ class Map:
 class Layer:
     """One layer: attention, then a gated map, each of the normalised stream and added to it."""
 
-    def __init__(
-        self, state: State, number: int, shape: DecoderShape, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, state: State, number: int, shape: DecoderShape, dtype: torch.dtype) -> None:
         name, width = f"model.layers.{number}", shape.head_width
         own = f"{name}.self_attn"
         self._number, self._shape = number, shape

@@ -74,6 +74,8 @@ def _language(
 
 _FAMILIES = {
     "cross": Family(_read_cross, _load_cross, cross_notes, cross_parameters),
-    "pointwise": _language(make_pointwise, "pointwise query_likelihood", "relevance", alone=True),
+    "pointwise": _language(
+        make_pointwise, "pointwise query_likelihood query_and_document", "relevance", alone=True
+    ),
     "pairwise": _language(make_pairwise, "pairwise", "better-of-two", alone=False),
 }
