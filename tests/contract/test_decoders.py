@@ -1,4 +1,4 @@
-"""Every kind of causal language model gives what transformers gives, one unpadded input at a time."""
+"""Causal language models of every kind give what transformers gives of one unpadded input."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -152,9 +152,7 @@ def test_an_input_does_not_depend_on_the_others_and_equal_calls_are_equal(
     np.testing.assert_allclose(together, backwards, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    ("names", "way"), [(OWN, "OWN"), (PACKED, "PACKED"), (SINGLE, "SINGLY")]
-)
+@pytest.mark.parametrize(("names", "way"), [(OWN, "OWN"), (PACKED, "PACKED"), (SINGLE, "SINGLY")])
 def test_a_decoder_says_which_way_it_runs(names: Sequence[str], way: str, load: Load) -> None:
     for name in names:
         assert load(name)[0].way == getattr(decoders, way), name

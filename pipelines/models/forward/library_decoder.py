@@ -24,6 +24,7 @@ from shardrank.models.forward.branches import one_run, pack
 from shardrank.models.forward.causal import Pass, chosen
 from shardrank.models.forward.kept import Kept
 from shardrank.models.forward.library_log import quiet
+
 #: What the library calls our attention.
 _NAME = "shardrank"
 #: What it may pass that changes nothing here.
@@ -171,7 +172,9 @@ def packed_decoder(model: PreTrainedModel) -> LibraryDecoder | None:
 def _depends_on_length(model: PreTrainedModel) -> bool:
     """Whether positions turn otherwise in a longer pass, so that a branch would see the others."""
     types = (getattr(module, "rope_type", None) for module in model.modules())
-    every = (each for kind in types for each in (kind.values() if isinstance(kind, dict) else [kind]))
+    every = (
+        each for kind in types for each in (kind.values() if isinstance(kind, dict) else [kind])
+    )
     return any(each in ("dynamic", "longrope") for each in every)
 
 
