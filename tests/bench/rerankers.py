@@ -52,7 +52,7 @@ class Stopwatch(Silent):
 
 @dataclass(frozen=True)
 class Trial:
-    """A collection that is indexed, its queries and their judgements, and how deep it is reranked."""
+    """A collection that is indexed, its queries, their judgements, and how deep it is reranked."""
 
     collection: Collection
     queries: Path
