@@ -14,7 +14,13 @@ from shardrank.core.model_settings import (
     SparseSettings,
 )
 from shardrank.core.rank_settings import RetrieverSettings
-from shardrank.core.reranker_settings import CrossSettings, PointwiseSettings
+from shardrank.core.reranker_settings import (
+    CrossSettings,
+    GroupwiseSettings,
+    ListwiseSettings,
+    PointwiseSettings,
+    SetwiseSettings,
+)
 from shardrank.core.settings import Settings
 from shardrank.core.spelling import meant
 
@@ -24,7 +30,10 @@ Kinds: TypeAlias = tuple[type[BaseModel], ...]
 _SEVERAL: dict[str, tuple[str, Kinds]] = {
     "encoder": ("name", (EncoderSettings, Bm25Settings, SparseSettings)),
     "index": ("of", (IndexSettings,)),
-    "reranker": ("model", (CrossSettings, PointwiseSettings)),
+    "reranker": (
+        "model",
+        (CrossSettings, PointwiseSettings, ListwiseSettings, SetwiseSettings, GroupwiseSettings),
+    ),
     "retriever": ("index", (RetrieverSettings,)),
 }
 

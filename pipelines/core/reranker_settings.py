@@ -64,6 +64,60 @@ class PointwiseSettings(LanguageSettings):
     )
 
 
+class ListedSettings(LanguageSettings):
+    """What every reranker has that shows a language model several passages in one prompt."""
+
+    passage_tokens: int = Field(
+        300, ge=8, description="tokens of a passage that the model sees, at most"
+    )
+    reasoning_tokens: int = Field(
+        0, ge=0, description="tokens that the model may write before its answer; 0: no reasoning"
+    )
+    keep_answers: bool = resize(False, "whether what the model wrote is kept")
+
+
+class ListwiseSettings(ListedSettings):
+    """[[reranker]] of family listwise: a language model that puts a window of passages in order."""
+
+    family: Literal["listwise"] = Field("listwise", description="an order of several passages")
+    answer: Literal["logits", "generated"] = Field(
+        "logits",
+        description="an order by the logits of the passages' identifiers as the answer's first "
+        "token (FIRST), or as the model writes it",
+    )
+    window: int = Field(20, ge=2, description="passages in one prompt; from depth on: all at once")
+    stride: int = Field(10, ge=1, description="places from a window to the next, at most window")
+    passes: int = Field(1, ge=1, description="how often the windows go through the list")
+
+
+class SetwiseSettings(ListedSettings):
+    """[[reranker]] of family setwise: a language model that names the best of a few passages."""
+
+    family: Literal["setwise"] = Field("setwise", description="the best of a few, by a sort")
+    answer: Literal["logits", "generated"] = Field(
+        "logits",
+        description="the best by the logits of the passages' identifiers, or as the model writes "
+        "it",
+    )
+    sort: Literal["heapsort", "bubblesort"] = Field(
+        "heapsort", description="the sort that asks for the best of a set"
+    )
+    children: int = Field(3, ge=1, description="passages that one is compared with at a time")
+    top: int = Field(
+        10, ge=1, description="documents that are put in order; the others follow as they were"
+    )
+
+
+class GroupwiseSettings(ListedSettings):
+    """[[reranker]] of family groupwise: a language model that grades each passage of a group."""
+
+    family: Literal["groupwise"] = Field("groupwise", description="a grade of each of a group")
+    group: int = Field(10, ge=1, description="passages of a group, at most")
+    passes: int = Field(
+        2, ge=1, description="how often each is graded, in other groups; the mean counts"
+    )
+
+
 def _family(given: Any) -> Any:
     """Of a table or its settings: cross where it is not said."""
     if isinstance(given, Mapping):
@@ -73,6 +127,10 @@ def _family(given: Any) -> Any:
 
 #: A table that says how a reranker scores.
 AnyReranker = Annotated[
-    Annotated[CrossSettings, Tag("cross")] | Annotated[PointwiseSettings, Tag("pointwise")],
+    Annotated[CrossSettings, Tag("cross")]
+    | Annotated[PointwiseSettings, Tag("pointwise")]
+    | Annotated[ListwiseSettings, Tag("listwise")]
+    | Annotated[SetwiseSettings, Tag("setwise")]
+    | Annotated[GroupwiseSettings, Tag("groupwise")],
     Discriminator(_family),
 ]

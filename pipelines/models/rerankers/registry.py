@@ -13,13 +13,16 @@ from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.models.cards import read_reranker_card
 from shardrank.models.complete import check_reranker
 from shardrank.models.notes import cross_notes
+from shardrank.models.rerankers.groupwise import make_groupwise
 from shardrank.models.rerankers.language import (
     Language,
     LanguageFamily,
     language_notes,
     language_parameters,
 )
+from shardrank.models.rerankers.listwise import make_listwise
 from shardrank.models.rerankers.pointwise import make_pointwise
+from shardrank.models.rerankers.setwise import make_setwise
 from shardrank.models.size import cross_parameters
 
 
@@ -74,4 +77,9 @@ def _language(
 _FAMILIES = {
     "cross": Family(_read_cross, _load_cross, cross_notes, cross_parameters),
     "pointwise": _language(make_pointwise, "pointwise query_likelihood", "relevance", alone=True),
+    "listwise": _language(
+        make_listwise, "singleturn_listwise multiturn_listwise", "order", alone=False
+    ),
+    "setwise": _language(make_setwise, "setwise", "best-of-set", alone=False),
+    "groupwise": _language(make_groupwise, "groupwise", "grades", alone=False),
 }
