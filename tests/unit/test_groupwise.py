@@ -88,7 +88,9 @@ def test_what_nobody_graded_has_no_score(folder: Path) -> None:
 
 
 def test_grouprank_reasons_first(folder: Path) -> None:
-    answer = '<reason>\n[1]: weak\n</reason>\n<answer>\n```json\n{"[1]": 1, "[2]": 7}\n```\n</answer>'
+    answer = (
+        '<reason>\n[1]: weak\n</reason>\n<answer>\n```json\n{"[1]": 1, "[2]": 7}\n```\n</answer>'
+    )
     model = Stub([answer])
     how = settings(passes=1, reasoning_tokens=300, keep_answers=True)
     found = make_groupwise(how, language_of(folder, "grouprank", model)).rank("q", ["x", "y"])
@@ -156,12 +158,12 @@ def test_what_does_not_fit_has_no_score(folder: Path) -> None:
     ],
 )
 def test_prompts_that_cannot_be(folder: Path, old: str, new: str, message: str) -> None:
+    prompt = read_prompt("expected-grades").replace(old, new)
     with pytest.raises(SettingsError, match=message):
-        prompt = read_prompt("expected-grades").replace(old, new)
         make_groupwise(settings(), language_of(folder, prompt, Stub()))
 
 
 def test_logits_do_not_reason(folder: Path) -> None:
+    how = settings(reasoning_tokens=9)
     with pytest.raises(SettingsError, match="reasoning_tokens = 9"):
-        how = settings(reasoning_tokens=9)
         make_groupwise(how, language_of(folder, "expected-grades", Stub()))

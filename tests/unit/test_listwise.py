@@ -119,10 +119,10 @@ def test_more_than_26_passages_have_further_letters(folder: Path) -> None:
 def test_too_few_identifiers_are_counted(folder: Path) -> None:
     with pytest.raises(SettingsError, match=r"vocabulary has 5\d letters .*for 90 passages"):
         make_listwise(settings(window=90, depth=90), language_of(folder, "order", Stub()))
-    with pytest.raises(SettingsError, match="vocabulary has 9 numbers .*for 20 passages"):
+    with pytest.raises(SettingsError, match=r"vocabulary has 9 numbers .*for 20 passages"):
         make_listwise(settings(), language_of(folder, "rank-zephyr", Stub()))
+    how = settings(window=30, depth=30, answer="generated")
     with pytest.raises(SettingsError, match="finds 26 of 30 identifiers: not AA"):
-        how = settings(window=30, answer="generated")
         make_listwise(how, language_of(folder, "order", Stub()))
 
 

@@ -132,7 +132,7 @@ def test_a_set_that_is_not_read_keeps_what_stood_in_front(folder: Path) -> None:
 
 
 def test_too_many_children_for_the_labels(folder: Path) -> None:
+    how = settings(answer="generated", children=30)
     with pytest.raises(SettingsError, match="finds 26 of 31 identifiers"):
-        how = settings(answer="generated", children=30)
         make_setwise(how, language_of(folder, "best-of-set", Stub()))
     make_setwise(settings(children=30), language_of(folder, "best-of-set", Stub()))
