@@ -122,7 +122,8 @@ def _judged_lines(plan: RankPlan) -> list[str]:
 
 
 def _rerank_line(reranker: PlannedReranker, queries: int) -> str:
-    return f"{reranker.card.name}: at most {queries * reranker.settings.depth:,} pairs"
+    card, most = reranker.card, queries * reranker.settings.depth
+    return f"{card.name}: at most {most:,} pairs, by {card.score}"
 
 
 def _search_line(retriever: Retriever) -> str:

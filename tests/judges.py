@@ -8,17 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from shardrank.core.arrays import Float32, Int32
+from shardrank.core.protocols import Decoder
 from shardrank.models.folder.layout import read_layout
-from shardrank.models.forward.causal import CausalModel
 from shardrank.models.rerankers.language import Language
 from shardrank.models.text.chat import Chat
 from shardrank.models.text.prompts import METHODS, parse_prompt, read_prompt
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
 
 
-def language_of(
-    folder: Path, prompt: str, model: "CausalModel | Stub", limit: int = 2048
-) -> Language:
+def language_of(folder: Path, prompt: str, model: "Decoder | Stub", limit: int = 2048) -> Language:
     """A tiny language's folder with a prompt (its name, or its text), and a model for it."""
     tokeniser = load_tokeniser(read_layout(folder, plain=True))
     if isinstance(model, Stub):
@@ -31,7 +29,7 @@ def language_of(
 
 
 class Stub:
-    """Answers as told (protocol: CausalModel, but for what these families do not ask).
+    """Answers as told (protocol: Decoder, but for what these families do not ask).
 
     Attributes:
         asked: the texts of the inputs, one a call.

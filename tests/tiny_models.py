@@ -25,7 +25,6 @@ from transformers import (
 )
 
 ENCODER_FAMILIES = ("bert-st", "bert", "roberta-cls", "qwen2-last")
-RERANKER_FAMILIES = ("bert", "roberta")
 MAX_TOKENS = 64
 QUERY_PROMPT = "query: "
 DOCUMENT_PROMPT = "text: "
@@ -58,16 +57,16 @@ def tiny_encoder(folder: Path, family: str, dim: int = 32) -> Path:
     return folder
 
 
-def tiny_reranker(folder: Path, family: str) -> Path:
-    """Save a random classifier with one label into `folder`; equal arguments, equal files."""
+def tiny_reranker(folder: Path, family: str, labels: int = 1) -> Path:
+    """Save a random classifier into `folder`; equal arguments give equal files."""
     torch.manual_seed(11)
     if family == "bert":
         tokeniser = _wordpiece()
-        config = _bert_config(tokeniser, 32, num_labels=1)
+        config = _bert_config(tokeniser, 32, num_labels=labels)
         model: PreTrainedModel = BertForSequenceClassification(config)
     elif family == "roberta":
         tokeniser = _byte_bpe("<s> $A </s>", "<s> $A </s> </s> $B </s>")
-        model = RobertaForSequenceClassification(_roberta_config(tokeniser, 32, num_labels=1))
+        model = RobertaForSequenceClassification(_roberta_config(tokeniser, 32, num_labels=labels))
     else:
         raise ValueError(family)
     save(folder, model, tokeniser)

@@ -108,6 +108,9 @@ class RerankerCard:
         family: what kind of reranker it is.
         sees: "pairs" of a query and a passage, or a query's "lists".
         alone: whether a passage's score depends on no other passage.
+        relevant: which of a model's two labels, 0 or 1, is relevance; none: it has one.
+        activation: what the model's files would have done to a logit, such as "sigmoid", and is not
+            done; "" where they say nothing.
     """
 
     name: str
@@ -121,3 +124,12 @@ class RerankerCard:
     family: str = "cross"
     sees: Literal["pairs", "lists"] = "pairs"
     alone: bool = True
+    relevant: int | None = None
+    activation: str = ""
+
+    @property
+    def score(self) -> str:
+        """What a score is, for people."""
+        both = "" if self.relevant is None else f" of label {self.relevant} less the other's"
+        without = f", without the model's {self.activation}" if self.activation else ""
+        return f"logit{both}{without}"

@@ -18,6 +18,7 @@ from shardrank.core.reranker_settings import (
     CrossSettings,
     GroupwiseSettings,
     ListwiseSettings,
+    PairwiseSettings,
     PointwiseSettings,
     SetwiseSettings,
 )
@@ -32,7 +33,14 @@ _SEVERAL: dict[str, tuple[str, Kinds]] = {
     "index": ("of", (IndexSettings,)),
     "reranker": (
         "model",
-        (CrossSettings, PointwiseSettings, ListwiseSettings, SetwiseSettings, GroupwiseSettings),
+        (
+            CrossSettings,
+            PointwiseSettings,
+            ListwiseSettings,
+            SetwiseSettings,
+            GroupwiseSettings,
+            PairwiseSettings,
+        ),
     ),
     "retriever": ("index", (RetrieverSettings,)),
 }

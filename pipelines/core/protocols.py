@@ -184,6 +184,38 @@ class ListReranker(Protocol):
         its arguments, so a query's list is the same in any block and batch."""
 
 
+class Decoder(Protocol):
+    """A causal language model on one device.
+
+    Inputs are int32[n] token lists, special tokens among them, at least one token each. What comes
+    of one depends on the others of its call by rounding alone, and equal calls give equal bits.
+    """
+
+    @property
+    def way(self) -> str:
+        """How the model runs, for people."""
+
+    def last_logits(self, inputs: Sequence[Int32], answers: Int32) -> Float32:
+        """float32[n, a]: the logits of the answers int32[a] behind each input; the rest of the
+        last map is not multiplied. Logits that are no numbers are given as they are."""
+
+    def logprobs(self, inputs: Sequence[Int32], begins: Sequence[int]) -> list[Float32]:
+        """Natural logarithms of the probabilities of each input's tokens from its `begin` on, which
+        is at least 1, since nothing says how probable a first token is: float32[n - begin] each."""
+
+    def generate(self, input: Int32, most: int, ends: frozenset[int]) -> Int32:
+        """int32[at most `most`]: what follows the input, each token the one of largest logit. It
+        stops before a token of `ends`, and where all logits are no numbers."""
+
+    def attended(self, input: Int32, asking: range) -> Float32:
+        """float32[n]: how much attention, after the softmax, the places `asking` give to each place,
+        summed over them, heads and layers (Chen et al. 2024, arXiv:2410.02642).
+
+        Raises:
+            InputError: the model's layers do not say how they attend.
+        """
+
+
 class Int8Product(Protocol):
     """A product of matrices of 8-bit numbers, exact."""
 

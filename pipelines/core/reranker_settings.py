@@ -1,10 +1,11 @@
 """Settings of rerankers: what all have, and what each family has besides."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
+from shardrank.core.errors import SettingsError
 from shardrank.core.model_settings import DTYPE_SAYS, Dtype
 from shardrank.core.settings_base import SettingsTable, resize
 
@@ -64,19 +65,24 @@ class PointwiseSettings(LanguageSettings):
     )
 
 
-class ListedSettings(LanguageSettings):
-    """What every reranker has that shows a language model several passages in one prompt."""
+class ListSettings(LanguageSettings):
+    """What every reranker has that is a language model and reads several passages at once."""
 
     passage_tokens: int = Field(
-        300, ge=8, description="tokens of a passage that the model sees, at most"
+        300, ge=8, description="of a passage, the first so many tokens are read"
     )
+
+
+class AnswerSettings(ListSettings):
+    """What every reranker has whose model may write what it says of several passages."""
+
     reasoning_tokens: int = Field(
         0, ge=0, description="tokens that the model may write before its answer; 0: no reasoning"
     )
     keep_answers: bool = resize(False, "whether what the model wrote is kept")
 
 
-class ListwiseSettings(ListedSettings):
+class ListwiseSettings(AnswerSettings):
     """[[reranker]] of family listwise: a language model that puts a window of passages in order."""
 
     family: Literal["listwise"] = Field("listwise", description="an order of several passages")
@@ -89,8 +95,19 @@ class ListwiseSettings(ListedSettings):
     stride: int = Field(10, ge=1, description="places from a window to the next, at most window")
     passes: int = Field(1, ge=1, description="how often the windows go through the list")
 
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        _refuse_reasoning(self)
+        if self.stride > self.window:
+            raise SettingsError(
+                f"reranker.stride = {self.stride} is more than reranker.window = {self.window}: "
+                "no window would see what lies between.",
+                "Set reranker.stride to half of the window, so that what is good comes forward.",
+            )
+        return self
 
-class SetwiseSettings(ListedSettings):
+
+class SetwiseSettings(AnswerSettings):
     """[[reranker]] of family setwise: a language model that names the best of a few passages."""
 
     family: Literal["setwise"] = Field("setwise", description="the best of a few, by a sort")
@@ -107,8 +124,13 @@ class SetwiseSettings(ListedSettings):
         10, ge=1, description="documents that are put in order; the others follow as they were"
     )
 
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        _refuse_reasoning(self)
+        return self
 
-class GroupwiseSettings(ListedSettings):
+
+class GroupwiseSettings(AnswerSettings):
     """[[reranker]] of family groupwise: a language model that grades each passage of a group."""
 
     family: Literal["groupwise"] = Field("groupwise", description="a grade of each of a group")
@@ -116,6 +138,43 @@ class GroupwiseSettings(ListedSettings):
     passes: int = Field(
         2, ge=1, description="how often each is graded, in other groups; the mean counts"
     )
+
+
+def _refuse_reasoning(given: "ListwiseSettings | SetwiseSettings") -> None:
+    if given.answer == "logits" and given.reasoning_tokens:
+        raise SettingsError(
+            f"reranker.reasoning_tokens = {given.reasoning_tokens}, but the answer is its first "
+            "token, by reranker.answer = logits.",
+            "Set reranker.answer = generated, or leave reasoning_tokens out.",
+        )
+
+
+class PairwiseSettings(ListSettings):
+    """[[reranker]] of family pairwise: a language model that says which of two passages is better,
+    asked in both orders."""
+
+    family: Literal["pairwise"] = Field("pairwise", description="which of two passages is better")
+    pairs: Literal["all", "cycles"] = Field(
+        "all", description="which are compared: all, or those of random cycles through the passages"
+    )
+    cycles: int = Field(
+        4, ge=1, description="of pairs = cycles: each passage is in 2 pairs a cycle"
+    )
+    order: Literal["tour", "copeland", "bradley-terry", "thurstone"] = Field(
+        "bradley-terry",
+        description="what the preferences become: the best way through all, wins, or ratings",
+    )
+    seed: int = Field(0, ge=0, lt=1 << 63, description="of cycles, with the query's text")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.pairs == "cycles" and self.order in ("tour", "copeland"):
+            raise SettingsError(
+                f"reranker.order = {self.order} needs the preferences of all pairs, and "
+                "reranker.pairs = cycles compares some.",
+                "Order by bradley-terry or thurstone, or compare all pairs.",
+            )
+        return self
 
 
 def _family(given: Any) -> Any:
@@ -131,6 +190,7 @@ AnyReranker = Annotated[
     | Annotated[PointwiseSettings, Tag("pointwise")]
     | Annotated[ListwiseSettings, Tag("listwise")]
     | Annotated[SetwiseSettings, Tag("setwise")]
-    | Annotated[GroupwiseSettings, Tag("groupwise")],
+    | Annotated[GroupwiseSettings, Tag("groupwise")]
+    | Annotated[PairwiseSettings, Tag("pairwise")],
     Discriminator(_family),
 ]

@@ -83,7 +83,8 @@ class LabelSettings(SettingsTable):
     teachers: tuple[str, ...] = Field(
         ("reranker",),
         min_length=1,
-        description="reranker (the run's own), retrieval (its encoder), or a cross-encoder's name",
+        description="reranker (the run's last), retrieval (its encoder), the model of one of the "
+        "[[reranker]], or another cross-encoder's name",
     )
     ensemble: Literal["mean", "rrf"] = Field(
         "mean", description="of several teachers: mean of the scores, or reciprocal rank fusion"

@@ -111,6 +111,7 @@ def _mining(
     return Mining(
         out=plan.ranked.out,
         blocks=plan.ranked.run.blocks,
+        known=_held(plan),
         by_first=plan.ranked.run.by_first,
         bucket_parts=_bucket(plan),
         judged=[_write(context, "units/judged/{}.parquet", table) for table in tables],
@@ -164,16 +165,16 @@ def _teach(
     teacher: TeacherPlan,
     mined: Sequence[Done[Mined]],
 ) -> Teacher:
-    """A teacher's scores; of the run's own reranker only those that the run did not compute."""
+    """A teacher's scores; of one of the run's own rerankers only those that the run did not
+    compute."""
+    none = ((),) * len(mined)
     if teacher.card is None or teacher.settings is None:
         encoder = plan.ranked.version.dense.card
         origin = {"fingerprint": encoder.fingerprint, "weights_sha256": encoder.weights_sha256}
-        return Teacher(teacher.name, origin, ((),) * len(mined), known=False)
-    own = plan.ranked.run.reranker
-    same = own is not None and own.fingerprint == teacher.card.fingerprint
-    # Where a score hangs on the list that it was made in, the list is now another one.
-    known = same and teacher.card.alone
-    pairs = (done.made.unscored if known else done.made.every for done in mined)
+        return Teacher(teacher.name, origin, none, none)
+    known = teacher in _known(plan)
+    at = _known(plan).index(teacher) if known else 0
+    pairs = (done.made.lacking[at] if known else done.made.every for done in mined)
     both = zip(plan.ranked.run.blocks, pairs, strict=True)
     candidates = Candidates(
         blocks=[BlockCandidates(block.queries, p.buckets, p.pairs) for block, p in both],
@@ -197,4 +198,17 @@ def _teach(
         "dtype": card.dtype,
     }
     scores = tuple(scores_by_block(dones, len(mined)))
-    return Teacher(teacher.name, facts, scores, known)
+    held = tuple(each[at] for each in _held(plan)) if known else none
+    return Teacher(teacher.name, facts, scores, held)
+
+
+def _known(plan: LabelPlan) -> list[TeacherPlan]:
+    """The teachers that the run has scores of already. Where a score hangs on the list that it was
+    made in, it serves no more: the list is now another one."""
+    return [each for each in plan.teachers if plan.step_of(each) is not None]
+
+
+def _held(plan: LabelPlan) -> list[list[tuple[FileRef, ...]]]:
+    """Of each block the files of scores of each of those."""
+    steps = [step for step in map(plan.step_of, plan.teachers) if step is not None]
+    return [[block.scores[step] for step in steps] for block in plan.ranked.run.blocks]

@@ -8,7 +8,7 @@ from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.evaluation import Judgement
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
-from shardrank.core.reranker_settings import RerankerSettings
+from shardrank.core.reranker_settings import CrossSettings, RerankerSettings
 from shardrank.core.settings import LabelSettings, Settings
 from shardrank.core.units import Done
 from shardrank.corpus.qrels import read_judged
@@ -68,6 +68,14 @@ class LabelPlan:
     unranked: int
     base: str
     run: str
+
+    def step_of(self, teacher: TeacherPlan) -> int | None:
+        """Which of the run's rerankers the teacher is, counted from 0, where a score of theirs
+        depends on no other passage; none: no such one."""
+        cards = [card.fingerprint for card in self.ranked.run.rerankers if card.alone]
+        if teacher.card is None or teacher.card.fingerprint not in cards:
+            return None
+        return [c.fingerprint for c in self.ranked.run.rerankers].index(teacher.card.fingerprint)
 
     @property
     def amount(self) -> Amount:
@@ -237,9 +245,7 @@ def plan_teacher(name: str, ranked: OpenedRun, settings: Settings) -> TeacherPla
     if name in ("", "off", "none"):
         raise SettingsError(f"label.teachers names {name!r}, which is nobody.", "")
     if name != RERANKER:
-        own = {"model": name, "revision": None, "trust_remote_code": False}
-        named = settings.reranker[-1].model_copy(update=own)
-        return _plan_model(name, named, ranked.version)
+        return _plan_model(name, _named(name, settings), ranked.version)
     held, root = ranked.run.reranker, ranked.out.storage.root
     if held is None or not settings.rerankers:
         raise InputError(
@@ -255,6 +261,17 @@ def plan_teacher(name: str, ranked: OpenedRun, settings: Settings) -> TeacherPla
             "Give the [reranker] settings of that run, or rank again.",
         )
     return plan
+
+
+def _named(name: str, settings: Settings) -> RerankerSettings:
+    """The [[reranker]] that has this model; where none has, a cross-encoder of that name, which is
+    run as the last cross-encoder is."""
+    tables = [each for each in settings.reranker if each.model == name]
+    if tables:
+        return tables[-1]
+    cross = [each for each in settings.reranker if isinstance(each, CrossSettings)]
+    own = {"model": name, "revision": None, "trust_remote_code": False}
+    return (cross or [CrossSettings()])[-1].model_copy(update=own)
 
 
 def _plan_model(name: str, settings: RerankerSettings, version: Version) -> TeacherPlan:

@@ -69,7 +69,7 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
     searched = SearchedBatch(context.workspace, plan.index, version)
     same = count_same_ids(searched, blocks, merged, how.ignore_same_id)
     absent = _count_absent(context, plan, version)
-    batch = RankedBatch(queries, blocks, merged, last.reranked, collated, same, absent)
+    batch = RankedBatch(queries, blocks, merged, last.steps, collated, same, absent)
     return _delivered(context, plan, batch)
 
 
@@ -116,7 +116,7 @@ def _rerank(
     """Each reranker scores the first documents of the order that the one before left."""
     order = [Ordered(done.made.hits, done.made.buckets, done.made.pairs) for done in merged]
     retrieved = [each.hits for each in order]
-    last = LastOrder(retrieved, order, [], Blend(0, 0.0))
+    last = LastOrder(retrieved, order, (), Blend(0, 0.0))
     for number, reranker in enumerate(plan.rerankers, 1):
         if number > 1:
             order = reorder(context, order, last.reranked, last.blend, bucket, number - 1)
@@ -133,7 +133,7 @@ def _rerank(
         reranked = rerank(context, candidates, reranker, stage)
         require_scores(context, reranker, reranked, stage)
         blend = Blend(reranker.settings.depth, reranker.card.interpolation)
-        last = LastOrder(retrieved, order, reranked, blend)
+        last = LastOrder(retrieved, order, (*last.steps, reranked), blend)
     return last
 
 
@@ -162,7 +162,8 @@ def _delivered(context: Context, plan: RankPlan, batch: RankedBatch) -> Ranked:
 def _manifest(context: Context, plan: RankPlan, batch: RankedBatch) -> RankedRun:
     """What OUT/manifest.json says, but for the files that are not written yet."""
     settings, counts = plan.settings, batch.counts
-    scores = scores_by_block(batch.reranked, len(batch.blocks))
+    steps = [scores_by_block(step, len(batch.blocks)) for step in batch.steps]
+    scores = [tuple(step[number] for step in steps) for number in range(len(batch.blocks))]
     each = zip(batch.blocks, batch.merged, scores, strict=True)
     return RankedRun(
         run=plan.run,

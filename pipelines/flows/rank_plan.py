@@ -77,14 +77,14 @@ class RankPlan:
 
 @dataclass(frozen=True)
 class RankedBatch:
-    """What the stages made: the batch as it was ranked, its query blocks, the markers of the last
-    stages, how often a query's hits held the document with its own id, and how many of the
-    documents that were judged for its queries the index does not hold."""
+    """What the stages made: the batch as it was ranked, its query blocks, the markers of merging,
+    of each reranker and of collating, how often a query's hits held the document with its own id,
+    and how many of the documents that were judged for its queries the index does not hold."""
 
     queries: QueryBatch
     blocks: Sequence[QueryBlock]
     merged: Sequence[Done[Merged]]
-    reranked: Sequence[Done[Scores]]
+    steps: Sequence[Sequence[Done[Scores]]]
     collated: Sequence[Done[Collated]]
     same_ids: SameIds
     absent: int
@@ -102,7 +102,7 @@ class RankedBatch:
             pairs=total(self.collated, "pairs"),
             not_finite=total(self.collated, "not_finite"),
             truncated=total(self.collated, "truncated"),
-            told=told(self.reranked),
+            told=told([done for step in self.steps for done in step]),
         )
 
 

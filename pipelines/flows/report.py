@@ -102,12 +102,16 @@ def _versions(finished: Finished) -> dict[str, str]:
         "shardrank": __version__,
         "index version": f"{plan.published.number:06d}",
         "encoder": _model(plan.encoder.card),
-        "reranker": ", ".join(_model(each.card) for each in plan.rerankers) or "none",
+        "reranker": ", ".join(_reranker(each.card) for each in plan.rerankers) or "none",
     }
 
 
 def _model(card: EncoderCard | RerankerCard) -> str:
     return f"{card.name} ({card.fingerprint[:8]}, {card.dtype})"
+
+
+def _reranker(card: RerankerCard) -> str:
+    return f"{_model(card)}: {card.score}"
 
 
 def _settings(finished: Finished) -> dict[str, str]:

@@ -26,8 +26,6 @@ CANDIDATES = pa.schema(
         pa.field("rank", pa.int32(), nullable=False),
         pa.field("grade", pa.int32(), nullable=True),
         pa.field("retrieval", pa.float32(), nullable=True),
-        pa.field("logit", pa.float32(), nullable=True),
-        pa.field("truncated", pa.bool_(), nullable=True),
     ]
 )
 

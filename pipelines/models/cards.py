@@ -95,11 +95,14 @@ def read_reranker_card(settings: CrossSettings, halve: bool = False) -> Reranker
         "config": limits.deciding_config(layout.config),
         "code": code_sha256(layout.transformer, settings.trust_remote_code),
         "adapter": own.get("alpha"),
+        **_scoring(folder),
     }
     return RerankerCard(
         name=settings.model,
         fingerprint=fingerprint(["reranker-2", deciding, hidden]),
         interpolation=float(own_or_set(settings.interpolation, own.get("interpolation", 1.0))),
+        relevant=folder.relevant,
+        activation=folder.activation,
         **deciding,
     )
 
@@ -168,6 +171,16 @@ def code_sha256(folder: Path, trusted: bool) -> str | None:
     return weights_sha256(*code) if code else None
 
 
+def _scoring(folder: RerankerFolder) -> dict[str, Any]:
+    """How scores come about, where that is not by a classifier's only label."""
+    two = {} if folder.relevant is None else {"relevant": folder.relevant}
+    if folder.head is None:
+        return two
+    return {**two, "head": tower_facts(folder.head), "scores": tower_width(folder.head)}
+
+
 def _reranker_files(folder: RerankerFolder) -> list[Path]:
+    if folder.head is not None:
+        return tower_files(folder.head)
     adapter = files_of(folder.adapter, "*.safetensors") if folder.adapter else []
     return [*find_weights(folder.layout.transformer).files, *adapter]

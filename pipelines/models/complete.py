@@ -56,10 +56,12 @@ def check_reranker(settings: CrossSettings) -> None:
     """Raise InputError where the reranker that the settings name cannot be run right."""
     folder, trusted = read_reranker_folder(settings), settings.trust_remote_code
     layout = folder.layout
+    if folder.head is not None:
+        return _check_tower(folder.head, trusted)
     if folder.adapter is not None:
         _refuse(layout.transformer, *_packed_differences(layout, labels=0))
     elif is_packable(layout.config):
-        _refuse(layout.transformer, *_packed_differences(layout, labels=1))
+        _refuse(layout.transformer, *_packed_differences(layout, labels=folder.labels))
     else:
         _refuse(layout.transformer, _missing_by_name(layout, trusted, missing_from_head), [])
         # transformers takes seconds to load

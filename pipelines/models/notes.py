@@ -24,7 +24,8 @@ def encoder_notes(settings: EncoderSettings) -> list[str]:
 
 def cross_notes(settings: CrossSettings) -> list[str]:
     """Of the cross-encoder that the settings name; raises as its card does."""
-    return _source_notes(read_reranker_folder(settings).layout)
+    folder = read_reranker_folder(settings)
+    return _tower_notes(folder.head) if folder.head else _source_notes(folder.layout)
 
 
 def _tower_notes(tower: Tower) -> list[str]:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from shardrank.core.reranker_settings import (
+    AnswerSettings,
     GroupwiseSettings,
-    ListedSettings,
     ListwiseSettings,
     SetwiseSettings,
 )
@@ -40,7 +40,7 @@ class Tokens:
     written: int
 
 
-def most_asked(settings: ListedSettings, n: int) -> Asked:
+def most_asked(settings: AnswerSettings, n: int) -> Asked:
     """What a query of n passages costs a reranker with these settings. No list costs more; only
     setwise may need fewer calls, as its answers have it."""
     if isinstance(settings, ListwiseSettings):
@@ -53,7 +53,7 @@ def most_asked(settings: ListedSettings, n: int) -> Asked:
     raise TypeError(settings.family)
 
 
-def most_tokens(settings: ListedSettings, n: int, query: int, passage: int) -> Tokens:
+def most_tokens(settings: AnswerSettings, n: int, query: int, passage: int) -> Tokens:
     """About how many tokens that is, for a query and passages of so many each."""
     asked = most_asked(settings, n)
     shown = min(passage, settings.passage_tokens) + NAME_TOKENS

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 from transformers import BertConfig, BertForSequenceClassification
 
-from shardrank.core.arrays import Int32
+from shardrank.core.arrays import Float32, Int32
 from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.protocols import PairScores, Reranker
 from shardrank.core.reranker_settings import CrossSettings
@@ -27,18 +27,19 @@ from shardrank.models.folder.resolve import SHIPPED_RERANKER
 from shardrank.models.forward.adapter import AdapterConfig, load_adapter, save_adapter
 from shardrank.models.rerankers.cross import CrossEncoderReranker, cut_pairs, load_reranker
 from tests.family_models import save_classifier
-from tests.tiny_models import RERANKER_FAMILIES, WORDS, edit_json, tiny_encoder, tiny_reranker
+from tests.reranker_models import RERANKERS, headed, saved, two_labels
+from tests.reranker_models import reranker as make
+from tests.tiny_models import WORDS, edit_json, tiny_encoder, tiny_reranker
 
 QUERIES = ["what is a shock wave", "heat", "how does lift drag a thin wing"]
 PASSAGES = [" ".join(WORDS[i : i + n]) for i, n in enumerate([5, 1, 12, 3, 7, 20])]
 LEFT, RIGHT = (grid.ravel().astype(np.int32) for grid in np.mgrid[: len(QUERIES), : len(PASSAGES)])
 LONG = " ".join(WORDS * 3)
-HEAD = ("classifier.weight", "classifier.bias")
 
 
-@pytest.fixture(scope="module", params=RERANKER_FAMILIES)
+@pytest.fixture(scope="module", params=RERANKERS)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_reranker(tmp_path_factory.mktemp("reranker"), request.param)
+    return make(tmp_path_factory.mktemp("reranker"), request.param)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,11 @@ def ids(reranker: CrossEncoderReranker, texts: list[str]) -> list[Int32]:
 
 
 def score_all(reranker: CrossEncoderReranker) -> PairScores:
-    return reranker.score(ids(reranker, QUERIES), ids(reranker, PASSAGES), LEFT, RIGHT)
+    return reranker.score(queries_of(reranker), ids(reranker, PASSAGES), LEFT, RIGHT)
+
+
+def queries_of(reranker: CrossEncoderReranker) -> list[Int32]:
+    return ids(reranker, [reranker.prompt + query for query in QUERIES])
 
 
 def score_one(reranker: CrossEncoderReranker, query: Int32, passage: Int32) -> tuple[float, bool]:
@@ -70,17 +75,25 @@ def test_is_a_reranker(reranker: CrossEncoderReranker) -> None:
 
 
 def test_logits_equal_cross_encoder(folder: Path, reranker: CrossEncoderReranker) -> None:
-    model = CrossEncoder(str(folder), device="cpu")
-    pairs = [(QUERIES[i], PASSAGES[j]) for i, j in zip(LEFT, RIGHT, strict=True)]
-    expected = model.predict(pairs, activation_fn=torch.nn.Identity())
     found = score_all(reranker)
-    np.testing.assert_allclose(found.logits, expected, atol=1e-4)
+    np.testing.assert_allclose(found.logits, by_the_library(folder), atol=1e-4)
     assert not found.truncated.any()
     assert found.logits.std() > 1e-2  # or the comparison says nothing
 
 
+def by_the_library(folder: Path, relevant: int = 0) -> Float32:
+    """The logits of all pairs; of two labels log(p / (1 - p)), with p by their softmax."""
+    model = CrossEncoder(str(folder), device="cpu")
+    pairs = [(QUERIES[i], PASSAGES[j]) for i, j in zip(LEFT, RIGHT, strict=True)]
+    found = model.predict(pairs, activation_fn=torch.nn.Identity())
+    if found.ndim == 1:
+        return found  # type: ignore[no-any-return]
+    p = torch.from_numpy(found).double().softmax(dim=1)[:, relevant]
+    return torch.log(p / (1 - p)).float().numpy()  # type: ignore[no-any-return]
+
+
 def test_order_does_not_matter(reranker: CrossEncoderReranker) -> None:
-    queries, passages = ids(reranker, QUERIES), ids(reranker, PASSAGES)
+    queries, passages = queries_of(reranker), ids(reranker, PASSAGES)
     expected = score_all(reranker).logits
     turned = reranker.score(queries, passages, LEFT[::-1], RIGHT[::-1]).logits[::-1]
     np.testing.assert_allclose(turned, expected, atol=1e-4)
@@ -130,16 +143,54 @@ def test_another_model_is_refused(folder: Path, reranker: CrossEncoderReranker) 
         load_reranker(settings, "cpu", reranker.card)
 
 
-def test_two_labels_are_refused(tmp_path: Path) -> None:
-    folder = tiny_reranker(tmp_path, "bert")
-    weights = load_file(folder / "model.safetensors")
-    weights |= {n: weights[n].repeat(2, *[1] * (weights[n].ndim - 1)) for n in HEAD}
-    save_file(weights, folder / "model.safetensors")
+@pytest.mark.parametrize(
+    ("names", "relevant"),
+    [((), 1), (("no", "yes"), 1), (("entailment", "not_entailment"), 0), (("TRUE", "False"), 0)],
+)
+def test_two_labels(tmp_path: Path, names: tuple[str, ...], relevant: int) -> None:
+    folder = two_labels(tmp_path, *names)
+    check_reranker(CrossSettings(model=str(folder)))
+    reranker = load(folder)
+    expected = by_the_library(folder, relevant)
+    np.testing.assert_allclose(score_all(reranker).logits, expected, atol=1e-4)
+    assert expected.std() > 1e-2
+    assert reranker.card.relevant == relevant
+    assert load(tiny_reranker(tmp_path / "one", "bert")).card.relevant is None
+
+
+def test_two_labels_of_another_family(tmp_path: Path) -> None:
+    """Through transformers, with the labels that it gives names itself."""
+    folder = save_classifier(tmp_path, "electra", pad=True, num_labels=2)
+    check_reranker(CrossSettings(model=str(folder)))
+    expected = by_the_library(folder, relevant=1)
+    np.testing.assert_allclose(score_all(load(folder)).logits, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ({"0": "A", "1": "B"}, r"0: 'A', 1: 'B'\), whose names do not say which is relevance"),
+        ({"0": "relevant", "1": "highly relevant"}, "do not say"),
+        ({"0": "no", "1": "maybe", "2": "yes"}, r"has 3 labels \(0: 'no', 1: 'maybe', 2: 'yes'\)"),
+        ({"1": "no", "2": "yes"}, "has 2 labels"),
+        ({"no": 0, "yes": 1}, "no names by number"),
+    ],
+)
+def test_labels_that_say_nothing_are_refused(
+    tmp_path: Path, labels: dict[str, str], reason: str
+) -> None:
+    folder = two_labels(tmp_path)
+    edit_json(folder / "config.json", id2label=labels)
+    with pytest.raises(InputError, match=reason):
+        load(folder)
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+def test_labels_are_those_of_the_weights(tmp_path: Path, labels: int) -> None:
+    folder = tiny_reranker(tmp_path, "bert", labels)
+    edit_json(folder / "config.json", id2label={str(n): f"LABEL_{n}" for n in range(3 - labels)})
     with pytest.raises(InputError, match=r"lacks 2 weights .* or has them in another shape"):
         check_reranker(CrossSettings(model=str(folder)))
-    edit_json(folder / "config.json", id2label={"0": "no", "1": "yes"})
-    with pytest.raises(InputError, match="has 2 labels"):
-        load(folder)
 
 
 def test_an_encoder_is_no_reranker(tmp_path: Path) -> None:
@@ -175,6 +226,57 @@ def test_a_classifier_may_not_lack_its_pooler(tmp_path: Path) -> None:
     assert len(kept) < len(weights)
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"lacks 2 weights of its architecture, such as pooler"):
+        load(folder)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "electra", "modernbert"])
+def test_saved_by_sentence_transformers_6(tmp_path: Path, family: str) -> None:
+    """modules.json and its own files beside the weights change nothing but the prompt."""
+    plain = make(tmp_path / "plain", family)
+    folder = saved(tmp_path / "saved", plain, activation_fn=torch.nn.Sigmoid(), max_length=62)
+    check_reranker(CrossSettings(model=str(folder)))
+    again, before = load(folder), load(plain)
+    assert (again.card.max_tokens, again.card.activation) == (62, "sigmoid")
+    assert (before.card.activation, before.card.weights_sha256) == ("", again.card.weights_sha256)
+    assert score_all(again).logits.tobytes() == score_all(before).logits.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "modes", "scores", "with_prompt"),
+    [
+        ("bert", ("mean",), 1, False),
+        ("bert", ("cls", "max"), 2, True),
+        ("qwen3", ("lasttoken",), 1, True),
+    ],
+)
+def test_a_head_of_modules(
+    tmp_path: Path, kind: str, modes: tuple[str, ...], scores: int, with_prompt: bool
+) -> None:
+    folder = headed(tmp_path, kind, modes, scores, include_prompt=with_prompt)
+    check_reranker(CrossSettings(model=str(folder)))
+    reranker = load(folder)
+    expected = by_the_library(folder, relevant=1)
+    np.testing.assert_allclose(score_all(reranker).logits, expected, atol=1e-4)
+    assert expected.std() > 1e-2
+    assert reranker.card.relevant == (1 if scores == 2 else None)
+    weights = load_file(folder / "3_Dense" / "model.safetensors")
+    save_file({n: w + 1 for n, w in weights.items()}, folder / "3_Dense" / "model.safetensors")
+    assert load(folder).card.fingerprint != reranker.card.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"module_output_name": "sentence_embedding"}, "module_output_name"),
+        ({"out_features": 3}, "has 3 labels"),
+        ({"in_features": 16}, "takes vectors of 16 components, and gets 32"),
+        ({"activation_function": "torch.nn.modules.activation.Softmax"}, "Softmax"),
+    ],
+)
+def test_heads_that_are_refused(tmp_path: Path, values: dict[str, object], reason: str) -> None:
+    folder = headed(tmp_path, "bert", ("mean",))
+    edit_json(folder / "3_Dense" / "config.json", **values)
+    with pytest.raises(InputError, match=reason):
         load(folder)
 
 

@@ -48,8 +48,9 @@ from shardrank.core.model_settings import EncoderSettings
 from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.cards import read_encoder_card, read_reranker_card
 from shardrank.models.encoders.dense import load_encoder
+from shardrank.models.folder.cross_modules import read_cross_encoder
 from shardrank.models.folder.layout import Layout, read_layout
-from shardrank.models.folder.modules import read_cross_encoder, read_towers
+from shardrank.models.folder.modules import read_towers
 from shardrank.models.rerankers.cross import load_reranker
 from shardrank.models.text.text_input import renders_messages, tokeniser_notes
 from shardrank.models.text.tokens import load_tokeniser
@@ -276,7 +277,8 @@ def encoder_layout(folder: Path) -> Layout:
 
 def assert_refused_where_rendered(folder: Path, library: Any, read: Any, settings: Any) -> None:
     rendered = "message" in library(str(folder), device="cpu").modalities
-    layout = read_cross_encoder(folder) if library is CrossEncoder else encoder_layout(folder)
+    crossed = library is CrossEncoder
+    layout = read_cross_encoder(folder).layout if crossed else encoder_layout(folder)
     assert (renders_messages(layout) is not None) == rendered
     if rendered:
         with pytest.raises(InputError, match="through a chat template"):

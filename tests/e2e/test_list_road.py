@@ -15,6 +15,7 @@ from shardrank.models.folder.layout import read_layout
 from shardrank.models.text.chat import Chat, Message
 from shardrank.models.text.tokens import load_tokeniser
 from shardrank.stages.rank.rerank_lists import once_each
+from shardrank.stages.rank.rerank_pairs import ScorePairs
 from tests.inline import installed
 from tests.tiny_language import Plain, tiny_language
 from tests.world import World, make_world, shardrank, snapshot, tiny_models, write_lines
@@ -132,10 +133,69 @@ def test_labels_by_a_language_model(setting: Setting) -> None:
         assert row["score"] == pytest.approx(known.get(key, row["score"]))
 
 
+def test_a_cascade_keeps_what_each_step_gave(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And labels by both teachers score only what neither the one nor the other has seen."""
+    root = setting.root
+    steps = f"""
+    [[reranker]]
+    model = "{setting.world.reranker}"
+    depth = 12
+    [[reranker]]
+    family = "pointwise"
+    model = "{setting.model}"
+    prompt = "{root / "prompt.yaml"}"
+    depth = {DEPTH}
+    [label]
+    teachers = ["{setting.world.reranker}", "reranker"]
+    depth = 15
+    """
+    (root / "cascade.toml").write_text(steps)
+    config = ["--config", str(root / "cascade.toml")]
+    encoder = ["--set", f"encoder.model={setting.world.encoder}"]
+    words = ["rank", str(root / "index"), setting.world.queries, str(root / "cascade")]
+    with installed():
+        assert shardrank(*words, *config, *encoder) == 0
+        shapes = {n: kept_scores(root / "cascade", n).num_rows for n in (1, 2)}
+        assert shapes == {1: 9 * 12, 2: 9 * DEPTH}
+        scored: list[int] = []
+        monkeypatch.setattr(ScorePairs, "__call__", counting(ScorePairs.__call__, scored))
+        taught = ["label", str(root / "cascade"), str(root / "both"), "--format", "pointwise"]
+        assert shardrank(*taught, *config, *encoder) == 0
+    assert sum(scored) == 9 * (15 - 12)
+    tables = [pq.read_table(f) for f in sorted((root / "both" / "scores").iterdir())]
+    table = pa.concat_tables(tables)
+    first = {
+        (r["query_id"], r["doc_id"]): r["score"]
+        for r in kept_scores(root / "cascade", 1).to_pylist()
+    }
+    for row in table.to_pylist():
+        key = row["query_id"], row["doc_id"]
+        assert row["score_1"] == first.get(key, row["score_1"])
+    assert table.num_rows == 9 * 15
+
+
+def kept_scores(out: Path, number: int) -> pa.Table:
+    return pa.concat_tables(
+        [pq.read_table(f) for f in sorted((out / "scores" / str(number)).iterdir())]
+    )
+
+
+def counting(scores: Any, seen: list[int]) -> Any:
+    """The method, which says of how many pairs it was asked."""
+
+    def counted(self: ScorePairs, unit: Any, tables: Any) -> Any:
+        seen.append(tables["pairs"].num_rows)
+        return scores(self, unit, tables)
+
+    return counted
+
+
 def test_a_query_that_fills_the_input_is_set_aside(
     setting: Setting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    long = " ".join(["heat"] * 60)
+    long = " ".join(["heat"] * 300)
     rows = [*setting.world.rows("queries"), {"_id": "long", "text": long}]
     asked = write_lines(tmp_path / "queries.jsonl", rows)
     words = setting.world.rank(setting.root / "index", tmp_path / "out")

@@ -128,7 +128,8 @@ def _plain_call(patch: pytest.MonkeyPatch) -> None:
     read = reranker_folder.read_cross_encoder
 
     def changed(folder: Path) -> Any:
-        return replace(read(folder), call=Call(modular=True))
+        found = read(folder)
+        return replace(found, layout=replace(found.layout, call=Call(modular=True)))
 
     patch.setattr(reranker_folder, "read_cross_encoder", changed)
 

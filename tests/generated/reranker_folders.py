@@ -15,9 +15,11 @@ from tests.tiny_models import edit_json, tiny_reranker, write_json
 
 @dataclass(frozen=True)
 class RerankerSpec:
-    """What a folder holds; fields as of `FolderSpec`. `head` is of config.json."""
+    """What a folder holds; fields as of `FolderSpec`. `head` is of config.json, `labels` are those
+    that the weights have."""
 
     body: str
+    labels: int
     layout: str
     prompts: tuple[tuple[str, str], ...]
     default_prompt: str | None
@@ -30,9 +32,16 @@ class RerankerSpec:
 
 _PROMPT = st.sampled_from(["", "query: ", "wing flow "])
 _TYPED = ["input_ids", "token_type_ids", "attention_mask"]
+_LABELS = [
+    {"0": "LABEL_0"},
+    {"0": "no", "1": "yes"},
+    {"0": "Relevant", "1": "not relevant"},
+    {"0": "A", "1": "B"},
+]
 RERANKERS: st.SearchStrategy[RerankerSpec] = st.builds(
     RerankerSpec,
     body=st.sampled_from(["bert", "roberta"]),
+    labels=st.sampled_from([1, 1, 2]),
     layout=st.sampled_from(["modules", "plain"]),
     prompts=some(web=_PROMPT, query=_PROMPT),
     default_prompt=st.sampled_from([None, "web", "query"]),
@@ -47,19 +56,24 @@ RERANKERS: st.SearchStrategy[RerankerSpec] = st.builds(
         model_input_names=st.sampled_from([_TYPED, ["input_ids", "attention_mask"]]),
         do_lower_case=st.booleans(),
     ),
-    head=some(id2label=st.sampled_from([{"0": "LABEL_0"}, {"0": "no", "1": "yes"}])),
+    head=some(id2label=st.sampled_from(_LABELS)),
     weights=st.sampled_from(["single", "sharded", "single+stray"]),
 )
 
 
 @cache
-def _body(family: str) -> Path:
-    return tiny_reranker(Path(mkdtemp()) / family, family)
+def _body(family: str, labels: int) -> Path:
+    return tiny_reranker(Path(mkdtemp()) / family, family, labels)
+
+
+def relevant_label(spec: RerankerSpec) -> int:
+    """Of two labels."""
+    return 0 if dict(spec.head).get("id2label", {}).get("0") == "Relevant" else 1
 
 
 def write_reranker(spec: RerankerSpec, folder: Path) -> Path:
     """Save the cross-encoder; equal specs give equal files."""
-    shutil.copytree(_body(spec.body), folder, dirs_exist_ok=True)
+    shutil.copytree(_body(spec.body, spec.labels), folder, dirs_exist_ok=True)
     edit_json(folder / "tokenizer_config.json", **dict(spec.tokenised))
     edit_json(folder / "config.json", **dict(spec.head))
     lay_weights(folder, spec.weights)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from shardrank.core.reranker_settings import (
+    AnswerSettings,
     GroupwiseSettings,
-    ListedSettings,
     ListwiseSettings,
     SetwiseSettings,
 )
@@ -36,7 +36,7 @@ CASES = [
 @pytest.mark.parametrize(("make", "kind", "prompt", "given"), CASES)
 @pytest.mark.parametrize("n", [1, 2, 7, 13])
 def test_no_list_is_asked_about_more_often(
-    folder: Path, make: object, kind: type[ListedSettings], prompt: str, given: object, n: int
+    folder: Path, make: object, kind: type[AnswerSettings], prompt: str, given: object, n: int
 ) -> None:
     model = Stub(logits=lambda text, names: [float(i) for i in range(len(names))])
     how = kind.model_validate({"model": "tiny", **given})  # type: ignore[dict-item]

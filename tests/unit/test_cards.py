@@ -1,13 +1,15 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 import torch
 
-from shardrank.core.cards import EncoderCard
+from shardrank.core.cards import EncoderCard, RerankerCard
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.model_settings import EncoderSettings
+from shardrank.core.papers import from_json, to_json
 from shardrank.core.reranker_settings import CrossSettings
 from shardrank.kernels.machine import has_vnni, multiplies_bf16, visible_gpus
 from shardrank.models.cards import read_encoder_card, read_reranker_card, settled
@@ -266,6 +268,62 @@ def test_interpolation_is_not_in_the_fingerprint(tmp_path: Path) -> None:
     plain = read_reranker_card(CrossSettings(model=folder))
     mixed = read_reranker_card(CrossSettings(model=folder, interpolation=0.5))
     assert plain.fingerprint == mixed.fingerprint
+
+
+ACTIVATION = "torch.nn.modules.activation"
+
+
+@pytest.mark.parametrize(
+    ("older", "own", "listed", "found"),
+    [
+        (None, None, None, ""),
+        ("Tanh", None, None, "tanh"),
+        ("Tanh", "Sigmoid", None, "sigmoid"),
+        ("Tanh", "Sigmoid", "Tanh", "tanh"),
+    ],
+)
+def test_a_rerankers_activation(
+    tmp_path: Path, older: str | None, own: str | None, listed: str | None, found: str
+) -> None:
+    """By sentence-transformers' own files, its table in config.json, its older key there."""
+    folder = tiny_reranker(tmp_path, "bert")
+    if older:
+        edit_json(
+            folder / "config.json", sbert_ce_default_activation_function=f"{ACTIVATION}.{older}"
+        )
+    if own:
+        table = {"activation_fn": f"{ACTIVATION}.{own}"}
+        edit_json(folder / "config.json", sentence_transformers=table)
+    settings = CrossSettings(model=str(folder))
+    before = read_reranker_card(settings)
+    if listed:
+        kind = "sentence_transformers.base.modules.transformer.Transformer"
+        write_json(folder / "modules.json", [{"path": "", "type": kind}])
+        values = {"activation_fn": f"{ACTIVATION}.{listed}"}
+        write_json(folder / "config_sentence_transformers.json", values)
+    card = read_reranker_card(settings)
+    assert card.activation == found
+    assert card.fingerprint == before.fingerprint
+    assert card.score == (f"logit, without the model's {found}" if found else "logit")
+
+
+def test_a_score_of_two_labels(tmp_path: Path) -> None:
+    folder = tiny_reranker(tmp_path, "bert", labels=2)
+    plain = read_reranker_card(CrossSettings(model=str(folder)))
+    edit_json(folder / "config.json", id2label={"0": "yes", "1": "no"})
+    named = read_reranker_card(CrossSettings(model=str(folder)))
+    assert (plain.score, named.score) == (
+        "logit of label 1 less the other's",
+        "logit of label 0 less the other's",
+    )
+    assert plain.fingerprint != named.fingerprint
+
+
+def test_a_card_of_before_is_read() -> None:
+    """From a manifest that knows neither labels nor activations."""
+    card = RerankerCard("m", "f", "w", "t", 64, 1.0, "", "fp32", 1, "sigmoid")
+    stored = {n: v for n, v in to_json(card).items() if n not in ("relevant", "activation")}
+    assert from_json(RerankerCard, stored) == replace(card, relevant=None, activation="")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from shardrank.core.overrides import kinds_of, parse_settings
 from shardrank.core.schemas import RANKINGS, REJECTED
 from shardrank.core.settings import Settings
 from shardrank.jobs.cli import app
-from shardrank.models.folder import layout, modules, sentence_config
+from shardrank.models.folder import layout, logit_score, modules, sentence_config
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (
@@ -257,7 +257,7 @@ def test_the_columns_are_those_that_are_written() -> None:
 def test_every_key_that_is_read_of_a_models_folder_is_named() -> None:
     text = TEXTS["docs/models.md"]
     lists = [modules._MODULE, modules._DENSE, modules._ROUTER, modules._ROUTES, layout._CALL]
-    lists += [sentence_config._ENCODER, sentence_config._RERANKER]
+    lists += [sentence_config._ENCODER, sentence_config._RERANKER, logit_score._LOGIT_SCORE]
     named = set(re.findall(r"`([\w ]+)`", text))
     assert {key for keys in lists for key in (*keys.read, *keys.fixed)} - {
         "module_input_name", "module_output_name", "config_args", "similarity_fn_name"

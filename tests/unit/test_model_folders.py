@@ -176,7 +176,24 @@ def test_encoders_are_refused(tmp_path: Path, family: str, change: Change, said:
 
 
 RERANKERS: list[tuple[str, str, Change, str]] = [
-    ("two labels", "bert", edited("config.json", id2label={"0": "a", "1": "b"}), "has 2 labels"),
+    (
+        "two labels",
+        "bert",
+        edited("config.json", id2label={"0": "a", "1": "b"}),
+        "do not say which is relevance",
+    ),
+    (
+        "three labels",
+        "bert",
+        edited("config.json", id2label={"0": "a", "1": "b", "2": "c"}),
+        "has 3 labels",
+    ),
+    (
+        "modules in no order",
+        "bert",
+        modules(f"{OURS}.Transformer", f"{OURS}.Pooling"),
+        "has the modules Transformer, Pooling; a cross-encoder",
+    ),
     (
         "a language model",
         "bert",

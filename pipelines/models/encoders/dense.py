@@ -118,7 +118,7 @@ def load_tower(tower: Tower, settings: EncoderSettings, card: EncoderCard, devic
     network = (
         load_body(tower.body, tokeniser, runner.device)
         if tower.body
-        else _load_network(tower.source, card.dtype, settings.trust_remote_code, runner)
+        else load_transformer(tower.source, card.dtype, settings.trust_remote_code, runner)
     )
     pooling, steps = _pooled(tower, runner.device)
     finish = _finish(tower, steps, card, runner.device)
@@ -142,7 +142,12 @@ def _finish(
     return Finish(make_steps(steps, device), tower_width(tower), card.dim, card.normalise)
 
 
-def _load_network(layout: Layout, dtype: str, trusted: bool, runner: Runner) -> Network:
+def load_transformer(layout: Layout, dtype: str, trusted: bool, runner: Runner) -> Network:
+    """The transformer of a folder, without padding where we have a forward pass for it.
+
+    Raises:
+        InputError: weights are missing, or transformers cannot load the folder.
+    """
     if is_packable(layout.config):
         state = read_state(layout).moved(runner.device)
         return PackedBert(state, layout.config, dtype)

@@ -21,18 +21,32 @@ _CALLED = (
     "sentence_xlnet_config.json",
 )
 #: What a transformer may be asked for: hidden states by encoders, logits by classifiers, logits of
-#: every token by sparse encoders.
+#: every token by sparse encoders, of the next token by language models.
 ENCODES, CLASSIFIES, MASKS = "feature-extraction", "sequence-classification", "fill-mask"
-_TASKS = {ENCODES: "token_embeddings", CLASSIFIES: "scores", MASKS: "token_embeddings"}
+GENERATES = "text-generation"
+_TASKS = {
+    ENCODES: "token_embeddings",
+    CLASSIFIES: "scores",
+    MASKS: "token_embeddings",
+    GENERATES: "causal_logits",
+}
 _CALL = Keys.of(
     "max_seq_length do_lower_case query_length document_length transformer_task modality_config "
-    "module_output_name processor_kwargs tokenizer_args model_kwargs model_args",
+    "module_output_name processing_kwargs processor_kwargs tokenizer_args model_kwargs model_args",
     idle="unpad_inputs",
-    processing_kwargs=(None, {}),
     query_expansion=(None,),
     config_kwargs=(None, {}),
     config_args=(None, {}),
 )
+#: What the library passes on whenever it calls the tokeniser: to a chat template, which only
+#: language models have. One logit, of the next token, is what it asks these for anyway.
+_CHATTED = Keys.of("chat_template", common=({},), text=({}, {"logits_to_keep": 1}))
+_UNCHATTED = Keys.of("", chat_template=({},), common=({},), text=({},))
+#: Names in `chat_template` that are no variables of the template.
+_NO_VARIABLES = frozenset(
+    {"padding", "truncation", "max_length", "return_tensors", "tokenize", "return_dict",
+     "tokenizer_kwargs", "return_assistant_tokens_mask", "sanitize_control_tokens"}
+)  # fmt: skip
 #: What the library may pass to the tokeniser; other arguments, such as another file's name, no.
 _PROCESSOR = Keys.of(
     "add_bos_token add_eos_token add_prefix_space additional_special_tokens bos_token "
@@ -65,6 +79,9 @@ class Call:
         processor: what the library passes to the tokeniser.
         modular: whether a modules.json lists the transformer.
         task: what the folder says that the transformer is asked for; none: it does not say.
+        messages: how a chat template finds a message's text: "flat", as a string, or "structured",
+            in a list of parts; none: texts go through no template, or the folder does not say.
+        chat: variables that a chat template is given.
     """
 
     max_length: int | None = None
@@ -75,6 +92,8 @@ class Call:
     processor: Mapping[str, Any] = field(default_factory=dict)
     modular: bool = False
     task: str | None = None
+    messages: str | None = None
+    chat: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -147,6 +166,8 @@ def _call(folder: Path, task: str) -> Call:
         processor={name: value for name, value in processor.items() if name in _PROCESSOR.read},
         modular=True,
         task=found.get("transformer_task"),
+        messages=(found.get("modality_config") or {}).get("message", {}).get("format"),
+        chat=_chat(path, found.get("processing_kwargs") or {}, task),
     )
 
 
@@ -165,11 +186,20 @@ def _check_task(path: Path, found: Mapping[str, Any], task: str) -> None:
     check_keys(path, {n: found[n] for n in fixed.fixed if n in found}, fixed)
 
 
+def _chat(path: Path, processing: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+    """The variables of a chat template."""
+    check_keys(path, processing, _CHATTED if task == GENERATES else _UNCHATTED)
+    chat: Mapping[str, Any] = processing.get("chat_template") or {}
+    check_keys(path, {n: v for n, v in chat.items() if n in _NO_VARIABLES}, Keys.of(""))
+    return chat
+
+
 def _modalities(path: Path, found: Mapping[str, Any] | None, task: str) -> tuple[str, ...] | None:
-    """The modalities by name; text must go through the model's own forward pass."""
+    """The modalities by name; text and messages must go through the model's own forward pass."""
     if found is None:
         return None
     output = "last_hidden_state" if task == ENCODES else "logits"
     keys = Keys.of("", idle="format", method=("forward",), method_output_name=(output,))
-    check_keys(path, found.get("text", {}), keys)
+    for name in ("text", "message"):
+        check_keys(path, found.get(name, {}), keys)
     return tuple(found)

@@ -7,12 +7,12 @@ is the author's own code.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from shardrank.core.errors import InputError
-from shardrank.models.folder.layout import CLASSIFIES, Layout, read_layout
+from shardrank.models.folder.layout import Layout, read_layout
 from shardrank.models.folder.reading import Keys, check_keys, read_json, read_known
 
 #: Their names of poolings → ours. The first six are the booleans of older files.
@@ -48,9 +48,7 @@ _POOLING = Keys.of(
     idle="embedding_dimension word_embedding_dimension",
 )
 _DENSE = Keys.of(
-    "in_features out_features bias activation_function use_residual",
-    module_input_name=_VECTOR,
-    module_output_name=(*_VECTOR, None),
+    "in_features out_features bias activation_function use_residual", module_input_name=_VECTOR
 )
 _NORMALIZE = Keys.of("", module_input_name=_VECTOR, module_output_name=(*_VECTOR, None))
 _ROUTER = Keys.of("types structure parameters")
@@ -155,23 +153,13 @@ def read_towers(folder: Path) -> Towers:
     entries = read_entries(folder / "modules.json")
     if entries and library_class(entries[0]["type"]) in ("Router", "Asym"):
         return _routed(folder / entries[0]["path"], _modules(folder, entries[1:]))
-    both = _tower(folder, _modules(folder, entries))
+    both = read_tower(folder, entries)
     return Towers(both, both)
 
 
-def read_cross_encoder(folder: Path) -> Layout:
-    """The transformer of a cross-encoder's folder, in either layout; raises as `read_towers`."""
-    if not (folder / "modules.json").is_file():
-        return read_layout(folder, CLASSIFIES, plain=True)
-    entries = read_entries(folder / "modules.json")
-    names = [library_class(entry["type"]) or entry["type"] for entry in entries]
-    if names != ["Transformer"]:
-        raise InputError(
-            f"{folder / 'modules.json'} has the modules {', '.join(names) or 'none'}; a reranker "
-            "has one Transformer.",
-            "Name a cross-encoder's folder.",
-        )
-    return read_layout(folder / inside(folder, entries[0]["path"]), CLASSIFIES)
+def read_tower(folder: Path, entries: Sequence[Mapping[str, Any]]) -> Tower:
+    """The way of these modules of a folder, one after another; raises as `read_towers`."""
+    return _tower(folder, _modules(folder, entries))
 
 
 def _plain(layout: Layout) -> Tower:
@@ -222,7 +210,7 @@ def _module(root: Path, path: str, reference: str) -> _Module:
         case "Pooling":
             return _pooling(folder / "config.json")
         case "Dense":
-            return _dense(folder)
+            return read_dense(folder)
         case "Normalize":
             read_known(folder / "config.json", _NORMALIZE, optional=True)
             return Normalize()
@@ -278,9 +266,14 @@ def _pooling(path: Path) -> Pooling:
     return Pooling(tuple(POOLINGS[m] for m in modes), bool(found.get("include_prompt", True)))
 
 
-def _dense(folder: Path) -> Dense:
+def read_dense(folder: Path, outputs: tuple[str | None, ...] = (*_VECTOR, None)) -> Dense:
+    """A linear map of the vector, in the folder of its own.
+
+    `outputs` are the names that its result may have in the library. Raises as `read_towers`.
+    """
     path = folder / "config.json"
-    found = read_known(path, _DENSE)
+    fixed = {**_DENSE.fixed, "module_output_name": outputs}
+    found = read_known(path, replace(_DENSE, fixed=fixed))
     activation = found.get("activation_function", "torch.nn.modules.activation.Tanh")
     if activation not in ACTIVATIONS or not {"in_features", "out_features"} <= found.keys():
         raise InputError(

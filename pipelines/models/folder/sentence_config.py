@@ -1,11 +1,11 @@
 """config_sentence_transformers.json: prompts, similarity, cut, and which kind of model it is."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shardrank.core.errors import InputError
+from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.reading import Keys, check_keys, read_known, read_object
 
 _NAME = "config_sentence_transformers.json"
@@ -141,11 +141,25 @@ def read_reranker_prompt(folder: Path) -> str:
     return _prompts(folder, found, own=())[name] if name else ""
 
 
-def check_activation(path: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a classifier's config.json whose activation would order logits in another way."""
+def read_reranker_prompts(folder: Path) -> dict[str, str]:
+    """All prompts of a cross-encoder's folder by name; raises as `read_reranker_prompt`."""
+    return _prompts(folder, read_known(folder / _NAME, _RERANKER, optional=True), own=())
+
+
+def read_activation(folder: Path, layout: Layout) -> str:
+    """What a cross-encoder's folder would have done to a logit: the name of torch's class, in small
+    letters; "" where it says nothing.
+
+    Raises:
+        InputError: it is one that would order logits in another way.
+    """
+    path, config = layout.transformer / "config.json", layout.config
     older = config.get("sbert_ce_default_activation_function")
     named = (config.get("sentence_transformers") or {}).get("activation_fn", older)
     check_keys(path, {"activation_fn": named}, _RERANKER)
+    if (folder / "modules.json").is_file():
+        named = read_object(folder / _NAME, optional=True).get("activation_fn") or named
+    return str(named or "").rpartition(".")[2].lower()
 
 
 def _check_kind(folder: Path, found: dict[str, Any], wanted: str) -> None:

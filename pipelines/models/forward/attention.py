@@ -25,13 +25,13 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tenso
 
 
 def _way(queries: Tensor) -> Callable[[Tensor, Tensor, Tensor, Batch], Tensor]:
-    if _flashes(queries):
+    if flashes(queries):
         return _varlen
     short = queries.device.type == "cpu" and queries.dtype == torch.bfloat16
     return attend_in_bf16 if short and attends_in_bf16() else _grouped
 
 
-def _flashes(queries: Tensor) -> bool:
+def flashes(queries: Tensor) -> bool:
     """Whether FlashAttention takes these: 16 bits, heads of 8·i ≤ 256, and an Ampere or later."""
     width = queries.shape[2]
     return (

@@ -41,7 +41,7 @@ class Classifier(Typed, Protocol):
 
     @property
     def labels(self) -> int:
-        """How many there are; a reranker has one."""
+        """How many there are; a reranker has one or two."""
 
 
 def told_types(network: Typed, declared: bool, types: frozenset[int]) -> bool:

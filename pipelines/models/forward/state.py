@@ -1,7 +1,7 @@
-"""The weights of a model that packed.py runs, read without building the model.
+"""The weights of a model that packed.py or llama.py runs, read without building the model.
 
 transformers takes seconds to import and more memory than the weights of a small model; an actor
-that runs `packed.py` needs neither.
+that runs our own forward pass needs neither.
 """
 
 from collections.abc import Mapping
@@ -43,4 +43,12 @@ def read_state(layout: Layout) -> State:
     weights: dict[str, Tensor] = {}
     for file in find_weights(layout.transformer).files:
         weights |= {bare_name(name, prefix): tensor for name, tensor in load_file(file).items()}
+    return State(weights, layout.transformer)
+
+
+def read_whole_state(layout: Layout) -> State:
+    """All weights of a model by the names of the files, on the CPU, in their type."""
+    weights: dict[str, Tensor] = {}
+    for file in find_weights(layout.transformer).files:
+        weights |= load_file(file)
     return State(weights, layout.transformer)

@@ -68,6 +68,10 @@ class Asking:
 
     def _messages(self, slots: Mapping[str, str]) -> list[Message]:
         prompt = self.prompt
+        if prompt.method == "query_and_document":
+            both = Message("query", slots["query"]), Message("document", slots["doc_content"])
+            own = [Message("system", self.instruction)] if self.instruction else []
+            return [*own, *both]
         told = fill(prompt.prefix + prompt.body + prompt.suffix, slots)
         system = [Message("system", prompt.system_message)] if prompt.system_message else []
         return [*system, Message("user", told)]

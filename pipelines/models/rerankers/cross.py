@@ -1,4 +1,9 @@
-"""A cross-encoder on one device: (query, passage) → a logit (Nogueira & Cho 2019, 1901.04085)."""
+"""A cross-encoder on one device: (query, passage) → a logit (Nogueira & Cho 2019, 1901.04085).
+
+Of a classifier with two labels, the score is the relevant one's logit less the other's. That is
+log(p / (1 - p)) of its softmax's p, by which monoBERT ranks (Nogueira et al. 2019, 1910.14424), and
+what the one logit of a classifier with a sigmoid is.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from shardrank.core.arrays import Bool, Int32
+from shardrank.core.arrays import Bool, Float32, Int32
 from shardrank.core.cards import RerankerCard
 from shardrank.core.protocols import PairScores
 from shardrank.core.reranker_settings import CrossSettings
@@ -19,6 +24,7 @@ from shardrank.models.forward.batches import ModelInputs, Runner, make_runner
 from shardrank.models.forward.network import Classifier, told_types
 from shardrank.models.forward.packed import PackedClassifier
 from shardrank.models.forward.state import read_state
+from shardrank.models.rerankers.headed import load_headed
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
 
 
@@ -32,7 +38,7 @@ class Cuts:
 
 
 class CrossEncoderReranker:
-    """A sequence classifier with one label (protocol: Reranker). Logits are raw: no sigmoid."""
+    """A classifier with one label or two (protocol: Reranker). Logits are raw: no sigmoid."""
 
     def __init__(
         self, classifier: Classifier, tokeniser: FastTokeniser, card: RerankerCard, runner: Runner
@@ -73,9 +79,19 @@ class CrossEncoderReranker:
 
         lengths = (template.specials + cuts.queries + cuts.passages).astype(np.int32)
         inputs = ModelInputs(lengths, row, types if self._typed else None)
-        logits = self._runner.run(inputs, self._classifier, dim=1)  # float32[n, 1]
+        logits = self._runner.run(inputs, self._classifier, self._classifier.labels)
         spend("truncated", int(cuts.truncated.sum()))
-        return PairScores(logits[:, 0], cuts.truncated)
+        return PairScores(_relevance(logits, self.card.relevant), cuts.truncated)
+
+
+def _relevance(logits: Float32, relevant: int | None) -> Float32:
+    """float32[n, labels] → float32[n]: the one logit; of two the relevant less the other.
+
+    `relevant` is which of the two; none: there is one.
+    """
+    if relevant is None:
+        return logits[:, 0]
+    return logits[:, relevant] - logits[:, 1 - relevant]
 
 
 def cut_pairs(queries: Int32, passages: Int32, room: int) -> Cuts:
@@ -103,7 +119,7 @@ def load_reranker(
         planned: the card that the run was planned with, as which the model here must be.
 
     Raises:
-        InputError: the model is absent, incomplete, or no classifier with one label.
+        InputError: the model is absent, incomplete, or no classifier with one label or two.
         IntegrityError: the model here is another one.
         SettingsError: a setting asks for more than the model has.
     """
@@ -111,8 +127,13 @@ def load_reranker(
     check_fingerprint(settings.model, (planned or card).fingerprint, card.fingerprint)
     folder = read_reranker_folder(settings)
     runner = make_runner(folder.layout, settings.batch_tokens, device, card.dtype)
-    classifier = _load_classifier(folder, card.dtype, settings.trust_remote_code, runner.device)
-    return CrossEncoderReranker(classifier, load_tokeniser(folder.layout), card, runner)
+    tokeniser, trusted = load_tokeniser(folder.layout), settings.trust_remote_code
+    classifier = (
+        load_headed(folder.head, card, tokeniser, trusted, runner)
+        if folder.head
+        else _load_classifier(folder, card.dtype, trusted, runner.device)
+    )
+    return CrossEncoderReranker(classifier, tokeniser, card, runner)
 
 
 def _load_classifier(

@@ -8,6 +8,7 @@ import numpy as np
 
 from shardrank.core.arrays import Bool, Float32, Float64, Int32
 from shardrank.core.protocols import ListScores
+from shardrank.orders.by_score import minus_ranks
 
 #: An order int32[n], the passages from the best; or grades float64[n].
 Said = TypeVar("Said", Int32, Float64)
@@ -69,10 +70,9 @@ class Heard:
     def ranked(self, order: Int32) -> ListScores:
         """Minus the ranks, from -1, of int32[n] passages from the best. All NaN where the model was
         asked and never said anything: the order that there was is none of its."""
-        scores = np.full(self.n, np.nan, np.float32)
-        if self.said or not self.asked:
-            scores[order] = -np.arange(1, self.n + 1, dtype=np.float32)
-        return self.scored(scores)
+        if self.asked and not self.said:
+            return self.scored(np.full(self.n, np.nan, np.float32))
+        return self.scored(minus_ranks(order))
 
     def scored(self, scores: Float32) -> ListScores:
         """These scores, with what else was heard. A query that did not fit counts once."""

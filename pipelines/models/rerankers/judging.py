@@ -13,9 +13,8 @@ from re import Pattern
 import numpy as np
 
 from shardrank.core.arrays import Int32
-from shardrank.core.errors import SettingsError
+from shardrank.core.protocols import Decoder
 from shardrank.core.reranker_settings import ListwiseSettings, SetwiseSettings
-from shardrank.models.forward.causal import CausalModel
 from shardrank.models.rerankers.heard import Judgement, too_long
 from shardrank.models.rerankers.identifiers import (
     Identifiers,
@@ -56,7 +55,7 @@ class ByLogits:
     """An order by the logits of identifiers at the next place (FIRST, arXiv 2406.15657)."""
 
     asking: AskingList
-    model: CausalModel
+    model: Decoder
     known: Identifiers
 
     def __call__(self, query: str, passages: Sequence[str]) -> Judgement[Int32]:
@@ -100,8 +99,7 @@ def make_judge(
     """A judge of up to `most` passages, as the settings ask for it.
 
     Raises:
-        SettingsError: the vocabulary or the prompt has too few identifiers, or the settings
-            contradict each other.
+        SettingsError: the vocabulary or the prompt has too few identifiers.
     """
     prompt = language.prompt
     if settings.answer == "generated":
@@ -109,10 +107,5 @@ def make_judge(
         refuse_unread(prompt, names(most))
         found_by = extraction(prompt.output_extraction_regex)
         return ByAnswer(make_writer(settings, language), names, found_by, reading)
-    if settings.reasoning_tokens:
-        raise SettingsError(
-            f"reasoning_tokens = {settings.reasoning_tokens}, but the answer is its first token.",
-            "Set answer = generated, or leave reasoning_tokens out.",
-        )
     asking = asking_list(settings, language, opening(prompt))
     return ByLogits(asking, language.model, identifiers(language, most))

@@ -4,22 +4,28 @@ read    settings → card: the folder's files, the prompt, and all else that dec
 load    card → a model with its tokeniser, chat template and prompt, given to the family's class
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shardrank.core.cards import RerankerCard
 from shardrank.core.errors import SettingsError
 from shardrank.core.fingerprint import fingerprint
-from shardrank.core.protocols import ListReranker
+from shardrank.core.protocols import Decoder, ListReranker
 from shardrank.core.reranker_settings import LanguageSettings
 from shardrank.models.cards import check_fingerprint, code_sha256, own_or_set, settled
+from shardrank.models.complete import check_decoder
 from shardrank.models.folder import limits
-from shardrank.models.folder.decoder_folder import DecoderFolder, check_decoder, read_decoder_folder
+from shardrank.models.folder.decoder_folder import decoder_dtype
 from shardrank.models.folder.hashes import weights_sha256
 from shardrank.models.folder.headers import parameters, read_headers
 from shardrank.models.folder.weights import find_weights
-from shardrank.models.forward.causal import CausalModel
+from shardrank.models.rerankers.language_folder import (
+    LanguageFolder,
+    own_instruction,
+    own_prompt,
+    read_language_folder,
+)
 from shardrank.models.text.chat import Chat, chat_template
 from shardrank.models.text.prompts import Prompt, parse_prompt, read_prompt
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
@@ -35,14 +41,18 @@ class Language:
     Attributes:
         limit: tokens of a prompt and its answer, at most.
         ends: tokens that end an answer.
+        instruction: what the folder tells the model by default; "" where it says nothing.
+        answers: ids of the folder's own answers, where the prompt is its own.
     """
 
-    model: CausalModel
+    model: Decoder
     tokeniser: FastTokeniser
     chat: Chat
     prompt: Prompt
     limit: int
     ends: frozenset[int]
+    instruction: str = ""
+    answers: Sequence[int] | None = None
 
     def token(self, text: str) -> int:
         """The id of a text that is one token.
@@ -82,8 +92,11 @@ class LanguageFamily:
             InputError: there is no such model, or its files say something that is not understood.
             SettingsError: the prompt cannot be read, or a setting asks for more than there is.
         """
-        check_decoder(settings)
-        return self._card(settings, read_prompt(settings.prompt or self.prompt), halve)
+        folder = read_language_folder(settings)
+        check_decoder(folder.layout, settings.trust_remote_code)
+        named = settings.prompt or self.prompt
+        own = own_prompt(folder) if settings.prompt is None and self.alone else None
+        return self._card(settings, folder, own or read_prompt(named), halve)
 
     def load(self, settings: Any, device: str, card: RerankerCard) -> ListReranker:
         """The reranker that was planned as `card`, whose prompt it holds.
@@ -93,31 +106,39 @@ class LanguageFamily:
         """
         from shardrank.models.forward.decoder import load_decoder  # brings torch: a second
 
-        own = settled(settings, card)
-        found = self._card(own, card.prompt, halve=False)
+        folder, own = read_language_folder(settings), settled(settings, card)
+        found = self._card(own, folder, card.prompt, halve=False)
         check_fingerprint(settings.model, card.fingerprint, found.fingerprint)
-        folder = read_decoder_folder(settings)
-        tokeniser = load_tokeniser(folder.layout)
+        tokeniser, layout = load_tokeniser(folder.layout), folder.layout
         language = Language(
-            model=load_decoder(folder, own, device),
+            model=load_decoder(
+                layout.transformer,
+                card.dtype,
+                settings.trust_remote_code,
+                device,
+                settings.batch_tokens,
+            ),
             tokeniser=tokeniser,
-            chat=Chat(folder.layout.transformer, tokeniser),
+            chat=Chat(layout.transformer, tokeniser, folder.form(card.prompt)),
             prompt=parse_prompt(card.prompt, self.methods),
             limit=card.max_tokens,
             ends=folder.ends,
+            instruction=own_instruction(folder),
+            answers=folder.answers(card.prompt),
         )
         return self.make(settings, language)
 
-    def _card(self, settings: LanguageSettings, prompt: str, halve: bool) -> RerankerCard:
+    def _card(
+        self, settings: LanguageSettings, folder: LanguageFolder, prompt: str, halve: bool
+    ) -> RerankerCard:
         parse_prompt(prompt, self.methods)
-        folder = read_decoder_folder(settings)
         layout = folder.layout
         deciding: dict[str, Any] = {
             "weights_sha256": weights_sha256(*find_weights(layout.transformer).files),
             "tokeniser_fingerprint": load_tokeniser(layout).fingerprint,
             "max_tokens": limits.max_tokens(layout, settings.max_tokens, "reranker"),
             "prompt": prompt,
-            "dtype": limits.dtype([layout.config], settings.dtype, halve),
+            "dtype": decoder_dtype(layout.config, settings.dtype, halve),
             "family": settings.family,
         }
         own = settings.deciding()
@@ -126,6 +147,7 @@ class LanguageFamily:
             "code": code_sha256(layout.transformer, settings.trust_remote_code),
             "template": chat_template(layout.transformer),
             "ends": sorted(folder.ends),
+            "own": [folder.answers(prompt), own_instruction(folder)],
             "settings": {name: own[name] for name in sorted(own.keys() - set(_ELSEWHERE))},
         }
         return RerankerCard(
@@ -140,11 +162,10 @@ class LanguageFamily:
 
 def language_notes(settings: LanguageSettings) -> list[str]:
     """Of the folder that the settings name, for people; raises as its card does."""
-    folder: DecoderFolder = read_decoder_folder(settings)
-    return list(folder.notes)
+    return list(read_language_folder(settings).notes)
 
 
 def language_parameters(settings: LanguageSettings) -> int:
     """The parameters that each token of an input is multiplied with."""
-    layout = read_decoder_folder(settings).layout
+    layout = read_language_folder(settings).layout
     return parameters(read_headers(find_weights(layout.transformer).files))

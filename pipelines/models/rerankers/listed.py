@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 
 from shardrank.core.arrays import Bool, Int32
+from shardrank.models.rerankers.language import Language
 from shardrank.models.text.chat import Chat, Message
 from shardrank.models.text.prompts import Prompt, fill
 from shardrank.models.text.tokens import FastTokeniser
@@ -49,6 +50,12 @@ class AskingList:
     passage_tokens: int
     begins: str | None = None
     thinks: bool = False
+
+    @classmethod
+    def of(cls, language: Language, passage_tokens: int) -> "AskingList":
+        """As a language model is asked by its prompt."""
+        chat, tokeniser = language.chat, language.tokeniser
+        return cls(chat, tokeniser, language.prompt, language.limit, passage_tokens)
 
     def about(
         self, query: str, passages: Sequence[str], names: Sequence[str], answer: int

@@ -46,8 +46,7 @@ def make_listwise(settings: ListwiseSettings, language: Language) -> ListReranke
     """The reranker that the settings ask for.
 
     Raises:
-        SettingsError: the windows cannot be, the vocabulary or the prompt has too few identifiers
-            for one, or the settings contradict each other.
+        SettingsError: the vocabulary or the prompt has too few identifiers for a window.
     """
     windows = Windows(settings.window, settings.stride, settings.passes)
     shown = min(settings.window, settings.depth)

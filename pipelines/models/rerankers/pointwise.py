@@ -12,10 +12,9 @@ import numpy as np
 
 from shardrank.core.arrays import Float32, Int32
 from shardrank.core.errors import SettingsError
-from shardrank.core.protocols import ListReranker, ListScores
+from shardrank.core.protocols import Decoder, ListReranker, ListScores
 from shardrank.core.reranker_settings import PointwiseSettings
 from shardrank.models.cards import own_or_set
-from shardrank.models.forward.causal import CausalModel
 from shardrank.models.rerankers.asked import Asked, Asking
 from shardrank.models.rerankers.language import Language
 
@@ -38,7 +37,7 @@ class PointwiseReranker:
         return ListScores(self._score(asked), asked.truncated, {"calls": len(passages)})
 
 
-def log_odds(model: CausalModel, answers: Int32) -> Score:
+def log_odds(model: Decoder, answers: Int32) -> Score:
     """The first answer's logit less the second's, or the only one's logit."""
 
     def score(asked: Asked) -> Float32:
@@ -48,7 +47,7 @@ def log_odds(model: CausalModel, answers: Int32) -> Score:
     return score
 
 
-def expected_grade(model: CausalModel, tokens: Int32, grades: Float32) -> Score:
+def expected_grade(model: Decoder, tokens: Int32, grades: Float32) -> Score:
     """Σ g·p(g), where p is over the grades alone."""
 
     def score(asked: Asked) -> Float32:
@@ -60,7 +59,7 @@ def expected_grade(model: CausalModel, tokens: Int32, grades: Float32) -> Score:
     return score
 
 
-def query_likelihood(model: CausalModel) -> Score:
+def query_likelihood(model: Decoder) -> Score:
     """The mean log-probability of the query's tokens, which are an input's last ones."""
 
     def score(asked: Asked) -> Float32:
@@ -77,7 +76,7 @@ def make_pointwise(settings: PointwiseSettings, language: Language) -> ListReran
         SettingsError: the prompt has neither answers nor a scale, or one is no single token.
     """
     prompt = language.prompt
-    told = own_or_set(settings.instruction, prompt.instruction)
+    told = own_or_set(settings.instruction, language.instruction or prompt.instruction)
     asking = Asking(language.chat, language.tokeniser, prompt, told, language.limit)
     return PointwiseReranker(asking, _score(language))
 
@@ -86,6 +85,8 @@ def _score(language: Language) -> Score:
     prompt = language.prompt
     if prompt.answers_query:
         return query_likelihood(language.model)
+    if language.answers is not None:
+        return log_odds(language.model, np.array(language.answers, np.int32))
     tokens = np.array([language.token(each) for each in prompt.answers or prompt.scale], np.int32)
     if prompt.scale:
         return expected_grade(language.model, tokens, scale_grades(prompt.scale))

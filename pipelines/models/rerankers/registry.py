@@ -21,6 +21,7 @@ from shardrank.models.rerankers.language import (
     language_parameters,
 )
 from shardrank.models.rerankers.listwise import make_listwise
+from shardrank.models.rerankers.pairwise import make_pairwise
 from shardrank.models.rerankers.pointwise import make_pointwise
 from shardrank.models.rerankers.setwise import make_setwise
 from shardrank.models.size import cross_parameters
@@ -76,10 +77,13 @@ def _language(
 
 _FAMILIES = {
     "cross": Family(_read_cross, _load_cross, cross_notes, cross_parameters),
-    "pointwise": _language(make_pointwise, "pointwise query_likelihood", "relevance", alone=True),
+    "pointwise": _language(
+        make_pointwise, "pointwise query_likelihood query_and_document", "relevance", alone=True
+    ),
     "listwise": _language(
         make_listwise, "singleturn_listwise multiturn_listwise", "order", alone=False
     ),
     "setwise": _language(make_setwise, "setwise", "best-of-set", alone=False),
     "groupwise": _language(make_groupwise, "groupwise", "grades", alone=False),
+    "pairwise": _language(make_pairwise, "pairwise", "better-of-two", alone=False),
 }

@@ -42,8 +42,7 @@ def make_setwise(settings: SetwiseSettings, language: Language) -> ListReranker:
     """The reranker that the settings ask for.
 
     Raises:
-        SettingsError: the vocabulary or the prompt has too few labels for a set, or the settings
-            contradict each other.
+        SettingsError: the vocabulary or the prompt has too few labels for a set.
     """
     shown = min(1 + settings.children, settings.depth)
     judge = make_judge(settings, language, shown, Reading(_longest, _only, mends=False))

@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shardrank.core.arrays import Bool
-from shardrank.core.reranker_settings import ListedSettings
+from shardrank.core.reranker_settings import AnswerSettings
 from shardrank.models.rerankers.language import Language
 from shardrank.models.rerankers.listed import AskingList
 
@@ -63,23 +63,16 @@ class Writer:
         return Wrote(text, asked.truncated, Counter(calls=1, generated=len(made)))
 
 
-def make_writer(settings: ListedSettings, language: Language) -> Writer:
+def make_writer(settings: AnswerSettings, language: Language) -> Writer:
     """A model that writes as the settings ask for it."""
     asking = asking_list(settings, language, language.prompt.assistant)
     return Writer(asking, language, settings.reasoning_tokens)
 
 
-def asking_list(settings: ListedSettings, language: Language, begins: str) -> AskingList:
+def asking_list(settings: AnswerSettings, language: Language, begins: str) -> AskingList:
     """How the settings have a model asked whose answer begins so."""
-    return AskingList(
-        chat=language.chat,
-        tokeniser=language.tokeniser,
-        prompt=language.prompt,
-        limit=language.limit,
-        passage_tokens=settings.passage_tokens,
-        begins=begins,
-        thinks=settings.reasoning_tokens > 0,
-    )
+    asking = AskingList.of(language, settings.passage_tokens)
+    return replace(asking, begins=begins, thinks=settings.reasoning_tokens > 0)
 
 
 def _begun(asked: str, begins: str) -> str:

@@ -4,7 +4,7 @@ A template is a program in a sandbox (jinja2, by transformers). What is asked mu
 but the folder and the messages, so one that looks at the clock is refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,25 @@ class Message:
     content: str
 
 
+@dataclass(frozen=True)
+class Form:
+    """How messages are written for a template.
+
+    Attributes:
+        structured: whether a content is a list of typed parts, of which each message has one.
+        variables: of the template; none: it is asked for an answer to come.
+    """
+
+    structured: bool = False
+    variables: Mapping[str, Any] | None = None
+
+
 class Chat:
     """How a model is talked to: its chat template, or, where there is none, plain text."""
 
-    def __init__(self, folder: Path, tokeniser: FastTokeniser) -> None:
+    def __init__(self, folder: Path, tokeniser: FastTokeniser, form: Form | None = None) -> None:
         self._tokeniser = tokeniser
+        self._form = form or Form()
         self._library = _with_template(folder)
         self._specials = tokeniser.special_texts
         self._takes_system = self._library is None or self._renders_system()
@@ -72,13 +86,14 @@ class Chat:
         return self._template(messages, thinks)
 
     def _template(self, messages: Sequence[Message], thinks: bool) -> str:
-        text: str = self._library.apply_chat_template(
-            [asdict(message) for message in messages],
-            tokenize=False,
-            add_generation_prompt=True,
-            enable_thinking=thinks,
-            date_string=_NO_DAY,
-        )
+        told = [asdict(message) for message in messages]
+        if self._form.structured:
+            told = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in told]
+        variables = self._form.variables
+        if variables is None:
+            asks = {"add_generation_prompt": True, "enable_thinking": thinks}
+            variables = {**asks, "date_string": _NO_DAY}
+        text: str = self._library.apply_chat_template(told, tokenize=False, **variables)
         return text
 
     def _renders_system(self) -> bool:

@@ -67,6 +67,7 @@ METHODS: Mapping[str, Method] = {
         _ALONE | {"assistant": _words("")},
         _words("instruction answers scale message_roles"),
     ),
+    "query_and_document": Method(frozenset(), {}),
     "query_likelihood": Method(
         _words("query doc_content"),
         {name: _words("doc_content instruction") for name in ("prefix", "body", "suffix")}
@@ -81,6 +82,7 @@ METHODS: Mapping[str, Method] = {
         _LISTED | {"assistant": _words("rank")},
         _words("scale"),
     ),
+    "pairwise": Method(_words("query rank candidate"), _LISTED, _words("answers")),
 }
 
 

@@ -51,14 +51,16 @@ def mining_settings(settings: LabelSettings) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Mining:
-    """What mining reads: of the ranked run, its blocks; of the label run, judgements by block,
-    where positives lie, and the drawn pool. Parts of a bucket share a file of candidates.
+    """What mining reads: of the ranked run, its blocks, and the files of scores that it has already
+    of some teachers, for each block and each of these; of the label run, judgements by block, where
+    positives lie, and the drawn pool. Parts of a bucket share a file of candidates.
 
     The hits' scores are taken where they are `by_first`, the first encoder's; others are lacking.
     """
 
     out: Workspace
     blocks: Sequence[RankedBlock]
+    known: Sequence[Sequence[tuple[FileRef, ...]]]
     by_first: bool
     bucket_parts: int
     judged: Sequence[FileRef]
@@ -68,15 +70,15 @@ class Mining:
 
 @dataclass(frozen=True)
 class MineSpec:
-    """A block of the ranked run (queries, hits, scores); judgements, where positives lie, and the
-    drawn pool."""
+    """A block of the ranked run (queries, hits); what it has already of each of some teachers;
+    judgements, where positives lie, and the drawn pool."""
 
     block: int
     queries: FileRef
     hits: FileRef
     by_first: bool
     judged: FileRef
-    scores: tuple[FileRef, ...]
+    known: tuple[tuple[FileRef, ...], ...]
     located: tuple[FileRef, ...]
     pool: tuple[FileRef, ...]
     bucket_parts: int
@@ -94,11 +96,12 @@ class MinedPairs:
 
 @dataclass(frozen=True)
 class Mined:
-    """A block's CANDIDATES; by parts all of them, and those without the run's own logit."""
+    """A block's CANDIDATES; by parts all of them, and those without a score in the ranked run by
+    each of the teachers that it has scores of."""
 
     candidates: FileRef
     every: MinedPairs
-    unscored: MinedPairs
+    lacking: tuple[MinedPairs, ...]
 
 
 MINE = Stage("mine", MineSpec, Mined)
@@ -113,13 +116,15 @@ def mine(context: Context, mining: Mining) -> list[Done[Mined]]:
             hits=block.hits,
             by_first=mining.by_first,
             judged=judged,
-            scores=block.scores,
+            known=tuple(known),
             located=tuple(mining.located),
             pool=tuple(mining.pool),
             bucket_parts=mining.bucket_parts,
             settings=context.settings.label,
         )
-        for number, (block, judged) in enumerate(zip(mining.blocks, mining.judged, strict=True))
+        for number, (block, known, judged) in enumerate(
+            zip(mining.blocks, mining.known, mining.judged, strict=True)
+        )
     ]
     return run_stage(context, MINE, specs, [Step(partial(Mine, context.workspace, mining.out))])
 
@@ -134,13 +139,24 @@ class Mine:
     def __call__(self, unit: Unit[MineSpec], tables: Tables) -> Result[Mined]:
         block = MiningBlock.read(self.workspace, self.out, unit.spec)
         table = candidates(block, unit.spec.settings)
-        unscored = table.filter(pc.is_null(table["logit"]))
         made = Mined(
             candidates=self.workspace.write_scratch(unit, "candidates.parquet", table),
             every=self._by_parts(unit, "every", table),
-            unscored=self._by_parts(unit, "unscored", unscored),
+            lacking=tuple(
+                self._by_parts(unit, f"lacking-{number}", self._lacking(table, known))
+                for number, known in enumerate(unit.spec.known)
+            ),
         )
-        return Result(made, {"rows": table.num_rows, "unscored": unscored.num_rows})
+        return Result(made, {"rows": table.num_rows})
+
+    def _lacking(self, table: pa.Table, known: Sequence[FileRef]) -> pa.Table:
+        """The candidates that these files hold no score of."""
+        names = ["query", "part", "row"]
+        for ref in known:
+            scored = self.out.read_table(ref, names)
+            table = table.join(scored, names, join_type="left anti")
+        order = [(name, "ascending") for name in ("query", "origin", "rank", "part", "row")]
+        return table.sort_by(order)
 
     def _by_parts(self, unit: Unit[MineSpec], name: str, table: pa.Table) -> MinedPairs:
         pairs = table.select(["query", "part", "row", "rank", "retrieval"])
@@ -150,13 +166,12 @@ class Mine:
 
 @dataclass(frozen=True)
 class MiningBlock:
-    """A block's tables: query ids, hits (and whose scores they have), the run's logits,
-    judgements, positions, pool."""
+    """A block's tables: query ids, hits (and whose scores they have), judgements, positions,
+    pool."""
 
     query_ids: list[str]
     by_first: bool
     hits: pa.Table
-    logits: pa.Table
     judged: pa.Table
     located: pa.Table
     pool: pa.Table
@@ -164,27 +179,14 @@ class MiningBlock:
     @classmethod
     def read(cls, workspace: Workspace, out: Workspace, spec: MineSpec) -> "MiningBlock":
         queries = out.read_table(spec.queries, ["query_id"])
-        tables = (out.read_table(ref) for ref in spec.scores)
         return cls(
             query_ids=queries["query_id"].to_pylist(),
             by_first=spec.by_first,
             hits=out.read_table(spec.hits),
-            logits=pa.concat_tables([_LOGITS.empty_table(), *(t.cast(_LOGITS) for t in tables)]),
             judged=workspace.read_table(spec.judged),
             located=read_located(workspace, spec.located),
             pool=_read_pool(workspace, spec.pool),
         )
-
-
-_LOGITS = pa.schema(
-    [
-        pa.field("query", pa.int32()),
-        pa.field("part", pa.int32()),
-        pa.field("row", pa.int32()),
-        pa.field("logit", pa.float32()),
-        pa.field("truncated", pa.bool_()),
-    ]
-)
 
 
 def _read_pool(workspace: Workspace, refs: Sequence[FileRef]) -> pa.Table:
@@ -239,7 +241,6 @@ def _retrieved(block: MiningBlock, near: pa.Table) -> pa.Table:
     scores = near["score"] if block.by_first else lacking
     table = near.select(names).append_column("retrieval", scores)
     table = table.join(block.judged, ["query", "doc_id"], join_type="left outer")
-    table = table.join(block.logits, ["query", "part", "row"], join_type="left outer")
     origin = np.full(table.num_rows, Origin.RETRIEVED, dtype=np.int8)
     return table.append_column("origin", pa.array(origin)).select(CANDIDATES.names).cast(CANDIDATES)
 
@@ -294,7 +295,6 @@ def _made(
 ) -> pa.Table:
     """CANDIDATES that the ranked run knows nothing of."""
     size = len(query)
-    unknown = [CANDIDATES.field(name).type for name in ("retrieval", "logit", "truncated")]
     columns = [
         query,
         part,
@@ -302,7 +302,7 @@ def _made(
         np.full(size, origin, dtype=np.int8),
         np.zeros(size, dtype=np.int32),
         pa.nulls(size, pa.int32()) if grade is None else grade,
-        *(pa.nulls(size, kind) for kind in unknown),
+        pa.nulls(size, pa.float32()),
     ]
     return pa.Table.from_arrays([_flat(column) for column in columns], schema=CANDIDATES)
 

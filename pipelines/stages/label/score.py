@@ -35,17 +35,17 @@ class Teacher:
         name: as the settings name it.
         provenance: model, fingerprint, weights and limits: what the files' metadata says of it.
         scores: files of query, part, row, logit, truncated, of each block; empty for retrieval.
-        known: whether the candidates hold logits of this teacher from the ranked run.
+        known: likewise of the ranked run, whose scores are taken where it has them.
     """
 
     name: str
     provenance: Mapping[str, str | int]
     scores: tuple[tuple[FileRef, ...], ...]
-    known: bool
+    known: tuple[tuple[FileRef, ...], ...]
 
     def of(self, block: int) -> "BlockTeacher":
         """What it has to say of a block."""
-        return BlockTeacher(self.name, self.provenance, self.scores[block], self.known)
+        return BlockTeacher(self.name, self.provenance, self.scores[block], self.known[block])
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class BlockTeacher:
     name: str
     provenance: Mapping[str, str | int]
     scores: tuple[FileRef, ...]
-    known: bool
+    known: tuple[FileRef, ...]
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,8 @@ class Score:
             return table["retrieval"].to_numpy(), np.zeros(table.num_rows, np.bool_)
         scores = np.full(table.num_rows, np.nan, dtype=np.float32)
         cut = np.zeros(table.num_rows, np.bool_)
-        if teacher.known:
-            scores = _filled(table, table["logit"])
-            cut = pc.fill_null(table["truncated"], False).to_numpy().copy()
-        for ref in teacher.scores:
-            piece = self.workspace.read_table(ref)
+        pieces = [self.out.read_table(ref) for ref in teacher.known]
+        for piece in (*pieces, *(self.workspace.read_table(ref) for ref in teacher.scores)):
             _put(scores, table, piece, piece["logit"].to_numpy())
             _put(cut, table, piece, piece["truncated"].to_numpy())
         return scores, cut
@@ -224,13 +221,12 @@ def _filled(table: pa.Table, column: pa.ChunkedArray) -> Float32:
 
 def _put(into: Any, table: pa.Table, piece: pa.Table, values: Any) -> None:
     """Write `values`, which lie beside `piece`, where `table` has the same query, part and row."""
-    if not piece.num_rows:
-        return
-    places = np.unique(places_of(table))
+    places = np.unique(np.concatenate([places_of(table), places_of(piece)]))
     ours, theirs = (
         joined(t["query"].to_numpy(), np.searchsorted(places, places_of(t))) for t in (table, piece)
     )
-    into[find(ours, theirs)] = values
+    shared = np.isin(theirs, ours)
+    into[find(ours, theirs[shared])] = values[shared]
 
 
 def passages_of(

@@ -23,7 +23,8 @@ from shardrank.stages.shared.encode import QueryBlock
 @dataclass(frozen=True)
 class CollateSpec:
     """A query block: its hits as they were retrieved, and as the last reranker found them (the same
-    where there is one, or none); the scores that it gave; and how both become one."""
+    where there is one, or none); the scores that it gave; how both become one; and of several
+    rerankers the scores that each gave."""
 
     block: int
     queries: FileRef
@@ -31,6 +32,7 @@ class CollateSpec:
     hits: FileRef
     scores: tuple[FileRef, ...]
     blend: Blend
+    steps: tuple[tuple[FileRef, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,17 @@ COLLATE = Stage("collate", CollateSpec, Collated)
 @dataclass(frozen=True)
 class LastOrder:
     """Of each block its hits as they were retrieved, and as the last reranker found them; the
-    markers of its scores; and how both become one."""
+    markers of each reranker's scores; and how the last ones become the order."""
 
     retrieved: Sequence[FileRef]
     hits: Sequence[Ordered]
-    reranked: Sequence[Done[Scores]]
+    steps: Sequence[Sequence[Done[Scores]]]
     blend: Blend
+
+    @property
+    def reranked(self) -> Sequence[Done[Scores]]:
+        """The last one's."""
+        return self.steps[-1] if self.steps else ()
 
 
 def collate(
@@ -59,11 +66,19 @@ def collate(
 ) -> list[Done[Collated]]:
     """The rankings of each query block; counts "rows", "queries" (those that have a hit), and of
     the pairs that were to be scored "pairs", "not_finite" and "truncated"."""
-    scores = scores_by_block(last.reranked, len(blocks))
-    each = zip(blocks, last.retrieved, last.hits, scores, strict=True)
+    steps = [scores_by_block(step, len(blocks)) for step in last.steps]
+    each = zip(blocks, last.retrieved, last.hits, strict=True)
     specs = [
-        CollateSpec(n, block.queries, retrieved, ordered.hits, files, last.blend)
-        for n, (block, retrieved, ordered, files) in enumerate(each)
+        CollateSpec(
+            block=n,
+            queries=block.queries,
+            retrieved=retrieved,
+            hits=ordered.hits,
+            scores=steps[-1][n] if steps else (),
+            blend=last.blend,
+            steps=tuple(step[n] for step in steps) if len(steps) > 1 else (),
+        )
+        for n, (block, retrieved, ordered) in enumerate(each)
     ]
     return run_stage(context, COLLATE, specs, [Step(partial(Collate, context.workspace))])
 
@@ -84,6 +99,9 @@ class Collate:
             hits, found.logits, spec.blend.interpolation, queries["query_id"], retrieved
         )
         ref = self.workspace.write_table(f"rankings/{spec.block:05d}.parquet", table)
+        for number, files in enumerate(spec.steps, 1):
+            step = self._step(files, hits, queries["query_id"])
+            self.workspace.write_table(f"scores/{number}/{spec.block:05d}.parquet", step)
         counts = {
             "rows": table.num_rows,
             "queries": len(np.unique(hits["query"].to_numpy())),
@@ -92,6 +110,16 @@ class Collate:
             "truncated": int(found.truncated.sum()),
         }
         return Result(Collated(ref), counts)
+
+    def _step(self, files: Sequence[FileRef], hits: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
+        """What a reranker of several gave: query_id, doc_id, passage, score, truncated."""
+        found = read_block_scores(self.workspace, files, hits, hits.num_rows)
+        table = hits.select(["query", "doc_id", "passage"]).set_column(
+            0, "query_id", ids.take(hits["query"])
+        )
+        table = table.append_column("score", pa.array(found.logits, mask=np.isnan(found.logits)))
+        table = table.append_column("truncated", pa.array(found.truncated))
+        return table.filter(pa.array(found.scored))
 
     def _retrieved(self, spec: CollateSpec, hits: pa.Table) -> Retrieved:
         """Row by row of the hits, how they were retrieved."""

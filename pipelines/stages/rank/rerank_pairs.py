@@ -4,6 +4,7 @@ Pairs are grouped by part, so that each passage is read and tokenised once, howe
 retrieved it; a unit is a run of neighbouring parts with about `pairs_per_unit` pairs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,7 +17,7 @@ from shardrank.core.arrow_columns import token_lists
 from shardrank.core.cards import RerankerCard
 from shardrank.core.finite import refuse_broken
 from shardrank.core.pools import TASK_CPUS
-from shardrank.core.protocols import Tokeniser
+from shardrank.core.protocols import PairScores, Reranker, Tokeniser
 from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.core.text import passage_text
 from shardrank.core.units import Done, Unit
@@ -105,7 +106,8 @@ class ScorePairs:
     def __call__(self, unit: Unit[RerankSpec], tables: Tables) -> Tables:
         pairs, tokeniser = tables["pairs"], self._reranker.tokeniser
         queries = [self._reranker.prompt + text for text in tables["queries"]["text"].to_pylist()]
-        scores = self._reranker.score(
+        scores = scored_once(
+            self._reranker,
             _tokens(tokeniser, queries),
             _passage_tokens(tokeniser, tables["passages"]),
             pairs["left"].to_numpy(),
@@ -116,6 +118,30 @@ class ScorePairs:
         kept = pairs.select(["block", "query", "part", "row"])
         kept = kept.append_column("logit", pa.array(scores.logits))
         return {"scores": kept.append_column("truncated", pa.array(scores.truncated))}
+
+
+def scored_once(
+    reranker: Reranker,
+    queries: Sequence[Int32],
+    passages: Sequence[Int32],
+    left: Int32,
+    right: Int32,
+) -> PairScores:
+    """As `Reranker.score`, where pairs of equal tokens are scored once: stores hold copies of
+    documents, and logs ask again."""
+    first, second = _firsts(queries)[left], _firsts(passages)[right]
+    both = (first.astype(np.int64) << 32) | second
+    _, kept, at = np.unique(both, return_index=True, return_inverse=True)
+    if len(kept) == len(both):
+        return reranker.score(queries, passages, left, right)
+    found = reranker.score(queries, passages, first[kept], second[kept])
+    return PairScores(found.logits[at], found.truncated[at])
+
+
+def _firsts(rows: Sequence[Int32]) -> Int32:
+    """int32[n]: of each row the first one that equals it."""
+    seen: dict[bytes, int] = {}
+    return np.array([seen.setdefault(row.tobytes(), n) for n, row in enumerate(rows)], np.int32)
 
 
 @dataclass(frozen=True)

@@ -24,14 +24,14 @@ MANIFEST = "manifest.json"
 @dataclass(frozen=True)
 class RankedBlock:
     """A block of queries, their vectors by the first encoder, their hits, those of each retriever
-    where there are several, and the reranker's scores of them: query, part, row, logit,
+    where there are several, and each reranker's scores of them: query, part, row, logit,
     truncated."""
 
     queries: FileRef
     vectors: FileRef
     hits: FileRef
     lists: tuple[FileRef, ...]
-    scores: tuple[FileRef, ...]
+    scores: tuple[tuple[FileRef, ...], ...]
 
 
 @dataclass(frozen=True)

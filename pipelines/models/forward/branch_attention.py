@@ -1,0 +1,160 @@
+"""Attention of branches: each token to the stem, and to those before it in its own branch."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from shardrank.models.forward.attention import flashes
+from shardrank.models.forward.branches import Branches
+from shardrank.models.forward.kept import Pair
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """How a layer attends.
+
+    Attributes:
+        scale: of the inner products.
+        window: how many tokens one attends to, itself among them; none: all.
+        cap: c of c · tanh(x / c), which products go through; none: they do not.
+        sinks: [heads], a product of a token that has no value; none: there is no such.
+    """
+
+    scale: float
+    window: int | None = None
+    cap: float | None = None
+    sinks: Tensor | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a softmax of the products."""
+        return self.cap is None and self.sinks is None
+
+
+def attend_branches(
+    queries: Tensor, new: Pair, before: Pair, branches: Branches, rule: Rule
+) -> Tensor:
+    """softmax(q·kᵀ · scale)·v of each head.
+
+    Args:
+        queries: [t, heads, d] of the branches' tokens.
+        new: keys and values [t, key heads, d] of the branches' tokens.
+        before: those of the stem, [stem, key heads, d].
+        branches: where each begins and ends.
+        rule: of the layer.
+
+    Returns:
+        [t, heads, d].
+    """
+    if rule.plain and flashes(queries):
+        return _varlen(queries, new, before, branches, rule)
+    found = torch.empty(
+        (*queries.shape[:2], new[1].shape[2]), dtype=queries.dtype, device=queries.device
+    )
+    begin = 0
+    for count, length in branches.groups:
+        mine = slice(begin, begin + count * length)
+        keys, values = (
+            _behind(stem, x[mine].unflatten(0, (count, length)))
+            for stem, x in zip(before, new, strict=True)
+        )
+        asking = queries[mine].unflatten(0, (count, length)).transpose(1, 2)
+        out = _group(asking, keys, values, rule).transpose(1, 2)
+        found[mine].unflatten(0, (count, length)).copy_(out)
+        begin = mine.stop
+    return found
+
+
+def attend_run(queries: Tensor, seen: Pair, rule: Rule) -> Tensor:
+    """As `attend_branches`, of the last tokens of one run: queries [t, heads, d], and keys and
+    values [n, key heads, d] of all its tokens."""
+    asking, keys, values = (x.transpose(0, 1)[None] for x in (queries, *seen))
+    return _group(asking, keys, values, rule)[0].transpose(0, 1)
+
+
+def weights(queries: Tensor, keys: Tensor, first: int, rule: Rule) -> Tensor:
+    """float32[heads, q, k], what each query takes of each key: softmax of the products.
+
+    Args:
+        queries: [q, heads, d] of neighbouring tokens.
+        keys: [k, key heads, d] of all tokens of their input.
+        first: the place of the first query.
+        rule: of the layer.
+    """
+    shared = keys.repeat_interleave(queries.shape[1] // keys.shape[1], 1)
+    found = torch.einsum("qhd,khd->hqk", queries, shared).float() * rule.scale
+    places = torch.arange(first, first + len(queries), device=keys.device)
+    return _softmax(found, _seen(places, len(keys), rule.window), rule)
+
+
+def _varlen(queries: Tensor, new: Pair, before: Pair, branches: Branches, rule: Rule) -> Tensor:
+    """FlashAttention over uneven lengths, each branch with the stem's keys before its own."""
+    from torch.nn.attention.varlen import varlen_attn  # a second to import, and of no use on a CPU
+
+    keys, values = new
+    if branches.stem:
+        keys, values = (
+            torch.cat([stem, x])[branches.with_stem] for stem, x in zip(before, new, strict=True)
+        )
+    inner, outer = branches.bounds
+    longest = int(branches.sizes[0])
+    found = varlen_attn(
+        queries,
+        keys,
+        values,
+        inner,
+        outer,
+        longest,
+        longest + branches.stem,
+        scale=rule.scale,
+        window_size=(-1 if rule.window is None else rule.window - 1, 0),
+        enable_gqa=True,
+    )
+    assert isinstance(found, Tensor)
+    return found
+
+
+def _behind(stem: Tensor, own: Tensor) -> Tensor:
+    """[stem, heads, d] before each of [n, length, heads, d] → [n, heads, stem + length, d]."""
+    if len(stem):
+        own = torch.cat([stem.expand(len(own), *stem.shape), own], dim=1)
+    return own.transpose(1, 2)
+
+
+def _group(queries: Tensor, keys: Tensor, values: Tensor, rule: Rule) -> Tensor:
+    """Branches of one length: queries [n, heads, q, d], keys and values [n, key heads, k, d]."""
+    asked, seen = queries.shape[2], keys.shape[2]
+    every = rule.window is None or seen <= rule.window
+    if rule.plain and every and (asked == seen or asked == 1):
+        return scaled_dot_product_attention(
+            queries, keys, values, is_causal=asked > 1, scale=rule.scale, enable_gqa=True
+        )
+    places = torch.arange(seen - asked, seen, device=keys.device)
+    mask = _seen(places, seen, rule.window)
+    if rule.plain:
+        return scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, scale=rule.scale, enable_gqa=True
+        )
+    shared = queries.shape[1] // keys.shape[1]
+    keys, values = (x.repeat_interleave(shared, 1) for x in (keys, values))
+    products = (queries @ keys.transpose(2, 3)).float() * rule.scale
+    return _softmax(products, mask, rule).to(values.dtype) @ values
+
+
+def _seen(places: Tensor, keys: int, window: int | None) -> Tensor:
+    """bool[q, k]: whether the token at a place attends to a key."""
+    behind = places[:, None] - torch.arange(keys, device=places.device)
+    return behind >= 0 if window is None else (behind >= 0) & (behind < window)
+
+
+def _softmax(products: Tensor, mask: Tensor, rule: Rule) -> Tensor:
+    """[…, heads, q, k] products to weights."""
+    if rule.cap is not None:
+        products = (products / rule.cap).tanh() * rule.cap
+    products = products.masked_fill(~mask, -torch.inf)
+    if rule.sinks is None:
+        return products.softmax(-1)
+    sinks = rule.sinks.float()[:, None, None].expand(*products.shape[:-1], 1)
+    return torch.cat([products, sinks], -1).softmax(-1)[..., :-1]
