@@ -88,17 +88,16 @@ _SHAPE = {
     "intermediate_size": 64,
     "max_position_embeddings": 64,
     "initializer_range": 0.3,
-    "vocab_size": VOCABULARY,
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
 
 
-def tiny_decoder(folder: Path, name: str) -> Path:
+def tiny_decoder(folder: Path, name: str, vocabulary: int = VOCABULARY) -> Path:
     """Save a random model into `folder`; equal arguments give equal files."""
     family, more = {**OWN, **PACKED, **SINGLE}[name]
     torch.manual_seed(5)
-    config = AutoConfig.for_model(family, **{**_SHAPE, **more})
+    config = AutoConfig.for_model(family, **{**_SHAPE, "vocab_size": vocabulary, **more})
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     for weights in model.parameters():
         if weights.ndim == 1:  # norms and biases, which begin as ones and zeros

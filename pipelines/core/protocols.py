@@ -208,8 +208,8 @@ class Decoder(Protocol):
         stops before a token of `ends`, and where all logits are no numbers."""
 
     def attended(self, input: Int32, asking: range) -> Float32:
-        """float32[n]: how much attention, after the softmax, the places `asking` give to each place,
-        summed over them, heads and layers (Chen et al. 2024, arXiv:2410.02642).
+        """float32[n]: how much attention, after the softmax, the places `asking` give to each,
+        summed over these places, heads and layers (Chen et al. 2024, arXiv:2410.02642).
 
         Raises:
             InputError: the model's layers do not say how they attend.

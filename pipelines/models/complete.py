@@ -23,6 +23,7 @@ from shardrank.models.folder.packable import (
     needed,
     needed_head,
 )
+from shardrank.models.folder.plain_decoder import is_plain_decoder, needed_of_decoder
 from shardrank.models.folder.reranker_folder import read_reranker_folder
 from shardrank.models.folder.sparse_folder import read_sparse_folder, vocabulary
 from shardrank.models.folder.sparse_modules import SparseTower, TermTower
@@ -77,6 +78,22 @@ def check_sparse(settings: SparseSettings) -> None:
     _check_sparse_tower(towers.documents, settings.trust_remote_code)
     if towers.queries != towers.documents:
         _check_sparse_tower(towers.queries, settings.trust_remote_code)
+
+
+def check_decoder(layout: Layout, trusted: bool) -> None:
+    """Raise InputError where the causal language model of a folder cannot be run right."""
+    if is_plain_decoder(layout.config):
+        held = read_headers(find_weights(layout.transformer).files)
+        wanted = needed_of_decoder(layout.config, held)
+        missing = [n for n, shape in wanted.items() if n not in held or held[n].shape != shape]
+        besides = sorted(held.keys() - wanted.keys())
+    else:
+        # transformers takes seconds to load
+        from shardrank.models.forward.single_decoder import causal_report
+
+        missing, besides = causal_report(layout.transformer, trusted)
+    _refuse(layout.transformer, missing, besides, used="lm_head")
+    _check_ids(layout, int(layout.config.get("vocab_size", 0)))
 
 
 def _check_sparse_tower(tower: SparseTower, trusted: bool) -> None:

@@ -1,4 +1,4 @@
-"""Every kind of causal language model gives what transformers gives, one unpadded input at a time."""
+"""Causal language models of every kind give what transformers gives of one unpadded input."""
 
 from collections.abc import Callable, Sequence
 from functools import cache

@@ -92,7 +92,12 @@ def dtype(configs: list[Mapping[str, Any]], setting: str, halve: bool) -> str:
         return setting
     if halve and not unpacked:
         return "bf16"
-    found = str(configs[0].get("dtype") or configs[0].get("torch_dtype") or "float32")
+    return own_dtype(configs[0])
+
+
+def own_dtype(config: Mapping[str, Any]) -> str:
+    """The type of a model's files; fp32 for fp16, as `dtype` says."""
+    found = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     return _DTYPES.get(found, "fp32")
 
 

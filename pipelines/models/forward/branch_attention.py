@@ -57,12 +57,12 @@ def attend_branches(
     for count, length in branches.groups:
         mine = slice(begin, begin + count * length)
         keys, values = (
-            _behind(stem, x[mine].unflatten(0, (count, length)))
+            _behind(stem, x[mine].view(count, length, *x.shape[1:]))
             for stem, x in zip(before, new, strict=True)
         )
-        asking = queries[mine].unflatten(0, (count, length)).transpose(1, 2)
+        asking = queries[mine].view(count, length, *queries.shape[1:]).transpose(1, 2)
         out = _group(asking, keys, values, rule).transpose(1, 2)
-        found[mine].unflatten(0, (count, length)).copy_(out)
+        found[mine].view(count, length, *found.shape[1:]).copy_(out)
         begin = mine.stop
     return found
 

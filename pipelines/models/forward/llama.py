@@ -86,11 +86,10 @@ class Layer:
     def __call__(self, x: Tensor, turns: Tensor, step: Pass, wanted: Tensor | None) -> Tensor:
         """float32[t, d] → float32[t, d], or of the wanted tokens only; x is overwritten."""
         heads, key_heads = self._shape.heads, self._shape.key_heads
-        every = self._all(self._before(x)).unflatten(1, (-1, self._shape.head_width))
+        every = self._all(self._before(x)).view(len(x), -1, self._shape.head_width)
         values = every[:, heads + key_heads :]
-        queries, keys = self._turned(every[:, : heads + key_heads], turns).split(
-            [heads, key_heads], 1
-        )
+        turned = self._turned(every[:, : heads + key_heads], turns)
+        queries, keys = turned[:, :heads], turned[:, heads:]
         found = step.attend(self._number, queries, (keys, values), self._rule).flatten(1)
         if wanted is not None:
             x, found = x[wanted], found[wanted]
@@ -100,7 +99,7 @@ class Layer:
 
     def _turned(self, x: Tensor, turns: Tensor) -> Tensor:
         if self._heads:
-            parts = x.split([self._shape.heads, self._shape.key_heads], 1)
+            parts = x[:, : self._shape.heads], x[:, self._shape.heads :]
             normed = [scale(part) for scale, part in zip(self._heads, parts, strict=True)]
             x = torch.cat(normed, 1).to(x.dtype)
         return turn(x, turns)
@@ -132,9 +131,10 @@ class LlamaDecoder:
         return linear(self._states(step), head).float()
 
     def logprobs(self, step: Pass, targets: Tensor) -> Tensor:
-        count = room(len(self._head), self._head.device)
-        parts = zip(self._states(step).split(count), targets.split(count), strict=True)
-        return torch.cat([chosen(linear(x, self._head).float(), mine) for x, mine in parts])
+        count, states = room(len(self._head), self._head.device), self._states(step)
+        parts = [slice(begin, begin + count) for begin in range(0, len(states), count)]
+        made = [chosen(linear(states[mine], self._head).float(), targets[mine]) for mine in parts]
+        return torch.cat(made)
 
     def _states(self, step: Pass) -> Tensor:
         """[w, d] of the wanted tokens, in the type of the head."""

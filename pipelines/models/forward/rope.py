@@ -1,7 +1,7 @@
 """How positions turn queries and keys (Su et al. 2021, RoFormer, arXiv:2104.09864).
 
-Numbers i and i + d/2 of a head are a point in a plane, which is turned by the token's position times
-a frequency of its own. Longer inputs than those of training slow the frequencies: all alike
+Numbers i and i + d/2 of a head are a point in a plane, which is turned by the token's position
+times a frequency of its own. Longer inputs than those of training slow the frequencies: all alike
 (Chen et al. 2023, arXiv:2306.15595), the slow ones only (Llama 3.1, arXiv:2407.21783), or by a ramp
 between both (Peng et al. 2023, YaRN, arXiv:2309.00071).
 """
@@ -21,7 +21,7 @@ Rope = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Turns:
-    """Frequencies float32[d/2] on the device, and what turned queries and keys are multiplied by."""
+    """Frequencies float32[d/2] on the device, and the factor of what they turn."""
 
     frequencies: Tensor
     factor: float
@@ -43,12 +43,12 @@ class Turns:
 def paired(rows: Tensor, width: int) -> Tensor:
     """Rows [heads · d, …] of a map to queries or keys with i and i + d/2 of each head side by side,
     as complex numbers lie. Inner products of queries and keys stay what they were."""
-    return rows.unflatten(0, (-1, 2, width // 2)).transpose(1, 2).flatten(0, 2)
+    return rows.view(-1, 2, width // 2, *rows.shape[1:]).transpose(1, 2).flatten(0, 2)
 
 
 def turn(x: Tensor, turns: Tensor) -> Tensor:
     """[t, heads, d] whose planes lie `paired`, turned: complex64[t, d/2] each; float32 in place."""
-    planes = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    planes = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
     return torch.view_as_real(planes.mul_(turns[:, None])).flatten(-2).to(x.dtype)
 
 
@@ -92,7 +92,7 @@ def _temperature(rope: Rope) -> float:
     if rope.get("attention_factor") is not None:
         return float(rope["attention_factor"])
     grown = math.log(max(rope["factor"], 1.0))
-    above, below = rope.get("mscale"), rope.get("mscale_all_dim")
+    above, below = (float(rope.get(name) or 0) for name in ("mscale", "mscale_all_dim"))
     if above and below:
         return (0.1 * above * grown + 1) / (0.1 * below * grown + 1)
     return 0.1 * grown + 1

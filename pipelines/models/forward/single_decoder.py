@@ -28,7 +28,7 @@ class SingleDecoder:
         self.way = way
         self._model = model
         # What the folder says of sampling, penalties and ends would be mixed in.
-        model.generation_config = GenerationConfig()
+        model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         taken = inspect.signature(model.forward).parameters
         self._keeps = "logits_to_keep" in taken
 
@@ -54,14 +54,15 @@ class SingleDecoder:
     def generate(self, input: Int32, most: int, ends: frozenset[int]) -> Int32:
         if most < 1:
             return np.empty(0, np.int32)
-        greedy = GenerationConfig(
+        greedy = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False, max_new_tokens=most, eos_token_id=sorted(ends) or None, pad_token_id=0
         )
         rows = self._rows(input)
-        made: Any = self._model.generate(
+        model: Any = self._model  # whose generate is no method, to mypy
+        made = model.generate(
             input_ids=rows, attention_mask=torch.ones_like(rows), generation_config=greedy
         )
-        found = made[0, len(input) :].cpu().numpy().astype(np.int32)
+        found: Int32 = made[0, len(input) :].cpu().numpy().astype(np.int32)
         stops = np.flatnonzero(np.isin(found, list(ends)))
         return found[: stops[0]] if len(stops) else found
 
@@ -81,8 +82,8 @@ class SingleDecoder:
 
     @cached_property
     def _shows_truly(self) -> bool:
-        """Whether attention that is shown is what is computed otherwise: Falcon counts its distances
-        twice where it shows it (transformers 5.23)."""
+        """Whether attention that is shown is what is computed otherwise: Falcon counts its
+        distances twice where it shows it (transformers 5.23)."""
         rows = torch.arange(1, 9, device=self._model.device)[None]
         usual = self._model(input_ids=rows, use_cache=False).logits.float()
         shown = self._shown(rows).logits.float()
@@ -111,10 +112,27 @@ class SingleDecoder:
 def load_causal_model(
     folder: Path, dtype: str, trust_remote_code: bool, device: torch.device
 ) -> PreTrainedModel:
-    """The causal language model of a folder on the device; raises as `load_weights` does."""
+    """The causal language model of a folder on the device.
+
+    Raises:
+        InputError: as `load_weights` does, or its tokens attend to those behind them.
+    """
     model = load_weights(AutoModelForCausalLM, folder, dtype, trust_remote_code, ())
     move(model, device)
+    if _looks_ahead(model):
+        raise InputError(
+            f"{folder} is a {type(model).__name__} whose tokens attend to those behind them.",
+            "Name a causal language model.",
+        )
     return model
+
+
+@torch.inference_mode()
+def _looks_ahead(model: PreTrainedModel) -> bool:
+    rows = torch.arange(1, 9, device=model.device)[None]
+    whole, half = (model(input_ids=x, use_cache=False).logits for x in (rows, rows[:, :4]))
+    differing: Tensor = (whole[:, :4] - half).abs().max()
+    return bool(differing > 0.1 * half.abs().max())
 
 
 def causal_report(folder: Path, trust_remote_code: bool) -> tuple[list[str], list[str]]:
