@@ -108,9 +108,12 @@ def compare_windows(module: Any, folder: Path, template: Path) -> list[str]:
 
     ranker = theirs(module, folder, template)
     seen: list[tuple[int, int]] = []
-    ranker.permutation_pipeline_batched = lambda results, start, end, *_: (
-        seen.append((start, end)) or results
-    )
+
+    def judged(results: Any, begin: int, end: int, *_: Any) -> Any:
+        seen.append((begin, end))
+        return results
+
+    ranker.permutation_pipeline_batched = judged
     told: Counter[str] = Counter()
     for n, size, stride in sizes():
         seen.clear()
