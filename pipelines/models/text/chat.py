@@ -48,7 +48,9 @@ class Chat:
         self._form = form or Form()
         self._library = _with_template(folder)
         self._specials = tokeniser.special_texts
-        self._takes_system = self._library is None or self._renders_system()
+        # A template with roles of its own has a place for a system's words, or it needs none.
+        own = self._library is None or self._form.variables is not None
+        self._takes_system = own or self._renders_system()
 
     def text(self, messages: Sequence[Message], begins: str, thinks: bool = False) -> str:
         """What the model reads up to where it goes on.
