@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tokenizers import decoders
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from shardrank.core.arrays import Float32, Int32
@@ -22,6 +23,7 @@ def tiny_language(folder: Path, template: str | None = TEMPLATE, seed: int = 0) 
     """A folder with a random Llama of two layers."""
     tokeniser = byte_tokeniser()
     tokeniser.add_special_tokens(SPECIALS)
+    tokeniser.decoder = decoders.ByteLevel()
     config = LlamaConfig(
         vocab_size=tokeniser.get_vocab_size(),
         hidden_size=32,

@@ -73,6 +73,82 @@ class ListSettings(LanguageSettings):
     )
 
 
+class AnswerSettings(ListSettings):
+    """What every reranker has whose model may write what it says of several passages."""
+
+    reasoning_tokens: int = Field(
+        0, ge=0, description="tokens that the model may write before its answer; 0: no reasoning"
+    )
+    keep_answers: bool = resize(False, "whether what the model wrote is kept")
+
+
+class ListwiseSettings(AnswerSettings):
+    """[[reranker]] of family listwise: a language model that puts a window of passages in order."""
+
+    family: Literal["listwise"] = Field("listwise", description="an order of several passages")
+    answer: Literal["logits", "generated"] = Field(
+        "logits",
+        description="an order by the logits of the passages' identifiers as the answer's first "
+        "token (FIRST), or as the model writes it",
+    )
+    window: int = Field(20, ge=2, description="passages in one prompt; from depth on: all at once")
+    stride: int = Field(10, ge=1, description="places from a window to the next, at most window")
+    passes: int = Field(1, ge=1, description="how often the windows go through the list")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        _refuse_reasoning(self)
+        if self.stride > self.window:
+            raise SettingsError(
+                f"reranker.stride = {self.stride} is more than reranker.window = {self.window}: "
+                "no window would see what lies between.",
+                "Set reranker.stride to half of the window, so that what is good comes forward.",
+            )
+        return self
+
+
+class SetwiseSettings(AnswerSettings):
+    """[[reranker]] of family setwise: a language model that names the best of a few passages."""
+
+    family: Literal["setwise"] = Field("setwise", description="the best of a few, by a sort")
+    answer: Literal["logits", "generated"] = Field(
+        "logits",
+        description="the best by the logits of the passages' identifiers, or as the model writes "
+        "it",
+    )
+    sort: Literal["heapsort", "bubblesort"] = Field(
+        "heapsort", description="the sort that asks for the best of a set"
+    )
+    children: int = Field(3, ge=1, description="passages that one is compared with at a time")
+    top: int = Field(
+        10, ge=1, description="documents that are put in order; the others follow as they were"
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        _refuse_reasoning(self)
+        return self
+
+
+class GroupwiseSettings(AnswerSettings):
+    """[[reranker]] of family groupwise: a language model that grades each passage of a group."""
+
+    family: Literal["groupwise"] = Field("groupwise", description="a grade of each of a group")
+    group: int = Field(10, ge=1, description="passages of a group, at most")
+    passes: int = Field(
+        2, ge=1, description="how often each is graded, in other groups; the mean counts"
+    )
+
+
+def _refuse_reasoning(given: "ListwiseSettings | SetwiseSettings") -> None:
+    if given.answer == "logits" and given.reasoning_tokens:
+        raise SettingsError(
+            f"reranker.reasoning_tokens = {given.reasoning_tokens}, but the answer is its first "
+            "token, by reranker.answer = logits.",
+            "Set reranker.answer = generated, or leave reasoning_tokens out.",
+        )
+
+
 class PairwiseSettings(ListSettings):
     """[[reranker]] of family pairwise: a language model that says which of two passages is better,
     asked in both orders."""
@@ -112,6 +188,9 @@ def _family(given: Any) -> Any:
 AnyReranker = Annotated[
     Annotated[CrossSettings, Tag("cross")]
     | Annotated[PointwiseSettings, Tag("pointwise")]
+    | Annotated[ListwiseSettings, Tag("listwise")]
+    | Annotated[SetwiseSettings, Tag("setwise")]
+    | Annotated[GroupwiseSettings, Tag("groupwise")]
     | Annotated[PairwiseSettings, Tag("pairwise")],
     Discriminator(_family),
 ]

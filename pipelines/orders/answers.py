@@ -66,11 +66,14 @@ def _letters(number: int) -> str:
 def conclusion(answer: str) -> str:
     """What an answer says after its reasoning.
 
-    That is what follows the last </think>, and in it what is between <answer> and </answer>, if it
-    has that. A thought that was begun and not ended, as when the tokens ran out, concludes nothing;
-    where the prompt itself begins it, put the prompt's <think> before the answer.
+    That is what follows the last </think>, or GroupRank's </reason>, and in it what is between
+    <answer> and </answer>, if it has that. A thought that was begun and not ended, as when the
+    tokens ran out, concludes nothing; where the prompt itself begins it, put the prompt's <think>
+    before the answer.
     """
-    said = answer.rpartition("</think>")[2].partition("<think>")[0]
+    said = answer
+    for tag in ("think", "reason"):
+        said = said.rpartition(f"</{tag}>")[2].partition(f"<{tag}>")[0]
     return said.rpartition("<answer>")[2].partition("</answer>")[0].strip()
 
 

@@ -1,7 +1,8 @@
 """Rerankers that see lists, from the command to the rankings and the labels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from shardrank.core.errors import InputError
+from shardrank.core.finite import Source
 from shardrank.core.protocols import ListScores
+from shardrank.core.reranker_settings import (
+    GroupwiseSettings,
+    ListwiseSettings,
+    SetwiseSettings,
+)
+from shardrank.core.text import passage_text
 from shardrank.models.folder.layout import read_layout
+from shardrank.models.rerankers.groupwise import make_groupwise
+from shardrank.models.rerankers.listwise import make_listwise
+from shardrank.models.rerankers.setwise import make_setwise
 from shardrank.models.text.chat import Chat, Message
 from shardrank.models.text.tokens import load_tokeniser
-from shardrank.stages.rank.rerank_lists import once_each
+from shardrank.stages.rank.rerank_lists import _refuse_broken, once_each
 from shardrank.stages.rank.rerank_pairs import ScorePairs
 from tests.inline import installed
+from tests.judges import language_of
 from tests.tiny_language import Plain, tiny_language
 from tests.world import World, make_world, shardrank, snapshot, tiny_models, write_lines
 
@@ -233,3 +246,71 @@ def test_equal_passages_are_judged_once() -> None:
     assert counting.seen == ["aa", "bbbb", "c"]
     assert found.scores.tolist() == [2, 4, 2, 1]
     assert found.truncated.tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("family", "sets", "told"),
+    [
+        ("listwise", ("window=4", "stride=2", "prompt=rank-zephyr-alpha"), "27 calls"),
+        ("setwise", ("top=3",), " calls"),
+        ("groupwise", ("group=4", "prompt=expected-grades"), "36 calls"),
+    ],
+)
+def test_families_that_see_several_passages(
+    setting: Setting, family: str, sets: tuple[str, ...], told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """What the whole command gives is what the plain model gives of the lists before it."""
+    kind = {"listwise": ListwiseSettings, "setwise": SetwiseSettings}.get(family, GroupwiseSettings)
+    given = dict(each.split("=") for each in sets)
+    how = kind.model_validate({"model": "tiny", "depth": DEPTH, **given})
+    words = [f"reranker.{each}" for each in (f"family={family}", *sets)]
+    world, out = setting.world, setting.root / family
+    model = (f"reranker.model={setting.model}", f"reranker.depth={DEPTH}")
+    with installed():
+        assert shardrank(*world.rank(setting.root / "index", out, *words, *model)) == 0
+    assert told in capsys.readouterr().out
+    prompt = how.prompt or "best-of-set"
+    make: Any = {"listwise": make_listwise, "setwise": make_setwise}.get(family, make_groupwise)
+    plain = make(how, language_of(setting.model, prompt, Plain(setting.model)))
+    stored = pa.concat_tables(
+        [pq.read_table(file) for file in (setting.root / "index").glob("parts/*/passages.parquet")]
+    )
+    texts = {
+        (row["doc_id"], row["passage"]): passage_text(row["title"], row["text"])
+        for row in stored.to_pylist()
+    }
+    asked = {row["_id"]: row["text"] for row in world.rows("queries")}
+    compared = 0
+    for query, rows in groupby(setting.ranked(family), key=lambda row: row["query_id"]):
+        before = sorted(rows, key=lambda row: row["retrieval_rank"])
+        if len(before) == DEPTH and compared < 2:  # no document by two of its passages
+            shown = [texts[row["doc_id"], row["passage"]] for row in before]
+            scores = plain.rank(asked[query], shown).scores
+            found = [row["rerank_score"] for row in before]
+            assert found == pytest.approx(scores.tolist(), abs=1e-4)
+            compared += 1
+    assert compared == 2
+
+
+def test_a_model_that_writes_nothing_of_use_is_refused(
+    setting: Setting, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("reranker.family=listwise", f"reranker.model={setting.model}", "reranker.depth=5",
+             "reranker.answer=generated")  # fmt: skip
+    out = setting.root / "mute"
+    with installed():
+        assert shardrank(*setting.world.rank(setting.root / "index", out, *words)) == 2
+    assert "Or it writes nothing that its prompt's answers are read from" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+def test_one_query_whose_answers_cannot_be_read_is_set_aside() -> None:
+    source = Source("reranker", "tiny", "fp32", "score")
+    none = ListScores(np.full(50, np.nan, np.float32), np.zeros(50, np.bool_), {"unparsed": 9})
+    _refuse_broken(source, [none] * 15)
+    with pytest.raises(InputError, match="all 16 queries of a unit"):
+        _refuse_broken(source, [none] * 16)
+    with pytest.raises(InputError, match="all 50 pairs of a unit"):
+        _refuse_broken(source, [replace(none, counts={"calls": 9})])

@@ -6,7 +6,7 @@ load    card → a model with its tokeniser, chat template and prompt, given to 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from shardrank.core.cards import RerankerCard
 from shardrank.core.errors import SettingsError
@@ -32,6 +32,9 @@ from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
 
 #: Fields of the settings that decide no score, or that a card has under another name.
 _ELSEWHERE = ("model", "revision", "depth", "interpolation", "prompt", "dtype", "max_tokens")
+
+#: Of a reranker that is made to see whether it can be, and is never asked.
+_UNLOADED = cast(Decoder, None)
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,9 @@ class LanguageFamily:
         check_decoder(folder.layout, settings.trust_remote_code)
         named = settings.prompt or self.prompt
         own = own_prompt(folder) if settings.prompt is None and self.alone else None
-        return self._card(settings, folder, own or read_prompt(named), halve)
+        card = self._card(settings, folder, own or read_prompt(named), halve)
+        self.make(settings, self._language(folder, card, _UNLOADED))  # refuses what cannot be asked
+        return card
 
     def load(self, settings: Any, device: str, card: RerankerCard) -> ListReranker:
         """The reranker that was planned as `card`, whose prompt it holds.
@@ -109,24 +114,27 @@ class LanguageFamily:
         folder, own = read_language_folder(settings), settled(settings, card)
         found = self._card(own, folder, card.prompt, halve=False)
         check_fingerprint(settings.model, card.fingerprint, found.fingerprint)
-        tokeniser, layout = load_tokeniser(folder.layout), folder.layout
-        language = Language(
-            model=load_decoder(
-                layout.transformer,
-                card.dtype,
-                settings.trust_remote_code,
-                device,
-                settings.batch_tokens,
-            ),
+        model = load_decoder(
+            folder.layout.transformer,
+            card.dtype,
+            settings.trust_remote_code,
+            device,
+            settings.batch_tokens,
+        )
+        return self.make(settings, self._language(folder, card, model))
+
+    def _language(self, folder: LanguageFolder, card: RerankerCard, model: Decoder) -> Language:
+        tokeniser, prompt = load_tokeniser(folder.layout), card.prompt
+        return Language(
+            model=model,
             tokeniser=tokeniser,
-            chat=Chat(layout.transformer, tokeniser, folder.form(card.prompt)),
-            prompt=parse_prompt(card.prompt, self.methods),
+            chat=Chat(folder.layout.transformer, tokeniser, folder.form(prompt)),
+            prompt=parse_prompt(prompt, self.methods),
             limit=card.max_tokens,
             ends=folder.ends,
             instruction=own_instruction(folder),
-            answers=folder.answers(card.prompt),
+            answers=folder.answers(prompt),
         )
-        return self.make(settings, language)
 
     def _card(
         self, settings: LanguageSettings, folder: LanguageFolder, prompt: str, halve: bool

@@ -1,7 +1,9 @@
 """A prompt about several passages at once, cut to fit."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -37,6 +39,8 @@ class AskingList:
     Attributes:
         limit: tokens of the prompt and the answer, at most.
         passage_tokens: tokens of a passage, at most.
+        begins: how the model's answer begins; none: as the prompt says.
+        thinks: whether a template that knows of reasoning leaves the model to reason.
     """
 
     chat: Chat
@@ -44,6 +48,8 @@ class AskingList:
     prompt: Prompt
     limit: int
     passage_tokens: int
+    begins: str | None = None
+    thinks: bool = False
 
     @classmethod
     def of(cls, language: Language, passage_tokens: int) -> "AskingList":
@@ -57,29 +63,77 @@ class AskingList:
         """The prompt about passages called `names`, with room for an answer of so many tokens;
         none where not 8 tokens of each passage would fit. What does not fit is taken from the ends
         of the longest passages."""
-        asked = self.chat.harmless(query)
-        texts = [self.chat.harmless(text) for text in passages]
+        asked = self._harmless(query, names)
+        texts = [self._harmless(text, names) for text in passages]
         ends = [spans.places().ends for spans in self.tokeniser.encode(texts)]
         lengths = np.array([len(each) for each in ends])
         limit, room = self.passage_tokens, self.limit - answer
         while limit >= min(_LEAST, lengths.max(initial=0)):
             kept = [_first(t, e, limit) for t, e in zip(texts, ends, strict=True)]
-            text = self.chat.text(self._messages(asked, kept, names), self.prompt.assistant)
+            text = self._text(asked, kept, names)
             found = self.chat.ids_of(text)
             if len(found) <= room:
                 return AskedList(found, text, lengths > limit)
             limit = _lower(lengths, limit, len(found) - room)
         return None
 
-    def _messages(self, query: str, passages: Sequence[str], names: Sequence[str]) -> list[Message]:
-        prompt, about = self.prompt, {"query": query, "num": str(len(passages))}
-        bodies = [
-            fill(prompt.body, {"rank": name, "candidate": text})
-            for name, text in zip(names, passages, strict=True)
-        ]
-        told = "".join([fill(prompt.prefix, about), *bodies, fill(prompt.suffix, about)])
-        system = [Message("system", prompt.system_message)] if prompt.system_message else []
-        return [*system, Message("user", told)]
+    def _text(self, query: str, passages: Sequence[str], names: Sequence[str]) -> str:
+        begins = self.prompt.assistant if self.begins is None else self.begins
+        said = list_messages(self.prompt, query, passages, names)
+        return self.chat.text(said, begins, self.thinks)
+
+    def _harmless(self, text: str, names: Sequence[str]) -> str:
+        return self.chat.harmless(without_identifiers(text, names))
+
+
+def without_identifiers(text: str, names: Sequence[str]) -> str:
+    """The text with numbers and `names` in round brackets where they stand in square ones.
+
+    A reference such as [3] in a passage would be taken for the passage that is called so, by the
+    model, which was told that this is how passages are named. rank_llm does so for numbers.
+    """
+    known = frozenset(names)
+
+    def written(found: re.Match[str]) -> str:
+        named = found[1].isdecimal() or found[1] in known
+        return f"({found[1]})" if named else found[0]
+
+    return re.sub(r"\[(\w+)\]", written, text)
+
+
+def list_messages(
+    prompt: Prompt, query: str, passages: Sequence[str], names: Sequence[str]
+) -> list[Message]:
+    """What a prompt says of passages called `names`, in one message or as a conversation."""
+    system = [Message("system", prompt.system_message)] if prompt.system_message else []
+    listed = "[" + ", ".join(f"PASSAGE{name}" for name in names) + "]"  # rank_lrl's manner
+    about = {"query": query, "num": str(len(passages)), "psg_ids": listed}
+    each = [{"rank": name, "candidate": text} for name, text in zip(names, passages, strict=True)]
+    if prompt.method == "multiturn_listwise":
+        return [*system, *_turns(prompt, about, each)]
+    bodies = [fill(prompt.body, slots) for slots in each]
+    told = [fill(prompt.prefix, about), *bodies, fill(prompt.suffix, about)]
+    return [*system, Message("user", "".join(told))]
+
+
+def _turns(
+    prompt: Prompt, about: Mapping[str, str], each: Sequence[Mapping[str, str]]
+) -> list[Message]:
+    """RankGPT's conversation. Passages are turns of their own where the other side has an answer to
+    each; else they are in the last message."""
+    greeted = _turn(fill(prompt.prefix_user, about), fill(prompt.prefix_assistant, about))
+    bodies = [fill(prompt.body_user, slots) for slots in each]
+    asks = fill(prompt.suffix_user, about)
+    opening = greeted if prompt.prefix_user else []
+    if not prompt.body_assistant:
+        return [*opening, Message("user", "".join([*bodies, asks]))]
+    replies = [fill(prompt.body_assistant, slots) for slots in each]
+    turns = [_turn(told, reply) for told, reply in zip(bodies, replies, strict=True)]
+    return [*opening, *chain.from_iterable(turns), Message("user", asks)]
+
+
+def _turn(user: str, assistant: str) -> list[Message]:
+    return [Message("user", user), Message("assistant", assistant)]
 
 
 def _first(text: str, ends: Int32, tokens: int) -> str:

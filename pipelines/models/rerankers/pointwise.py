@@ -89,7 +89,7 @@ def _score(language: Language) -> Score:
         return log_odds(language.model, np.array(language.answers, np.int32))
     tokens = np.array([language.token(each) for each in prompt.answers or prompt.scale], np.int32)
     if prompt.scale:
-        return expected_grade(language.model, tokens, _grades(prompt.scale))
+        return expected_grade(language.model, tokens, scale_grades(prompt.scale))
     if not 1 <= len(tokens) <= 2:
         raise SettingsError(
             f"The prompt has {len(tokens)} answers, and neither a scale nor the query to begin the "
@@ -99,8 +99,12 @@ def _score(language: Language) -> Score:
     return log_odds(language.model, tokens)
 
 
-def _grades(scale: Sequence[str]) -> Float32:
-    """The integers that the tokens stand for."""
+def scale_grades(scale: Sequence[str]) -> Float32:
+    """The integers that the texts of a prompt's scale stand for.
+
+    Raises:
+        SettingsError: one is no integer.
+    """
     try:
         return np.array([int(each) for each in scale], np.float32)
     except ValueError as error:

@@ -13,14 +13,17 @@ from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.models.cards import read_reranker_card
 from shardrank.models.complete import check_reranker
 from shardrank.models.notes import cross_notes
+from shardrank.models.rerankers.groupwise import make_groupwise
 from shardrank.models.rerankers.language import (
     Language,
     LanguageFamily,
     language_notes,
     language_parameters,
 )
+from shardrank.models.rerankers.listwise import make_listwise
 from shardrank.models.rerankers.pairwise import make_pairwise
 from shardrank.models.rerankers.pointwise import make_pointwise
+from shardrank.models.rerankers.setwise import make_setwise
 from shardrank.models.size import cross_parameters
 
 
@@ -77,5 +80,10 @@ _FAMILIES = {
     "pointwise": _language(
         make_pointwise, "pointwise query_likelihood query_and_document", "relevance", alone=True
     ),
+    "listwise": _language(
+        make_listwise, "singleturn_listwise multiturn_listwise", "order", alone=False
+    ),
+    "setwise": _language(make_setwise, "setwise", "best-of-set", alone=False),
+    "groupwise": _language(make_groupwise, "groupwise", "grades", alone=False),
     "pairwise": _language(make_pairwise, "pairwise", "better-of-two", alone=False),
 }

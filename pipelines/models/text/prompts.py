@@ -6,6 +6,7 @@
     body: …      {rank} {candidate}        # of each passage; {doc_content} where there is one
     suffix: …    {query} {num}             # behind them
     assistant: …                           # how the answer begins
+    output_extraction_regex: …             # finds the identifiers in an answer
     answers: ["yes", "no"]                 # one token each
 
 A slot is a name in braces, and {{ and }} are braces. What a method does not know is refused, and
@@ -46,9 +47,19 @@ _ALONE = {name: _words("query doc_content instruction") for name in ("prefix", "
 _LISTED = {
     "prefix": _words("query num"),
     "body": _words("rank candidate"),
-    "suffix": _words("query num"),
+    "suffix": _words("query num psg_ids"),
     "assistant": _words(""),
 }
+#: Of a conversation, in which each passage may be a turn.
+_TURNS = {
+    "prefix_user": _words("query num"),
+    "prefix_assistant": _words("query num"),
+    "body_user": _words("rank candidate"),
+    "body_assistant": _words("rank"),
+    "suffix_user": _words("query num"),
+    "assistant": _words(""),
+}
+#: What output_validation_regex would tell, the counts of mended answers tell: it is not used.
 _READS = _words("output_validation_regex output_extraction_regex")
 METHODS: Mapping[str, Method] = {
     "pointwise": Method(
@@ -64,9 +75,15 @@ METHODS: Mapping[str, Method] = {
         _words("instruction"),
     ),
     "singleturn_listwise": Method(_words("query rank candidate"), _LISTED, _READS),
+    "multiturn_listwise": Method(_words("query rank candidate"), _TURNS, _READS),
+    "setwise": Method(_words("query rank candidate"), _LISTED, _READS),
+    "groupwise": Method(
+        _words("query rank candidate"),
+        _LISTED | {"assistant": _words("rank")},
+        _words("scale"),
+    ),
     "pairwise": Method(_words("query rank candidate"), _LISTED, _words("answers")),
 }
-_TEXTS = ("system_message", "prefix", "body", "suffix", "assistant", "instruction")
 
 
 @dataclass(frozen=True)
@@ -81,6 +98,8 @@ class Prompt:
         answers: the token of a relevant passage, and that of another; only the first: its logit.
         scale: tokens of integer grades, which are weighted by their probabilities.
         message_roles: "default", or "reranker": query and passage are messages of their own.
+        output_extraction_regex: what finds the identifiers in an answer.
+        prefix_user, …: of a conversation, what each side says.
     """
 
     method: str
@@ -96,6 +115,11 @@ class Prompt:
     message_roles: str = "default"
     output_validation_regex: str = ""
     output_extraction_regex: str = ""
+    prefix_user: str = ""
+    prefix_assistant: str = ""
+    body_user: str = ""
+    body_assistant: str = ""
+    suffix_user: str = ""
 
     @property
     def answers_query(self) -> bool:

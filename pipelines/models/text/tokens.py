@@ -17,6 +17,7 @@ from tokenizers.normalizers import Lowercase, Normalizer
 from tokenizers.normalizers import Sequence as NormalizerSequence
 from tokenizers.processors import TemplateProcessing
 
+from shardrank.core.arrays import Int32
 from shardrank.core.errors import InputError
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.protocols import TokenPlaces, TokenSpans
@@ -91,6 +92,11 @@ class FastTokeniser:
         spans = self._words.encode(texts)
         rest = iter(self._ask([t for t, s in zip(texts, spans, strict=True) if s is None]))
         return [span or next(rest) for span in spans]
+
+    def decode(self, ids: Int32) -> str:
+        """The text of int32[n] tokens, special ones included."""
+        text: str = self._backend.decode(ids.tolist(), skip_special_tokens=False)
+        return text
 
     def _ask(self, texts: Sequence[str]) -> list[TokenSpans]:
         found = self._backend.encode_batch(list(texts), add_special_tokens=False)

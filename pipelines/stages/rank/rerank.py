@@ -6,7 +6,7 @@ from dataclasses import replace
 from shardrank.core.errors import InputError
 from shardrank.core.finite import refuse_broken
 from shardrank.core.units import Done, total
-from shardrank.stages.rank.rerank_lists import rerank_lists
+from shardrank.stages.rank.rerank_lists import UNREAD, rerank_lists
 from shardrank.stages.rank.rerank_pairs import rerank_pairs
 from shardrank.stages.rank.rerank_plan import (
     RERANK,
@@ -50,8 +50,9 @@ def require_scores(
     Their markers go: with the model mended the same command scores them again.
     """
     broken, of = total(scored, "not_finite"), total(scored, "rows")
+    hint = UNREAD if total(scored, "unparsed") else ""
     try:
-        refuse_broken(score_source(reranker.card), broken, of, "pairs", least=1)
+        refuse_broken(score_source(reranker.card), broken, of, "pairs", least=1, hint=hint)
     except InputError:
         context.workspace.forget(stage, scored)
         raise

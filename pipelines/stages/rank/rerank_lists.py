@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from shardrank.core.cards import RerankerCard
 from shardrank.core.files import FileRef
-from shardrank.core.finite import refuse_broken
+from shardrank.core.finite import Source, refuse_broken
 from shardrank.core.pools import TASK_CPUS
 from shardrank.core.progress import tell
 from shardrank.core.protocols import ListReranker, ListScores
@@ -86,6 +86,12 @@ def told(dones: Sequence[Done[Scores]]) -> Mapping[str, int]:
 #: Counts that units of either road have.
 _OF_PAIRS = ("rows", "truncated", "not_finite")
 
+#: What else may be the matter where there is no score.
+UNREAD = (
+    "Or it writes nothing that its prompt's answers are read from: name a prompt that it was made "
+    "for, and give it reranker.reasoning_tokens if it reasons."
+)
+
 
 @dataclass(frozen=True)
 class ReadLists:
@@ -120,8 +126,7 @@ class ScoreLists:
         scored = list(self._scored(tables["queries"], lists))
         scores = np.concatenate([each.scores for each in scored])
         cut = np.concatenate([each.truncated for each in scored])
-        broken = int((~np.isfinite(scores)).sum())
-        refuse_broken(self._source, broken, len(scores), "pairs of a unit")
+        _refuse_broken(self._source, scored)
         spend("truncated", int(cut.sum()))
         kept = lists.select(["query", "part", "row"]).append_column("logit", pa.array(scores))
         counts = sum((Counter(each.counts) for each in scored), Counter[str]())
@@ -139,6 +144,17 @@ class ScoreLists:
             asked = queries["text"][number].as_py()
             yield once_each(self._reranker, asked, texts[rows].tolist())
             tell((number + 1) / len(begins))
+
+
+def _refuse_broken(source: Source, scored: Sequence[ListScores]) -> None:
+    """Raise InputError where a unit has no score. A query whose answers cannot be read loses all of
+    its scores at once, so there it takes some queries until it is the model's fault."""
+    broken = [int((~np.isfinite(each.scores)).sum()) for each in scored]
+    if not any(each.counts.get("unparsed") for each in scored):
+        refuse_broken(source, sum(broken), sum(len(e.scores) for e in scored), "pairs of a unit")
+        return
+    lost = sum(count == len(each.scores) for count, each in zip(broken, scored, strict=True))
+    refuse_broken(source, lost, len(scored), "queries of a unit", hint=UNREAD)
 
 
 def once_each(reranker: ListReranker, query: str, passages: Sequence[str]) -> ListScores:
