@@ -14,7 +14,13 @@ from shardrank.core.model_settings import (
     SparseSettings,
 )
 from shardrank.core.rank_settings import RetrieverSettings
-from shardrank.core.reranker_settings import CrossSettings, PairwiseSettings, PointwiseSettings
+from shardrank.core.reranker_settings import (
+    AttentionSettings,
+    CrossSettings,
+    EnrichedSettings,
+    PairwiseSettings,
+    PointwiseSettings,
+)
 from shardrank.core.settings import Settings
 from shardrank.core.spelling import meant
 
@@ -24,7 +30,16 @@ Kinds: TypeAlias = tuple[type[BaseModel], ...]
 _SEVERAL: dict[str, tuple[str, Kinds]] = {
     "encoder": ("name", (EncoderSettings, Bm25Settings, SparseSettings)),
     "index": ("of", (IndexSettings,)),
-    "reranker": ("model", (CrossSettings, PointwiseSettings, PairwiseSettings)),
+    "reranker": (
+        "model",
+        (
+            CrossSettings,
+            PointwiseSettings,
+            PairwiseSettings,
+            AttentionSettings,
+            EnrichedSettings,
+        ),
+    ),
     "retriever": ("index", (RetrieverSettings,)),
 }
 
