@@ -185,12 +185,17 @@ def test_another_model_than_the_planned_one_is_refused(folder: Path, tmp_path: P
 
 def test_what_cannot_be_an_enriched_query_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="'a wing', is 3 tokens of this model"):
-        made(folder, written(folder, **{"</s>": "a wing"}))
+        read_enriched(
+            EnrichedSettings(model=str(folder), prompt=written(folder, **{"</s>": "a wing"})), False
+        )
     with pytest.raises(SettingsError, match="method is 'in_context'"):
         read_enriched(EnrichedSettings(model=str(folder), prompt="in-context"), halve=False)
     table = module_encoder(tmp_path / "table", "static")
-    with pytest.raises(InputError, match="which no prompt changes"):
-        made(table, prompt(tmp_path, SHORT), pooling="auto")
+    with pytest.raises(InputError, match="a table of token vectors: a prompt"):
+        read_enriched(
+            EnrichedSettings(model=str(table), prompt=prompt(tmp_path, SHORT), pooling="auto"),
+            False,
+        )
 
 
 def test_an_encoder_with_a_template_is_still_refused_elsewhere(folder: Path) -> None:

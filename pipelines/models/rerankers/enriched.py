@@ -12,21 +12,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from shardrank.core.arrays import Bool, Float32, Int32
-from shardrank.core.cards import EncoderCard, RerankerCard
-from shardrank.core.errors import InputError, SettingsError
+from shardrank.core.cards import RerankerCard
 from shardrank.core.protocols import ListScores
 from shardrank.core.reranker_settings import EnrichedSettings
 from shardrank.models.cards import check_fingerprint, read_encoder_card, settled
 from shardrank.models.encoders.dense import load_tower
 from shardrank.models.encoders.embedder import Embedder, Side
-from shardrank.models.enriched_cards import METHODS, encoder_of, enriched_card
+from shardrank.models.enriched_cards import (
+    METHODS,
+    encoder_of,
+    end_of_passages,
+    enriched_card,
+    query_layout,
+)
 from shardrank.models.folder.encoder_folder import read_encoder_folder
-from shardrank.models.folder.layout import Layout
-from shardrank.models.folder.modules import Tower
 from shardrank.models.rerankers.listed import AskingList
 from shardrank.models.text.chat import Chat
-from shardrank.models.text.prompts import Prompt, parse_prompt
-from shardrank.models.text.tokens import FastTokeniser
+from shardrank.models.text.prompts import parse_prompt
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,6 @@ def load_enriched(
     Raises:
         InputError: the model is absent, incomplete or unsupported.
         IntegrityError: the model here is another one.
-        SettingsError: a passage cannot end in what the prompt's file says.
     """
     own = settled(settings, planned)
     found = enriched_card(own, planned.prompt)
@@ -100,38 +101,15 @@ def load_enriched(
     queries = documents if one else load_tower(towers.queries, encoder, card, device)
     prompt = parse_prompt(planned.prompt, METHODS)
     asking = AskingList(
-        chat=_chat(towers.queries, queries.tokeniser),
+        chat=Chat(query_layout(own).transformer, queries.tokeniser),
         tokeniser=queries.tokeniser,
         prompt=prompt,
         limit=card.query_max_tokens,
         passage_tokens=settings.passage_tokens,
     )
-    passages = _passages(documents, card, prompt)
-    return EnrichedReranker(passages, queries, asking, settings.passages)
-
-
-def _passages(embedder: Embedder, card: EncoderCard, prompt: Prompt) -> PassageSide:
-    end = _end(embedder.tokeniser, prompt.end)
-    return PassageSide(embedder, Side(card.max_tokens, card.document_prompt), end)
-
-
-def _chat(tower: Tower, tokeniser: FastTokeniser) -> Chat:
-    if isinstance(tower.source, Layout):
-        return Chat(tower.source.transformer, tokeniser)
-    raise InputError(
-        f"{tower.source.folder} is a table of token vectors, which no prompt changes.",
-        "Name an encoder with a transformer.",
+    passages = PassageSide(
+        embedder=documents,
+        side=Side(card.max_tokens, card.document_prompt),
+        end=end_of_passages(documents.tokeniser, prompt),
     )
-
-
-def _end(tokeniser: FastTokeniser, text: str) -> Int32:
-    """The token that the text is, where the tokeniser does not put it behind a text by itself."""
-    if not text:
-        return np.empty(0, np.int32)
-    ids = tokeniser.encode([text])[0].ids
-    if len(ids) != 1:
-        raise SettingsError(
-            f"The end of a passage, {text!r}, is {len(ids)} tokens of this model, and must be one.",
-            "Name a prompt for this model, whose end is one of its tokens, or that has none.",
-        )
-    return ids[: int(ids[0] not in tokeniser.single_template().around[-1])]
+    return EnrichedReranker(passages, queries, asking, settings.passages)
