@@ -52,7 +52,9 @@ def made(folder: Path, limit: int = 2000, **given: object) -> ListReranker:
 def plainly(folder: Path, query: str, passages: Sequence[str]) -> list[float]:
     """s = Σ over a passage's tokens of (attention with the query - with N/A), of all heads and
     layers and on average over the query's part, without what lies two deviations below."""
-    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
     tokeniser = AutoTokenizer.from_pretrained(folder)
     named = [f"[{n}] {text}" for n, text in enumerate(passages, start=1)]
     before = BEGINS + f"Here are {len(passages)} passages:\n\n"
