@@ -7,7 +7,7 @@ content is asked, since some tokens draw attention whatever is asked. A passage'
 over its tokens, but for those that lie more than two standard deviations below their mean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -41,17 +41,20 @@ class AttentionReranker:
         truncated = np.zeros(len(passages), np.bool_)
         if not prompts:
             return ListScores(scores, truncated, {"too_long": 1})
-        asked, unasked = (self._watched(each) for each in prompts)
+        asked, unasked = self._watched(prompts)
         scores[order] = [calibrated(a, b) for a, b in zip(asked, unasked, strict=True)]
         truncated[order] = prompts[0].truncated
         return ListScores(scores, truncated, {"calls": len(prompts)})
 
-    def _watched(self, asked: AskedList) -> list[Float32]:
-        """Of each passage the attention that its tokens are given, float32[tokens]."""
-        _, *passages, behind = token_ranges(asked, self._asking.tokeniser)
-        asking = range(behind.start, len(asked.input))
-        given = self._model.attended(asked.input, asking) / np.float32(len(asking))
-        return [given[tokens.start : tokens.stop] for tokens in passages]
+    def _watched(self, prompts: Sequence[AskedList]) -> Iterator[list[Float32]]:
+        """Of each prompt and passage the attention that its tokens are given, float32[tokens]."""
+        ranges = [token_ranges(each, self._asking.tokeniser) for each in prompts]
+        inputs = [each.input for each in prompts]
+        asking = [range(own[-1].start, len(ids)) for own, ids in zip(ranges, inputs, strict=True)]
+        found = self._model.attended(inputs, asking)
+        for given, places, (_, *passages, _) in zip(found, asking, ranges, strict=True):
+            shares = given / np.float32(len(places))
+            yield [shares[tokens.start : tokens.stop] for tokens in passages]
 
 
 def calibrated(asked: Float32, unasked: Float32) -> float:
