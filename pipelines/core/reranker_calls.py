@@ -14,7 +14,7 @@ class Calls:
 
     Attributes:
         calls: inputs that the model is given.
-        tokens: of all of them, about.
+        tokens: of all of them, about; what two begin with is counted once.
     """
 
     calls: int
@@ -25,8 +25,8 @@ def most_calls(settings: AttentionSettings | EnrichedSettings, passages: int, ea
     """For a list of so many passages of `each` tokens, on average; a list of none costs nothing."""
     if not passages:
         return Calls(0, 0)
-    if isinstance(settings, AttentionSettings):  # with the query, and with one without content
-        return Calls(2, 2 * _listed(settings, passages, each))
+    if isinstance(settings, AttentionSettings):  # the end again, with a query without content
+        return Calls(2, _listed(settings, passages, each) + _PROMPT)
     first = min(passages, settings.passages)
     return Calls(1 + passages, _listed(settings, first, each) + passages * each)
 

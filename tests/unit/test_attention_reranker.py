@@ -190,7 +190,7 @@ def test_tokens_of_each_piece(name: str, told: list[str], front: str, back: str)
 
 def test_a_plan_knows_calls_and_tokens() -> None:
     asks = AttentionSettings(model="m", passage_tokens=100)
-    assert most_calls(asks, 20, 50) == Calls(2, 2 * (60 + 20 * 56))
-    assert most_calls(asks, 20, 500) == Calls(2, 2 * (60 + 20 * 106))
-    assert most_calls(asks.model_copy(update={"max_tokens": 512}), 20, 500) == Calls(2, 1024)
+    assert most_calls(asks, 20, 50) == Calls(2, 60 + 20 * 56 + 60)
+    assert most_calls(asks, 20, 500) == Calls(2, 60 + 20 * 106 + 60)
+    assert most_calls(asks.model_copy(update={"max_tokens": 512}), 20, 500) == Calls(2, 512 + 60)
     assert most_calls(asks, 0, 500) == Calls(0, 0)
