@@ -79,7 +79,9 @@ class AnswerSettings(ListSettings):
     reasoning_tokens: int = Field(
         0, ge=0, description="tokens that the model may write before its answer; 0: no reasoning"
     )
-    keep_answers: bool = resize(False, "whether what the model wrote is kept")
+    keep_answers: bool = Field(
+        False, description="whether what the model wrote is kept, in OUT/answers"
+    )
 
 
 class ListwiseSettings(AnswerSettings):

@@ -23,6 +23,7 @@ from shardrank.core.text import passage_text
 from shardrank.models.folder.layout import read_layout
 from shardrank.models.rerankers.groupwise import make_groupwise
 from shardrank.models.rerankers.listwise import make_listwise
+from shardrank.models.rerankers.pointwise import PointwiseReranker
 from shardrank.models.rerankers.setwise import make_setwise
 from shardrank.models.text.chat import Chat, Message
 from shardrank.models.text.tokens import load_tokeniser
@@ -314,3 +315,25 @@ def test_one_query_whose_answers_cannot_be_read_is_set_aside() -> None:
         _refuse_broken(source, [none] * 16)
     with pytest.raises(InputError, match="all 50 pairs of a unit"):
         _refuse_broken(source, [replace(none, counts={"calls": 9})])
+
+
+def test_what_a_model_wrote_is_kept_by_query(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rank(self: PointwiseReranker, query: str, passages: Sequence[str]) -> ListScores:
+        scores = np.arange(len(passages), dtype=np.float32)
+        return ListScores(scores, scores < 0, {"calls": 2}, (f"of {query}", "and more"))
+
+    monkeypatch.setattr(PointwiseReranker, "rank", rank)
+    monkeypatch.setattr("shardrank.stages.rank.list_texts.pairs_per_list_unit", lambda pairs: 10)
+    with installed():
+        assert setting.rank("wrote", "search.block_queries=4") == 0
+    files = sorted((setting.root / "wrote" / "answers" / "1").iterdir())
+    assert [file.name for file in files] == ["00000.parquet", "00001.parquet", "00002.parquet"]
+    kept = pa.concat_tables([pq.read_table(file) for file in files]).to_pylist()
+    asked = {row["_id"]: row["text"] for row in setting.world.rows("queries")}
+    assert {(row["query_id"], row["call"], row["answer"]) for row in kept} == {
+        (query, call, answer)
+        for query, text in asked.items()
+        for call, answer in enumerate((f"of {text}", "and more"))
+    }

@@ -13,7 +13,7 @@ from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.rank.blend import Blend, Retrieved, rankings
 from shardrank.stages.rank.block_scores import places, read_block_scores
 from shardrank.stages.rank.reorder import Ordered
-from shardrank.stages.rank.rerank_plan import Scores, scores_by_block
+from shardrank.stages.rank.rerank_plan import Scores, answers_by_block, scores_by_block
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
@@ -24,7 +24,7 @@ from shardrank.stages.shared.encode import QueryBlock
 class CollateSpec:
     """A query block: its hits as they were retrieved, and as the last reranker found them (the same
     where there is one, or none); the scores that it gave; how both become one; and of several
-    rerankers the scores that each gave."""
+    rerankers the scores that each gave; and of each what it wrote, where that is kept."""
 
     block: int
     queries: FileRef
@@ -33,6 +33,7 @@ class CollateSpec:
     scores: tuple[FileRef, ...]
     blend: Blend
     steps: tuple[tuple[FileRef, ...], ...]
+    answers: tuple[tuple[FileRef, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def collate(
     """The rankings of each query block; counts "rows", "queries" (those that have a hit), and of
     the pairs that were to be scored "pairs", "not_finite" and "truncated"."""
     steps = [scores_by_block(step, len(blocks)) for step in last.steps]
+    answers = [answers_by_block(step, len(blocks)) for step in last.steps]
     each = zip(blocks, last.retrieved, last.hits, strict=True)
     specs = [
         CollateSpec(
@@ -77,6 +79,7 @@ def collate(
             scores=steps[-1][n] if steps else (),
             blend=last.blend,
             steps=tuple(step[n] for step in steps) if len(steps) > 1 else (),
+            answers=tuple(step[n] for step in answers),
         )
         for n, (block, retrieved, ordered) in enumerate(each)
     ]
@@ -102,6 +105,10 @@ class Collate:
         for number, files in enumerate(spec.steps, 1):
             step = self._step(files, hits, queries["query_id"])
             self.workspace.write_table(f"scores/{number}/{spec.block:05d}.parquet", step)
+        for number, files in enumerate(spec.answers, 1):
+            if files:
+                wrote = self._answers(files, queries["query_id"])
+                self.workspace.write_table(f"answers/{number}/{spec.block:05d}.parquet", wrote)
         counts = {
             "rows": table.num_rows,
             "queries": len(np.unique(hits["query"].to_numpy())),
@@ -120,6 +127,11 @@ class Collate:
         table = table.append_column("score", pa.array(found.logits, mask=np.isnan(found.logits)))
         table = table.append_column("truncated", pa.array(found.truncated))
         return table.filter(pa.array(found.scored))
+
+    def _answers(self, files: Sequence[FileRef], ids: pa.ChunkedArray) -> pa.Table:
+        """What a reranker wrote: query_id, call (from 0), answer."""
+        wrote = pa.concat_tables([self.workspace.read_table(ref) for ref in files])
+        return wrote.set_column(0, "query_id", ids.take(wrote["query"]))
 
     def _retrieved(self, spec: CollateSpec, hits: pa.Table) -> Retrieved:
         """Row by row of the hits, how they were retrieved."""

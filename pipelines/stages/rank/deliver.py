@@ -22,7 +22,7 @@ TREC = ("query_id", "doc_id", "rank", "score")
 RANKED = Output(
     MANIFEST,
     ("run.trec", "metrics.json", "report.html"),
-    ("rankings", "scores", "rejected"),
+    ("rankings", "scores", "answers", "rejected"),
 )
 
 

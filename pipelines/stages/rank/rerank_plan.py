@@ -178,6 +178,15 @@ def scores_by_block(dones: Sequence[Done[Scores]], blocks: int) -> list[tuple[Fi
     return [tuple(files) for files in found]
 
 
+def answers_by_block(dones: Sequence[Done[Scores]], blocks: int) -> list[tuple[FileRef, ...]]:
+    """Of each of so many blocks, the files of what a model wrote: query, call, answer."""
+    found: list[list[FileRef]] = [[] for _ in range(blocks)]
+    for made in (done.made for done in dones):
+        if made.answers is not None:
+            found[made.blocks[0].block].append(made.answers)
+    return [tuple(files) for files in found]
+
+
 @dataclass(frozen=True)
 class Depths:
     """How deep pairs were scored before."""
