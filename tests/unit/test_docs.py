@@ -37,6 +37,7 @@ DOCUMENTS = (
     "docs/measured.md",
     "docs/models.md",
     "docs/nights.md",
+    "docs/rerankers.md",
     "docs/settings.md",
     "docs/watching.md",
 )
