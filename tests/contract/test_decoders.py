@@ -152,6 +152,21 @@ def test_an_input_does_not_depend_on_the_others_and_equal_calls_are_equal(
     np.testing.assert_allclose(together, backwards, rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("name", ["llama", "gemma3"])
+def test_what_the_call_before_computed_changes_no_bit(name: str, load: Load) -> None:
+    ours, library = load(name)
+    docs, other = tokens(45, 45, seed=8)
+    question, nothing = tokens(9, 4, seed=9)
+    first, second = np.concatenate([docs, question]), np.concatenate([docs[:40], nothing])
+    ours.attended(other, range(30, 45))
+    alone = ours.attended(second, range(40, 44))
+    made = ours.generate(second, 5, frozenset())
+    ours.attended(first, range(45, 54))
+    assert ours.attended(second, range(40, 44)).tobytes() == alone.tobytes()
+    assert ours.generate(second, 5, frozenset()).tobytes() == made.tobytes()
+    check_attention(ours, library, second)
+
+
 @pytest.mark.parametrize(("names", "way"), [(OWN, "OWN"), (PACKED, "PACKED"), (SINGLE, "SINGLY")])
 def test_a_decoder_says_which_way_it_runs(names: Sequence[str], way: str, load: Load) -> None:
     for name in names:

@@ -100,12 +100,12 @@ class SingleDecoder:
 
     def _logits(self, ids: Int32, last: int) -> Tensor:
         """float32[last, v], behind the last tokens of an input."""
-        spend("tokens", len(ids))
         kept = {"logits_to_keep": last} if self._keeps else {}
         logits: Tensor = self._model(input_ids=self._rows(ids), use_cache=False, **kept).logits
         return logits[0, -last:].float()
 
     def _rows(self, ids: Int32) -> Tensor:
+        spend("tokens", len(ids))
         return torch.from_numpy(ids.astype(np.int64))[None].to(self._model.device)
 
 
