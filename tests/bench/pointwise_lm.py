@@ -142,7 +142,7 @@ def padded(work: Work, tokeniser: Tokenizer, model: Any, loop: Loop) -> Float32:
 def cross_encoder(folder: Path) -> CrossEncoder:
     """sentence-transformers' generative reranker, with our template."""
     said = '{{ messages | selectattr("role", "eq", "%s") | map(attribute="content") | first }}'
-    end = "{{ %s }}" % json.dumps(_AFTER)  # Jinja drops a last newline
+    end = f"{{{{ {json.dumps(_AFTER)} }}}}"  # Jinja drops a last newline
     template = _BEFORE + said % "query" + _BETWEEN + said % "document" + end
     made: CrossEncoder = CrossEncoder(
         str(folder),

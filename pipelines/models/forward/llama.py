@@ -36,7 +36,8 @@ class Scale:
     def __call__(self, x: Tensor) -> Tensor:
         x = x.float()
         squares = vector_norm(x, dim=-1, keepdim=True).square_()
-        return (x * squares.div_(x.shape[-1]).add_(self.epsilon).rsqrt_()).mul_(self.weight)
+        found: Tensor = x * squares.div_(x.shape[-1]).add_(self.epsilon).rsqrt_()
+        return found.mul_(self.weight)
 
 
 @dataclass(frozen=True, eq=False)

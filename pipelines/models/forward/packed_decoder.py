@@ -68,12 +68,12 @@ class PackedDecoder:
     @torch.inference_mode()
     def generate(self, input: Int32, most: int, ends: frozenset[int]) -> Int32:
         kept, found = self._stem(input[:-1], len(input) + most), list[int]()
-        logits = self._next(input[-1], kept)
+        logits = self._next(int(input[-1]), kept)
         while len(found) < most and bool(torch.isfinite(logits).any()):
-            token = logits.nan_to_num(-torch.inf).argmax().cpu().numpy().astype(np.int32)
-            if int(token) in ends:
+            token = int(logits.nan_to_num(-torch.inf).argmax())
+            if token in ends:
                 break
-            found.append(int(token))
+            found.append(token)
             if len(found) < most:
                 logits = self._next(token, kept)
         return np.array(found, np.int32)
@@ -104,7 +104,7 @@ class PackedDecoder:
         self._before = tokens, kept
         return kept
 
-    def _next(self, token: np.int32, kept: Kept) -> Tensor:
+    def _next(self, token: int, kept: Kept) -> Tensor:
         """float32[v], the logits behind one more token."""
         return self._grow(np.array([token], np.int32), kept, [0])[0]
 
