@@ -143,7 +143,8 @@ def padded(work: Work, tokeniser: Tokenizer, model: Any, loop: Loop) -> Float32:
 def cross_encoder(folder: Path) -> CrossEncoder:
     """sentence-transformers' generative reranker, with our template."""
     said = '{{ messages | selectattr("role", "eq", "%s") | map(attribute="content") | first }}'
-    template = _BEFORE + said % "query" + _BETWEEN + said % "document" + _AFTER
+    end = f"{{{{ {json.dumps(_AFTER)} }}}}"  # Jinja drops a last newline
+    template = _BEFORE + said % "query" + _BETWEEN + said % "document" + end
     made: CrossEncoder = CrossEncoder(
         str(folder),
         device="cpu",

@@ -5,7 +5,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardrank.models.forward.branches import Branches, common_prefix, pack, plan_passes
+from shardrank.models.forward.branches import (
+    Branches,
+    common_prefix,
+    pack,
+    plan_passes,
+    stem_pieces,
+)
 from shardrank.models.forward.distinct import distinct
 
 Inputs = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1, max_size=9)
@@ -57,6 +63,18 @@ def check_pass(
         assert branches.wanted[number] == mine.stop - 1
         own = held[outer[number] : outer[number + 1]].tolist()
         assert own == [*range(stem), *range(stem + mine.start, stem + mine.stop)]
+
+
+@given(st.integers(0, 5000), st.integers(0, 5000), st.integers(1, 3000))
+def test_stems_are_cut_in_the_same_places(length: int, other: int, budget: int) -> None:
+    pieces = stem_pieces(length, budget)
+    assert [end for _, end in pieces[:-1]] == [begin for begin, _ in pieces[1:]]
+    assert sum(end - begin for begin, end in pieces) == length
+    assert all(end - begin <= budget for begin, end in pieces)
+    shorter = min(length, other)
+    assert [p for p in pieces if p[1] < shorter] == [
+        p for p in stem_pieces(other, budget) if p[1] < shorter
+    ]
 
 
 @given(Inputs)

@@ -1,6 +1,7 @@
 """Attention of branches: each token to the stem, and to those before it in its own branch."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -9,6 +10,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from shardrank.models.forward.attention import flashes
 from shardrank.models.forward.branches import Branches
 from shardrank.models.forward.kept import Pair
+
+#: Up to how many tokens masks are cut from a table, which takes 4 MB then.
+_TABLE = 1 << 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,16 +135,36 @@ def _group(queries: Tensor, keys: Tensor, values: Tensor, rule: Rule) -> Tensor:
         return scaled_dot_product_attention(
             queries, keys, values, is_causal=asked > 1, scale=rule.scale, enable_gqa=True
         )
-    places = torch.arange(seen - asked, seen, device=keys.device)
-    mask = _seen(places, seen, rule.window)
     if rule.plain:
+        mask = _added(asked, seen, rule.window, queries)
         return scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, scale=rule.scale, enable_gqa=True
         )
+    mask = _seen(torch.arange(seen - asked, seen, device=keys.device), seen, rule.window)
     shared = queries.shape[1] // keys.shape[1]
     keys, values = (x.repeat_interleave(shared, 1) for x in (keys, values))
     products = (queries @ keys.transpose(2, 3)).float() * rule.scale
     return _softmax(products, mask, rule).to(values.dtype) @ values
+
+
+def _added(asked: int, seen: int, window: int | None, like: Tensor) -> Tensor:
+    """[asked, seen], what is added to the products of the last tokens asked of those seen."""
+    if seen <= _TABLE:
+        return _table(window, like.dtype, like.device)[seen - asked : seen, :seen]
+    return _rows(asked, seen, window, like.dtype, like.device)
+
+
+@lru_cache(maxsize=8)
+def _table(window: int | None, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """All rows up to a length, once for all layers and passes."""
+    return _rows(_TABLE, _TABLE, window, dtype, device)
+
+
+def _rows(
+    asked: int, seen: int, window: int | None, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    mask = _seen(torch.arange(seen - asked, seen, device=device), seen, window)
+    return torch.zeros(asked, seen, dtype=dtype, device=device).masked_fill_(~mask, -torch.inf)
 
 
 def _seen(places: Tensor, keys: int, window: int | None) -> Tensor:

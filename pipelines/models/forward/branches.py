@@ -15,6 +15,9 @@ from torch import Tensor
 from shardrank.core.arrays import Int32, Int64
 from shardrank.models.forward.batch import send
 
+#: Tokens of a stem's first piece.
+_PIECE = 256
+
 
 @dataclass(frozen=True, eq=False)
 class Branches:
@@ -89,6 +92,17 @@ def common_prefix(inputs: Sequence[Int32]) -> int:
         differing = np.flatnonzero(first != tokens[: len(first)])
         first = first[: differing[0]] if len(differing) else first
     return len(first)
+
+
+def stem_pieces(length: int, budget: int) -> list[tuple[int, int]]:
+    """Where a stem is cut: begin and end of pieces, each as long as all before it together, but no
+    shorter than 256 tokens and no longer than the budget, whatever comes behind."""
+    found, begin = list[tuple[int, int]](), 0
+    while begin < length:
+        end = begin + min(max(begin, _PIECE), budget)
+        found.append((begin, min(end, length)))
+        begin = end
+    return found
 
 
 def plan_passes(sizes: Int64, budget: int) -> list[Int64]:

@@ -41,7 +41,7 @@ def load_decoder(
     if device == "cpu":
         keep_freed_memory()
     layout, place = read_layout(folder, plain=True), torch.device(device)
-    tokens = batch_tokens or (1024 if place.type == "cpu" else 16_384)
+    tokens = batch_tokens or (2048 if place.type == "cpu" else 16_384)
     if is_plain_decoder(layout.config):
         state = read_whole_state(layout).moved(place)
         own = LlamaDecoder(state, layout.config, dtype)

@@ -17,6 +17,16 @@ class Kept:
         self._room = room
         self._layers: dict[int, Pair] = {}
 
+    @classmethod
+    def begun(cls, other: "Kept", length: int, room: int) -> "Kept":
+        """A copy of the first tokens of another's, with room for more."""
+        found = cls(room)
+        if length:
+            for layer, (keys, values) in other._layers.items():
+                found.put(layer, (keys[:length], values[:length]))
+            found.grow(length)
+        return found
+
     def of(self, layer: int, like: Pair) -> Pair:
         """Keys and values [length, key heads, d] of a layer, of the kind of those [t, …]."""
         if layer not in self._layers:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, rms_norm, silu
+from torch.linalg import vector_norm
+from torch.nn.functional import linear, silu
 
 from shardrank.models.folder.plain_decoder import WORDS, Config, DecoderShape, head_weight
 from shardrank.models.forward.branch_attention import Rule
@@ -33,7 +34,10 @@ class Scale:
         return cls(state[f"{name}.weight"].float(), epsilon)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return rms_norm(x.float(), self.weight.shape, self.weight, self.epsilon)
+        x = x.float()
+        squares = vector_norm(x, dim=-1, keepdim=True).square_()
+        found: Tensor = x * squares.div_(x.shape[-1]).add_(self.epsilon).rsqrt_()
+        return found.mul_(self.weight)
 
 
 @dataclass(frozen=True, eq=False)

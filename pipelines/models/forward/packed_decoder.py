@@ -9,7 +9,7 @@ from torch import Tensor
 from shardrank.core.arrays import Float32, Int32, Int64
 from shardrank.core.tally import spend
 from shardrank.models.forward.batch import send
-from shardrank.models.forward.branches import common_prefix, one_run, pack
+from shardrank.models.forward.branches import common_prefix, one_run, pack, stem_pieces
 from shardrank.models.forward.causal import CausalModel, Pass
 from shardrank.models.forward.distinct import distinct
 from shardrank.models.forward.kept import Kept
@@ -25,6 +25,7 @@ class PackedDecoder:
         self._model = model
         self._device = device
         self._budget = batch_tokens
+        self._before = np.empty(0, np.int32), Kept(0)
 
     @torch.inference_mode()
     def last_logits(self, inputs: Sequence[Int32], answers: Int32) -> Float32:
@@ -66,62 +67,57 @@ class PackedDecoder:
 
     @torch.inference_mode()
     def generate(self, input: Int32, most: int, ends: frozenset[int]) -> Int32:
-        kept, found = Kept(len(input) + most), list[int]()
-        logits = self._run(input, kept, last=True)
+        kept, found = self._stem(input[:-1], len(input) + most), list[int]()
+        logits = self._next(int(input[-1]), kept)
         while len(found) < most and bool(torch.isfinite(logits).any()):
             token = int(logits.nan_to_num(-torch.inf).argmax())
             if token in ends:
                 break
             found.append(token)
             if len(found) < most:
-                logits = self._run(np.array([token], np.int32), kept, last=True)
+                logits = self._next(token, kept)
         return np.array(found, np.int32)
 
     @torch.inference_mode()
-    def attended(self, inputs: Sequence[Int32], asking: Sequence[range]) -> list[Float32]:
-        if not inputs:
-            return []
-        stem = min(common_prefix(inputs), *(places.start for places in asking))
-        kept, found = self._stem(inputs[0][:stem], int(_lengths(inputs).max())), list[Float32]()
-        for tokens, places in zip(inputs, asking, strict=True):
-            found.append(self._watch(tokens, places, kept))
-            kept.shrink(stem)
-        return found
-
-    def _watch(self, tokens: Int32, asking: range, kept: Kept) -> Float32:
-        """What the places give to each of the tokens, of which some are kept already."""
-        found = torch.zeros(len(tokens), device=self._device)
-        for begin in range(kept.length, len(tokens), self._budget):
-            piece = tokens[begin : begin + self._budget]
-            end = begin + len(piece)
-            mine = slice(max(asking.start - begin, 0), max(min(asking.stop, end) - begin, 0))
-            run = one_run(piece, begin, [], self._device)
-            watched = mine.stop > mine.start
-            self._model.logits(
-                Pass(run, kept, True, mine, found[:end]) if watched else Pass(run, kept, True), None
-            )
-            kept.grow(len(piece))
-            spend("tokens", len(piece))
+    def attended(self, input: Int32, asking: range) -> Float32:
+        kept = self._stem(input[: asking.start], len(input))
+        found = torch.zeros(len(input), device=self._device)
+        for begin in range(asking.start, asking.stop, self._budget):
+            piece = input[begin : min(begin + self._budget, asking.stop)]
+            self._grow(piece, kept, [], found[: begin + len(piece)])
         return found.cpu().numpy()
 
     def _stem(self, tokens: Int32, room: int) -> Kept:
-        """The keys and values of the tokens that all branches begin with."""
-        kept = Kept(room)
-        if len(tokens):
-            self._run(tokens, kept, last=False)
+        """The keys and values of the tokens that all branches begin with.
+
+        Pieces that the call before computed are taken from it. A stem is always cut in the same
+        places, so that this changes no bit.
+        """
+        before, kept_before = self._before
+        pieces, same = stem_pieces(len(tokens), self._budget), common_prefix([before, tokens])
+        shared = {*pieces} & {*stem_pieces(len(before), self._budget)}
+        done = max((end for _, end in shared if end <= same), default=0)
+        kept = Kept.begun(kept_before, done, room)
+        for begin, end in pieces:
+            if begin >= done:
+                self._grow(tokens[begin:end], kept, [])
+        self._before = tokens, kept
         return kept
 
-    def _run(self, tokens: Int32, kept: Kept, last: bool) -> Tensor:
-        """Put the tokens' keys and values behind those that are kept; all logits of the last one,
-        float32[1, v], if they are asked for, else of none."""
-        logits = torch.empty(0)
-        for begin in range(0, len(tokens), self._budget):
-            piece = tokens[begin : begin + self._budget]
-            ending = last and begin + len(piece) == len(tokens)
-            run = one_run(piece, kept.length, [len(piece) - 1] if ending else [], self._device)
-            logits = self._model.logits(Pass(run, kept, keeps=True), None)
-            kept.grow(len(piece))
-            spend("tokens", len(piece))
+    def _next(self, token: int, kept: Kept) -> Tensor:
+        """float32[v], the logits behind one more token."""
+        return self._grow(np.array([token], np.int32), kept, [0])[0]
+
+    def _grow(
+        self, piece: Int32, kept: Kept, wanted: list[int], watched: Tensor | None = None
+    ) -> Tensor:
+        """Put the keys and values of a piece behind those that are kept; all logits of its wanted
+        tokens, float32[w, v]. What all of it is attended to is added to what is watched."""
+        run = one_run(piece, kept.length, wanted, self._device)
+        asking = None if watched is None else slice(0, len(piece))
+        logits = self._model.logits(Pass(run, kept, True, asking, watched), None)
+        kept.grow(len(piece))
+        spend("tokens", len(piece))
         return logits
 
 

@@ -67,10 +67,7 @@ class SingleDecoder:
         return found[: stops[0]] if len(stops) else found
 
     @torch.inference_mode()
-    def attended(self, inputs: Sequence[Int32], asking: Sequence[range]) -> list[Float32]:
-        return [self._given(ids, places) for ids, places in zip(inputs, asking, strict=True)]
-
-    def _given(self, input: Int32, asking: range) -> Float32:
+    def attended(self, input: Int32, asking: range) -> Float32:
         found = getattr(self._shown(self._rows(input)), "attentions", None) or ()
         layers = [layer for layer in found if layer is not None]
         if not layers or not self._shows_truly:
@@ -103,12 +100,12 @@ class SingleDecoder:
 
     def _logits(self, ids: Int32, last: int) -> Tensor:
         """float32[last, v], behind the last tokens of an input."""
-        spend("tokens", len(ids))
         kept = {"logits_to_keep": last} if self._keeps else {}
         logits: Tensor = self._model(input_ids=self._rows(ids), use_cache=False, **kept).logits
         return logits[0, -last:].float()
 
     def _rows(self, ids: Int32) -> Tensor:
+        spend("tokens", len(ids))
         return torch.from_numpy(ids.astype(np.int64))[None].to(self._model.device)
 
 

@@ -48,12 +48,10 @@ class AttentionReranker:
 
     def _watched(self, prompts: Sequence[AskedList]) -> Iterator[list[Float32]]:
         """Of each prompt and passage the attention that its tokens are given, float32[tokens]."""
-        ranges = [token_ranges(each, self._asking.tokeniser) for each in prompts]
-        inputs = [each.input for each in prompts]
-        asking = [range(own[-1].start, len(ids)) for own, ids in zip(ranges, inputs, strict=True)]
-        found = self._model.attended(inputs, asking)
-        for given, places, (_, *passages, _) in zip(found, asking, ranges, strict=True):
-            shares = given / np.float32(len(places))
+        for each in prompts:
+            _, *passages, last = token_ranges(each, self._asking.tokeniser)
+            places = range(last.start, len(each.input))
+            shares = self._model.attended(each.input, places) / np.float32(len(places))
             yield [shares[tokens.start : tokens.stop] for tokens in passages]
 
 
