@@ -253,7 +253,7 @@ def test_equal_passages_are_judged_once() -> None:
     [
         ("listwise", ("window=4", "stride=2", "prompt=rank-zephyr-alpha"), "27 calls"),
         ("setwise", ("top=3",), " calls"),
-        ("groupwise", ("group=4", "prompt=expected-grades"), "36 calls"),
+        ("groupwise", ("group=4", "passes=1", "prompt=expected-grades"), "18 calls"),
     ],
 )
 def test_families_that_see_several_passages(
