@@ -75,9 +75,12 @@ class Plain:
             made.append(likeliest)
         return np.array(made, np.int32)
 
-    @torch.inference_mode()
-    def attended(self, input: Int32, asking: range) -> Float32:
+    def attended(self, inputs: Sequence[Int32], asking: Sequence[range]) -> list[Float32]:
         """See the protocol."""
+        return [self._given(ids, places) for ids, places in zip(inputs, asking, strict=True)]
+
+    @torch.inference_mode()
+    def _given(self, input: Int32, asking: range) -> Float32:
         ids = torch.from_numpy(input.astype(np.int64))[None]
         layers = self._model(ids, output_attentions=True).attentions
         found = sum(layer[0, :, list(asking)].sum((0, 1)) for layer in layers)

@@ -15,7 +15,9 @@ from shardrank.core.model_settings import (
 )
 from shardrank.core.rank_settings import RetrieverSettings
 from shardrank.core.reranker_settings import (
+    AttentionSettings,
     CrossSettings,
+    EnrichedSettings,
     GroupwiseSettings,
     ListwiseSettings,
     PairwiseSettings,
@@ -40,6 +42,8 @@ _SEVERAL: dict[str, tuple[str, Kinds]] = {
             SetwiseSettings,
             GroupwiseSettings,
             PairwiseSettings,
+            AttentionSettings,
+            EnrichedSettings,
         ),
     ),
     "retriever": ("index", (RetrieverSettings,)),

@@ -207,9 +207,9 @@ class Decoder(Protocol):
         """int32[at most `most`]: what follows the input, each token the one of largest logit. It
         stops before a token of `ends`, and where all logits are no numbers."""
 
-    def attended(self, input: Int32, asking: range) -> Float32:
-        """float32[n]: how much attention, after the softmax, the places `asking` give to each,
-        summed over these places, heads and layers (Chen et al. 2024, arXiv:2410.02642).
+    def attended(self, inputs: Sequence[Int32], asking: Sequence[range]) -> list[Float32]:
+        """float32[n] of each input: how much attention, after the softmax, its places `asking` give
+        to each, summed over these places, heads and layers (Chen et al. 2024, arXiv:2410.02642).
 
         Raises:
             InputError: the model's layers do not say how they attend.

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from shardrank.core.errors import SettingsError
-from shardrank.core.model_settings import DTYPE_SAYS, Dtype
+from shardrank.core.model_settings import DTYPE_SAYS, Dtype, Pooling
 from shardrank.core.settings_base import SettingsTable, resize
 
 
@@ -177,6 +177,30 @@ class PairwiseSettings(ListSettings):
         return self
 
 
+class AttentionSettings(ListSettings):
+    """[[reranker]] of family attention: how much a language model that reads a query attends to
+    each passage before it."""
+
+    family: Literal["attention"] = Field("attention", description="attention to each of a list")
+    best_last: bool = Field(
+        True, description="the passages in reverse, so that the best so far are next to the query"
+    )
+
+
+class EnrichedSettings(RerankerSettings):
+    """[[reranker]] of family enriched: an encoder that embeds a query together with its list, and
+    each passage by itself."""
+
+    family: Literal["enriched"] = Field("enriched", description="a new vector of the query")
+    model: str = Field(min_length=1, description="an encoder: a folder, or a hub name")
+    prompt: str = Field("e2rank", description="a prompt by its name, or a file (YAML)")
+    pooling: Pooling = Field("last", description="mean, cls, last, or auto: as the folder says")
+    passages: int = Field(20, ge=1, description="passages in the prompt: the first; all are scored")
+    passage_tokens: int = Field(
+        1024, ge=8, description="of a passage, the first so many tokens stand in the prompt"
+    )
+
+
 def _family(given: Any) -> Any:
     """Of a table or its settings: cross where it is not said."""
     if isinstance(given, Mapping):
@@ -191,6 +215,8 @@ AnyReranker = Annotated[
     | Annotated[ListwiseSettings, Tag("listwise")]
     | Annotated[SetwiseSettings, Tag("setwise")]
     | Annotated[GroupwiseSettings, Tag("groupwise")]
-    | Annotated[PairwiseSettings, Tag("pairwise")],
+    | Annotated[PairwiseSettings, Tag("pairwise")]
+    | Annotated[AttentionSettings, Tag("attention")]
+    | Annotated[EnrichedSettings, Tag("enriched")],
     Discriminator(_family),
 ]

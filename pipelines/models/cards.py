@@ -35,10 +35,13 @@ from shardrank.models.text.text_input import checked_tokeniser
 Named = TypeVar("Named", bound=SettingsTable)
 
 
-def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> EncoderCard:
+def read_encoder_card(
+    settings: EncoderSettings, halve: bool = False, renders: bool = False
+) -> EncoderCard:
     """The card of the encoder that the settings name; settings win over the model's files.
 
-    `halve` says that dtype = "auto" may mean bf16.
+    `halve` says that dtype = "auto" may mean bf16; `renders`, that whoever asks renders by the
+    folder's chat template what is to be rendered.
 
     Vectors are normalised in the end where the model is compared by cosine (sentence-transformers'
     default): search is by inner product, which is then the cosine.
@@ -53,7 +56,7 @@ def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> Encoder
     document = own_or_set(settings.document_prompt, folder.config.document_prompt)
     deciding: dict[str, Any] = {
         "weights_sha256": weights_sha256(*tower_files(documents)),
-        "tokeniser_fingerprint": checked_tokeniser(documents.source, texts=1).fingerprint,
+        "tokeniser_fingerprint": checked_tokeniser(documents.source, 1, renders).fingerprint,
         "dim": _dim(folder, settings.dim),
         "max_tokens": _longest(documents, settings.max_tokens, "document_length"),
         "query_max_tokens": _longest(queries, settings.max_tokens, "query_length"),
@@ -63,7 +66,7 @@ def read_encoder_card(settings: EncoderSettings, halve: bool = False) -> Encoder
         "document_prompt": document,
         "dtype": limits.dtype(configs(folder.towers), settings.dtype, halve),
     }
-    hidden = _hidden(folder, settings.trust_remote_code)
+    hidden = _hidden(folder, settings.trust_remote_code, renders)
     return EncoderCard(
         name=settings.model, fingerprint=fingerprint(["encoder-2", deciding, hidden]), **deciding
     )
@@ -154,14 +157,14 @@ def _dim(folder: EncoderFolder, setting: int | None) -> int:
     return min(setting or folder.config.truncate_dim or width, width)
 
 
-def _hidden(folder: EncoderFolder, trusted: bool) -> dict[str, Any]:
+def _hidden(folder: EncoderFolder, trusted: bool, renders: bool) -> dict[str, Any]:
     """What decides results and needs no field of its own."""
     towers = folder.towers
     hidden = {**tower_facts(towers.documents), "code": code_sha256(folder.root, trusted)}
     if folder.one_way:
         return hidden
     weights = weights_sha256(*tower_files(towers.queries))
-    tokeniser = checked_tokeniser(towers.queries.source, texts=1).fingerprint
+    tokeniser = checked_tokeniser(towers.queries.source, 1, renders).fingerprint
     return {**hidden, "queries": [tower_facts(towers.queries), weights, tokeniser]}
 
 

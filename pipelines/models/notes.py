@@ -22,6 +22,13 @@ def encoder_notes(settings: EncoderSettings) -> list[str]:
     return [*folder.config.notes, *_distinct(_tower_notes(tower) for tower in towers)]
 
 
+def enriched_notes(settings: EncoderSettings) -> list[str]:
+    """Of the encoder of enriched queries, whose prompt says how its inputs end."""
+    folder = read_encoder_folder(settings)
+    towers = folder.towers.documents, folder.towers.queries
+    return [*folder.config.notes, *_distinct(_source_notes(tower.source) for tower in towers)]
+
+
 def cross_notes(settings: CrossSettings) -> list[str]:
     """Of the cross-encoder that the settings name; raises as its card does."""
     folder = read_reranker_folder(settings)

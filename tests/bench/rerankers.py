@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import shardrank
+from shardrank.core.pace import StageNow
 from shardrank.corpus.stdlib import write_demo
 from shardrank.stages.run.reporter import Silent
 from tests.bench.beir import Collection
@@ -40,22 +41,22 @@ class Stopwatch(Silent):
     def __init__(self) -> None:
         self.seconds = 0.0
         self._began = 0.0
-        self._stage = ""
 
-    def started(self, stage: str, units: int, done: int) -> None:
-        self._stage, self._began = stage, time.monotonic()
+    def started(self, stage: str, units: int, resumed: int) -> None:
+        self._began = time.monotonic()
 
-    def finished(self) -> None:
-        if self._stage == "rerank":
+    def finished(self, now: StageNow) -> None:
+        if now.stage == "rerank":
             self.seconds = time.monotonic() - self._began
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A collection that is indexed, its queries, and how deep it is reranked."""
+    """A collection that is indexed, its queries, their judgements, and how deep it is reranked."""
 
     collection: Collection
     queries: Path
+    qrels: Path
     asked: int
     depth: int
 
@@ -68,7 +69,7 @@ class Trial:
                 self.collection.folder / "index",
                 self.queries,
                 out,
-                qrels=self.collection.qrels,
+                qrels=self.qrels,
                 overrides=[*sets, "search.k=100"],
                 reporter=watch,
             )
@@ -87,10 +88,17 @@ def prepared(source: str, folder: Path, asked: int, depth: int) -> Trial:
     rows = [json.loads(line) for line in collection.queries.read_text("utf-8").splitlines()]
     rows = [row for row in rows if row["_id"] in judged]
     lowest = sorted(rows, key=lambda row: sha256(row["_id"].encode()).digest())[:asked]
-    queries = folder / "queries.jsonl"
+    queries, qrels, chosen = folder / "queries.jsonl", folder / "qrels.tsv", _ids(lowest)
     queries.write_text("".join(json.dumps(row) + "\n" for row in lowest), "utf-8")
+    kept = [each for each in collection.judgements if each.query_id in chosen]
+    lines = [f"{each.query_id}\t{each.doc_id}\t{each.relevance}" for each in kept]
+    qrels.write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]) + "\n", "utf-8")
     shardrank.index(collection.corpus(), folder / "index")
-    return Trial(collection, queries, len(lowest), depth)
+    return Trial(collection, queries, qrels, len(lowest), depth)
+
+
+def _ids(rows: Sequence[Mapping[str, str]]) -> frozenset[str]:
+    return frozenset(row["_id"] for row in rows)
 
 
 def kinds(language: str | None, cross: str | None, wanted: str) -> dict[str, Sequence[str]]:

@@ -68,7 +68,7 @@ def test_all_that_is_asked_of_a_decoder_is_what_the_library_gives(name: str, loa
         shares = torch.from_numpy(logits).log_softmax(1).numpy()
         near(found, shares[np.arange(begin - 1, len(ids) - 1), ids[begin:]])
     assert ours.generate(inputs[0], 6, frozenset()).tolist() == greedy(library, inputs[0], 6)
-    check_attention(ours, library, inputs[4])
+    check_attention(ours, library, [inputs[4], inputs[2]])
 
 
 def greedy(library: Any, ids: Int32, most: int) -> list[int]:
@@ -79,21 +79,29 @@ def greedy(library: Any, ids: Int32, most: int) -> list[int]:
     return found
 
 
-def check_attention(ours: Decoder, library: Any, ids: Int32) -> None:
-    asking = range(len(ids) - 8, len(ids) - 2)
+def check_attention(ours: Decoder, library: Any, inputs: list[Int32]) -> None:
+    asking = [range(len(ids) - 8, len(ids) - 2) for ids in inputs]
+    shown = [attentions(library, ids) for ids in inputs]
+    if None in shown or library.config.model_type == "falcon":
+        with pytest.raises(InputError, match="does not say how it attends"):
+            ours.attended(inputs, asking)
+        return
+    for layers, places, given in zip(shown, asking, ours.attended(inputs, asking), strict=True):
+        assert layers is not None
+        own = [layer[0, :, places.start : places.stop] for layer in layers if layer is not None]
+        near(given, sum(layer.sum((0, 1)).numpy() for layer in own))
+
+
+def attentions(library: Any, ids: Int32) -> Sequence[torch.Tensor | None] | None:
+    """float32[1, heads, n, n] of each layer, if it says so."""
     rows = torch.from_numpy(ids.astype(np.int64))[None]
     usual = library.config._attn_implementation
     library.set_attn_implementation("eager")
     with torch.inference_mode():
         made = library(input_ids=rows, output_attentions=True)
     library.set_attn_implementation(usual)
-    shown = getattr(made, "attentions", None)
-    if shown is None or library.config.model_type == "falcon":
-        with pytest.raises(InputError, match="does not say how it attends"):
-            ours.attended(ids, asking)
-        return
-    layers = [layer[0, :, asking.start : asking.stop] for layer in shown if layer is not None]
-    near(ours.attended(ids, asking), sum(layer.sum((0, 1)).numpy() for layer in layers))
+    found: Sequence[torch.Tensor | None] | None = getattr(made, "attentions", None)
+    return found
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2", "mistral, window", "lfm2"])

@@ -48,10 +48,20 @@ FENCE = r"^```{language}\n(.*?)^```"
 def settings_table() -> str:
     """The table as it should stand in docs/settings.md: paste what this test prints."""
     rows = ["| setting | default | meaning |", "|---|---|---|"]
-    rows += [
-        f"| `{name}` | `{default(one.default)}` | {one.description} |" for name, one in known()
-    ]
+    seen: set[str] = set()
+    for name, one in known():
+        row = f"`{default(one.default)}` | {one.description} |"
+        # What a further family has as the first has it is not listed again.
+        plain = f"{re.sub(FAMILY, '.', name)} | {row}"
+        if plain not in seen:
+            rows.append(f"| `{name}` | {row}")
+        if plain.startswith(name):
+            seen.add(plain)
     return "\n".join(rows)
+
+
+#: Of a setting's name, what names the family.
+FAMILY = r"\.[a-z0-9_]+\."
 
 
 def known() -> Iterator[tuple[str, FieldInfo]]:

@@ -24,7 +24,7 @@ def test_what_is_filled_in_is_not_read_for_slots() -> None:
     assert fill("a {query}|{doc_content} {{b}}", slots) == "a {doc_content}|{{x}} {query} {b}"
 
 
-@pytest.mark.parametrize("name", ["relevance", "query-likelihood"])
+@pytest.mark.parametrize("name", ["relevance", "query-likelihood", "in-context", "e2rank"])
 def test_shipped_prompts_are_understood(name: str) -> None:
     assert parse_prompt(read_prompt(name), frozenset(METHODS)).body
 

@@ -1,7 +1,7 @@
 """One way from token lists to vectors, loaded: a network and its pooling, or a table of means."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -46,6 +46,9 @@ class Embedder(Protocol):
         A prompt, where there is one, is in the lists already.
         """
 
+    def of_inputs(self) -> "Embedder":
+        """The same for lists that hold their special tokens already."""
+
 
 @dataclass(frozen=True, eq=False)
 class TransformerEmbedder:
@@ -76,6 +79,9 @@ class TransformerEmbedder:
         inputs = ModelInputs(lengths.astype(np.int32), row, types if typed else None)
         return self.runner.run(inputs, vectors, self.finish.dim)
 
+    def of_inputs(self) -> Embedder:
+        return replace(self, tokeniser=self.tokeniser.bare())
+
     def _pool(self, side: Side) -> Pool:
         """Without the tokens at the front, where the folder leaves the prompt's out."""
         if isinstance(self.pooling, LoadedModule):
@@ -98,6 +104,9 @@ class TableEmbedder:
         spend("tokens", sum(map(len, kept)))
         means = self.table.means(kept)
         return self.finish(torch.from_numpy(means)).numpy()
+
+    def of_inputs(self) -> Embedder:
+        return self
 
 
 def prompt_tokens(tokeniser: FastTokeniser, side: Side) -> int:

@@ -38,3 +38,7 @@ class Kept:
     def grow(self, tokens: int) -> None:
         """All layers have that many more."""
         self.length += tokens
+
+    def shrink(self, length: int) -> None:
+        """What all layers have behind so many tokens is forgotten."""
+        self.length = length

@@ -78,11 +78,21 @@ class PackedDecoder:
         return np.array(found, np.int32)
 
     @torch.inference_mode()
-    def attended(self, input: Int32, asking: range) -> Float32:
-        kept = Kept(len(input))
-        found = torch.zeros(len(input), device=self._device)
-        for begin in range(0, len(input), self._budget):
-            piece = input[begin : begin + self._budget]
+    def attended(self, inputs: Sequence[Int32], asking: Sequence[range]) -> list[Float32]:
+        if not inputs:
+            return []
+        stem = min(common_prefix(inputs), *(places.start for places in asking))
+        kept, found = self._stem(inputs[0][:stem], int(_lengths(inputs).max())), list[Float32]()
+        for tokens, places in zip(inputs, asking, strict=True):
+            found.append(self._watch(tokens, places, kept))
+            kept.shrink(stem)
+        return found
+
+    def _watch(self, tokens: Int32, asking: range, kept: Kept) -> Float32:
+        """What the places give to each of the tokens, of which some are kept already."""
+        found = torch.zeros(len(tokens), device=self._device)
+        for begin in range(kept.length, len(tokens), self._budget):
+            piece = tokens[begin : begin + self._budget]
             end = begin + len(piece)
             mine = slice(max(asking.start - begin, 0), max(min(asking.stop, end) - begin, 0))
             run = one_run(piece, begin, [], self._device)

@@ -67,7 +67,10 @@ class SingleDecoder:
         return found[: stops[0]] if len(stops) else found
 
     @torch.inference_mode()
-    def attended(self, input: Int32, asking: range) -> Float32:
+    def attended(self, inputs: Sequence[Int32], asking: Sequence[range]) -> list[Float32]:
+        return [self._given(ids, places) for ids, places in zip(inputs, asking, strict=True)]
+
+    def _given(self, input: Int32, asking: range) -> Float32:
         found = getattr(self._shown(self._rows(input)), "attentions", None) or ()
         layers = [layer for layer in found if layer is not None]
         if not layers or not self._shows_truly:

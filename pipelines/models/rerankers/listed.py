@@ -25,11 +25,14 @@ class AskedList:
         input: int32 tokens of the prompt.
         text: the same as text.
         truncated: bool[n], which passages were cut.
+        told: what the user says in it, in n + 2 pieces: what stands before the passages, each of
+            them, and what stands behind.
     """
 
     input: Int32
     text: str
     truncated: Bool
+    told: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -63,24 +66,36 @@ class AskingList:
         """The prompt about passages called `names`, with room for an answer of so many tokens;
         none where not 8 tokens of each passage would fit. What does not fit is taken from the ends
         of the longest passages."""
-        asked = self._harmless(query, names)
+        found = self.about_each((query,), passages, names, answer)
+        return found[0] if found else None
+
+    def about_each(
+        self, queries: Sequence[str], passages: Sequence[str], names: Sequence[str], answer: int
+    ) -> list[AskedList]:
+        """A prompt for each query, with the same passages cut alike so that all fit: see `about`;
+        none at all where one would not."""
+        asked = [self._harmless(query, names) for query in queries]
         texts = [self._harmless(text, names) for text in passages]
         ends = [spans.places().ends for spans in self.tokeniser.encode(texts)]
         lengths = np.array([len(each) for each in ends])
         limit, room = self.passage_tokens, self.limit - answer
         while limit >= min(_LEAST, lengths.max(initial=0)):
             kept = [_first(t, e, limit) for t, e in zip(texts, ends, strict=True)]
-            text = self._text(asked, kept, names)
-            found = self.chat.ids_of(text)
-            if len(found) <= room:
-                return AskedList(found, text, lengths > limit)
-            limit = _lower(lengths, limit, len(found) - room)
-        return None
+            found = [self._asked(query, kept, names, lengths > limit) for query in asked]
+            over = max(len(each.input) for each in found) - room
+            if over <= 0:
+                return found
+            limit = _lower(lengths, limit, over)
+        return []
 
-    def _text(self, query: str, passages: Sequence[str], names: Sequence[str]) -> str:
+    def _asked(
+        self, query: str, passages: Sequence[str], names: Sequence[str], truncated: Bool
+    ) -> AskedList:
         begins = self.prompt.assistant if self.begins is None else self.begins
         said = list_messages(self.prompt, query, passages, names)
-        return self.chat.text(said, begins, self.thinks)
+        text = self.chat.text(said, begins, self.thinks)
+        told = list_pieces(self.prompt, query, passages, names)
+        return AskedList(self.chat.ids_of(text), text, truncated, told)
 
     def _harmless(self, text: str, names: Sequence[str]) -> str:
         return self.chat.harmless(without_identifiers(text, names))
@@ -106,14 +121,28 @@ def list_messages(
 ) -> list[Message]:
     """What a prompt says of passages called `names`, in one message or as a conversation."""
     system = [Message("system", prompt.system_message)] if prompt.system_message else []
+    if prompt.method == "multiturn_listwise":
+        return [*system, *_turns(prompt, *_slots(query, passages, names))]
+    return [*system, Message("user", "".join(list_pieces(prompt, query, passages, names)))]
+
+
+def list_pieces(
+    prompt: Prompt, query: str, passages: Sequence[str], names: Sequence[str]
+) -> list[str]:
+    """What stands in the one message of a prompt: before the passages, each of them, and behind."""
+    about, each = _slots(query, passages, names)
+    bodies = [fill(prompt.body, slots) for slots in each]
+    return [fill(prompt.prefix, about), *bodies, fill(prompt.suffix, about)]
+
+
+def _slots(
+    query: str, passages: Sequence[str], names: Sequence[str]
+) -> tuple[Mapping[str, str], list[Mapping[str, str]]]:
+    """What slots are filled with: those about the list, and those of each passage."""
     listed = "[" + ", ".join(f"PASSAGE{name}" for name in names) + "]"  # rank_lrl's manner
     about = {"query": query, "num": str(len(passages)), "psg_ids": listed}
-    each = [{"rank": name, "candidate": text} for name, text in zip(names, passages, strict=True)]
-    if prompt.method == "multiturn_listwise":
-        return [*system, *_turns(prompt, about, each)]
-    bodies = [fill(prompt.body, slots) for slots in each]
-    told = [fill(prompt.prefix, about), *bodies, fill(prompt.suffix, about)]
-    return [*system, Message("user", "".join(told))]
+    both = zip(names, passages, strict=True)
+    return about, [{"rank": name, "candidate": text} for name, text in both]
 
 
 def _turns(
@@ -142,9 +171,9 @@ def _first(text: str, ends: Int32, tokens: int) -> str:
 
 
 def _lower(lengths: np.ndarray, limit: int, over: int) -> int:
-    """The limit that takes at least so many tokens from the longest."""
+    """The limit that takes at least so many tokens from the longest; less than 0: none does."""
     now = np.minimum(lengths, limit)
     limits = np.arange(limit)
     taken = now.sum() - np.minimum(now[:, None], limits).sum(axis=0)  # falls as the limit rises
     enough = np.flatnonzero(taken >= over)
-    return int(enough[-1]) if len(enough) else 0
+    return int(enough[-1]) if len(enough) else -1

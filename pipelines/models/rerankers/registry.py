@@ -12,7 +12,9 @@ from shardrank.core.protocols import ListReranker, Reranker
 from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.models.cards import read_reranker_card
 from shardrank.models.complete import check_reranker
-from shardrank.models.notes import cross_notes
+from shardrank.models.enriched_cards import encoder_of, read_enriched
+from shardrank.models.notes import cross_notes, enriched_notes
+from shardrank.models.rerankers.attention import make_attention
 from shardrank.models.rerankers.groupwise import make_groupwise
 from shardrank.models.rerankers.language import (
     Language,
@@ -24,7 +26,7 @@ from shardrank.models.rerankers.listwise import make_listwise
 from shardrank.models.rerankers.pairwise import make_pairwise
 from shardrank.models.rerankers.pointwise import make_pointwise
 from shardrank.models.rerankers.setwise import make_setwise
-from shardrank.models.size import cross_parameters
+from shardrank.models.size import cross_parameters, encoder_parameters
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,20 @@ def _load_cross(settings: Any, device: str, card: RerankerCard) -> Reranker:
     return load_reranker(settings, device, card)
 
 
+def _load_enriched(settings: Any, device: str, card: RerankerCard) -> ListReranker:
+    from shardrank.models.rerankers.enriched import load_enriched  # brings torch: a second
+
+    return load_enriched(settings, device, card)
+
+
+def _enriched_notes(settings: Any) -> list[str]:
+    return enriched_notes(encoder_of(settings))
+
+
+def _enriched_parameters(settings: Any) -> int:
+    return encoder_parameters(encoder_of(settings))
+
+
 def _language(
     make: Callable[[Any, Language], ListReranker], methods: str, prompt: str, alone: bool
 ) -> Family:
@@ -86,4 +102,6 @@ _FAMILIES = {
     "setwise": _language(make_setwise, "setwise", "best-of-set", alone=False),
     "groupwise": _language(make_groupwise, "groupwise", "grades", alone=False),
     "pairwise": _language(make_pairwise, "pairwise", "better-of-two", alone=False),
+    "attention": _language(make_attention, "in_context", "in-context", alone=False),
+    "enriched": Family(read_enriched, _load_enriched, _enriched_notes, _enriched_parameters),
 }

@@ -71,6 +71,13 @@ class Chat:
             return np.concatenate([self._tokeniser.single_template().around[0], ids])
         return ids
 
+    @property
+    def closing(self) -> Int32:
+        """int32[n] special tokens behind a text that nothing follows, as the tokeniser has them; a
+        template has written all."""
+        around = self._tokeniser.single_template().around
+        return around[-1] if self._library is None else around[-1][:0]
+
     def harmless(self, text: str) -> str:
         """The text without special tokens: what looks like one is parted by a space, so that no
         document can end its message and begin another."""

@@ -83,6 +83,15 @@ METHODS: Mapping[str, Method] = {
         _words("scale"),
     ),
     "pairwise": Method(_words("query rank candidate"), _LISTED, _words("answers")),
+    "in_context": Method(
+        _words("query candidate"),
+        {
+            "prefix": _words("num"),
+            "body": _words("rank candidate"),
+            "suffix": _words("query num"),
+        },
+    ),
+    "enriched_query": Method(_words("query candidate"), _LISTED, _words("end")),
 }
 
 
@@ -97,6 +106,7 @@ class Prompt:
         instruction: what a passage shall do for its query.
         answers: the token of a relevant passage, and that of another; only the first: its logit.
         scale: tokens of integer grades, which are weighted by their probabilities.
+        end: the token that a passage's own input ends with, where the tokeniser adds none.
         message_roles: "default", or "reranker": query and passage are messages of their own.
         output_extraction_regex: what finds the identifiers in an answer.
         prefix_user, …: of a conversation, what each side says.
@@ -112,6 +122,7 @@ class Prompt:
     instruction: str = ""
     answers: tuple[str, ...] = ()
     scale: tuple[str, ...] = ()
+    end: str = ""
     message_roles: str = "default"
     output_validation_regex: str = ""
     output_extraction_regex: str = ""

@@ -15,8 +15,12 @@ from shardrank.models.text.tokeniser_files import content
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
 
 
-def checked_tokeniser(source: Layout | StaticTable, texts: int) -> FastTokeniser:
+def checked_tokeniser(
+    source: Layout | StaticTable, texts: int, renders: bool = False
+) -> FastTokeniser:
     """The tokeniser of an encoder (one text) or of a reranker (two), after all checks.
+
+    `renders` says that whoever asks renders by the folder's chat template what is to be rendered.
 
     Raises:
         InputError: sentence-transformers would render texts through a chat template, the
@@ -24,7 +28,7 @@ def checked_tokeniser(source: Layout | StaticTable, texts: int) -> FastTokeniser
     """
     if isinstance(source, StaticTable):
         return load_tokeniser(source)
-    reason = renders_messages(source)
+    reason = None if renders else renders_messages(source)
     if reason is not None:
         raise InputError(
             f"sentence-transformers renders texts for {source.transformer} through a chat template "

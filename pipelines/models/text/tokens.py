@@ -112,6 +112,11 @@ class FastTokeniser:
         """The special tokens before and after one text, and the types of all."""
         return self._single
 
+    def bare(self) -> "FastTokeniser":
+        """One of the same tokens that puts none around a text."""
+        backend = _without_specials(Tokenizer.from_str(self._backend.to_str()))
+        return FastTokeniser(backend, self.typed)
+
     def pair_template(self) -> Template:
         """The special tokens around a query and a passage, and the types of all.
 
@@ -141,8 +146,12 @@ def _table_tokeniser(path: Path) -> FastTokeniser:
     """tokenizer.json as it stands; a table has no vectors of special tokens in its means."""
     refuse_pointer(path, path.read_bytes()[:64] if path.is_file() else b"")
     backend = read_backend(path, path.read_text("utf-8") if path.is_file() else "")
+    return FastTokeniser(_without_specials(backend), typed=False)
+
+
+def _without_specials(backend: Tokenizer) -> Tokenizer:
     backend.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
-    return FastTokeniser(backend, typed=False)
+    return backend
 
 
 def read_backend(path: Path, text: str) -> Tokenizer:

@@ -141,6 +141,9 @@ def _init(address: str, verbose: bool, **more: Any) -> None:
     """ray.init, which leaves the process's own way with SIGTERM as it was, if it has one."""
     level = logging.INFO if verbose else logging.CRITICAL
     own = signal.getsignal(signal.SIGTERM)
+    # Of nodes and processes that are lost, also before, or by other jobs, Ray tells every driver at
+    # length on standard output, whatever log_to_driver is.
+    ray._private.worker._worker_logs_enabled = verbose
     ray.init(address=address, log_to_driver=verbose, logging_level=level, **more)
     if callable(own) and current_thread() is main_thread():
         signal.signal(signal.SIGTERM, own)
@@ -163,9 +166,6 @@ def _quieten(verbose: bool) -> None:
     level = logging.INFO if verbose else logging.CRITICAL
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(level)
-    # Of nodes and processes that are lost, also by other jobs, Ray tells every driver at length on
-    # standard output, whatever log_to_driver is.
-    ray._private.worker._worker_logs_enabled = verbose
 
 
 def _end_autoscaler() -> None:
