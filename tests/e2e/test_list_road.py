@@ -293,6 +293,18 @@ def test_families_that_see_several_passages(
     assert compared == 2
 
 
+def test_too_few_identifiers_are_refused_before_any_stage(
+    setting: Setting, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("reranker.family=listwise", f"reranker.model={setting.model}",
+             "reranker.window=90", "reranker.depth=90")  # fmt: skip
+    out = setting.root / "refused"
+    with installed():
+        assert shardrank(*setting.world.rank(setting.root / "index", out, *words)) == 2
+    assert "52 letters that are one token each" in " ".join(capsys.readouterr().err.split())
+    assert not (out / "units").exists()
+
+
 def test_a_model_that_writes_nothing_of_use_is_refused(
     setting: Setting, capsys: pytest.CaptureFixture[str]
 ) -> None:
