@@ -74,6 +74,6 @@ def by_worth(worth: dict[str, float]) -> Callable[[str, Sequence[str]], list[flo
 
     def logits(text: str, names: Sequence[str]) -> list[float]:
         passages = shown(text)
-        return [worth[passages[name]] for name in names]
+        return [worth[passages[name.lstrip("[")]] for name in names]
 
     return logits

@@ -10,8 +10,8 @@ import numpy as np
 from shardrank.core.arrays import Float64
 from shardrank.orders.answers import LONGEST, conclusion
 
-#: An identifier in brackets, in quotes or not, and its grade, as in JSON.
-_GRADE = re.compile(r"\[(\w{1,8})\]\"?\s{0,4}:\s{0,4}\"?(-?\d{1,8}(?:\.\d{1,8})?)")
+#: An identifier in brackets, in quotes or in both, and its grade, as in JSON.
+_GRADE = re.compile(r"(?:\"\[?|\[)(\w{1,8})\]?\"?\s{0,4}:\s{0,4}\"?(-?\d{1,8}(?:\.\d{1,8})?)")
 
 
 @dataclass(frozen=True, eq=False)

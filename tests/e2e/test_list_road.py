@@ -254,7 +254,7 @@ def test_equal_passages_are_judged_once() -> None:
     [
         ("listwise", ("window=4", "stride=2", "prompt=rank-zephyr-alpha"), "27 calls"),
         ("setwise", ("top=3",), " calls"),
-        ("groupwise", ("group=4", "prompt=expected-grades"), "36 calls"),
+        ("groupwise", ("group=4", "passes=1", "prompt=expected-grades"), "18 calls"),
     ],
 )
 def test_families_that_see_several_passages(
@@ -292,6 +292,18 @@ def test_families_that_see_several_passages(
             assert found == pytest.approx(scores.tolist(), abs=1e-4)
             compared += 1
     assert compared == 2
+
+
+def test_too_few_identifiers_are_refused_before_any_stage(
+    setting: Setting, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("reranker.family=listwise", f"reranker.model={setting.model}",
+             "reranker.window=90", "reranker.depth=90")  # fmt: skip
+    out = setting.root / "refused"
+    with installed():
+        assert shardrank(*setting.world.rank(setting.root / "index", out, *words)) == 2
+    assert "52 letters that are one token each" in " ".join(capsys.readouterr().err.split())
+    assert not (out / "units").exists()
 
 
 def test_a_model_that_writes_nothing_of_use_is_refused(

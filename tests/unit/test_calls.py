@@ -57,5 +57,5 @@ def test_tokens_of_a_list() -> None:
     how = ListwiseSettings(family="listwise", model="m", answer="generated", reasoning_tokens=100)
     assert most_asked(how, 100) == Asked(calls=9, passages=180, named=180)
     assert most_tokens(how, 100, query=10, passage=1000) == Tokens(
-        read=9 * 160 + 180 * 305, written=9 * 100 + 180 * 5
+        read=9 * 160 + 180 * 306, written=9 * 100 + 180 * 6
     )

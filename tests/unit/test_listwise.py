@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shardrank.core.errors import SettingsError
@@ -114,6 +115,24 @@ def test_more_than_26_passages_have_further_letters(folder: Path) -> None:
     found = make_listwise(how, language_of(folder, "order", model)).rank("heat", passages)
     assert order_of(found) == sorted(range(52), key=lambda i: -worth[passages[i]])
     assert list(shown(model.asked[0]))[24:28] == ["Y", "Z", "a", "b"]
+
+
+def test_a_bracket_may_be_part_of_a_letters_token(tmp_path: Path) -> None:
+    """As in Qwen's vocabulary, which has "[A" and the like, but for O and Q."""
+    folder = tiny_language(tmp_path)
+    tokeniser = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokeniser.add_tokens([f"[{letter}" for letter in LETTERS if letter not in "OQ"])
+    tokeniser.save(str(folder / "tokenizer.json"))
+    passages = [f"passage {i}" for i in range(20)]
+    worth = {text: float((i * 7) % 20) for i, text in enumerate(passages)}
+    model = Stub(logits=by_worth(worth))
+    ranker = make_listwise(settings(), language_of(folder, "order", model))
+    found = ranker.rank("heat", passages)
+    assert order_of(found) == sorted(range(20), key=lambda i: -worth[passages[i]])
+    assert list(shown(model.asked[0])) == list("ABCDEFGHIJKLMNPRSTUV")
+    assert model.asked[0].endswith("assistant\n")
+    with pytest.raises(SettingsError, match="vocabulary has 28 letters"):
+        make_listwise(settings(window=29, depth=29), language_of(folder, "order", model))
 
 
 def test_too_few_identifiers_are_counted(folder: Path) -> None:

@@ -19,7 +19,7 @@ from shardrank.core.protocols import ListReranker, ListScores
 from shardrank.core.reranker_settings import GroupwiseSettings
 from shardrank.models.rerankers.asked import Asked
 from shardrank.models.rerankers.heard import Heard, Judgement, too_long
-from shardrank.models.rerankers.identifiers import one_token_each, shown_as
+from shardrank.models.rerankers.identifiers import Candidates, one_token_each, shown_as
 from shardrank.models.rerankers.language import Language
 from shardrank.models.rerankers.listed import AskingList
 from shardrank.models.rerankers.pointwise import Score, expected_grade, scale_grades
@@ -133,7 +133,8 @@ def _expected(settings: GroupwiseSettings, language: Language) -> Grader:
         )
     prompt = language.prompt
     begins = _begins(prompt, numbers(1)[0])
-    known = one_token_each(language, begins, prompt.scale, len(prompt.scale), gaps=False)
+    scale = Candidates(prompt.scale, len(prompt.scale), gaps=False)
+    known = one_token_each(language, begins, scale)
     if len(known.names) < len(prompt.scale):
         grade = prompt.scale[len(known.names)]
         raise SettingsError(

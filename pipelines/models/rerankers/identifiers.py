@@ -2,13 +2,16 @@
 
 Where a model's answer is its first token's logits (FIRST, arXiv 2406.15657), each passage's
 identifier must be one token, behind what the answer begins with, and no two the same. Letters are
-A to Z, a to z, then pairs of letters, as far as the vocabulary has them so.
+A to Z, a to z, then pairs of letters, as far as the vocabulary has them so. In some vocabularies
+(Qwen's, and others made like GPT-4's) a bracket and a letter are one token, "[A": that is the
+letter's then, and the answer begins before the bracket. There rank_llm, which reads the logits of
+the second token, would read those behind the letter.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain, product
+from itertools import product
 from string import ascii_lowercase, ascii_uppercase
 
 import numpy as np
@@ -19,6 +22,14 @@ from shardrank.models.rerankers.language import Language
 from shardrank.models.text.chat import Message
 from shardrank.models.text.prompts import Prompt, fill
 from shardrank.orders.answers import extraction, letters, numbers
+
+#: What a passage may be called, if the vocabulary has it.
+_LETTERS = [
+    *ascii_uppercase,
+    *ascii_lowercase,
+    *map("".join, product(ascii_uppercase, ascii_uppercase)),
+    *map("".join, product(ascii_uppercase, ascii_lowercase)),
+]
 
 #: The identifiers of n passages.
 Names = Callable[[int], Sequence[str]]
@@ -31,10 +42,31 @@ class Identifiers:
     Attributes:
         names: how the prompt calls passages.
         tokens: int32[n], theirs.
+        begins: what stands before them in an answer.
     """
 
     names: Sequence[str]
     tokens: Int32
+    begins: str
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Names that may become identifiers.
+
+    Attributes:
+        names: in the order in which they are tried.
+        most: how many are wanted.
+        gaps: whether one that is no single token is passed over; else it is the end.
+    """
+
+    names: Sequence[str]
+    most: int
+    gaps: bool
+
+    def suit(self, found: Identifiers) -> tuple[int, int]:
+        """How well what was found of them suits: many, and of the first ones."""
+        return len(found.names), -self.names.index(found.names[-1]) if found.names else 0
 
 
 def names_of(prompt: Prompt) -> Names:
@@ -83,35 +115,45 @@ def identifiers(language: Language, most: int) -> Identifiers:
         SettingsError: the vocabulary has fewer.
     """
     numbered = names_of(language.prompt) is numbers
-    candidates = numbers(most) if numbered else _letters()
+    candidates = Candidates(numbers(most) if numbered else _LETTERS, most, gaps=not numbered)
     begins = opening(language.prompt)
-    found = one_token_each(language, begins, candidates, most, gaps=not numbered)
+    found = one_token_each(language, begins, candidates)
+    if found.names != candidates.names[:most]:
+        joined = one_token_each(language, begins[:-1], candidates, joined=begins[-1:])
+        found = max(found, joined, key=candidates.suit)
     if len(found.names) < most:
+        kind, other = ("numbers", "letters") if numbered else ("letters", "numbers")
         raise SettingsError(
-            f"The model's vocabulary has {len(found.names)} {'numbers' if numbered else 'letters'} "
-            f"that are one token each behind {begins!r}, for {most} passages in one prompt.",
+            f"The model's vocabulary has {len(found.names)} {kind} that are one token each behind "
+            f"{begins!r}, for {most} passages in one prompt.",
             "Show fewer passages at once, have the answer generated, or name a prompt with "
-            f"{'letters' if numbered else 'numbers'}.",
+            f"{other}.",
         )
     return found
 
 
 def one_token_each(
-    language: Language, begins: str, names: Iterator[str] | Sequence[str], most: int, gaps: bool
+    language: Language, begins: str, candidates: Candidates, joined: str = ""
 ) -> Identifiers:
-    """The first `most` of the names that are one token behind `begins`, each another one; without
-    `gaps`, up to the first that is none."""
+    """The candidates that are one token behind `begins`, each another one.
+
+    Args:
+        language: the model.
+        begins: how its answer begins.
+        candidates: names.
+        joined: what is part of each name's token, in front of it.
+    """
     text = language.chat.text([Message("user", "?")], begins)
     before = language.chat.ids_of(text)
     found: dict[int, str] = {}
-    for name in names:
-        token = _token(language, text, name, before)
+    for name in candidates.names:
+        token = _token(language, text, joined + name, before)
         if token is not None and found.setdefault(token, name) == name:
-            if len(found) == most:
+            if len(found) == candidates.most:
                 break
-        elif not gaps:
+        elif not candidates.gaps:
             break
-    return Identifiers(list(found.values()), np.array(list(found), np.int32))
+    return Identifiers(list(found.values()), np.array(list(found), np.int32), begins)
 
 
 def _token(language: Language, text: str, name: str, before: Int32) -> int | None:
@@ -132,10 +174,3 @@ def _finds(found_by: re.Pattern[str], prompt: Prompt, name: str) -> bool:
     """Whether the first identifier in the body of a passage so called is that."""
     found = found_by.search(shown_as(prompt, [name])[0])
     return found is not None and found[1] == name
-
-
-def _letters() -> Iterator[str]:
-    pairs = chain(
-        product(ascii_uppercase, ascii_uppercase), product(ascii_uppercase, ascii_lowercase)
-    )
-    return chain(ascii_uppercase, ascii_lowercase, map("".join, pairs))

@@ -21,7 +21,6 @@ from shardrank.models.rerankers.identifiers import (
     Names,
     identifiers,
     names_of,
-    opening,
     refuse_unread,
     shown_as,
 )
@@ -107,5 +106,5 @@ def make_judge(
         refuse_unread(prompt, names(most))
         found_by = extraction(prompt.output_extraction_regex)
         return ByAnswer(make_writer(settings, language), names, found_by, reading)
-    asking = asking_list(settings, language, opening(prompt))
-    return ByLogits(asking, language.model, identifiers(language, most))
+    known = identifiers(language, most)
+    return ByLogits(asking_list(settings, language, known.begins), language.model, known)
