@@ -98,6 +98,14 @@ def test_a_reranker_with_messages(tmp_path: Path) -> None:
     assert (found.layout.transformer, found.layout.architecture) == (folder, "Qwen3ForCausalLM")
 
 
+def test_one_token_for_both_is_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path, "qwen3", STRUCTURED, {})
+    path = next(folder.glob("*LogitScore/config.json"))
+    edit_json(path, false_token_id=70)
+    with pytest.raises(InputError, match="token 70 for a relevant passage and for another one"):
+        read(folder)
+
+
 def test_a_reranker_of_plain_pairs(tmp_path: Path) -> None:
     found = read(saved(tmp_path, "llama", None, {}))
     assert (found.true_token, found.false_token, found.prompt, found.prompts) == (70, None, "", {})

@@ -135,4 +135,11 @@ def _tokens(path: Path, layout: Layout) -> tuple[int, int | None]:
         )
 
     false = None if found.get("false_token_id") is None else token("false_token_id")
+    if false == token("true_token_id"):  # the library takes the unknown token for both, if need be
+        raise InputError(
+            f"{path} has token {false} for a relevant passage and for another one: every score "
+            "would be 0.",
+            "Save the model with tokens that its vocabulary has, or say how it is asked: "
+            "reranker.prompt.",
+        )
     return token("true_token_id"), false
