@@ -139,7 +139,6 @@ def _tokens(path: Path, layout: Layout) -> tuple[int, int | None]:
         raise InputError(
             f"{path} has token {false} for a relevant passage and for another one: every score "
             "would be 0.",
-            "Save the model with tokens that its vocabulary has, or say how it is asked: "
-            "reranker.prompt.",
+            "Save the model with tokens that its vocabulary has.",
         )
     return token("true_token_id"), false
