@@ -127,8 +127,9 @@ def _around(settings: RerankerSettings) -> int:
 
 def _most(settings: RerankerSettings, each: Lengths) -> int:
     """Tokens of a passage in a prompt, at most."""
-    listed = isinstance(settings, ListSettings | EnrichedSettings)
-    return settings.passage_tokens if listed else each.limit
+    if isinstance(settings, ListSettings | EnrichedSettings):
+        return settings.passage_tokens
+    return each.limit
 
 
 def _kept(settings: RerankerSettings, asked: Asked, each: Lengths) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from shardrank.core.cards import RerankerCard
 from shardrank.core.protocols import ListReranker, Reranker
-from shardrank.core.reranker_settings import RerankerSettings
+from shardrank.core.reranker_settings import EnrichedSettings, ListSettings, RerankerSettings
 from shardrank.models.cards import read_reranker_card
 from shardrank.models.complete import check_reranker
 from shardrank.models.enriched_cards import encoder_of, read_enriched
@@ -33,8 +33,8 @@ from shardrank.models.rerankers.listwise import make_listwise
 from shardrank.models.rerankers.pairwise import make_pairwise
 from shardrank.models.rerankers.pointwise import make_pointwise
 from shardrank.models.rerankers.setwise import make_setwise
-from shardrank.orders.calls import shown_together
 from shardrank.models.size import ModelSize, cross_size, listing_encoder_size
+from shardrank.orders.calls import shown_together
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,14 @@ def read_reranker(settings: RerankerSettings, halve: bool, n: int) -> RerankerCa
     return card
 
 
-def passage_room(settings: RerankerSettings, card: RerankerCard, n: int, query: int) -> int | None:
+def passage_room(
+    settings: ListSettings | EnrichedSettings, card: RerankerCard, n: int, query: int
+) -> int:
     """Tokens that a passage has in a prompt about as many of n as one shows, beside a query of so
-    many, about; none: no prompt is about several."""
+    many, about."""
     room, shown = reranker_family(settings).room, shown_together(settings, n)
-    return None if room is None else tokens_each(settings, room(settings, card, shown), shown, query)
+    assert room is not None
+    return tokens_each(settings, room(settings, card, shown), shown, query)
 
 
 def reranker_notes(settings: RerankerSettings) -> list[str]:
@@ -121,7 +124,8 @@ def _language(
     """A family of language models: how it asks, by which methods, and by which prompt if need
     be."""
     asks = LanguageFamily(make, frozenset(methods.split()), prompt, alone)
-    return Family(asks.read, asks.load, language_notes, language_size, None if alone else partial(list_room, asks))
+    room = None if alone else partial(list_room, asks)
+    return Family(asks.read, asks.load, language_notes, language_size, room)
 
 
 _FAMILIES = {
@@ -136,5 +140,7 @@ _FAMILIES = {
     "groupwise": _language(make_groupwise, "groupwise", "grades", alone=False),
     "pairwise": _language(make_pairwise, "pairwise", "better-of-two", alone=False),
     "attention": _language(make_attention, "in_context", "in-context", alone=False),
-    "enriched": Family(read_enriched, _load_enriched, _enriched_notes, _enriched_size, enriched_room),
+    "enriched": Family(
+        read_enriched, _load_enriched, _enriched_notes, _enriched_size, enriched_room
+    ),
 }
