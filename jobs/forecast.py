@@ -8,16 +8,17 @@ from rich.table import Table
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError
 from shardrank.core.model_settings import DENSE
+from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.core.settings import Settings
 from shardrank.forecast.cluster_time import Cluster, Flow, Forecast, StageForecast, forecast
 from shardrank.forecast.misfits import misfits
 from shardrank.forecast.rates import Rates
-from shardrank.forecast.work import Model, Work
+from shardrank.forecast.work import Model, Reranking, Work
 from shardrank.jobs.console import console
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.folder.table import UNLIMITED
-from shardrank.models.rerankers.registry import reranker_family
+from shardrank.models.rerankers.registry import read_reranker, reranker_family
 from shardrank.models.size import encoder_parameters
 from shardrank.report.figures import coarse
 from shardrank.version.sizing import BYTES_PER_TOKEN, default_part_size, plan_codec, refuse_misfits
@@ -111,7 +112,7 @@ def expected_work(job: ClusterJob, settings: Settings) -> Work:
         dim=card.dim,
         component_bytes=2 if settings.dense.stored == "fp16" else 4,
         encoder=Model(encoder_parameters(settings.dense), card.dtype),
-        reranker=_reranker(settings, card),
+        rerankers=tuple(_reranking(each, settings, card) for each in settings.rerankers),
         index=index,
         shard_passages=settings.index_of(DENSE).shard_passages,
         part_size=part_size,
@@ -124,17 +125,21 @@ def expected_work(job: ClusterJob, settings: Settings) -> Work:
         depth=_depth(passages, settings),
         block_queries=settings.search.block_queries,
         search_bytes=settings.search.memory_mb << 20,
-        rerank_depth=max((each.depth for each in settings.rerankers), default=0),
     )
 
 
-def _reranker(settings: Settings, encoder: EncoderCard) -> Model | None:
-    """Of the one that scores most pairs; the others' are not counted."""
-    if not settings.rerankers:
-        return None
-    deepest = max(settings.rerankers, key=lambda each: each.depth)
-    family = reranker_family(deepest)
-    return Model(family.parameters(deepest), family.read(deepest, encoder.dtype == "bf16").dtype)
+def _reranking(each: RerankerSettings, settings: Settings, encoder: EncoderCard) -> Reranking:
+    card = read_reranker(each, encoder.dtype == "bf16", min(each.depth, settings.search.k))
+    size = reranker_family(each).size(each)
+    return Reranking(
+        settings=each,
+        sees=card.sees,
+        model=Model(size.multiplied, card.dtype),
+        limit=card.max_tokens,
+        weights=size.held,
+        kept=size.kept,
+        terms=size.terms,
+    )
 
 
 def _depth(passages: int, settings: Settings) -> int:
@@ -199,5 +204,7 @@ def _assumptions(job: ClusterJob, work: Work, settings: Settings) -> list[str]:
 
 
 def _dtypes(work: Work) -> str:
-    reranker = f", the reranker in {work.reranker.dtype}" if work.reranker else ""
-    return f"the encoder in {work.encoder.dtype}{reranker}"
+    dtypes = dict.fromkeys(each.model.dtype for each in work.rerankers)
+    who = "rerankers" if len(work.rerankers) > 1 else "reranker"
+    told = f", the {who} in {' and '.join(dtypes)}" if dtypes else ""
+    return f"the encoder in {work.encoder.dtype}{told}"

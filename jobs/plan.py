@@ -14,7 +14,8 @@ from shardrank.corpus.changes import Mode
 from shardrank.flows.index_plan import IndexPlan, plan_indexing
 from shardrank.flows.rank_plan import RankPlan, plan_ranking
 from shardrank.jobs.console import console, error_console
-from shardrank.jobs.plan_time import index_time, rank_time
+from shardrank.jobs.plan_rerankers import rerank_lines
+from shardrank.jobs.plan_time import index_time, rank_time, rank_work, rerank_misfits
 from shardrank.jobs.source_lines import left_out_lines, read_lines
 from shardrank.kernels.limits import usable_cpus
 from shardrank.kernels.machine import visible_gpus
@@ -23,7 +24,6 @@ from shardrank.models.rerankers.registry import reranker_notes
 from shardrank.report.figures import size
 from shardrank.report.sentences import deeper, uncounted
 from shardrank.stages.index.vector_index import serving_codec
-from shardrank.stages.rank.rerank_plan import PlannedReranker
 from shardrank.stages.rank.search import Retriever
 from shardrank.stages.run.executors import cluster_address
 from shardrank.stages.run.workspace import open_workspace
@@ -97,14 +97,14 @@ def explain_rank(path: str, queries: str, qrels: str | None, settings: Settings)
         "search",
         "; ".join(_search_line(each) for each in plan.retrievers),
     )
-    table.add_row(
-        "rerank",
-        "; ".join(_rerank_line(each, count) for each in plan.rerankers) or "none",
-    )
+    work = rank_work(plan)
+    table.add_row("rerank", "\n".join(rerank_lines(plan, work)) or "none")
     for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
         table.add_row("", note)
     table.add_row("model pool", pool.explain())
-    table.add_row("time", rank_time(plan, resources))
+    table.add_row("time", rank_time(plan, work, resources))
+    for line in rerank_misfits(plan, work, resources):
+        table.add_row("does not fit", line)
     console().print(table)
 
 
@@ -119,11 +119,6 @@ def _judged_lines(plan: RankPlan) -> list[str]:
         *uncounted(found),
         *deeper(metrics, k),
     ]
-
-
-def _rerank_line(reranker: PlannedReranker, queries: int) -> str:
-    card, most = reranker.card, queries * reranker.settings.depth
-    return f"{card.name}: at most {most:,} pairs, by {card.score}"
 
 
 def _search_line(retriever: Retriever) -> str:

@@ -10,6 +10,7 @@ from shardrank.core.settings import Settings
 from shardrank.flows.index_plan import IndexPlan
 from shardrank.flows.rank_plan import RankPlan
 from shardrank.forecast.cluster_time import Cluster, Flow, forecast
+from shardrank.forecast.misfits import kind, too_large
 from shardrank.forecast.rates import Rates
 from shardrank.forecast.work import Work
 from shardrank.jobs.forecast import GB, ClusterJob, expected_work
@@ -40,11 +41,11 @@ def index_time(plan: IndexPlan, passages: int, total: int, resources: Resources)
     return f"{most}about {_told('index', work, settings, resources, inline)}"
 
 
-def rank_time(plan: RankPlan, resources: Resources) -> str:
-    """Of a rank run."""
+def rank_work(plan: RankPlan) -> Work:
+    """What a rank run has to do."""
     settings, live = plan.settings, plan.published.version.live
     dense = [each.how for each in plan.retrievers if each.name == DENSE]
-    work = replace(
+    return replace(
         _work(settings, max(1, live.passages), max(1, plan.queries.table.num_rows)),
         passage_tokens=max(1, live.tokens // max(1, live.passages)),
         part_size=plan.published.version.part_size,
@@ -53,8 +54,21 @@ def rank_time(plan: RankPlan, resources: Resources) -> str:
         depth=dense[0].depth if dense else settings.search.k,
         documents=max(1, live.documents),
     )
+
+
+def rank_time(plan: RankPlan, work: Work, resources: Resources) -> str:
+    """Of a rank run that has so much to do."""
+    settings = plan.settings
     inline = runs_inline(settings.cluster, plan.amount)
     return f"about {_told('rank', work, settings, resources, inline)}"
+
+
+def rerank_misfits(plan: RankPlan, work: Work, resources: Resources) -> list[str]:
+    """A line for each reranker whose actors' memory is more than there is."""
+    cluster = _cluster(plan.settings, resources)
+    stages = forecast(work, cluster, Rates()).of("rank")
+    reranking = [stage for stage in stages if kind(stage.need.stage) == "rerank"]
+    return [line for stage in reranking for line in too_large(stage)]
 
 
 def _work(settings: Settings, passages: int, queries: int) -> Work:

@@ -21,7 +21,7 @@ from shardrank.corpus.queries import QueryBatch, read_queries
 from shardrank.flows.retrievers import plan_retrievers, require_same_model
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder
-from shardrank.models.rerankers.registry import reranker_family
+from shardrank.models.rerankers.registry import read_reranker
 from shardrank.stages.rank.collate import Collated
 from shardrank.stages.rank.merge import Merged
 from shardrank.stages.rank.rerank_lists import told
@@ -202,7 +202,8 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
 def _plan_rerankers(version: Version, settings: Settings) -> list[PlannedReranker]:
     found = []
     for each in settings.rerankers:
-        card = reranker_family(each).read(each, runs_in_bf16(version))
+        n = min(each.depth, settings.search.k)
+        card = read_reranker(each, runs_in_bf16(version), n)
         found.append(PlannedReranker(each, card))
     return found
 

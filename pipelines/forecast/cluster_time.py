@@ -12,7 +12,7 @@ from typing import Literal
 from shardrank.core.pools import Pool, Resources, plan_pool
 from shardrank.core.settings import ClusterSettings
 from shardrank.forecast.index_needs import index_needs
-from shardrank.forecast.needs import Need
+from shardrank.forecast.needs import Need, number_bytes
 from shardrank.forecast.rank_needs import rank_needs
 from shardrank.forecast.rates import Rates
 from shardrank.forecast.work import Work
@@ -188,7 +188,11 @@ def _stage(flow: Flow, need: Need, cluster: Cluster, rates: Rates) -> StageForec
 
 
 def _model_s(need: Need, pool: Pool, rates: Rates) -> float:
-    return need.flops / rates.flops_per_s(need.model.dtype, pool.device) if need.model else 0.0
+    if need.model is None:
+        return 0.0
+    dtype = need.model.dtype
+    writing_s = need.moved / rates.numbers_per_s(number_bytes(dtype), pool.device)
+    return need.flops / rates.flops_per_s(dtype, pool.device) + writing_s
 
 
 def _driver_s(need: Need, rates: Rates) -> float:

@@ -25,6 +25,8 @@ SMALLER_WORKER = {
     "search": "Lower search.memory_mb, search.block_queries or cluster.actors.",
     "merge": "Lower search.block_queries.",
     "rerank": "Lower search.block_queries or cluster.actors.",
+    "texts": "Lower search.block_queries.",
+    "reorder": "Lower search.block_queries.",
     "collate": "Lower search.block_queries.",
 }
 
@@ -42,6 +44,8 @@ SMALLER_DRIVER = {
     "search": "Raise search.block_queries.",
     "merge": "Raise search.block_queries.",
     "rerank": "Raise search.block_queries.",
+    "texts": "Raise search.block_queries.",
+    "reorder": "Raise search.block_queries.",
     "collate": "Raise search.block_queries.",
     "deliver": "Lower search.block_queries.",
 }
@@ -58,11 +62,18 @@ MORE_UNITS = {
     "encode": "search.block_queries",
     "search": "index.shard_passages",
     "merge": "search.block_queries",
+    "reorder": "search.block_queries",
     "collate": "search.block_queries",
 }
 
 #: What every unit of a stage names, where there are many of both.
-NAMED = {"compare": "slices", "rerank": "query blocks", "collate": "units of rerank"}
+NAMED = {
+    "compare": "slices",
+    "rerank": "query blocks",
+    "texts": "query blocks",
+    "reorder": "units of rerank",
+    "collate": "units of rerank",
+}
 
 
 def misfits(found: Forecast) -> list[str]:
@@ -71,13 +82,18 @@ def misfits(found: Forecast) -> list[str]:
     return [line for stage in found.stages for check in checks for line in check(stage, found)]
 
 
+def kind(stage: str) -> str:
+    """What stages are called of which there are several: rerank of rerank-2 and so on."""
+    return stage.partition("-")[0]
+
+
 def too_large(stage: StageForecast) -> Iterator[str]:
     """A line where a node cannot hold the stage's workers."""
     need, name = stage.need, stage.need.stage
     if need.runner != "driver" and need.memory > stage.free_bytes:
         yield (
             f"{name}: a worker needs {_gb(need.memory)}, and a node has {_gb(stage.free_bytes)} "
-            f"for each of {stage.crowd}. {SMALLER_WORKER[name]}"
+            f"for each of {stage.crowd}. {SMALLER_WORKER[kind(name)]}"
         )
 
 
@@ -87,16 +103,16 @@ def _memory(stage: StageForecast, found: Forecast) -> Iterator[str]:
     if stage.driver_bytes > stage.node_bytes:
         yield (
             f"{name}: the driver needs {_gb(stage.driver_bytes)}, and a node has "
-            f"{_gb(stage.node_bytes)}. {SMALLER_DRIVER[name]}"
+            f"{_gb(stage.node_bytes)}. {SMALLER_DRIVER[kind(name)]}"
         )
 
 
 def _specs(stage: StageForecast, found: Forecast) -> Iterator[str]:
-    name = stage.need.stage
-    if name in NAMED and stage.spec_bytes > MANY_SPEC_BYTES:
+    name, called = stage.need.stage, kind(stage.need.stage)
+    if called in NAMED and stage.spec_bytes > MANY_SPEC_BYTES:
         yield (
-            f"{name}: each of its {stage.need.units:,} units names all {NAMED[name]}, which is "
-            f"{_gb(stage.spec_bytes)} through the driver. {SMALLER_DRIVER[name]}"
+            f"{name}: each of its {stage.need.units:,} units names all {NAMED[called]}, which is "
+            f"{_gb(stage.spec_bytes)} through the driver. {SMALLER_DRIVER[called]}"
         )
 
 
@@ -104,11 +120,11 @@ def _idle(stage: StageForecast, found: Forecast) -> Iterator[str]:
     name = stage.need.stage
     idle = stage.workers < (1 - LEAST_IDLE) * stage.slots
     matters = stage.wall_s > LEAST_TIME * found.seconds(stage.flow)
-    fixed = name not in MORE_UNITS or (name == "search" and found.work.index.kind == "exact")
+    fixed = kind(name) not in MORE_UNITS or (name == "search" and found.work.index.kind == "exact")
     if idle and matters and not fixed:
         yield (
             f"{name}: there are units for {stage.workers:,} of {stage.slots:,} workers. "
-            f"Lower {MORE_UNITS[name]}."
+            f"Lower {MORE_UNITS[kind(name)]}."
         )
 
 

@@ -21,6 +21,16 @@ REF_MEMORY = 600
 #: Bytes of a part in the spec of a stage that reads its vectors.
 PART_SPEC_BYTES = 600
 
+#: Stored bytes of a hit with a random id, of its place alone, of a reranker's score.
+HIT_BYTES, PAIR_BYTES, SCORE_BYTES = 14, 6, 8
+
+#: Bytes in memory of each hit that is kept while those of 8 shards are merged, one shard after
+#: another; measured at 409,600.
+MERGED_MEMORY = 220
+
+#: Bytes in the driver of the count of one part's pairs, which each block's marker holds.
+COUNT_MEMORY = 130
+
 #: Tokens that a model adds to a text.
 SPECIALS = 2
 
@@ -39,6 +49,7 @@ class Need:
         memory: bytes of one worker.
         spec: bytes of a unit's spec, which passes through the driver.
         flops: of the model, in a unit.
+        moved: numbers of its weights that a unit's writing goes through, token after token.
         model: whose flops they are.
         loaded: bytes that each worker reads once.
         gathered: bytes that the driver holds at the stage's end.
@@ -55,6 +66,7 @@ class Need:
     memory: float
     spec: float
     flops: float = 0.0
+    moved: float = 0.0
     model: Model | None = None
     loaded: float = 0.0
     gathered: float = 0.0
@@ -79,7 +91,12 @@ def read_parts_s(work: Work, rows: int, rates: Rates) -> float:
 
 def model_memory(model: Model) -> float:
     """Bytes of a loaded model's weights, less its embeddings."""
-    return model.parameters * {"int8": 1, "bf16": 2, "fp16": 2}.get(model.dtype, 4)
+    return model.parameters * number_bytes(model.dtype)
+
+
+def number_bytes(dtype: str) -> int:
+    """Bytes of a weight, or of a key's or value's number."""
+    return {"int8": 1, "bf16": 2, "fp16": 2}.get(dtype, 4)
 
 
 def forward_flops(model: Model, tokens: float) -> float:

@@ -1,13 +1,17 @@
 """What the stages of the rank flow need, from the way in which they read and write."""
 
 import math
-from dataclasses import dataclass
 
 from shardrank.forecast.needs import (
+    COUNT_MEMORY,
+    HIT_BYTES,
+    MERGED_MEMORY,
+    PAIR_BYTES,
     PART_SPEC_BYTES,
     PROCESS_BYTES,
     REF_BYTES,
     REF_MEMORY,
+    SCORE_BYTES,
     SPECIALS,
     Need,
     forward_flops,
@@ -17,22 +21,16 @@ from shardrank.forecast.needs import (
     read_parts_s,
 )
 from shardrank.forecast.rates import Rates
+from shardrank.forecast.rerank_needs import bucket, rerank_needs, score_files
 from shardrank.forecast.work import Work
-from shardrank.version.sizing import BYTES_PER_TOKEN, bucket_parts, pairs_per_unit
+from shardrank.version.sizing import BYTES_PER_TOKEN
 
-#: Stored bytes of a hit with a random id, of its place alone, of a reranker's score, of a ranking,
-#: of its TREC line.
-HIT_BYTES = 14
-PAIR_BYTES = 6
-SCORE_BYTES = 8
+#: Stored bytes of a ranking, and of its TREC line.
 RANKING_BYTES = 18
 TREC_BYTES = 60
 
-#: Bytes in memory of each row while it is worked on, measured at 819,200 pairs, at 409,600 hits
-#: that are kept of 8 shards' (one shard is read after another), at two million that are put in
-#: order at once, and at 200,000 rankings.
-PAIR_MEMORY = 200
-MERGED_MEMORY = 220
+#: Bytes in memory of each row while it is worked on, measured at two million that are put in order
+#: at once, and at 200,000 rankings.
 COLLATED_MEMORY = 500
 DELIVERED_MEMORY = 360
 
@@ -40,18 +38,11 @@ DELIVERED_MEMORY = 360
 #: histograms of two walks each, its coverage and its examples.
 WALKS = 9
 
-#: Bytes in the driver of the count of one part's pairs, which each block's marker holds.
-COUNT_MEMORY = 130
-
-#: Tokens that a reranker adds to a pair.
-PAIR_SPECIALS = 3
-
 
 def rank_needs(work: Work, rates: Rates) -> list[Need]:
     """Of all stages in order."""
-    reranking = (_rerank,) if work.reranker else ()
-    stages = (_encode, _search, _merge, *reranking, _collate, _deliver)
-    return [stage(work, rates) for stage in stages]
+    found = [stage(work, rates) for stage in (_encode, _search, _merge)]
+    return [*found, *rerank_needs(work, rates), _collate(work, rates), _deliver(work, rates)]
 
 
 def _encode(work: Work, rates: Rates) -> Need:
@@ -117,7 +108,7 @@ def _merge(work: Work, rates: Rates) -> Need:
     kept = work.block_rows * work.k
     hits = work.shards * work.block_rows * min(work.k, work.shard_rows)
     touched = min(work.parts, kept)
-    buckets = math.ceil(touched / _bucket(work))
+    buckets = math.ceil(touched / bucket(work))
     return Need(
         "merge",
         work.blocks,
@@ -132,73 +123,23 @@ def _merge(work: Work, rates: Rates) -> Need:
     )
 
 
-@dataclass(frozen=True)
-class Runs:
-    """The units of reranking: how many, and the parts and pairs of one.
-
-    Pairs are taken to lie evenly over the parts.
-    """
-
-    units: int
-    parts: int
-    pairs: float
-
-    @classmethod
-    def of(cls, work: Work) -> "Runs":
-        if not work.pairs:
-            return cls(0, 0, 0.0)
-        hits = work.queries * work.k
-        touched = min(work.parts, hits)
-        parts = min(touched, math.ceil(pairs_per_unit(work.pairs) * touched / work.pairs))
-        return cls(math.ceil(touched / parts), parts, work.pairs * parts / touched)
-
-
-def _bucket(work: Work) -> int:
-    """Parts whose hits share a file."""
-    return bucket_parts(work.parts, work.block_rows * work.k)
-
-
-def _rerank(work: Work, rates: Rates) -> Need:
-    """A run of parts looks for its pairs in its buckets' files of every block, which its spec
-    names, and writes a file for each."""
-    assert work.reranker is not None
-    runs, bucket = Runs.of(work), _bucket(work)
-    buckets = math.ceil(runs.parts / bucket)
-    hits = work.queries * work.k * min(1, buckets * bucket / work.parts)
-    blocks = min(work.blocks, runs.pairs)
-    tokens = work.query_tokens + work.passage_tokens + PAIR_SPECIALS
-    passages = runs.parts * work.part_rows * work.passage_bytes
-    return Need(
-        "rerank",
-        runs.units,
-        "model",
-        work_s=hits / rates.read_rows_per_core_s + passages / rates.part_bytes_per_core_s,
-        files=blocks * (buckets + 2) + runs.parts,
-        bytes=hits * PAIR_BYTES + passages,
-        memory=PROCESS_BYTES
-        + model_memory(work.reranker)
-        + max(runs.pairs, work.block_rows * work.k) * PAIR_MEMORY,
-        spec=(blocks * (1 + buckets) + runs.parts) * REF_BYTES,
-        flops=forward_flops(work.reranker, runs.pairs * tokens),
-        model=work.reranker,
-        gathered=runs.units * blocks * REF_MEMORY,
-        steps=3,
-    )
-
-
 def _collate(work: Work, rates: Rates) -> Need:
-    """A block reads its scores, a file of every run of parts with pairs of it."""
-    rows, runs = work.block_rows * work.k, Runs.of(work).units
-    pairs = work.pairs / work.blocks
+    """A block reads its scores: of several rerankers the last one's twice, since each one's are
+    written by themselves too."""
+    steps = work.rerankers if len(work.rerankers) > 1 else ()
+    read = [*work.rerankers[-1:], *steps]
+    rows, files = work.block_rows * work.k, sum(score_files(work, each) for each in read)
+    pairs = sum(work.pairs(each) for each in read) / work.blocks
+    written = sum(work.pairs(each) for each in steps) / work.blocks
     return Need(
         "collate",
         work.blocks,
         "task",
         work_s=pairs / rates.read_rows_per_core_s + rows / rates.collated_rows_per_core_s,
-        files=runs + 3,
-        bytes=rows * (HIT_BYTES + RANKING_BYTES) + pairs * SCORE_BYTES,
+        files=files + 3 + len(steps),
+        bytes=rows * (HIT_BYTES + RANKING_BYTES) + pairs * SCORE_BYTES + written * RANKING_BYTES,
         memory=PROCESS_BYTES + rows * COLLATED_MEMORY,
-        spec=(runs + 2) * REF_BYTES,
+        spec=(files + 2) * REF_BYTES,
     )
 
 

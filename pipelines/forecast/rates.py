@@ -27,7 +27,10 @@ class Rates:
             (2026-11-26). A token of a longer passage takes more.
         fp32_flops_per_core_s, int8_flops_per_core_s: that of bf16, by the documents that the
             benchmark embeds in a second: 97, 184 and 292 in fp32, bf16 and int8.
-        gpu_flops_per_s: an assumption; no GPU was measured.
+        written_numbers_per_core_s: of a language model's weights, which are all gone through for
+            each token that it writes: SmolLM2-135M's 134.5 million in 50 ms, in fp32 (10.7 GB/s)
+            and in bf16, on a core that multiplies bf16 no faster (2026-11-29).
+        gpu_flops_per_s, gpu_written_bytes_per_s: assumptions; no GPU was measured.
         int8_products_per_core_s: multiply-adds of list-major search, with the choice of lists,
             decoding and selection: 8,192 queries, 32 of 1,024 lists, 300,000 vectors of 384
             components in 48-byte codes, in .41 s on a core (2026-11-25), lists of one size
@@ -55,7 +58,9 @@ class Rates:
     bf16_flops_per_core_s: float = 155e9
     fp32_flops_per_core_s: float = 82e9
     int8_flops_per_core_s: float = 246e9
+    written_numbers_per_core_s: float = 2.7e9
     gpu_flops_per_s: float = 20e12
+    gpu_written_bytes_per_s: float = 1e12
     int8_products_per_core_s: float = 80e9
     fp32_products_per_core_s: float = 34e9
     codebook_components_per_core_s: float = 11e6
@@ -75,6 +80,12 @@ class Rates:
             return self.gpu_flops_per_s
         special = {"bf16": self.bf16_flops_per_core_s, "int8": self.int8_flops_per_core_s}
         return special.get(dtype, self.fp32_flops_per_core_s)
+
+    def numbers_per_s(self, number_bytes: int, device: str) -> float:
+        """Of weights that a worker goes through for each token that it writes."""
+        if device != "cpu":
+            return self.gpu_written_bytes_per_s / number_bytes
+        return self.written_numbers_per_core_s
 
     def on(self, flops_per_core_s: float) -> "Rates":
         """Those of a machine whose cores multiply so fast: what models do scales with it."""

@@ -5,7 +5,10 @@ Every slice, part, shard and block counts as a full one, so a forecast errs to t
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
+from shardrank.core.reranker_settings import RerankerSettings
+from shardrank.orders.calls import Asked, Lengths, Tokens, most_asked, most_tokens
 from shardrank.version.sizing import (
     BYTES_PER_TOKEN,
     EXACT_SHARD_PASSAGES,
@@ -29,6 +32,29 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Reranking:
+    """A reranker.
+
+    Attributes:
+        settings: how it asks, and how deep.
+        sees: "pairs" or "lists".
+        model: what a token that is read is multiplied with.
+        limit: tokens of an input, at most.
+        weights: numbers that an actor holds.
+        kept: numbers of the keys and values of a token that later ones attend to.
+        terms: whose logits are made for a token that is written.
+    """
+
+    settings: RerankerSettings
+    sees: Literal["pairs", "lists"]
+    model: Model
+    limit: int
+    weights: int
+    kept: int = 0
+    terms: int = 0
+
+
+@dataclass(frozen=True)
 class Work:
     """A corpus to index, and a batch of queries to rank over it.
 
@@ -37,7 +63,7 @@ class Work:
         passage_tokens: of a passage, on average; likewise `query_tokens`.
         dim: components of a vector.
         component_bytes: of a stored vector: 2 for fp16, 4 for fp32.
-        reranker: none where nothing is reranked.
+        rerankers: in turn; none where nothing is reranked.
         index: from `plan_codec`.
         shard_passages: passages in a shard, at most.
         part_size: passages in a part.
@@ -50,7 +76,6 @@ class Work:
         depth: documents refined for each query in each shard.
         block_queries: queries in one block of the batch.
         search_bytes: for the queries that an actor searches at once, and their hits.
-        rerank_depth: documents of each query that are reranked.
     """
 
     passages: int
@@ -61,7 +86,7 @@ class Work:
     dim: int
     component_bytes: int
     encoder: Model
-    reranker: Model | None
+    rerankers: tuple[Reranking, ...]
     index: CodecPlan
     shard_passages: int
     part_size: int
@@ -74,7 +99,6 @@ class Work:
     depth: int
     block_queries: int
     search_bytes: int
-    rerank_depth: int
 
     @property
     def slice_passages(self) -> int:
@@ -163,10 +187,22 @@ class Work:
     def groups(self) -> int:
         return math.ceil(self.queries / self.group_rows)
 
-    @property
-    def pairs(self) -> int:
-        """That are reranked, over all queries."""
-        return self.queries * min(self.rerank_depth, self.k) if self.reranker else 0
+    def listed(self, each: Reranking) -> int:
+        """Documents of a query that it reranks."""
+        return min(each.settings.depth, self.k)
+
+    def pairs(self, each: Reranking) -> int:
+        """That it reranks, over all queries."""
+        return self.queries * self.listed(each)
+
+    def asked(self, each: Reranking) -> Asked:
+        """What a query costs it, at most."""
+        return most_asked(each.settings, self.listed(each))
+
+    def tokens(self, each: Reranking) -> Tokens:
+        """About how many it reads and writes for a query."""
+        lengths = Lengths(self.query_tokens, self.passage_tokens, each.limit)
+        return most_tokens(each.settings, self.listed(each), lengths)
 
     @property
     def row_bytes(self) -> float:

@@ -13,7 +13,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shardrank.core.errors import InputError
 from shardrank.core.protocols import ListReranker
-from shardrank.core.reranker_calls import Calls, most_calls
 from shardrank.core.reranker_settings import AttentionSettings
 from shardrank.models.folder.layout import read_layout
 from shardrank.models.rerankers.attention import calibrated, make_attention
@@ -186,11 +185,3 @@ def test_tokens_of_each_piece(name: str, told: list[str], front: str, back: str)
     places = list(zip(spans.places().starts, spans.places().ends, strict=True))
     expected = of_each(places, len(front), told, gap=0)
     assert [[i - 1 for i in held] for held in found] == expected
-
-
-def test_a_plan_knows_calls_and_tokens() -> None:
-    asks = AttentionSettings(model="m", passage_tokens=100)
-    assert most_calls(asks, 20, 50) == Calls(2, 60 + 20 * 56 + 60)
-    assert most_calls(asks, 20, 500) == Calls(2, 60 + 20 * 106 + 60)
-    assert most_calls(asks.model_copy(update={"max_tokens": 512}), 20, 500) == Calls(2, 512 + 60)
-    assert most_calls(asks, 0, 500) == Calls(0, 0)

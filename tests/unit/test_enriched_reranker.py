@@ -12,7 +12,6 @@ from transformers import AutoModel, AutoTokenizer
 
 from shardrank.core.errors import InputError, IntegrityError, SettingsError
 from shardrank.core.model_settings import EncoderSettings
-from shardrank.core.reranker_calls import Calls, most_calls
 from shardrank.core.reranker_settings import EnrichedSettings
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.encoders.dense import load_encoder
@@ -201,10 +200,3 @@ def test_what_cannot_be_an_enriched_query_is_refused(folder: Path, tmp_path: Pat
 def test_an_encoder_with_a_template_is_still_refused_elsewhere(folder: Path) -> None:
     with pytest.raises(InputError, match="chat template"):
         read_encoder_card(EncoderSettings(model=str(folder)))
-
-
-def test_a_plan_knows_calls_and_tokens() -> None:
-    enriched = EnrichedSettings(model="m", passages=10, passage_tokens=100)
-    assert most_calls(enriched, 20, 50) == Calls(21, 60 + 10 * 56 + 20 * 50)
-    assert most_calls(enriched, 3, 500) == Calls(4, 60 + 3 * 106 + 3 * 500)
-    assert most_calls(enriched, 0, 500) == Calls(0, 0)

@@ -17,21 +17,28 @@ from shardrank.core.fingerprint import canonical_json
 from shardrank.core.index_settings import IndexSettings
 from shardrank.core.model_settings import DENSE
 from shardrank.core.papers import to_json
+from shardrank.core.reranker_settings import CrossSettings, ListwiseSettings
 from shardrank.core.settings import ClusterSettings, Settings
 from shardrank.forecast import misfits as advice
 from shardrank.forecast.cluster_time import Cluster, Forecast, StageForecast, forecast
 from shardrank.forecast.misfits import misfits
 from shardrank.forecast.needs import REF_BYTES
-from shardrank.forecast.rank_needs import Runs
 from shardrank.forecast.rates import Rates
-from shardrank.forecast.work import Model, Work
+from shardrank.forecast.rerank_needs import Runs
+from shardrank.forecast.work import Model, Reranking, Work
 from shardrank.jobs.forecast import ClusterJob, explain_cluster
-from shardrank.models.size import encoder_parameters, reranker_parameters
+from shardrank.models.size import cross_size, encoder_parameters
 from shardrank.version.sizing import fill, plan_codec, queries_at_once
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "plan cluster --passages 1e9 --queries 1e6 --nodes 64 --set encoder.dtype=bf16"
 MINILM = Model(10_764_288, "fp32")
+CROSS = Reranking(CrossSettings(), "pairs", MINILM, 512, MINILM.parameters)
+#: A language model of 100 million, in windows of 4 documents.
+WINDOWS = ListwiseSettings(
+    model="m", depth=20, window=4, stride=2, answer="generated", passage_tokens=50
+)
+LANGUAGE = Reranking(WINDOWS, "lists", Model(90_000_000, "bf16"), 1000, 10**8, 1_000, 50_000)
 
 kinds = st.sampled_from(["exact", "ivfpq", "ivfsq8"])
 clusters = st.builds(
@@ -54,7 +61,7 @@ def work(passages: int = 10**9, queries: int = 10**6, kind: str = "auto", **othe
         "dim": 384,
         "component_bytes": 2,
         "encoder": MINILM,
-        "reranker": MINILM,
+        "rerankers": (CROSS,),
         "index": plan_codec(settings, passages, 384),
         "shard_passages": 1_000_000,
         "part_size": 16_384,
@@ -67,7 +74,6 @@ def work(passages: int = 10**9, queries: int = 10**6, kind: str = "auto", **othe
         "depth": 100,
         "block_queries": 4096,
         "search_bytes": 1 << 30,
-        "rerank_depth": 50,
     }
     return Work(passages=passages, queries=queries, **{**values, **other})
 
@@ -81,7 +87,7 @@ works = st.builds(
     shard_passages=st.integers(1, 10**7),
     block_queries=st.integers(1, 1 << 20),
     search_bytes=st.integers(1, 1 << 34),
-    reranker=st.sampled_from([MINILM, None]),
+    rerankers=st.sampled_from([(), (CROSS,), (LANGUAGE,), (CROSS, LANGUAGE), (LANGUAGE, CROSS)]),
 )
 
 
@@ -256,11 +262,12 @@ def test_runs_of_parts_are_those_of_rerank() -> None:
     for queries in (1, 100, 1_000, 40_000):
         some = work(10**6, queries)
         hits = some.queries * some.k
-        runs, each = Runs.of(some), hits / min(some.parts, hits)
+        scored = some.pairs(CROSS)
+        runs, each = Runs.of(some, scored), hits / min(some.parts, hits)
         pairs = {n: round(each) for n in range(min(some.parts, hits))}
-        groups = group_parts(pairs, some.pairs / hits)
+        groups = group_parts(pairs, scored / hits)
         assert abs(runs.units - len(groups)) <= 1
-        assert runs.units * runs.pairs >= some.pairs
+        assert runs.units * runs.pairs >= scored
 
 
 def test_a_reference_is_as_long_as_it_is_taken_to_be() -> None:
@@ -301,7 +308,8 @@ def test_the_batch_of_queries_does_not_fill_the_driver() -> None:
 
 
 def test_advice_names_settings_that_there_are_for_every_stage() -> None:
-    stages = {s.need.stage for s in forecast(work(), cluster(), Rates()).stages}
+    every = work(rerankers=(LANGUAGE, CROSS))
+    stages = {advice.kind(s.need.stage) for s in forecast(every, cluster(), Rates()).stages}
     assert set(advice.SMALLER_DRIVER) == stages
     assert set(advice.SMALLER_WORKER) == stages - {"deliver"}
     assert set(advice.MORE_UNITS) | set(advice.NAMED) <= stages
@@ -317,7 +325,7 @@ def test_parameters_are_those_of_the_layers() -> None:
     """Six layers of four square matrices and two of the feed-forward part, and a pooler."""
     counted = 6 * (4 * 384 * 384 + 2 * 384 * 1536) + 384 * 384
     assert encoder_parameters(Settings().dense) == counted
-    assert reranker_parameters(Settings().reranker[0]) == counted
+    assert cross_size(CrossSettings()).multiplied == counted
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from shardrank.models.complete import check_decoder
 from shardrank.models.folder import limits
 from shardrank.models.folder.decoder_folder import decoder_dtype
 from shardrank.models.folder.hashes import weights_sha256
-from shardrank.models.folder.headers import parameters, read_headers
 from shardrank.models.folder.weights import find_weights
 from shardrank.models.rerankers.language_folder import (
     LanguageFolder,
@@ -26,6 +25,7 @@ from shardrank.models.rerankers.language_folder import (
     own_prompt,
     read_language_folder,
 )
+from shardrank.models.size import ModelSize, decoder_size
 from shardrank.models.text.chat import Chat, chat_template
 from shardrank.models.text.prompts import Prompt, parse_prompt, read_prompt
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
@@ -103,6 +103,10 @@ class LanguageFamily:
         self.make(settings, self._language(folder, card, _UNLOADED))  # refuses what cannot be asked
         return card
 
+    def unloaded(self, settings: Any, card: RerankerCard) -> Language:
+        """What the card was read from, to see what would be asked; nothing can be."""
+        return self._language(read_language_folder(settings), card, _UNLOADED)
+
     def load(self, settings: Any, device: str, card: RerankerCard) -> ListReranker:
         """The reranker that was planned as `card`, whose prompt it holds.
 
@@ -173,7 +177,6 @@ def language_notes(settings: LanguageSettings) -> list[str]:
     return list(read_language_folder(settings).notes)
 
 
-def language_parameters(settings: LanguageSettings) -> int:
-    """The parameters that each token of an input is multiplied with."""
-    layout = read_language_folder(settings).layout
-    return parameters(read_headers(find_weights(layout.transformer).files))
+def language_size(settings: LanguageSettings) -> ModelSize:
+    """Of the model that the settings name."""
+    return decoder_size(read_language_folder(settings).layout)

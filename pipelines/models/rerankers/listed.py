@@ -12,9 +12,7 @@ from shardrank.models.rerankers.language import Language
 from shardrank.models.text.chat import Chat, Message
 from shardrank.models.text.prompts import Prompt, fill
 from shardrank.models.text.tokens import FastTokeniser
-
-#: Tokens of a passage, at least: with fewer nobody could tell what it is about.
-_LEAST = 8
+from shardrank.orders.calls import LEAST_TOKENS
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +77,7 @@ class AskingList:
         ends = [spans.places().ends for spans in self.tokeniser.encode(texts)]
         lengths = np.array([len(each) for each in ends])
         limit, room = self.passage_tokens, self.limit - answer
-        while limit >= min(_LEAST, lengths.max(initial=0)):
+        while limit >= min(LEAST_TOKENS, lengths.max(initial=0)):
             kept = [_first(t, e, limit) for t, e in zip(texts, ends, strict=True)]
             found = [self._asked(query, kept, names, lengths > limit) for query in asked]
             over = max(len(each.input) for each in found) - room
@@ -87,6 +85,12 @@ class AskingList:
                 return found
             limit = _lower(lengths, limit, over)
         return []
+
+    def room(self, names: Sequence[str]) -> int:
+        """Tokens that a prompt about passages called so leaves to them, to its query and to an
+        answer; less than 0: it does not fit even without them."""
+        none = np.zeros(len(names), np.bool_)
+        return self.limit - len(self._asked("", [""] * len(names), names, none).input)
 
     def _asked(
         self, query: str, passages: Sequence[str], names: Sequence[str], truncated: Bool

@@ -5,28 +5,36 @@ A family comes from `family =` in the settings, never from a model's name.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from shardrank.core.cards import RerankerCard
 from shardrank.core.protocols import ListReranker, Reranker
-from shardrank.core.reranker_settings import RerankerSettings
+from shardrank.core.reranker_settings import EnrichedSettings, ListSettings, RerankerSettings
 from shardrank.models.cards import read_reranker_card
 from shardrank.models.complete import check_reranker
 from shardrank.models.enriched_cards import encoder_of, read_enriched
 from shardrank.models.notes import cross_notes, enriched_notes
 from shardrank.models.rerankers.attention import make_attention
+from shardrank.models.rerankers.fit import (
+    enriched_room,
+    list_room,
+    refuse_crowded,
+    tokens_each,
+)
 from shardrank.models.rerankers.groupwise import make_groupwise
 from shardrank.models.rerankers.language import (
     Language,
     LanguageFamily,
     language_notes,
-    language_parameters,
+    language_size,
 )
 from shardrank.models.rerankers.listwise import make_listwise
 from shardrank.models.rerankers.pairwise import make_pairwise
 from shardrank.models.rerankers.pointwise import make_pointwise
 from shardrank.models.rerankers.setwise import make_setwise
-from shardrank.models.size import cross_parameters, encoder_parameters
+from shardrank.models.size import ModelSize, cross_size, listing_encoder_size
+from shardrank.orders.calls import shown_together
 
 
 @dataclass(frozen=True)
@@ -38,18 +46,46 @@ class Family:
             the model is absent, incomplete or not understood.
         load: settings, device, card → a reranker of pairs or lists, as the card says.
         notes: of a folder, what changes nothing and may surprise.
-        parameters: that a token is multiplied with.
+        size: how much the model multiplies and holds.
+        room: settings, card, n → tokens that a prompt about n passages leaves to them, to its query
+            and to an answer; none: no prompt is about several.
     """
 
     read: Callable[[Any, bool], RerankerCard]
     load: Callable[[Any, str, RerankerCard], Any]
     notes: Callable[[Any], list[str]]
-    parameters: Callable[[Any], int]
+    size: Callable[[Any], ModelSize]
+    room: Callable[[Any, RerankerCard, int], int] | None = None
 
 
 def reranker_family(settings: RerankerSettings) -> Family:
     """That of a reranker's settings."""
     return _FAMILIES[settings.family]
+
+
+def read_reranker(settings: RerankerSettings, halve: bool, n: int) -> RerankerCard:
+    """The card of the reranker that the settings name, for lists of up to n passages.
+
+    Raises:
+        InputError: the model is absent, incomplete or not understood.
+        SettingsError: a setting asks for more than there is, such as a prompt about so many
+            passages that not 8 tokens of each fit.
+    """
+    family = reranker_family(settings)
+    card, shown = family.read(settings, halve), shown_together(settings, n)
+    if family.room is not None:
+        refuse_crowded(settings, card, family.room(settings, card, shown), shown)
+    return card
+
+
+def passage_room(
+    settings: ListSettings | EnrichedSettings, card: RerankerCard, n: int, query: int
+) -> int:
+    """Tokens that a passage has in a prompt about as many of n as one shows, beside a query of so
+    many, about."""
+    room, shown = reranker_family(settings).room, shown_together(settings, n)
+    assert room is not None
+    return tokens_each(settings, room(settings, card, shown), shown, query)
 
 
 def reranker_notes(settings: RerankerSettings) -> list[str]:
@@ -78,8 +114,8 @@ def _enriched_notes(settings: Any) -> list[str]:
     return enriched_notes(encoder_of(settings))
 
 
-def _enriched_parameters(settings: Any) -> int:
-    return encoder_parameters(encoder_of(settings))
+def _enriched_size(settings: Any) -> ModelSize:
+    return listing_encoder_size(encoder_of(settings))
 
 
 def _language(
@@ -88,11 +124,12 @@ def _language(
     """A family of language models: how it asks, by which methods, and by which prompt if need
     be."""
     asks = LanguageFamily(make, frozenset(methods.split()), prompt, alone)
-    return Family(asks.read, asks.load, language_notes, language_parameters)
+    room = None if alone else partial(list_room, asks)
+    return Family(asks.read, asks.load, language_notes, language_size, room)
 
 
 _FAMILIES = {
-    "cross": Family(_read_cross, _load_cross, cross_notes, cross_parameters),
+    "cross": Family(_read_cross, _load_cross, cross_notes, cross_size),
     "pointwise": _language(
         make_pointwise, "pointwise query_likelihood query_and_document", "relevance", alone=True
     ),
@@ -103,5 +140,7 @@ _FAMILIES = {
     "groupwise": _language(make_groupwise, "groupwise", "grades", alone=False),
     "pairwise": _language(make_pairwise, "pairwise", "better-of-two", alone=False),
     "attention": _language(make_attention, "in_context", "in-context", alone=False),
-    "enriched": Family(read_enriched, _load_enriched, _enriched_notes, _enriched_parameters),
+    "enriched": Family(
+        read_enriched, _load_enriched, _enriched_notes, _enriched_size, enriched_room
+    ),
 }

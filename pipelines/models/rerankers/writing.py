@@ -8,9 +8,7 @@ from shardrank.core.arrays import Bool
 from shardrank.core.reranker_settings import AnswerSettings
 from shardrank.models.rerankers.language import Language
 from shardrank.models.rerankers.listed import AskingList
-
-#: Tokens that a model may put around an answer: blanks, a code fence, <answer>.
-_AROUND = 16
+from shardrank.orders.calls import AROUND_ANSWER
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +50,7 @@ class Writer:
             answer: as long as a right one can be; what it writes besides its reasoning may be a
                 little longer.
         """
-        room = len(self.language.tokeniser.encode([answer])[0].ids) + _AROUND + self.reasoning
+        room = len(self.language.tokeniser.encode([answer])[0].ids) + AROUND_ANSWER + self.reasoning
         asked = self.asking.about(query, passages, names, room)
         if asked is None:
             return None

@@ -1,0 +1,59 @@
+"""What `shardrank plan rank` says of each reranker: calls, tokens and memory."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from shardrank.core.cards import RerankerCard
+from shardrank.core.reranker_settings import EnrichedSettings, ListSettings
+from shardrank.flows.rank_plan import RankPlan
+from shardrank.forecast.needs import number_bytes
+from shardrank.forecast.work import Model, Reranking, Work
+from shardrank.models.rerankers.registry import passage_room
+from shardrank.report.figures import size
+
+
+def rerank_lines(plan: RankPlan, work: Work) -> list[str]:
+    """Of each reranker in turn."""
+    both = zip(plan.rerankers, work.rerankers, strict=True)
+    return [line for planned, each in both for line in _lines(planned.card, each, work)]
+
+
+def _lines(card: RerankerCard, each: Reranking, work: Work) -> Iterator[str]:
+    yield f"{card.name}: {_asked(card, each, work)}"
+    model = Model(each.model.parameters, card.dtype)
+    yield f"  a model's actor holds {_memory(replace(each, model=model), work)}"
+    yield from _cut(card, each, work)
+
+
+def _asked(card: RerankerCard, each: Reranking, work: Work) -> str:
+    """How much of it there is at most, over all queries."""
+    queries, asked, tokens = work.queries, work.asked(each), work.tokens(each)
+    most = f"at most {queries * each.settings.depth:,} pairs"
+    if card.sees == "pairs":
+        return f"{most}, by {card.score}; about {queries * tokens.read:,} tokens to read"
+    written = f", at most {queries * tokens.written:,} to write" if tokens.written else ""
+    return (
+        f"{card.family}, {most} in {queries * asked.calls:,} calls; "
+        f"about {queries * tokens.read:,} tokens to read{written}"
+    )
+
+
+def _memory(each: Reranking, work: Work) -> str:
+    number, kept = number_bytes(each.model.dtype), work.tokens(each).kept
+    weights = f"{size(each.weights * number)} of weights ({each.model.dtype})"
+    if not each.kept:
+        return weights
+    return f"{weights}, {size(kept * each.kept * number)} of {kept:,} tokens' keys and values"
+
+
+def _cut(card: RerankerCard, each: Reranking, work: Work) -> Iterator[str]:
+    """Where passages lose their ends for want of room."""
+    settings = each.settings
+    if not isinstance(settings, ListSettings | EnrichedSettings):
+        return
+    room = passage_room(settings, card, work.listed(each), work.query_tokens)
+    if room < settings.passage_tokens:
+        yield (
+            f"  longer passages are cut to about {room:,} tokens: a prompt shows "
+            f"{work.asked(each).shown:,}, and an input has {card.max_tokens:,} tokens at most"
+        )
