@@ -51,7 +51,7 @@ def preferred(language: Language, passages: Sequence[str]) -> np.ndarray:
         for j, other in enumerate(passages):
             text = f"{QUERY}: [A] {one} [B] {other} Which?"
             ids = language.chat.ids_of(language.chat.text([Message("user", text)], ""))
-            tokens = np.array([language.token("A"), language.token("B")])
+            tokens = language.tokens(["A", "B"])
             a, b = np.exp(language.model.last_logits([ids], tokens)[0].astype(np.float64))
             told[i, j] = a / (a + b)
     return (told + 1 - told.T) / 2

@@ -7,16 +7,20 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import CrossEncoder
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from transformers import AutoTokenizer
 
 from shardrank.core.errors import IntegrityError, SettingsError
 from shardrank.core.protocols import ListReranker
 from shardrank.core.reranker_settings import PointwiseSettings
 from shardrank.models.folder.layout import read_layout
+from shardrank.models.rerankers.language import Language
 from shardrank.models.rerankers.registry import reranker_family
 from shardrank.models.text.chat import Chat, Message
 from shardrank.models.text.prompts import fill, parse_prompt, read_prompt
-from shardrank.models.text.tokens import load_tokeniser
+from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
 from tests.real_weights import real_weights
 from tests.tiny_language import Plain, tiny_language
 from tests.tiny_models import WORDS
@@ -136,10 +140,25 @@ def test_a_passage_is_scored_alike_in_any_list(folder: Path, tmp_path: Path) -> 
 def test_what_a_model_never_says_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"'relevant' is \d tokens of this model"):
         reranker(folder, written(tmp_path, ODDS.replace('"y"', '"relevant"')))
+    with pytest.raises(SettingsError, match="two are one token"):
+        reranker(folder, written(tmp_path, ODDS.replace('"n"', '"y"')))
     with pytest.raises(SettingsError, match="has 0 answers"):
         reranker(folder, written(tmp_path, f"method: pointwise\n{BODY}"))
     with pytest.raises(SettingsError, match="holds no integer"):
         reranker(folder, written(tmp_path, GRADES.replace('"3"', '"x"')))
+
+
+def test_an_answer_that_the_vocabulary_lacks_is_refused(folder: Path, tmp_path: Path) -> None:
+    """The unknown token would stand for it, and for any other."""
+    words = Tokenizer(WordLevel({"<unk>": 0, "Yes": 1, "No": 2}, unk_token="<unk>"))
+    words.pre_tokenizer = Whitespace()
+    tokeniser = FastTokeniser(words)
+    prompt = parse_prompt(ODDS, frozenset({"pointwise"}))
+    chat = Chat(folder, tokeniser)
+    language = Language(Plain(folder), tokeniser, chat, prompt, 400, frozenset())
+    assert language.tokens(["Yes", "No"]).tolist() == [1, 2]
+    with pytest.raises(SettingsError, match="'yes' is the token '<unk>'"):
+        language.tokens(["yes", "no"])
 
 
 def test_another_prompt_or_model_is_another_card(folder: Path, tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
+
+from shardrank.core.arrays import Int32
 from shardrank.core.cards import RerankerCard
 from shardrank.core.errors import SettingsError
 from shardrank.core.fingerprint import fingerprint
@@ -57,16 +60,29 @@ class Language:
     instruction: str = ""
     answers: Sequence[int] | None = None
 
-    def token(self, text: str) -> int:
-        """The id of a text that is one token.
+    def tokens(self, texts: Sequence[str]) -> Int32:
+        """int32[n] ids of different answers that are one token each.
 
         Raises:
-            SettingsError: it is several, or none: the model would never give it as one.
+            SettingsError: one is several tokens, or none, or not in the vocabulary, where the
+                unknown token would stand for it; or two are the same.
         """
-        ids = self.tokeniser.encode([text])[0].ids
-        if len(ids) != 1:
+        ids = [self._token(text) for text in texts]
+        if len(set(ids)) < len(ids):
             raise SettingsError(
-                f"The answer {text!r} is {len(ids)} tokens of this model, and must be one.",
+                f"Of the prompt's answers {', '.join(map(repr, texts))} two are one token of this "
+                "model.",
+                "Name a prompt with other answers.",
+            )
+        return np.array(ids, np.int32)
+
+    def _token(self, text: str) -> int:
+        ids = self.tokeniser.encode([text])[0].ids
+        said = self.tokeniser.decode(ids).strip()
+        if len(ids) != 1 or said != text.strip():
+            what = f"{len(ids)} tokens" if len(ids) != 1 else f"the token {said!r}"
+            raise SettingsError(
+                f"The answer {text!r} is {what} of this model, and must be one of its own.",
                 "Name a prompt whose answers are one token each, such as letters.",
             )
         return int(ids[0])

@@ -48,7 +48,7 @@ class PairwiseReranker:
         self._model = language.model
         self._asking = AskingList.of(language, settings.passage_tokens)
         self._names = language.prompt.answers
-        self._tokens = np.array([language.token(each) for each in self._names], np.int32)
+        self._tokens = language.tokens(self._names)
 
     def rank(self, query: str, passages: Sequence[str]) -> ListScores:
         """Ratings, or minus the rank; none where the query leaves two passages no room, or where

@@ -87,7 +87,7 @@ def _score(language: Language) -> Score:
         return query_likelihood(language.model)
     if language.answers is not None:
         return log_odds(language.model, np.array(language.answers, np.int32))
-    tokens = np.array([language.token(each) for each in prompt.answers or prompt.scale], np.int32)
+    tokens = language.tokens(prompt.answers or prompt.scale)
     if prompt.scale:
         return expected_grade(language.model, tokens, scale_grades(prompt.scale))
     if not 1 <= len(tokens) <= 2:
