@@ -6,7 +6,8 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from shardrank.core.model_settings import EncoderSettings, RerankerSettings
+from shardrank.core.model_settings import EncoderSettings
+from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.encoders.dense import load_encoder
 from shardrank.models.rerankers.cross import load_reranker
 from tests.real_weights import real_weights
@@ -23,7 +24,7 @@ PUBLISHED = [9.218911, -4.0780287]
 
 def test_the_cross_encoder_scores_the_example_of_its_card() -> None:
     folder = str(real_weights("minilm-reranker"))
-    reranker = load_reranker(RerankerSettings(model=folder, dtype="fp32"), "cpu")
+    reranker = load_reranker(CrossSettings(model=folder, dtype="fp32"), "cpu")
     query, *passages = [spans.ids for spans in reranker.tokeniser.encode([QUERY, *PASSAGES])]
     left, right = np.zeros(2, np.int32), np.arange(2, dtype=np.int32)
     found = reranker.score([query], passages, left, right).logits
