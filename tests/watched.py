@@ -70,21 +70,22 @@ def alerts_ever(prometheus: Prometheus, window: str = "1d") -> set[tuple[str, st
 
 @contextmanager
 def watching(
-    folder: Path, ray: int | None = None, night: float | None = None
+    folder: Path, ray: int | None = None, night: float | None = None, every: int = 1
 ) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes and judges every second.
+    """A Prometheus that scrapes and judges all the time.
 
     Args:
         folder: of its data.
         ray: the port of a Ray's metrics.
         night: seconds from one night to the next; default: a day. The alerts are those of
             infra/grafana, with all their times as much shorter.
+        every: seconds from one scrape to the next.
     """
     textfiles, exporter, own = folder / "textfiles", free_port(), free_port()
     textfiles.mkdir(parents=True)
     (folder / "alerts.yml").write_text(shortened(RULES.read_text(), night or 86_400.0))
     jobs = {"files": exporter, **({"ray": ray} if ray else {})}
-    (folder / "prometheus.yml").write_text(json.dumps(_config(jobs)))
+    (folder / "prometheus.yml").write_text(json.dumps(_config(jobs, every)))
     commands = [
         [
             "prometheus-node-exporter",
@@ -123,10 +124,11 @@ def shortened(rules: str, night: float) -> str:
     return re.sub(r"(?<=[\[ ])(\d+)([dm])(?=[\]\n])", shorter, rules)
 
 
-def _config(jobs: Mapping[str, int]) -> dict[str, Any]:
+def _config(jobs: Mapping[str, int], every: int) -> dict[str, Any]:
     """JSON is YAML, too."""
+    times = ("scrape_interval", "scrape_timeout", "evaluation_interval")
     return {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "global": {name: f"{every}s" for name in times},
         "rule_files": ["alerts.yml"],
         "scrape_configs": [
             {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}

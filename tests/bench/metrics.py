@@ -1,7 +1,7 @@
-"""What metrics cost: the embed stage on a Ray that a Prometheus scrapes every second, with and
-without its meter, turn about; then the meter alone, by the unit.
+"""What metrics cost: the embed stage on a Ray that a Prometheus scrapes, with and without its meter,
+turn about; then the meter alone, by the unit.
 
-python -m tests.bench.metrics [--rounds 8] [--passages 4096]
+python -m tests.bench.metrics [--rounds 8] [--passages 4096] [--every 15]
 """
 
 import argparse
@@ -77,11 +77,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--passages", type=int, default=4096)
+    parser.add_argument("--every", type=int, default=15, help="seconds from scrape to scrape")
     asked = parser.parse_args()
     with TemporaryDirectory() as folder, ray_head() as head, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         if asked.rounds:
-            with watching(Path(folder) / "watched", head.metrics):
+            with watching(Path(folder) / "watched", head.metrics, every=asked.every):
                 in_turn(Path(folder), head, asked.rounds, asked.passages)
         alone(head)
 
