@@ -128,7 +128,7 @@ def _config(jobs: Mapping[str, int], every: int) -> dict[str, Any]:
     """JSON is YAML, too."""
     times = ("scrape_interval", "scrape_timeout", "evaluation_interval")
     return {
-        "global": {name: f"{every}s" for name in times},
+        "global": dict.fromkeys(times, f"{every}s"),
         "rule_files": ["alerts.yml"],
         "scrape_configs": [
             {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}

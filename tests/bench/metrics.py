@@ -1,5 +1,5 @@
-"""What metrics cost: the embed stage on a Ray that a Prometheus scrapes, with and without its meter,
-turn about; then the meter alone, by the unit.
+"""What metrics cost: the embed stage on a Ray that a Prometheus scrapes, with and without its
+meter, turn about; then the meter alone, by the unit.
 
 python -m tests.bench.metrics [--rounds 8] [--passages 4096] [--every 15]
 """
