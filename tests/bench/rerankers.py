@@ -28,7 +28,7 @@ LANGUAGE: Mapping[str, Sequence[str]] = {
     "likelihood of the query": ("family=pointwise", "prompt=query-likelihood"),
     "listwise, by logits": ("family=listwise",),
     "listwise, generated": ("family=listwise", "answer=generated"),
-    "setwise": ("family=setwise",),
+    "setwise": ("family=setwise", "top=3"),
     "groupwise": ("family=groupwise",),
     "pairwise, 2 cycles": ("family=pairwise", "pairs=cycles", "cycles=2"),
     "attention": ("family=attention",),
