@@ -1,11 +1,12 @@
 """shardrank plan cluster: how long a cluster would take; arithmetic, which starts nothing."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
 
-from shardrank.core.cards import EncoderCard
+from shardrank.core.cards import EncoderCard, RerankerCard
 from shardrank.core.errors import InputError
 from shardrank.core.model_settings import DENSE
 from shardrank.core.reranker_settings import RerankerSettings
@@ -93,8 +94,11 @@ def _rates(job: ClusterJob) -> Rates:
     return Rates(gpu_flops_per_s=job.gpu_tflops * TERA) if job.gpu_tflops else Rates()
 
 
-def expected_work(job: ClusterJob, settings: Settings) -> Work:
-    """What both flows have to do, of a corpus that nobody has read."""
+def expected_work(
+    job: ClusterJob, settings: Settings, cards: Sequence[RerankerCard] | None = None
+) -> Work:
+    """What both flows have to do, of a corpus that nobody has read; the rerankers' cards are read
+    where there are none."""
     card, passages = read_encoder_card(settings.dense, halve=multiplies_bf16()), int(job.passages)
     own = card.max_tokens if card.max_tokens < UNLIMITED else WHOLE_DOCUMENT
     limit = min(settings.passages.max_tokens or own, own)
@@ -112,7 +116,7 @@ def expected_work(job: ClusterJob, settings: Settings) -> Work:
         dim=card.dim,
         component_bytes=2 if settings.dense.stored == "fp16" else 4,
         encoder=Model(encoder_parameters(settings.dense), card.dtype),
-        rerankers=tuple(_reranking(each, settings, card) for each in settings.rerankers),
+        rerankers=tuple(map(_reranking, settings.rerankers, cards or _cards(settings, card))),
         index=index,
         shard_passages=settings.index_of(DENSE).shard_passages,
         part_size=part_size,
@@ -128,8 +132,12 @@ def expected_work(job: ClusterJob, settings: Settings) -> Work:
     )
 
 
-def _reranking(each: RerankerSettings, settings: Settings, encoder: EncoderCard) -> Reranking:
-    card = read_reranker(each, encoder.dtype == "bf16", min(each.depth, settings.search.k))
+def _cards(settings: Settings, encoder: EncoderCard) -> list[RerankerCard]:
+    halve, k = encoder.dtype == "bf16", settings.search.k
+    return [read_reranker(each, halve, min(each.depth, k)) for each in settings.rerankers]
+
+
+def _reranking(each: RerankerSettings, card: RerankerCard) -> Reranking:
     size = reranker_family(each).size(each)
     return Reranking(
         settings=each,

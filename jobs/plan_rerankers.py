@@ -1,13 +1,12 @@
 """What `shardrank plan rank` says of each reranker: calls, tokens and memory."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from shardrank.core.cards import RerankerCard
 from shardrank.core.reranker_settings import EnrichedSettings, ListSettings
 from shardrank.flows.rank_plan import RankPlan
 from shardrank.forecast.needs import number_bytes
-from shardrank.forecast.work import Model, Reranking, Work
+from shardrank.forecast.work import Reranking, Work
 from shardrank.models.rerankers.registry import passage_room
 from shardrank.report.figures import size
 
@@ -20,8 +19,7 @@ def rerank_lines(plan: RankPlan, work: Work) -> list[str]:
 
 def _lines(card: RerankerCard, each: Reranking, work: Work) -> Iterator[str]:
     yield f"{card.name}: {_asked(card, each, work)}"
-    model = Model(each.model.parameters, card.dtype)
-    yield f"  a model's actor holds {_memory(replace(each, model=model), work)}"
+    yield f"  a model's actor holds {_memory(each, work)}"
     yield from _cut(card, each, work)
 
 

@@ -2,8 +2,10 @@
 and what there is to do."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
+from shardrank.core.cards import RerankerCard
 from shardrank.core.model_settings import DENSE
 from shardrank.core.pools import Resources
 from shardrank.core.settings import Settings
@@ -46,7 +48,12 @@ def rank_work(plan: RankPlan) -> Work:
     settings, live = plan.settings, plan.published.version.live
     dense = [each.how for each in plan.retrievers if each.name == DENSE]
     return replace(
-        _work(settings, max(1, live.passages), max(1, plan.queries.table.num_rows)),
+        _work(
+            settings,
+            max(1, live.passages),
+            max(1, plan.queries.table.num_rows),
+            [each.card for each in plan.rerankers],
+        ),
         passage_tokens=max(1, live.tokens // max(1, live.passages)),
         part_size=plan.published.version.part_size,
         index=plan.published.version.index.plan,
@@ -71,11 +78,13 @@ def rerank_misfits(plan: RankPlan, work: Work, resources: Resources) -> list[str
     return [line for stage in reranking for line in too_large(stage)]
 
 
-def _work(settings: Settings, passages: int, queries: int) -> Work:
+def _work(
+    settings: Settings, passages: int, queries: int, cards: Sequence[RerankerCard] | None = None
+) -> Work:
     job = ClusterJob(
         passages, queries, nodes=1, cpus=1, gpus=0, memory=1.0, bandwidth=1.0, gpu_tflops=None
     )
-    return expected_work(job, settings)
+    return expected_work(job, settings, cards)
 
 
 def _told(flow: Flow, work: Work, settings: Settings, resources: Resources, inline: bool) -> str:

@@ -24,7 +24,8 @@ SMALLER_WORKER = {
     "encode": "Lower search.block_queries or cluster.actors.",
     "search": "Lower search.memory_mb, search.block_queries or cluster.actors.",
     "merge": "Lower search.block_queries.",
-    "rerank": "Lower search.block_queries or cluster.actors.",
+    "rerank": "Lower cluster.actors, or search.block_queries where pairs are scored; or set "
+    "reranker.dtype = bf16.",
     "texts": "Lower search.block_queries.",
     "reorder": "Lower search.block_queries.",
     "collate": "Lower search.block_queries.",

@@ -47,7 +47,7 @@ class Asked:
         ends: that are read behind what several calls share.
         shown: passages in one prompt, at most.
         answers: that the model writes, at most.
-        named: identifiers in these, at most.
+        named: identifiers and grades in these, at most.
         alone: passages that are read by themselves.
         kept: passages whose keys and values are held at once, at most.
     """
@@ -165,8 +165,9 @@ def _setwise(settings: SetwiseSettings, n: int) -> Asked:
 
 
 def _groupwise(settings: GroupwiseSettings, n: int) -> Asked:
+    """An answer names each passage and its grade."""
     calls, graded = Groups(settings.group, settings.passes).calls(n), n * settings.passes
-    return _one_by_one(calls, graded, min(n, settings.group), graded, written=True)
+    return _one_by_one(calls, graded, min(n, settings.group), 2 * graded, written=True)
 
 
 def _one_by_one(calls: int, passages: int, shown: int, named: int, written: bool) -> Asked:

@@ -316,7 +316,11 @@ def test_advice_names_settings_that_there_are_for_every_stage() -> None:
     said = [*advice.SMALLER_WORKER.values(), *advice.SMALLER_DRIVER.values()]
     names = re.findall(r"(\w+)\.(\w+)", " ".join([*said, *advice.MORE_UNITS.values()]))
     settings = Settings()
-    firsts = {"encoder": settings.dense, "index": settings.index_of(DENSE)}
+    firsts = {
+        "encoder": settings.dense,
+        "index": settings.index_of(DENSE),
+        "reranker": CrossSettings(),
+    }
     tables = {t: firsts.get(t, getattr(settings, t)) for t, _ in names}
     assert [f"{t}.{n}" for t, n in names if not hasattr(tables[t], n)] == []
 
