@@ -35,7 +35,7 @@ Told = Callable[..., str]
 
 @pytest.fixture
 def told(world: World, model: Path, index: Path, capsys: pytest.CaptureFixture[str]) -> Told:
-    """What `shardrank plan rank` says with these settings, in one line; or, with `code`, refuses."""
+    """What `shardrank plan rank` says with these settings, in one line, and its exit code."""
 
     def run(*sets: str, plan: bool = True, code: int = 0) -> str:
         own = (f"reranker.model={model}", "reranker.depth=20", *sets)
@@ -54,7 +54,7 @@ def test_calls_tokens_and_memory_are_told(told: Told) -> None:
     said = told("reranker.family=listwise", "reranker.window=4", "reranker.stride=2")
     assert "listwise, at most 120 pairs in 54 calls; about " in said
     assert "tokens to read a model's actor holds" in said
-    assert re.search(r"[\d.]+ kB of weights \(fp32\), [\d.]+ MB of [\d,]+ tokens' keys", said)
+    assert re.search(r"[\d.]+ kB of weights \(fp32\), [\d.]+ kB of [\d,]+ tokens' keys", said)
     assert "to write" not in said
     assert "does not fit" not in said
     written = told("reranker.family=listwise", "reranker.answer=generated")
@@ -74,19 +74,19 @@ def test_a_window_that_cannot_fit_is_refused_before_any_work(
     told: Told, world: World, plan: bool
 ) -> None:
     said = told("reranker.family=listwise", "reranker.max_tokens=400", plan=plan, code=2)
-    assert "A prompt about 20 passages has room for 0 tokens of each, and 8 are the least" in said
+    assert "A prompt about 20 passages has room for 4 tokens of each, and 8 are the least" in said
     assert "reranker.window = 20" in said
     assert "400 tokens at most (reranker.max_tokens)" in said
     assert not list((world.root / "out").glob("**/units"))
 
 
 def test_lists_are_no_longer_than_search_makes_them(told: Told) -> None:
-    sets = ("reranker.family=attention", "reranker.max_tokens=600")
+    sets = ("reranker.family=attention", "reranker.max_tokens=300")
     assert "reranker.depth = 20" in told(*sets, code=2)
     assert "longer passages are cut" in told(*sets, "search.k=5")
 
 
 def test_a_model_that_does_not_fit_is_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shardrank.jobs.plan_time.usable_memory", lambda: 1e9)
-    said = told("reranker.family=pointwise")
+    said = told("reranker.family=attention")
     assert "does not fit rerank: a worker needs 0.8 GB, and a node has" in said
