@@ -3,12 +3,13 @@
 python -m tests.bench.listwise_lm FOLDER [--queries 2] [--rounds 3] [--threads 1]
     [--collection FOLDER]
 
-FOLDER holds a causal language model with a tokeniser, such as SmolLM2 of `make weights`. A query has
-20 passages in one window: docstrings at their natural lengths, or the documents of a folder in
+FOLDER holds a causal language model with a tokeniser, such as SmolLM2 of `make weights`. A query
+has 20 passages in one window: docstrings at their natural lengths, or the documents of a folder in
 BEIR's layout. All are asked by the same prompt. The peer is transformers' `generate`, greedily and
-with its cache, as many tokens as an order of 20 identifiers has; beside it our own decoder writes as
-many. The orders by the first token's logits must agree, and so must what the two write, but for what
-follows a tie. On one thread the seconds are the CPU's, which other work on the machine changes less.
+with its cache, as many tokens as an order of 20 identifiers has; beside it our own decoder writes
+as many. The orders by the first token's logits must agree, and so must what the two write, but for
+what follows a tie. On one thread the seconds are the CPU's, which other work on the machine
+changes less.
 """
 
 import argparse
@@ -141,6 +142,7 @@ def benchmark(work: Work, threads: int, say: Callable[[str], None]) -> Benchmark
     prompts = Prompts.of(work, settings, language)
     say(f"prompts of {[len(ids) for ids in prompts.inputs]} tokens, answers of {prompts.written}")
     model = AutoModelForCausalLM.from_pretrained(work.folder, dtype=torch.float32)
+    model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # whose end would count
     contenders = [
         Contender(PEER, partial(generated, prompts, model), None),
         Contender(WRITTEN, partial(written, prompts, decoder), 0.5),
