@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,12 +45,13 @@ def tiny_language(folder: Path, template: str | None = TEMPLATE, seed: int = 0) 
 
 
 class Plain:
-    """A model as the library runs it, one input at a time (protocol: CausalModel)."""
+    """A model as the library runs it, one input at a time (protocol: Decoder)."""
 
     def __init__(self, folder: Path) -> None:
-        self._model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, attn_implementation="eager"
-        ).eval()
+        )
+        self._model = model.eval()
 
     def last_logits(self, inputs: Sequence[Int32], answers: Int32) -> Float32:
         """See the protocol."""

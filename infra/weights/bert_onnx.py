@@ -4,6 +4,8 @@ float32 under their names in torch.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -34,7 +36,7 @@ def read_weights(model: bytes) -> dict[str, Float32]:
     return weights
 
 
-def _dequantised(stored: dict[str, NDArray], name: str) -> Float32:
+def _dequantised(stored: dict[str, NDArray[Any]], name: str) -> Float32:
     codes, zero = stored[f"{name}_quantized"], stored[f"{name}_zero_point"]
     centred = codes.astype(np.float32) - zero.astype(np.float32)
     return np.asarray(centred * stored[f"{name}_scale"].astype(np.float32))
@@ -47,4 +49,4 @@ def _bias_after(product: onnx.NodeProto, users: dict[str, onnx.NodeProto]) -> st
     node = users[product.output[0]]
     while node.op_type != "Add":
         node = users[node.output[0]]
-    return next(name for name in node.input if name.endswith(".bias"))
+    return str(next(name for name in node.input if name.endswith(".bias")))
