@@ -258,7 +258,7 @@ def test_a_baked_truncation_on_the_left(tmp_path: Path) -> None:
     ("saved", "message"),
     [
         ({"tokenizer_args": {"vocab_file": "/etc/passwd"}}, "has vocab_file = "),
-        ({"processing_kwargs": {"text": {"max_length": 9}}}, "has processing_kwargs = "),
+        ({"processing_kwargs": {"text": {"max_length": 9}}}, "has text = "),
         ({"tokenizer_name_or_path": "other"}, "has tokenizer_name_or_path = "),
     ],
 )
