@@ -111,7 +111,7 @@ def _model(card: EncoderCard | RerankerCard) -> str:
 
 
 def _reranker(card: RerankerCard) -> str:
-    return f"{_model(card)}: {card.score}"
+    return f"{_model(card)}: {card.score if card.family == 'cross' else card.family}"
 
 
 def _settings(finished: Finished) -> dict[str, str]:

@@ -105,7 +105,7 @@ def kinds(language: str | None, cross: str | None, wanted: str) -> dict[str, Seq
     """What each reranker is told."""
     found: dict[str, Sequence[str]] = {"none": ("model=off",), "the shipped adapter": ()}
     if cross:
-        found["cross-encoder"] = (f"model={cross}",)
+        found["cross-encoder, its logit"] = (f"model={cross}", "interpolation=1")
     if language:
         found |= {name: (f"model={language}", *told) for name, told in LANGUAGE.items()}
     return {

@@ -144,6 +144,8 @@ def test_what_a_model_never_says_is_refused(folder: Path, tmp_path: Path) -> Non
         reranker(folder, written(tmp_path, ODDS.replace('"n"', '"y"')))
     with pytest.raises(SettingsError, match="has 0 answers"):
         reranker(folder, written(tmp_path, f"method: pointwise\n{BODY}"))
+    with pytest.raises(SettingsError, match=r"no slot \{instruction\}"):
+        reranker(folder, written(tmp_path, ODDS), instruction="x")
     with pytest.raises(SettingsError, match="holds no integer"):
         reranker(folder, written(tmp_path, GRADES.replace('"3"', '"x"')))
 
@@ -170,9 +172,9 @@ def test_another_prompt_or_model_is_another_card(folder: Path, tmp_path: Path) -
     written(tmp_path, ODDS)
     first = card()
     assert first == card(depth=9, interpolation=0.5, batch_tokens=77)
-    others = [card(instruction="x"), card(max_tokens=99), card(dtype="bf16")]
+    others = [card(max_tokens=99), card(dtype="bf16")]
     written(tmp_path, ONE)
-    assert len({first, card(), *others}) == 5
+    assert len({first, card(), *others}) == 4
 
 
 def test_a_worker_with_another_model_does_nothing(folder: Path, tmp_path: Path) -> None:

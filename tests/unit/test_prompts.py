@@ -36,6 +36,7 @@ def test_shipped_prompts_are_understood(name: str) -> None:
         ("- a", "no keys and values"),
         ("method: telepathy", "method is 'telepathy'"),
         (GOOD + "few_shot: 3", "a key 'few_shot'"),
+        (GOOD + "message_roles: reranker", "a key 'message_roles'"),
         (GOOD.replace("{doc_content}", ""), r"no slot \{doc_content\}"),
         (GOOD.replace("{query}", "{query} {rank}"), r"a slot \{rank\}"),
         (GOOD.replace("{query}", "{query.__class__}"), r"a slot \{query.__class__\}"),

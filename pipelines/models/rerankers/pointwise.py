@@ -76,6 +76,11 @@ def make_pointwise(settings: PointwiseSettings, language: Language) -> ListReran
         SettingsError: the prompt has neither answers nor a scale, or one is no single token.
     """
     prompt = language.prompt
+    if settings.instruction is not None and not prompt.takes_instruction:
+        raise SettingsError(
+            "reranker.instruction is set, and the prompt has no slot {instruction} for it.",
+            "Leave it out, or name a prompt that has one.",
+        )
     told = own_or_set(settings.instruction, language.instruction or prompt.instruction)
     asking = Asking(language.chat, language.tokeniser, prompt, told, language.limit)
     return PointwiseReranker(asking, _score(language))

@@ -65,7 +65,7 @@ METHODS: Mapping[str, Method] = {
     "pointwise": Method(
         _words("query doc_content"),
         _ALONE | {"assistant": _words("")},
-        _words("instruction answers scale message_roles"),
+        _words("instruction answers scale"),
     ),
     "query_and_document": Method(frozenset(), {}),
     "query_likelihood": Method(
@@ -107,7 +107,6 @@ class Prompt:
         answers: the token of a relevant passage, and that of another; only the first: its logit.
         scale: tokens of integer grades, which are weighted by their probabilities.
         end: the token that a passage's own input ends with, where the tokeniser adds none.
-        message_roles: "default", or "reranker": query and passage are messages of their own.
         output_extraction_regex: what finds the identifiers in an answer.
         prefix_user, …: of a conversation, what each side says.
     """
@@ -123,7 +122,6 @@ class Prompt:
     answers: tuple[str, ...] = ()
     scale: tuple[str, ...] = ()
     end: str = ""
-    message_roles: str = "default"
     output_validation_regex: str = ""
     output_extraction_regex: str = ""
     prefix_user: str = ""
@@ -131,6 +129,12 @@ class Prompt:
     body_user: str = ""
     body_assistant: str = ""
     suffix_user: str = ""
+
+    @property
+    def takes_instruction(self) -> bool:
+        """Whether it says what a passage shall do; what is a folder's own always may."""
+        texts = (self.prefix, self.body, self.suffix)
+        return self.method == "query_and_document" or "{instruction}" in "".join(texts)
 
     @property
     def answers_query(self) -> bool:
