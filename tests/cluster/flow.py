@@ -64,7 +64,8 @@ class Left:
 
     def done(self, command: str, stage: str) -> int:
         """Units of a stage that are finished."""
-        return len(self.storage(MADE[command]).list(f"units/{stage}"))
+        entries = self.storage(MADE[command]).list(f"units/{stage}")
+        return len([entry for entry in entries if entry.key.endswith(".json")])
 
     def begun(self, command: str, stage: str) -> list[int]:
         """The units of a stage, for each run in which it began."""

@@ -26,7 +26,7 @@ from shardrank.stages.run.hosts import (
     Underway,
     hostings,
 )
-from shardrank.stages.run.ray_pools import fitting, serves_once, strategy
+from shardrank.stages.run.ray_pools import fitting, grow_when_busy, serves_once, strategy
 from shardrank.stages.run.reporter import Reporter
 from shardrank.stages.run.workspace import Workspace
 
@@ -125,6 +125,7 @@ class _Sweep:
         """Run the steps on every unit; outcomes as they come. One failure stops no other."""
         import ray.data  # a third of a second, for which no command waits before Ray starts
 
+        grow_when_busy()
         rows = [_row(unit, started=0.0, spent="{}") for unit in units]
         dataset: Dataset = ray.data.from_arrow([pa.Table.from_pylist([row], _ROW) for row in rows])
         steps = fitting([told.step for told in self.hosts], len(units), self.cpus)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: Actors on CPUs for which one process reads, and one writes.
 MODELS_SERVED = 4
+#: Units for each actor of a pool, from which on it grows.
+_BUSY = 1.0
 
 
 def fitting(steps: Sequence[Step], units: int, cpus: int) -> list[Step]:
@@ -64,3 +66,11 @@ def strategy(pool: Pool, units: int) -> "ActorPoolStrategy":
     return ActorPoolStrategy(
         min_size=first, max_size=pool.actors, max_tasks_in_flight_per_actor=in_flight
     )
+
+
+def grow_when_busy() -> None:
+    """Have Ray Data add actors once each has a unit. As it begins, it waits until nearly all have
+    two, which never comes where few units are given to an actor at once, or reading is slow."""
+    from ray.data import DataContext  # as above
+
+    DataContext.get_current().autoscaling_config.actor_pool_util_upscaling_threshold = _BUSY
