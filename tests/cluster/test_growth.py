@@ -13,7 +13,7 @@ from tests.tiny_models import save, tiny_tokeniser
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 
-#: Many units, so that most are left when the nodes are up; a passage at a time, which takes longest.
+#: Many units, so that most are left when the nodes are up; a passage at a time takes longest.
 SETS = (
     "passages.max_tokens=16",
     "passages.part_size=16",
