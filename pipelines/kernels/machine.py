@@ -41,6 +41,13 @@ def is_x86() -> bool:
     return platform.machine() in ("x86_64", "AMD64")
 
 
+@cache
+def is_amd() -> bool:
+    """Whether this CPU is AMD's, as Linux tells it; elsewhere not."""
+    told = Path("/proc/cpuinfo")
+    return told.exists() and "AuthenticAMD" in told.read_text()
+
+
 def _is_zen() -> bool:
     from llvmlite.binding import get_host_cpu_name  # see `_features`
 

@@ -140,10 +140,3 @@ def test_what_attends_is_in_bf16_where_the_cpu_multiplies_it(
     maps = Int8Linear.of(weight, bias)
     found, expected = maps.attended(x), maps(x)
     assert torch.equal(found, expected.bfloat16() if shortens else expected)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_gelu_follows_the_map(dtype: torch.dtype) -> None:
-    x, weight, bias = problem(0, 5, 48, 30)
-    maps = FloatLinear.of(weight, bias, dtype)
-    assert torch.equal(maps.gelu(x), torch.nn.functional.gelu(maps(x)))

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shardrank.models.forward.norm import Norm
+from shardrank.models.forward.onednn import lay_out, multiply, multiply_add, multiply_gelu, suits
 
 #: Types of a forward pass, by their names in the settings.
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -30,7 +31,7 @@ class Linear(Protocol):
         """The map added to the stream float32[n, m], and normalised: float32[n, m]."""
 
     def part(self, begin: int, end: int | None) -> "Linear":
-        """The map to some of the outputs only; it shares the memory."""
+        """The map to some of the outputs only."""
 
 
 #: Makes a map of a weight float32[m, k] and a bias float32[m].
@@ -48,27 +49,51 @@ def linear_maps(dtype: str) -> MakeLinear:
 
 @dataclass(frozen=True, eq=False)
 class FloatLinear:
-    """Products in the type of the weight: [m, k], beside a bias [m] (protocol: Linear)."""
+    """Products in the type of the weight (protocol: Linear).
+
+    Attributes:
+        weight: [m, k].
+        bias: [m]; none: 0.
+        laid_out: whether the weight is, for oneDNN.
+    """
 
     weight: Tensor
-    bias: Tensor
+    bias: Tensor | None
+    laid_out: bool = False
 
     @classmethod
-    def of(cls, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> "FloatLinear":
+    def of(cls, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> "FloatLinear":
         """The weight and bias rounded to `dtype`."""
-        return cls(weight.to(dtype), bias.to(dtype))
+        short = weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
+        return cls(lay_out(short), bias, True) if suits(short) else cls(short, bias)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return functional.linear(x.to(self.weight.dtype), self.weight, self.bias)
+        x = x.to(self.weight.dtype)
+        return (multiply if self.laid_out else functional.linear)(x, self.weight, self.bias)
 
     def gelu(self, x: Tensor) -> Tensor:
+        if self.laid_out:
+            return multiply_gelu(x.to(self.weight.dtype), self.weight, self.bias)
         return functional.gelu(self(x))
 
     def attended(self, x: Tensor) -> Tensor:
         return self(x)
 
     def added(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
-        return norm(stream + self(x))
+        return norm(self.plus(x, stream))
+
+    def plus(self, x: Tensor, stream: Tensor) -> Tensor:
+        """The map of [n, k] and the stream float32[n, m], added up in float32."""
+        if self.laid_out and self.weight.dtype == stream.dtype == x.dtype:
+            return multiply_add(x, self.weight, self.bias, stream)
+        if self.bias is None and self.weight.dtype == stream.dtype:
+            return torch.addmm(stream, x, self.weight.T)
+        return stream + self(x)
 
     def part(self, begin: int, end: int | None) -> "FloatLinear":
-        return FloatLinear(self.weight[begin:end], self.bias[begin:end])
+        """It shares the memory, but for a weight that is laid out."""
+        bias = None if self.bias is None else self.bias[begin:end]
+        if self.laid_out:
+            return FloatLinear(lay_out(self.weight.to_dense()[begin:end]), bias, True)
+        return FloatLinear(self.weight[begin:end], bias)

@@ -16,7 +16,7 @@ from torch.nn.functional import linear, silu
 from shardrank.models.folder.plain_decoder import WORDS, Config, DecoderShape, head_weight
 from shardrank.models.forward.branch_attention import Rule
 from shardrank.models.forward.causal import Pass, chosen, room
-from shardrank.models.forward.linear import DTYPES
+from shardrank.models.forward.linear import DTYPES, FloatLinear
 from shardrank.models.forward.rope import Turns, paired, turn
 from shardrank.models.forward.state import State
 
@@ -40,29 +40,11 @@ class Scale:
         return found.mul_(self.weight)
 
 
-@dataclass(frozen=True, eq=False)
-class Map:
-    """x·Wᵀ, + b where there is one, in the type of the weight."""
-
-    weight: Tensor
-    bias: Tensor | None
-
-    @classmethod
-    def of(cls, state: State, names: list[str], biased: bool, dtype: torch.dtype) -> "Map":
-        """The state's maps of these names, side by side."""
-        weight = torch.cat([state[f"{name}.weight"] for name in names]).to(dtype)
-        if not biased:
-            return cls(weight, None)
-        return cls(weight, torch.cat([state[f"{name}.bias"] for name in names]).to(dtype))
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return linear(x.to(self.weight.dtype), self.weight, self.bias)
-
-    def add_to(self, stream: Tensor, x: Tensor) -> Tensor:
-        """The stream float32[n, m], to which the map of x is added in place."""
-        if self.bias is None and self.weight.dtype == stream.dtype:
-            return stream.addmm_(x, self.weight.T)
-        return stream.add_(self(x))
+def joined(state: State, names: list[str], biased: bool, dtype: torch.dtype) -> FloatLinear:
+    """The state's maps of these names, side by side."""
+    weight = torch.cat([state[f"{name}.weight"] for name in names])
+    bias = torch.cat([state[f"{name}.bias"] for name in names]) if biased else None
+    return FloatLinear.of(weight, bias, dtype)
 
 
 class Layer:
@@ -75,11 +57,11 @@ class Layer:
         self._rule = Rule(width**-0.5, shape.windows[number])
         pair_planes(state, own, shape)
         every = [f"{own}.{kind}_proj" for kind in "qkv"]
-        self._all = Map.of(state, every, shape.biased, dtype)
-        self._out = Map.of(state, [f"{own}.o_proj"], shape.out_biased, dtype)
+        self._all = joined(state, every, shape.biased, dtype)
+        self._out = joined(state, [f"{own}.o_proj"], shape.out_biased, dtype)
         both = [f"{name}.mlp.{kind}_proj" for kind in ("gate", "up")]
-        self._gate_up = Map.of(state, both, shape.mlp_biased, dtype)
-        self._down = Map.of(state, [f"{name}.mlp.down_proj"], shape.mlp_biased, dtype)
+        self._gate_up = joined(state, both, shape.mlp_biased, dtype)
+        self._down = joined(state, [f"{name}.mlp.down_proj"], shape.mlp_biased, dtype)
         self._before = Scale.of(state, f"{name}.input_layernorm", shape.epsilon)
         self._between = Scale.of(state, f"{name}.post_attention_layernorm", shape.epsilon)
         self._heads = [
@@ -88,7 +70,7 @@ class Layer:
         ]
 
     def __call__(self, x: Tensor, turns: Tensor, step: Pass, wanted: Tensor | None) -> Tensor:
-        """float32[t, d] → float32[t, d], or of the wanted tokens only; x is overwritten."""
+        """float32[t, d] → float32[t, d], or of the wanted tokens only."""
         heads, key_heads = self._shape.heads, self._shape.key_heads
         every = self._all(self._before(x)).view(len(x), -1, self._shape.head_width)
         values = every[:, heads + key_heads :]
@@ -97,9 +79,9 @@ class Layer:
         found = step.attend(self._number, queries, (keys, values), self._rule).flatten(1)
         if wanted is not None:
             x, found = x[wanted], found[wanted]
-        x = self._out.add_to(x, found)
+        x = self._out.plus(found, x)
         gate, up = self._gate_up(self._between(x)).chunk(2, 1)
-        return self._down.add_to(x, silu(gate).mul_(up))
+        return self._down.plus(silu(gate).mul_(up), x)
 
     def _turned(self, x: Tensor, turns: Tensor) -> Tensor:
         if self._heads:

@@ -10,6 +10,7 @@ multiplications a token, 2·d² remain.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -65,8 +66,7 @@ class Layer:
         own = "attention.self"
         self._heads = shape.heads
         self._all = joined(f"{own}.query", f"{own}.key", f"{own}.value")
-        width = len(state[f"{name}.{own}.query.bias"])
-        self._query, self._key_value = self._all.part(0, width), self._all.part(width, None)
+        self._width = len(state[f"{name}.{own}.query.bias"])
         self._out = joined("attention.output.dense")
         self._norm = Norm.of(state, f"{name}.attention.output.LayerNorm", shape.epsilon)
         self._up, self._down = joined("intermediate.dense"), joined("output.dense")
@@ -83,6 +83,14 @@ class Layer:
         queries = self._query.attended(head).view(len(head), self._heads, -1)
         keys, values = self._key_value.attended(x).view(len(x), 2, self._heads, -1).unbind(1)
         return self._finish(head, attend(queries, keys, values, batch))
+
+    @cached_property
+    def _query(self) -> Linear:
+        return self._all.part(0, self._width)
+
+    @cached_property
+    def _key_value(self) -> Linear:
+        return self._all.part(self._width, None)
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
         x = self._out.added(attended, x, self._norm)
@@ -152,10 +160,7 @@ class PackedClassifier:
             FloatLinear.of(state[f"{name}.weight"], state[f"{name}.bias"], torch.float32)
             for name in head_names(config)
         )
-
-    @property
-    def labels(self) -> int:
-        return len(self._out.bias)
+        self.labels = len(state[f"{head_names(config)[1]}.bias"])
 
     def __call__(self, batch: Batch) -> Tensor:
         return self._out(torch.tanh(self._pooler(self._bert.first(batch))))
