@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shardrank.core.arrays import Float32, Float64, Int32, Int64
+from shardrank.core.arrays import Float32, Float64, Int64
 from shardrank.core.protocols import Int8Product
 from shardrank.index.blocks import PartBlock
 from shardrank.kernels.bound_loops import (
@@ -17,6 +17,7 @@ from shardrank.kernels.bound_loops import (
     Asked,
     Least,
     Near,
+    Owners,
     Rounded,
     Vectors,
     collect_near,
@@ -69,13 +70,13 @@ class _RoundedPart:
 
     Attributes:
         rows: they, and zeros up to whole strides.
-        documents: int32[n], the document of each row.
+        owners: of the live rows.
         vectors: float32[n · d], flat, with what is not live.
         places: int64[n], where the live ones are.
     """
 
     rows: Rounded
-    documents: Int32
+    owners: Owners
     vectors: Float32
     places: Int64
 
@@ -85,7 +86,8 @@ class _RoundedPart:
         lengths = np.diff(np.append(part.starts, part.rows))
         own = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         flat = np.ascontiguousarray(part.vectors).reshape(-1)
-        return cls(_rounded(part.vectors, places, STRIDE), own[places], flat, places)
+        owners = Owners(own[places], len(np.unique(own[places])) == len(places))
+        return cls(_rounded(part.vectors, places, STRIDE), owners, flat, places)
 
 
 def near_pairs(
@@ -143,15 +145,15 @@ class _Search:
         small = _rounded(queries, np.arange(count), 1)
         least = _least(self.floor[block], small.scales, dim)
         asked, near = _asked(small, least, dim), _near(count, room)
-        rows, documents = self.part.rows, self.part.documents
+        rows, owners = self.part.rows, self.part.owners
         width = max(1, _PRODUCT_BYTES // (4 * STRIDE * count)) * STRIDE
         for begin in range(0, len(rows.small), width):
             products = self.product(small.small, rows.small[begin : begin + width])
-            if not collect_near(products, begin, rows, documents, asked, near, self.k):
+            if not collect_near(products, begin, rows, owners, asked, near, self.k):
                 return None
         places = self.part.places
         vectors = Vectors(queries.reshape(-1), self.part.vectors, places, summation(dim))
-        score_near(vectors, documents, asked, near, least, self.k)
+        score_near(vectors, owners, asked, near, least, self.k)
         return _gathered(near, places)
 
 
@@ -192,10 +194,10 @@ def _asked(small: Rounded, least: Least, dim: int) -> Asked:
     scales = _divisors(small.scales)
     norms = (small.lengths.astype(np.float64) + small.errors) / scales * _MORE
     shares = (least.factors * dim * 2.0**-147 + 2.0**-125).astype(np.float32)
-    floors = least.scores * least.factors
-    floors -= np.abs(floors) * (_MORE - 1)
+    exact = least.scores * least.factors
+    exact -= np.abs(exact) * (_MORE - 1)
     with np.errstate(over="ignore"):  # what is infinite wants none, and gets what is infinite
-        floors = np.minimum(floors, np.finfo(np.float32).max).astype(np.float32)
+        floors = np.minimum(exact, np.finfo(np.float32).max).astype(np.float32)
     errors = (small.errors / scales * _MORE).astype(np.float32)
     return Asked(norms.astype(np.float32), errors, floors - shares, shares)
 

@@ -48,6 +48,18 @@ class Rounded(NamedTuple):
     lengths: Float32
 
 
+class Owners(NamedTuple):
+    """Whose passages rows are.
+
+    Attributes:
+        documents: int32[n], the document of each row; rows of one follow each other.
+        alone: whether each row is the only one of its document.
+    """
+
+    documents: Int32
+    alone: bool
+
+
 class Asked(NamedTuple):
     """What a block of q queries is looked for with; all in units of a query's scale.
 
@@ -150,7 +162,7 @@ def round_bounded(x: Float32, rows: Int64, width: int, slack: float, out: Rounde
 
 @compiled
 def collect_near(
-    products: Int32, begin: int, rows: Rounded, documents: Int32, asked: Asked, near: Near, k: int
+    products: Int32, begin: int, rows: Rounded, owners: Owners, asked: Asked, near: Near, k: int
 ) -> bool:
     """Keep the rows that may reach their query's floor, and raise floors where room runs out.
 
@@ -159,7 +171,7 @@ def collect_near(
             and where that is more than there are rows the last ones are zeros.
         begin: the first of these rows.
         rows: all of them.
-        documents: int32[n], the document of each row; rows of one follow each other.
+        owners: of the rows.
         asked, near: changed.
         k: documents wanted.
 
@@ -181,8 +193,8 @@ def collect_near(
             first = begin + chunk * STRIDE
             bound = norm * errors[chunk] + error * lengths[chunk]
             wanted = _reaching(mine, chunk * STRIDE, rows.scales, first, floor - bound)
-            if first + STRIDE > len(documents):
-                wanted &= np.uint32((1 << (len(documents) - first)) - 1)
+            if first + STRIDE > len(owners.documents):
+                wanted &= np.uint32((1 << (len(owners.documents) - first)) - 1)
             while wanted:
                 place = _lowest(wanted)
                 wanted &= wanted - np.uint32(1)
@@ -195,7 +207,7 @@ def collect_near(
                 count += int(not value + room < floor)
             if count > most:
                 near.counts[query] = count
-                raise_floor(query, documents, asked, near, k, keys)
+                raise_floor(query, owners, asked, near, k, keys)
                 count, floor = int(near.counts[query]), asked.floors[query]
                 if count > most:
                     return False
@@ -204,13 +216,11 @@ def collect_near(
 
 
 @compiled
-def raise_floor(
-    query: int, documents: Int32, asked: Asked, near: Near, k: int, keys: Int32
-) -> None:
+def raise_floor(query: int, owners: Owners, asked: Asked, near: Near, k: int, keys: Int32) -> None:
     """Raise a query's floor to what its k-th best document surely has; drop what is under it."""
     found, lows, highs = near.rows[query], near.lows[query], near.highs[query]
     count = int(near.counts[query])
-    sure = _at_most_kth(lows, found, documents, count, k, keys) - asked.shares[query]
+    sure = _at_most_kth(lows, found, owners, count, k, keys) - asked.shares[query]
     floor = max(asked.floors[query], sure)
     kept = 0
     for i in range(count):
@@ -222,7 +232,7 @@ def raise_floor(
 
 @compiled
 def _at_most_kth(
-    values: Float32, rows: Int32, documents: Int32, count: int, k: int, keys: Int32
+    values: Float32, rows: Int32, owners: Owners, count: int, k: int, keys: Int32
 ) -> float:
     """What k documents reach by their best rows, and few more do; -inf where there are fewer.
 
@@ -232,7 +242,8 @@ def _at_most_kth(
     bits = values.view(np.int32)
     for i in range(count):
         keys[i] = bits[i] ^ ((bits[i] >> 31) & 0x7FFFFFFF)
-    count = _best_of_each(keys, rows, documents, count)
+    if not owners.alone:
+        count = _best_of_each(keys, rows, owners.documents, count)
     low, high = np.int32(_LARGEST), np.int32(-_LARGEST)
     for i in range(count):
         low, high = min(low, keys[i]), max(high, keys[i])
@@ -270,7 +281,7 @@ def _best_of_each(keys: Int32, rows: Int32, documents: Int32, count: int) -> int
 
 @compiled
 def score_near(
-    vectors: Vectors, documents: Int32, asked: Asked, near: Near, least: Least, k: int
+    vectors: Vectors, owners: Owners, asked: Asked, near: Near, least: Least, k: int
 ) -> None:
     """Score exactly what may be among the best.
 
@@ -280,15 +291,15 @@ def score_near(
     """
     keys = np.empty(near.rows.shape[1], np.int32)
     for query in range(len(near.counts)):
-        raise_floor(query, documents, asked, near, k, keys)
+        raise_floor(query, owners, asked, near, k, keys)
     _score_some(vectors, asked.floors, near, True)
     for query in range(len(near.counts)):
-        floor = _exact_floor(query, documents, near, least, k, keys)
+        floor = _exact_floor(query, owners, near, least, k, keys)
         floor = np.float32(floor * least.factors[query] * (1 - 4 * _UNIT * np.sign(floor)))
         asked.floors[query] = max(asked.floors[query], floor - asked.shares[query])
     _score_some(vectors, asked.floors, near, False)
     for query in range(len(near.counts)):
-        floor, kept = _exact_floor(query, documents, near, least, k, keys), 0
+        floor, kept = _exact_floor(query, owners, near, least, k, keys), 0
         found, scores, highs = near.rows[query], near.lows[query], near.highs[query]
         for i in range(near.counts[query]):
             found[kept], scores[kept] = found[i], scores[i]
@@ -309,11 +320,11 @@ def gather_near(near: Near, places: Int64, query: Int64, row: Int64, scores: Flo
 
 @compiled
 def _exact_floor(
-    query: int, documents: Int32, near: Near, least: Least, k: int, keys: Int32
+    query: int, owners: Owners, near: Near, least: Least, k: int, keys: Int32
 ) -> float:
     """What the k-th best document of those scored has at least, or what is wanted at least."""
     scores, found, count = near.lows[query], near.rows[query], int(near.counts[query])
-    return max(least.scores[query], _at_most_kth(scores, found, documents, count, k, keys))
+    return max(least.scores[query], _at_most_kth(scores, found, owners, count, k, keys))
 
 
 @compiled
@@ -359,7 +370,9 @@ def _write_fetch(context: Any, builder: Any, signature: Any, given: Any) -> Any:
     )
     byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    fetch = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+        builder.module, kind, "llvm.prefetch.p0i8"
+    )
     size = given[2]
     with cgutils.for_range_slice(builder, size.type(0), size, size.type(16)) as (at, _):
         place = builder.bitcast(builder.gep(data, [at]), byte)
