@@ -34,7 +34,7 @@ _BUFFER_BYTES, _HIT_BYTES = 64 << 20, 12
 _PRODUCT_BYTES = 1 << 20
 
 #: Queries that are looked for at once: more make products no faster.
-_QUERIES = 1024
+_QUERIES = 512
 
 #: Room of a query for each document wanted, and beyond.
 _ROOM, _SLACK = 8, 256

@@ -18,7 +18,7 @@ from shardrank.kernels.score_loops import score_pair
 STRIDE = 32
 
 #: Rows that are asked for before they are scored.
-_AHEAD = 2
+_AHEAD = 3
 
 #: The largest number of 32 bits.
 _LARGEST = 0x7FFFFFFF
@@ -233,7 +233,7 @@ def raise_floor(query: int, owners: Owners, asked: Asked, near: Near, k: int, ke
 @compiled
 def _at_most_kth(
     values: Float32, rows: Int32, owners: Owners, count: int, k: int, keys: Int32
-) -> float:
+) -> np.float32:
     """What k documents reach by their best rows, and few more do; -inf where there are fewer.
 
     By bisection of the values' bits, which compare as integers do: one step is a few instructions
@@ -264,7 +264,8 @@ def _at_most_kth(
     for i in range(count):
         least = min(least, keys[i] if keys[i] >= below else high)
     keys[0] = least ^ ((least >> 31) & 0x7FFFFFFF)
-    return keys.view(np.float32)[0]
+    kth: np.float32 = keys.view(np.float32)[0]
+    return kth
 
 
 @compiled
@@ -295,8 +296,9 @@ def score_near(
     _score_some(vectors, asked.floors, near, True)
     for query in range(len(near.counts)):
         floor = _exact_floor(query, owners, near, least, k, keys)
-        floor = np.float32(floor * least.factors[query] * (1 - 4 * _UNIT * np.sign(floor)))
-        asked.floors[query] = max(asked.floors[query], floor - asked.shares[query])
+        under = 1 - 4 * _UNIT * np.sign(floor)  # what rounding to float32 may add is taken off
+        own = np.float32(floor * least.factors[query] * under) - asked.shares[query]
+        asked.floors[query] = max(asked.floors[query], own)
     _score_some(vectors, asked.floors, near, False)
     for query in range(len(near.counts)):
         floor, kept = _exact_floor(query, owners, near, least, k, keys), 0
@@ -321,10 +323,12 @@ def gather_near(near: Near, places: Int64, query: Int64, row: Int64, scores: Flo
 @compiled
 def _exact_floor(
     query: int, owners: Owners, near: Near, least: Least, k: int, keys: Int32
-) -> float:
+) -> np.float32:
     """What the k-th best document of those scored has at least, or what is wanted at least."""
     scores, found, count = near.lows[query], near.rows[query], int(near.counts[query])
-    return max(least.scores[query], _at_most_kth(scores, found, owners, count, k, keys))
+    kth = _at_most_kth(scores, found, owners, count, k, keys)
+    wanted: np.float32 = max(least.scores[query], kth)
+    return wanted
 
 
 @compiled

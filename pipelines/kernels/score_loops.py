@@ -51,7 +51,8 @@ def score_pair(
         sums[height] = total
         height += 1
         begin = end
-    return sums[0] + np.float32(0)
+    score: float = sums[0] + np.float32(0)
+    return score
 
 
 def summation(size: int) -> Int64:

@@ -33,7 +33,7 @@ def benchmark() -> Benchmark:
         Contender(KNN, partial(_knn, queries, vectors), TOLERANCE),
         Contender(OURS, partial(_ours, queries, part_of(vectors)), TOLERANCE),
     ]
-    duels = [Duel(OURS, FLAT, floor=0.6, goal=1), Duel(OURS, KNN, floor=0.6, goal=1)]
+    duels = [Duel(OURS, FLAT, floor=1.5, goal=3), Duel(OURS, KNN, floor=1.5, goal=3)]
     return Benchmark("exact search", "queries", QUERIES, contenders, duels, missed)
 
 
