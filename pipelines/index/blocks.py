@@ -11,7 +11,8 @@ from shardrank.core.arrays import Bool, Float32, Int32, Int64
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.errors import IntegrityError
 from shardrank.core.schemas import HITS
-from shardrank.core.topk import top_order
+from shardrank.core.topk import descending, pack
+from shardrank.kernels.order_loops import best_documents
 
 
 def finite_vectors(ordinal: int, vectors: pa.Table, live: Bool) -> Float32:
@@ -95,30 +96,29 @@ class PartBlock:
         numbers[pc.sort_indices(first).to_numpy()] = np.arange(len(first), dtype=np.int32)
         return np.repeat(numbers, np.diff(np.append(self.starts, self.rows)))
 
-    @cached_property
-    def longest(self) -> float:
-        """The largest L2 norm of a live vector."""
-        norms = np.sqrt(np.einsum("ij,ij->i", self.vectors, self.vectors))
-        return float(norms.max(where=self.live, initial=0.0))
-
     def hits(self, query: Int64, rows: Int64, scores: Float32, k: int) -> pa.Table:
         """Scored pairs as HITS: folded by document, in the total order, k documents a query.
 
         Args:
-            query: int64[m], the query of each pair.
-            rows: int64[m], its row in this part.
+            query: int64[m], the query of each pair, ascending.
+            rows: int64[m], its row in this part, ascending.
             scores: float32[m].
             k: documents kept for each query.
+
+        Raises:
+            InputError: a score is NaN.
         """
-        number = query.astype(np.int32)
-        kept = top_order(number, self.documents[rows], self.passages[rows], scores, k)
+        order = np.empty(len(rows), np.int64)
+        keys = pack(descending(scores), self.passages[rows])
+        count = best_documents(query, self.documents[rows], keys, len(self.starts), k, order)
+        kept = order[:count]
         row = rows[kept].astype(np.int32)
         columns = [
-            pa.array(number[kept]),
+            pa.array(query[kept].astype(np.int32)),
             self.doc_ids.take(pa.array(row)),
             pa.array(self.passages[row]),
             pa.array(scores[kept]),
-            pa.array(np.full(len(kept), self.ordinal, dtype=np.int32)),
+            pa.array(np.full(count, self.ordinal, dtype=np.int32)),
             pa.array(row),
         ]
         return pa.Table.from_arrays(columns, schema=HITS)

@@ -1,24 +1,10 @@
-"""The one formula of a pair's score, and which pairs are worth scoring."""
-
-from collections.abc import Iterator
+"""The one formula of a pair's score."""
 
 import numpy as np
 
 from shardrank.core.arrays import Float32, Int32, Int64
 from shardrank.core.errors import InputError
-from shardrank.index.blocks import PartBlock
-
-#: Pairs multiplied at once: their components stay in a core's cache.
-_PAIRS = 1024
-
-#: Bytes of the block of scores that one matrix product fills.
-_BLOCK_BYTES = 16 << 20
-
-#: Groups of documents for each result wanted: more make the threshold tighter and dearer.
-_GROUPS_PER_RESULT = 8
-
-#: Unit roundoff of float32.
-_UNIT = 2.0**-24
+from shardrank.kernels.score_loops import score_pairs, summation
 
 
 def pair_scores(queries: Float32, query: Int32 | Int64, vectors: Float32, rows: Int64) -> Float32:
@@ -35,11 +21,8 @@ def pair_scores(queries: Float32, query: Int32 | Int64, vectors: Float32, rows: 
         rows: int64[m].
     """
     scores = np.empty(len(rows), dtype=np.float32)
-    for begin in range(0, len(rows), _PAIRS):
-        batch = slice(begin, begin + _PAIRS)
-        products = queries[query[batch]]
-        products *= vectors[rows[batch]]
-        np.add.reduce(products, axis=1, out=scores[batch])
+    flat = [np.ascontiguousarray(values).reshape(-1) for values in (queries, vectors)]
+    score_pairs(flat[0], query, flat[1], rows, summation(queries.shape[1]), scores)
     return scores
 
 
@@ -51,69 +34,3 @@ def check_queries(queries: Float32) -> None:
             f"{len(wrong)} of {len(queries)} query vectors are not finite, first {wrong[0]}.",
             "Look at the text of that query and at the encoder's dtype.",
         )
-
-
-def candidates(
-    queries: Float32, part: PartBlock, starts: Int64, k: int, floor: Float32
-) -> Iterator[tuple[Int64, Int64]]:
-    """Pairs (query, row) that hold each query's k best segments of a part, and few others.
-
-    A segment is a run of rows that counts once: a document, or a single row. The k-th largest of
-    the maxima of disjoint groups of segments is a lower bound of the k-th best segment's score,
-    so rows under it can go. Matrix products err, so the bound is lowered by the largest error
-    that they and `pair_scores` can make: |fl(x·y) - x·y| ≤ γ(d)·|x|·|y|, γ(d) = du/(1 - du)
-    (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
-
-    Args:
-        queries: float32[Q, d], finite.
-        part: the part.
-        starts: int64[s], the first row of each segment.
-        k: segments wanted.
-        floor: float32[Q], scores under which a query wants none.
-
-    Yields:
-        query int64[m] and row int64[m], ascending by (query, row), only live rows; a block of
-        queries at a time, since all rows are candidates where all vectors are equal.
-    """
-    groups = starts[:: max(1, len(starts) // (_GROUPS_PER_RESULT * k))]
-    hidden = np.flatnonzero(~part.live)
-    for begin, scores in _score_blocks(queries, part):
-        scores[:, hidden] = -np.inf
-        block = slice(begin, begin + len(scores))
-        least = np.maximum(_kth_maximum(scores, groups, k), floor[block])
-        bound = least - _margin(queries[block], part)
-        query, row = np.divmod(np.flatnonzero(scores >= bound[:, None]), part.rows)
-        seen = part.live[row]
-        yield query[seen] + begin, row[seen]
-
-
-def _margin(queries: Float32, part: PartBlock) -> Float32:
-    """float32[Q]: twice the largest difference between a matrix product and `pair_scores`."""
-    terms = queries.shape[1] * _UNIT
-    gamma = terms / (1 - terms)
-    norms = np.linalg.norm(queries.astype(np.float64), axis=1)
-    # The last term covers what underflows, the factor the roundings of the bound itself.
-    least = terms * np.finfo(np.float32).tiny / _UNIT
-    margin: Float32 = (4.01 * gamma * norms * part.longest + least).astype(np.float32)
-    return margin
-
-
-def _score_blocks(queries: Float32, part: PartBlock) -> Iterator[tuple[int, Float32]]:
-    """(first query, float32[b, n] approximate scores) in blocks of bounded memory, reused."""
-    if not part.rows:
-        return
-    height = max(1, _BLOCK_BYTES // (4 * part.rows))
-    buffer = np.empty((min(height, len(queries)), part.rows), dtype=np.float32)
-    for begin in range(0, len(queries), height):
-        block = queries[begin : begin + height]
-        yield begin, np.matmul(block, part.vectors.T, out=buffer[: len(block)])
-
-
-def _kth_maximum(scores: Float32, groups: Int64, k: int) -> Float32:
-    """float32[b]: the k-th largest of the groups' maxima; -inf where there are fewer groups."""
-    if len(groups) < k:
-        return np.full(len(scores), -np.inf, dtype=np.float32)
-    maxima = np.maximum.reduceat(scores, groups, axis=1)
-    place = len(groups) - k
-    kth: Float32 = np.partition(maxima, place, axis=1)[:, place]
-    return kth

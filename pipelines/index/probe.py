@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from shardrank.core.arrays import Bool, Float32, Int32, Int64
+from shardrank.core.protocols import Int8Product
 from shardrank.core.topk import pack, top_order
 from shardrank.index.blocks import PartBlock
 from shardrank.index.documents import DocumentSearch, Reach, ShardHits
-from shardrank.index.pairs import candidates, check_queries, pair_scores
+from shardrank.index.nearest import NearPairs, near_pairs
+from shardrank.index.pairs import check_queries
 from shardrank.kernels.document_loops import NEVER, look_up, raise_to
 from shardrank.version.recall import NOWHERE, Grid, Probe
 
@@ -87,6 +89,7 @@ def nearest_documents(
     documents: Int32,
     n: int,
     own: Int32,
+    product: Int8Product,
 ) -> Nearest:
     """The n nearest documents of a shard, its parts loaded one at a time.
 
@@ -108,8 +111,8 @@ def nearest_documents(
     for part, offset in zip(parts, offsets, strict=True):
         # One more than n, since a query's own document may be among them.
         scored = [
-            _scored(queries, query, part, row, documents[offset : offset + part.rows], offset)
-            for query, row in candidates(queries, part, part.starts, n + 1, floor)
+            _passages(near, documents[offset : offset + part.rows], offset)
+            for near in near_pairs(queries, part, n + 1, floor, product)
         ]
         kept = kept.joined([each.taken(each.documents != own[each.queries]) for each in scored])
         best = kept.ordered(n)
@@ -121,13 +124,10 @@ def nearest_documents(
     return Nearest(_square(best, n, len(queries)), kept, _places(kept, best))
 
 
-def _scored(
-    queries: Float32, query: Int64, part: PartBlock, row: Int64, documents: Int32, offset: int
-) -> Passages:
-    """Pairs of a part with their scores; documents int32[rows] of the part."""
-    position = (row + offset).astype(np.int32)
-    score = pair_scores(queries, query, part.vectors, row)
-    return Passages(query.astype(np.int32), documents[row], position, score)
+def _passages(near: NearPairs, documents: Int32, offset: int) -> Passages:
+    """Pairs of a part; documents int32[rows] of the part."""
+    position = (near.rows + offset).astype(np.int32)
+    return Passages(near.queries.astype(np.int32), documents[near.rows], position, near.scores)
 
 
 def _near(kept: Passages, best: Passages) -> Passages:

@@ -99,7 +99,7 @@ def _audit(ours: Int8Product) -> Mapping[str, Run]:
         asked, grid = made.queries[: masked.QUESTIONS], Grid.of(ivf.NLIST, K, DEEPEST)
         with threadpool_limits(1):
             own = np.full(len(asked), -1, np.int32)
-            near = nearest_documents(asked, parts, starts, numbers, followed(K), own)
+            near = nearest_documents(asked, parts, starts, numbers, followed(K), own, ours)
             return probe(search, asked, near, grid, K).found
 
     before = _OneByOne(LoadedShard.load(shard, products.torch_product), numbers, None)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from shardrank.core.arrays import Float32, Int64
 from shardrank.index.blocks import PartBlock
 from shardrank.index.exact import part_topk
+from shardrank.models.forward.products import int8_product
 from tests.bench.harness import Benchmark, Contender, Duel
 from tests.bench.vectors import DIM, unit
 
@@ -32,7 +33,7 @@ def benchmark() -> Benchmark:
         Contender(KNN, partial(_knn, queries, vectors), TOLERANCE),
         Contender(OURS, partial(_ours, queries, part_of(vectors)), TOLERANCE),
     ]
-    duels = [Duel(OURS, FLAT, floor=0.6, goal=1), Duel(OURS, KNN, floor=0.6, goal=1)]
+    duels = [Duel(OURS, FLAT, floor=1.5, goal=3), Duel(OURS, KNN, floor=1.5, goal=3)]
     return Benchmark("exact search", "queries", QUERIES, contenders, duels, missed)
 
 
@@ -48,7 +49,7 @@ def _knn(queries: Float32, vectors: Float32) -> Int64:
 
 
 def _ours(queries: Float32, part: PartBlock) -> npt.NDArray[np.int32]:
-    row: npt.NDArray[np.int32] = part_topk(queries, part, K)["row"].to_numpy()
+    row: npt.NDArray[np.int32] = part_topk(queries, part, K, int8_product)["row"].to_numpy()
     return row.reshape(len(queries), K)
 
 

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from shardrank.index.documents import DocumentSearch, Reach
+from shardrank.index.exact import part_topk
 from shardrank.index.shard import LoadedShard
 from shardrank.kernels.machine import is_x86
 from shardrank.models.forward.products import chosen_product, int8_product
+from tests.bench.search import part_of
 from tests.cpus import AVX2_ONLY
 
 DIM, ROWS = 48, 3000
@@ -39,13 +41,19 @@ def given(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def answers(folder: Path) -> dict[str, Any]:
-    """What lists and documents a search finds, as an audit does too, as hex of their bytes."""
+    """What lists, documents and exact scores searches find, as hex of their bytes."""
     shard = LoadedShard.load((folder / "shard").read_bytes(), int8_product)
     queries = np.load(folder / "queries.npy")
     found = shard.search(queries, 5, 40)
     three = np.arange(ROWS, dtype=np.int32) // 3  # passages of a document
     met = DocumentSearch(shard, three, None).find(queries, Reach(2, 30, 20))
-    return {"found": found.tobytes().hex(), "documents": met.positions.tobytes().hex()}
+    exact = part_topk(queries, part_of(queries[::-1].copy()), 20, int8_product)
+    return {
+        "found": found.tobytes().hex(),
+        "documents": met.positions.tobytes().hex(),
+        "rows": exact["row"].to_pylist(),
+        "scores": exact["score"].to_numpy().tobytes().hex(),
+    }
 
 
 @pytest.mark.skipif(not is_x86(), reason="what is masked are features of x86")

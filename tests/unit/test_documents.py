@@ -215,9 +215,9 @@ def test_nearest_documents_are_those_of_exact_search(seed: int, longest: int, n:
     made = Collection.made(seed, uneven(seed, 40, longest), "IVF8,SQ8", 0.2)
     queries = asked(made, seed, 4)
     own = np.array([-1, 0, 7, 39], np.int32)
-    near = nearest_documents(queries, made.parts, made.offsets, made.numbers, n, own)
+    near = nearest_documents(queries, made.parts, made.offsets, made.numbers, n, own, int8_product)
     for number, query in enumerate(queries):
-        hits = sweep_topk(query[None], made.parts, n + 1)
+        hits = sweep_topk(query[None], made.parts, n + 1, int8_product)
         others = [
             (int(doc[1:]), score)
             for doc, score in zip(
@@ -244,7 +244,7 @@ def test_nearest_documents_are_those_of_exact_search(seed: int, longest: int, n:
 def test_when_passages_are_sorted_out_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Collection.made(4, uneven(4, 60, 200), "IVF8,SQ8", 0.2)
     queries, nobody = asked(made, 4, 6), np.full(6, -1, np.int32)
-    given = queries, made.parts, made.offsets, made.numbers, 20, nobody
+    given = queries, made.parts, made.offsets, made.numbers, 20, nobody, int8_product
     late = nearest_documents(*given)
     monkeypatch.setattr(probes, "_UNSORTED", 0)
     early = nearest_documents(*given)
@@ -261,9 +261,11 @@ def test_the_audits_recall_is_what_users_get(name: str, longest: int) -> None:
     made = Collection.made(5, uneven(5, 500, longest), name, 0.1)
     k, queries, nobody = 10, asked(made, 6, 60), np.full(60, -1, np.int32)
     n, grid, least = followed(k), Grid([1, 2, 4, 8], [10, 40, 160]), 10
-    near = nearest_documents(queries, made.parts, made.offsets, made.numbers, n, nobody)
+    near = nearest_documents(
+        queries, made.parts, made.offsets, made.numbers, n, nobody, int8_product
+    )
     measured = probe(made.search(), queries, near, grid, least)
-    exact = documents(sweep_topk(queries, made.parts, k))
+    exact = documents(sweep_topk(queries, made.parts, k, int8_product))
     compared = 0
     for point in recall_curve(measured, k, grid, CostModel(1, NLIST, DIM)):
         hits = made.search().find(queries, Reach(point.nprobe, point.depth, least))
@@ -290,6 +292,8 @@ def test_a_question_does_not_look_for_its_own_document() -> None:
     made = Collection.made(5, uneven(5, 100, 30), "IVF8,SQ8")
     stored = np.concatenate([part.vectors for part in made.parts])
     own = made.numbers[::7].copy()
-    near = nearest_documents(stored[::7], made.parts, made.offsets, made.numbers, 20, own)
+    near = nearest_documents(
+        stored[::7], made.parts, made.offsets, made.numbers, 20, own, int8_product
+    )
     assert not (near.passages.documents == own[near.passages.queries]).any()
     assert np.isfinite(near.scores).all()

@@ -18,6 +18,7 @@ from shardrank.core.files import FileRef
 from shardrank.core.index_settings import AuditSettings
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.queries import read_queries
+from shardrank.models.forward.products import int8_product
 from shardrank.stages.index.wanted import WantedIndex
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
@@ -158,7 +159,9 @@ class Measure:
         numbers = document_numbers(self.workspace, shard.parts)
         own = _own_documents(asked, parts, starts, numbers)
         blocks = load_blocks(self.workspace, parts)
-        near = nearest_documents(queries, blocks, starts, numbers, spec.documents, own)
+        near = nearest_documents(
+            queries, blocks, starts, numbers, spec.documents, own, int8_product
+        )
         search = open_shard(self.workspace, shard, numbers)
         found = probe(search, queries, near, spec.grid, shard.least)
         ref = self.workspace.write_scratch(unit, "probe.parquet", _from_probe(found))

@@ -15,7 +15,6 @@ from shardrank.core.files import FileRef
 from shardrank.core.model_settings import DENSE
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.parquet_bytes import encode_table
-from shardrank.index.pairs import pair_scores
 from shardrank.labels.scored import find, joined
 from shardrank.stages.label.mine import Mined
 from shardrank.stages.run.hosts import Step, Tables
@@ -189,6 +188,8 @@ class Gather:
         return pa.concat_tables(pieces)
 
     def _scores(self, spec: GatherSpec, pairs: pa.Table) -> pa.Table:
+        from shardrank.index.pairs import pair_scores  # brings numba
+
         order = [(name, "ascending") for name in ("block", "query", "part", "row")]
         pairs = pairs.select(["block", "query", "part", "row"]).sort_by(order)
         scores = np.zeros(pairs.num_rows, np.float32)

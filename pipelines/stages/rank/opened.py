@@ -14,7 +14,7 @@ from shardrank.core.files import FileRef
 from shardrank.core.sparse import SparseRows, joined
 from shardrank.core.topk import split
 from shardrank.index.bm25 import Bm25
-from shardrank.index.exact import sweep_topk
+from shardrank.models.forward.products import int8_product
 from shardrank.stages.rank.row_hits import row_hits
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.open_shards import (
@@ -102,7 +102,10 @@ class Exact(_Vectors):
     """A shard without a file: all of its vectors are compared (protocol: Opened)."""
 
     def hits(self, queries: Float32, starts: Sequence[int]) -> Iterator[pa.Table]:
-        found = sweep_topk(queries, load_blocks(self._index, self._parts), self._how.k)
+        from shardrank.index.exact import sweep_topk  # brings numba
+
+        blocks = load_blocks(self._index, self._parts)
+        found = sweep_topk(queries, blocks, self._how.k, int8_product)
         return split(found, starts)
 
 
