@@ -11,6 +11,7 @@ from shardrank.core.fingerprint import content_hash
 from shardrank.core.protocols import SourceOpener
 from shardrank.core.schemas import DOCUMENT_KEYS
 from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.key_order import by_hash
 from shardrank.corpus.plain_rows import plain_keys
 from shardrank.corpus.reader import read_slice_batches
 from shardrank.corpus.rows import SourceRow
@@ -67,7 +68,7 @@ def scan_slice(piece: Slice, opener: SourceOpener, settings: CorpusSettings) -> 
     keys = pa.concat_tables([DOCUMENT_KEYS.empty_table(), *blocks])
     return ScanResult(
         rows=keys.num_rows + len(found.rejected),
-        keys=keys.sort_by([(name, "ascending") for name in ("id_hash", "doc_id", "row")]),
+        keys=by_hash(keys.combine_chunks(), ("doc_id", "row")),
         rejected=rejected_table(piece.uri, "scan", found.rejected),
         unreadable=found.unreadable,
         names=found.names.found(),

@@ -21,7 +21,7 @@ from shardrank.corpus.rows import SourceRow
 from shardrank.corpus.slices import Slice
 
 _BATCH_BYTES = 8 << 20
-_BATCH_ROWS = 1024
+_BATCH_ROWS = 8192
 
 
 def read_columns(

@@ -10,6 +10,7 @@ from shardrank.core.arrays import Bool, Int64
 from shardrank.core.schemas import DOCUMENT_KEYS
 from shardrank.core.settings import CorpusSettings
 from shardrank.corpus.rows import RowBatch, Spans
+from shardrank.kernels.byte_vectors import WIDTH
 from shardrank.kernels.row_loops import (
     Bytes,
     join_contents,
@@ -44,7 +45,7 @@ def plain_keys(batch: RowBatch, settings: CorpusSettings) -> tuple[Bool, pa.Tabl
 
 def _contents(titles: Spans, texts: Spans, plain: Bool, size: int) -> Spans:
     """What `content_hash` hashes of rows that are plain; those whose title holds a NUL are not."""
-    out, ends = np.empty(size, np.uint8), np.empty(len(plain), np.int64)
+    out, ends = np.empty(size + WIDTH, np.uint8), np.empty(len(plain), np.int64)
     join_contents(
         *(titles.data, titles.begins, titles.ends),
         *(texts.data, texts.begins, texts.ends),
@@ -62,7 +63,7 @@ def _first_64(digests: UInt32) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":
 
 def _strings(spans: Spans) -> pa.StringArray:
     ends = np.cumsum(spans.ends - spans.begins)
-    data = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+    data = np.empty(WIDTH + int(ends[-1] if len(ends) else 0), np.uint8)
     move_spans(spans.data, spans.begins, spans.ends, data)
     return _string_array(ends, data)
 

@@ -76,7 +76,7 @@ def _with(row: SourceRow, columns: CorpusSettings, given: Given) -> SourceRow:
         title=given.get(columns.title, row.title),
         text=given.get(columns.text, row.text),
         tombstone=given.get(columns.tombstone or "", row.tombstone),
-        names=row.names | given.keys(),
+        names=dict.fromkeys([*row.names, *given]).keys(),  # in order, as a union is not
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardrank.core.arrays import Bool, Int8, Int64
+from shardrank.kernels.byte_vectors import WIDTH, move_plain
 from shardrank.kernels.compiled import compiled
 
 Bytes = npt.NDArray[np.uint8]
@@ -18,11 +19,13 @@ MOST_KEYS = 60
 OTHER, ID, TITLE, TEXT, REFUSES = range(5)
 
 _DEEPEST, _DIGITS = 40, 30
-_QUOTE, _BACKSLASH, _SLASH, _COMMA, _COLON = 0x22, 0x5C, 0x2F, 0x2C, 0x3A
+_QUOTE, _BACKSLASH, _COMMA, _COLON = 0x22, 0x5C, 0x2C, 0x3A
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = 0x7B, 0x7D, 0x5B, 0x5D
 _MINUS, _PLUS, _POINT, _ZERO, _NINE = 0x2D, 0x2B, 0x2E, 0x30, 0x39
-_BEFORE = (0x62, 0x66, 0x6E, 0x72, 0x74)  # b f n r t
-_AFTER = (0x08, 0x0C, 0x0A, 0x0D, 0x09)
+#: What stands behind a backslash, and the characters that it means.
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "/": "/"}
+_MEANT = np.zeros(256, np.uint8)
+_MEANT[[*map(ord, _ESCAPES)]] = [*map(ord, _ESCAPES.values())]
 
 
 @compiled
@@ -40,20 +43,18 @@ def read_objects(
     """The strings of each line's id, title and text, one behind the other in `out`.
 
     Args:
-        data: uint8[b], valid UTF-8.
+        data: uint8[b], valid UTF-8, of which the last WIDTH are of no line.
         begins, ends: int64[n], of each line.
         keys: uint8[...], known keys one behind the other, without escapes.
         key_ends: int64[k], where each ends.
         roles: int8[k], see OTHER and those behind it.
-        out: uint8[b], filled.
+        out: uint8[b + WIDTH], filled.
         spans: int64[3, 2, n], where in `out` each begins and ends; empty where absent or null.
         read: bool[n], filled: whether the line was read, and has an id and a text.
     """
     to = 0
     for i in range(len(begins)):
-        to, read[i] = _object(
-            data, begins[i], ends[i], keys, key_ends, roles, out, to, spans[:, :, i]
-        )
+        to, read[i] = _object(data, begins[i], ends[i], keys, key_ends, roles, out, to, spans, i)
 
 
 @compiled
@@ -67,9 +68,11 @@ def _object(
     out: Bytes,
     to: int,
     spans: Int64,
+    line: int,
 ) -> tuple[int, bool]:
     """Where `out` goes on, and whether the line was read."""
-    spans[:] = to
+    for column in range(3):
+        spans[column, 0, line] = spans[column, 1, line] = to
     begun, seen, number = to, np.int64(0), -1
     at = _behind(data, at, end, _OPEN)
     while at >= 0:
@@ -86,15 +89,15 @@ def _object(
         elif role == REFUSES:
             return begun, False
         else:
-            spans[role - 1, 0] = to
+            spans[role - 1, 0, line] = to
             at, to = _wanted(data, at, end, out, to, role)
-            spans[role - 1, 1] = to
+            spans[role - 1, 1, line] = to
         at = _space(data, at, end)
         if at < 0 or at >= end:
             return begun, False
         if data[at] == _CLOSE:
             whole = _space(data, at + 1, end) == end
-            full = spans[0, 1] > spans[0, 0] and spans[2, 1] > spans[2, 0]
+            full = spans[0, 1, line] > spans[0, 0, line] and spans[2, 1, line] > spans[2, 0, line]
             return (to, True) if whole and full else (begun, False)
         at = at + 1 if data[at] == _COMMA else -1
     return begun, False
@@ -162,6 +165,12 @@ def _wanted(data: Bytes, at: int, end: int, out: Bytes, to: int, role: int) -> t
 def _string(data: Bytes, at: int, end: int, out: Bytes, to: int) -> tuple[int, int]:
     """Behind the closing quote, and behind what was written."""
     while at < end:
+        plain = WIDTH
+        while plain == WIDTH and at < end:
+            plain = move_plain(data, at, out, to)
+            at, to = at + plain, to + plain
+        if at >= end:
+            return -1, to
         byte = data[at]
         if byte == _QUOTE:
             return at + 1, to
@@ -171,10 +180,7 @@ def _string(data: Bytes, at: int, end: int, out: Bytes, to: int) -> tuple[int, i
                 return -1, to
             to = _put(out, to, code)
             continue
-        if byte < 0x20:
-            return -1, to
-        out[to] = byte
-        at, to = at + 1, to + 1
+        return -1, to  # a control character
     return -1, to
 
 
@@ -184,11 +190,8 @@ def _escape(data: Bytes, at: int, end: int) -> tuple[int, int]:
     if at >= end:
         return -1, 0
     byte = data[at]
-    if byte in (_QUOTE, _BACKSLASH, _SLASH):
-        return at + 1, int(byte)
-    for i in range(5):
-        if byte == _BEFORE[i]:
-            return at + 1, _AFTER[i]
+    if _MEANT[byte]:
+        return at + 1, int(_MEANT[byte])
     if byte != 0x75 or at + 4 >= end:  # u
         return -1, 0
     code = 0

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardrank.core.arrays import Bool, Int64
+from shardrank.kernels.byte_vectors import WIDTH, move_vector
 from shardrank.kernels.compiled import compiled
 
 Bytes = npt.NDArray[np.uint8]
@@ -54,7 +55,7 @@ def join_contents(
     Args:
         titles, texts: uint8[...]; with begins and ends, int64[n].
         good: bool[n].
-        out: uint8[...], long enough; filled.
+        out: uint8[...], WIDTH bytes more than all come to; filled.
         ends: int64[n], where in `out` each row ends; where the one before does, if it is not good.
     """
     to = 0
@@ -63,13 +64,9 @@ def join_contents(
             begun = to
             for at in range(title_begins[i], title_ends[i]):
                 good[i] &= titles[at] != 0
-                out[to] = titles[at]
-                to += 1
+            to = _copied(titles, title_begins[i], title_ends[i], out, to)
             out[to] = 0
-            to += 1
-            for at in range(text_begins[i], text_ends[i]):
-                out[to] = texts[at]
-                to += 1
+            to = _copied(texts, text_begins[i], text_ends[i], out, to + 1)
             to = to if good[i] else begun
         ends[i] = to
 
@@ -86,9 +83,20 @@ def write_hex(words: npt.NDArray[np.uint32], out: Bytes) -> None:
 
 @compiled
 def move_spans(data: Bytes, begins: Int64, ends: Int64, out: Bytes) -> None:
-    """Put spans one behind the other."""
+    """Put spans one behind the other; `out` holds WIDTH bytes more than they come to."""
     to = 0
     for i in range(len(begins)):
-        for at in range(begins[i], ends[i]):
-            out[to] = data[at]
-            to += 1
+        to = _copied(data, begins[i], ends[i], out, to)
+
+
+@compiled
+def _copied(data: Bytes, begin: int, end: int, out: Bytes, to: int) -> int:
+    """Where `out` goes on behind a copy of data[begin:end]; what lies behind it is written over."""
+    last = min(end, len(data) - WIDTH + 1)
+    at = begin
+    while at < last:
+        move_vector(data, at, out, to + at - begin)
+        at += WIDTH
+    for rest in range(at, end):
+        out[to + rest - begin] = data[rest]
+    return to + end - begin

@@ -42,6 +42,11 @@ def _fraction(value: int, root: int) -> int:
 _ROUNDS = [_fraction(prime, 3) for prime in _primes(64)]
 _FIRST = np.array([_fraction(prime, 2) for prime in _primes(8)], np.uint32)
 
+#: Bytes from the 64th on less a text's end: what is kept of 64 bytes, and the bit behind it.
+_WINDOW = 2 * _BLOCK + 1
+_WINDOWS = np.zeros((2, _WINDOW), np.uint8)
+_WINDOWS[0, :_BLOCK], _WINDOWS[1, _BLOCK] = 0xFF, 0x80
+
 
 def sha256_all(data: Bytes, begins: Int64, ends: Int64) -> UInt32:
     """uint32[n, 8]: the digests of data[begins[i] : ends[i]], as big-endian words' values.
@@ -51,7 +56,7 @@ def sha256_all(data: Bytes, begins: Int64, ends: Int64) -> UInt32:
     blocks = (ends - begins + _TAIL + _BLOCK - 1) // _BLOCK
     order = np.argsort(blocks, kind="stable")
     out = np.empty((len(begins), 8), np.uint32)
-    _digest(data, begins, ends, blocks, order, _FIRST, out)
+    _digest(data, begins, ends, blocks, order, _FIRST, _WINDOWS, out)
     return out
 
 
@@ -63,70 +68,105 @@ def _digest(
     blocks: Int64,
     order: Int64,
     first: UInt32,
+    windows: Bytes,
     out: UInt32,
 ) -> None:
     """Fill `out`, uint32[n, 8]; `order` sorts by `blocks`."""
-    words, state = np.empty((_WORDS, _LANES), np.uint32), np.empty((8, _LANES), np.uint32)
+    held, state = np.zeros((_LANES, _BLOCK), np.uint8), np.empty((8, _LANES), np.uint32)
+    words, last = held.view(np.uint32), np.zeros(_BLOCK, np.uint8)
     for at in range(0, len(order), _LANES):
-        group = order[at : at + _LANES]
+        lanes = min(_LANES, len(order) - at)
         for i in range(8):
-            state[i] = first[i]
-        for block in range(blocks[group[-1]]):
-            for lane in range(len(group)):
-                row = group[lane]
+            for lane in range(_LANES):
+                state[i, lane] = first[i]
+        for block in range(blocks[order[at + lanes - 1]]):
+            for lane in range(lanes):
+                row = order[at + lane]
                 if block < blocks[row]:
-                    _lay(data, begins[row], ends[row], block, words, lane)
+                    begin, end = begins[row] + block * _BLOCK, ends[row]
+                    _lay(data, begin, end, held, lane, last, windows)
+                    if block + 1 == blocks[row]:
+                        bits = np.uint64(end - begins[row]) << np.uint64(3)
+                        words[lane, 14] = _swapped(np.uint32(bits >> np.uint64(32)))
+                        words[lane, 15] = _swapped(np.uint32(bits & np.uint64(0xFFFFFFFF)))
             _compress(state, words)
-            for lane in range(len(group)):
-                if block + 1 == blocks[group[lane]]:
-                    out[group[lane]] = state[:, lane]
+            for lane in range(lanes):
+                if block + 1 == blocks[order[at + lane]]:
+                    for i in range(8):
+                        out[order[at + lane], i] = state[i, lane]
 
 
 @compiled
-def _lay(data: Bytes, begin: int, end: int, block: int, words: UInt32, lane: int) -> None:
-    """A text's block of 64 bytes as 16 words of one lane; behind its end the padding."""
-    at = begin + block * _BLOCK
-    if at + _BLOCK <= end:
-        for word in range(_WORDS):
-            words[word, lane] = _big_endian(data, at + 4 * word)
+def _lay(
+    data: Bytes, at: int, end: int, held: Bytes, lane: int, last: Bytes, windows: Bytes
+) -> None:
+    """A text's 64 bytes from there on, the bit that ends it, zeros; `last` is where bytes stand
+    behind which `data` ends."""
+    window = _BLOCK - min(max(end - at, -1), _BLOCK)
+    if at + _BLOCK <= len(data):
+        _lay_vector(data, at, windows, window, held, lane)
         return
-    for word in range(_WORDS):
-        value = np.uint32(0)
-        for i in range(4):
-            place = at + 4 * word + i
-            byte = data[place] if place < end else np.uint8(0x80 if place == end else 0)
-            value = value << np.uint32(8) | np.uint32(byte)
-        words[word, lane] = value
-    if at + _BLOCK - end >= _TAIL:
-        bits = np.uint64(end - begin) << np.uint64(3)
-        words[14, lane], words[15, lane] = bits >> np.uint64(32), bits & np.uint64(0xFFFFFFFF)
+    for i in range(max(end - at, 0)):
+        last[i] = data[at + i]
+    _lay_vector(last, 0, windows, window, held, lane)
 
 
 @compiled
-def _big_endian(data: Bytes, at: int) -> np.uint32:
-    return (
-        np.uint32(data[at]) << np.uint32(24)
-        | np.uint32(data[at + 1]) << np.uint32(16)
-        | np.uint32(data[at + 2]) << np.uint32(8)
-        | np.uint32(data[at + 3])
+def _swapped(word: np.uint32) -> np.uint32:
+    """A word's bytes the other way round."""
+    halves = word << np.uint32(16) | word >> np.uint32(16)
+    odd, even = np.uint32(0xFF00FF00), np.uint32(0x00FF00FF)
+    return (halves & odd) >> np.uint32(8) | (halves & even) << np.uint32(8)
+
+
+@written
+def _lay_vector(
+    typing: Any, data: Any, at: Any, windows: Any, window: Any, held: Any, lane: Any
+) -> Any:
+    """held[lane], of uint8[16, 64]: data[at : at + 64] where windows[0] holds ones from there on,
+    and what windows[1] holds."""
+    from numba.core import types  # `compiled` must import numba first
+
+    return types.void(data, at, windows, window, held, lane), _write_lay
+
+
+def _write_lay(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+    data, windows, held = (
+        context.make_array(signature.args[n])(context, builder, given[n]).data for n in (0, 2, 4)
     )
+    kind = ir.VectorType(ir.IntType(8), _BLOCK)
+
+    def place(array: Any, at: Any) -> Any:
+        return builder.bitcast(builder.gep(array, [at]), kind.as_pointer())
+
+    second = builder.add(given[3], given[3].type(_WINDOW))
+    text, kept, ended = (
+        builder.load(place(array, at), align=1)
+        for array, at in ((data, given[1]), (windows, given[3]), (windows, second))
+    )
+    laid = builder.or_(builder.and_(text, kept), ended)
+    row = builder.mul(given[5], given[5].type(_BLOCK))
+    builder.store(laid, place(held, row), align=1)
+    return context.get_dummy_value()
 
 
 @written
 def _compress(typing: Any, state: Any, words: Any) -> Any:
-    """One block of each lane: uint32[8, 16] of state, changed; uint32[16, 16] of words."""
+    """One block of each lane: uint32[8, 16] of state, changed; uint32[16, 16], the lanes' words."""
     from numba.core import types  # `compiled` must import numba first
 
     return types.void(state, words), _write_compress
 
 
 def _write_compress(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-    states, words = (
+    states, lanes = (
         _rows(builder, context.make_array(kind)(context, builder, value).data, count)
         for kind, value, count in zip(signature.args, given, (8, _WORDS), strict=True)
     )
     begun = [builder.load(place, align=4) for place in states]
-    schedule = [builder.load(place, align=4) for place in words]
+    schedule = _turned_square(
+        builder, [_big_endian(builder, builder.load(place, align=1)) for place in lanes]
+    )
     now = begun
     for number, constant in enumerate(_ROUNDS):
         if number >= _WORDS:
@@ -135,6 +175,31 @@ def _write_compress(context: Any, builder: Any, signature: Any, given: Any) -> A
     for place, before, after in zip(states, begun, now, strict=True):
         builder.store(builder.add(before, after), place, align=4)
     return context.get_dummy_value()
+
+
+def _big_endian(builder: Any, value: Any) -> Any:
+    """Each word's bytes the other way round."""
+    bytes_ = builder.bitcast(value, ir.VectorType(ir.IntType(8), 4 * _LANES))
+    places = [word + byte for word in range(0, 4 * _LANES, 4) for byte in (3, 2, 1, 0)]
+    kind = ir.VectorType(ir.IntType(32), 4 * _LANES)
+    turned = builder.shuffle_vector(bytes_, bytes_, ir.Constant(kind, places))
+    return builder.bitcast(turned, value.type)
+
+
+def _turned_square(builder: Any, rows: list[Any]) -> list[Any]:
+    """Row i of lane j as row j of lane i: by halves that change places, of 16 vectors, 8, 4, 2."""
+    step = _LANES // 2
+    while step:
+        low = [lane if not lane & step else _LANES + lane - step for lane in range(_LANES)]
+        high = [lane + step if not lane & step else _LANES + lane for lane in range(_LANES)]
+        for row in (row for row in range(_LANES) if not row & step):
+            pair = rows[row], rows[row + step]
+            rows[row], rows[row + step] = (
+                builder.shuffle_vector(*pair, ir.Constant(_vector(), lanes))
+                for lanes in (low, high)
+            )
+        step //= 2
+    return rows
 
 
 def _round(builder: Any, now: list[Any], word: Any) -> list[Any]:
