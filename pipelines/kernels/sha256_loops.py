@@ -16,6 +16,8 @@ Bytes = npt.NDArray[np.uint8]
 UInt32 = npt.NDArray[np.uint32]
 
 _LANES, _WORDS, _BLOCK = 16, 16, 64
+#: Bytes that are read behind the texts, whatever they are.
+BEHIND = _BLOCK
 #: Bytes behind a text: the bit that ends it, and its length.
 _TAIL = 9
 
@@ -52,6 +54,10 @@ def sha256_all(data: Bytes, begins: Int64, ends: Int64) -> UInt32:
     """uint32[n, 8]: the digests of data[begins[i] : ends[i]], as big-endian words' values.
 
     Texts of as many blocks go together, so that few lanes wait for others.
+
+    Args:
+        data: uint8[...], with BEHIND bytes more than the texts have.
+        begins, ends: int64[n].
     """
     blocks = (ends - begins + _TAIL + _BLOCK - 1) // _BLOCK
     order = np.argsort(blocks, kind="stable")
@@ -73,7 +79,7 @@ def _digest(
 ) -> None:
     """Fill `out`, uint32[n, 8]; `order` sorts by `blocks`."""
     held, state = np.zeros((_LANES, _BLOCK), np.uint8), np.empty((8, _LANES), np.uint32)
-    words, last = held.view(np.uint32), np.zeros(_BLOCK, np.uint8)
+    words = held.view(np.uint32)
     for at in range(0, len(order), _LANES):
         lanes = min(_LANES, len(order) - at)
         for i in range(8):
@@ -84,7 +90,8 @@ def _digest(
                 row = order[at + lane]
                 if block < blocks[row]:
                     begin, end = begins[row] + block * _BLOCK, ends[row]
-                    _lay(data, begin, end, held, lane, last, windows)
+                    window = _BLOCK - min(max(end - begin, -1), _BLOCK)
+                    _lay(data, begin, windows, window, held, lane)
                     if block + 1 == blocks[row]:
                         bits = np.uint64(end - begins[row]) << np.uint64(3)
                         words[lane, 14] = _swapped(np.uint32(bits >> np.uint64(32)))
@@ -97,21 +104,6 @@ def _digest(
 
 
 @compiled
-def _lay(
-    data: Bytes, at: int, end: int, held: Bytes, lane: int, last: Bytes, windows: Bytes
-) -> None:
-    """A text's 64 bytes from there on, the bit that ends it, zeros; `last` is where bytes stand
-    behind which `data` ends."""
-    window = _BLOCK - min(max(end - at, -1), _BLOCK)
-    if at + _BLOCK <= len(data):
-        _lay_vector(data, at, windows, window, held, lane)
-        return
-    for i in range(max(end - at, 0)):
-        last[i] = data[at + i]
-    _lay_vector(last, 0, windows, window, held, lane)
-
-
-@compiled
 def _swapped(word: np.uint32) -> np.uint32:
     """A word's bytes the other way round."""
     halves = word << np.uint32(16) | word >> np.uint32(16)
@@ -120,9 +112,7 @@ def _swapped(word: np.uint32) -> np.uint32:
 
 
 @written
-def _lay_vector(
-    typing: Any, data: Any, at: Any, windows: Any, window: Any, held: Any, lane: Any
-) -> Any:
+def _lay(typing: Any, data: Any, at: Any, windows: Any, window: Any, held: Any, lane: Any) -> Any:
     """held[lane], of uint8[16, 64]: data[at : at + 64] where windows[0] holds ones from there on,
     and what windows[1] holds."""
     from numba.core import types  # `compiled` must import numba first
