@@ -147,7 +147,7 @@ class _Reader:
         """These rows, unread."""
 
         def picked(wanted: Bool) -> Iterator[SourceRow]:
-            return (self._row(rows[number]) for number in np.flatnonzero(wanted))
+            return (self._row(rows[number]) for number in np.flatnonzero(wanted).tolist())
 
         for row in rows:
             self._learn(row)

@@ -223,7 +223,7 @@ def _put(out: Bytes, to: int, code: int) -> int:
 def _value(data: Bytes, at: int, end: int) -> int:
     """Behind any value; -1 where it is not understood. Numba cannot keep functions that call
     themselves: what is open is a stack of bits, 1 for an object."""
-    depth, objects = 0, np.int64(0)
+    depth, objects = 0, 0
     while 0 <= at < end:
         byte = data[at]
         if byte in (_OPEN, _OPEN_LIST):
