@@ -11,7 +11,9 @@ from shardrank.core.fingerprint import content_hash
 from shardrank.core.protocols import SourceOpener
 from shardrank.core.schemas import DOCUMENT_KEYS
 from shardrank.core.settings import CorpusSettings
-from shardrank.corpus.reader import read_slice
+from shardrank.corpus.key_order import by_hash
+from shardrank.corpus.plain_rows import plain_keys
+from shardrank.corpus.reader import read_slice_batches
 from shardrank.corpus.rows import SourceRow
 from shardrank.corpus.slices import Slice
 from shardrank.corpus.validate import (
@@ -57,13 +59,16 @@ def scan_slice(piece: Slice, opener: SourceOpener, settings: CorpusSettings) -> 
     """
     blocks: list[pa.Table] = []
     found = _Judged(settings)
-    accepted = found.documents(read_slice(piece, opener, settings))
-    while block := [_key(document) for document in islice(accepted, _BLOCK_ROWS)]:
-        blocks.append(pa.Table.from_pylist(block, DOCUMENT_KEYS))
+    for batch in read_slice_batches(piece, opener, settings):
+        plain, keys = plain_keys(batch, settings)
+        blocks.append(keys)
+        accepted = found.documents(batch.rows(~plain))
+        while block := [_key(document) for document in islice(accepted, _BLOCK_ROWS)]:
+            blocks.append(pa.Table.from_pylist(block, DOCUMENT_KEYS))
     keys = pa.concat_tables([DOCUMENT_KEYS.empty_table(), *blocks])
     return ScanResult(
         rows=keys.num_rows + len(found.rejected),
-        keys=keys.sort_by([(name, "ascending") for name in ("id_hash", "doc_id", "row")]),
+        keys=by_hash(keys.combine_chunks(), ("doc_id", "row")),
         rejected=rejected_table(piece.uri, "scan", found.rejected),
         unreadable=found.unreadable,
         names=found.names.found(),

@@ -17,13 +17,13 @@ from shardrank.corpus.rows import SourceRow
 from shardrank.corpus.slices import Slice
 from shardrank.corpus.sniff import refuse_other_content
 
-_BUFFER = 1 << 20
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BUFFER = 1 << 20
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 #: JSON may spell one byte as six (\u0041); what is longer than that cannot fit the limit.
 _JSON_INFLATION = 6
 _LINE_SLACK = 1 << 16
 #: Rows at the head of a file among which a column must occur once.
-_HEAD = 100
+HEAD = 100
 
 Line = tuple[int, bytes | None]
 Parsed = tuple[int, dict[str, Any], str]
@@ -33,37 +33,48 @@ def read_lines(
     piece: Slice, opener: SourceOpener, columns: CorpusSettings, given: Given
 ) -> Iterator[SourceRow]:
     """See `shardrank.corpus.reader.read_slice`. Blank lines are no rows."""
-    limit = columns.max_document_bytes * _JSON_INFLATION + _LINE_SLACK
-    names = (columns.id, columns.title, columns.text, columns.tombstone, columns.order)
+    limit = longest_line(columns)
     with readable(piece.uri), opener(piece.uri, piece.version) as stream:
         if piece.start == 0:
             refuse_other_content(piece.uri, stream)
-        rows = (_parse(at, line) for at, line in _lines(piece, stream, limit))
-        head = list(islice(rows, _HEAD))
+        rows = (parse(at, line) for at, line in _lines(piece, stream, limit))
+        head = list(islice(rows, HEAD))
         if piece.start == 0:
-            _check_head(piece.uri, head, columns, given)
-        for row, values, problem in chain(head, rows):
-            doc_id, title, text, gone, order = (values.get(n) if n else None for n in names)
-            yield SourceRow(row, doc_id, title, text, problem, gone, order, values.keys())
+            check_head(piece.uri, head, columns, given)
+        for found in chain(head, rows):
+            yield source_row(found, columns)
+
+
+def longest_line(columns: CorpusSettings) -> int:
+    """Bytes of a line beyond which its document is too large, however it is written."""
+    return columns.max_document_bytes * _JSON_INFLATION + _LINE_SLACK
+
+
+def source_row(found: Parsed, columns: CorpusSettings) -> SourceRow:
+    """The row of a line."""
+    row, values, problem = found
+    names = (columns.id, columns.title, columns.text, columns.tombstone, columns.order)
+    doc_id, title, text, gone, order = (values.get(n) if n else None for n in names)
+    return SourceRow(row, doc_id, title, text, problem, gone, order, values.keys())
 
 
 def _lines(piece: Slice, stream: BinaryIO, limit: int) -> Iterator[Line]:
     """(offset, line) of the lines that begin in the slice; None for one over `limit` bytes."""
-    with _buffered(stream, piece.compression) as buffered:
-        at = _first_line(piece, buffered)
+    with buffered(stream, piece.compression) as source:
+        at = first_line(piece, source)
         while piece.compression or at < piece.end:
-            size, line = _line(buffered, limit)
+            size, line = _line(source, limit)
             if size == 0:
-                _check_end(piece, at)
+                check_end(piece, at)
                 return
             if at == 0 and line is not None:
-                line = line.removeprefix(_BYTE_ORDER_MARK)
+                line = line.removeprefix(BYTE_ORDER_MARK)
             if line is None or not (line.isspace() or line == b""):
                 yield at, line
             at += size
 
 
-def _first_line(piece: Slice, stream: io.BufferedReader) -> int:
+def first_line(piece: Slice, stream: io.BufferedReader) -> int:
     """Moves to the first line of the slice; its offset."""
     if piece.start == 0:
         return 0
@@ -72,13 +83,14 @@ def _first_line(piece: Slice, stream: io.BufferedReader) -> int:
     return piece.start - 1 + _line(stream, 0)[0]
 
 
-def _buffered(stream: BinaryIO, compression: str) -> io.BufferedReader:
+def buffered(stream: BinaryIO, compression: str) -> io.BufferedReader:
+    """The file's bytes, decompressed."""
     raw = cast(io.RawIOBase, stream)
     if compression:
         # Arrow's decompression notices a stream that ends too early; zstandard's does not.
         native = pa.PythonFile(cast(io.IOBase, stream), mode="r")
         raw = cast(io.RawIOBase, pa.CompressedInputStream(native, compression))
-    return io.BufferedReader(raw, _BUFFER)
+    return io.BufferedReader(raw, BUFFER)
 
 
 def _line(stream: io.BufferedReader, limit: int) -> tuple[int, bytes | None]:
@@ -88,12 +100,13 @@ def _line(stream: io.BufferedReader, limit: int) -> tuple[int, bytes | None]:
         return len(line), line
     size, piece = len(line), line
     while piece and not piece.endswith(b"\n"):
-        piece = stream.readline(_BUFFER)
+        piece = stream.readline(BUFFER)
         size += len(piece)
     return size, None
 
 
-def _parse(at: int, line: bytes | None) -> Parsed:
+def parse(at: int, line: bytes | None) -> Parsed:
+    """A line's offset, its object, and what is wrong with it; None is one that is too long."""
     if line is None:
         return at, {}, "document_too_large"
     try:
@@ -105,7 +118,7 @@ def _parse(at: int, line: bytes | None) -> Parsed:
     return (at, value, "") if isinstance(value, dict) else (at, {}, "malformed_json")
 
 
-def _check_head(uri: str, head: Sequence[Parsed], columns: CorpusSettings, given: Given) -> None:
+def check_head(uri: str, head: Sequence[Parsed], columns: CorpusSettings, given: Given) -> None:
     """Refuses a file whose first rows all lack a column: that is a setting, not the rows."""
     found = {name: None for _, values, problem in head if not problem for name in values}
     found |= dict.fromkeys(given)
@@ -120,7 +133,8 @@ def _check_head(uri: str, head: Sequence[Parsed], columns: CorpusSettings, given
             )
 
 
-def _check_end(piece: Slice, size: int) -> None:
+def check_end(piece: Slice, size: int) -> None:
+    """Refuses a file that ends before its slice does."""
     if not piece.compression and size < piece.end:
         hint = "Do not change sources during a run; run again."
         raise InputError(f"{piece.uri} has {size} bytes, fewer than when it was listed.", hint)

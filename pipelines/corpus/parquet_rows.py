@@ -1,6 +1,6 @@
 """Rows of a Parquet slice. https://parquet.apache.org/docs/file-format/"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -21,19 +21,27 @@ from shardrank.corpus.rows import SourceRow
 from shardrank.corpus.slices import Slice
 
 _BATCH_BYTES = 8 << 20
-_BATCH_ROWS = 1024
+_BATCH_ROWS = 8192
 
 
 def read_columns(
     piece: Slice, opener: SourceOpener, columns: CorpusSettings, given: Given
 ) -> Iterator[SourceRow]:
     """See `shardrank.corpus.reader.read_slice`. Types are checked before any value is touched."""
+    for first, batch in read_batches(piece, opener, columns, given):
+        yield from rows_of(batch, range(first, first + batch.num_rows), columns)
+
+
+def read_batches(
+    piece: Slice, opener: SourceOpener, columns: CorpusSettings, given: Given
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The columns that are wanted, and the number of a batch's first row."""
     rows = (piece.start, piece.end)
     with readable(piece.uri), opener(piece.uri, piece.version) as stream:
         file = open_parquet(stream, _wanted(columns), rows, columns.slice_bytes)
         check_schema(piece.uri, file.schema_arrow, columns, given)
         _check_length(piece, file.metadata)
-        yield from _rows(file, piece, columns)
+        yield from _batches(file, piece, columns)
 
 
 def _wanted(columns: CorpusSettings) -> list[str]:
@@ -41,7 +49,9 @@ def _wanted(columns: CorpusSettings) -> list[str]:
     return [name for name in dict.fromkeys(names) if name]
 
 
-def _rows(file: pq.ParquetFile, piece: Slice, columns: CorpusSettings) -> Iterator[SourceRow]:
+def _batches(
+    file: pq.ParquetFile, piece: Slice, columns: CorpusSettings
+) -> Iterator[tuple[int, pa.RecordBatch]]:
     batches = file.iter_batches(
         _batch_rows(file.metadata),
         row_groups=row_groups(file.metadata, (piece.start, piece.end)),
@@ -50,7 +60,7 @@ def _rows(file: pq.ParquetFile, piece: Slice, columns: CorpusSettings) -> Iterat
     )
     first = piece.start
     for batch in batches:
-        yield from _batch(batch, first, columns)
+        yield first, batch
         first += batch.num_rows
 
 
@@ -68,11 +78,14 @@ def _batch_rows(footer: pq.FileMetaData) -> int:
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(size, 1)))
 
 
-def _batch(batch: pa.RecordBatch, first: int, columns: CorpusSettings) -> Iterator[SourceRow]:
+def rows_of(
+    batch: pa.RecordBatch, numbers: Iterable[int], columns: CorpusSettings
+) -> Iterator[SourceRow]:
+    """A batch's rows, by these numbers."""
     names = (columns.id, columns.title, columns.text, columns.tombstone)
     read = [_column(batch, name) for name in names]
     read.append(_orders(batch.column(columns.order)) if columns.order else [None] * len(batch))
-    for row, values in enumerate(zip(*read, strict=True), first):
+    for row, values in zip(numbers, zip(*read, strict=True), strict=True):
         broken = any(value is _INVALID for value in values)
         doc_id, title, text, gone, order = (None if v is _INVALID else v for v in values)
         problem = "invalid_utf8" if broken else ""

@@ -1,7 +1,14 @@
-"""One row of a source file, before anything is judged."""
+"""Rows of a source file, before anything is judged."""
 
-from collections.abc import Set
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from shardrank.core.arrays import Bool, Int64
+from shardrank.core.settings import CorpusSettings
 
 
 class SourceRow(NamedTuple):
@@ -19,3 +26,44 @@ class SourceRow(NamedTuple):
     tombstone: Any = None
     order: Any = None
     names: Set[str] = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class Spans:
+    """n texts of UTF-8: `data`, uint8[...], and int64[n] each where they begin and end."""
+
+    data: npt.NDArray[np.uint8]
+    begins: Int64
+    ends: Int64
+
+
+@dataclass(frozen=True, eq=False)
+class RowBatch:
+    """Some rows of a slice, as bytes where they could be read so.
+
+    Attributes:
+        numbers: int64[n] of the rows; blank lines, which are none, may have one.
+        ids, titles, texts: of n rows each.
+        read: bool[n], where the three are all that there is to say of a row; a null is empty.
+        rows: those of the rows that are asked for, bool[n], in order.
+    """
+
+    numbers: Int64
+    ids: Spans
+    titles: Spans
+    texts: Spans
+    read: Bool
+    rows: Callable[[Bool], Iterator[SourceRow]]
+
+
+def are_plain(columns: CorpusSettings) -> bool:
+    """Whether id, title and text say all of a row: all differ, and no column orders rows."""
+    names = {columns.id, columns.title, columns.text}
+    return len(names) == 3 and columns.tombstone not in names and not columns.order
+
+
+def unread(numbers: Int64, rows: Callable[[Bool], Iterator[SourceRow]]) -> RowBatch:
+    """Rows of which none is read as bytes."""
+    nothing = np.zeros(len(numbers), np.int64)
+    spans = Spans(np.zeros(1, np.uint8), nothing, nothing)
+    return RowBatch(numbers, spans, spans, spans, np.zeros(len(numbers), np.bool_), rows)

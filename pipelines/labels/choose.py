@@ -1,6 +1,7 @@
 """Which positives and negatives a student sees, and why not the others. Counts add up."""
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,15 +73,18 @@ def choose(scored: Scored, settings: LabelSettings, fill: bool = False) -> Chose
     """
     positive = positives_of(scored, settings)
     kept = positive & _consistent(scored, settings)
-    negatives = _preferred(scored, settings, ~positive)
-    left, right, lengths = _pairs(scored, np.flatnonzero(kept), negatives)
-    dropped = _pairs(scored, np.flatnonzero(positive & ~kept), negatives)[0]
-    pairs, passed = Counter({INCONSISTENT_PAIR: len(dropped)}), np.ones(len(left), np.bool_)
-    for reason, fails in _reasons(scored, settings, positive, left, right):
-        pairs[reason] += int((passed & fails).sum())
-        passed &= ~fails
-    stays = passed & _among_first(scored, settings, right, passed, lengths, fill)
-    pairs[NOT_FIRST] += int((passed & ~stays).sum())
+    negative = ~positive
+    pairs = Counter({INCONSISTENT_PAIR: _count(scored, positive & ~kept, negative)})
+    for reason, fails in _alone(scored, settings):
+        pairs[reason] += _count(scored, kept, negative & fails)
+        negative &= ~fails
+    left, right = _pairs(scored, np.flatnonzero(kept), _preferred(scored, settings, negative))
+    for reason, fail in _together(scored, settings, positive):
+        passed = np.flatnonzero(~fail(left, right))
+        pairs[reason] += len(left) - len(passed)
+        left, right = left[passed], right[passed]
+    stays = np.flatnonzero(_among_first(scored, settings, left, right, fill))
+    pairs[NOT_FIRST] += len(left) - len(stays)
     left, right = left[stays], right[stays]
     pairs[CHOSEN] = len(left)
     if settings.pick == "random":
@@ -106,98 +110,108 @@ def _preferred(scored: Scored, settings: LabelSettings, negative: Bool) -> Int64
     return rows[np.lexsort((drawn, query))]
 
 
-def _pairs(scored: Scored, positives: Int64, negatives: Int64) -> tuple[Int64, Int64, Int64]:
-    """Every positive with every negative of its query, and how many pairs each positive has."""
+def _count(scored: Scored, positives: Bool, negatives: Bool) -> int:
+    """How many pairs there are of these positives and negatives of one query."""
+    bounds = np.append(runs_of(scored.query)[0], len(scored))
+    left, right = (
+        np.diff(np.searchsorted(np.flatnonzero(what), bounds)) for what in (positives, negatives)
+    )
+    return int(left @ right)
+
+
+def _pairs(scored: Scored, positives: Int64, negatives: Int64) -> tuple[Int64, Int64]:
+    """Every positive with every negative of its query."""
     query, wanted = scored.query[negatives], scored.query[positives]
     begin = np.searchsorted(query, wanted, side="left")
     lengths = np.searchsorted(query, wanted, side="right") - begin
     right = negatives[np.repeat(begin, lengths) + within_runs(lengths)]
-    return np.repeat(positives, lengths), right, lengths
+    return np.repeat(positives, lengths), right
 
 
-def _reasons(
-    scored: Scored, settings: LabelSettings, positive: Bool, left: Int64, right: Int64
-) -> list[tuple[str, Bool]]:
-    """What speaks against each pair, in the order in which it is asked."""
-    ours, theirs = scored.score[left], scored.score[right]
-    found = [
-        ("judged relevant, below label.min_grade", scored.weak[right]),
-        ("outside the rank window", _outside(scored, settings, right)),
-    ]
+def _alone(scored: Scored, settings: LabelSettings) -> Iterator[tuple[str, Bool]]:
+    """What speaks against a negative, bool[n], whatever the positive; in the order in which it is
+    asked. It is asked before there are pairs, since these are many times as many."""
+    yield "judged relevant, below label.min_grade", scored.weak
+    yield "outside the rank window", _outside(scored, settings)
     if settings.ceiling is not None:
-        found.append(("above the ceiling", theirs > settings.ceiling))
-    if settings.margin is not None:
-        found.append(("within the margin", theirs > ours - np.float32(settings.margin)))
-    if settings.ratio is not None:
-        found.append(("above the ratio", sigmoid(theirs) > settings.ratio * sigmoid(ours)))
-    if settings.near_duplicate is not None and scored.sketch is not None:
-        copies = _copies(scored, positive, settings.near_duplicate)
-        found.append(("near-duplicate of a positive", copies[right]))
-    return found
+        yield "above the ceiling", scored.score > settings.ceiling
 
 
-def _copies(scored: Scored, positive: Bool, threshold: float) -> Bool:
-    """bool[n]: candidates that are near-duplicates of any positive of their query."""
-    copies = np.zeros(len(scored), np.bool_)
-    left, right, _ = _pairs(scored, np.flatnonzero(positive), np.flatnonzero(~positive))
+def _together(
+    scored: Scored, settings: LabelSettings, positive: Bool
+) -> Iterator[tuple[str, Callable[[Int64, Int64], Bool]]]:
+    """What speaks against pairs (left[i], right[i]), bool[m], and is asked afterwards."""
+    score, margin, ratio = scored.score, settings.margin, settings.ratio
+    threshold = settings.near_duplicate
+    if margin is not None:
+        yield "within the margin", lambda p, n: score[n] > score[p] - np.float32(margin)
+    if ratio is not None:
+        yield "above the ratio", lambda p, n: sigmoid(score[n]) > ratio * sigmoid(score[p])
+    if threshold is not None and scored.sketch is not None:
+        yield (
+            "near-duplicate of a positive",
+            lambda _, n: _copies(scored, positive, n, threshold)[n],
+        )
+
+
+def _copies(scored: Scored, positive: Bool, right: Int64, threshold: float) -> Bool:
+    """bool[n]: the candidates of `right` that are near-duplicates of any positive of their query;
+    no others."""
+    copies, asked = np.zeros((2, len(scored)), np.bool_)
+    asked[right] = True
+    left, right = _pairs(scored, np.flatnonzero(positive), np.flatnonzero(asked))
     if scored.sketch is not None:
-        np.logical_or.at(copies, right, similarity(scored.sketch, left, right) >= threshold)
+        copies[right[similarity(scored.sketch, left, right) >= threshold]] = True
     return copies
 
 
-def _outside(scored: Scored, settings: LabelSettings, right: Int64) -> Bool:
-    """Of mined negatives; those that were drawn have no rank."""
-    rank, last = scored.rank[right], settings.last_rank or settings.depth
-    mined = scored.origin[right] == Origin.RETRIEVED
+def _outside(scored: Scored, settings: LabelSettings) -> Bool:
+    """bool[n]: of mined negatives; those that were drawn have no rank."""
+    rank, last = scored.rank, settings.last_rank or settings.depth
+    mined = scored.origin == Origin.RETRIEVED
     outside: Bool = mined & ((rank < settings.first_rank) | (rank > last))
     return outside
 
 
 def _among_first(
-    scored: Scored,
-    settings: LabelSettings,
-    right: Int64,
-    passed: Bool,
-    lengths: Int64,
-    fill: bool,
+    scored: Scored, settings: LabelSettings, left: Int64, right: Int64, fill: bool
 ) -> Bool:
-    """bool[m]: the first mined ones of each positive that passed; drawn ones all stay.
+    """bool[m]: the first mined ones of each positive; drawn ones all stay.
 
     Args:
         scored: the candidates.
         settings: how many there may be.
-        right: int64[m], the pairs' negatives, positive after positive.
-        passed: bool[m].
-        lengths: int64[p], how many pairs each positive has.
+        left: int64[m], the pairs' positives, in runs.
+        right: int64[m], and their negatives.
         fill: mined ones take the places of drawn ones that are lacking.
     """
     mined = scored.origin[right] == Origin.RETRIEVED
-    upto, before = _counted(passed & mined, lengths)
+    starts, lengths = runs_of(left)
+    upto = np.cumsum(mined, dtype=np.int64)
+    before = upto[starts] - mined[starts]
     limit: Int64 | int = settings.negatives
     if fill:
-        drawn, earlier = _counted(passed & ~mined, lengths)
-        ends = np.cumsum(lengths)
-        held = np.concatenate([[0], drawn])[ends] - earlier
+        drawn = lengths - (upto[starts + lengths - 1] - before)
         wanted = settings.random_negatives + settings.batch_negatives
-        limit = np.repeat(settings.negatives + wanted - held, lengths)
-    among: Bool = ~mined | (upto - np.repeat(before, lengths) <= limit)
+        limit = settings.negatives + wanted - drawn
+    among: Bool = ~mined | (upto <= np.repeat(before + limit, lengths))
     return among
 
 
-def _counted(what: Bool, lengths: Int64) -> tuple[Int64, Int64]:
-    """int64[m]: how many there are up to each pair; int64[p]: and before each positive's first."""
-    upto: Int64 = np.cumsum(what, dtype=np.int64)
-    return upto, np.concatenate([[0], upto])[np.cumsum(lengths) - lengths]
-
-
 def _set_aside(scored: Scored, positive: Bool, kept: Bool, left: Int64) -> dict[int, str]:
-    queries = np.unique(scored.query)
-    reasons = np.full(len(queries), NO_NEGATIVE, dtype=object)
-    reasons[~np.isin(queries, scored.query[kept])] = INCONSISTENT
-    reasons[~np.isin(queries, scored.query[positive])] = NO_POSITIVE
-    without = ~np.isin(queries, scored.query[left])
-    found = zip(queries[without].tolist(), reasons[without].tolist(), strict=True)
-    return dict(found)
+    starts, _ = runs_of(scored.query)
+    if not len(starts):
+        return {}
+    used = np.zeros(len(scored), np.bool_)
+    used[left] = True
+    any_used, any_kept, any_positive = (
+        np.logical_or.reduceat(what, starts) for what in (used, kept, positive)
+    )
+    reasons = np.full(len(starts), NO_NEGATIVE, dtype=object)
+    reasons[~any_kept] = INCONSISTENT
+    reasons[~any_positive] = NO_POSITIVE
+    without = scored.query[starts][~any_used]
+    return dict(zip(without.tolist(), reasons[~any_used].tolist(), strict=True))
 
 
 def sigmoid(score: Float32) -> Float32:

@@ -81,8 +81,18 @@ def within_runs(lengths: Int64) -> Int64:
 
 
 def by_score(groups: npt.NDArray[np.integer], score: Float32, key: UInt64) -> Int64:
-    """int64[n]: the rows in order of group, then the highest score first; equal scores by key."""
-    return np.lexsort((key, pack(groups, descending(score))))
+    """int64[n]: the rows in order of group, then the highest score first; equal scores by key.
+
+    One column is sorted by vectors, several one by one: keys are looked at where scores tie.
+    """
+    packed = pack(groups, descending(score))
+    order: Int64 = np.argsort(packed)
+    falls = packed[order]
+    same = falls[1:] == falls[:-1]
+    tied = np.flatnonzero(np.r_[same, False] | np.r_[False, same])
+    rows = np.sort(order[tied])
+    order[tied] = rows[np.lexsort((key[rows], packed[rows]))]
+    return order
 
 
 def rank_within(groups: npt.NDArray[np.integer], score: Float32, key: UInt64) -> Int32:

@@ -2,7 +2,7 @@
 have no peer.
 
 python -m tests.bench [FOLDER] [--rounds 5] [--documents 1000] [--queries 60] [--pairs 1000000]
-    [--rows 20000] [--passages 50000] [--sparse 200000] [--only NAME ...]
+    [--rows 20000] [--passages 50000] [--sparse 200000] [--night 400000] [--only NAME ...]
 """
 
 import argparse
@@ -37,6 +37,7 @@ from tests.bench import (
     rerank,
     search,
     startup,
+    unchanged,
 )
 from tests.bench.bounds import Bound, bounds_table
 from tests.bench.chart import write_chart
@@ -99,6 +100,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=60, help="of the rerank benchmark")
     parser.add_argument("--pairs", type=int, default=1_000_000, help="of the labels benchmark")
     parser.add_argument("--rows", type=int, default=20_000, help="of the ingest benchmark")
+    parser.add_argument("--night", type=int, default=400_000, help="rows of unchanged nights")
     parser.add_argument("--passages", type=int, default=50_000, help="of the flow benchmark")
     parser.add_argument("--sparse", type=int, default=200_000, help="passages of bm25's")
     parser.add_argument("--only", action="append", help="of the benchmarks or bounds, by name")
@@ -121,6 +123,8 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
         "build": build.plain,
         "build-rotated": lambda: build.rotated(folder),
         "ingest": lambda: ingest.benchmark(arguments.rows, folder),
+        "unchanged-parquet": lambda: unchanged.benchmark(arguments.night, "parquet", folder),
+        "unchanged-jsonl": lambda: unchanged.benchmark(arguments.night, "jsonl", folder),
         "flow": lambda: flow.benchmark(arguments.passages, folder),
     }
     unknown = set(arguments.only or ()) - builds.keys() - BOUNDS.keys()

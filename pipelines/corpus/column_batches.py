@@ -1,0 +1,102 @@
+"""Rows of a Parquet slice, most of them without a Python value."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pat
+
+from shardrank.core.arrays import Bool
+from shardrank.core.protocols import SourceOpener
+from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.parquet_rows import read_batches, rows_of
+from shardrank.corpus.partitions import Given
+from shardrank.corpus.rows import RowBatch, SourceRow, Spans, are_plain, unread
+from shardrank.corpus.slices import Slice
+
+_OFFSETS = {pa.string(): np.int32, pa.large_string(): np.int64}
+
+
+def read_column_batches(
+    piece: Slice, opener: SourceOpener, columns: CorpusSettings, given: Given
+) -> Iterator[RowBatch]:
+    """The rows that `read_columns` gives, in batches."""
+    plain = not given and are_plain(columns)
+    for first, batch in read_batches(piece, opener, columns, given):
+        numbers = first + np.arange(batch.num_rows)
+        picked = partial(_picked, batch, first, columns)
+        found = _read(batch, columns) if plain else None
+        yield RowBatch(numbers, *found, picked) if found else unread(numbers, picked)
+
+
+def _picked(
+    batch: pa.RecordBatch, first: int, columns: CorpusSettings, wanted: Bool
+) -> Iterator[SourceRow]:
+    rows = np.flatnonzero(wanted)
+    return rows_of(batch.take(pa.array(rows)), (first + rows).tolist(), columns)
+
+
+def _read(
+    batch: pa.RecordBatch, columns: CorpusSettings
+) -> tuple[Spans, Spans, Spans, Bool] | None:
+    """Ids, titles, texts, and where a row is none but these; None where they are of other types."""
+    names = {*batch.schema.names}
+    if not {columns.id, columns.text} <= names:
+        return None
+    ids, texts = (_texts(batch.column(name)) for name in (columns.id, columns.text))
+    titled = columns.title in names
+    titles = _texts(batch.column(columns.title)) if titled else _nothing(batch.num_rows)
+    if ids is None or texts is None or titles is None:
+        return None
+    read = _valid(ids) & _valid(texts)
+    if columns.tombstone in names:
+        gone = batch.column(columns.tombstone)
+        read &= ~_valid(gone) | (_valid(gone) & _is_false(gone))
+    return _spans(ids), _spans(titles), _spans(texts), read
+
+
+def _texts(column: pa.Array) -> pa.Array | None:
+    """Texts that are valid UTF-8, and whole numbers in digits; None for what else there is."""
+    if pat.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pat.is_integer(column.type):
+        column = column.cast(pa.string())
+    if column.type not in _OFFSETS:
+        return None
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return None
+    return column
+
+
+def _nothing(rows: int) -> pa.Array:
+    return pa.nulls(rows, pa.string())
+
+
+def _valid(column: pa.Array) -> Bool:
+    valid: Bool = column.is_valid().to_numpy(zero_copy_only=False)
+    return valid
+
+
+def _is_false(column: pa.Array) -> Bool:
+    if not pat.is_boolean(column.type):
+        return np.zeros(len(column), np.bool_)
+    false: Bool = pc.fill_null(pc.invert(column), False).to_numpy(zero_copy_only=False)
+    return false
+
+
+def _spans(column: pa.Array) -> Spans:
+    """A null is empty, whatever bytes lie under it."""
+    _, offsets, data = column.buffers()
+    held = (
+        np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+    )
+    if offsets is None or not len(column):
+        none = np.zeros(len(column), np.int64)
+        return Spans(held, none, none)
+    bounds = np.frombuffer(offsets, _OFFSETS[column.type])
+    bounds = bounds[column.offset : column.offset + len(column) + 1].astype(np.int64)
+    return Spans(held, bounds[:-1], np.where(_valid(column), bounds[1:], bounds[:-1]))
