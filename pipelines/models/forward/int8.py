@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from shardrank.core.arrays import Float32, Int8, Int32
+from shardrank.kernels.gated_loops import expand_gate, expand_join
 from shardrank.kernels.int8_loops import (
     expand,
     expand_bf16,
@@ -78,6 +79,18 @@ class Int8Linear:
         found = self._multiply(x)
         out, affine = np.empty(found[0].shape, np.float32), (norm.weight.numpy(), norm.bias.numpy())
         expand_norm(*found, self.scales, self.bias, stream.numpy(), (*affine, norm.epsilon), out)
+        return torch.from_numpy(out)
+
+    def gated(self, x: Tensor) -> Tensor:
+        products, rows = self._multiply(x)
+        out = np.empty((len(products), products.shape[1] // 2), np.float32)
+        expand_gate(products, rows, self.scales, self.bias, out)
+        return torch.from_numpy(out)
+
+    def joined(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
+        found = self._multiply(x)
+        out = np.empty(found[0].shape, np.float32)
+        expand_join(*found, self.scales, self.bias, stream.numpy(), norm.affine, out)
         return torch.from_numpy(out)
 
     def part(self, begin: int, end: int | None) -> "Int8Linear":

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from shardrank.models.forward import fused
 from shardrank.models.forward.norm import Norm
 
 #: Types of a forward pass, by their names in the settings.
@@ -28,6 +29,13 @@ class Linear(Protocol):
 
     def added(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
         """The map added to the stream float32[n, m], and normalised: float32[n, m]."""
+
+    def gated(self, x: Tensor) -> Tensor:
+        """The map, and then GELU of the first half of its outputs, times the second half."""
+
+    def joined(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
+        """The stream float32[n, m] normalised, for other maps to take, after the map was added to
+        it in place."""
 
     def part(self, begin: int, end: int | None) -> "Linear":
         """The map to some of the outputs only; it shares the memory."""
@@ -69,6 +77,12 @@ class FloatLinear:
 
     def added(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
         return norm(stream + self(x))
+
+    def gated(self, x: Tensor) -> Tensor:
+        return fused.gated(self(x))
+
+    def joined(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
+        return fused.joined(self(x), stream, norm)
 
     def part(self, begin: int, end: int | None) -> "FloatLinear":
         return FloatLinear(self.weight[begin:end], self.bias[begin:end])
