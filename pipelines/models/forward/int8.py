@@ -46,7 +46,7 @@ class Int8Linear:
     width: int
 
     @classmethod
-    def of(cls, weight: Tensor, bias: Tensor) -> "Int8Linear":
+    def of(cls, weight: Tensor, bias: Tensor | None) -> "Int8Linear":
         """The weight mixed, and each of its rows rounded."""
         rows: Float32 = weight.float().numpy().copy()
         width = rows.shape[1] // min(_PLANES, rows.shape[1] & -rows.shape[1])  # 2^i divides k
@@ -55,7 +55,8 @@ class Int8Linear:
         rows *= np.float32(width / rows.shape[1])  # the transform, twice, is k/width times x
         scales = np.abs(rows).max(axis=1) / 127
         small = np.rint(rows / np.where(scales > 0, scales, 1)[:, None]).astype(np.int8)
-        return cls(small, scales, bias.float().numpy(), width)
+        shift = torch.zeros(len(weight)) if bias is None else bias.float()
+        return cls(small, scales, shift.numpy(), width)
 
     def __call__(self, x: Tensor) -> Tensor:
         found = self._multiply(x)

@@ -41,8 +41,8 @@ class Linear(Protocol):
         """The map to some of the outputs only; it shares the memory."""
 
 
-#: Makes a map of a weight float32[m, k] and a bias float32[m].
-MakeLinear = Callable[[Tensor, Tensor], Linear]
+#: Makes a map of a weight float32[m, k] and a bias float32[m], if there is one.
+MakeLinear = Callable[[Tensor, Tensor | None], Linear]
 
 
 def linear_maps(dtype: str) -> MakeLinear:
@@ -56,15 +56,18 @@ def linear_maps(dtype: str) -> MakeLinear:
 
 @dataclass(frozen=True, eq=False)
 class FloatLinear:
-    """Products in the type of the weight: [m, k], beside a bias [m] (protocol: Linear)."""
+    """Products in the type of the weight: [m, k], beside a bias [m] (protocol: Linear).
+
+    One of zeros in its place would cost a tenth of the product in bf16.
+    """
 
     weight: Tensor
-    bias: Tensor
+    bias: Tensor | None
 
     @classmethod
-    def of(cls, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> "FloatLinear":
+    def of(cls, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> "FloatLinear":
         """The weight and bias rounded to `dtype`."""
-        return cls(weight.to(dtype), bias.to(dtype))
+        return cls(weight.to(dtype), None if bias is None else bias.to(dtype))
 
     def __call__(self, x: Tensor) -> Tensor:
         return functional.linear(x.to(self.weight.dtype), self.weight, self.bias)
@@ -82,7 +85,10 @@ class FloatLinear:
         return fused.gated(self(x))
 
     def joined(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
+        if self.bias is None and self.weight.dtype == stream.dtype:
+            return norm(stream.addmm_(x, self.weight.T))
         return fused.joined(self(x), stream, norm)
 
     def part(self, begin: int, end: int | None) -> "FloatLinear":
-        return FloatLinear(self.weight[begin:end], self.bias[begin:end])
+        bias = None if self.bias is None else self.bias[begin:end]
+        return FloatLinear(self.weight[begin:end], bias)

@@ -153,14 +153,14 @@ def attend_near(queries: Tensor, keys: Tensor, values: Tensor, near: Near) -> Te
     """
     if flashes(queries):
         return _varlen(queries, keys, values, near).flatten(1)
-    every, begin = (queries, keys, values), near.begin
+    begin = near.begin
     if begin == 0:
-        return attend(*every, near.batch)
+        return attend(queries, keys, values, near.batch)
     way = _in_bf16 if is_short(queries) else _masked
-    long = way(*(x[:begin] for x in every), near).flatten(1)
+    long = way(queries[:begin], keys[:begin], values[:begin], near).flatten(1)
     if begin == len(queries):
         return long
-    return torch.cat([long, attend(*(x[begin:] for x in every), near.short)])
+    return torch.cat([long, attend(queries[begin:], keys[begin:], values[begin:], near.short)])
 
 
 def _varlen(queries: Tensor, keys: Tensor, values: Tensor, near: Near) -> Tensor:
@@ -168,9 +168,7 @@ def _varlen(queries: Tensor, keys: Tensor, values: Tensor, near: Near) -> Tensor
     from torch.nn.attention.varlen import varlen_attn  # a second to import, and of no use on a CPU
 
     bounds, most, window = near.batch.bounds, near.batch.longest, (near.reach, near.reach)
-    found = varlen_attn(
-        queries, keys, values, bounds, bounds, most, most, window_size=window
-    )
+    found = varlen_attn(queries, keys, values, bounds, bounds, most, most, window_size=window)
     assert isinstance(found, Tensor)
     return found
 

@@ -155,7 +155,7 @@ class PackedClassifier:
 
     @property
     def labels(self) -> int:
-        return len(self._out.bias)
+        return len(self._out.weight)
 
     def __call__(self, batch: Batch) -> Tensor:
         return self._out(torch.tanh(self._pooler(self._bert.first(batch))))

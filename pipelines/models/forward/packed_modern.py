@@ -18,7 +18,7 @@ from shardrank.models.folder.modern import PREFIX, Config, ModernShape, pools_me
 from shardrank.models.forward.attention import attend
 from shardrank.models.forward.batch import Batch
 from shardrank.models.forward.fused import is_short
-from shardrank.models.forward.linear import FloatLinear, Linear, MakeLinear, linear_maps
+from shardrank.models.forward.linear import FloatLinear, MakeLinear, linear_maps
 from shardrank.models.forward.near_attention import Near, attend_near
 from shardrank.models.forward.norm import Norm
 from shardrank.models.forward.rope import Turns, paired, turn
@@ -94,11 +94,11 @@ class Layer:
         weight, bias = _weights(state, f"{name}.attn.Wqkv")
         width = len(weight) // 3
         self._width = width // shape.heads
-        weight, bias = (
-            torch.cat([paired(x[: 2 * width], self._width), x[2 * width :]])
-            for x in (weight, bias)
-        )
-        self._all = make(weight, bias)
+
+        def turnable(x: Tensor) -> Tensor:
+            return torch.cat([paired(x[: 2 * width], self._width), x[2 * width :]])
+
+        self._all = make(turnable(weight), None if bias is None else turnable(bias))
         self._query, self._key_value = self._all.part(0, width), self._all.part(width, None)
         self._out = make(*_weights(state, f"{name}.attn.Wo"))
         self._between = read_norm(state, f"{name}.mlp_norm", shape.epsilon)
@@ -202,7 +202,7 @@ class ModernClassifier:
 
     @property
     def labels(self) -> int:
-        return len(self._out.bias)
+        return len(self._out.weight)
 
     def __call__(self, batch: Batch) -> Tensor:
         pooled = self._mean(batch) if self._means else self._modern.first(batch)
@@ -222,11 +222,9 @@ def read_norm(state: State, name: str, epsilon: float) -> Norm:
     return Norm.unshifted(state[f"{name}.weight"], epsilon)
 
 
-def _weights(state: State, name: str) -> tuple[Tensor, Tensor]:
-    """A map's weight, and its bias: zeros where there is none."""
-    weight = state[f"{name}.weight"]
-    bias = state[f"{name}.bias"] if f"{name}.bias" in state else weight.new_zeros(len(weight))
-    return weight, bias
+def _weights(state: State, name: str) -> tuple[Tensor, Tensor | None]:
+    """A map's weight, and its bias if it has one."""
+    return state[f"{name}.weight"], state.get(f"{name}.bias")
 
 
 def _turns(theta: float, width: int, device: torch.device) -> Turns:
