@@ -2,7 +2,8 @@
 
 Families of encoders: bert-st (sentence-transformers layout with mean, normalise and prompts; its
 tokenizer.json has truncation and padding switched on, as MiniLM's has), bert (plain transformers
-layout), roberta-cls, qwen2-last. Families of rerankers: bert (as CrossEncoder saves it), roberta.
+layout), roberta-cls, modernbert-cls, qwen2-last. Families of rerankers: bert (as CrossEncoder saves
+it), roberta.
 """
 
 import json
@@ -16,6 +17,8 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertModel,
+    ModernBertConfig,
+    ModernBertModel,
     PreTrainedModel,
     Qwen2Config,
     Qwen2Model,
@@ -24,7 +27,7 @@ from transformers import (
     RobertaModel,
 )
 
-ENCODER_FAMILIES = ("bert-st", "bert", "roberta-cls", "qwen2-last")
+ENCODER_FAMILIES = ("bert-st", "bert", "roberta-cls", "modernbert-cls", "qwen2-last")
 MAX_TOKENS = 64
 QUERY_PROMPT = "query: "
 DOCUMENT_PROMPT = "text: "
@@ -46,6 +49,9 @@ def tiny_encoder(folder: Path, family: str, dim: int = 32) -> Path:
     elif family == "roberta-cls":
         tokeniser = _byte_bpe("<s> $A </s>", "<s> $A </s> </s> $B </s>")
         model = RobertaModel(_roberta_config(tokeniser, dim), add_pooling_layer=False)
+    elif family == "modernbert-cls":
+        tokeniser = _byte_bpe("<s> $A </s>", "<s> $A </s> $B </s>")
+        model = ModernBertModel(_modern_config(tokeniser, dim))
     elif family == "qwen2-last":
         tokeniser = _byte_bpe("$A </s>", "$A </s> $B </s>")
         model = Qwen2Model(_qwen2_config(tokeniser, dim))
@@ -100,6 +106,21 @@ def _roberta_config(tokeniser: Tokenizer, dim: int, **more: Any) -> RobertaConfi
         pad_token_id=1,
         **_shape(dim),
         **more,
+    )
+
+
+def _modern_config(tokeniser: Tokenizer, dim: int) -> ModernBertConfig:
+    """A token sees 8 to either side in the second layer: fewer than most texts have."""
+    return ModernBertConfig(
+        vocab_size=tokeniser.get_vocab_size(),
+        max_position_embeddings=MAX_TOKENS,
+        local_attention=16,
+        bos_token_id=0,
+        cls_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        sep_token_id=2,
+        **_shape(dim),
     )
 
 
@@ -199,7 +220,7 @@ _BERT_INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
 def _sentence_transformers(folder: Path, family: str, dim: int) -> None:
     """The files around a model: modules, pooling (in the old and the new form), prompts."""
     old = {"word_embedding_dimension": dim, "pooling_mode_mean_tokens": family == "bert-st"}
-    old["pooling_mode_cls_token"] = family == "roberta-cls"
+    old["pooling_mode_cls_token"] = family.endswith("-cls")
     new = {"embedding_dimension": dim, "pooling_mode": "lasttoken", "include_prompt": True}
     write_json(folder / "1_Pooling" / "config.json", new if family == "qwen2-last" else old)
     write_modules(folder, ["Transformer", "Pooling", "Normalize"])

@@ -37,7 +37,7 @@ class EncoderSettings(SettingsTable):
     dtype: Dtype = Field(
         "auto",
         description=f"{DTYPE_SAYS}; auto: the index's; for a new one bf16 where this machine "
-        "multiplies it (for BERT's family), else as the model's files",
+        "multiplies it (for BERT's family and ModernBERT), else as the model's files",
     )
     stored: Stored = Field("fp16", description="type of the stored vectors")
     trust_remote_code: bool = Field(False, description="run code that comes with the model")

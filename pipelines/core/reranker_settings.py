@@ -30,7 +30,7 @@ class RerankerSettings(SettingsTable):
     dtype: Dtype = Field(
         "auto",
         description=f"{DTYPE_SAYS}; auto: bf16 where the index's encoder runs in it (for BERT's "
-        "family), else as the model's files",
+        "family and ModernBERT), else as the model's files",
     )
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     batch_tokens: int | None = resize(

@@ -13,6 +13,7 @@ from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.headers import read_headers
 from shardrank.models.folder.language_head import head_of, needed_language_head
 from shardrank.models.folder.layout import Layout
+from shardrank.models.folder.modern import PREFIX, is_modern, needed_of_modern
 from shardrank.models.folder.modules import StaticTable, Tower
 from shardrank.models.folder.numbered import missing_from_layers
 from shardrank.models.folder.packable import (
@@ -63,6 +64,8 @@ def check_reranker(settings: CrossSettings) -> None:
         _refuse(layout.transformer, *_packed_differences(layout, labels=0))
     elif is_packable(layout.config):
         _refuse(layout.transformer, *_packed_differences(layout, labels=folder.labels))
+    elif is_modern(layout.config):
+        _refuse(layout.transformer, *_modern_differences(layout, labels=folder.labels))
     else:
         _refuse(layout.transformer, _missing_by_name(layout, trusted, missing_from_head), [])
         # transformers takes seconds to load
@@ -130,6 +133,8 @@ def _check_tower(tower: Tower, trusted: bool) -> None:
         pass  # its author's own code says which weights it needs
     elif is_packable(source.config):
         _refuse(source.transformer, *_packed_differences(source, labels=0))
+    elif is_modern(source.config):
+        _refuse(source.transformer, *_modern_differences(source, labels=0))
     else:
         _refuse(source.transformer, _missing_by_name(source, trusted), [])
         # transformers takes seconds to load
@@ -144,6 +149,15 @@ def _packed_differences(layout: Layout, labels: int) -> tuple[list[str], list[st
     wanted = needed(layout.config)
     wanted |= needed_head(layout.config, labels) if labels else {}
     return differences(read_headers(find_weights(layout.transformer).files), wanted, layout.config)
+
+
+def _modern_differences(layout: Layout, labels: int) -> tuple[list[str], list[str]]:
+    """As `_packed_differences`, of a model that packed_modern.py runs."""
+    wanted = needed_of_modern(layout.config, labels)
+    headers = read_headers(find_weights(layout.transformer).files)
+    held = {name.removeprefix(PREFIX): header.shape for name, header in headers.items()}
+    missing = [name for name, shape in wanted.items() if held.get(name) != shape]
+    return missing, sorted(held.keys() - wanted.keys())
 
 
 def _missing_by_name(layout: Layout, trusted: bool, *more: _Missing) -> list[str]:

@@ -33,6 +33,7 @@ from tests.bench import (
     ivf,
     labels,
     masked,
+    modern,
     quality,
     rerank,
     search,
@@ -111,6 +112,9 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
     builds: dict[str, Build] = {
         "embed": lambda: embed.benchmark(arguments.documents),
         "rerank": lambda: rerank.benchmark(arguments.queries, folder),
+        "modern": lambda: modern.short(folder, 200),
+        "modern-long": lambda: modern.long(folder),
+        "masked-modern": modern.masked,
         "same-codes": ivf.same_codes,
         "any-layout": ivf.any_layout,
         "masked-search": masked.search,

@@ -1,6 +1,6 @@
 """Runs in a masked process: makes a benchmark's contenders, and runs those whose names come in.
 
-    python -m tests.bench.masked_worker search|audit|embed
+    python -m tests.bench.masked_worker search|audit|embed|modern
 
 Names come pickled on its input, answers go pickled to its output. See `masked.py`.
 
@@ -27,7 +27,7 @@ from shardrank.index.probe import nearest_documents, probe
 from shardrank.index.shard import LoadedShard
 from shardrank.models.forward import attention_bf16, int8, products
 from shardrank.version.recall import Grid, followed
-from tests.bench import embed, ivf, masked
+from tests.bench import embed, ivf, masked, modern
 from tests.bench.search import part_of
 from tests.bench.texts import documents
 from tests.bench.vectors import Collection
@@ -42,7 +42,8 @@ def main() -> None:
     answers, sys.stdout = sys.stdout.buffer, sys.stderr  # what is printed is no answer
     torch.set_num_threads(1)
     ours = products.chosen_product()
-    contenders = {"search": _search, "audit": _audit, "embed": _embed}[sys.argv[1]](ours)
+    made = {"search": _search, "audit": _audit, "embed": _embed, "modern": _modern}
+    contenders = made[sys.argv[1]](ours)
     while name := _asked():
         pickle.dump(contenders[name](), answers)
         answers.flush()
@@ -122,6 +123,10 @@ def _embed(ours: Int8Product) -> Mapping[str, Run]:
         masked.BEFORE: partial(run, _torch_loop),
         masked.OURS: partial(run, ours),
     }
+
+
+def _modern(ours: Int8Product) -> Mapping[str, Run]:
+    return modern.in_fp32(masked.DOCUMENTS)
 
 
 def _torch_loop(left: Int8, right: Int8) -> Int32:

@@ -16,6 +16,7 @@ from shardrank.models.encoders.steps import Finish, make_steps
 from shardrank.models.encoders.width import tower_width
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.layout import Layout
+from shardrank.models.folder.modern import is_modern
 from shardrank.models.folder.modules import (
     OwnModule,
     Pooling,
@@ -28,6 +29,7 @@ from shardrank.models.folder.packable import is_packable
 from shardrank.models.forward.batches import Runner, make_runner
 from shardrank.models.forward.network import Network
 from shardrank.models.forward.packed import PackedBert
+from shardrank.models.forward.packed_modern import PackedModern, read_modern_state
 from shardrank.models.forward.state import read_state
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
 
@@ -151,6 +153,9 @@ def load_transformer(layout: Layout, dtype: str, trusted: bool, runner: Runner) 
     if is_packable(layout.config):
         state = read_state(layout).moved(runner.device)
         return PackedBert(state, layout.config, dtype)
+    if is_modern(layout.config):
+        state = read_modern_state(layout).moved(runner.device)
+        return PackedModern(state, layout.config, dtype)
     from shardrank.models.forward.padded import load_network  # transformers takes seconds to import
 
     return load_network(layout.transformer, dtype, trusted, runner.device)

@@ -6,6 +6,7 @@ from typing import Any
 
 from shardrank.core.errors import SettingsError
 from shardrank.models.folder.layout import Layout
+from shardrank.models.folder.modern import is_modern
 from shardrank.models.folder.packable import PREFIXES, is_packable
 from shardrank.models.folder.reading import read_object
 
@@ -72,19 +73,20 @@ def dtype(configs: list[Mapping[str, Any]], setting: str, halve: bool) -> str:
     """The type of the forward pass of the transformers with these configurations: "fp32", "bf16",
     "fp16" or "int8"; "fp32" where there is none, as of a static table.
 
-    "auto" takes bf16 where `halve` asks for it and packed.py runs the models, whose sums stay in
-    float32. Else it takes the type of the files, except that fp16 files run in fp32, which holds
-    their weights exactly: fp16 overflows in some models and is slow on CPUs.
+    "auto" takes bf16 where `halve` asks for it and our own forward pass runs the models, whose sums
+    stay in float32. Else it takes the type of the files, except that fp16 files run in fp32, which
+    holds their weights exactly: fp16 overflows in some models and is slow on CPUs.
 
     Raises:
         SettingsError: "int8", but a model is none that runs in 8 bits.
     """
     if not configs:
         return "fp32"
-    unpacked = [config for config in configs if not is_packable(config)]
+    unpacked = [config for config in configs if not (is_packable(config) or is_modern(config))]
     if setting == "int8" and unpacked:
         raise SettingsError(
-            f"dtype = int8 is for {', '.join(sorted(PREFIXES))} with GELU and absolute positions; "
+            f"dtype = int8 is for {', '.join(sorted(PREFIXES))} with GELU and absolute positions, "
+            "and for modernbert with GELU and plain turns of positions; "
             f"this model is {unpacked[0].get('model_type')!r}.",
             "Set dtype = bf16.",
         )

@@ -4,7 +4,6 @@ Each shape of a product costs half a millisecond and a quarter of a megabyte onc
 occur, there are 2^i inputs in each, and lengths are rounded up to multiples of 16 (`Batch.blocks`).
 """
 
-from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -29,17 +28,14 @@ def attend_in_bf16(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) 
 
     found = torch.empty(queries.shape, dtype=torch.bfloat16)
     firsts = len(queries) != len(keys)
-    given = (keys, values) if firsts else (keys, values, queries)
-    words, to = [_words(x) for x in given], _words(found)
     for block in batch.blocks:
-        spread = _spread(words, block, keys.shape)
-        k, v = spread[:2]
-        q = _first(queries, block) if firsts else spread[2]
+        k, v = spread_heads(keys, block), spread_heads(values, block)
+        q = _first(queries, block) if firsts else spread_heads(queries, block)
         out = torch.bmm(_weights(q, k, block), v).view(len(block.sizes), -1, *q.shape[1:])
         if firsts:
             found[block.inputs] = out[:, :, 0]
         else:
-            gather(_words(out), block.begins, block.sizes, to)
+            gather(as_words(out), block.begins, block.sizes, as_words(found))
     return found
 
 
@@ -58,20 +54,15 @@ def _first(queries: Tensor, block: LengthGroup) -> Tensor:
     return queries[block.inputs].flatten(0, 1).unsqueeze(1)
 
 
-def _spread(given: Sequence[Any], block: LengthGroup, shape: torch.Size) -> Tensor:
-    """The words of [t, heads, d] each → [given, inputs · heads, length, d] of the block: its
-    inputs' tokens, then zeros."""
+def spread_heads(x: Tensor, block: LengthGroup) -> Tensor:
+    """[t, heads, d] → [inputs · heads, length, d] of the block: its inputs' tokens, then zeros."""
     from shardrank.kernels.attention_loops import spread  # numba: see `attends_in_bf16`
 
-    _, heads, width = shape
-    out = torch.empty(
-        (len(given), len(block.sizes), heads, block.length, width), dtype=torch.bfloat16
-    )
-    for x, mine in zip(given, _words(out), strict=True):
-        spread(x, block.begins, block.sizes, mine)
-    return out.flatten(1, 2)
+    out = torch.empty((len(block.sizes), x.shape[1], block.length, x.shape[2]), dtype=x.dtype)
+    spread(as_words(x), block.begins, block.sizes, as_words(out))
+    return out.flatten(0, 1)
 
 
-def _words(x: Tensor) -> Any:
+def as_words(x: Tensor) -> Any:
     """Four numbers as one, where heads can be cut so: they are only moved."""
     return x.view(torch.int64 if x.shape[-1] % 4 == 0 else torch.int16).numpy()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from shardrank.core.arrays import Float32, Int8, Int32
+from shardrank.kernels.gated_loops import expand_gate, expand_join
 from shardrank.kernels.int8_loops import (
     expand,
     expand_bf16,
@@ -45,7 +46,7 @@ class Int8Linear:
     width: int
 
     @classmethod
-    def of(cls, weight: Tensor, bias: Tensor) -> "Int8Linear":
+    def of(cls, weight: Tensor, bias: Tensor | None) -> "Int8Linear":
         """The weight mixed, and each of its rows rounded."""
         rows: Float32 = weight.float().numpy().copy()
         width = rows.shape[1] // min(_PLANES, rows.shape[1] & -rows.shape[1])  # 2^i divides k
@@ -54,7 +55,8 @@ class Int8Linear:
         rows *= np.float32(width / rows.shape[1])  # the transform, twice, is k/width times x
         scales = np.abs(rows).max(axis=1) / 127
         small = np.rint(rows / np.where(scales > 0, scales, 1)[:, None]).astype(np.int8)
-        return cls(small, scales, bias.float().numpy(), width)
+        shift = torch.zeros(len(weight)) if bias is None else bias.float()
+        return cls(small, scales, shift.numpy(), width)
 
     def __call__(self, x: Tensor) -> Tensor:
         found = self._multiply(x)
@@ -78,6 +80,18 @@ class Int8Linear:
         found = self._multiply(x)
         out, affine = np.empty(found[0].shape, np.float32), (norm.weight.numpy(), norm.bias.numpy())
         expand_norm(*found, self.scales, self.bias, stream.numpy(), (*affine, norm.epsilon), out)
+        return torch.from_numpy(out)
+
+    def gated(self, x: Tensor) -> Tensor:
+        products, rows = self._multiply(x)
+        out = np.empty((len(products), products.shape[1] // 2), np.float32)
+        expand_gate(products, rows, self.scales, self.bias, out)
+        return torch.from_numpy(out)
+
+    def joined(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
+        found = self._multiply(x)
+        out = np.empty(found[0].shape, np.float32)
+        expand_join(*found, self.scales, self.bias, stream.numpy(), norm.affine, out)
         return torch.from_numpy(out)
 
     def part(self, begin: int, end: int | None) -> "Int8Linear":

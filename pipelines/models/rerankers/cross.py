@@ -17,12 +17,14 @@ from shardrank.core.protocols import PairScores
 from shardrank.core.reranker_settings import CrossSettings
 from shardrank.core.tally import spend
 from shardrank.models.cards import check_fingerprint, read_reranker_card, settled
+from shardrank.models.folder.modern import is_modern
 from shardrank.models.folder.packable import is_packable
 from shardrank.models.folder.reranker_folder import RerankerFolder, read_reranker_folder
 from shardrank.models.forward.adapter import load_adapter
 from shardrank.models.forward.batches import ModelInputs, Runner, make_runner
 from shardrank.models.forward.network import Classifier, told_types
 from shardrank.models.forward.packed import PackedClassifier
+from shardrank.models.forward.packed_modern import ModernClassifier, read_modern_state
 from shardrank.models.forward.state import read_state
 from shardrank.models.rerankers.headed import load_headed
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
@@ -145,6 +147,9 @@ def _load_classifier(
         state = load_adapter(folder.adapter, layout)
     elif is_packable(layout.config):
         state = read_state(layout)
+    elif is_modern(layout.config):
+        state = read_modern_state(layout).moved(device)
+        return ModernClassifier(state, layout.config, dtype)
     else:
         from shardrank.models.forward.padded import (
             load_classifier,  # transformers takes seconds to import
