@@ -35,7 +35,7 @@ def attend_in_bf16(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) 
         if firsts:
             found[block.inputs] = out[:, :, 0]
         else:
-            gather(_words(out), block.begins, block.sizes, _words(found))
+            gather(words(out), block.begins, block.sizes, words(found))
     return found
 
 
@@ -59,10 +59,10 @@ def _spread(x: Tensor, block: LengthGroup) -> Tensor:
     from shardrank.kernels.attention_loops import spread  # numba: see `attends_in_bf16`
 
     out = torch.empty((len(block.sizes), x.shape[1], block.length, x.shape[2]), dtype=x.dtype)
-    spread(_words(x), block.begins, block.sizes, _words(out))
+    spread(words(x), block.begins, block.sizes, words(out))
     return out.flatten(0, 1)
 
 
-def _words(x: Tensor) -> Any:
+def words(x: Tensor) -> Any:
     """Four numbers as one, where heads can be cut so: they are only moved."""
     return x.view(torch.int64 if x.shape[-1] % 4 == 0 else torch.int16).numpy()
