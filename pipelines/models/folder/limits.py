@@ -79,8 +79,8 @@ def dtype(
     "fp16" or "int8"; "fp32" where there is none, as of a static table.
 
     "auto" takes bf16 where `halve` asks for it and packed.py runs the models (`packable` tells),
-    whose sums stay in float32. Else it takes the type of the files, except that fp16 files run in fp32, which holds
-    their weights exactly: fp16 overflows in some models and is slow on CPUs.
+    whose sums stay in float32. Else it takes the type of the files, except that fp16 files run in
+    fp32, which holds their weights exactly: fp16 overflows in some models and is slow on CPUs.
 
     Raises:
         SettingsError: "int8", but a model is none that runs in 8 bits.

@@ -69,7 +69,9 @@ def _mpnet_weights(config: Config) -> Shapes:
 def _deberta_lacks(config: Config) -> frozenset[str]:
     biased = config.get("position_biased_input", True)
     typed = (config.get("type_vocab_size") or 0) > 0
-    return frozenset({"position"} if not biased else ()) | frozenset(() if typed else {"token_type"})
+    return frozenset({"position"} if not biased else ()) | frozenset(
+        () if typed else {"token_type"}
+    )
 
 
 _POOLED = Head("pooler.dense", "classifier")

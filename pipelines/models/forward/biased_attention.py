@@ -30,9 +30,7 @@ class Bias(Protocol):
     def of_first(self, queries: Tensor, keys: Tensor) -> Tensor:
         """[n or 1, heads, 1, length], of queries [n, 1, heads, d]."""
 
-    def attend_in_bf16(
-        self, queries: Tensor, keys: Tensor, values: Tensor, batch: Batch
-    ) -> Tensor:
+    def attend_in_bf16(self, queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
         """bf16[t, heads, d] on a CPU that multiplies bf16, of all tokens' queries."""
 
 
@@ -49,16 +47,17 @@ class BiasedAttention:
             return self._grouped(queries, keys, values, batch).flatten(1)
         if len(queries) == len(keys):
             return self.bias.attend_in_bf16(queries, keys, values, batch).flatten(1)
-        wide = (x.float() for x in (queries, keys, values))  # first ones only: in many shapes
-        return self._grouped(*wide, batch).bfloat16().flatten(1)
+        # First ones only, of which there are many shapes, which bf16's products do not like.
+        found = self._grouped(queries.float(), keys.float(), values.float(), batch)
+        return found.bfloat16().flatten(1)
 
     def _grouped(self, queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
         """Inputs of one length together, group by group."""
         found = torch.empty_like(queries)
         firsts = len(queries) != len(keys)
         for mine, theirs, length in _groups(batch, firsts):
-            q = queries[mine].unflatten(0, (-1, 1 if firsts else length))
-            k, v = (x[theirs].unflatten(0, (-1, length)) for x in (keys, values))
+            q = queries[mine].view(-1, 1 if firsts else length, *queries.shape[1:])
+            k, v = (x[theirs].view(-1, length, *x.shape[1:]) for x in (keys, values))
             found[mine] = self._attended(q, k, v, None).flatten(0, 1)
         return found
 
@@ -95,7 +94,7 @@ def _spread(x: Tensor, batch: Batch) -> Tensor:
     """[t, heads, d] → [b, longest, heads, d], zeros behind an input's tokens."""
     rows = x.new_zeros((len(batch.sizes) * batch.longest, *x.shape[1:]))
     rows[batch.cells] = x
-    return rows.unflatten(0, (len(batch.sizes), batch.longest))
+    return rows.view(len(batch.sizes), batch.longest, *x.shape[1:])
 
 
 def windows(rows: Tensor, length: int) -> Tensor:

@@ -59,8 +59,8 @@ def attend_by_distances(
         found = torch.matmul(q, k.transpose(2, 3))
         up = _products(q, bias.keys, bias.upwards)
         down = _products(k, bias.queries, bias.downwards)
-        bits, *beside = (x.view(torch.uint16).numpy() for x in (found, up, down))
-        softmax_distances(bits, block.sizes, *beside, bias.scale)
+        bits, theirs, mine = (x.view(torch.uint16).numpy() for x in (found, up, down))
+        softmax_distances(bits, block.sizes, theirs, mine, bias.scale)
         return found
 
     return _attend(queries, keys, values, batch, weigh)
@@ -91,4 +91,4 @@ def _products(
     if table is None:
         return torch.zeros((heads, count, length, 2 * length), dtype=tokens.dtype)
     found = torch.bmm(tokens.flatten(1, 2), rows(table, length).transpose(1, 2))
-    return found.unflatten(1, (count, length))
+    return found.view(heads, count, length, -1)

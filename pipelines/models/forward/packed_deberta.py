@@ -41,7 +41,7 @@ def disentangled_attention(state: State, config: Config, dtype: str) -> Callable
             return None
         name = f"encoder.layer.{layer}.attention.self.{_map(kind, own.shared)}"
         weight, bias = (state[f"{name}.{part}"].float() for part in ("weight", "bias"))
-        found = linear(rows, weight, bias).mul(scale).unflatten(1, (shape.heads, -1))
+        found = linear(rows, weight, bias).mul(scale).view(len(rows), shape.heads, -1)
         return found.transpose(0, 1).to(_kind(dtype)).contiguous()
 
     return lambda layer: BiasedAttention(
@@ -98,9 +98,7 @@ class DistanceBias:
             found = found + torch.einsum("nlhd,hld->nhl", keys, theirs)[:, :, None]
         return found
 
-    def attend_in_bf16(
-        self, queries: Tensor, keys: Tensor, values: Tensor, batch: Batch
-    ) -> Tensor:
+    def attend_in_bf16(self, queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
         from shardrank.models.forward.biased_bf16 import attend_by_distances  # numba
 
         return attend_by_distances(queries, keys, values, batch, self)
@@ -119,13 +117,11 @@ def _products(tokens: Tensor, table: Tensor) -> Tensor:
     """[n, length, heads, d] of tokens, and [heads, w, d] → [heads, n, length, w]."""
     rows = tokens.flatten(0, 1).transpose(0, 1)
     theirs = table.to(tokens.dtype).transpose(1, 2)
-    return torch.bmm(rows, theirs).unflatten(1, tokens.shape[:2])
+    return torch.bmm(rows, theirs).view(len(rows), *tokens.shape[:2], -1)
 
 
 @lru_cache(maxsize=2048)
-def _places(
-    own: Disentangled, length: int, device: torch.device, turned: bool = False
-) -> Tensor:
+def _places(own: Disentangled, length: int, device: torch.device, turned: bool = False) -> Tensor:
     """int64[2 · length]: rows of a table of distances, of i - j from length - 1 to -length; turned:
     from -(length - 1) to length."""
     found = torch.arange(length - 1, -length - 1, -1, device=device)

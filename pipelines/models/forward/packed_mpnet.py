@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shardrank.models.folder.packed_families import MPNET_BUCKETS
 from shardrank.models.folder.packable import sizes
+from shardrank.models.folder.packed_families import MPNET_BUCKETS
 from shardrank.models.forward.attention import Attend
 from shardrank.models.forward.batch import Batch
 from shardrank.models.forward.biased_attention import BiasedAttention, line_windows
@@ -48,9 +48,7 @@ class BucketBias:
     def of_first(self, queries: Tensor, keys: Tensor) -> Tensor:
         return self._upto(keys.shape[1])[None, :, :1]
 
-    def attend_in_bf16(
-        self, queries: Tensor, keys: Tensor, values: Tensor, batch: Batch
-    ) -> Tensor:
+    def attend_in_bf16(self, queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
         from shardrank.models.forward.biased_bf16 import attend_by_lines  # numba
 
         longest = batch.blocks[0].length
@@ -70,9 +68,9 @@ class BucketBias:
 
 
 def bucket(distances: Tensor) -> Tensor:
-    """int64, the bucket of each distance of a key from its query (transformers 5.23,
-    MPNetEncoder.relative_position_bucket): keys after a query have the upper half; small distances have
-    their own, larger ones share by their logarithm."""
+    """int64, the bucket of each distance of a key from its query: keys after a query have the upper
+    half; small distances have their own, larger ones share by their logarithm (transformers 5.23,
+    MPNetEncoder.relative_position_bucket)."""
     half = MPNET_BUCKETS // 2
     exact, apart = half // 2, distances.abs()
     shares = torch.log(apart.float() / exact) / math.log(_FARTHEST / exact) * (half - exact)
