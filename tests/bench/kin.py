@@ -1,11 +1,16 @@
 """BERT's kin, which our own forward pass runs too: against sentence-transformers, with random
 weights in the shapes of models that are used, which take as long as learnt ones.
 
+python -m tests.bench.kin NAME… [--count 60] [--rounds 5]: by the CPU's seconds, on one thread,
+which other work on the machine changes less; `python -m tests.bench --only NAME` by a wall clock's.
+
 The peer's best is the fastest over types, ways to attend and batch sizes, after one run of each.
 The tokens are those of the embedded model, whatever the shape's own tokeniser would make.
 """
 
+import argparse
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from sentence_transformers import CrossEncoder, SentenceTransformer
+from threadpoolctl import threadpool_limits
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
 from shardrank.core.arrays import Float32
@@ -25,8 +32,10 @@ from shardrank.models.folder.resolve import resolve_model
 from shardrank.models.rerankers.cross import CrossEncoderReranker, load_reranker
 from tests.bench.distances import worst_cosine, worst_logit
 from tests.bench.embed import ours as embedded
-from tests.bench.harness import Benchmark, Clock, Contender, Duel, fastest
+from tests.bench.harness import Benchmark, Clock, Contender, Duel, fastest, measure
+from tests.bench.machine import machine
 from tests.bench.rerank import Pairs
+from tests.bench.show import table
 from tests.bench.texts import documents
 
 #: Of a vector, 1 - cosine; of a logit, the difference. Weights at random lose more in 8 bits.
@@ -80,11 +89,11 @@ def benchmark(name: str, count: int, folder: Path, clock: Clock = time.perf_coun
     """As many texts, or pairs by 15, of a model that is saved into the folder."""
     kin, model = KIN[name], save(KIN[name], folder / name)
     work = Work(kin, count)
-    peers = {
-        (t, w, b): work.peer(model, t, w, b) for t in _TYPES for w in kin.ways for b in BATCHES
-    }
-    plain = fastest([run for (kind, *_), run in peers.items() if kind == "fp32"], clock)
-    best = fastest([*peers.values()], clock)
+    plain, short = (
+        fastest([each for way in kin.ways for each in work.peers(model, dtype, way)], clock)
+        for dtype in _TYPES
+    )
+    best = fastest([plain, short], clock)
     contenders = [Contender("library fp32", plain.run, None), Contender("library", best.run, None)]
     contenders += [
         Contender(f"shardrank {dtype}", work.ours(model, dtype), most)
@@ -111,28 +120,31 @@ class Work:
 
     def ours(self, folder: Path, dtype: str) -> Callable[[], Float32]:
         """Ours, loaded."""
-        table = {"model": str(folder), "dtype": dtype, "max_tokens": MAX_TOKENS}
+        values = {"model": str(folder), "dtype": dtype, "max_tokens": MAX_TOKENS}
         if self._pairs is None:
-            encoder = load_encoder(EncoderSettings.model_validate(table), "cpu")
+            encoder = load_encoder(EncoderSettings.model_validate(values), "cpu")
             return partial(embedded, encoder, self._texts)
         return partial(
-            _scored, load_reranker(CrossSettings.model_validate(table), "cpu"), self._pairs
+            _scored, load_reranker(CrossSettings.model_validate(values), "cpu"), self._pairs
         )
 
-    def peer(self, folder: Path, dtype: str, way: str, batch: int) -> Contender:
-        """The library, loaded."""
+    def peers(self, folder: Path, dtype: str, way: str) -> list[Contender]:
+        """The library, loaded once, in each batch size."""
         values = {"dtype": _TYPES[dtype], "attn_implementation": way}
-        told: dict[str, Any] = {"batch_size": batch, "show_progress_bar": False}
+        told: dict[str, Any] = {"show_progress_bar": False}
         if self._pairs is None:
             model = SentenceTransformer(str(folder), device="cpu", model_kwargs=values)
-            run: Callable[[], Any] = partial(model.encode, self._texts, **told)
+            run: Callable[..., Any] = partial(model.encode, self._texts, **told)
         else:
             scorer = CrossEncoder(
                 str(folder), device="cpu", max_length=MAX_TOKENS, model_kwargs=values
             )
             told["activation_fn"] = torch.nn.Identity()
             run = partial(scorer.predict, self._pairs.texts(), **told)
-        return Contender(f"{dtype}, {way}, batch {batch}", run, None)
+        return [
+            Contender(f"{dtype}, {way}, batch {batch}", partial(run, batch_size=batch), None)
+            for batch in BATCHES
+        ]
 
 
 def _scored(reranker: CrossEncoderReranker, pairs: Pairs) -> Float32:
@@ -146,7 +158,7 @@ def _scored(reranker: CrossEncoderReranker, pairs: Pairs) -> Float32:
 def save(kin: Kin, folder: Path) -> Path:
     """The model with random weights, as transformers saves it, beside the embedded tokeniser."""
     torch.manual_seed(0)
-    make = AutoModelForSequenceClassification if kin.pairs else AutoModel
+    make: Any = AutoModelForSequenceClassification if kin.pairs else AutoModel
     more = {"num_labels": 1} if kin.pairs else {}
     config = AutoConfig.for_model(kin.family, **{"vocab_size": 30_527, **kin.values, **more})
     make.from_config(config).save_pretrained(folder)
@@ -154,3 +166,22 @@ def save(kin: Kin, folder: Path) -> Path:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(embedded / name, folder)
     return folder
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="+", choices=KIN)
+    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=5)
+    given, console = parser.parse_args(), Console()
+    torch.set_num_threads(1)
+    console.print(machine())
+    with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
+        for name in given.names:
+            made = benchmark(name, given.count, Path(folder), time.process_time)
+            console.print(table(measure(made, given.rounds, time.process_time)))
+
+
+if __name__ == "__main__":
+    main()

@@ -90,5 +90,6 @@ def _products(
     heads, count, length, _ = tokens.shape
     if table is None:
         return torch.zeros((heads, count, length, 2 * length), dtype=tokens.dtype)
-    found = torch.bmm(tokens.flatten(1, 2), rows(table, length).transpose(1, 2))
+    theirs = rows(table, length).to(tokens.dtype).transpose(1, 2)
+    found = torch.bmm(tokens.flatten(1, 2), theirs)
     return found.view(heads, count, length, -1)
