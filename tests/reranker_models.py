@@ -19,7 +19,7 @@ from tests.family_models import save_classifier, save_encoder
 from tests.tiny_models import edit_json, tiny_encoder, tiny_reranker
 
 #: DeBERTa-v3 as its config.json has it.
-_V3: Mapping[str, Any] = {
+V3: Mapping[str, Any] = {
     "relative_attention": True,
     "position_buckets": 8,
     "max_relative_positions": -1,
@@ -70,7 +70,7 @@ def headed(folder: Path, kind: str, modes: tuple[str, ...], scores: int = 1, **m
 
 
 def _saved_by_6(folder: Path) -> Path:
-    plain = save_classifier(folder / "plain", "deberta-v2", pad=True, **_V3)
+    plain = save_classifier(folder / "plain", "deberta-v2", pad=True, **V3)
     return saved(folder / "saved", plain, prompts={"web": PROMPT}, default_prompt_name="web")
 
 
@@ -85,7 +85,7 @@ _MAKE: Mapping[str, Callable[[Path], Path]] = {
     "distilbert": _family("distilbert"),
     "mpnet": _family("mpnet"),
     "electra": _family("electra"),
-    "deberta-v3": _family("deberta-v2", **_V3),
+    "deberta-v3": _family("deberta-v2", **V3),
     "modernbert": _family("modernbert"),
     "two-labels": lambda folder: two_labels(folder, "Relevant", "not_relevant"),
     "saved-by-6": _saved_by_6,

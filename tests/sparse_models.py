@@ -1,6 +1,6 @@
 """Small sparse encoders that sentence-transformers itself puts together and saves, by family.
 
-bert, roberta, xlm-roberta: our own forward pass. bert-untied: a decoder of its own. distilbert,
+bert, roberta, xlm-roberta, distilbert: our own forward pass. bert-untied: a decoder of its own.
 modernbert, electra, mobilebert: by transformers; mobilebert's decoder is not its last step.
 bert-sum: pooled by sum, two logarithms, prompts, max_active_dims. bert-plain: as transformers saves
 it. router: a table of weights for queries.

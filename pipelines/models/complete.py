@@ -17,10 +17,11 @@ from shardrank.models.folder.modern import PREFIX, is_modern, needed_of_modern
 from shardrank.models.folder.modules import StaticTable, Tower
 from shardrank.models.folder.numbered import missing_from_layers
 from shardrank.models.folder.packable import (
-    PREFIXES,
     bare_name,
     differences,
+    family_of,
     is_packable,
+    is_packable_masked,
     needed,
     needed_head,
 )
@@ -103,7 +104,7 @@ def _check_sparse_tower(tower: SparseTower, trusted: bool) -> None:
     layout, terms = tower.source, vocabulary(tower)
     if isinstance(tower, TermTower):
         pass  # the one tensor that it has gives the number of terms
-    elif is_packable(layout.config):
+    elif is_packable_masked(layout.config):
         used = head_of(layout.config).root
         _refuse(layout.transformer, *_language_differences(layout), used)
     else:
@@ -118,7 +119,7 @@ def _check_sparse_tower(tower: SparseTower, trusted: bool) -> None:
 def _language_differences(layout: Layout) -> tuple[list[str], list[str]]:
     """Of a masked language model that packed.py runs, without a bias that its head has twice."""
     headers = read_headers(find_weights(layout.transformer).files)
-    bare = {bare_name(name, PREFIXES[str(layout.config["model_type"])]) for name in headers}
+    bare = {bare_name(name, family_of(layout.config)) for name in headers}
     wanted = needed(layout.config) | needed_language_head(layout.config, bare)
     missing, besides = differences(headers, wanted, layout.config)
     return missing, [name for name in besides if name != head_of(layout.config).other_bias]

@@ -9,6 +9,7 @@ from shardrank.core.model_settings import SparseSettings
 from shardrank.models.cards import code_sha256, own_or_set
 from shardrank.models.folder import limits
 from shardrank.models.folder.hashes import weights_sha256
+from shardrank.models.folder.packable import is_packable_masked
 from shardrank.models.folder.sparse_folder import (
     SparseFolder,
     masked_configs,
@@ -41,7 +42,9 @@ def read_sparse_card(settings: SparseSettings, halve: bool = False) -> SparseCar
         "query_max_tokens": _longest(queries, settings.max_tokens, "query_length"),
         "query_prompt": own_or_set(settings.query_prompt, folder.config.query_prompt),
         "document_prompt": own_or_set(settings.document_prompt, folder.config.document_prompt),
-        "dtype": limits.dtype(masked_configs(folder.towers), settings.dtype, halve),
+        "dtype": limits.dtype(
+            masked_configs(folder.towers), settings.dtype, halve, is_packable_masked
+        ),
         "top": own_or_set(settings.top, folder.config.most),
         "query_top": folder.config.most,
     }

@@ -1,8 +1,9 @@
 """Benchmarks against named peers, in one process group, on as many threads each; then bounds, which
 have no peer.
 
-python -m tests.bench [FOLDER] [--rounds 5] [--documents 1000] [--queries 60] [--pairs 1000000]
-    [--rows 20000] [--passages 50000] [--sparse 200000] [--night 400000] [--only NAME ...]
+python -m tests.bench [FOLDER] [--rounds 5] [--documents 1000] [--queries 60] [--kin 60]
+    [--pairs 1000000] [--rows 20000] [--passages 50000] [--sparse 200000] [--night 400000]
+    [--only NAME ...]
 """
 
 import argparse
@@ -11,6 +12,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +33,7 @@ from tests.bench import (
     ingest,
     inverted,
     ivf,
+    kin,
     labels,
     masked,
     modern,
@@ -99,6 +102,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--documents", type=int, default=1000, help="of the embed benchmark")
     parser.add_argument("--queries", type=int, default=60, help="of the rerank benchmark")
+    parser.add_argument("--kin", type=int, default=60, help="texts or pairs of each of BERT's kin")
     parser.add_argument("--pairs", type=int, default=1_000_000, help="of the labels benchmark")
     parser.add_argument("--rows", type=int, default=20_000, help="of the ingest benchmark")
     parser.add_argument("--night", type=int, default=400_000, help="rows of unchanged nights")
@@ -120,6 +124,9 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
         "masked-search": masked.search,
         "masked-audit": masked.audit,
         "masked-embed": masked.embed,
+        "masked-mpnet": masked.mpnet,
+        "masked-deberta": masked.deberta,
+        **{name: partial(kin.benchmark, name, arguments.kin, folder) for name in kin.KIN},
         "exact": search.benchmark,
         "bm25": lambda: inverted.benchmark(arguments.sparse, 6),
         "bm25-long": lambda: inverted.benchmark(arguments.sparse, 30),

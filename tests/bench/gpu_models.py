@@ -19,7 +19,8 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from shardrank.core.arrays import Float32, Int32, Int64
 from shardrank.models.encoders.pooling import make_pool
-from shardrank.models.folder.packable import PREFIXES, bare_name
+from shardrank.models.folder.packable import bare_name
+from shardrank.models.folder.packed_families import FAMILIES
 from shardrank.models.forward.batch import Batch
 from shardrank.models.forward.batches import ModelInputs, Runner
 from shardrank.models.forward.packed import PackedBert, PackedClassifier
@@ -169,7 +170,7 @@ def make_model(size: Size, device: torch.device) -> BertForSequenceClassificatio
 def packed_step(work: Work, compiled: bool = False) -> Step:
     """Our forward pass in bf16, from a batch to its answers."""
     weights = {
-        bare_name(name, PREFIXES["bert"]): tensor
+        bare_name(name, FAMILIES["bert"]): tensor
         for name, tensor in work.model.state_dict().items()
     }
     state, config = State(weights, Path("made here")), work.model.config.to_dict()

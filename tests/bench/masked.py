@@ -8,20 +8,21 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tests.bench.distances import worst_cosine
+from tests.bench.distances import worst_cosine, worst_logit
 from tests.bench.embed import INT8_TOLERANCE
 from tests.bench.harness import Benchmark, Contender, Duel
 from tests.cpus import AVX2_ONLY
 
-QUERIES, QUESTIONS, DOCUMENTS = 4_096, 256, 20
+QUERIES, QUESTIONS, DOCUMENTS, KIN = 4_096, 256, 20, 30
 OURS, BEFORE, PEER, FLOAT = "shardrank", "torch's loop", "faiss IndexIVFPQ", "shardrank fp32"
+LIBRARY = "library fp32"
 
 
 class Masked:
@@ -71,6 +72,22 @@ def embed() -> Benchmark:
     duels = [Duel(OURS, BEFORE, floor=8, goal=10), Duel(OURS, FLOAT, floor=0.9, goal=1.2)]
     name = "embed, 8 bits, AVX2 only"
     return Benchmark(name, "documents", DOCUMENTS, contenders, duels, worst_cosine)
+
+
+def mpnet() -> Benchmark:
+    """Documents on one thread, by MPNet's base shape in fp32; the library in its best batch."""
+    return _kin("mpnet-base", "documents", worst_cosine)
+
+
+def deberta() -> Benchmark:
+    """Pairs on one thread, by the xsmall shape of DeBERTa-v3 in fp32; likewise."""
+    return _kin("deberta-v3-xsmall", "pairs", worst_logit)
+
+
+def _kin(shape: str, unit: str, distance: Callable[[Any, Any], float]) -> Benchmark:
+    contenders = Masked(shape).contenders({LIBRARY: None, FLOAT: 1e-3})
+    duels = [Duel(FLOAT, LIBRARY, floor=1.4, goal=1.8)]
+    return Benchmark(f"{shape}, AVX2 only", unit, KIN, contenders, duels, distance)
 
 
 def differing(wanted: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:

@@ -1,6 +1,6 @@
 """Runs in a masked process: makes a benchmark's contenders, and runs those whose names come in.
 
-    python -m tests.bench.masked_worker search|audit|embed|modern
+    python -m tests.bench.masked_worker search|audit|embed|modern|mpnet-base|deberta-v3-xsmall
 
 Names come pickled on its input, answers go pickled to its output. See `masked.py`.
 
@@ -11,8 +11,11 @@ takes the same loop, which is therefore what the contender "torch's loop" runs.
 
 import pickle
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import faiss
@@ -27,7 +30,8 @@ from shardrank.index.probe import nearest_documents, probe
 from shardrank.index.shard import LoadedShard
 from shardrank.models.forward import attention_bf16, int8, products
 from shardrank.version.recall import Grid, followed
-from tests.bench import embed, ivf, masked, modern
+from tests.bench import embed, ivf, kin, masked, modern
+from tests.bench.harness import fastest
 from tests.bench.search import part_of
 from tests.bench.texts import documents
 from tests.bench.vectors import Collection
@@ -42,8 +46,8 @@ def main() -> None:
     answers, sys.stdout = sys.stdout.buffer, sys.stderr  # what is printed is no answer
     torch.set_num_threads(1)
     ours = products.chosen_product()
-    made = {"search": _search, "audit": _audit, "embed": _embed, "modern": _modern}
-    contenders = made[sys.argv[1]](ours)
+    makers = {"search": _search, "audit": _audit, "embed": _embed, "modern": _modern}
+    contenders = makers[sys.argv[1]](ours) if sys.argv[1] in makers else _kin(sys.argv[1])
     while name := _asked():
         pickle.dump(contenders[name](), answers)
         answers.flush()
@@ -127,6 +131,15 @@ def _embed(ours: Int8Product) -> Mapping[str, Run]:
 
 def _modern(ours: Int8Product) -> Mapping[str, Run]:
     return modern.in_fp32(masked.DOCUMENTS)
+
+
+def _kin(shape: str) -> Mapping[str, Run]:
+    """One of BERT's kin in fp32, and the library in the batch that is fastest for it."""
+    with TemporaryDirectory() as folder:
+        model, work = kin.save(kin.KIN[shape], Path(folder)), kin.Work(kin.KIN[shape], masked.KIN)
+        best = fastest(work.peers(model, "fp32", "eager"), time.process_time)
+        print(f"{masked.LIBRARY}: best in {best.name}")
+        return {masked.LIBRARY: best.run, masked.FLOAT: work.ours(model, "fp32")}
 
 
 def _torch_loop(left: Int8, right: Int8) -> Int32:

@@ -160,7 +160,7 @@ def test_two_labels(tmp_path: Path, names: tuple[str, ...], relevant: int) -> No
 
 def test_two_labels_of_another_family(tmp_path: Path) -> None:
     """Through transformers, with the labels that it gives names itself."""
-    folder = save_classifier(tmp_path, "electra", pad=True, num_labels=2)
+    folder = save_classifier(tmp_path, "modernbert", pad=True, num_labels=2)
     check_reranker(CrossSettings(model=str(folder)))
     expected = by_the_library(folder, relevant=1)
     np.testing.assert_allclose(score_all(load(folder)).logits, expected, atol=1e-4)

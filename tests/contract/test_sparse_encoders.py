@@ -26,7 +26,10 @@ from tests.tiny_models import WORDS
 TEXTS = [" ".join(WORDS[i : i + n]) for i, n in enumerate([5, 1, 12, 3, 7, 30, 2, 9, 5, 4])]
 LONG = " ".join(WORDS * 3)
 ALL = [*TEXTS, "", LONG]
-OWN_PASS = ("bert", "bert-untied", "roberta", "xlm-roberta", "bert-sum", "bert-plain", "router")
+OWN_PASS = (
+    "bert", "bert-untied", "roberta", "xlm-roberta", "distilbert", "bert-sum", "bert-plain",
+    "router",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=SPARSE_FAMILIES)

@@ -19,7 +19,7 @@ from shardrank.models.encoders.embedder import Side
 from shardrank.models.encoders.splade import weights
 from shardrank.models.encoders.term_table import TermTable, load_terms
 from shardrank.models.folder.layout import Layout
-from shardrank.models.folder.packable import is_packable
+from shardrank.models.folder.packable import is_packable_masked
 from shardrank.models.folder.sparse_folder import read_sparse_folder
 from shardrank.models.folder.sparse_modules import (
     MaskedTower,
@@ -181,7 +181,7 @@ def _load_tower(
 
 
 def _load_model(layout: Layout, dtype: str, trusted: bool, runner: Runner) -> LanguageModel:
-    if is_packable(layout.config):
+    if is_packable_masked(layout.config):
         state = read_state(layout).moved(runner.device)
         return PackedLanguageModel(state, layout.config, dtype)
     # transformers takes seconds to import

@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shardrank.models.folder.packable import PREFIXES
+from shardrank.models.folder.packable import sizes
 
 Config = Mapping[str, Any]
 
@@ -55,9 +55,21 @@ _ROBERTA = HeadNames(
 )
 
 
+_DISTILBERT = HeadNames(
+    "vocab_",
+    "vocab_transform",
+    "vocab_layer_norm",
+    "vocab_projector.weight",
+    "vocab_projector.bias",
+    _WORDS,
+    "vocab_projector.bias",
+)
+_HEADS = {"bert": _BERT, "distilbert": _DISTILBERT}
+
+
 def head_of(config: Config) -> HeadNames:
-    """The head of a model that `is_packable`."""
-    return _BERT if PREFIXES[str(config["model_type"])] == "bert." else _ROBERTA
+    """The head of a model that `is_packable_masked`."""
+    return _HEADS.get(str(config["model_type"]), _ROBERTA)
 
 
 def decoder_names(config: Config, held: Container[str]) -> tuple[str, str]:
@@ -75,8 +87,8 @@ def decoder_names(config: Config, held: Container[str]) -> tuple[str, str]:
 
 def needed_language_head(config: Config, held: Container[str]) -> dict[str, tuple[int, ...]]:
     """The shapes of a head's weights, by their bare names, given the names that files hold."""
-    d, terms = int(config.get("hidden_size", 768)), int(config.get("vocab_size", 30522))
-    head = head_of(config)
+    own, head = sizes(config), head_of(config)
+    d, terms = own.width, own.terms
     weight, bias = decoder_names(config, held)
     return {
         f"{head.dense}.weight": (d, d),

@@ -1,13 +1,14 @@
 """How long a model's input may be, how wide its vectors are, in which type it runs: config.json."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from shardrank.core.errors import SettingsError
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modern import is_modern
-from shardrank.models.folder.packable import PREFIXES, is_packable
+from shardrank.models.folder.packable import is_packable
+from shardrank.models.folder.packed_families import FAMILIES
 from shardrank.models.folder.reading import read_object
 
 #: These number positions from pad_token_id + 1, so that many position embeddings are never used
@@ -69,7 +70,17 @@ def max_tokens(layout: Layout, setting: int | None, table: str, own: int | None 
     return min(known)
 
 
-def dtype(configs: list[Mapping[str, Any]], setting: str, halve: bool) -> str:
+def runs_packed(config: Mapping[str, Any]) -> bool:
+    """Whether an encoder or a classifier of this configuration runs by our own forward pass."""
+    return is_packable(config) or is_modern(config)
+
+
+def dtype(
+    configs: list[Mapping[str, Any]],
+    setting: str,
+    halve: bool,
+    packable: Callable[[Mapping[str, Any]], bool] = runs_packed,
+) -> str:
     """The type of the forward pass of the transformers with these configurations: "fp32", "bf16",
     "fp16" or "int8"; "fp32" where there is none, as of a static table.
 
@@ -82,12 +93,11 @@ def dtype(configs: list[Mapping[str, Any]], setting: str, halve: bool) -> str:
     """
     if not configs:
         return "fp32"
-    unpacked = [config for config in configs if not (is_packable(config) or is_modern(config))]
+    unpacked = [config for config in configs if not packable(config)]
     if setting == "int8" and unpacked:
         raise SettingsError(
-            f"dtype = int8 is for {', '.join(sorted(PREFIXES))} with GELU and absolute positions, "
-            "and for modernbert with GELU and plain turns of positions; "
-            f"this model is {unpacked[0].get('model_type')!r}.",
+            f"dtype = int8 is for plain models of {', '.join(sorted(FAMILIES))} and modernbert; "
+            f"this one is {unpacked[0].get('model_type')!r}, or has layers of its own.",
             "Set dtype = bf16.",
         )
     if setting != "auto":

@@ -1,22 +1,15 @@
-"""Which models our own forward pass runs, and which weights it needs: BERT's family.
-
-BERT (Devlin et al. 2019, arXiv:1810.04805) and the models that have its layers and none besides.
-"""
+"""Which models our own forward pass runs, and which weights it needs: BERT's family and those of
+packed_families.py, whose weights go by BERT's names here."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from shardrank.models.folder.headers import Header
+from shardrank.models.folder.packed_families import FAMILIES, Family, Head
 
 Config = Mapping[str, Any]
 
-#: The names that classifiers and language models put before those of the encoder they hold.
-PREFIXES: Mapping[str, str] = {
-    "bert": "bert.",
-    "roberta": "roberta.",
-    "xlm-roberta": "roberta.",
-    "camembert": "roberta.",
-}
 #: What a config.json must say, where it says it, so that packed.py computes what the library does.
 _SAID: Mapping[str, tuple[Any, ...]] = {
     "position_embedding_type": ("absolute",),
@@ -27,6 +20,17 @@ _SAID: Mapping[str, tuple[Any, ...]] = {
     "auto_map": (None, {}),
     "pruned_heads": (None, {}),
 }
+#: What a config.json of BERT leaves out.
+_DEFAULTS: Mapping[str, Any] = {
+    "vocab_size": 30522,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "layer_norm_eps": 1e-12,
+}
 _LAYER = {
     "attention.self.query": ("d", "d"),
     "attention.self.key": ("d", "d"),
@@ -36,66 +40,115 @@ _LAYER = {
     "output.dense": ("d", "h"),
 }
 _NORMS = ("attention.output.LayerNorm", "output.LayerNorm")
-_HEADS = {
-    "bert": ("pooler.dense", "classifier"),
-    "roberta.": ("classifier.dense", "classifier.out_proj"),
-}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a config.json says of an encoder's weights.
+
+    Attributes:
+        terms, positions, types: rows of the tables of embeddings; 0: there is no such table.
+        width, inner: of the stream, and within a layer's second half.
+        layers, heads: how many.
+        epsilon: of layer normalisation.
+    """
+
+    terms: int
+    positions: int
+    types: int
+    width: int
+    inner: int
+    layers: int
+    heads: int
+    epsilon: float
 
 
 def is_packable(config: Config) -> bool:
     """Whether packed.py's forward pass is the model's: it runs without padding, and in 8 bits."""
-    return config.get("model_type") in PREFIXES and all(
-        config.get(name, allowed[0]) in allowed for name, allowed in _SAID.items()
+    family = FAMILIES.get(str(config.get("model_type")))
+    return (
+        family is not None
+        and all(
+            config.get(name, allowed[0]) in allowed
+            for name, allowed in {**_SAID, **family.said}.items()
+        )
+        and family.holds(config)
     )
 
 
-def bare_name(name: str, prefix: str) -> str:
-    """A weight's name in the encoder alone, with layer norms as they are called today.
+def is_packable_masked(config: Config) -> bool:
+    """As `is_packable`, of a masked language model."""
+    return is_packable(config) and family_of(config).masked
 
-    `prefix` is what its classifiers and language models put before it; see PREFIXES.
-    """
-    name = name.removeprefix(prefix)
+
+def family_of(config: Config) -> Family:
+    """The family of a model that `is_packable`."""
+    return FAMILIES[str(config["model_type"])]
+
+
+def sizes(config: Config) -> Sizes:
+    """Of a config.json that `is_packable`; what it leaves out is as its family has it."""
+    family = family_of(config)
+    defaults = {**_DEFAULTS, **family.defaults}
+    own = {name: config.get(family.keys.get(name, name), value) for name, value in defaults.items()}
+    lacks = family.without(config)
+    return Sizes(
+        terms=int(own["vocab_size"]),
+        positions=0 if "position" in lacks else int(own["max_position_embeddings"]),
+        types=0 if "token_type" in lacks else int(own["type_vocab_size"]),
+        width=int(own["hidden_size"]),
+        inner=int(own["intermediate_size"]),
+        layers=int(own["num_hidden_layers"]),
+        heads=int(own["num_attention_heads"]),
+        epsilon=float(own["layer_norm_eps"]),
+    )
+
+
+def bare_name(name: str, family: Family) -> str:
+    """A weight's name in the encoder alone, as BERT has it."""
+    name = todays_name(name.removeprefix(family.prefix))
+    for own, berts in family.renamed:
+        name = name.replace(own, berts)
+    return name
+
+
+def todays_name(name: str) -> str:
+    """A weight's name with layer norms as they are called today."""
     name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
     return name.replace("LayerNorm.beta", "LayerNorm.bias")
 
 
 def needed(config: Config) -> dict[str, tuple[int, ...]]:
     """The shapes of an encoder's weights, by their bare names."""
-    d, h = int(config.get("hidden_size", 768)), int(config.get("intermediate_size", 3072))
-    sizes = {"d": d, "h": h}
-    rows = {
-        "word": config.get("vocab_size", 30522),
-        "position": config.get("max_position_embeddings", 512),
-        "token_type": config.get("type_vocab_size", 2),
-    }
+    own = sizes(config)
+    d, numbers = own.width, {"d": own.width, "h": own.inner}
+    rows = {"word": own.terms, "position": own.positions, "token_type": own.types}
     found: dict[str, tuple[int, ...]]
-    found = {f"embeddings.{kind}_embeddings.weight": (int(n), d) for kind, n in rows.items()}
+    found = {f"embeddings.{kind}_embeddings.weight": (n, d) for kind, n in rows.items() if n}
     found |= {f"embeddings.LayerNorm.{part}": (d,) for part in ("weight", "bias")}
-    for number in range(int(config.get("num_hidden_layers", 12))):
+    for number in range(own.layers):
         layer = f"encoder.layer.{number}"
         for name, (out, inner) in _LAYER.items():
-            found[f"{layer}.{name}.weight"] = (sizes[out], sizes[inner])
-            found[f"{layer}.{name}.bias"] = (sizes[out],)
+            found[f"{layer}.{name}.weight"] = (numbers[out], numbers[inner])
+            found[f"{layer}.{name}.bias"] = (numbers[out],)
         for name in _NORMS:
             found |= {f"{layer}.{name}.{part}": (d,) for part in ("weight", "bias")}
-    return found
+    return found | family_of(config).more(config)
 
 
-def head_names(config: Config) -> tuple[str, str]:
-    """The two maps of a classifier's head: from the first token's state, and to the labels."""
-    kind = "bert" if config.get("model_type") == "bert" else "roberta."
-    return _HEADS[kind]
+def head_of(config: Config) -> Head:
+    """The head of a classifier that `is_packable`."""
+    return family_of(config).head
 
 
 def needed_head(config: Config, labels: int) -> dict[str, tuple[int, ...]]:
     """The shapes of a classifier's head."""
-    d = int(config.get("hidden_size", 768))
-    first, last = head_names(config)
+    d, head = sizes(config).width, head_of(config)
     return {
-        f"{first}.weight": (d, d),
-        f"{first}.bias": (d,),
-        f"{last}.weight": (labels, d),
-        f"{last}.bias": (labels,),
+        f"{head.first}.weight": (d, d),
+        f"{head.first}.bias": (d,),
+        f"{head.last}.weight": (labels, d),
+        f"{head.last}.bias": (labels,),
     }
 
 
@@ -103,12 +156,26 @@ def differences(
     headers: Mapping[str, Header], wanted: Mapping[str, tuple[int, ...]], config: Config
 ) -> tuple[list[str], list[str]]:
     """Names that the files lack or hold in another shape; and those they hold besides, or twice."""
-    prefix = PREFIXES[str(config["model_type"])]
+    family = family_of(config)
     held: dict[str, tuple[int, ...]] = {}
     twice = []
     for name, header in headers.items():
-        bare = bare_name(name, prefix)
+        bare = bare_name(name, family)
         twice += [name] if bare in held else []
         held[bare] = header.shape
-    wrong = [name for name, shape in wanted.items() if held.get(name) != shape]
-    return wrong, sorted({*held.keys() - wanted.keys(), *twice})
+    wrong = [_own_name(name, family) for name, shape in wanted.items() if held.get(name) != shape]
+    besides = {*held.keys() - wanted.keys(), *twice} - _unused(config)
+    return wrong, sorted(_own_name(name, family) for name in besides)
+
+
+def _own_name(name: str, family: Family) -> str:
+    """The way back from a bare name, but for the prefix."""
+    for own, berts in family.renamed:
+        name = name.replace(berts, own)
+    return name
+
+
+def _unused(config: Config) -> set[str]:
+    """A table of positions that the model lacks: the library passes over it then."""
+    lacks = "position" in family_of(config).without(config)
+    return {"embeddings.position_embeddings.weight"} if lacks else set()

@@ -12,7 +12,7 @@ from typing import Any
 
 from shardrank.models.folder.families import CLASSIFIERS, ENCODERS
 from shardrank.models.folder.numbered import is_numbered
-from shardrank.models.folder.packable import bare_name
+from shardrank.models.folder.packable import todays_name
 
 Config = Mapping[str, Any]
 
@@ -221,7 +221,7 @@ def _missing(names: Iterable[str], wanted: Iterable[str]) -> list[str]:
 
 def _today(name: str) -> str:
     """A weight's name with its norm as it is called today."""
-    return bare_name(name, "").replace("emb_ln.", "embeddings.LayerNorm.")
+    return todays_name(name).replace("emb_ln.", "embeddings.LayerNorm.")
 
 
 def _ends(name: str) -> Iterable[str]:

@@ -19,13 +19,15 @@ from safetensors.torch import load_file, save_file
 
 from shardrank.core.errors import InputError, IntegrityError
 from shardrank.models.folder.layout import Layout
-from shardrank.models.folder.packable import PREFIXES, bare_name
+from shardrank.models.folder.packable import bare_name
+from shardrank.models.folder.packed_families import FAMILIES
 from shardrank.models.folder.weights import SINGLE
 from shardrank.models.forward.state import State, read_state
 
 CONFIG = "config.json"
 WEIGHTS = "adapter.safetensors"
 FORMAT = "shardrank-lora-1"
+_BERT = FAMILIES["bert"]
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,10 @@ def merged(base: State, tensors: dict[str, torch.Tensor], scale: float) -> State
     for key, tensor in tensors.items():
         kind, _, name = key.partition(".")
         if kind == "full":
-            found[bare_name(name, PREFIXES["bert"])] = tensor.float()
+            found[bare_name(name, _BERT)] = tensor.float()
         elif kind == "lora_b":  # [out, rank] @ [rank, in] = [out, in]
             delta = tensor.float() @ tensors[f"lora_a.{name}"].float()
-            weight = f"{bare_name(name, PREFIXES['bert'])}.weight"
+            weight = f"{bare_name(name, _BERT)}.weight"
             found[weight] = base[weight].float() + scale * delta
     return State(found, base.folder)
 

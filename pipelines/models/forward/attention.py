@@ -9,6 +9,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from shardrank.models.forward.attention_bf16 import attend_in_bf16, attends_in_bf16
 from shardrank.models.forward.batch import Batch
 
+#: A way to attend: see `attend`.
+Attend = Callable[[Tensor, Tensor, Tensor, Batch], Tensor]
+
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
     """softmax(q·kᵀ/√d)·v of each head, each token among those of its own input.
@@ -24,7 +27,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tenso
     return _way(queries)(queries, keys, values, batch).flatten(1)
 
 
-def _way(queries: Tensor) -> Callable[[Tensor, Tensor, Tensor, Batch], Tensor]:
+def _way(queries: Tensor) -> Attend:
     if flashes(queries):
         return _varlen
     short = queries.device.type == "cpu" and queries.dtype == torch.bfloat16

@@ -58,12 +58,10 @@ class LanguageModel(Typed, Protocol):
 class PackedLanguageModel:
     """BERT's family, without padding (protocol: LanguageModel)."""
 
-    takes_types = True
-    implied_type: int | None = 0
-
     def __init__(self, state: State, config: Config, dtype: str) -> None:
         head, kind = head_of(config), DTYPES[dtype]
         self._bert = PackedBert(state, config, dtype)
+        self.takes_types, self.implied_type = self._bert.takes_types, self._bert.implied_type
         self._dense = FloatLinear.of(
             state[f"{head.dense}.weight"], state[f"{head.dense}.bias"], kind
         )

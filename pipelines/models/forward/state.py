@@ -13,12 +13,12 @@ from torch import Tensor
 
 from shardrank.core.errors import InputError
 from shardrank.models.folder.layout import Layout
-from shardrank.models.folder.packable import PREFIXES, bare_name
+from shardrank.models.folder.packable import bare_name, family_of
 from shardrank.models.folder.weights import find_weights
 
 
 class State(dict[str, Tensor]):
-    """Weights by the names that a bare encoder gives them: "embeddings.…", "encoder.…", "pooler.…";
+    """Weights by the names that a bare BERT gives them: "embeddings.…", "encoder.…", "pooler.…";
     beside them those of a classifier's head, "classifier.…". One that is missing is an error.
     """
 
@@ -39,10 +39,10 @@ class State(dict[str, Tensor]):
 
 def read_state(layout: Layout) -> State:
     """All weights of a model that is packable, on the CPU, in the type of the files."""
-    prefix = PREFIXES[str(layout.config["model_type"])]
+    family = family_of(layout.config)
     weights: dict[str, Tensor] = {}
     for file in find_weights(layout.transformer).files:
-        weights |= {bare_name(name, prefix): tensor for name, tensor in load_file(file).items()}
+        weights |= {bare_name(name, family): tensor for name, tensor in load_file(file).items()}
     return State(weights, layout.transformer)
 
 
