@@ -26,7 +26,7 @@ def multiplies_bf16() -> bool:
     in float32, which is slower than float32 itself.
     """
     found = _features()
-    return found.get("amx-bf16", False) or (found.get("avx512bf16", False) and _is_zen())
+    return found.get("amx-bf16", False) or (found.get("avx512bf16", False) and is_zen())
 
 
 @cache
@@ -41,7 +41,8 @@ def is_x86() -> bool:
     return platform.machine() in ("x86_64", "AMD64")
 
 
-def _is_zen() -> bool:
+def is_zen() -> bool:
+    """Whether this is one of AMD's CPUs from 2017 on, whatever of it is masked."""
     from llvmlite.binding import get_host_cpu_name  # see `_features`
 
     return str(get_host_cpu_name()).startswith("znver")

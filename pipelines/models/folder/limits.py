@@ -1,7 +1,7 @@
 """How long a model's input may be, how wide its vectors are, in which type it runs: config.json."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from shardrank.core.errors import SettingsError
@@ -68,11 +68,18 @@ def max_tokens(layout: Layout, setting: int | None, table: str, own: int | None 
     return min(known)
 
 
-def dtype(configs: list[Mapping[str, Any]], setting: str, halve: bool) -> str:
+def dtype(
+    configs: list[Mapping[str, Any]],
+    setting: str,
+    halve: bool,
+    packs: Callable[[Mapping[str, Any]], bool] = is_packable,
+) -> str:
     """The type of the forward pass of the transformers with these configurations: "fp32", "bf16",
     "fp16" or "int8"; "fp32" where there is none, as of a static table.
 
-    "auto" takes bf16 where `halve` asks for it and packed.py runs the models, whose sums stay in
+    `packs` says of a configuration whether our own forward pass runs it for the task.
+
+    "auto" takes bf16 where `halve` asks for it and our own pass runs the models, whose sums stay in
     float32. Else it takes the type of the files, except that fp16 files run in fp32, which holds
     their weights exactly: fp16 overflows in some models and is slow on CPUs.
 
@@ -81,10 +88,11 @@ def dtype(configs: list[Mapping[str, Any]], setting: str, halve: bool) -> str:
     """
     if not configs:
         return "fp32"
-    unpacked = [config for config in configs if not is_packable(config)]
+    unpacked = [config for config in configs if not packs(config)]
     if setting == "int8" and unpacked:
         raise SettingsError(
-            f"dtype = int8 is for {', '.join(sorted(PREFIXES))} with GELU and absolute positions; "
+            f"dtype = int8 is for models that our own forward pass runs, such as "
+            f"{', '.join(sorted(PREFIXES))} with GELU and absolute positions; "
             f"this model is {unpacked[0].get('model_type')!r}.",
             "Set dtype = bf16.",
         )

@@ -29,13 +29,13 @@ def attend_in_bf16(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) 
     found = torch.empty(queries.shape, dtype=torch.bfloat16)
     firsts = len(queries) != len(keys)
     for block in batch.blocks:
-        k, v = _spread(keys, block), _spread(values, block)
-        q = _first(queries, block) if firsts else _spread(queries, block)
+        k, v = spread_heads(keys, block), spread_heads(values, block)
+        q = _first(queries, block) if firsts else spread_heads(queries, block)
         out = torch.bmm(_weights(q, k, block), v).view(len(block.sizes), -1, *q.shape[1:])
         if firsts:
             found[block.inputs] = out[:, :, 0]
         else:
-            gather(_words(out), block.begins, block.sizes, _words(found))
+            gather(words(out), block.begins, block.sizes, words(found))
     return found
 
 
@@ -54,15 +54,15 @@ def _first(queries: Tensor, block: LengthGroup) -> Tensor:
     return queries[block.inputs].flatten(0, 1).unsqueeze(1)
 
 
-def _spread(x: Tensor, block: LengthGroup) -> Tensor:
+def spread_heads(x: Tensor, block: LengthGroup) -> Tensor:
     """[t, heads, d] → [inputs · heads, length, d] of the block: its inputs' tokens, then zeros."""
     from shardrank.kernels.attention_loops import spread  # numba: see `attends_in_bf16`
 
     out = torch.empty((len(block.sizes), x.shape[1], block.length, x.shape[2]), dtype=x.dtype)
-    spread(_words(x), block.begins, block.sizes, _words(out))
+    spread(words(x), block.begins, block.sizes, words(out))
     return out.flatten(0, 1)
 
 
-def _words(x: Tensor) -> Any:
+def words(x: Tensor) -> Any:
     """Four numbers as one, where heads can be cut so: they are only moved."""
     return x.view(torch.int64 if x.shape[-1] % 4 == 0 else torch.int16).numpy()

@@ -119,6 +119,9 @@ class PackedBert:
             x = layer(x, batch)
         return self._layers[-1].first(x, batch)
 
+    def last(self, batch: Batch) -> Tensor:
+        return self.hidden(batch)[batch.ends[1:] - 1]
+
     def _embed(self, batch: Batch) -> Tensor:
         types = self._types[0] if batch.types is None else self._types[batch.types]
         return self._norm(self._words[batch.ids] + self._positions[self._places(batch)] + types)
