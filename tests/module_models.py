@@ -3,7 +3,8 @@
 static: a table of token vectors. model2vec: one with a mapping and factors. dense: linear maps of
 three kinds after the pooling. concatenated, max, weightedmean, mean_sqrt_len: poolings. router: a
 table for queries, a transformer for documents. t5: the encoder alone. t5-whole:
-as transformers saves it, with a decoder.
+as transformers saves it, with a decoder. gemma3-dense: of tokens that attend both ways, by windows
+shorter than most texts in the first layer, as EmbeddingGemma. qwen3-last: as Qwen3-Embedding.
 All have 32 components.
 """
 
@@ -18,6 +19,7 @@ from sentence_transformers.base.modules import Dense, Normalize, Router, Transfo
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 from transformers import T5Config, T5EncoderModel, T5Model
 
+from tests.family_models import save_encoder
 from tests.tiny_models import save, tiny_encoder, tiny_tokeniser
 
 DIM = 32
@@ -86,6 +88,22 @@ def _t5(spare: Path) -> list[torch.nn.Module]:
     return [Transformer(str(spare / "t5")), Pooling(DIM, "mean")]
 
 
+def _gemma3(spare: Path) -> list[torch.nn.Module]:
+    folder = save_encoder(spare / "gemma3", "gemma3_text", use_bidirectional_attention=True)
+    return [
+        Transformer(str(folder)),
+        Pooling(DIM, "mean"),
+        Dense(DIM, 48, bias=False, activation_function=torch.nn.Identity()),
+        Dense(48, DIM, bias=False, activation_function=torch.nn.Identity()),
+        Normalize(),
+    ]
+
+
+def _qwen3(spare: Path) -> list[torch.nn.Module]:
+    folder = save_encoder(spare / "qwen3", "qwen3")
+    return [Transformer(str(folder)), Pooling(DIM, "lasttoken"), Normalize()]
+
+
 _MAKE: Mapping[str, Callable[[Path], list[torch.nn.Module]]] = {
     "static": lambda spare: [static(), Normalize()],
     "model2vec": lambda spare: [static()],
@@ -96,6 +114,8 @@ _MAKE: Mapping[str, Callable[[Path], list[torch.nn.Module]]] = {
     "mean_sqrt_len": _pooled("mean_sqrt_len_tokens"),
     "router": _router,
     "t5": _t5,
+    "gemma3-dense": _gemma3,
+    "qwen3-last": _qwen3,
 }
 MODULE_FAMILIES = (*_MAKE, "t5-whole")
 

@@ -84,6 +84,44 @@ def softmax_rows(x: UInt16, lengths: Int64, each: int, scale: float) -> None:
 
 
 @compiled
+def softmax_spans(
+    x: UInt16, lengths: Int64, each: int, asked: int, before: int, behind: int, scale: float
+) -> None:
+    """As `softmax_rows`, where a token attends to some neighbours only.
+
+    Args:
+        x: as there; the rows of an input are those of `asked` tokens, from its first on, head by
+            head. Of one token asked it is the input's last.
+        lengths, each, scale: as there.
+        asked: tokens of each input whose rows there are.
+        before, behind: how many tokens before and behind its own place one attends to.
+    """
+    width = x.shape[1]
+    row = np.empty(width, np.float32)
+    bits = row.view(np.int32)
+    highest = np.zeros(1, np.float32)
+    highest_bits = highest.view(np.int32)
+    factor = np.float32(scale * 1.4426950408889634)  # e^x = 2^(x / ln 2)
+    for number in range(len(x)):
+        size = lengths[number // each]
+        place = size - 1 if asked == 1 else number % asked
+        begin, end = max(0, place - before), min(size, place + behind + 1)
+        mine = x[number]
+        if end <= begin:  # filled up behind the input
+            mine[:] = 0
+            continue
+        seen, seen_bits = row[begin:end], bits[begin:end]
+        widen(mine[begin:end], seen_bits)
+        highest_bits[0] = most(seen_bits)
+        shift(seen, factor, highest[0] * factor)
+        powers(seen)
+        shift(seen, np.float32(1) / total(seen), np.float32(0))
+        mine[:begin] = 0
+        narrow(seen_bits, mine[begin:end])
+        mine[end:] = 0
+
+
+@compiled
 def most(bits: Int32) -> np.int32:
     """The bits of the largest float32. As integers they are compared many at a time."""
     found = np.int32(_LOWEST)

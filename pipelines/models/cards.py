@@ -19,6 +19,7 @@ from shardrank.models.folder import limits
 from shardrank.models.folder.encoder_folder import (
     EncoderFolder,
     configs,
+    packs,
     read_encoder_folder,
     tower_facts,
     tower_files,
@@ -64,7 +65,7 @@ def read_encoder_card(
         "normalise": own_or_set(settings.normalise, folder.config.similarity == "cosine"),
         "query_prompt": query,
         "document_prompt": document,
-        "dtype": limits.dtype(configs(folder.towers), settings.dtype, halve),
+        "dtype": limits.dtype(configs(folder.towers), settings.dtype, halve, packs),
     }
     hidden = _hidden(folder, settings.trust_remote_code, renders)
     return EncoderCard(

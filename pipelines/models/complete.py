@@ -9,6 +9,7 @@ from typing import Any
 from shardrank.core.errors import InputError
 from shardrank.core.model_settings import EncoderSettings, SparseSettings
 from shardrank.core.reranker_settings import CrossSettings
+from shardrank.models.folder.decoder_encoder import decoder_differences, is_packed_decoder
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.headers import read_headers
 from shardrank.models.folder.language_head import head_of, needed_language_head
@@ -136,6 +137,9 @@ def _check_tower(tower: Tower, trusted: bool) -> None:
         _refuse(source.transformer, *_packed_differences(source, labels=0))
     elif is_modern(source.config):
         _refuse(source.transformer, *_modern_differences(source, labels=0))
+    elif is_packed_decoder(source.config):
+        held = read_headers(find_weights(source.transformer).files)
+        _refuse(source.transformer, *decoder_differences(held, source.config))
     else:
         _refuse(source.transformer, _missing_by_name(source, trusted), [])
         # transformers takes seconds to load

@@ -14,6 +14,7 @@ from shardrank.models.encoders.own_module import LoadedModule, load_body, load_o
 from shardrank.models.encoders.static_table import load_table
 from shardrank.models.encoders.steps import Finish, make_steps
 from shardrank.models.encoders.width import tower_width
+from shardrank.models.folder.decoder_encoder import is_packed_decoder
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modern import is_modern
@@ -30,7 +31,8 @@ from shardrank.models.forward.batches import Runner, make_runner
 from shardrank.models.forward.network import Network
 from shardrank.models.forward.packed import PackedBert
 from shardrank.models.forward.packed_modern import PackedModern, read_modern_state
-from shardrank.models.forward.state import read_state
+from shardrank.models.forward.packed_states import PackedStates
+from shardrank.models.forward.state import read_decoder_state, read_state
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
 
 
@@ -156,6 +158,8 @@ def load_transformer(layout: Layout, dtype: str, trusted: bool, runner: Runner) 
     if is_modern(layout.config):
         state = read_modern_state(layout).moved(runner.device)
         return PackedModern(state, layout.config, dtype)
+    if is_packed_decoder(layout.config):
+        return PackedStates(read_decoder_state(layout).moved(runner.device), layout.config, dtype)
     from shardrank.models.forward.padded import load_network  # transformers takes seconds to import
 
     return load_network(layout.transformer, dtype, trusted, runner.device)

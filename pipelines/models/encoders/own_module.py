@@ -82,6 +82,9 @@ class OwnNetwork:
     def first(self, batch: Batch) -> Tensor:
         return self.hidden(batch)[batch.ends[:-1]]
 
+    def last(self, batch: Batch) -> Tensor:
+        return self.hidden(batch)[batch.ends[1:] - 1]
+
 
 def load_body(step: OwnModule, tokeniser: FastTokeniser, device: torch.device) -> OwnNetwork:
     """An author's module in a transformer's place, on the device. Runs the author's code.

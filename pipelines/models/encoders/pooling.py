@@ -108,8 +108,8 @@ def make_pool(modes: Sequence[str], skip: int = 0) -> Pool:
         modes: our names, as in MODES.
         skip: tokens at the front of every input that do not count.
     """
-    if tuple(modes) == ("cls",) and not skip:
-        return _first
+    if len(modes) == 1 and modes[0] in _ONE and not skip:
+        return _ONE[modes[0]]
 
     def pool(network: Network, batch: Batch) -> Tensor:
         hidden = Hidden(network.hidden(batch).float(), batch, skip)
@@ -121,3 +121,12 @@ def make_pool(modes: Sequence[str], skip: int = 0) -> Pool:
 def _first(network: Network, batch: Batch) -> Tensor:
     """As `cls`, by networks that need compute no other token's last state."""
     return network.first(batch).float()
+
+
+def _last(network: Network, batch: Batch) -> Tensor:
+    """As `last`, likewise."""
+    return network.last(batch).float()
+
+
+#: Poolings of which a network need compute one token's last state only.
+_ONE: Mapping[str, Pool] = {"cls": _first, "last": _last}

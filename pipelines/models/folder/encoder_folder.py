@@ -8,6 +8,8 @@ from typing import Any
 from shardrank.core.errors import SettingsError
 from shardrank.core.model_settings import EncoderSettings
 from shardrank.models.folder import limits
+from shardrank.models.folder.decoder_encoder import REVISION as DECODER_REVISION
+from shardrank.models.folder.decoder_encoder import is_packed_decoder
 from shardrank.models.folder.families import check_tower
 from shardrank.models.folder.hashes import files_of, weights_sha256
 from shardrank.models.folder.layout import Layout
@@ -72,6 +74,7 @@ def tower_facts(tower: Tower) -> dict[str, Any]:
     """What decides a tower's vectors beside weights and tokeniser; JSON only."""
     config = tower.source.config if isinstance(tower.source, Layout) else {}
     return {
+        **({"forward": DECODER_REVISION} if is_packed_decoder(config) else {}),
         "config": limits.deciding_config(config),
         "pooling": [*tower.pooling.modes, tower.pooling.includes_prompt] if tower.pooling else [],
         "steps": [_step_facts(step) for step in tower.steps],
@@ -84,6 +87,11 @@ def configs(towers: Towers) -> list[Mapping[str, Any]]:
     both = towers.documents, towers.queries
     sources = (tower.source for tower in both if tower.body is None)
     return [source.config for source in sources if isinstance(source, Layout)]
+
+
+def packs(config: Mapping[str, Any]) -> bool:
+    """Whether our own forward pass runs an encoder of that config.json, without padding."""
+    return limits.runs_packed(config) or is_packed_decoder(config)
 
 
 def _as_set(towers: Towers, settings: EncoderSettings) -> Towers:

@@ -79,25 +79,28 @@ def dtype(
     configs: list[Mapping[str, Any]],
     setting: str,
     halve: bool,
-    packable: Callable[[Mapping[str, Any]], bool] = runs_packed,
+    packs: Callable[[Mapping[str, Any]], bool] = runs_packed,
 ) -> str:
     """The type of the forward pass of the transformers with these configurations: "fp32", "bf16",
     "fp16" or "int8"; "fp32" where there is none, as of a static table.
 
-    "auto" takes bf16 where `halve` asks for it and our own forward pass runs the models, whose sums
-    stay in float32. Else it takes the type of the files, except that fp16 files run in fp32, which
-    holds their weights exactly: fp16 overflows in some models and is slow on CPUs.
+    `packs` says of a configuration whether our own forward pass runs it for the task.
+
+    "auto" takes bf16 where `halve` asks for it and our own pass runs the models, whose sums stay in
+    float32. Else it takes the type of the files, except that fp16 files run in fp32, which holds
+    their weights exactly: fp16 overflows in some models and is slow on CPUs.
 
     Raises:
         SettingsError: "int8", but a model is none that runs in 8 bits.
     """
     if not configs:
         return "fp32"
-    unpacked = [config for config in configs if not packable(config)]
+    unpacked = [config for config in configs if not packs(config)]
     if setting == "int8" and unpacked:
         raise SettingsError(
-            f"dtype = int8 is for plain models of {', '.join(sorted(FAMILIES))} and modernbert; "
-            f"this one is {unpacked[0].get('model_type')!r}, or has layers of its own.",
+            f"dtype = int8 is for models that our own forward pass runs, such as plain ones of "
+            f"{', '.join(sorted(FAMILIES))} and modernbert; this one is "
+            f"{unpacked[0].get('model_type')!r}, or has layers of its own.",
             "Set dtype = bf16.",
         )
     if setting != "auto":

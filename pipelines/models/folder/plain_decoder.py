@@ -52,6 +52,13 @@ class DecoderShape:
         biased: whether queries, keys and values have biases.
         out_biased: whether the map behind attention has one; likewise `mlp_biased`.
         normed: whether queries and keys are normalised, head by head.
+        scale: of the inner products.
+        ropes: of each layer, how positions turn queries and keys; see `rope_of`.
+        both: whether tokens attend to those behind them, too.
+        gate: what half of the gated map goes through, "silu" or "gelu", Gemma's by tanh.
+        sandwiched: whether what attention and the gated map give is normalised, too.
+        lifted: whether norms multiply by 1 more than their weights.
+        raised: whether the words' vectors are multiplied by the square root of their width.
     """
 
     layers: int
@@ -64,6 +71,13 @@ class DecoderShape:
     out_biased: bool
     mlp_biased: bool
     normed: bool
+    scale: float
+    ropes: tuple[Mapping[str, Any], ...]
+    both: bool = False
+    gate: str = "silu"
+    sandwiched: bool = False
+    lifted: bool = False
+    raised: bool = False
 
     @classmethod
     def of(cls, config: Config) -> "DecoderShape":
@@ -72,17 +86,20 @@ class DecoderShape:
         said = bool(config.get("attention_bias"))
         heads, layers = int(config["num_attention_heads"]), int(config["num_hidden_layers"])
         usual = 128 if config["model_type"] == "qwen3" else int(config["hidden_size"]) // heads
+        width = int(config.get("head_dim") or usual)
         return cls(
             layers=layers,
             heads=heads,
             key_heads=int(config.get("num_key_value_heads") or heads),
-            head_width=int(config.get("head_dim") or usual),
+            head_width=width,
             epsilon=float(config.get("rms_norm_eps", 1e-6)),
             windows=_windows(config, layers),
             biased=said if biased is None else biased,
             out_biased=said and biased is None,
             mlp_biased=bool(config.get("mlp_bias")) and config["model_type"] == "llama",
             normed=normed,
+            scale=width**-0.5,
+            ropes=(rope_of(config),) * layers,
         )
 
 
@@ -147,11 +164,12 @@ def needed_of_decoder(config: Config, held: Container[str]) -> dict[str, tuple[i
     found = {WORDS: (terms, d), "model.norm.weight": (d,), head_weight(config, held): (terms, d)}
     for number in range(shape.layers):
         layer = f"model.layers.{number}"
-        found |= {f"{layer}.{name}": sizes for name, sizes in _layer(config, shape).items()}
+        found |= {f"{layer}.{name}": sizes for name, sizes in layer_weights(config, shape).items()}
     return found
 
 
-def _layer(config: Config, shape: DecoderShape) -> dict[str, tuple[int, ...]]:
+def layer_weights(config: Config, shape: DecoderShape) -> dict[str, tuple[int, ...]]:
+    """The shapes of a layer's weights by their names in it."""
     d, h = int(config["hidden_size"]), int(config["intermediate_size"])
     q, k = shape.heads * shape.head_width, shape.key_heads * shape.head_width
     maps = {

@@ -24,12 +24,15 @@ class Rule:
         window: how many tokens one attends to, itself among them; none: all.
         cap: c of c · tanh(x / c), which products go through; none: they do not.
         sinks: [heads], a product of a token that has no value; none: there is no such.
+        both: whether a token attends to those behind it, too, as many as before it; branches know
+            nothing of it.
     """
 
     scale: float
     window: int | None = None
     cap: float | None = None
     sinks: Tensor | None = None
+    both: bool = False
 
     @property
     def plain(self) -> bool:

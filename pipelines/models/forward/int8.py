@@ -76,6 +76,9 @@ class Int8Linear:
         expand_bf16(*found, self.scales, self.bias, bits := np.empty(found[0].shape, np.uint16))
         return torch.from_numpy(bits).view(torch.bfloat16)
 
+    def plus(self, x: Tensor, stream: Tensor) -> Tensor:
+        return stream + self(x)
+
     def added(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
         found = self._multiply(x)
         out, affine = np.empty(found[0].shape, np.float32), (norm.weight.numpy(), norm.bias.numpy())

@@ -28,6 +28,9 @@ class Linear(Protocol):
     def attended(self, x: Tensor) -> Tensor:
         """The map, in the type in which its outputs attend to each other."""
 
+    def plus(self, x: Tensor, stream: Tensor) -> Tensor:
+        """The map of [n, k] and the stream float32[n, m], added up in float32."""
+
     def added(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
         """The map added to the stream float32[n, m], and normalised: float32[n, m]."""
 
@@ -92,7 +95,6 @@ class FloatLinear:
         return norm(self.plus(x, stream))
 
     def plus(self, x: Tensor, stream: Tensor) -> Tensor:
-        """The map of [n, k] and the stream float32[n, m], added up in float32."""
         if self.laid_out and self.weight.dtype == stream.dtype == x.dtype:
             return multiply_add(x, self.weight, self.bias, stream)
         if self.bias is None and self.weight.dtype == stream.dtype:

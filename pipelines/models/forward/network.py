@@ -32,6 +32,9 @@ class Network(Typed, Protocol):
     def first(self, batch: Batch) -> Tensor:
         """[b, d], of the first token of each input."""
 
+    def last(self, batch: Batch) -> Tensor:
+        """[b, d], of the last one."""
+
 
 class Classifier(Typed, Protocol):
     """A sequence classifier: a batch → logits."""

@@ -141,6 +141,9 @@ class PackedBert:
             x = layer(x, batch)
         return self._layers[-1].first(x, batch)
 
+    def last(self, batch: Batch) -> Tensor:
+        return self.hidden(batch)[batch.ends[1:] - 1]
+
     def _embed(self, batch: Batch) -> Tensor:
         x = self._words[batch.ids]
         if self._positions is not None:

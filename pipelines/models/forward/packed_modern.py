@@ -169,6 +169,9 @@ class PackedModern:
         x, normed, around = self._but_last(batch)
         return self._layers[-1].first(x, normed, around, self._norms[-1])
 
+    def last(self, batch: Batch) -> Tensor:
+        return self.hidden(batch)[batch.ends[1:] - 1]
+
     def _but_last(self, batch: Batch) -> tuple[Tensor, Tensor, Surroundings]:
         """What the last layer is given: the stream, as it is normalised, and its surroundings."""
         every = {

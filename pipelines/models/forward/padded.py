@@ -62,6 +62,9 @@ class PaddedNetwork(Padded):
     def first(self, batch: Batch) -> Tensor:
         return self.hidden(batch)[batch.ends[:-1]]
 
+    def last(self, batch: Batch) -> Tensor:
+        return self.hidden(batch)[batch.ends[1:] - 1]
+
 
 class PaddedClassifier(Padded):
     """A classifier of transformers (protocol: Classifier)."""

@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shardrank.models.folder.plain_decoder import Config, rope_of
-
 Rope = Mapping[str, Any]
 
 
@@ -27,9 +25,8 @@ class Turns:
     factor: float
 
     @classmethod
-    def of(cls, config: Config, width: int, device: torch.device) -> "Turns":
-        """Those of a config.json that `is_plain_decoder`, of heads that wide."""
-        rope = rope_of(config)
+    def of(cls, rope: Rope, width: int, device: torch.device) -> "Turns":
+        """By what a config.json says (`rope_of`), of heads that wide."""
         halves = torch.arange(0, width, 2, dtype=torch.int64).float() / width
         found, factor = _KINDS[rope["rope_type"]](1.0 / float(rope["rope_theta"]) ** halves, rope)
         return cls(found.to(device), factor)

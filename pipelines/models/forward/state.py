@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from shardrank.core.errors import InputError
+from shardrank.models.folder.decoder_encoder import bare_decoder_name
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.packable import bare_name, family_of
 from shardrank.models.folder.weights import find_weights
@@ -52,3 +53,9 @@ def read_whole_state(layout: Layout) -> State:
     for file in find_weights(layout.transformer).files:
         weights |= load_file(file)
     return State(weights, layout.transformer)
+
+
+def read_decoder_state(layout: Layout) -> State:
+    """As `read_whole_state`, of an encoder, by the names that language models have."""
+    whole = read_whole_state(layout)
+    return State({bare_decoder_name(name): w for name, w in whole.items()}, whole.folder)

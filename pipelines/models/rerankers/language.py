@@ -180,7 +180,7 @@ class LanguageFamily:
         }
         return RerankerCard(
             name=settings.model,
-            fingerprint=fingerprint(["language-reranker-1", deciding, hidden]),
+            fingerprint=fingerprint(["language-reranker-2", deciding, hidden]),
             interpolation=float(own_or_set(settings.interpolation, 1.0)),
             sees="lists",
             alone=self.alone,
