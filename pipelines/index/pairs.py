@@ -75,27 +75,32 @@ def candidates(
         query int64[m] and row int64[m], ascending by (query, row), only live rows; a block of
         queries at a time, since all rows are candidates where all vectors are equal.
     """
-    groups = starts[:: max(1, len(starts) // (_GROUPS_PER_RESULT * k))]
+    groups = group_starts(starts, k)
     hidden = np.flatnonzero(~part.live)
     for begin, scores in _score_blocks(queries, part):
         scores[:, hidden] = -np.inf
         block = slice(begin, begin + len(scores))
         least = np.maximum(_kth_maximum(scores, groups, k), floor[block])
-        bound = least - _margin(queries[block], part)
+        bound = least - margin(queries[block], part)
         query, row = np.divmod(np.flatnonzero(scores >= bound[:, None]), part.rows)
         seen = part.live[row]
         yield query[seen] + begin, row[seen]
 
 
-def _margin(queries: Float32, part: PartBlock) -> Float32:
+def group_starts(starts: Int64, k: int) -> Int64:
+    """int64[g]: the first row of each group of neighbouring segments, of starts int64[s]."""
+    return starts[:: max(1, len(starts) // (_GROUPS_PER_RESULT * k))]
+
+
+def margin(queries: Float32, part: PartBlock) -> Float32:
     """float32[Q]: twice the largest difference between a matrix product and `pair_scores`."""
     terms = queries.shape[1] * _UNIT
     gamma = terms / (1 - terms)
     norms = np.linalg.norm(queries.astype(np.float64), axis=1)
     # The last term covers what underflows, the factor the roundings of the bound itself.
     least = terms * np.finfo(np.float32).tiny / _UNIT
-    margin: Float32 = (4.01 * gamma * norms * part.longest + least).astype(np.float32)
-    return margin
+    twice: Float32 = (4.01 * gamma * norms * part.longest + least).astype(np.float32)
+    return twice
 
 
 def _score_blocks(queries: Float32, part: PartBlock) -> Iterator[tuple[int, Float32]]:

@@ -11,6 +11,7 @@ import faiss
 import numpy as np
 import pytest
 
+from shardrank.index.best_rows import CompiledSelector
 from shardrank.index.documents import DocumentSearch, Reach
 from shardrank.index.shard import LoadedShard
 from shardrank.kernels.machine import is_x86
@@ -40,7 +41,7 @@ def given(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def answers(folder: Path) -> dict[str, Any]:
     """What lists and documents a search finds, as an audit does too, as hex of their bytes."""
-    shard = LoadedShard.load((folder / "shard").read_bytes(), int8_product)
+    shard = LoadedShard.load((folder / "shard").read_bytes(), CompiledSelector(int8_product))
     queries = np.load(folder / "queries.npy")
     found = shard.search(queries, 5, 40)
     three = np.arange(ROWS, dtype=np.int32) // 3  # passages of a document

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from shardrank.index import documents as module
 from shardrank.index import probe as probes
+from shardrank.index.best_rows import CompiledSelector
 from shardrank.index.blocks import PartBlock
 from shardrank.index.documents import DocumentSearch, Reach, ShardHits
 from shardrank.index.exact import sweep_topk
@@ -48,7 +49,7 @@ class Collection:
             for n, s in enumerate([slice(0, border), slice(border, None)])
         ]
         data = bytes(faiss.serialize_index(index))
-        return cls(LoadedShard.load(data, int8_product), parts, numbers, live)
+        return cls(LoadedShard.load(data, CompiledSelector(int8_product)), parts, numbers, live)
 
     @property
     def offsets(self) -> list[int]:
@@ -172,7 +173,7 @@ def test_one_document_that_is_nearest_with_all_its_passages_takes_one_place() ->
 def test_no_queries_and_an_empty_shard() -> None:
     made = Collection.made(0, [1, 1, 1], "IVF8,SQ8")
     assert rows(made.search().find(np.empty((0, DIM), np.float32), Reach(1, 3, 3))) == []
-    empty = LoadedShard.load(codec("IVF8,SQ8"), int8_product)
+    empty = LoadedShard.load(codec("IVF8,SQ8"), CompiledSelector(int8_product))
     nothing = DocumentSearch(empty, np.empty(0, np.int32), None)
     assert rows(nothing.find(np.ones((2, DIM), np.float32), Reach(1, 3, 0))) == [[], []]
 

@@ -136,7 +136,7 @@ def test_no_margin_would_miss_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     query, row = (grid.ravel() for grid in np.mgrid[:20, :3000])
     expected = part.hits(query, row, pair_scores(queries, query, vectors, row), 5)
     assert part_topk(queries, part, 5).equals(expected)
-    monkeypatch.setattr(pairs, "_margin", lambda queries, part: np.zeros(20, np.float32))
+    monkeypatch.setattr(pairs, "margin", lambda queries, part: np.zeros(20, np.float32))
     assert not part_topk(queries, part, 5).equals(expected)
 
 

@@ -19,6 +19,7 @@ from shardrank.stages.rank.row_hits import row_hits
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.open_shards import (
     SearchedShard,
+    choosing_on,
     document_numbers,
     open_shard,
     passages_a_document,
@@ -49,13 +50,15 @@ class Effort:
 @dataclass(frozen=True)
 class Opening:
     """A shard of an index, where it lies, how hard to look in it, the components of its vectors (0:
-    sparse ones), and bytes for the queries that are searched at once."""
+    sparse ones), bytes for the queries that are searched at once, and torch's name of the device
+    that they are searched on."""
 
     index: Workspace
     shard: SearchedShard
     how: Effort
     dim: int
     memory: int
+    device: str
 
 
 class Opened(Protocol):
@@ -83,6 +86,7 @@ class _Vectors:
     def __init__(self, opening: Opening) -> None:
         self._index, self._parts, self._how = opening.index, opening.shard.parts, opening.how
         self._memory, self._dim = opening.memory, opening.dim
+        self._device = opening.device
 
     @property
     def at_once(self) -> int:
@@ -102,7 +106,8 @@ class Exact(_Vectors):
     """A shard without a file: all of its vectors are compared (protocol: Opened)."""
 
     def hits(self, queries: Float32, starts: Sequence[int]) -> Iterator[pa.Table]:
-        found = sweep_topk(queries, load_blocks(self._index, self._parts), self._how.k)
+        blocks = load_blocks(self._index, self._parts)
+        found = sweep_topk(queries, blocks, self._how.k, choosing_on(self._device))
         return split(found, starts)
 
 
@@ -115,7 +120,8 @@ class Probed(_Vectors):
         super().__init__(opening)
         shard, how = opening.shard, opening.how
         self._reach = Reach(how.nprobe, how.depth, shard.least)
-        self._search = open_shard(self._index, shard, document_numbers(self._index, shard.parts))
+        numbers = document_numbers(self._index, shard.parts)
+        self._search = open_shard(self._index, shard, numbers, self._device)
 
     def hits(self, queries: Float32, starts: Sequence[int]) -> Iterator[pa.Table]:
         """Those of as many runs are refined at once as memory has room for: at least one's."""
