@@ -14,8 +14,10 @@ nothing.
 import argparse
 import json
 import platform
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import cache, partial
@@ -52,6 +54,28 @@ GOALS = {
 }
 
 
+class TimeIsUp(BaseException):
+    """The minutes are over. No Exception: a peer that fails is passed over, and this is not."""
+
+
+@contextmanager
+def _until(end: float) -> Iterator[None]:
+    """Raises TimeIsUp inside when the clock shows `end`."""
+    if (left := end - monotonic()) <= 0:
+        raise TimeIsUp
+
+    def over(*_: object) -> None:
+        raise TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, left)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @dataclass(frozen=True)
 class Run:
     """What has been measured so far, and where it goes."""
@@ -63,30 +87,22 @@ class Run:
     ends: float
     measured: list[Measured]
     checks: list[Checked]
-    took: list[float]
 
     def add(self, name: str, build: Build) -> None:
         """Measure and write; a benchmark with wrong answers or too little memory is named only, and
         so is one that the minutes have no room for."""
-        if monotonic() + self._longest > self.ends:
-            self.setup.skip(name, "no time was left for it")
-            return self.write()
-        began = monotonic()
         try:
-            found = build()
+            with _until(self.ends):
+                found = build()
+        except TimeIsUp:
+            self.setup.skip(name, "no time was left for it")
         except (AnswersDisagree, torch.OutOfMemoryError) as error:
             self.setup.skip(name, f"{FAILED} {error}")
         else:
             if found:
                 print(table(found), flush=True)
                 self.measured.append(found)
-        self.took.append(monotonic() - began)
         self.write()
-
-    @property
-    def _longest(self) -> float:
-        """Seconds of the benchmark that took longest so far: what the next one may take."""
-        return max(self.took, default=0.0)
 
     def write(self) -> None:
         """gpu.json as far as it goes."""
@@ -165,7 +181,9 @@ def _share(share: Share | None) -> tuple[str, str]:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=6, help="after which no more is begun")
+    parser.add_argument(
+        "--minutes", type=float, default=6, help="after which what runs is broken off"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.3, help="of one run of ours, about")
     parser.add_argument("--only", action="append", help='by parts of names, such as "encode 110M"')
@@ -182,7 +200,7 @@ def _start(asked: argparse.Namespace) -> Run:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     peak = matmul_peak(setup)
     print(_headline(setup, peak))
-    return Run(setup, asked.rounds, peak, asked.out, ends, [], [], [])
+    return Run(setup, asked.rounds, peak, asked.out, ends, [], [])
 
 
 def _headline(setup: Setup, peak: float) -> str:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,11 @@ def test_answers_that_are_wrong_are_told() -> None:
         found = list(gpu_check.checked(Setup(CPU, small=True)))
     assert [each.good for each in found] == [False, False]
     assert found[1].reason.startswith("ZeroDivisionError")
+
+
+def test_what_runs_is_broken_off_when_the_minutes_are_over() -> None:
+    with pytest.raises(gpu.TimeIsUp), gpu._until(monotonic() + 0.05):
+        sleep(60)
 
 
 def test_nothing_is_begun_that_the_minutes_have_no_room_for(tmp_path: Path) -> None:
