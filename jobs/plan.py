@@ -7,7 +7,7 @@ from rich.table import Table
 
 from shardrank.core.evaluation import Coverage
 from shardrank.core.model_settings import DENSE
-from shardrank.core.pools import Pool, Resources, plan_pool
+from shardrank.core.pools import Pool, Resources, plan_pool, plan_search
 from shardrank.core.settings import ClusterSettings, Settings
 from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
@@ -81,6 +81,7 @@ def explain_rank(path: str, queries: str, qrels: str | None, settings: Settings)
     """Print the plan of a rank run. Raises what the run itself would refuse with."""
     resources = _resources(settings.cluster)
     pool: Pool = plan_pool(resources, settings.cluster)
+    searching = plan_search(resources, settings.cluster, settings.search.device)
     plan = plan_ranking(open_workspace(path, settings), queries, qrels, settings)
     version, count = plan.published.version, plan.queries.table.num_rows
     table = _table(f"shardrank rank {path} {queries}")
@@ -97,6 +98,7 @@ def explain_rank(path: str, queries: str, qrels: str | None, settings: Settings)
         "search",
         "; ".join(_search_line(each) for each in plan.retrievers),
     )
+    table.add_row("search pool", f"{searching.explain()}, of vectors")
     work = rank_work(plan)
     table.add_row("rerank", "\n".join(rerank_lines(plan, work)) or "none")
     for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):

@@ -92,6 +92,32 @@ def plan_pool(resources: Resources, cluster: ClusterSettings, units: int | None 
     return Pool(actors, ACTOR_CPUS, gpus, "cuda" if on_gpu else "cpu", first)
 
 
+def plan_search(
+    resources: Resources, cluster: ClusterSettings, device: str, units: int | None = None
+) -> Pool:
+    """The pool for a search of vectors: as a model's, or on CPUs where `search.device` is cpu.
+
+    Raises:
+        PlanRefused: as `plan_pool`; or "gpu" is asked for, and there is none to be had.
+    """
+    if device == "gpu" and cluster.gpu == "never":
+        raise PlanRefused(
+            "search.device = gpu, but cluster.gpu = never gives no actor a GPU.",
+            "Set cluster.gpu = auto, or search.device = auto.",
+        )
+    if device == "gpu" and resources.gpus < 1:
+        raise PlanRefused(
+            f"search.device = gpu, but the cluster has {resources.explain()}.",
+            "Run it where there is a GPU, or set search.device = auto.",
+        )
+    return plan_pool(resources, on_cpus(cluster) if device == "cpu" else cluster, units)
+
+
+def on_cpus(cluster: ClusterSettings) -> ClusterSettings:
+    """The settings, for a pool that takes no GPU."""
+    return cluster.model_copy(update={"gpu": "never"})
+
+
 def _fitting(actors: int, gpus_each: float, ready: tuple[float, float]) -> int:
     """Of so many actors, those for which the nodes that stand have room; one in any case, for which
     an autoscaler brings a node where there is none."""

@@ -27,6 +27,11 @@ class SearchSettings(SettingsTable):
         description="BEIR's rule: a document with the query's own id is passed over, as where "
         "queries are documents (ArguAna, Quora)",
     )
+    device: Literal["auto", "cpu", "gpu"] = resize(
+        "auto",
+        "where shards of vectors are searched; auto: on a GPU where actors have one, see "
+        "cluster.gpu; what is found is the same",
+    )
     memory_mb: int = resize(
         1024, "memory of an actor for the queries that it searches at once, and their hits", ge=1
     )

@@ -51,10 +51,13 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
     Raises:
         InputError: OUT holds another run's output, which `overwrite` replaces; a model gives
             nothing finite; or no judged query is ranked.
+        PlanRefused: the search's pool could never be scheduled.
         RunFailed: some units failed; rerun to resume.
     """
-    claim(context.workspace, RANKED, plan.run, overwrite)
     version = plan.published.version
+    if any(version.dim(each.index.column) for each in plan.retrievers):
+        context.search_pool(1, dense=True)
+    claim(context.workspace, RANKED, plan.run, overwrite)
     texts = write_blocks(
         context.workspace, plan.queries.table, context.settings.search.block_queries
     )

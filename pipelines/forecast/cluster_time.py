@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shardrank.core.pools import Pool, Resources, plan_pool
+from shardrank.core.pools import Pool, Resources, on_cpus, plan_pool
 from shardrank.core.settings import ClusterSettings
 from shardrank.forecast.index_needs import index_needs
 from shardrank.forecast.needs import Need, number_bytes
@@ -53,7 +53,7 @@ class Cluster:
         if need.runner == "model":
             return plan_pool(resources, self.settings)
         if need.runner == "search":
-            return plan_pool(resources, self.settings.model_copy(update={"gpu": "never"}))
+            return plan_pool(resources, on_cpus(self.settings))  # no GPU has been measured
         return Pool(1 if need.runner == "driver" else self.cores, 1.0, 0.0, "cpu")
 
     @property

@@ -6,26 +6,25 @@ import numpy as np
 import pyarrow as pa
 
 from shardrank.core.arrays import Float32
-from shardrank.core.protocols import Int8Product
 from shardrank.core.schemas import HITS
 from shardrank.core.topk import Best
 from shardrank.index.blocks import PartBlock
-from shardrank.index.nearest import near_pairs
+from shardrank.index.nearest import Find
 from shardrank.index.pairs import check_queries
 
 
 def part_topk(
-    queries: Float32, part: PartBlock, k: int, product: Int8Product, floor: Float32 | None = None
+    queries: Float32, part: PartBlock, k: int, find: Find, floor: Float32 | None = None
 ) -> pa.Table:
     """The k best documents of one part for each query, by their best passage; ties included.
 
-    Products of 8-bit rows only select; scores are those of `pair_scores`, and so is the order.
+    Scores are those of `pair_scores`, and so is the order.
 
     Args:
         queries: float32[Q, d].
         part: the part.
         k: documents wanted for each query.
-        product: of 8-bit matrices, exact.
+        find: the pairs that are worth having; where and how changes no hit.
         floor: float32[Q], scores under which a document is not wanted (it is then not looked
             for, but may still be returned); see `shardrank.core.topk.floors`.
 
@@ -38,15 +37,12 @@ def part_topk(
     check_queries(queries)
     least = np.full(len(queries), -np.inf, dtype=np.float32) if floor is None else floor
     tables = [
-        part.hits(near.queries, near.rows, near.scores, k)
-        for near in near_pairs(queries, part, k, least, product)
+        part.hits(near.queries, near.rows, near.scores, k) for near in find(queries, part, k, least)
     ]
     return pa.concat_tables([HITS.empty_table(), *tables])
 
 
-def sweep_topk(
-    queries: Float32, parts: Iterable[PartBlock], k: int, product: Int8Product
-) -> pa.Table:
+def sweep_topk(queries: Float32, parts: Iterable[PartBlock], k: int, find: Find) -> pa.Table:
     """The k best documents over all parts, loaded one at a time: HITS in the total order.
 
     Raises:
@@ -54,5 +50,5 @@ def sweep_topk(
     """
     best = Best(len(queries), k)
     for part in parts:
-        best.add(part_topk(queries, part, k, product, best.floor))
+        best.add(part_topk(queries, part, k, find, best.floor))
     return best.table()

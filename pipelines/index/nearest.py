@@ -4,14 +4,17 @@ Products of 8-bit rows come first, with a bound of what they may be wrong by (`b
 what is found is what exact scores of all pairs would find, bit by bit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from shardrank.core.arrays import Float32, Float64, Int64
 from shardrank.core.protocols import Int8Product
 from shardrank.index.blocks import PartBlock
+from shardrank.index.device_pairs import DeviceCandidates
+from shardrank.index.pairs import pair_scores
 from shardrank.kernels.bound_loops import (
     STRIDE,
     Asked,
@@ -62,6 +65,26 @@ class NearPairs:
     queries: Int64
     rows: Int64
     scores: Float32
+
+
+#: Finds pairs that hold each query's k best documents of a part, and few others, as `near_pairs`
+#: does: (queries, part, k, floor).
+Find = Callable[[Float32, PartBlock, int, Float32], Iterator[NearPairs]]
+
+
+def by_products(product: Int8Product) -> Find:
+    """By products of 8-bit matrices on this CPU."""
+    return partial(near_pairs, product=product)
+
+
+def by_device(candidates: DeviceCandidates) -> Find:
+    """By float32 products of another device, scored here."""
+
+    def find(queries: Float32, part: PartBlock, k: int, floor: Float32) -> Iterator[NearPairs]:
+        for query, row in candidates(queries, part, part.starts, k, floor):
+            yield NearPairs(query, row, pair_scores(queries, query, part.vectors, row))
+
+    return find
 
 
 @dataclass(frozen=True, eq=False)

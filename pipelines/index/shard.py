@@ -12,8 +12,9 @@ import numpy as np
 
 from shardrank.core.arrays import Bool, Float32, Int64
 from shardrank.core.errors import InputError, SettingsError
-from shardrank.core.protocols import Int8Product
-from shardrank.index.lists import Lists
+from shardrank.core.selection import RowSelector
+from shardrank.index.list_major import ListSearch
+from shardrank.index.lists import FaissLists
 
 #: Sub-quantisers that faiss's GPU kernels are compiled for (wiki: Faiss on the GPU), 8 bits each.
 _GPU_PQ_M = frozenset({1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96})
@@ -57,19 +58,20 @@ def shard_size(data: bytes) -> int:
 class LoadedShard:
     """A loaded shard (or codec, which is an empty one)."""
 
-    def __init__(self, index: faiss.Index, product: Int8Product) -> None:
+    def __init__(self, index: faiss.Index, selector: RowSelector) -> None:
         self._index = index
-        self._lists = Lists(index, product)
+        self._lists = ListSearch(FaissLists(index), selector)
 
     @classmethod
-    def load(cls, data: bytes, product: Int8Product) -> "LoadedShard":
+    def load(cls, data: bytes, selector: RowSelector) -> "LoadedShard":
         """From the bytes of `build_shard`. faiss finds no corruption: check the sha256 first.
 
         Args:
             data: the bytes.
-            product: multiplies matrices of 8-bit numbers, which is what a search mostly does.
+            selector: multiplies matrices of 8-bit numbers and keeps the best, which is what a
+                search mostly does.
         """
-        return cls(_load(data), product)
+        return cls(_load(data), selector)
 
     @property
     def size(self) -> int:

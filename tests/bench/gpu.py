@@ -1,23 +1,30 @@
 """Encoders, cross-encoders and batch search on one GPU, against named peers.
 
-python tests/bench/gpu.py OUT [--rounds 5] [--seconds 0.3] [--only NAME ...]
+python tests/bench/gpu.py OUT [--minutes 6] [--rounds 3] [--seconds 0.3] [--only NAME ...]
     [--batch-tokens 65536] [--compile] [--small]
 
-It needs torch, transformers and numpy; whatever else is missing is skipped, with a reason. OUT
+It needs torch, transformers, numpy and safetensors; whatever else is missing is skipped, with a
+reason. First it checks answers: of encoders of each family, attention, pairs, a language model's
+logits, and search. Then it measures, the most telling first, as long as there are minutes left. OUT
 gets gpu.json, written anew after each benchmark, so that an hour that ends early is not lost, and
-gpu.png. With --small it runs anywhere on tiny models, and measures nothing.
+gpu.png; the JSON is printed, too. With --small it runs anywhere on tiny models, and measures
+nothing.
 """
 
 import argparse
 import json
 import platform
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import Any
 
 # Run as a file, Python looks for modules beside it, and not in the repository.
@@ -28,14 +35,15 @@ import torch
 from transformers.utils import logging
 
 from shardrank import __version__
-from tests.bench import gpu_ivf, gpu_work
-from tests.bench.gpu_models import ENCODE, PAIRS, SIZES, TINY
+from tests.bench import gpu_families, gpu_search, gpu_work
+from tests.bench.gpu_check import Checked, checked
+from tests.bench.gpu_models import ENCODE, PAIRS, SIZES, TINY, Size
 from tests.bench.gpu_setup import Setup, clock, matmul_peak
 from tests.bench.gpu_work import Build, Measured, Share
 from tests.bench.harness import AnswersDisagree, Benchmark, Outcome, measure
 
-LENGTHS, SMALL_LENGTHS = ("128", "256", "512", "natural"), ("16", "natural")
-PACKAGES = ("torch", "transformers", "sentence-transformers", "flash-attn", "faiss-gpu", "numpy")
+LENGTHS, SMALL_LENGTHS = ("128", "natural", "512"), ("16", "natural")
+PACKAGES = ("torch", "transformers", "sentence-transformers", "flash-attn", "numpy", "safetensors")
 NO_GPU = "This is no measurement of a GPU: tiny models run, to try the code, on: "
 FAILED = "failed:"
 #: What is wanted of one H200.
@@ -43,8 +51,29 @@ GOALS = {
     "tokens a second, 110M": 2.6e6,
     "share of the matmul peak, 110M": 0.6,
     "times the tuned peer": 1.7,
-    "times GpuIndexIVFPQ at equal recall": 10,
 }
+
+
+class TimeIsUp(BaseException):
+    """The minutes are over. No Exception: a peer that fails is passed over, and this is not."""
+
+
+@contextmanager
+def _until(end: float) -> Iterator[None]:
+    """Raises TimeIsUp inside when the clock shows `end`."""
+    if (left := end - monotonic()) <= 0:
+        raise TimeIsUp
+
+    def over(*_: object) -> None:
+        raise TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, left)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @dataclass(frozen=True)
@@ -55,12 +84,18 @@ class Run:
     rounds: int
     peak: float
     folder: Path
+    ends: float
     measured: list[Measured]
+    checks: list[Checked]
 
     def add(self, name: str, build: Build) -> None:
-        """Measure and write; a benchmark with wrong answers or too little memory is named only."""
+        """Measure and write; a benchmark with wrong answers or too little memory is named only, and
+        so is one that the minutes have no room for."""
         try:
-            found = build()
+            with _until(self.ends):
+                found = build()
+        except TimeIsUp:
+            self.setup.skip(name, "no time was left for it")
         except (AnswersDisagree, torch.OutOfMemoryError) as error:
             self.setup.skip(name, f"{FAILED} {error}")
         else:
@@ -74,6 +109,7 @@ class Run:
         value = {
             **_about(self.setup, self.rounds),
             "matmul_peak": self.peak,
+            "checks": [asdict(check) for check in self.checks],
             "skipped": [asdict(skip) for skip in self.setup.skips],
             "benchmarks": [_as_json(found) for found in self.measured],
         }
@@ -81,18 +117,35 @@ class Run:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and write; 1 where a benchmark failed, 2 where there is no GPU."""
+    """Check, measure, print, and write; 1 where an answer was wrong or a benchmark failed, 2 where
+    there is no GPU."""
     asked = _arguments(arguments)
     if not (asked.small or torch.cuda.is_available()):
         print("There is no GPU here. --small tries the code on a processor.")
         return 2
     asked.out.mkdir(parents=True, exist_ok=True)
     run = _start(asked)
-    for name, build in _plan(run):
-        if not asked.only or any(part in name for part in asked.only):
-            run.add(name, build)
+    for check in checked(run.setup):
+        print(_told(check), flush=True)
+        run.checks.append(check)
+    with TemporaryDirectory() as models:
+        for name, build in _plan(run, Path(models)):
+            if not asked.only or any(part in name for part in asked.only):
+                run.add(name, build)
     _chart(run)
-    return int(any(skip.reason.startswith(FAILED) for skip in run.setup.skips))
+    run.write()
+    print((run.folder / "gpu.json").read_text("utf-8"), flush=True)
+    return int(
+        not all(check.good for check in run.checks)
+        or any(skip.reason.startswith(FAILED) for skip in run.setup.skips)
+    )
+
+
+def _told(check: Checked) -> str:
+    found = (
+        check.reason if check.distance is None else f"{check.distance:.2g}, at most {check.most:g}"
+    )
+    return f"{'right' if check.good else 'WRONG'}: {check.name}: {found}"
 
 
 def table(found: Measured) -> str:
@@ -128,7 +181,10 @@ def _share(share: Share | None) -> tuple[str, str]:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--minutes", type=float, default=6, help="after which what runs is broken off"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.3, help="of one run of ours, about")
     parser.add_argument("--only", action="append", help='by parts of names, such as "encode 110M"')
     parser.add_argument("--batch-tokens", type=int, default=65_536, help="in one of our batches")
@@ -138,12 +194,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _start(asked: argparse.Namespace) -> Run:
+    ends = monotonic() + 60 * asked.minutes
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     setup = Setup(device, asked.small, asked.seconds, asked.batch_tokens, asked.compile)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     peak = matmul_peak(setup)
     print(_headline(setup, peak))
-    return Run(setup, asked.rounds, peak, asked.out, [])
+    return Run(setup, asked.rounds, peak, asked.out, ends, [], [])
 
 
 def _headline(setup: Setup, peak: float) -> str:
@@ -152,28 +209,58 @@ def _headline(setup: Setup, peak: float) -> str:
     return f"{torch.cuda.get_device_name()}: products of bf16 matrices at {peak / 1e12:.0f} TFLOP/s"
 
 
-def _plan(run: Run) -> Iterator[tuple[str, Build]]:
-    """Every benchmark by its name. A size's model is made once, since sizes come outermost."""
-    setup = run.setup
-    for size in TINY if setup.small else SIZES:
-        for task in (ENCODE, PAIRS):
-            for lengths in SMALL_LENGTHS if setup.small else LENGTHS:
-                build = partial(
-                    gpu_work.measure_work, task, size, lengths, setup, run.rounds, run.peak
-                )
-                yield f"{task} {size.name} {lengths}", build
-    field = cache(lambda: gpu_ivf.make_field(setup))
-    yield (
-        "search brute force",
-        lambda: _searched(gpu_ivf.against_brute_force(field(), setup), run),
-    )
-    yield "search faiss", lambda: _searched(gpu_ivf.against_faiss(field(), setup), run)
+def _plan(run: Run, models: Path) -> Iterator[tuple[str, Build]]:
+    """Every benchmark by its name, in the order of what one would know first.
+
+    A size's model is made once, and so is a family's, since they come outermost.
+    """
+    sizes = TINY if run.setup.small else SIZES
+    yield from _works(run, ENCODE, sizes[:2])
+    field = cache(lambda: gpu_search.make_field(run.setup))
+    for name, make in (("search", gpu_search.list_major), ("exact", gpu_search.exact)):
+        yield f"{name} 1M", partial(_searched, run, field, make)
+    yield from _families(run, models)
+    yield from _works(run, PAIRS, sizes[:2])
+    yield from _works(run, ENCODE, sizes[2:])
+    yield from _works(run, PAIRS, sizes[2:])
 
 
-def _searched(benchmark: Benchmark | None, run: Run) -> Measured | None:
-    if benchmark is None:
-        return None
-    return Measured(measure(benchmark, run.rounds, clock(run.setup.device)), (), None)
+def _works(run: Run, task: str, sizes: Sequence[Size]) -> Iterator[tuple[str, Build]]:
+    for size in sizes:
+        for lengths in SMALL_LENGTHS if run.setup.small else LENGTHS:
+            given = task, size, lengths, run.setup, run.rounds, run.peak
+            yield f"{task} {size.name} {lengths}", partial(gpu_work.measure_work, *given)
+
+
+def _families(run: Run, models: Path) -> Iterator[tuple[str, Build]]:
+    for family in gpu_families.TINY if run.setup.small else gpu_families.FULL:
+        for lengths in SMALL_LENGTHS if run.setup.small else LENGTHS:
+            build = partial(_encoded, run, family, lengths, models / family.name)
+            yield f"encode {family.name} {lengths}", build
+
+
+def _encoded(run: Run, family: gpu_families.Family, lengths: str, folder: Path) -> Measured:
+    if not folder.exists():
+        gpu_families.write_model(family, folder)
+    benchmark, texts = gpu_families.measured(family, lengths, folder, run.setup)
+    outcome, work = _measured(benchmark, run), gpu_families.flops(folder, texts)
+    shares = [
+        Share(s.name, texts.tokens / s.median_seconds, work / s.median_seconds / run.peak)
+        for s in outcome.speeds
+    ]
+    return Measured(outcome, shares, None)
+
+
+def _searched(
+    run: Run,
+    field: Callable[[], gpu_search.Field],
+    make: Callable[[gpu_search.Field, Setup], Benchmark],
+) -> Measured:
+    return Measured(_measured(make(field(), run.setup), run), (), None)
+
+
+def _measured(benchmark: Benchmark, run: Run) -> Outcome:
+    return measure(benchmark, run.rounds, clock(run.setup.device))
 
 
 def _chart(run: Run) -> None:

@@ -1,227 +1,235 @@
-"""List-major search by torch: each probed list is multiplied with all queries that probe it.
+"""The product's search on a device: list-major over lists that are made here, and exact choice.
 
-As `pipelines/index/lists.py` does it on a CPU, but for what suits a GPU: many lists share one
-top-k, and nothing waits for the device but once in a block of queries. All that comes in and goes
-out is numpy, so that copies both ways are in the time.
+What is measured is `ListSearch` by `TorchSelector`, and `DeviceCandidates` by `TorchPairs`: nothing
+of faiss or numba, which a bare machine lacks. The peer is a product of everything with everything,
+and torch's top-k.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, pad
 
-from shardrank.core.arrays import Float32, Int64
-from shardrank.models.forward.batch import send
+from shardrank.core.arrays import Bool, Float32, Int8, Int64
+from shardrank.index.list_major import ListSearch, rounded
+from shardrank.models.forward.select_pairs import TorchPairs
+from shardrank.models.forward.select_rows import TorchSelector
+from tests.bench.bare import named_only
+from tests.bench.gpu_setup import Setup
+from tests.bench.harness import AnswersDisagree, Benchmark, Contender, Duel
+from tests.bench.vectors import Collection, collection
 
-#: Queries that are searched together.
-HEIGHT = 16_384
-#: Products of queries and rows that are held at a time.
+with named_only():
+    from shardrank.index.blocks import PartBlock
+    from shardrank.index.device_pairs import DeviceCandidates
+    from shardrank.index.pairs import pair_scores
+
+K, TARGET, PART, BLOCK = 100, 0.95, 16_384, 4_096
+#: The share of the nearest that two orders of summation may name differently.
+NEAR = 1e-3
+#: Products of the peer that are held at a time.
 CELLS = 1 << 28
-#: Lists share a top-k while they are not shorter than this share of the longest.
-EVEN = 0.8
-#: Rows of a list are counted in eights, and so are left-over queries: cuBLAS asks for it in int8.
-EIGHT, FEW = 8, 16
-#: Rounds of k-means, and rows that it looks at for each list.
-ROUNDS, SAMPLE = 10, 64
-
-
-@dataclass(frozen=True, eq=False)
-class Lists:
-    """Stored vectors by list, the longest list first, on the device.
-
-    Attributes:
-        centres: float32[nlist, d].
-        rows: bf16 or int8[n + longest, d]; zeros at the end, so that each list may be read as if
-            it were as long as the longest.
-        ids: int64[n + longest], which stored vector each row is.
-        sizes: int64[nlist] on the CPU, descending.
-    """
-
-    centres: Tensor
-    rows: Tensor
-    ids: Tensor
-    sizes: Int64
-
-    @property
-    def begins(self) -> Int64:
-        """int64[nlist] on the CPU, each list's first row."""
-        begins: Int64 = self.sizes.cumsum() - self.sizes
-        return begins
+BRUTE = "torch, fp32 products and top-k"
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Lists that share one top-k: [first, last), whose pairs are [begin, end), each of a width."""
+class Scale:
+    """How many vectors are searched, in how many lists, and how many queries are judged."""
 
-    first: int
-    last: int
-    begin: int
-    end: int
-    width: int
+    rows: int
+    queries: int
+    nlist: int
+    judged: int
+
+
+FULL = Scale(rows=1_000_000, queries=100_000, nlist=2_048, judged=1_000)
+SMALL = Scale(rows=2_000, queries=200, nlist=16, judged=50)
+
+
+@dataclass(frozen=True, eq=False)
+class MadeLists:
+    """Rows by the nearest of some of them, in 8 bits by one scale (protocol: StoredLists): what an
+    index of kind ivfsq8 comes to where all components spread alike.
+
+    Attributes:
+        centres: float32[nlist, d].
+        places: int64[n], the rows of list 0, then those of list 1, …
+        stored: int8[n, d], in that order.
+        ends: int64[nlist + 1].
+    """
+
+    centres: Float32
+    places: Int64
+    stored: Int8
+    ends: Int64
+
+    @cached_property
+    def centroids(self) -> Int8:
+        return rounded(self.centres.reshape(1, -1)).reshape(self.centres.shape)
+
+    def rotated(self, queries: Float32) -> Float32:
+        return queries
+
+    def scaled(self, rotated: Float32) -> Float32:
+        return rotated
+
+    def rows(self, number: int, live: Bool | None) -> tuple[Int64, Int8]:
+        mine = slice(self.ends[number], self.ends[number + 1])
+        return self.places[mine], self.stored[mine]
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Vectors, the exact nearest of the first queries (int64[judged, k]), and lists of them."""
+
+    made: Collection
+    nearest: Int64
+    lists: MadeLists
+
+    def recall(self, found: Int64) -> float:
+        """Of the judged queries."""
+        both = zip(self.nearest, found, strict=False)
+        return float(np.mean([np.isin(wanted, row).mean() for wanted, row in both]))
+
+
+def make_field(setup: Setup) -> Field:
+    """Vectors and lists, which both benchmarks share."""
+    scale = SMALL if setup.small else FULL
+    made = collection(scale.rows, scale.queries)
+    stored = torch.from_numpy(made.stored).to(setup.device)
+    nearest = brute_force(stored, made.queries[: scale.judged], setup.device)
+    return Field(made, nearest, make_lists(made.stored, scale.nlist, setup.device))
 
 
 @torch.inference_mode()
-def build(stored: Float32, nlist: int, dtype: torch.dtype, device: torch.device) -> Lists:
-    """Lists of float32[n, d], in bf16 or int8."""
-    values = torch.from_numpy(stored).to(device)
-    centres = _centres(values, nlist)
-    nearest = _nearest(values, centres)
-    counts = nearest.bincount(minlength=nlist)
-    by_size = counts.argsort(descending=True, stable=True)
-    rank = torch.empty_like(by_size).index_copy_(0, by_size, torch.arange(nlist, device=device))
-    order = rank[nearest].argsort(stable=True)
-    sizes = counts[by_size].cpu().numpy()
-    tail = _width(sizes[0])
-    return Lists(
-        centres=centres[by_size],
-        rows=pad(small(values[order], dtype, values.abs().max()), (0, 0, 0, tail)),
-        ids=pad(order, (0, tail)),
-        sizes=sizes,
+def make_lists(stored: Float32, nlist: int, device: torch.device) -> MadeLists:
+    """Lists of float32[n, d]."""
+    centres = stored[:: len(stored) // nlist][:nlist].copy()
+    there, height = torch.from_numpy(centres).to(device), max(1, CELLS // nlist)
+    nearest = np.concatenate(
+        [
+            (torch.from_numpy(stored[at : at + height]).to(device) @ there.T).argmax(1).cpu()
+            for at in range(0, len(stored), height)
+        ]
     )
-
-
-def small(rows: Tensor, dtype: torch.dtype, largest: Tensor) -> Tensor:
-    """Rows in bf16; or in 8 bits, where ±`largest` (one for all, or float32[n, 1]) become ±127."""
-    if dtype != torch.int8:
-        return rows.to(dtype)
-    return (rows * (127 / largest)).round().to(torch.int8)
+    order = np.argsort(nearest, kind="stable")
+    small = rounded(stored.reshape(1, -1)).reshape(stored.shape)
+    ends = np.concatenate([[0], np.bincount(nearest, minlength=nlist).cumsum()])
+    return MadeLists(centres, order, small[order], ends)
 
 
 @torch.inference_mode()
-def search(lists: Lists, queries: Float32, nprobe: int, depth: int) -> Int64:
-    """int64[Q, depth]: the stored vectors with the largest products, best first, -1 where none."""
+def brute_force(rows: Tensor, queries: Float32, device: torch.device) -> Int64:
+    """int64[Q, k]: the nearest of all [n, d] rows."""
+    height = max(1, CELLS // len(rows))
     found = [
-        _search_block(lists, _sent(queries[begin : begin + HEIGHT], lists.rows), nprobe, depth)
-        for begin in range(0, len(queries), HEIGHT)
+        (torch.from_numpy(queries[at : at + height]).to(device) @ rows.T).topk(K).indices
+        for at in range(0, len(queries), height)
     ]
     best: Int64 = torch.cat(found).cpu().numpy()
     return best
 
 
-@torch.inference_mode()
-def brute_force(rows: Tensor, queries: Float32, depth: int) -> Int64:
-    """As `search`, of all [n, d] rows, in blocks of queries whose products fit."""
-    height = max(FEW + 1, CELLS // len(rows))
-    found = []
-    for begin in range(0, len(queries), height):
-        asked = _sent(queries[begin : begin + height], rows).to(rows.dtype)
-        found.append(products(asked, rows, _room(len(asked), len(rows), rows)).topk(depth).indices)
-    best: Int64 = torch.cat(found).cpu().numpy()
-    return best
+def list_major(field: Field, setup: Setup) -> Benchmark:
+    """As few lists as reach TARGET, against brute force."""
+    searched = ListSearch(field.lists, TorchSelector(str(setup.device)))
+    queries, judged = field.made.queries, field.made.queries[: len(field.nearest)]
+    nlist = len(field.lists.centroids)
+    tried = sorted({min(nlist, 2**i) for i in range(nlist.bit_length() + 1)})
+    enough = (n for n in tried if field.recall(searched.search(judged, n, K, None)) >= TARGET)
+    nprobe = next(enough, nlist)
+    ours = Contender(
+        f"shardrank, {nprobe} of {nlist} lists",
+        partial(searched.search, queries, nprobe, K, None),
+        1 - TARGET + 0.02,  # where 8 bits find no more in all lists
+    )
+    return _benchmark(f"search, recall {TARGET}", field, setup, [ours])
 
 
-def products(asked: Tensor, rows: Tensor, out: Tensor) -> Tensor:
-    """[q, n] inner products of [q, d] and [n, d] into `out`: float32, or int32 of 8-bit numbers."""
-    if rows.dtype == torch.float32:
-        return torch.mm(asked, rows.T, out=out)
-    if rows.dtype == torch.int8 and (len(asked) > FEW or not rows.is_cuda):
-        return torch._int_mm(asked, rows.T, out=out)
-    if rows.dtype == torch.int8 or not rows.is_cuda:  # exact: 8-bit sums stay below 2^24
-        return out.copy_(asked.float() @ rows.float().T)
-    # Products that were rounded to bf16 would tie by the dozen.
-    return torch.mm(asked, rows.T, out_dtype=torch.float32, out=out)
+def exact(field: Field, setup: Setup) -> Benchmark:
+    """Every vector compared, by one block of queries: choosing alone, and with the exact scores,
+    which are a CPU's. Raises AnswersDisagree where what is chosen are not the nearest."""
+    parts, queries = make_parts(field.made.stored), field.made.queries[:BLOCK]
+    found, floors = sweep(parts, queries, setup.device)
+    if field.recall(found) < 1 - NEAR:
+        raise AnswersDisagree(f"exact search finds {field.recall(found):.4f} of the nearest.")
+    ours = [
+        Contender(name, partial(choose, parts, queries, floors, setup.device, scored), None)
+        for name, scored in (("shardrank", True), ("shardrank, choice alone", False))
+    ]
+    smaller = Field(Collection(field.made.stored, queries), field.nearest, field.lists)
+    return _benchmark("exact search", smaller, setup, ours)
 
 
-def _search_block(lists: Lists, queries: Tensor, nprobe: int, depth: int) -> Tensor:
-    near = (queries @ lists.centres.T).topk(nprobe, sorted=False).indices  # int64[Q, nprobe]
-    by_list = near.flatten().argsort(stable=True)  # pair → which query's which probe
-    counts = near.flatten().bincount(minlength=len(lists.sizes)).cpu().numpy()
-    asked = small(queries, lists.rows.dtype, queries.abs().amax(1, keepdim=True))
-    scores = _room(len(by_list), depth, lists.rows).fill_(_lowest(lists.rows))
-    ids = torch.zeros(scores.shape, dtype=torch.int64, device=scores.device)
-    for chunk in _chunks(lists.sizes, counts):
-        pairs = by_list[chunk.begin : chunk.end]
-        best, where = _search_chunk(lists, chunk, counts, asked[pairs // nprobe], depth)
-        scores[pairs, : best.shape[1]], ids[pairs, : best.shape[1]] = best, where
-    shape = (len(queries), nprobe * depth)
-    top = scores.view(shape).topk(depth)
-    found = ids.view(shape).gather(1, top.indices)
-    return found.masked_fill(top.values == _lowest(lists.rows), -1)
+def make_parts(stored: Float32) -> list[Any]:
+    """Parts of the usual size, of documents of one passage, all live."""
+    blocks = (stored[at : at + PART] for at in range(0, len(stored), PART))
+    nothing: Any = None
+    return [
+        PartBlock(number, nothing, np.zeros(len(block), np.int32), block, np.ones(len(block), bool))
+        for number, block in enumerate(blocks)
+    ]
 
 
-def _search_chunk(
-    lists: Lists, chunk: Chunk, counts: Int64, asked: Tensor, depth: int
-) -> tuple[Tensor, Tensor]:
-    """The best of each pair: their products, and which stored vectors they are.
-
-    Every list is read at the width of the chunk, so that products fill one matrix without gaps;
-    what belongs to the next list is then struck out.
-    """
-    numbers = slice(chunk.first, chunk.last)
-    begins, counts = lists.begins[numbers], counts[numbers]
-    scores = _room(len(asked), chunk.width, lists.rows)
-    for begin, end, count in zip(begins, counts.cumsum(), counts, strict=True):
-        mine, rows = slice(end - count, end), slice(begin, begin + chunk.width)
-        if count:
-            products(asked[mine], lists.rows[rows], scores[mine])
-    sizes, firsts = (_repeated(x, counts, asked) for x in (lists.sizes[numbers], begins))
-    columns = torch.arange(chunk.width, device=asked.device)
-    scores.masked_fill_(columns >= sizes, _lowest(lists.rows))
-    top = scores.topk(min(depth, chunk.width), sorted=False)
-    return top.values, lists.ids[firsts + top.indices]
+def sweep(
+    parts: Sequence[Any], queries: Float32, device: torch.device
+) -> tuple[Int64, Sequence[Float32]]:
+    """The nearest int64[Q, k], and what a sweep over the parts knows as it comes to each of them:
+    the score float32[Q] of a query's k-th best so far."""
+    candidates, floors = DeviceCandidates(TorchPairs(str(device))), []
+    best = np.full((len(queries), K), -np.inf, np.float32)
+    where = np.full((len(queries), K), -1, np.int64)
+    for part in parts:
+        floors.append(best[:, -1].copy())
+        for query, row in candidates(queries, part, np.arange(part.rows), K, floors[-1]):
+            scores = pair_scores(queries, query, part.vectors, row)
+            _merge(best, where, query, scores, row + part.ordinal * PART)
+    return where, floors
 
 
-def _chunks(sizes: Int64, counts: Int64) -> Iterator[Chunk]:
-    """Runs of lists of like length, of which each is probed, as long as their products fit."""
-    ends = counts.cumsum()
-    first = 0
-    while first < len(sizes):
-        width = _width(sizes[first])
-        before = ends[first] - counts[first]
-        even = np.searchsorted(-sizes, -EVEN * sizes[first], side="right")
-        fits = np.searchsorted(ends, before + CELLS // width, side="right")
-        last = max(first + 1, int(min(even, fits)))
-        if ends[last - 1] > before:
-            yield Chunk(first, last, int(before), int(ends[last - 1]), width)
-        first = last
+def choose(
+    parts: Sequence[Any],
+    queries: Float32,
+    floors: Sequence[Float32],
+    device: torch.device,
+    scored: bool,
+) -> int:
+    """What `sweep_topk` does but to keep the best, which needs pyarrow: how many pairs that is."""
+    candidates, pairs = DeviceCandidates(TorchPairs(str(device))), 0
+    for part, floor in zip(parts, floors, strict=True):
+        for query, row in candidates(queries, part, np.arange(part.rows), K, floor):
+            pairs += len(query)
+            if scored:
+                pair_scores(queries, query, part.vectors, row)
+    return pairs
 
 
-def _width(size: np.int64) -> int:
-    """A list's length, rounded up, and never nothing."""
-    return max(1, -(-int(size) // EIGHT)) * EIGHT
+def _merge(best: Float32, where: Int64, query: Int64, scores: Float32, rows: Int64) -> None:
+    """Pairs that ascend by query into the best so far, of equal ones the lower row."""
+    asking, begins = np.unique(query, return_index=True)
+    for number, mine in zip(asking, np.split(np.arange(len(query)), begins[1:]), strict=True):
+        both = np.concatenate([best[number], scores[mine]])
+        rank = np.argsort(-both, kind="stable")[:K]
+        where[number] = np.concatenate([where[number], rows[mine]])[rank]
+        best[number] = both[rank]
 
 
-def _repeated(values: Int64, counts: Int64, like: Tensor) -> Tensor:
-    """int64[pairs, 1]: each list's value for each of its pairs."""
-    there, times = send(values, like.device), send(counts, like.device)
-    return there.repeat_interleave(times, output_size=len(like))[:, None]
+def _benchmark(name: str, field: Field, setup: Setup, ours: Sequence[Contender]) -> Benchmark:
+    queries = field.made.queries
+    stored = torch.from_numpy(field.made.stored).to(setup.device)
+    peer = Contender(BRUTE, partial(brute_force, stored, queries, setup.device), NEAR)
+    duels = [Duel(mine.name, peer.name, floor=1, goal=1) for mine in ours]
+    return Benchmark(name, "queries", len(queries), [peer, *ours], duels, _lost(field))
 
 
-def _sent(queries: Float32, rows: Tensor) -> Tensor:
-    """Queries on the device, through pinned memory."""
-    tensor = torch.from_numpy(queries)
-    if not rows.is_cuda:
-        return tensor
-    return tensor.pin_memory().to(rows.device, non_blocking=True)
+def _lost(field: Field) -> Callable[[Any, Any], float]:
+    """Recall that an answer lacks, beyond what nearly ties; a count of pairs lacks nothing."""
 
+    def lost(_: Any, found: Any) -> float:
+        return max(0.0, 1 - NEAR - field.recall(found)) if isinstance(found, np.ndarray) else 0.0
 
-def _room(height: int, width: int, rows: Tensor) -> Tensor:
-    """For products with rows of that type."""
-    dtype = torch.int32 if rows.dtype == torch.int8 else torch.float32
-    return torch.empty((height, width), dtype=dtype, device=rows.device)
-
-
-def _lowest(rows: Tensor) -> float:
-    return torch.iinfo(torch.int32).min if rows.dtype == torch.int8 else -torch.inf
-
-
-def _centres(values: Tensor, nlist: int) -> Tensor:
-    """Spherical k-means (Dhillon & Modha 2001) on a sample of unit vectors."""
-    sample = values[torch.randperm(len(values), device=values.device)[: SAMPLE * nlist]]
-    centres = sample[:nlist]
-    for _ in range(ROUNDS):
-        nearest = _nearest(sample, centres)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, sample)
-        kept = (sums == 0).all(1, keepdim=True)  # a centre that lost all its rows stays
-        centres = normalize(torch.where(kept, centres, sums), dim=1)
-    return centres
-
-
-def _nearest(values: Tensor, centres: Tensor) -> Tensor:
-    """int64[n], in blocks, since [n, nlist] may not fit."""
-    height = max(1, CELLS // len(centres))
-    begins = range(0, len(values), height)
-    return torch.cat([(values[at : at + height] @ centres.T).argmax(1) for at in begins])
+    return lost

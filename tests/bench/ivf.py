@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from shardrank.core.arrays import Float32, Int64
 from shardrank.core.protocols import Int8Product
+from shardrank.index.best_rows import CompiledSelector
 from shardrank.index.codec import train_codec
 from shardrank.index.shard import LoadedShard, build_shard
 from shardrank.models.forward.products import int8_product
@@ -130,7 +131,7 @@ def _faiss(index: Any, queries: Float32) -> Int64:
 
 def list_major(shard: bytes, nprobe: int, product: Int8Product = int8_product) -> Search:
     """The queries in as many shares as there are threads: actors have a shard each instead."""
-    loaded = LoadedShard.load(shard, product)
+    loaded = LoadedShard.load(shard, CompiledSelector(product))
 
     def share(queries: Float32) -> Int64:
         faiss.omp_set_num_threads(1)  # of this thread

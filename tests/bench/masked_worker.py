@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from shardrank.core.arrays import Float32, Int8, Int32
 from shardrank.core.protocols import Int8Product
+from shardrank.index.best_rows import CompiledSelector
 from shardrank.index.documents import DocumentSearch, Reach, ShardHits
 from shardrank.index.probe import nearest_documents, probe
 from shardrank.index.shard import LoadedShard
@@ -107,8 +108,10 @@ def _audit(ours: Int8Product) -> Mapping[str, Run]:
             near = nearest_documents(asked, parts, starts, numbers, followed(K), own, ours)
             return probe(search, asked, near, grid, K).found
 
-    before = _OneByOne(LoadedShard.load(shard, products.torch_product), numbers, None)
-    now = DocumentSearch(LoadedShard.load(shard, ours), numbers, None)
+    before = _OneByOne(
+        LoadedShard.load(shard, CompiledSelector(products.torch_product)), numbers, None
+    )
+    now = DocumentSearch(LoadedShard.load(shard, CompiledSelector(ours)), numbers, None)
     return {masked.BEFORE: partial(run, before), masked.OURS: partial(run, now)}
 
 

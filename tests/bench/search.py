@@ -10,6 +10,7 @@ import pyarrow as pa
 from shardrank.core.arrays import Float32, Int64
 from shardrank.index.blocks import PartBlock
 from shardrank.index.exact import part_topk
+from shardrank.index.nearest import by_products
 from shardrank.models.forward.products import int8_product
 from tests.bench.harness import Benchmark, Contender, Duel
 from tests.bench.vectors import DIM, unit
@@ -49,7 +50,8 @@ def _knn(queries: Float32, vectors: Float32) -> Int64:
 
 
 def _ours(queries: Float32, part: PartBlock) -> npt.NDArray[np.int32]:
-    row: npt.NDArray[np.int32] = part_topk(queries, part, K, int8_product)["row"].to_numpy()
+    found = part_topk(queries, part, K, by_products(int8_product))
+    row: npt.NDArray[np.int32] = found["row"].to_numpy()
     return row.reshape(len(queries), K)
 
 

@@ -7,12 +7,14 @@ import pytest
 
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.index_settings import IndexSettings
+from shardrank.index.best_rows import CompiledSelector
 from shardrank.index.codec import _rotation, code_error, train_codec
 from shardrank.index.shard import LoadedShard, build_shard, use_threads
 from shardrank.models.forward.products import int8_product
 from shardrank.version.sizing import CodecPlan, estimate, plan_codec
 
 DIM, ROWS = 16, 3000
+SELECTOR = CompiledSelector(int8_product)
 SCALAR = CodecPlan("ivfsq8", nlist=16, pq_m=16, pq_bits=8, opq=False, train_rows=ROWS, seed=3)
 PLAN = CodecPlan("ivfpq", nlist=16, pq_m=8, pq_bits=4, opq=True, train_rows=ROWS, seed=3)
 
@@ -117,14 +119,16 @@ def test_a_gpu_that_is_not_there_is_refused(codec: bytes) -> None:
 
 
 def test_a_codec_is_an_empty_shard(codec: bytes) -> None:
-    shard = LoadedShard.load(build_shard(codec, [], "cpu"), int8_product)
+    shard = LoadedShard.load(build_shard(codec, [], "cpu"), SELECTOR)
     assert (shard.size, shard.nlist) == (0, 16)
     assert (shard.search(VECTORS[:3], 4, 5) == -1).all()
 
 
 @pytest.mark.parametrize("plan", [PLAN, replace(PLAN, opq=False), SCALAR])
 def test_searching_all_lists_finds_most_neighbours(plan: CodecPlan) -> None:
-    shard = LoadedShard.load(build_shard(train_codec(VECTORS, plan), blocks(), "cpu"), int8_product)
+    shard = LoadedShard.load(
+        build_shard(train_codec(VECTORS, plan), blocks(), "cpu"), CompiledSelector(int8_product)
+    )
     assert shard.size == ROWS
     wanted = np.argsort(-(VECTORS[:20] @ VECTORS.T), axis=1)[:, :10] * 2
     few, all_lists, beyond = (shard.search(VECTORS[:20], n, 200) for n in (1, 16, 99))
@@ -136,6 +140,6 @@ def test_searching_all_lists_finds_most_neighbours(plan: CodecPlan) -> None:
 
 
 def test_too_few_candidates_are_padded(shard_bytes: bytes) -> None:
-    found = LoadedShard.load(shard_bytes, int8_product).search(VECTORS[:5], 1, ROWS)
+    found = LoadedShard.load(shard_bytes, SELECTOR).search(VECTORS[:5], 1, ROWS)
     assert (found[:, 0] >= 0).all()
     assert (found[:, -1] == -1).all()

@@ -11,8 +11,10 @@ import faiss
 import numpy as np
 import pytest
 
+from shardrank.index.best_rows import CompiledSelector
 from shardrank.index.documents import DocumentSearch, Reach
 from shardrank.index.exact import part_topk
+from shardrank.index.nearest import by_products
 from shardrank.index.shard import LoadedShard
 from shardrank.kernels.machine import is_x86
 from shardrank.models.forward.products import chosen_product, int8_product
@@ -42,12 +44,12 @@ def given(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def answers(folder: Path) -> dict[str, Any]:
     """What lists, documents and exact scores searches find, as hex of their bytes."""
-    shard = LoadedShard.load((folder / "shard").read_bytes(), int8_product)
+    shard = LoadedShard.load((folder / "shard").read_bytes(), CompiledSelector(int8_product))
     queries = np.load(folder / "queries.npy")
     found = shard.search(queries, 5, 40)
     three = np.arange(ROWS, dtype=np.int32) // 3  # passages of a document
     met = DocumentSearch(shard, three, None).find(queries, Reach(2, 30, 20))
-    exact = part_topk(queries, part_of(queries[::-1].copy()), 20, int8_product)
+    exact = part_topk(queries, part_of(queries[::-1].copy()), 20, by_products(int8_product))
     return {
         "found": found.tobytes().hex(),
         "documents": met.positions.tobytes().hex(),

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from shardrank.index import documents as module
 from shardrank.index import probe as probes
+from shardrank.index.best_rows import CompiledSelector
 from shardrank.index.blocks import PartBlock
 from shardrank.index.documents import DocumentSearch, Reach, ShardHits
 from shardrank.index.exact import sweep_topk
+from shardrank.index.nearest import by_products
 from shardrank.index.probe import nearest_documents, probe
 from shardrank.index.refine import refine
 from shardrank.index.shard import LoadedShard
@@ -48,7 +50,7 @@ class Collection:
             for n, s in enumerate([slice(0, border), slice(border, None)])
         ]
         data = bytes(faiss.serialize_index(index))
-        return cls(LoadedShard.load(data, int8_product), parts, numbers, live)
+        return cls(LoadedShard.load(data, CompiledSelector(int8_product)), parts, numbers, live)
 
     @property
     def offsets(self) -> list[int]:
@@ -172,7 +174,7 @@ def test_one_document_that_is_nearest_with_all_its_passages_takes_one_place() ->
 def test_no_queries_and_an_empty_shard() -> None:
     made = Collection.made(0, [1, 1, 1], "IVF8,SQ8")
     assert rows(made.search().find(np.empty((0, DIM), np.float32), Reach(1, 3, 3))) == []
-    empty = LoadedShard.load(codec("IVF8,SQ8"), int8_product)
+    empty = LoadedShard.load(codec("IVF8,SQ8"), CompiledSelector(int8_product))
     nothing = DocumentSearch(empty, np.empty(0, np.int32), None)
     assert rows(nothing.find(np.ones((2, DIM), np.float32), Reach(1, 3, 0))) == [[], []]
 
@@ -217,7 +219,7 @@ def test_nearest_documents_are_those_of_exact_search(seed: int, longest: int, n:
     own = np.array([-1, 0, 7, 39], np.int32)
     near = nearest_documents(queries, made.parts, made.offsets, made.numbers, n, own, int8_product)
     for number, query in enumerate(queries):
-        hits = sweep_topk(query[None], made.parts, n + 1, int8_product)
+        hits = sweep_topk(query[None], made.parts, n + 1, by_products(int8_product))
         others = [
             (int(doc[1:]), score)
             for doc, score in zip(
@@ -265,7 +267,7 @@ def test_the_audits_recall_is_what_users_get(name: str, longest: int) -> None:
         queries, made.parts, made.offsets, made.numbers, n, nobody, int8_product
     )
     measured = probe(made.search(), queries, near, grid, least)
-    exact = documents(sweep_topk(queries, made.parts, k, int8_product))
+    exact = documents(sweep_topk(queries, made.parts, k, by_products(int8_product)))
     compared = 0
     for point in recall_curve(measured, k, grid, CostModel(1, NLIST, DIM)):
         hits = made.search().find(queries, Reach(point.nprobe, point.depth, least))

@@ -12,10 +12,12 @@ from shardrank.core.topk import floors, top_order
 from shardrank.index import nearest
 from shardrank.index.blocks import PartBlock
 from shardrank.index.exact import part_topk, sweep_topk
-from shardrank.index.nearest import near_pairs
+from shardrank.index.nearest import by_products, near_pairs
 from shardrank.index.pairs import pair_scores
 from shardrank.models.forward.products import int8_product
 from tests.memory import peak_bytes
+
+FIND = by_products(int8_product)
 
 
 def block(
@@ -70,7 +72,7 @@ def test_a_sweep_finds_what_brute_force_finds(
     rng = np.random.default_rng(seed)
     parts = [block(rng, n, ordinal=i, coarse=coarse) for i, n in enumerate(sizes)]
     queries = np.round(rng.normal(size=(count, 8))).astype(np.float32)
-    hits = sweep_topk(queries, iter(parts), k, int8_product)
+    hits = sweep_topk(queries, iter(parts), k, FIND)
     assert hits.schema == HITS
     assert rows(hits) == oracle(queries, parts, k)
 
@@ -85,7 +87,7 @@ def test_a_large_part_against_brute_force_in_numpy(
     queries = rng.normal(size=(30, 24)).astype(np.float32)
     scores = queries @ part.vectors.T
     scores[:, ~part.live] = -np.inf
-    found = part_topk(queries, part, 10, int8_product)
+    found = part_topk(queries, part, 10, FIND)
     by_document = np.maximum.reduceat(scores, part.starts, axis=1)
     expected = -np.sort(-by_document, axis=1)[:, :10]
     got = found["score"].to_numpy().reshape(30, 10)
@@ -96,8 +98,8 @@ def test_a_floor_changes_nothing_that_can_enter() -> None:
     rng = np.random.default_rng(1)
     part = block(rng, 400, coarse=True)
     queries = rng.normal(size=(20, 8)).astype(np.float32)
-    found = part_topk(queries, part, 9, int8_product)
-    assert part_topk(queries, part, 9, int8_product, floors(found, 20, 9)).equals(found)
+    found = part_topk(queries, part, 9, FIND)
+    assert part_topk(queries, part, 9, FIND, floors(found, 20, 9)).equals(found)
 
 
 def test_identical_vectors_tie_by_the_bytes_of_the_id() -> None:
@@ -105,7 +107,7 @@ def test_identical_vectors_tie_by_the_bytes_of_the_id() -> None:
     part = PartBlock(
         0, pa.array(ids), np.zeros(5, np.int32), np.ones((5, 4), np.float32), np.ones(5, bool)
     )
-    found = part_topk(np.ones((1, 4), np.float32), part, 4, int8_product)
+    found = part_topk(np.ones((1, 4), np.float32), part, 4, FIND)
     assert found["doc_id"].to_pylist() == ["a", "aa", "b", "\uffff"]
 
 
@@ -149,9 +151,9 @@ def test_no_margin_would_miss_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     queries = (base + rng.normal(size=(20, 256))).astype(np.float32)
     query, row = (grid.ravel() for grid in np.mgrid[:20, :3000])
     expected = part.hits(query, row, pair_scores(queries, query, vectors, row), 5)
-    assert part_topk(queries, part, 5, int8_product).equals(expected)
+    assert part_topk(queries, part, 5, FIND).equals(expected)
     monkeypatch.setattr(nearest, "_rounded", careless(nearest._rounded))
-    assert not part_topk(queries, part, 5, int8_product).equals(expected)
+    assert not part_topk(queries, part, 5, FIND).equals(expected)
 
 
 def careless(rounded: Any) -> Any:
@@ -171,13 +173,13 @@ def test_vectors_that_are_all_equal_are_not_all_held(monkeypatch: pytest.MonkeyP
     ones, ok = np.ones((2000, 8), np.float32), np.ones(2000, bool)
     part = PartBlock(0, ids, np.zeros(2000, np.int32), ones, ok)
     queries = np.ones((320, 8), np.float32)
-    found = part_topk(queries, part, 3, int8_product)
+    found = part_topk(queries, part, 3, FIND)
     assert found["doc_id"].to_pylist() == ["0000", "0001", "0002"] * 320
     floor = np.full(320, -np.inf, np.float32)
     blocks = list(near_pairs(queries, part, 3, floor, int8_product))
     assert sum(len(block.rows) for block in blocks) == 320 * 2000
     assert len(blocks) > 30
-    assert peak_bytes(lambda: part_topk(queries, part, 3, int8_product)) < 320 * 2000 * 8
+    assert peak_bytes(lambda: part_topk(queries, part, 3, FIND)) < 320 * 2000 * 8
 
 
 def test_one_query_that_needs_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +188,7 @@ def test_one_query_that_needs_more_room(monkeypatch: pytest.MonkeyPatch) -> None
     part = block(rng, 900, dim=16)
     queries = rng.normal(size=(9, 16)).astype(np.float32)
     queries[4] = 0
-    assert rows(part_topk(queries, part, 3, int8_product)) == oracle(queries, [part], 3)
+    assert rows(part_topk(queries, part, 3, FIND)) == oracle(queries, [part], 3)
 
 
 @settings(max_examples=60)
@@ -223,10 +225,10 @@ def test_any_vectors_give_what_all_pairs_give(
     query, row = np.repeat(np.arange(6), len(row)), np.tile(row, 6)
     scores = pair_scores(queries, query, vectors, row)
     expected = part.hits(query, row, scores, k)
-    assert part_topk(queries, part, k, int8_product).equals(expected)
+    assert part_topk(queries, part, k, FIND).equals(expected)
     floor = np.quantile(scores, 0.9) if len(scores) else 0
     kept = scores >= floor
-    few = part_topk(queries, part, k, int8_product, np.full(6, floor, np.float32))
+    few = part_topk(queries, part, k, FIND, np.full(6, floor, np.float32))
     assert few.equals(part.hits(query[kept], row[kept], scores[kept], k))
 
 
@@ -252,7 +254,7 @@ def test_infinite_scores_that_cancel_are_refused() -> None:
     part.vectors[:] = [3e38, 3e38, 1, 1, 1, 1, 1, 1]
     queries = np.array([[3e38, -3e38, 1, 1, 1, 1, 1, 1]], np.float32)
     with pytest.raises(InputError, match="scores are NaN"):
-        part_topk(queries, part, 2, int8_product)
+        part_topk(queries, part, 2, FIND)
 
 
 def test_queries_that_are_not_finite_are_refused() -> None:
@@ -260,7 +262,7 @@ def test_queries_that_are_not_finite_are_refused() -> None:
     queries = np.ones((3, 8), np.float32)
     queries[1, 2] = np.nan
     with pytest.raises(InputError, match="1 of 3 query vectors are not finite, first 1"):
-        part_topk(queries, part, 2, int8_product)
+        part_topk(queries, part, 2, FIND)
 
 
 def tables(ids: Any, rows: Any, vectors: Any, dtype: str = "fp16") -> Any:
@@ -296,7 +298,7 @@ def test_a_block_of_stored_tables(dtype: str) -> None:
 def test_an_empty_part() -> None:
     nothing = tables([], [], np.empty((0, 2), np.float16))
     part = PartBlock.from_tables(0, *nothing, np.zeros(0, bool))
-    assert part_topk(np.ones((2, 2), np.float32), part, 3, int8_product).equals(HITS.empty_table())
+    assert part_topk(np.ones((2, 2), np.float32), part, 3, FIND).equals(HITS.empty_table())
 
 
 def test_blocks_that_cannot_be_are_refused() -> None:
@@ -314,4 +316,4 @@ def test_blocks_that_cannot_be_are_refused() -> None:
     with pytest.raises(IntegrityError, match="not finite"):
         PartBlock.from_tables(0, one, infinite, live[:1])
     hidden = PartBlock.from_tables(0, one, infinite, np.zeros(1, bool))
-    assert not part_topk(np.ones((1, 2), np.float32), hidden, 3, int8_product).num_rows
+    assert not part_topk(np.ones((1, 2), np.float32), hidden, 3, FIND).num_rows

@@ -6,14 +6,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from shardrank.core.arrays import Float32, Int64
-from tests.bench import gpu, gpu_ivf
+from shardrank.index.list_major import ListSearch
+from shardrank.models.forward.select_rows import TorchSelector
+from tests.bench import gpu, gpu_check, gpu_search
+from tests.bench.gpu_check import Check
 from tests.bench.gpu_models import (
     ENCODE,
     PAIRS,
@@ -28,9 +31,7 @@ from tests.bench.gpu_models import (
     packed_step,
 )
 from tests.bench.gpu_peers import default_peer, reference, tuned_peer
-from tests.bench.gpu_search import brute_force, build, products, search, small
 from tests.bench.gpu_setup import Setup
-from tests.bench.vectors import unit
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[2]
@@ -80,71 +81,56 @@ def test_ours_and_every_peer_answer_alike(task: str) -> None:
     assert np.ptp(wanted, axis=0).max() > 0.1  # else any answer would do
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8])
-def test_search_finds_the_exact_nearest_where_all_lists_are_probed(dtype: torch.dtype) -> None:
-    stored, queries = _vectors(500), _vectors(40)
-    lists = build(stored, 8, dtype, CPU)
-    assert lists.sizes.sum() == 500
-    rounded = small(torch.from_numpy(stored), dtype, torch.from_numpy(stored).abs().max())
-    found = search(lists, queries, nprobe=8, depth=20)
-    asked = torch.from_numpy(queries)
-    few = small(asked, dtype, asked.abs().amax(1, keepdim=True))
-    scores = few.double() @ rounded.double().T
-    np.testing.assert_allclose(_scored(scores, found), scores.topk(20).values, rtol=1e-5)
-    assert all(len(set(row)) == 20 for row in found.tolist())
+@pytest.mark.parametrize(("nprobe", "least"), [(1, 0.1), (16, 0.9)])
+def test_made_lists_are_searched_by_the_product(nprobe: int, least: float) -> None:
+    field = gpu_search.make_field(Setup(CPU, small=True))
+    search = ListSearch(field.lists, TorchSelector("cpu"))
+    found = search.search(field.made.queries[:50], nprobe, gpu_search.K, None)
+    assert np.array_equal(np.sort(field.lists.places), np.arange(2_000))
+    assert least < field.recall(found) <= 1
 
 
-def test_search_probes_the_nearest_lists_only_and_pads() -> None:
-    stored, queries = _vectors(300), _vectors(10)
-    lists = build(stored, 8, torch.bfloat16, CPU)
-    found = search(lists, queries, nprobe=1, depth=200)
-    assert (found >= 0).sum(1).max() <= lists.sizes[0]
-    assert set(np.unique((found >= 0).sum(1))) <= set(lists.sizes.tolist())
+def test_answers_that_are_wrong_are_told() -> None:
+    wrong = Check("planted", lambda: 2.0, 1.0), Check("broken", lambda: 1 / 0, 1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpu_check, "checks", lambda folder, setup: wrong)
+        found = list(gpu_check.checked(Setup(CPU, small=True)))
+    assert [each.good for each in found] == [False, False]
+    assert found[1].reason.startswith("ZeroDivisionError")
 
 
-def test_chunks_of_any_size_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    stored, queries = _vectors(400), _vectors(30)
-    lists = build(stored, 16, torch.int8, CPU)
-    whole = search(lists, queries, nprobe=6, depth=10)
-    monkeypatch.setattr("tests.bench.gpu_search.CELLS", 1)
-    monkeypatch.setattr("tests.bench.gpu_search.HEIGHT", 7)
-    again = search(lists, queries, nprobe=6, depth=10)
-    assert [set(row) for row in whole.tolist()] == [set(row) for row in again.tolist()]
+def test_what_runs_is_broken_off_when_the_minutes_are_over() -> None:
+    with pytest.raises(gpu.TimeIsUp), gpu._until(monotonic() + 0.05):
+        sleep(60)
 
 
-def test_brute_force_is_exact_in_float32() -> None:
-    stored, queries = _vectors(200), _vectors(9)
-    found = brute_force(torch.from_numpy(stored), queries, 5)
-    np.testing.assert_array_equal(found, np.argsort(-(queries @ stored.T), axis=1)[:, :5])
-
-
-def test_8_bit_products_are_exact() -> None:
-    numbers = np.random.default_rng(1).integers(-127, 128, (2, 24, 384)).astype(np.int8)
-    left, right = (torch.from_numpy(part) for part in numbers)
-    found = products(left, right, torch.empty(24, 24, dtype=torch.int32))
-    wide = numbers.astype(np.int64)
-    np.testing.assert_array_equal(found, wide[0] @ wide[1].T)
-
-
-def test_the_fewest_lists_that_reach_a_recall_are_probed() -> None:
-    field = gpu_ivf.make_field(Setup(CPU, small=True))
-    lists = field.lists["shardrank bf16"]
-    nprobe = gpu_ivf.least_nprobe(field, lists, 0.9)
-    recall = [field.recall(search(lists, field.judged, n, 100)) for n in (nprobe - 1, nprobe)]
-    assert recall[0] < 0.9 <= recall[1]
+def test_nothing_is_begun_that_the_minutes_have_no_room_for(tmp_path: Path) -> None:
+    arguments = [str(tmp_path), "--small", "--minutes", "0", "--only", "tiny 16"]
+    assert gpu.main(arguments) == 0
+    written = json.loads((tmp_path / "gpu.json").read_text())
+    assert not written["benchmarks"]
+    assert set(_skipped(written).values()) == {"no time was left for it"}
 
 
 def test_everything_runs_small_and_says_that_it_is_no_measurement(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [str(tmp_path), "--small", "--rounds", "1"]
-    assert gpu.main([*arguments, "--only", "natural", "--only", "search"]) == 0
+    assert gpu.main([*arguments, "--only", "natural", "--only", "1M"]) == 0
     written = json.loads((tmp_path / "gpu.json").read_text())
     names = [benchmark["name"] for benchmark in written["benchmarks"]]
-    assert names == ["encode tiny natural", "pairs tiny natural", "search, recall 0.95"]
+    assert names == [
+        "encode tiny natural",
+        "search, recall 0.95",
+        "exact search",
+        "encode tiny ModernBERT natural",
+        "encode tiny Qwen3 natural",
+        "pairs tiny natural",
+    ]
     assert "no measurement of a GPU" in written["note"]
     assert "no measurement of a GPU" in capsys.readouterr().out
-    assert _skipped(written)["faiss GpuIndexIVFPQ"] == "RuntimeError: this faiss has no GPU"
+    assert all(check["good"] for check in written["checks"])
+    assert len(written["checks"]) == 12
     assert all(model["of_peak"] > 0 for b in written["benchmarks"] for model in b["models"])
     assert (tmp_path / "gpu.png").stat().st_size > 0
 
@@ -160,15 +146,19 @@ def test_a_bare_machine_skips_with_reasons(tmp_path: Path) -> None:
     code = (
         f"import runpy, sys\nsys.modules.update(dict.fromkeys({(*ABSENT, 'matplotlib')!r}))\n"
         f"sys.argv = ['gpu.py', {str(tmp_path)!r}, '--small', '--rounds', '1', "
-        "'--only', 'encode tiny 16', '--only', 'search faiss']\n"
+        "'--only', 'encode tiny 16', '--only', '1M']\n"
         "runpy.run_path('tests/bench/gpu.py', run_name='__main__')"
     )
     slim = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = [sys.executable, "-c", code]
     subprocess.run(run, cwd=ROOT, env=slim, check=True, stdout=subprocess.DEVNULL)
     written = json.loads((tmp_path / "gpu.json").read_text())
-    assert [benchmark["name"] for benchmark in written["benchmarks"]] == ["encode tiny 16"]
-    left_out = {"gpu.png", "sentence-transformers by 32", "faiss GpuIndexIVFPQ"}
+    assert [benchmark["name"] for benchmark in written["benchmarks"]] == [
+        "encode tiny 16",
+        "search, recall 0.95",
+        "exact search",
+    ]
+    left_out = {"gpu.png", "sentence-transformers by 32"}
     assert left_out <= _skipped(written).keys()
 
 
@@ -180,14 +170,6 @@ def _work(task: str) -> Work:
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.2)
     return Work(task, TINY[0], make_texts("natural", 2_000, task == PAIRS), model)
-
-
-def _vectors(count: int) -> Float32:
-    return unit(np.random.default_rng(count).standard_normal((count, 32), dtype=np.float32))
-
-
-def _scored(scores: torch.Tensor, found: Int64) -> torch.Tensor:
-    return scores.gather(1, torch.from_numpy(found))
 
 
 def _skipped(written: dict[str, Any]) -> dict[str, str]:

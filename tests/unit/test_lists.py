@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardrank.core.arrays import Int8, Int32
-from shardrank.index import lists
-from shardrank.index.lists import Lists
+from shardrank.core.protocols import Int8Product
+from shardrank.index import best_rows, list_major
+from shardrank.index.best_rows import CompiledSelector
+from shardrank.index.list_major import ListSearch
+from shardrank.index.lists import FaissLists
 from shardrank.kernels.search_loops import best_first, by_value, collect, cut, decode
 from shardrank.models.forward.products import int8_product
 
@@ -37,6 +40,10 @@ def index(name: str, rows: int) -> Any:
     made.train(vectors(3000, 1))
     made.add_with_ids(vectors(rows, 2), np.arange(rows) * 3)
     return made
+
+
+def searched(built: Any, product: Int8Product = int8_product) -> ListSearch:
+    return ListSearch(FaissLists(built), CompiledSelector(product))
 
 
 KINDS = ("IVF8,PQ8x4", "IVF8,PQ6x8", "IVF8,PQ4x6", "OPQ6,IVF8,PQ6x5", "IVF8,SQ8")
@@ -102,22 +109,22 @@ def test_nothing_that_belongs_to_the_best_is_lost(seed: int, n: int, depth: int,
 def test_equals_plain_loops(built: Any, nprobe: int, depth: int, deleted: bool) -> None:
     queries = vectors(30, 3)
     live = np.random.default_rng(4).random(6000) < 0.7 if deleted else None
-    found = Lists(built, int8_product).search(queries, nprobe, depth, live)
+    found = searched(built).search(queries, nprobe, depth, live)
     assert np.array_equal(found, plain_search(built, queries, nprobe, depth, live))
 
 
 def plain_search(built: Any, queries: Any, nprobe: int, depth: int, live: Any) -> Any:
     """One query at a time, one list at a time, no buffers and no floors."""
-    lists = Lists(built, plain_product)
-    rotated = lists._rotated(queries)
+    lists = FaissLists(built)
+    rotated = lists.rotated(queries)
     probed = plain_nearest(built, rotated, nprobe)
     out = np.full((len(queries), depth), -1, np.int64)
     for number, query in enumerate(rotated):
-        scaled = lists._decoder.scale(query[None])
+        scaled = lists.scaled(query[None])
         small = np.rint(scaled * (127 / np.abs(scaled).max())).astype(np.int8)
         scores, places = [], []
         for each in sorted(probed[number]):
-            where, codes = lists._list(int(each))
+            where, codes = lists._stored(int(each))
             kept = np.ones(len(where), np.bool_) if live is None else live[where]
             scores.append(plain_product(small, lists._decoder.rows(codes[kept]))[0])
             places.append(where[kept])
@@ -137,17 +144,16 @@ def plain_nearest(built: Any, rotated: Any, nprobe: int) -> Any:
 
 def test_probes_the_lists_that_faiss_does(built: Any) -> None:
     """All but a few, whose centroids are as near to 8 bits."""
-    lists = Lists(built, int8_product)
-    rotated = lists._rotated(vectors(500, 7))
+    rotated = FaissLists(built).rotated(vectors(500, 7))
     _, theirs = faiss.extract_index_ivf(built).quantizer.search(rotated, 3)
     assert recall(theirs, plain_nearest(built, rotated, 3)) > 0.98
 
 
 def test_blocks_of_queries_change_nothing(built: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     queries = vectors(50, 5)
-    whole = Lists(built, int8_product).search(queries, 4, 20, None)
-    monkeypatch.setattr(lists, "_BUFFER_BYTES", 7 * 8 * (2 * 20 + 64))
-    assert np.array_equal(Lists(built, int8_product).search(queries, 4, 20, None), whole)
+    whole = searched(built).search(queries, 4, 20, None)
+    monkeypatch.setattr(list_major, "_BUFFER_BYTES", 7 * 8 * (2 * 20 + 64))
+    assert np.array_equal(searched(built).search(queries, 4, 20, None), whole)
 
 
 def test_products_are_small_however_many_queries_probe_a_list(
@@ -160,11 +166,11 @@ def test_products_are_small_however_many_queries_probe_a_list(
         return int8_product(left, right)
 
     queries = vectors(50, 5)
-    whole = Lists(built, product).search(queries, 4, 20, None)
+    whole = searched(built, product).search(queries, 4, 20, None)
     assert max(sizes) > 16_384
     sizes.clear()
-    monkeypatch.setattr(lists, "_PRODUCT_BYTES", 16_384)
-    assert np.array_equal(Lists(built, product).search(queries, 4, 20, None), whole)
+    monkeypatch.setattr(best_rows, "_PRODUCT_BYTES", 16_384)
+    assert np.array_equal(searched(built, product).search(queries, 4, 20, None), whole)
     assert max(sizes) <= 16_384
 
 
@@ -182,7 +188,7 @@ def test_finds_what_faiss_finds(built: Any) -> None:
     nearest = np.argsort(-(queries @ stored.T), axis=1)[:, :20] * 3
     faiss.extract_index_ivf(built).nprobe = 4
     _, theirs = built.search(queries, 20)
-    ours = Lists(built, int8_product).search(queries, 4, 20, None)
+    ours = searched(built).search(queries, 4, 20, None)
     assert recall(nearest, ours) > recall(nearest, theirs) - 0.01
     assert recall(theirs, ours) > 0.9
 
@@ -192,5 +198,5 @@ def recall(wanted: Any, found: Any) -> float:
 
 
 def test_a_query_of_zeros_is_answered(built: Any) -> None:
-    found = Lists(built, int8_product).search(np.zeros((1, DIM), np.float32), 8, 5, None)
+    found = searched(built).search(np.zeros((1, DIM), np.float32), 8, 5, None)
     assert (found >= 0).all()

@@ -11,6 +11,7 @@ from shardrank.core.schemas import HITS
 from shardrank.core.topk import fold_and_cut
 from shardrank.index.blocks import PartBlock
 from shardrank.index.exact import sweep_topk
+from shardrank.index.nearest import by_products
 from shardrank.index.refine import refine
 from shardrank.models.forward.products import int8_product
 from tests.hits import hits
@@ -44,7 +45,7 @@ def test_refining_everything_is_exact_search_to_the_bit(
     everything = np.stack([rng.permutation(total) for _ in queries]).reshape(len(queries), total)
     positions = np.pad(everything.astype(np.int64), ((0, 0), (1, 2)), constant_values=-1)
     refined = refine(queries, hits(positions), iter(parts), offsets)
-    assert refined.best(0, 4, k).equals(sweep_topk(queries, parts, k, int8_product))
+    assert refined.best(0, 4, k).equals(sweep_topk(queries, parts, k, by_products(int8_product)))
 
 
 @settings(max_examples=15)

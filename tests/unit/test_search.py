@@ -53,8 +53,9 @@ class Batch:
     unit: Unit[SearchSpec]
     queries: list[FileRef]
 
-    def worker(self) -> Search:
-        return Search(self.workspace, self.workspace, SearchBatch(self.queries, DIM, 1 << 30))
+    def worker(self, device: str = "cpu") -> Search:
+        given = SearchBatch(self.queries, DIM, 1 << 30, device)
+        return Search(self.workspace, self.workspace, given)
 
     def run(self) -> Result[Searched]:
         return self.worker()(self.unit, {})
@@ -171,6 +172,13 @@ def test_memory_is_that_of_a_group(
     assert peak_bytes(many.run) < 1.2 * peak_bytes(few.run)
 
 
+@pytest.mark.parametrize("kind", EFFORTS)
+def test_a_device_of_torch_finds_the_same_bytes(kind: Kind, tmp_path: Path) -> None:
+    """By the code that a GPU runs: torch's other name of the CPU asks for it."""
+    made = batch(tmp_path, kind)
+    assert made.worker("cpu:0")(made.unit, {}) == made.run()
+
+
 def test_a_block_that_cannot_be_read_leaves_no_wrong_vectors_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +198,7 @@ def test_less_memory_reads_the_vectors_more_often(tmp_path: Path) -> None:
     whole, once = made.run(), made.reads("parts")
     assert once
     memory = 9 * query_bytes(K, 0, DIM)  # of 5, 9, 1, 7 and 7 queries: [5], [9], [1, 7] and [7]
-    small = Search(made.workspace, made.workspace, SearchBatch(made.queries, DIM, memory))
+    small = Search(made.workspace, made.workspace, SearchBatch(made.queries, DIM, memory, "cpu"))
     assert small(made.unit, {}) == whole
     assert made.reads("parts") - once == 4 * once
 

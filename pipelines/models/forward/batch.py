@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -102,9 +104,9 @@ class Batch:
         return int(self.sizes[0])
 
 
-def send(array: Int64, device: torch.device) -> Tensor:
+def send(array: npt.NDArray[Any], device: torch.device) -> Tensor:
     """The array on the device; to a GPU it goes through pinned memory, without waiting."""
-    tensor = torch.from_numpy(array)
+    tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

@@ -14,12 +14,12 @@ from shardrank.core.files import FileRef
 from shardrank.core.sparse import SparseRows, joined
 from shardrank.core.topk import split
 from shardrank.index.bm25 import Bm25
-from shardrank.models.forward.products import int8_product
 from shardrank.stages.rank.row_hits import row_hits
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.open_shards import (
     SearchedShard,
     document_numbers,
+    finding_on,
     open_shard,
     passages_a_document,
 )
@@ -49,13 +49,15 @@ class Effort:
 @dataclass(frozen=True)
 class Opening:
     """A shard of an index, where it lies, how hard to look in it, the components of its vectors (0:
-    sparse ones), and bytes for the queries that are searched at once."""
+    sparse ones), bytes for the queries that are searched at once, and torch's name of the device
+    that they are searched on."""
 
     index: Workspace
     shard: SearchedShard
     how: Effort
     dim: int
     memory: int
+    device: str
 
 
 class Opened(Protocol):
@@ -83,6 +85,7 @@ class _Vectors:
     def __init__(self, opening: Opening) -> None:
         self._index, self._parts, self._how = opening.index, opening.shard.parts, opening.how
         self._memory, self._dim = opening.memory, opening.dim
+        self._device = opening.device
 
     @property
     def at_once(self) -> int:
@@ -105,7 +108,7 @@ class Exact(_Vectors):
         from shardrank.index.exact import sweep_topk  # brings numba
 
         blocks = load_blocks(self._index, self._parts)
-        found = sweep_topk(queries, blocks, self._how.k, int8_product)
+        found = sweep_topk(queries, blocks, self._how.k, finding_on(self._device))
         return split(found, starts)
 
 
@@ -118,7 +121,8 @@ class Probed(_Vectors):
         super().__init__(opening)
         shard, how = opening.shard, opening.how
         self._reach = Reach(how.nprobe, how.depth, shard.least)
-        self._search = open_shard(self._index, shard, document_numbers(self._index, shard.parts))
+        numbers = document_numbers(self._index, shard.parts)
+        self._search = open_shard(self._index, shard, numbers, self._device)
 
     def hits(self, queries: Float32, starts: Sequence[int]) -> Iterator[pa.Table]:
         """Those of as many runs are refined at once as memory has room for: at least one's."""

@@ -69,9 +69,9 @@ def search(
 ) -> list[Done[Searched]]:
     """The hits of all queries, whose vectors lie in a file a block; a unit a shard."""
     specs = plan_search(version, queries, retriever)
-    pool = context.search_pool(len(specs))
-    memory = context.settings.search.memory_mb << 20
-    batch = SearchBatch(queries, version.dim(retriever.index.column), memory)
+    dim, memory = version.dim(retriever.index.column), context.settings.search.memory_mb << 20
+    pool = context.search_pool(len(specs), dense=dim > 0)
+    batch = SearchBatch(queries, dim, memory, pool.device)
     make = partial(Search, context.workspace, index, batch)
     named = replace(SEARCH, name=stage).of(retriever.name)
     return run_stage(context, named, specs, [Step(make, pool)])
@@ -94,11 +94,13 @@ class SearchBatch:
         files: their vectors, a file a block.
         dim: components of a vector; 0: they are sparse.
         memory: bytes for the queries that are searched at once.
+        device: torch's name of what they are searched on.
     """
 
     files: Sequence[FileRef]
     dim: int
     memory: int
+    device: str
 
 
 class Search:
@@ -121,7 +123,7 @@ class Search:
 
     def _open(self, spec: SearchSpec) -> Opened:
         batch = self._batch
-        opening = Opening(self._index, spec.shard, spec.how, batch.dim, batch.memory)
+        opening = Opening(self._index, spec.shard, spec.how, batch.dim, batch.memory, batch.device)
         return open_kind(spec.kind, opening)
 
     def _search(self, unit: Unit[SearchSpec], shard: Opened, group: Sequence[int]) -> list[FileRef]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from shardrank.core import errors
 from shardrank.core.errors import RunFailed, ShardrankError, summarise_failures
-from shardrank.core.pools import Pool, Resources, plan_pool
+from shardrank.core.pools import Pool, Resources, on_cpus, plan_pool, plan_search
 from shardrank.core.settings import Settings
 from shardrank.core.units import Done, Made, Spec, Stage, Unit
 from shardrank.stages.run.executor import Executor
@@ -44,10 +44,12 @@ class Context:
         """The actors for a model stage of so many units."""
         return plan_pool(self.resources, self.settings.cluster, units)
 
-    def search_pool(self, units: int) -> Pool:
-        """The actors for searching so many shards: faiss and numpy, so they hold no GPU."""
-        cluster = self.settings.cluster.model_copy(update={"gpu": "never"})
-        return plan_pool(self.resources, cluster, units)
+    def search_pool(self, units: int, dense: bool) -> Pool:
+        """The actors for searching so many shards; those of sparse vectors hold no GPU."""
+        cluster = self.settings.cluster
+        if not dense:
+            return plan_pool(self.resources, on_cpus(cluster), units)
+        return plan_search(self.resources, cluster, self.settings.search.device, units)
 
 
 def run_stage(

@@ -9,6 +9,7 @@ import numpy as np
 from shardrank.core.arrays import Int32
 from shardrank.core.errors import IntegrityError
 from shardrank.core.files import FileRef
+from shardrank.core.selection import RowSelector
 from shardrank.models.forward.products import int8_product
 from shardrank.models.forward.threads import use_threads as use_torch_threads
 from shardrank.stages.run.workspace import Workspace
@@ -19,6 +20,7 @@ from shardrank.version.sizing import shares
 
 if TYPE_CHECKING:
     from shardrank.index.documents import DocumentSearch
+    from shardrank.index.nearest import Find
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,11 @@ def searched_shards(
     ]
 
 
-def open_shard(index: Workspace, shard: SearchedShard, documents: Int32) -> "DocumentSearch":
-    """A shard that has a file, to be searched on one thread; `documents` are its
-    `document_numbers`."""
+def open_shard(
+    index: Workspace, shard: SearchedShard, documents: Int32, device: str = "cpu"
+) -> "DocumentSearch":
+    """A shard that has a file, to be searched on one thread, or on a GPU ("cuda"); `documents` are
+    its `document_numbers`."""
     from shardrank.index.documents import DocumentSearch  # brings faiss and numba
     from shardrank.index.shard import LoadedShard
     from shardrank.index.shard import use_threads as use_faiss_threads
@@ -64,7 +68,29 @@ def open_shard(index: Workspace, shard: SearchedShard, documents: Int32) -> "Doc
     assert shard.file
     data = index.storage.read_checked(shard.file)
     live = live_positions(index, shard.parts)
-    return DocumentSearch(LoadedShard.load(data, int8_product), documents, live)
+    return DocumentSearch(LoadedShard.load(data, _selecting_on(device)), documents, live)
+
+
+def finding_on(device: str) -> "Find":
+    """How exact search finds the pairs that it scores, on a CPU or a GPU."""
+    from shardrank.index.nearest import by_device, by_products  # brings numba
+
+    if device == "cpu":
+        return by_products(int8_product)
+    from shardrank.index.device_pairs import DeviceCandidates
+    from shardrank.models.forward.select_pairs import TorchPairs  # brings torch
+
+    return by_device(DeviceCandidates(TorchPairs(device)))
+
+
+def _selecting_on(device: str) -> RowSelector:
+    if device == "cpu":
+        from shardrank.index.best_rows import CompiledSelector  # brings numba
+
+        return CompiledSelector(int8_product)
+    from shardrank.models.forward.select_rows import TorchSelector  # brings torch
+
+    return TorchSelector(device)
 
 
 def document_numbers(index: Workspace, parts: Sequence[PartColumn]) -> Int32:
