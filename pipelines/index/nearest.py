@@ -16,18 +16,17 @@ from shardrank.index.blocks import PartBlock
 from shardrank.index.device_pairs import DeviceCandidates
 from shardrank.index.pairs import pair_scores
 from shardrank.kernels.bound_loops import (
-    STRIDE,
     Asked,
     Least,
     Near,
     Owners,
-    Rounded,
     Vectors,
     collect_near,
     gather_near,
-    round_bounded,
     score_near,
 )
+from shardrank.kernels.instructions import STRIDE
+from shardrank.kernels.rounding_loops import Rounded, round_bounded
 from shardrank.kernels.score_loops import summation
 
 #: Bytes of the buffers in which a block of queries gathers what it finds, and of a hit in them.

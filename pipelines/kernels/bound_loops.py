@@ -4,18 +4,15 @@ What a product of 8-bit rows can be wrong by is known: |q·d - q'·d'| ≤ |q|·
 (Cauchy-Schwarz), where q' and d' are the rounded vectors.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
 
-from shardrank.core.arrays import Float32, Float64, Int8, Int32, Int64
-from shardrank.kernels.compiled import compiled, compiled_sum, written
-from shardrank.kernels.int8_loops import mix
+from shardrank.core.arrays import Float32, Float64, Int32, Int64
+from shardrank.kernels.compiled import compiled
+from shardrank.kernels.instructions import STRIDE, fetch, lowest, reaching
+from shardrank.kernels.rounding_loops import Rounded
 from shardrank.kernels.score_loops import score_pair
-
-#: Scores compared at once.
-STRIDE = 32
 
 #: Rows that are asked for before they are scored.
 _AHEAD = 3
@@ -23,29 +20,8 @@ _AHEAD = 3
 #: The largest number of 32 bits.
 _LARGEST = 0x7FFFFFFF
 
-#: A row whose scale lies beyond these is not rounded: its products, or theirs, might underflow or
-#: be infinite. It is all error.
-_SMALL, _BIG = 2.0**-100, 2.0**60
-
 #: Unit roundoff of float32.
 _UNIT = 2.0**-24
-
-
-class Rounded(NamedTuple):
-    """n vectors as 8-bit rows.
-
-    Attributes:
-        small: int8[n, d].
-        scales: float32[n]: scale times row is the vector, nearly.
-        errors: float32[n], at least by how much not: an L2 norm. It holds the roundings of all that
-            is computed with a row, too, and those of its pairs' scores.
-        lengths: float32[n], at least the L2 norm of scale times row.
-    """
-
-    small: Int8
-    scales: Float32
-    errors: Float32
-    lengths: Float32
 
 
 class Owners(NamedTuple):
@@ -116,50 +92,6 @@ class Least(NamedTuple):
     factors: Float64
 
 
-@compiled_sum
-def round_bounded(x: Float32, rows: Int64, width: int, slack: float, out: Rounded) -> None:
-    """Mix each row's components, divide by the largest, round to 8 bits, and say how wrong that is.
-
-    Args:
-        x: float32[m, d].
-        rows: int64[n] of its rows, all finite.
-        width: see `int8_loops.mix`.
-        slack: a row's share, of its norm, of what is computed with it later.
-        out: the first n filled.
-    """
-    size = x.shape[1]
-    row, most = np.empty(size, np.float32), np.empty(1, np.int32)
-    bits, root = row.view(np.int32), np.sqrt(float(size))
-    for number in range(len(rows)):
-        given, mine = x[rows[number]], out.small[number]
-        for i in range(size):  # numba copies a slice one number at a time
-            row[i] = given[i]
-        mix(row, width)
-        largest = np.int32(0)
-        for i in range(size):
-            largest = max(largest, bits[i] & np.int32(_LARGEST))
-        most[0] = largest
-        scale = most.view(np.float32)[0] / np.float32(127)
-        plain = np.float32(_SMALL) < scale < np.float32(_BIG)
-        factor = np.float32(1) / scale if plain else np.float32(0)
-        error, squares = np.float32(0), np.int32(0)
-        for i in range(size):
-            scaled = row[i] * factor if plain else np.float32(0)
-            near = np.rint(scaled)
-            error += (scaled - near) * (scaled - near)
-            whole = np.int32(near)
-            squares += whole * whole
-            mine[i] = np.int8(whole)
-        length = np.sqrt(float(squares))
-        wrong = np.sqrt(float(error) * (1 + 2 * size * _UNIT)) + root * 127 * 4 * _UNIT
-        wrong = (wrong if plain else root * 128) + slack * (length + wrong)
-        out.scales[number] = scale if plain else np.float32(0)
-        out.lengths[number] = length * scale * (1 + 4 * _UNIT) if plain else 0
-        out.errors[number] = wrong * scale * (1 + 4 * _UNIT) + 2.0**-126
-        if not scale < np.float32(_BIG):
-            out.errors[number] = np.inf  # its products may be infinite
-
-
 @compiled
 def collect_near(
     products: Int32, begin: int, rows: Rounded, owners: Owners, asked: Asked, near: Near, k: int
@@ -192,11 +124,11 @@ def collect_near(
         for chunk in range(chunks):
             first = begin + chunk * STRIDE
             bound = norm * errors[chunk] + error * lengths[chunk]
-            wanted = _reaching(mine, chunk * STRIDE, rows.scales, first, floor - bound)
+            wanted = reaching(mine, chunk * STRIDE, rows.scales, first, floor - bound)
             if first + STRIDE > len(owners.documents):
                 wanted &= np.uint32((1 << (len(owners.documents) - first)) - 1)
             while wanted:
-                place = _lowest(wanted)
+                place = lowest(np.uint64(wanted))
                 wanted &= wanted - np.uint32(1)
                 at = first + place
                 value = np.float32(mine[chunk * STRIDE + place]) * rows.scales[at]
@@ -349,74 +281,10 @@ def _score_some(vectors: Vectors, floors: Float32, near: Near, sure: bool) -> No
                 lows[i] = lows[i] if not lows[i] < floor else np.float32(-np.inf)
         for j in range(count):
             ahead = vectors.places[found[chosen[min(j + _AHEAD, count - 1)]]] * size
-            _fetch(vectors.rows, ahead, size)
+            fetch(vectors.rows, ahead, size)
             i = chosen[j]
             place = vectors.places[found[i]] * size
             lows[i] = score_pair(
                 vectors.queries, query * size, vectors.rows, place, vectors.plan, sums
             )
             highs[i] = np.float32(-np.inf)
-
-
-@written
-def _fetch(typing: Any, values: Any, at: Any, size: Any) -> Any:
-    """Bring float32 values[at : at + size] into the cache, meanwhile."""
-    from numba.core import types  # `compiled` must import numba first
-
-    return types.void(values, at, size), _write_fetch
-
-
-def _write_fetch(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-    from numba.core import cgutils  # `compiled` must import numba first
-
-    data = builder.gep(
-        context.make_array(signature.args[0])(context, builder, given[0]).data, [given[1]]
-    )
-    byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-    fetch = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-        builder.module, kind, "llvm.prefetch.p0i8"
-    )
-    size = given[2]
-    with cgutils.for_range_slice(builder, size.type(0), size, size.type(16)) as (at, _):
-        place = builder.bitcast(builder.gep(data, [at]), byte)
-        builder.call(fetch, [place, word(0), word(3), word(1)])
-    return context.get_dummy_value()
-
-
-@written
-def _lowest(typing: Any, number: Any) -> Any:
-    """Which is the lowest bit set of a uint32 that is not 0."""
-    from numba.core import types  # `compiled` must import numba first
-
-    return types.int64(types.uint32), _write_lowest
-
-
-def _write_lowest(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-    zeros = builder.cttz(given[0], ir.Constant(ir.IntType(1), 1))
-    return builder.zext(zeros, ir.IntType(64))
-
-
-@written
-def _reaching(typing: Any, products: Any, at: Any, scales: Any, other: Any, floor: Any) -> Any:
-    """uint32: which of 32 products[at + i] · scales[other + i] are not under the floor."""
-    from numba.core import types  # `compiled` must import numba first
-
-    return types.uint32(products, at, scales, other, types.float32), _write_reaching
-
-
-def _write_reaching(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-    whole, floats = (ir.VectorType(kind, STRIDE) for kind in (ir.IntType(32), ir.FloatType()))
-
-    def load(number: int, kind: Any) -> Any:
-        data = context.make_array(signature.args[number])(context, builder, given[number]).data
-        place = builder.gep(data, [given[number + 1]])
-        return builder.load(builder.bitcast(place, kind.as_pointer()), align=4)
-
-    values = builder.fmul(builder.sitofp(load(0, whole), floats), load(2, floats))
-    one = builder.insert_element(
-        ir.Constant(floats, ir.Undefined), given[4], ir.Constant(ir.IntType(32), 0)
-    )
-    same = builder.shuffle_vector(one, one, ir.Constant(whole, [0] * STRIDE))
-    under = builder.fcmp_ordered("<", values, same)
-    return builder.not_(builder.bitcast(under, ir.IntType(32)))

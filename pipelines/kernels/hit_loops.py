@@ -1,12 +1,12 @@
 """The loops that keep the best hits of each query, as machine code: k documents, and their ties."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
 
 from shardrank.core.arrays import Int32, Int64, UInt64
-from shardrank.kernels.compiled import compiled, written
+from shardrank.kernels.compiled import compiled
+from shardrank.kernels.instructions import lowest
 from shardrank.kernels.search_loops import cut
 
 #: The lower half of a hit.
@@ -44,18 +44,6 @@ def group_shift(marks: int) -> int:
     return shift
 
 
-@written
-def _lowest(typing: Any, number: Any) -> Any:
-    """Which is the lowest bit set of a uint64 that is not 0."""
-    from numba.core import types  # `compiled` must import numba first
-
-    return types.int64(types.uint64), _write_lowest
-
-
-def _write_lowest(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-    return builder.cttz(given[0], ir.Constant(ir.IntType(1), 1))
-
-
 @compiled
 def gather(
     bits: Int32,
@@ -86,13 +74,13 @@ def gather(
     count, shift = 0, group_shift(len(marks))
     own = documents[_LOW - (pending & _LOW)] if pending >= 0 else -1
     while groups:
-        group = _lowest(groups)
+        group = lowest(groups)
         groups &= groups - np.uint64(1)
         for word in range(group << (shift - 6), min((group + 1) << (shift - 6), len(marks))):
             mark = marks[word]
             marks[word] = 0
             while mark:
-                place = (word << 6) + _lowest(mark)
+                place = (word << 6) + lowest(mark)
                 mark &= mark - np.uint64(1)
                 document = documents[begin + place]
                 hit = (np.int64(bits[place]) << 32) | (_LOW - (begin + place))
