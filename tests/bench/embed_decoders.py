@@ -81,20 +81,21 @@ def make_model(folder: Path, family: str, layers: int) -> Path:
     torch.manual_seed(0)
     config = SHAPES[family](layers)
     raw, whole = folder / "raw", folder / family
-    AutoModel.from_config(config).save_pretrained(raw)
+    AutoModel.from_config(config).save_pretrained(raw)  # type: ignore[no-untyped-call]
     shutil.copy(resolve_model("embedded", None) / "tokenizer.json", raw)
     said = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]"}
     (raw / "tokenizer_config.json").write_text(json.dumps({**said, "model_max_length": 512}))
     transformer, width = Transformer(str(raw)), config.hidden_size
     modules: list[torch.nn.Module] = [transformer, Pooling(width, "lasttoken"), Normalize()]
     if family == "gemma3":
-        up, down = (
-            Dense(*sizes, bias=False, activation_function=torch.nn.Identity())
-            for sizes in ((width, 3072), (3072, width))
-        )
+        up, down = _dense(width, 3072), _dense(3072, width)
         modules = [transformer, Pooling(width, "mean"), up, down, Normalize()]
     SentenceTransformer(modules=modules, device="cpu").save(str(whole))
     return whole
+
+
+def _dense(inputs: int, outputs: int) -> Dense:
+    return Dense(inputs, outputs, bias=False, activation_function=torch.nn.Identity())
 
 
 def benchmark(folder: Path, count: int, dtypes: tuple[str, ...]) -> Benchmark:
