@@ -151,7 +151,7 @@ def test_dtype_auto(folder: Path, files: str | None, expected: str) -> None:
     assert card(folder, dtype="fp16").dtype == "fp16"
 
 
-@pytest.mark.parametrize(("family", "halved"), [("bert", "bf16"), ("qwen2-last", "fp32")])
+@pytest.mark.parametrize(("family", "halved"), [("bert", "bf16"), ("qwen2-last", "bf16")])
 def test_dtype_auto_where_bf16_is_fast(tmp_path: Path, family: str, halved: str) -> None:
     settings = EncoderSettings(model=str(tiny_encoder(tmp_path, family)))
     assert read_encoder_card(settings, halve=True).dtype == halved
