@@ -28,7 +28,7 @@ class SearchSettings(SettingsTable):
         "queries are documents (ArguAna, Quora)",
     )
     device: Literal["auto", "cpu", "gpu"] = resize(
-        "auto",
+        "cpu",
         "where shards of vectors are searched; auto: on a GPU where actors have one, see "
         "cluster.gpu; what is found is the same",
     )
