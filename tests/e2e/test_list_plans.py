@@ -54,7 +54,9 @@ def test_calls_tokens_and_memory_are_told(told: Told) -> None:
     said = told("reranker.family=listwise", "reranker.window=4", "reranker.stride=2")
     assert "listwise, at most 120 pairs in 54 calls; about " in said
     assert "tokens to read a model's actor holds" in said
-    assert re.search(r"[\d.]+ kB of weights \(fp32\), [\d.]+ kB of [\d,]+ tokens' keys", said)
+    assert re.search(
+        r"[\d.]+ kB of weights \((fp32|bf16)\), [\d.]+ kB of [\d,]+ tokens' keys", said
+    )
     assert "to write" not in said
     assert "does not fit" not in said
     written = told("reranker.family=listwise", "reranker.answer=generated")

@@ -77,7 +77,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
 
 def test_scores_are_those_of_the_plain_model(setting: Setting) -> None:
     with installed():
-        assert setting.rank("out") == 0
+        assert setting.rank("out", "reranker.dtype=fp32") == 0
     texts = {row["_id"]: row["text"] for row in setting.world.rows("corpus")}
     asked = {row["_id"]: row["text"] for row in setting.world.rows("queries")}
     found = setting.ranked("out")
@@ -267,7 +267,7 @@ def test_families_that_see_several_passages(
     how = kind.model_validate({"model": "tiny", "depth": DEPTH, **given})
     words = [f"reranker.{each}" for each in (f"family={family}", *sets)]
     world, out = setting.world, setting.root / family
-    model = (f"reranker.model={setting.model}", f"reranker.depth={DEPTH}")
+    model = (f"reranker.model={setting.model}", f"reranker.depth={DEPTH}", "reranker.dtype=fp32")
     with installed():
         assert shardrank(*world.rank(setting.root / "index", out, *words, *model)) == 0
     assert told in capsys.readouterr().out

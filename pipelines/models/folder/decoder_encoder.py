@@ -63,6 +63,8 @@ def decoder_differences(
         twice += [name] if bare in held else []
         held[bare] = header.shape
     wrong = [name for name, shape in wanted.items() if held.get(name) != shape]
+    if not any(name.startswith("model.") for name in headers):
+        wrong = [name.removeprefix("model.") for name in wrong]  # as an encoder's files have it
     besides = {name.removeprefix("model.") for name in held.keys() - wanted.keys()}
     return wrong, sorted({*besides, *twice})
 
