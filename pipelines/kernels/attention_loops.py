@@ -7,7 +7,7 @@ import numpy as np
 
 from shardrank.core.arrays import Float32, Int32, Int64, UInt16
 from shardrank.kernels.bf16 import narrow, widen
-from shardrank.kernels.compiled import compiled, compiled_sum
+from shardrank.kernels.compiled import compiled, compiled_fused, compiled_sum
 
 #: Rows that are worked on together, in a core's innermost cache.
 _ROWS = 8
@@ -137,7 +137,7 @@ def shift(x: Float32, factor: np.float32, less: np.float32) -> None:
         x[i] = x[i] * factor - less
 
 
-@compiled
+@compiled_fused
 def powers(x: Float32) -> None:
     """2^x, in place, by Taylor's series around the nearest integer. What lies below -126 is 0."""
     for i in range(len(x)):

@@ -4,7 +4,7 @@ import numpy as np
 
 from shardrank.core.arrays import Float32, Int8, Int32, UInt16
 from shardrank.kernels.bf16 import narrow
-from shardrank.kernels.compiled import compiled, compiled_sum
+from shardrank.kernels.compiled import compiled, compiled_fused, compiled_sum
 
 #: A weight float32[m], a bias float32[m] and an epsilon.
 Affine = tuple[Float32, Float32, float]
@@ -63,7 +63,7 @@ def expand(products: Int32, rows: Float32, columns: Float32, bias: Float32, out:
         _expand_row(products[number], rows[number], columns, bias, out[number])
 
 
-@compiled
+@compiled_fused
 def _expand_row(
     products: Int32, scale: float, columns: Float32, bias: Float32, out: Float32
 ) -> None:
@@ -117,7 +117,7 @@ def expand_norm(
             mine[i] = mine[i] * factor * weight[i] + shift[i]
 
 
-@compiled
+@compiled_fused
 def expand_gelu(
     products: Int32, rows: Float32, columns: Float32, bias: Float32, out: Float32
 ) -> None:
