@@ -9,31 +9,10 @@ import numpy as np
 from shardrank.core.arrays import Float32, Int32, UInt16
 from shardrank.kernels.bf16 import narrow, widen
 from shardrank.kernels.compiled import compiled, compiled_sum
-from shardrank.kernels.int8_loops import Affine
+from shardrank.kernels.int8_loops import Affine, gelu
 
 #: The upper half of 32 bits.
 _HIGH = np.int32(-65536)
-
-
-@compiled
-def gelu(x: np.float32) -> np.float32:
-    """x · Φ(x) (Hendrycks & Gimpel 2016, arXiv:1606.08415).
-
-    erf is the quotient of polynomials that Eigen uses (generic_fast_erf_float): off by 6e-7.
-    """
-    z = min(max(x * np.float32(0.70710678), np.float32(-3.8325069)), np.float32(3.8325069))
-    t = z * z
-    p = np.float32(2.2905065861e-4) * t + np.float32(3.4082910107e-3)
-    p = p * t + np.float32(5.0955695062e-2)
-    p = p * t + np.float32(1.8520832240e-1)
-    p = p * t + np.float32(1.1283791435)
-    q = np.float32(-1.1791602954e-7) * t + np.float32(2.3547966471e-5)
-    q = q * t + np.float32(1.0179625279e-3)
-    q = q * t + np.float32(1.4070470171e-2)
-    q = q * t + np.float32(1.1098505178e-1)
-    q = q * t + np.float32(4.9746925110e-1)
-    q = q * t + np.float32(1)
-    return np.float32(0.5) * x * (np.float32(1) + z * p / q)
 
 
 @compiled

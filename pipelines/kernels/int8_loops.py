@@ -118,27 +118,32 @@ def expand_norm(
 
 
 @compiled_fused
-def expand_gelu(
-    products: Int32, rows: Float32, columns: Float32, bias: Float32, out: Float32
-) -> None:
-    """As `expand`, then x · Φ(x) (Hendrycks & Gimpel 2016, arXiv:1606.08415).
+def gelu(x: np.float32) -> np.float32:
+    """x · Φ(x) (Hendrycks & Gimpel 2016, arXiv:1606.08415).
 
     erf is the quotient of polynomials that Eigen uses (generic_fast_erf_float): off by 6e-7.
     """
+    z = min(max(x * np.float32(0.70710678), np.float32(-3.8325069)), np.float32(3.8325069))
+    t = z * z
+    p = np.float32(2.2905065861e-4) * t + np.float32(3.4082910107e-3)
+    p = p * t + np.float32(5.0955695062e-2)
+    p = p * t + np.float32(1.8520832240e-1)
+    p = p * t + np.float32(1.1283791435)
+    q = np.float32(-1.1791602954e-7) * t + np.float32(2.3547966471e-5)
+    q = q * t + np.float32(1.0179625279e-3)
+    q = q * t + np.float32(1.4070470171e-2)
+    q = q * t + np.float32(1.1098505178e-1)
+    q = q * t + np.float32(4.9746925110e-1)
+    q = q * t + np.float32(1)
+    return np.float32(0.5) * x * (np.float32(1) + z * p / q)
+
+
+@compiled
+def expand_gelu(
+    products: Int32, rows: Float32, columns: Float32, bias: Float32, out: Float32
+) -> None:
+    """As `expand`, then `gelu`."""
     for number in range(len(products)):
         mine, found, scale = products[number], out[number], rows[number]
         for i in range(len(mine)):
-            x = np.float32(mine[i]) * (scale * columns[i]) + bias[i]
-            z = min(max(x * np.float32(0.70710678), np.float32(-3.8325069)), np.float32(3.8325069))
-            t = z * z
-            p = np.float32(2.2905065861e-4) * t + np.float32(3.4082910107e-3)
-            p = p * t + np.float32(5.0955695062e-2)
-            p = p * t + np.float32(1.8520832240e-1)
-            p = p * t + np.float32(1.1283791435)
-            q = np.float32(-1.1791602954e-7) * t + np.float32(2.3547966471e-5)
-            q = q * t + np.float32(1.0179625279e-3)
-            q = q * t + np.float32(1.4070470171e-2)
-            q = q * t + np.float32(1.1098505178e-1)
-            q = q * t + np.float32(4.9746925110e-1)
-            q = q * t + np.float32(1)
-            found[i] = np.float32(0.5) * x * (np.float32(1) + z * p / q)
+            found[i] = gelu(np.float32(mine[i]) * (scale * columns[i]) + bias[i])

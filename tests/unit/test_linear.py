@@ -55,6 +55,8 @@ def test_a_map_without_a_bias(laid_out: bool, monkeypatch: pytest.MonkeyPatch) -
     maps, stream = FloatLinear.of(weight, None, torch.float32), torch.randn(7, 20)
     torch.testing.assert_close(maps(x), x @ weight.T)
     torch.testing.assert_close(maps.plus(x, stream), stream + x @ weight.T)
+    short = maps.plus(x.bfloat16(), stream)  # what attention gives
+    torch.testing.assert_close(short, stream + x.bfloat16().float() @ weight.T)
     assert maps(x[:0]).shape == (0, 20)
 
 

@@ -95,9 +95,10 @@ class FloatLinear:
         return norm(self.plus(x, stream))
 
     def plus(self, x: Tensor, stream: Tensor) -> Tensor:
-        if self.laid_out and self.weight.dtype == stream.dtype == x.dtype:
+        x = x.to(self.weight.dtype)
+        if self.laid_out and x.dtype == stream.dtype:
             return multiply_add(x, self.weight, self.bias, stream)
-        if self.bias is None and self.weight.dtype == stream.dtype:
+        if self.bias is None and x.dtype == stream.dtype:
             return torch.addmm(stream, x, self.weight.T)
         return stream + self(x)
 
