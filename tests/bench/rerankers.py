@@ -1,10 +1,11 @@
 """What each kind of reranker makes of the same hits: nDCG@10, and seconds a query.
 
 python -m tests.bench.rerankers COLLECTION… --language FOLDER [--cross FOLDER] [--queries 50]
-    [--depth 20] [--kinds listwise,setwise]
+    [--depth 20] [--kinds listwise,setwise] [--every 8]
 
-A collection is a folder in BEIR's layout, or demo. Of its judged queries those are taken whose ids
-hash lowest. `--language` is a causal language model, such as SmolLM2 of `make weights`.
+A collection is a folder in BEIR's layout, or demo; `--every` keeps each so many-th of its
+documents, and all judged ones. Of its judged queries those are taken whose ids hash lowest.
+`--language` is a causal language model, such as SmolLM2 of `make weights`.
 """
 
 import argparse
@@ -78,12 +79,12 @@ class Trial:
         return ranked.evaluation.metrics[order]["nDCG@10"], watch.seconds / self.asked
 
 
-def prepared(source: str, folder: Path, asked: int, depth: int) -> Trial:
+def prepared(source: str, folder: Path, every: int, asked: int, depth: int) -> Trial:
     """The collection, indexed, and as many of its judged queries."""
     if source == "demo":
         write_demo(folder / "demo")
         source = str(folder / "demo")
-    collection = Collection(Path(source), folder)
+    collection = Collection(Path(source), folder, every)
     judged = {judgement.query_id for judgement in collection.judgements}
     rows = [json.loads(line) for line in collection.queries.read_text("utf-8").splitlines()]
     rows = [row for row in rows if row["_id"] in judged]
@@ -124,10 +125,11 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--depth", type=int, default=20)
     parser.add_argument("--kinds", default="")
+    parser.add_argument("--every", type=int, default=1)
     asked = parser.parse_args()
     for source in asked.collections:
         with TemporaryDirectory() as folder:
-            trial = prepared(source, Path(folder), asked.queries, asked.depth)
+            trial = prepared(source, Path(folder), asked.every, asked.queries, asked.depth)
             for name, told in kinds(asked.language, asked.cross, asked.kinds).items():
                 gain, seconds = trial.measured(told)
                 row = f"{trial.collection.name:22} {name:24} {gain:.4f}  {seconds:7.3f} s a query"
