@@ -5,12 +5,10 @@ import numpy as np
 from shardrank.core.arrays import Float32, Int8, Int32, UInt16
 from shardrank.kernels.bf16 import narrow
 from shardrank.kernels.compiled import compiled, compiled_fused, compiled_sum
+from shardrank.kernels.plane_loops import mix_planes, round_numbers
 
 #: A weight float32[m], a bias float32[m] and an epsilon.
 Affine = tuple[Float32, Float32, float]
-
-#: A float's bits without its sign compare as integers do.
-_MAGNITUDE = 0x7FFFFFFF
 
 
 @compiled
@@ -18,42 +16,20 @@ def round_rows(x: Float32, width: int, out: Int8, scales: Float32) -> None:
     """Mix each row's components, divide by the largest, and round to 8 bits.
 
     Args:
-        x: float32[n, k].
-        width: of the planes between which a Hadamard transform mixes: k = width · 2^i.
+        x: float32[n, k], contiguous.
+        width: of the planes between which a Hadamard transform mixes: k = width · 2^i, i ≤ 4.
         out: int8[n, k], filled: out · scale is the mixed row, √(k/width) times as long as x.
         scales: float32[n], filled.
     """
-    row = np.empty(x.shape[1], np.float32)
-    bits = row.view(np.int32)
-    largest = np.zeros(1, np.int32)
+    size = x.shape[1]
+    row, most = np.empty(size, np.float32), np.empty(1, np.int32)
+    given, small = x.reshape(x.size), out.reshape(out.size)
     for number in range(len(x)):
-        given = x[number]
-        for i in range(len(row)):  # numba copies a slice one number at a time
-            row[i] = given[i]
-        mix(row, width)
-        most = np.int32(0)
-        for i in range(len(row)):
-            most = max(most, bits[i] & np.int32(_MAGNITUDE))
-        largest[0] = most
-        scale = largest.view(np.float32)[0] / np.float32(127)
-        factor = np.float32(1) / scale if scale > 0 else np.float32(0)
+        most[0] = mix_planes(given, number * size, size, width, row)
+        scale = most.view(np.float32)[0] / np.float32(127)
         scales[number] = scale
-        mine = out[number]
-        for i in range(len(row)):
-            mine[i] = np.int8(np.int32(np.rint(row[i] * factor)))
-
-
-@compiled
-def mix(row: Float32, width: int) -> None:
-    """A Hadamard transform (without its scale) between planes of `width` components, in place."""
-    half = width
-    while half < len(row):
-        for begin in range(0, len(row), 2 * half):
-            low, high = row[begin : begin + half], row[begin + half : begin + 2 * half]
-            for i in range(half):
-                a, b = low[i], high[i]
-                low[i], high[i] = a + b, a - b
-        half *= 2
+        factor = np.float32(1) / scale if scale > 0 else np.float32(0)
+        round_numbers(row, factor, small, number * size, size)
 
 
 @compiled

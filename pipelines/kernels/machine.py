@@ -36,6 +36,14 @@ def has_vnni() -> bool:
     return _features().get("avx512vnni", False)
 
 
+@cache
+def has_wide_vectors() -> bool:
+    """Whether what numba compiles may use vectors of 512 bits: AVX-512, unless numba is told that
+    this is another CPU."""
+    told = os.environ.get("NUMBA_CPU_NAME") is not None
+    return not told and _features().get("avx512f", False)
+
+
 def is_x86() -> bool:
     """Whether this is a CPU of Intel's and AMD's kind, of 64 bits."""
     return platform.machine() in ("x86_64", "AMD64")

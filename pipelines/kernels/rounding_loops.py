@@ -6,10 +6,7 @@ import numpy as np
 
 from shardrank.core.arrays import Float32, Int8, Int64
 from shardrank.kernels.compiled import compiled_sum
-from shardrank.kernels.int8_loops import mix
-
-#: A float's bits without its sign compare as integers do.
-_MAGNITUDE = 0x7FFFFFFF
+from shardrank.kernels.plane_loops import mix_planes
 
 #: A row whose scale lies beyond these is not rounded: its products, or theirs, might underflow or
 #: be infinite. It is all error.
@@ -41,24 +38,18 @@ def round_bounded(x: Float32, rows: Int64, width: int, slack: float, out: Rounde
     """Mix each row's components, divide by the largest, round to 8 bits, and say how wrong that is.
 
     Args:
-        x: float32[m, d].
+        x: float32[m, d], contiguous.
         rows: int64[n] of its rows, all finite.
-        width: see `int8_loops.mix`.
+        width: see `plane_loops.mix_planes`.
         slack: a row's share, of its norm, of what is computed with it later.
         out: the first n filled.
     """
     size = x.shape[1]
     row, most = np.empty(size, np.float32), np.empty(1, np.int32)
-    bits, root = row.view(np.int32), np.sqrt(float(size))
+    given, root = x.reshape(x.size), np.sqrt(float(size))
     for number in range(len(rows)):
-        given, mine = x[rows[number]], out.small[number]
-        for i in range(size):  # numba copies a slice one number at a time
-            row[i] = given[i]
-        mix(row, width)
-        largest = np.int32(0)
-        for i in range(size):
-            largest = max(largest, bits[i] & np.int32(_MAGNITUDE))
-        most[0] = largest
+        mine = out.small[number]
+        most[0] = mix_planes(given, rows[number] * size, size, width, row)
         scale = most.view(np.float32)[0] / np.float32(127)
         plain = np.float32(_SMALL) < scale < np.float32(_BIG)
         factor = np.float32(1) / scale if plain else np.float32(0)

@@ -8,14 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shardrank.kernels.compiled import compiled
 from shardrank.kernels.int8_loops import (
     expand,
     expand_bf16,
     expand_gelu,
     expand_norm,
-    mix,
     round_rows,
 )
+from shardrank.kernels.plane_loops import mix_planes, round_numbers
 from shardrank.models.forward.int8 import Int8Linear
 from shardrank.models.forward.linear import FloatLinear
 from shardrank.models.forward.norm import Norm
@@ -40,13 +41,38 @@ def hadamard(planes: int) -> Any:
     return matrix
 
 
-@given(st.integers(0, 10**6), st.integers(0, 4), st.integers(1, 7))
-@settings(max_examples=60, deadline=None)
-def test_mixing_is_a_hadamard_transform_between_planes(seed: int, log: int, width: int) -> None:
-    row = normal(seed, width << log)
-    expected = np.kron(hadamard(1 << log), np.eye(width)) @ row
-    mix(row, width)
-    np.testing.assert_allclose(row, expected, atol=1e-4)
+@given(st.integers(0, 10**6), st.integers(0, 4), st.integers(1, 43), st.integers(0, 9))
+@settings(max_examples=80, deadline=None)
+def test_mixing_is_a_hadamard_transform_between_planes(
+    seed: int, log: int, width: int, at: int
+) -> None:
+    """Each sum is that of neighbours, then of neighbours' neighbours, to the last bit."""
+    size = width << log
+    x, out = normal(seed, at + size), np.full(size + 3, 7, np.float32)
+    expected = x[at:].copy()
+    for half in (width << i for i in range(log)):
+        pairs = expected.reshape(-1, 2, half)
+        expected = np.stack([pairs.sum(1), pairs[:, 0] - pairs[:, 1]], 1).ravel()
+    most = mix_planes(x, at, size, width, out)
+    assert np.array_equal(out[:size], expected)
+    assert (out[size:] == 7).all()
+    assert np.array(most, np.int32).view(np.float32) == abs(expected).max()
+    matrix = np.kron(hadamard(1 << log), np.eye(width))
+    np.testing.assert_allclose(out[:size], matrix @ x[at:], atol=1e-4)
+
+
+@compiled
+def _round(row: Any, factor: float, out: Any, at: int) -> None:
+    round_numbers(row, factor, out, at, len(row))
+
+
+@given(st.lists(st.floats(-127, 127, width=32), max_size=70), st.sampled_from([0.25, 1.0]))
+def test_numbers_are_rounded_to_the_nearest(values: list[float], factor: float) -> None:
+    row, out = np.array([*values, np.nan], np.float32), np.full(len(values) + 4, 99, np.int8)
+    _round(row, factor, out, 2)
+    assert np.array_equal(out[2:-2], np.rint(row[:-1] * np.float32(factor)))
+    assert out[-2] == 0  # of no number
+    assert (out[[0, 1, -1]] == 99).all()
 
 
 @given(st.integers(0, 10**6), st.integers(1, 9), st.integers(0, 4), st.integers(1, 9))

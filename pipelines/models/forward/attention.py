@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from shardrank.models.forward.attention_bf16 import attend_in_bf16, attends_in_bf16
+from shardrank.models.forward.attention_fp32 import attend_in_loops, attends_in_loops
 from shardrank.models.forward.batch import Batch
 
 #: A way to attend: see `attend`.
@@ -30,6 +31,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tenso
 def _way(queries: Tensor) -> Attend:
     if flashes(queries):
         return _varlen
+    if attends_in_loops(queries):
+        return attend_in_loops
     short = queries.device.type == "cpu" and queries.dtype == torch.bfloat16
     return attend_in_bf16 if short and attends_in_bf16() else _grouped
 

@@ -13,9 +13,9 @@ from shardrank.kernels.int8_loops import (
     expand_bf16,
     expand_gelu,
     expand_norm,
-    mix,
     round_rows,
 )
+from shardrank.kernels.plane_loops import mix_planes
 from shardrank.models.forward.attention_bf16 import attends_in_bf16
 from shardrank.models.forward.norm import Norm
 from shardrank.models.forward.products import int8_product
@@ -51,7 +51,7 @@ class Int8Linear:
         rows: Float32 = weight.float().numpy().copy()
         width = rows.shape[1] // min(_PLANES, rows.shape[1] & -rows.shape[1])  # 2^i divides k
         for row in rows:
-            mix(row, width)
+            mix_planes(row, 0, len(row), width, row)
         rows *= np.float32(width / rows.shape[1])  # the transform, twice, is k/width times x
         scales = np.abs(rows).max(axis=1) / 127
         small = np.rint(rows / np.where(scales > 0, scales, 1)[:, None]).astype(np.int8)
@@ -105,7 +105,7 @@ class Int8Linear:
 
     def _multiply(self, x: Tensor) -> tuple[Int32, Float32]:
         """Products int32[n, m] and the scales of the rows of x, float32[n]."""
-        rows: Float32 = x.float().numpy()
+        rows: Float32 = x.float().contiguous().numpy()
         small, scales = np.empty(rows.shape, np.int8), np.empty(len(rows), np.float32)
         round_rows(rows, self.width, small, scales)
         return int8_product(small, self.weight), scales

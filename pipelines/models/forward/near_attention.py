@@ -18,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from shardrank.core.arrays import Int64
 from shardrank.models.forward.attention import attend, flashes
 from shardrank.models.forward.attention_bf16 import as_words, spread_heads
+from shardrank.models.forward.attention_fp32 import Sight, attend_in_loops, attends_in_loops
 from shardrank.models.forward.batch import Batch, LengthGroup, send
 from shardrank.models.forward.fused import is_short
 
@@ -153,6 +154,9 @@ def attend_near(queries: Tensor, keys: Tensor, values: Tensor, near: Near) -> Te
     """
     if flashes(queries):
         return _varlen(queries, keys, values, near).flatten(1)
+    if attends_in_loops(queries):
+        sight = Sight(near.reach, near.reach)
+        return attend_in_loops(queries, keys, values, near.batch, sight).flatten(1)
     begin = near.begin
     if begin == 0:
         return attend(queries, keys, values, near.batch)

@@ -9,6 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from shardrank.models.forward.attention import flashes
 from shardrank.models.forward.attention_bf16 import as_words, attends_in_bf16, spread_heads
+from shardrank.models.forward.attention_fp32 import Sight, attend_in_loops, attends_in_loops
 from shardrank.models.forward.batch import Batch, LengthGroup
 from shardrank.models.forward.branch_attention import Rule
 from shardrank.models.forward.kept import Pair
@@ -45,7 +46,14 @@ class WholePass:
         short = queries.device.type == "cpu" and queries.dtype == torch.bfloat16
         if short and attends_in_bf16() and self.batch.longest <= _LONG:
             return _blocks(queries, new, self.batch, rule)
+        if attends_in_loops(queries):
+            return attend_in_loops(queries, *new, self.batch, _sight(rule), rule.scale)
         return _grouped(queries, new, self.batch, rule)
+
+
+def _sight(rule: Rule) -> Sight:
+    near = None if rule.window is None else rule.window - 1
+    return Sight(near, near if rule.both else 0, last=True)
 
 
 def _varlen(queries: Tensor, new: Pair, batch: Batch, rule: Rule) -> Tensor:

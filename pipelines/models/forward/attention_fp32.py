@@ -1,0 +1,97 @@
+"""Attention in float32 on a CPU by machine code of our own: `shardrank.kernels.attend_loops`."""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shardrank.models.forward.batch import Batch
+
+if TYPE_CHECKING:
+    from shardrank.kernels.attend_loops import Heads, Runs
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which tokens of its input a token attends to.
+
+    Attributes:
+        before, behind: how many before and behind its own place; none: all.
+        last: whether it is the last token where an input has but one that asks; else the first.
+    """
+
+    before: int | None = None
+    behind: int | None = None
+    last: bool = False
+
+
+#: All of them.
+EVERY = Sight()
+
+
+def attends_in_loops(queries: Tensor) -> bool:
+    """Whether these are attended so."""
+    return queries.device.type == "cpu" and queries.dtype == torch.float32 and _has_numba()
+
+
+def attend_in_loops(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    batch: Batch,
+    sight: Sight = EVERY,
+    scale: float | None = None,
+) -> Tensor:
+    """softmax(scale · q·kᵀ)·v of each head.
+
+    Args:
+        queries: float32[t, heads, d] of all tokens, or [b, heads, d] of one of each input.
+        keys, values: float32[t, key heads, d] of all tokens.
+        batch: where inputs begin and end.
+        sight: what each query sees.
+        scale: of the products; 1/√d without one.
+
+    Returns:
+        As queries.
+    """
+    from shardrank.kernels.attend_loops import Attention, attend_runs  # numba: see above
+
+    found = torch.empty(queries.shape)
+    given = Attention(*(_heads(x) for x in (queries, keys, values, found)))
+    runs = _runs(batch, sight, len(queries) != len(keys))
+    attend_runs(given, runs, queries.shape[2] ** -0.5 if scale is None else scale)
+    return found
+
+
+def _runs(batch: Batch, sight: Sight, single: bool) -> "Runs":
+    from shardrank.kernels.attend_loops import Runs  # numba: see above
+
+    sizes, begins = batch.sizes, np.cumsum(batch.sizes) - batch.sizes
+    before, behind = (
+        batch.longest if reach is None else reach for reach in (sight.before, sight.behind)
+    )
+    none = np.zeros_like(sizes)
+    if not single:
+        return Runs(begins, sizes, begins, sizes, none, before, behind)
+    places = sizes - 1 if sight.last else none
+    return Runs(np.arange(len(sizes)), np.ones_like(sizes), begins, sizes, places, before, behind)
+
+
+def _heads(x: Tensor) -> "Heads":
+    """[t, heads, d] as the loops read it; copied where heads do not stand side by side."""
+    from shardrank.kernels.attend_loops import Heads  # numba: see above
+
+    _, heads, width = x.shape
+    x = x if x.stride()[1:] == (width, 1) else x.contiguous()
+    size = (len(x) - 1) * x.stride(0) + heads * width
+    return Heads(x.as_strided((size,), (1,)).numpy(), x.stride(0), heads, width)
+
+
+@cache
+def _has_numba() -> bool:
+    """The bare machine of a GPU may lack it."""
+    return find_spec("numba") is not None
