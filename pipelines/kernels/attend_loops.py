@@ -8,7 +8,7 @@ import numpy as np
 from shardrank.core.arrays import Float32, Int64
 from shardrank.kernels.compiled import compiled
 from shardrank.kernels.instructions import fetch
-from shardrank.kernels.tiles import COLUMNS, multiply_tile
+from shardrank.kernels.tiles import COLUMNS, Rows, multiply_tile
 from shardrank.kernels.vector_loops import copy_row, hide, highest, raise_two, transpose
 from shardrank.kernels.vectors import LANES, ROWS
 
@@ -102,6 +102,14 @@ class _Span(NamedTuple):
     behind: int
 
 
+class _Turn(NamedTuple):
+    """Some queries of a run and a head: from the `begin`-th on, at most ROWS."""
+
+    head: int
+    begin: int
+    size: int
+
+
 @compiled
 def attend_runs(given: Attention, runs: Runs, scale: float) -> None:
     """out = softmax(scale · q·kᵀ)·v of each head, each query among the tokens that it sees.
@@ -119,20 +127,25 @@ def attend_runs(given: Attention, runs: Runs, scale: float) -> None:
     shared = given.queries.heads // keys.heads
     factor = np.float32(scale * 1.4426950408889634)  # e^x = 2^(x / ln 2)
     for run in range(len(runs.asked)):
-        span = _Span(
-            runs.asked[run],
-            runs.asked_sizes[run],
-            runs.seen[run],
-            runs.seen_sizes[run],
-            runs.places[run],
-            runs.before,
-            runs.behind,
-        )
+        span = _span(runs, run)
         for head in range(keys.heads):
             _lay_keys(keys, span, head, room, places)
             _lay_values(given.values, span, head, room, places)
             for mine in range(head * shared, (head + 1) * shared):
                 _attend_head(given, span, mine, factor, room, places)
+
+
+@compiled
+def _span(runs: Runs, run: int) -> _Span:
+    return _Span(
+        runs.asked[run],
+        runs.asked_sizes[run],
+        runs.seen[run],
+        runs.seen_sizes[run],
+        runs.places[run],
+        runs.before,
+        runs.behind,
+    )
 
 
 @compiled
@@ -183,72 +196,82 @@ def _attend_head(
     out, numbers = given.out, given.out.numbers
     tops, totals = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     for begin in range(0, span.asked_size, ROWS):
-        count, place = min(ROWS, span.asked_size - begin), span.place + begin
-        low = max(0, place - span.before) // LANES * LANES
-        high = min(span.seen_size, place + count + span.behind)
-        end = low + (high - low + LANES - 1) // LANES * LANES
-        _ask(given, span, head, begin, count, factor, room, places)
+        turn = _Turn(head, begin, min(ROWS, span.asked_size - begin))
+        low = max(0, span.place + begin - span.before) // LANES * LANES
+        high = min(span.seen_size, span.place + begin + turn.size + span.behind)
+        _ask(given, span, turn, factor, room, places)
         _score(room, places, low, high)
-        for i in range(count):
-            own, row = place + i, places.scores + i * places.seen
-            hide(room, row, low, max(0, own - span.before))
-            hide(room, row, min(span.seen_size, own + span.behind + 1), end)
-        highest(room, places.scores + low, places.seen, end - low, tops)
-        raise_two(room, places.scores + low, places.seen, end - low, tops, totals)
+        _weigh(room, places, span, turn, low, high, tops, totals)
         _gather(room, places, low, high)
         first = (span.asked + begin) * out.step + head * out.width
-        for i in range(count):
+        for i in range(turn.size):
             mine, one = places.found + i * places.width, np.float32(1)
             copy_row(room, mine, numbers, first + i * out.step, out.width, one / totals[i])
 
 
 @compiled
 def _ask(
-    given: Attention,
-    span: _Span,
-    head: int,
-    begin: int,
-    count: int,
-    factor: np.float32,
-    room: Float32,
-    places: _Places,
+    given: Attention, span: _Span, turn: _Turn, factor: np.float32, room: Float32, places: _Places
 ) -> None:
-    """The next queries; meanwhile those rows of the next head come nearer, which lie far apart:
-    what has no next head is not there, and fetched by no one."""
+    """The queries whose turn it is.
+
+    Meanwhile those rows of the next head come nearer, which lie far apart; behind the last head
+    others do, or what is nowhere, which does nothing.
+    """
     queries, keys, values, out = given.queries, given.keys, given.values, given.out
     asking, asked, seen, found = queries.numbers, keys.numbers, values.numbers, out.numbers
-    width, shared = queries.width, queries.heads // keys.heads
-    for i in range(begin, begin + count):
-        at = (span.asked + i) * queries.step + head * width
-        copy_row(asking, at, room, places.queries + (i - begin) * places.width, width, factor)
+    width, next_key = queries.width, turn.head // (queries.heads // keys.heads) + 1
+    for i in range(turn.size):
+        own = span.asked + turn.begin + i
+        at = own * queries.step + turn.head * width
+        copy_row(asking, at, room, places.queries + i * places.width, width, factor)
+        theirs = span.seen + turn.begin + i
         fetch(asking, at + width, width)
-        theirs = (head // shared + 1) * width
-        fetch(asked, (span.seen + i) * keys.step + theirs, width)
-        fetch(seen, (span.seen + i) * values.step + theirs, width)
-        fetch(found, (span.asked + i) * out.step + (head + 1) * width, width)
+        fetch(asked, theirs * keys.step + next_key * width, width)
+        fetch(seen, theirs * values.step + next_key * width, width)
+        fetch(found, own * out.step + (turn.head + 1) * width, width)
 
 
 @compiled
 def _score(room: Float32, places: _Places, low: int, high: int) -> None:
     """The queries' products with the keys from low to high."""
     width = places.width
+    queries = Rows(places.queries, width)
     for key in range(low // COLUMNS * COLUMNS, high, COLUMNS):
         first, last = max(key, low), min(key + COLUMNS, high)
         vectors = (last - first + LANES - 1) // LANES
-        panel = places.keys + key * width + first - key
-        multiply_tile(
-            room, places.queries, width, room, panel, COLUMNS, width, vectors,
-            room, places.scores + first, places.seen,
-        )  # fmt: skip
+        keys = Rows(places.keys + key * width + first - key, COLUMNS)
+        scores = Rows(places.scores + first, places.seen)
+        multiply_tile(room, queries, room, keys, width, vectors, room, scores)
+
+
+@compiled
+def _weigh(
+    room: Float32,
+    places: _Places,
+    span: _Span,
+    turn: _Turn,
+    low: int,
+    high: int,
+    tops: Float32,
+    totals: Float32,
+) -> None:
+    """The queries' products become powers, 0 of what a query does not see, and `totals` sums."""
+    end = low + (high - low + LANES - 1) // LANES * LANES
+    for i in range(turn.size):
+        own, row = span.place + turn.begin + i, places.scores + i * places.seen
+        hide(room, row, low, max(0, own - span.before))
+        hide(room, row, min(span.seen_size, own + span.behind + 1), end)
+    highest(room, places.scores + low, places.seen, end - low, tops)
+    raise_two(room, places.scores + low, places.seen, end - low, tops, totals)
 
 
 @compiled
 def _gather(room: Float32, places: _Places, low: int, high: int) -> None:
     """The values, by the queries' powers of them."""
-    width = places.width
+    width, powers = places.width, Rows(places.scores + low, places.seen)
     for column in range(0, width, COLUMNS):
         vectors = min(COLUMNS, width - column) // LANES
-        multiply_tile(
-            room, places.scores + low, places.seen, room, places.values + low * width + column,
-            width, high - low, vectors, room, places.found + column, width,
-        )  # fmt: skip
+        values = Rows(places.values + low * width + column, width)
+        found = Rows(places.found + column, width)
+        multiply_tile(room, powers, room, values, high - low, vectors, room, found)

@@ -1,6 +1,6 @@
 """Products of small float32 matrices whose sums stay in vector registers, in machine code."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from shardrank.core.arrays import Float32
 from shardrank.kernels.compiled import compiled, written
@@ -24,33 +24,39 @@ _VECTORS = 4 if has_wide_vectors() else 2
 COLUMNS = LANES * _VECTORS
 
 
+class Rows(NamedTuple):
+    """Rows in a flat array: where the first begins, and how far it is to the next."""
+
+    at: int
+    step: int
+
+
 @compiled
 def multiply_tile(
     left: Float32,
-    row: int,
-    step: int,
+    lefts: Rows,
     right: Float32,
-    column: int,
-    stride: int,
+    rights: Rows,
     depth: int,
     vectors: int,
     out: Float32,
-    place: int,
-    width: int,
+    outs: Rows,
 ) -> None:
-    """out[place + i · width + j] = Σ_k left[row + i · step + k] · right[column + k · stride + j].
+    """out[i, j] = Σ_k left[i, k] · right[k, j], of ROWS rows i, vectors · LANES columns j, and
+    k < depth, in this order, each product added without a rounding between.
 
-    Of i < ROWS, j < vectors · LANES ≤ COLUMNS and k < depth, in the order of k, each product added
-    without a rounding between. All arrays are flat.
+    All are flat arrays, of which `lefts`, `rights` and `outs` say where their rows lie. There are
+    at most COLUMNS columns.
     """
+    row, step, column, stride = lefts.at, lefts.step, rights.at, rights.step
     if vectors == 4:
-        _four(left, row, step, right, column, stride, depth, out, place, width)
+        _four(left, row, step, right, column, stride, depth, out, outs.at, outs.step)
     elif vectors == 3:
-        _three(left, row, step, right, column, stride, depth, out, place, width)
+        _three(left, row, step, right, column, stride, depth, out, outs.at, outs.step)
     elif vectors == 2:
-        _two(left, row, step, right, column, stride, depth, out, place, width)
+        _two(left, row, step, right, column, stride, depth, out, outs.at, outs.step)
     else:
-        _one(left, row, step, right, column, stride, depth, out, place, width)
+        _one(left, row, step, right, column, stride, depth, out, outs.at, outs.step)
 
 
 def _tile(vectors: int) -> Any:
