@@ -29,6 +29,7 @@ from tests.bench import (
     build,
     embed,
     flow,
+    graphs,
     growth,
     ingest,
     inverted,
@@ -108,6 +109,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--night", type=int, default=400_000, help="rows of unchanged nights")
     parser.add_argument("--passages", type=int, default=50_000, help="of the flow benchmark")
     parser.add_argument("--sparse", type=int, default=200_000, help="passages of bm25's")
+    parser.add_argument("--graphs", type=int, default=50_000, help="vectors beside graphs")
     parser.add_argument("--only", action="append", help="of the benchmarks or bounds, by name")
     return parser.parse_args()
 
@@ -121,6 +123,8 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
         "masked-modern": modern.masked,
         "same-codes": ivf.same_codes,
         "any-layout": ivf.any_layout,
+        "graphs": lambda: graphs.benchmark(arguments.graphs, whole=True),
+        "graphs-search": lambda: graphs.benchmark(arguments.graphs, whole=False),
         "masked-search": masked.search,
         "masked-audit": masked.audit,
         "masked-embed": masked.embed,
