@@ -91,12 +91,23 @@ class Attention(NamedTuple):
 
 
 class _Span(NamedTuple):
-    """One run: see `Runs`."""
+    """One run, and where it stands in the room.
+
+    Attributes:
+        asked, asked_size: as in `Runs`.
+        seen, seen_size: as in `Runs`.
+        at: the place in the room of the first that is seen, whole vectors from its begin.
+        gap: so many places before are nobody's.
+        place: the place in the room of the first that asks.
+        before, behind: as in `Runs`.
+    """
 
     asked: int
     asked_size: int
     seen: int
     seen_size: int
+    at: int
+    gap: int
     place: int
     before: int
     behind: int
@@ -124,28 +135,64 @@ def attend_runs(given: Attention, runs: Runs, scale: float) -> None:
     keys = given.keys
     places = _places(runs.seen_sizes.max(), keys.width)
     room = np.zeros(places.end, np.float32)
-    shared = given.queries.heads // keys.heads
     factor = np.float32(scale * 1.4426950408889634)  # e^x = 2^(x / ln 2)
     for run in range(len(runs.asked)):
-        span = _span(runs, run)
+        span = _span(runs, run, 0)
         for head in range(keys.heads):
-            _lay_keys(keys, span, head, room, places)
-            _lay_values(given.values, span, head, room, places)
-            for mine in range(head * shared, (head + 1) * shared):
-                _attend_head(given, span, mine, factor, room, places)
+            _attend_key_head(given, span, head, factor, room, places)
 
 
 @compiled
-def _span(runs: Runs, run: int) -> _Span:
+def attend_behind(stem: Attention, given: Attention, runs: Runs, scale: float) -> None:
+    """As `attend_runs`, where the tokens of a stem stand before those of each run, and are seen,
+    too, where a query's reach ends not before.
+
+    Args:
+        stem: its keys and values, at least one token's; its queries and out are not looked at.
+        given, runs: of the tokens behind it, which see those of their own run.
+        scale: as there.
+    """
+    keys, size = given.keys, (len(stem.keys.numbers) - 1) // stem.keys.step + 1
+    begin = (size + LANES - 1) // LANES * LANES
+    places = _places(begin + runs.seen_sizes.max(), keys.width)
+    room = np.zeros(places.end, np.float32)
+    factor = np.float32(scale * 1.4426950408889634)  # e^x = 2^(x / ln 2)
+    before = _Span(0, 0, 0, size, 0, 0, 0, 0, 0)
+    for head in range(keys.heads):
+        _lay_keys(stem.keys, before, head, room, places)
+        _lay_values(stem.values, before, head, room, places)
+        room[places.values + size * places.width : places.values + begin * places.width] = 0
+        for run in range(len(runs.asked)):
+            span = _span(runs, run, size)
+            _attend_key_head(given, span, head, factor, room, places)
+
+
+@compiled
+def _span(runs: Runs, run: int, stem: int) -> _Span:
+    at = (stem + LANES - 1) // LANES * LANES
     return _Span(
         runs.asked[run],
         runs.asked_sizes[run],
         runs.seen[run],
         runs.seen_sizes[run],
-        runs.places[run],
+        at,
+        at - stem,
+        at + runs.places[run],
         runs.before,
         runs.behind,
     )
+
+
+@compiled
+def _attend_key_head(
+    given: Attention, span: _Span, head: int, factor: np.float32, room: Float32, places: _Places
+) -> None:
+    """All heads of queries that share a head of keys."""
+    shared = given.queries.heads // given.keys.heads
+    _lay_keys(given.keys, span, head, room, places)
+    _lay_values(given.values, span, head, room, places)
+    for mine in range(head * shared, (head + 1) * shared):
+        _attend_head(given, span, mine, factor, room, places)
 
 
 @compiled
@@ -165,7 +212,8 @@ def _lay_keys(keys: Heads, span: _Span, head: int, room: Float32, places: _Place
     """Component after component of COLUMNS keys at a time; behind the last key zeros."""
     numbers, step, width = keys.numbers, keys.step, places.width
     for key in range(0, span.seen_size, LANES):
-        to = places.keys + key // COLUMNS * COLUMNS * width + key % COLUMNS
+        own = span.at + key
+        to = places.keys + own // COLUMNS * COLUMNS * width + own % COLUMNS
         at, count = (span.seen + key) * step + head * keys.width, min(LANES, span.seen_size - key)
         if width == keys.width and count == LANES:
             for j in range(0, width, LANES):
@@ -184,7 +232,7 @@ def _lay_values(values: Heads, span: _Span, head: int, room: Float32, places: _P
     """One after another."""
     numbers, first = values.numbers, span.seen * values.step + head * values.width
     for i in range(span.seen_size):
-        at, to = first + i * values.step, places.values + i * places.width
+        at, to = first + i * values.step, places.values + (span.at + i) * places.width
         copy_row(numbers, at, room, to, values.width, np.float32(1))
 
 
@@ -197,8 +245,8 @@ def _attend_head(
     tops, totals = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     for begin in range(0, span.asked_size, ROWS):
         turn = _Turn(head, begin, min(ROWS, span.asked_size - begin))
-        low = max(0, span.place + begin - span.before) // LANES * LANES
-        high = min(span.seen_size, span.place + begin + turn.size + span.behind)
+        low = _least(span, span.place + begin) // LANES * LANES
+        high = min(span.at + span.seen_size, span.place + begin + turn.size + span.behind)
         _ask(given, span, turn, factor, room, places)
         _score(room, places, low, high)
         _weigh(room, places, span, turn, low, high, tops, totals)
@@ -207,6 +255,13 @@ def _attend_head(
         for i in range(turn.size):
             mine, one = places.found + i * places.width, np.float32(1)
             copy_row(room, mine, numbers, first + i * out.step, out.width, one / totals[i])
+
+
+@compiled
+def _least(span: _Span, place: int) -> int:
+    """The first place that a query sees."""
+    least = max(0, place - span.gap - span.before)
+    return least if least < span.at - span.gap else least + span.gap
 
 
 @compiled
@@ -260,8 +315,9 @@ def _weigh(
     end = low + (high - low + LANES - 1) // LANES * LANES
     for i in range(turn.size):
         own, row = span.place + turn.begin + i, places.scores + i * places.seen
-        hide(room, row, low, max(0, own - span.before))
-        hide(room, row, min(span.seen_size, own + span.behind + 1), end)
+        hide(room, row, low, _least(span, own))
+        hide(room, row, max(low, span.at - span.gap), span.at)
+        hide(room, row, min(span.at + span.seen_size, own + span.behind + 1), end)
     highest(room, places.scores + low, places.seen, end - low, tops)
     raise_two(room, places.scores + low, places.seen, end - low, tops, totals)
 

@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from shardrank.models.forward.attention_fp32 import EVERY, Sight, attend_in_loops
+from shardrank.models.forward.attention_fp32 import (
+    EVERY,
+    Sight,
+    attend_behind_stem,
+    attend_in_loops,
+    attend_last,
+)
 from shardrank.models.forward.batch import Batch
 from tests.unit.test_packed import batch
 
@@ -89,6 +95,38 @@ def test_it_is_the_formula(
     found = attend_in_loops(queries, given.keys, given.values, given.batch, sight, scale)
     wanted = expected(given, sight, single, scale)
     torch.testing.assert_close(found, wanted, atol=2e-5, rtol=1e-5)
+
+
+@given(
+    Lengths,
+    st.integers(0, 70),
+    st.integers(1, 3),
+    st.sampled_from([8, 24, 64]),
+    Reach,
+    st.integers(0, 10**6),
+)
+@settings(max_examples=80, deadline=None)
+def test_inputs_with_the_same_beginning_see_it(
+    lengths: list[int], stem: int, shared: int, width: int, before: int | None, seed: int
+) -> None:
+    """As if each input were whole."""
+    given, first = problem(lengths, 2, shared, width, seed), problem([stem or 1], 2, 1, width, seed)
+    kept, sight = (first.keys[:stem], first.values[:stem]), Sight(before, 0)
+    new = (given.keys, given.values)
+    sizes, ends = given.batch.sizes, given.batch.ends.tolist()
+    found = attend_behind_stem(given.queries, new, kept, sizes, sight, 0.3)
+    for begin, end in pairwise(ends):
+        queries = given.queries[begin:end]
+        keys, values = (torch.cat([a, b[begin:end]]) for a, b in zip(kept, new, strict=True))
+        padded = torch.cat([queries.new_zeros(stem, *queries.shape[1:]), queries])
+        whole = Problem(padded, keys, values, batch([stem + end - begin]))
+        wanted = expected(whole, sight, single=False, scale=0.3)[stem:]
+        torch.testing.assert_close(found[begin:end], wanted, atol=2e-5, rtol=1e-5)
+        last = attend_last(queries, keys, values, sight, 0.3)
+        torch.testing.assert_close(last, wanted, atol=2e-5, rtol=1e-5)
+        mine = tuple(x[begin:end] for x in new)
+        alone = attend_behind_stem(queries, mine, kept, sizes[:1] * 0 + len(queries), sight, 0.3)
+        assert torch.equal(alone, found[begin:end])
 
 
 @pytest.mark.parametrize("sight", [EVERY, Sight(5, 5), Sight(None, 0)])

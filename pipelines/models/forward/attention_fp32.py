@@ -9,10 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shardrank.core.arrays import Int64
 from shardrank.models.forward.batch import Batch
+from shardrank.models.forward.kept import Pair
 
 if TYPE_CHECKING:
-    from shardrank.kernels.attend_loops import Heads, Runs
+    from shardrank.kernels.attend_loops import Attention, Heads, Runs
+
+#: Further than any token of an input.
+_FAR = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -58,27 +63,71 @@ def attend_in_loops(
     Returns:
         As queries.
     """
-    from shardrank.kernels.attend_loops import Attention, attend_runs  # numba: see above
+    from shardrank.kernels.attend_loops import attend_runs  # numba: see above
 
     found = torch.empty(queries.shape)
-    given = Attention(*(_heads(x) for x in (queries, keys, values, found)))
-    runs = _runs(batch, sight, len(queries) != len(keys))
+    given = _attention(queries, keys, values, found)
+    runs = _runs(batch.sizes, sight, len(queries) != len(keys))
     attend_runs(given, runs, queries.shape[2] ** -0.5 if scale is None else scale)
     return found
 
 
-def _runs(batch: Batch, sight: Sight, single: bool) -> "Runs":
+def attend_behind_stem(
+    queries: Tensor, new: Pair, stem: Pair, sizes: Int64, sight: Sight, scale: float
+) -> Tensor:
+    """As `attend_in_loops`, of inputs that all begin with the same tokens.
+
+    Args:
+        queries: float32[t, heads, d] of the tokens behind those.
+        new: keys and values of the same, float32[t, key heads, d].
+        stem: those of the tokens that all begin with, which may be none.
+        sizes: int64[b], how many tokens each input has behind them.
+        sight, scale: as there.
+    """
+    from shardrank.kernels.attend_loops import attend_behind, attend_runs  # numba: see above
+
+    found = torch.empty(queries.shape)
+    given, runs = _attention(queries, *new, found), _runs(sizes, sight, single=False)
+    if len(stem[0]):
+        attend_behind(_attention(queries, *stem, found), given, runs, scale)
+    else:
+        attend_runs(given, runs, scale)
+    return found
+
+
+def attend_last(
+    queries: Tensor, keys: Tensor, values: Tensor, sight: Sight, scale: float
+) -> Tensor:
+    """As `attend_in_loops`, of the last tokens of one input: float32[t, heads, d] of
+    float32[s, key heads, d]."""
+    from shardrank.kernels.attend_loops import Runs, attend_runs  # numba: see above
+
+    found, none = torch.empty(queries.shape), np.zeros(1, np.int64)
+    asked, seen = (np.array([len(x)]) for x in (queries, keys))
+    runs = Runs(none, asked, none, seen, seen - asked, *_reaches(sight))
+    attend_runs(_attention(queries, keys, values, found), runs, scale)
+    return found
+
+
+def _runs(sizes: Int64, sight: Sight, single: bool) -> "Runs":
     from shardrank.kernels.attend_loops import Runs  # numba: see above
 
-    sizes, begins = batch.sizes, np.cumsum(batch.sizes) - batch.sizes
-    before, behind = (
-        batch.longest if reach is None else reach for reach in (sight.before, sight.behind)
-    )
-    none = np.zeros_like(sizes)
+    begins, none, reaches = np.cumsum(sizes) - sizes, np.zeros_like(sizes), _reaches(sight)
     if not single:
-        return Runs(begins, sizes, begins, sizes, none, before, behind)
+        return Runs(begins, sizes, begins, sizes, none, *reaches)
     places = sizes - 1 if sight.last else none
-    return Runs(np.arange(len(sizes)), np.ones_like(sizes), begins, sizes, places, before, behind)
+    return Runs(np.arange(len(sizes)), np.ones_like(sizes), begins, sizes, places, *reaches)
+
+
+def _reaches(sight: Sight) -> tuple[int, int]:
+    before, behind = (_FAR if reach is None else reach for reach in (sight.before, sight.behind))
+    return before, behind
+
+
+def _attention(queries: Tensor, keys: Tensor, values: Tensor, found: Tensor) -> "Attention":
+    from shardrank.kernels.attend_loops import Attention  # numba: see above
+
+    return Attention(*(_heads(x) for x in (queries, keys, values, found)))
 
 
 def _heads(x: Tensor) -> "Heads":

@@ -8,6 +8,12 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from shardrank.models.forward.attention import flashes
+from shardrank.models.forward.attention_fp32 import (
+    Sight,
+    attend_behind_stem,
+    attend_last,
+    attends_in_loops,
+)
 from shardrank.models.forward.branches import Branches
 from shardrank.models.forward.kept import Pair
 
@@ -57,6 +63,8 @@ def attend_branches(
     """
     if rule.plain and flashes(queries):
         return _varlen(queries, new, before, branches, rule)
+    if rule.plain and attends_in_loops(queries):
+        return attend_behind_stem(queries, new, before, branches.sizes, _sight(rule), rule.scale)
     found = torch.empty(
         (*queries.shape[:2], new[1].shape[2]), dtype=queries.dtype, device=queries.device
     )
@@ -77,8 +85,14 @@ def attend_branches(
 def attend_run(queries: Tensor, seen: Pair, rule: Rule) -> Tensor:
     """As `attend_branches`, of the last tokens of one run: queries [t, heads, d], and keys and
     values [n, key heads, d] of all its tokens."""
+    if rule.plain and attends_in_loops(queries):
+        return attend_last(queries, *seen, _sight(rule), rule.scale)
     asking, keys, values = (x.transpose(0, 1)[None] for x in (queries, *seen))
     return _group(asking, keys, values, rule)[0].transpose(0, 1)
+
+
+def _sight(rule: Rule) -> Sight:
+    return Sight(None if rule.window is None else rule.window - 1, 0)
 
 
 def weights(queries: Tensor, keys: Tensor, first: int, rule: Rule) -> Tensor:
