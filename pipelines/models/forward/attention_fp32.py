@@ -137,7 +137,8 @@ def _heads(x: Tensor) -> "Heads":
     _, heads, width = x.shape
     x = x if x.stride()[1:] == (width, 1) else x.contiguous()
     size = (len(x) - 1) * x.stride(0) + heads * width
-    return Heads(x.as_strided((size,), (1,)).numpy(), x.stride(0), heads, width)
+    numbers = x.detach().as_strided((size,), (1,)).numpy()
+    return Heads(numbers, x.stride(0), heads, width)
 
 
 @cache
