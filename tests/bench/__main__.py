@@ -26,6 +26,7 @@ from transformers.utils import logging
 
 from shardrank import __version__
 from tests.bench import (
+    attend,
     build,
     embed,
     flow,
@@ -121,6 +122,9 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
         "modern": lambda: modern.short(folder, 200),
         "modern-long": lambda: modern.long(folder),
         "masked-modern": modern.masked,
+        "attention-73": lambda: attend.benchmark(73, 32),
+        "attention-220": lambda: attend.benchmark(220, 32),
+        "attention-512": lambda: attend.benchmark(512, 64),
         "same-codes": ivf.same_codes,
         "any-layout": ivf.any_layout,
         "graphs": lambda: graphs.benchmark(arguments.graphs, whole=True),
