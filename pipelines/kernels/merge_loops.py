@@ -52,7 +52,7 @@ def merge_words(letters: UInt8, begins: Int64, table: Merges, out: Tokens) -> in
         letters: the UTF-8 of all words.
         begins: int64[n + 1]; word w is letters[begins[w] : begins[w + 1]], LONGEST at most.
         table: of the tokeniser.
-        out: `begins`, `ids`, `starts` and `ends` are filled.
+        out: filled, but for `sizes` and the words' numbers, which stay as they are.
     """
     ids, starts, ends = np.empty((3, LONGEST), np.int32)
     ranks = np.empty(LONGEST, np.int32)
@@ -63,7 +63,11 @@ def merge_words(letters: UInt8, begins: Int64, table: Merges, out: Tokens) -> in
             ranks[i] = table.ranks[_slot(ids[i], ids[i + 1], table)]
         size = _merge(ids, starts, ends, ranks, size, table)
         for i in range(size):
-            out.ids[filled], out.starts[filled], out.ends[filled] = ids[i], starts[i], ends[i]
+            out.ids[filled], out.places[0, filled], out.places[1, filled] = (
+                ids[i],
+                starts[i],
+                ends[i],
+            )
             filled += 1
         out.begins[word + 1] = filled
     return filled
@@ -89,20 +93,18 @@ def _characters(
 @compiled
 def _code_point(letters: UInt8, at: int) -> tuple[int, int]:
     """Of the character that begins there, and how many bytes it has."""
-    first = np.int64(letters[at])
+    first = int(letters[at])
     if first < 0x80:
         return first, 1
     length = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
     code = first & (0x7F >> length)
     for i in range(1, length):
-        code = (code << 6) | (np.int64(letters[at + i]) & 0x3F)
+        code = (code << 6) | (int(letters[at + i]) & 0x3F)
     return code, length
 
 
 @compiled
-def _merge(
-    ids: Int32, starts: Int32, ends: Int32, ranks: Int32, size: int, table: Merges
-) -> int:
+def _merge(ids: Int32, starts: Int32, ends: Int32, ranks: Int32, size: int, table: Merges) -> int:
     """Merge the pair of the lowest rank, of several the first, until none is left; the tokens."""
     while True:
         best = -1
@@ -115,7 +117,12 @@ def _merge(
         ends[best] = ends[best + 1]
         size -= 1
         for i in range(best + 1, size):
-            ids[i], starts[i], ends[i], ranks[i - 1] = ids[i + 1], starts[i + 1], ends[i + 1], ranks[i]
+            ids[i], starts[i], ends[i], ranks[i - 1] = (
+                ids[i + 1],
+                starts[i + 1],
+                ends[i + 1],
+                ranks[i],
+            )
         for i in range(max(best - 1, 0), min(best + 1, size - 1)):
             ranks[i] = table.ranks[_slot(ids[i], ids[i + 1], table)]
 

@@ -65,18 +65,20 @@ class FoundWords(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """The tokens of words, word by word: int32[m], and int64[n + 1] where each word's begin.
+    """The tokens of words, word by word.
 
-    `starts` and `ends` are characters of the word. `parts` number the words that the tokeniser
-    itself makes of this one, of which there are int32[n] `sizes`.
+    Attributes:
+        begins: int64[n + 1], where each word's begin.
+        sizes: int32[n], how many words the tokeniser itself makes of each.
+        ids: int32[m].
+        places: int32[3, m], the first and last + 1 characters of the word, and which of `sizes`
+            words it is in.
     """
 
     begins: Int64
-    ids: Int32
-    starts: Int32
-    ends: Int32
-    parts: Int32
     sizes: Int32
+    ids: Int32
+    places: Int32
 
 
 @compiled
@@ -158,7 +160,7 @@ def lay_ids(
         stops: int64[texts], filled: the character behind each text's last token; 0 without one.
     """
     words, places = found.words, found.places
-    begins, known, ends = tokens.begins, tokens.ids, tokens.ends
+    begins, known, ends = tokens.begins, tokens.ids, tokens.places[1]
     number = filled = 0
     for text in range(len(found.ends)):
         stop = 0
@@ -191,9 +193,9 @@ def lay_places(found: FoundWords, tokens: Tokens, lead: int, places: Int32) -> N
         while number < found.ends[text]:
             word, place = found.words[number], found.places[number]
             for i in range(tokens.begins[word], tokens.begins[word + 1]):
-                places[0, filled] = max(place + tokens.starts[i] - lead, 0)
-                places[1, filled] = max(place + tokens.ends[i] - lead, lead)
-                places[2, filled] = part + tokens.parts[i]
+                places[0, filled] = max(place + tokens.places[0, i] - lead, 0)
+                places[1, filled] = max(place + tokens.places[1, i] - lead, lead)
+                places[2, filled] = part + tokens.places[2, i]
                 filled += 1
             part += tokens.sizes[word]
             number += 1

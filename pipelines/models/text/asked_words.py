@@ -40,9 +40,12 @@ def _tokens_of(words: Sequence[str], lines: Sequence[Encoding]) -> Tokens:
     begins = np.searchsorted(owners, np.arange(len(words) + 1))
     numbers = np.array([number for line in lines for number in line.word_ids], np.int32)
     parts = numbers - numbers[begins[owners]]
-    starts, ends = (places - firsts[owners][:, None]).astype(np.int32).T
-    ids = np.array([i for line in lines for i in line.ids], np.int32)
-    return Tokens(begins, ids, starts, ends, parts, _sizes(begins, parts))
+    return Tokens(
+        begins=begins,
+        sizes=_sizes(begins, parts),
+        ids=np.array([i for line in lines for i in line.ids], np.int32),
+        places=np.vstack([(places - firsts[owners][:, None]).T, parts]).astype(np.int32),
+    )
 
 
 def _places(lines: Sequence[Encoding], firsts: Int64) -> Iterator[Int64]:

@@ -29,14 +29,15 @@ class MergedWords:
 
     def spell(self, letters: UInt8, begins: Int64) -> Tokens:
         """The tokens of words; the library says of all that they belong to its word 0."""
-        size, words = len(letters), len(begins) - 1
+        words, most = len(begins) - 1, len(letters)
         out = Tokens(
-            np.zeros(words + 1, np.int64),
-            *np.zeros((4, size), np.int32),
+            begins=np.zeros(words + 1, np.int64),
             sizes=np.zeros(words, np.int32),
+            ids=np.empty(most, np.int32),
+            places=np.zeros((3, most), np.int32),
         )
         filled = merge_words(letters, begins, self._table, out)
-        return Tokens(out.begins, *(tokens[:filled] for tokens in out[1:5]), sizes=out.sizes)
+        return out._replace(ids=out.ids[:filled], places=out.places[:, :filled])
 
 
 def pair_of(merge: str | Sequence[str]) -> tuple[str, str]:

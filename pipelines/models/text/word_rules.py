@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from shardrank.kernels.word_loops import Cuts
 from shardrank.models.text.asked_words import AskedWords
 from shardrank.models.text.merged_words import MergedWords, byte_token, pair_of
+from shardrank.models.text.split_words import SplitWords, can_split
 from shardrank.models.text.word_tokens import Speller
 
 _SPACES = b" \t\n\r"
@@ -61,7 +62,7 @@ def word_rule(backend: Tokenizer) -> WordRule | None:
     if any(token["normalized"] for token in rules["added_tokens"]):
         return None
     if _is_bert(rules) and not any(" " in content for content in added):
-        return WordRule(_bert_cuts(), "", added, AskedWords(backend))
+        return WordRule(_bert_cuts(), "", added, _bert_speller(backend, rules))
     if _is_llama(rules):
         model = rules["model"]
         cuts, speller = _llama_cuts(model["vocab"]), MergedWords(model, space=_BAR)
@@ -71,13 +72,24 @@ def word_rule(backend: Tokenizer) -> WordRule | None:
 
 def _is_bert(rules: Mapping[str, Any]) -> bool:
     """BERT's normaliser, splitter and WordPiece."""
-    normaliser = rules["normalizer"] or {}
-    steps = [step.get("type") for step in normaliser.get("normalizers", [normaliser])]
+    steps = [step.get("type") for step in _steps(rules)]
     return (
         steps in (["BertNormalizer"], ["Lowercase", "BertNormalizer"])
         and (rules["pre_tokenizer"] or {}).get("type") == "BertPreTokenizer"
         and rules["model"]["type"] == "WordPiece"
     )
+
+
+def _steps(rules: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Of the normaliser."""
+    normaliser = rules["normalizer"] or {}
+    return list(normaliser.get("normalizers", [normaliser]))
+
+
+def _bert_speller(backend: Tokenizer, rules: Mapping[str, Any]) -> Speller:
+    asked, model = AskedWords(backend), rules["model"]
+    lowers = any(step.get("lowercase", True) for step in _steps(rules))  # a Lowercase has no key
+    return SplitWords(model, lowers, others=asked) if can_split(model) else asked
 
 
 def _is_llama(rules: Mapping[str, Any]) -> bool:

@@ -35,21 +35,24 @@ class WordTokens:
             self.tokens = _grown(self.tokens, self.count, _room(2 * count, 2 * size))
         self.tokens.begins[self.count + 1 : count + 1] = new.begins[1:] + filled
         self.tokens.sizes[self.count : count] = new.sizes
-        for kept, added in zip(self.tokens[1:5], new[1:5], strict=True):
-            kept[filled:size] = added
+        self.tokens.ids[filled:size] = new.ids
+        self.tokens.places[:, filled:size] = new.places
         self.count = count
 
 
 def _room(words: int, tokens: int) -> Tokens:
     """For so many; none is in it."""
-    begins = np.zeros(words + 1, np.int64)
-    return Tokens(begins, *np.empty((4, tokens), np.int32), sizes=np.empty(words, np.int32))
+    return Tokens(
+        begins=np.zeros(words + 1, np.int64),
+        sizes=np.empty(words, np.int32),
+        ids=np.empty(tokens, np.int32),
+        places=np.empty((3, tokens), np.int32),
+    )
 
 
 def _grown(old: Tokens, count: int, new: Tokens) -> Tokens:
     """The first `count` words of `old` in `new`, which has more room."""
     filled = old.begins[count]
     new.begins[: count + 1], new.sizes[:count] = old.begins[: count + 1], old.sizes[:count]
-    for before, after in zip(old[1:5], new[1:5], strict=True):
-        after[:filled] = before[:filled]
+    new.ids[:filled], new.places[:, :filled] = old.ids[:filled], old.places[:, :filled]
     return new

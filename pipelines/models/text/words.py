@@ -44,7 +44,9 @@ class WordMemory:
         if 2 * self._table.filled[0] > _WORDS or 2 * self._letters > _LETTERS:
             self._forget()
         plain = self._plain(texts)
-        found = self._find([text if simple else "" for text, simple in zip(texts, plain, strict=True)])
+        found = self._find(
+            [text if simple else "" for text, simple in zip(texts, plain, strict=True)]
+        )
         self._learn()
         return self._spans(found, np.logical_and(plain, ~found.refused).tolist())
 
