@@ -44,9 +44,7 @@ class WordMemory:
         if 2 * self._table.filled[0] > _WORDS or 2 * self._letters > _LETTERS:
             self._forget()
         plain = self._plain(texts)
-        found = self._find(
-            [text if simple else "" for text, simple in zip(texts, plain, strict=True)]
-        )
+        found = self._find(texts, plain)
         self._learn()
         return self._spans(found, np.logical_and(plain, ~found.refused).tolist())
 
@@ -67,10 +65,13 @@ class WordMemory:
         """Which texts are no more than their words; most often all are, which one look tells."""
         together = "\0".join(texts)
         left = [token for token in self._rule.left if token in together]
+        if not left:
+            return [True] * len(texts)
         return [not any(token in text for token in left) for text in texts]
 
-    def _find(self, texts: Sequence[str]) -> FoundWords:
-        raw = [(self._rule.lead + text).encode() if text else b"" for text in texts]
+    def _find(self, texts: Sequence[str], plain: Sequence[bool]) -> FoundWords:
+        lead, pairs = self._rule.lead, zip(texts, plain, strict=True)
+        raw = [(lead + text).encode() if text and simple else b"" for text, simple in pairs]
         data = b"".join(raw)
         bounds = np.array([0, *accumulate(map(len, raw))], np.int64)
         found = FoundWords(
@@ -98,8 +99,8 @@ class WordMemory:
         lying = _Lying(found, tokens, lead, total)
         rows = zip(pairwise(bounds.tolist()), stops.tolist(), good, strict=True)
         return [
-            TokenSpans(ids[a:b], stop, partial(lying.places, a, b)) if known else None
-            for (a, b), stop, known in rows
+            TokenSpans(ids[a:b], stop, partial(lying.places, a, b)) if simple else None
+            for (a, b), stop, simple in rows
         ]
 
 
