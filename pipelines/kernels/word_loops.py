@@ -146,21 +146,19 @@ def _number(data: UInt8, begin: int, size: int, code: np.uint64, table: WordTabl
 
 
 @compiled
-def lay_ids(
-    found: FoundWords, tokens: Tokens, lead: int, ids: Int32, bounds: Int64, stops: Int64
-) -> None:
-    """Put the tokens of all texts one after another.
+def lay_ids(found: FoundWords, tokens: Tokens, lead: int, bounds: Int64, stops: Int64) -> Int32:
+    """int32[m]: the tokens of all texts, one after another.
 
     Args:
         found: the texts' words.
         tokens: those of every word.
         lead: characters that every text was given in front; they count as its first one.
-        ids: int32[m], filled.
         bounds: int64[texts + 1], filled: where each text's tokens begin.
         stops: int64[texts], filled: the character behind each text's last token; 0 without one.
     """
     words, places = found.words, found.places
     begins, known, ends = tokens.begins, tokens.ids, tokens.places[1]
+    ids = np.empty(_count(found, begins), np.int32)
     number = filled = 0
     for text in range(len(found.ends)):
         stop = 0
@@ -174,6 +172,17 @@ def lay_ids(
                 stop = max(places[number] + ends[last - 1] - lead, lead)
             number += 1
         bounds[text + 1], stops[text] = filled, stop
+    return ids
+
+
+@compiled
+def _count(found: FoundWords, begins: Int64) -> int:
+    """How many tokens all words have that were found."""
+    count = 0
+    for number in range(found.ends[-1]):
+        word = found.words[number]
+        count += begins[word + 1] - begins[word]
+    return count
 
 
 @compiled

@@ -33,6 +33,7 @@ class WordMemory:
     def __init__(self, rule: WordRule) -> None:
         """Begin with none."""
         self._rule = rule
+        self._left = [token.encode() for token in rule.left]
         self._forget()
 
     def encode(self, texts: Sequence[str]) -> list[TokenSpans | None]:
@@ -41,12 +42,16 @@ class WordMemory:
         None for a text that is more than its words, as it spells an added token such as [MASK],
         and for one with a word so long, or so many, that there is no room for them.
         """
+        if not texts:
+            return []
         if 2 * self._table.filled[0] > _WORDS or 2 * self._letters > _LETTERS:
             self._forget()
-        plain = self._plain(texts)
-        found = self._find(texts, plain)
+        raw = [(self._rule.lead + text).encode() if text else b"" for text in texts]
+        more = self._more(raw)
+        found = self._find([b"" if i in more else text for i, text in enumerate(raw)])
+        found.refused[list(more)] = True
         self._learn()
-        return self._spans(found, np.logical_and(plain, ~found.refused).tolist())
+        return self._spans(found)
 
     def _forget(self) -> None:
         self._table = WordTable(
@@ -61,17 +66,13 @@ class WordMemory:
     def _letters(self) -> int:
         return int(self._table.begins[self._table.filled[0]])
 
-    def _plain(self, texts: Sequence[str]) -> list[bool]:
-        """Which texts are no more than their words; most often all are, which one look tells."""
-        together = "\0".join(texts)
-        left = [token for token in self._rule.left if token in together]
-        if not left:
-            return [True] * len(texts)
-        return [not any(token in text for token in left) for text in texts]
+    def _more(self, raw: Sequence[bytes]) -> set[int]:
+        """Which texts are more than their words; most often none is, which one look tells."""
+        together = b"\0".join(raw)
+        left = [token for token in self._left if token in together]
+        return {i for i, text in enumerate(raw) if any(token in text for token in left)}
 
-    def _find(self, texts: Sequence[str], plain: Sequence[bool]) -> FoundWords:
-        lead, pairs = self._rule.lead, zip(texts, plain, strict=True)
-        raw = [(lead + text).encode() if text and simple else b"" for text, simple in pairs]
+    def _find(self, raw: Sequence[bytes]) -> FoundWords:
         data = b"".join(raw)
         bounds = np.array([0, *accumulate(map(len, raw))], np.int64)
         found = FoundWords(
@@ -89,18 +90,16 @@ class WordMemory:
         letters = self._table.letters[begins[0] : begins[-1]]
         self._known.add(self._rule.speller.spell(letters, begins - begins[0]))
 
-    def _spans(self, found: FoundWords, good: Sequence[bool]) -> list[TokenSpans | None]:
-        tokens, lead = self._known.tokens, len(self._rule.lead)
-        filled = found.words[: found.ends[-1] if len(found.ends) else 0]
-        total = int((tokens.begins[filled + 1] - tokens.begins[filled]).sum())
-        ids = np.empty(total, np.int32)  # apart from the places, as they are kept for longer
-        bounds, stops = np.zeros(len(good) + 1, np.int64), np.empty(len(good), np.int64)
-        lay_ids(found, tokens, lead, ids, bounds, stops)
-        lying = _Lying(found, tokens, lead, total)
-        rows = zip(pairwise(bounds.tolist()), stops.tolist(), good, strict=True)
+    def _spans(self, found: FoundWords) -> list[TokenSpans | None]:
+        tokens, lead, count = self._known.tokens, len(self._rule.lead), len(found.ends)
+        bounds, stops = np.zeros(count + 1, np.int64), np.empty(count, np.int64)
+        # Apart from where they lie, as they are kept for longer.
+        ids = lay_ids(found, tokens, lead, bounds, stops)
+        lie = _Lying(found, tokens, lead, len(ids)).places
+        rows = zip(pairwise(bounds.tolist()), stops.tolist(), found.refused.tolist(), strict=True)
         return [
-            TokenSpans(ids[a:b], stop, partial(lying.places, a, b)) if simple else None
-            for (a, b), stop, simple in rows
+            None if refused else TokenSpans(ids[begin:end], stop, partial(lie, begin, end))
+            for (begin, end), stop, refused in rows
         ]
 
 
