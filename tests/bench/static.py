@@ -6,6 +6,7 @@ measured twice: with no word remembered when a run begins, as a worker's first b
 all of them, as its last ones nearly are.
 """
 
+import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -130,6 +131,7 @@ def _texts(kind: str, task: Task) -> Benchmark:
         print(f"{MODEL2VEC} is not measured: it is absent, and `make bench` installs it.")
     best = fastest(peers)
     contenders = [peers[0], best, *_ours(task)]
+    gc.freeze()  # or each would look through torch's objects now and then, and pay by lot
     pairs = product((NEW, MET), (best, peers[0]))
     duels = [Duel(who, peer.name, floor=2, goal=5) for who, peer in pairs]
     name = f"static, {kind}, from texts"

@@ -104,6 +104,14 @@ def test_pieces_are_those_of_the_library(
     assert_as_the_library(wordpiece(pieces, lowercase), texts)
 
 
+def test_every_character_is_as_the_library_has_it() -> None:
+    codes = [*range(0xD800), *range(0xE000, 0x110000)][::97]
+    texts = [f"{chr(code)}ab {chr(code)} b{chr(code)}\u0301c.{chr(code)}" for code in codes]
+    tokeniser = bpe([(0, 1), (6, 4), (5, 7), (2, 3)])  # ab, abé, ▁abé, c.
+    assert_as_the_library(tokeniser, texts)
+    assert [spans is None for spans in spans_of(tokeniser, texts)] == [BAR in t for t in texts]
+
+
 def test_what_is_longer_or_spells_a_bar_is_left_to_the_library() -> None:
     merged = bpe([(0, 1), (6, 6), (7, 7)])  # ab, abab, abababab
     texts = ["ab" * LONGEST, f"a{BAR}b", " ", "", "ab ab"]
