@@ -6,9 +6,8 @@ import numpy as np
 
 from shardrank.core.arrays import Bool, Int32, Int64
 from shardrank.kernels.compiled import compiled
-from shardrank.kernels.word_loops import LONGEST, Tokens, UInt8
+from shardrank.kernels.word_loops import FNV_BASIS, FNV_PRIME, LONGEST, Tokens, UInt8
 
-_FNV_BASIS, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 _ONE, _HALF = np.uint64(1), np.uint64(32)
 
 
@@ -40,7 +39,7 @@ def put_pieces(table: Pieces) -> None:
     for number in range(len(table.ids)):
         code = _seed(table.inner[number])
         for i in range(table.begins[number], table.begins[number + 1]):
-            code = (code ^ np.uint64(table.letters[i])) * _FNV_PRIME
+            code = (code ^ np.uint64(table.letters[i])) * FNV_PRIME
         slot = _first_slot(code, table)
         while table.slots[slot] > 0:
             slot = (slot + _ONE) & np.uint64(len(table.slots) - 1)
@@ -93,7 +92,7 @@ def _longest(word: UInt8, begin: int, size: int, table: Pieces) -> tuple[int, in
     codes = np.empty(LONGEST, np.uint64)
     code = _seed(begin > 0)
     for i in range(begin, size):
-        code = (code ^ np.uint64(word[i])) * _FNV_PRIME
+        code = (code ^ np.uint64(word[i])) * FNV_PRIME
         codes[i] = code
     for end in range(size, begin, -1):
         slot = _first_slot(codes[end - 1], table)
@@ -118,7 +117,7 @@ def _is(word: UInt8, begin: int, end: int, table: Pieces, piece: int) -> bool:
 
 @compiled
 def _seed(inner: bool) -> np.uint64:
-    return _FNV_BASIS ^ np.uint64(0xFF if inner else 0)
+    return FNV_BASIS ^ np.uint64(0xFF if inner else 0)
 
 
 @compiled

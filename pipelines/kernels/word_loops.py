@@ -16,7 +16,8 @@ UInt8 = npt.NDArray[np.uint8]
 #: Bytes of the longest word that is remembered.
 LONGEST = 64
 
-_FNV_BASIS, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+#: Of the hash FNV-1a.
+FNV_BASIS, FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 _ONE, _HALF = np.uint64(1), np.uint64(32)
 
 
@@ -103,10 +104,10 @@ def find_words(data: UInt8, bounds: Int64, cuts: Cuts, table: WordTable, found: 
                 at, place = at + 1, place + 1
                 continue
             begin, size = at, 1
-            code = (_FNV_BASIS ^ np.uint64(data[at])) * _FNV_PRIME
+            code = (FNV_BASIS ^ np.uint64(data[at])) * FNV_PRIME
             at += 1
             while at < end and joined[data[at - 1], data[at]]:
-                code = (code ^ np.uint64(data[at])) * _FNV_PRIME
+                code = (code ^ np.uint64(data[at])) * FNV_PRIME
                 size += (data[at] & 0xC0) != 0x80  # all but continuation bytes begin a character
                 at += 1
             word = _number(data, begin, at - begin, code, table) if at - begin <= LONGEST else -1
