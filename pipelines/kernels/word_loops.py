@@ -153,7 +153,7 @@ def lay_ids(found: FoundWords, tokens: Tokens, lead: int, bounds: Int64, stops: 
     Args:
         found: the texts' words.
         tokens: those of every word.
-        lead: characters that every text was given in front; they count as its first one.
+        lead: characters that every text was given in front.
         bounds: int64[texts + 1], filled: where each text's tokens begin.
         stops: int64[texts], filled: the character behind each text's last token; 0 without one.
     """
@@ -170,7 +170,7 @@ def lay_ids(found: FoundWords, tokens: Tokens, lead: int, bounds: Int64, stops: 
                 ids[filled] = known[i]
                 filled += 1
             if last > begins[word]:
-                stop = max(places[number] + ends[last - 1] - lead, lead)
+                stop = places[number] + ends[last - 1] - lead
             number += 1
         bounds[text + 1], stops[text] = filled, stop
     return ids
@@ -193,7 +193,7 @@ def lay_places(found: FoundWords, tokens: Tokens, lead: int, places: Int32) -> N
     Args:
         found: the texts' words.
         tokens: those of every word.
-        lead: as for `lay_ids`.
+        lead: as for `lay_ids`; they count as the first character of a text.
         places: int32[3, m], filled: the first and last + 1 characters of each, and its word;
             counted from where its text begins.
     """

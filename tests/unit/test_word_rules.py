@@ -14,6 +14,8 @@ from shardrank.kernels.word_loops import LONGEST
 from shardrank.models.text.merged_words import byte_token
 from shardrank.models.text.word_rules import word_rule
 from shardrank.models.text.words import WordMemory
+from tests.bench.texts import documents
+from tests.real_weights import real_weights
 
 BAR = "▁"
 BYTES = [byte_token(byte) for byte in range(256)]
@@ -110,6 +112,13 @@ def test_every_character_is_as_the_library_has_it() -> None:
     tokeniser = bpe([(0, 1), (6, 4), (5, 7), (2, 3)])  # ab, abé, ▁abé, c.
     assert_as_the_library(tokeniser, texts)
     assert [spans is None for spans in spans_of(tokeniser, texts)] == [BAR in t for t in texts]
+
+
+def test_real_tokens_of_docstrings_are_those_of_the_library() -> None:
+    tokeniser = Tokenizer.from_file(str(real_weights("wordllama") / "tokenizer.json"))
+    texts = documents(1_000)
+    assert_as_the_library(tokeniser, texts)
+    assert sum(spans is None for spans in spans_of(tokeniser, texts)) < 10
 
 
 def test_what_is_longer_or_spells_a_bar_is_left_to_the_library() -> None:
