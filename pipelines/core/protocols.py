@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -76,9 +76,8 @@ class TokenPlaces:
     words: Int32
 
 
-@dataclass(frozen=True)
-class TokenSpans:
-    """A text's tokens without special tokens.
+class TokenSpans(NamedTuple):
+    """A text's tokens without special tokens. (As a dataclass it would cost more than its tokens.)
 
     Attributes:
         ids: int32[n].

@@ -43,6 +43,7 @@ from tests.bench import (
     rerank,
     search,
     startup,
+    static,
     unchanged,
 )
 from tests.bench.bounds import Bound, bounds_table
@@ -135,6 +136,8 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
         "masked-mpnet": masked.mpnet,
         "masked-deberta": masked.deberta,
         **{name: partial(kin.benchmark, name, arguments.kin, folder) for name in kin.KIN},
+        "static": lambda: static.wordpiece(folder),
+        **(_real_static(folder) if static.has_real_table() else {}),
         "exact": search.benchmark,
         "bm25": lambda: inverted.benchmark(arguments.sparse, 6),
         "bm25-long": lambda: inverted.benchmark(arguments.sparse, 30),
@@ -150,6 +153,13 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
     if unknown:
         raise SystemExit(f"--only: {', '.join(sorted(unknown))} not in {[*builds, *BOUNDS]}")
     return [builds[name] for name in arguments.only or builds if name in builds]
+
+
+def _real_static(folder: Path) -> dict[str, Build]:
+    return {
+        "static-llama": lambda: static.llama(folder),
+        "static-tokens": lambda: static.tokens(folder),
+    }
 
 
 def _measured(build: Build, rounds: int) -> Outcome:

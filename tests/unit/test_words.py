@@ -17,7 +17,8 @@ from shardrank.models.folder.layout import read_layout
 from shardrank.models.folder.resolve import resolve_model
 from shardrank.models.text import words as module
 from shardrank.models.text.tokens import load_tokeniser
-from shardrank.models.text.words import WordMemory, works_word_by_word
+from shardrank.models.text.word_rules import word_rule
+from shardrank.models.text.words import WordMemory
 
 #: Each differs from the default in what it does with single characters.
 NORMALISERS = {
@@ -48,7 +49,13 @@ def backend(**changes: Any) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(rules))
 
 
-MEMORIES = {name: WordMemory(backend(**changes)) for name, changes in NORMALISERS.items()}
+def memory_of(tokeniser: Any) -> WordMemory:
+    rule = word_rule(tokeniser)
+    assert rule is not None
+    return WordMemory(rule)
+
+
+MEMORIES = {name: memory_of(backend(**changes)) for name, changes in NORMALISERS.items()}
 LIBRARY = {name: backend(**changes) for name, changes in NORMALISERS.items()}
 
 
@@ -79,7 +86,7 @@ def test_words_give_what_the_library_gives(name: str, texts: list[str]) -> None:
 
 
 def test_a_text_that_is_more_than_its_words_is_left_to_the_library() -> None:
-    memory = WordMemory(backend())
+    memory = memory_of(backend())
     fits, long = "ü" * (LONGEST // 2), "ü" * (LONGEST // 2) + "x"
     found = memory.encode(["a [MASK] b", f"before {long} after", fits, f"a\n{fits}", "[mask]"])
     assert [spans is None for spans in found] == [True, True, False, False, False]
@@ -91,7 +98,7 @@ def test_a_full_memory_refuses_texts_and_is_emptied_for_the_next(
 ) -> None:
     monkeypatch.setattr(module, "_WORDS", room)
     monkeypatch.setattr(module, "_LETTERS", letters)
-    memory, library = WordMemory(backend()), LIBRARY["default"]
+    memory, library = memory_of(backend()), LIBRARY["default"]
     texts = [f"w{number}x wing w{number + 1}x" for number in range(40)]
     kept = 0
     for begin in range(0, 40, 4):
@@ -112,20 +119,20 @@ class Counting:
         self._backend = backend()
         self.asked: list[str] = []
 
-    def get_added_tokens_decoder(self) -> Any:
-        return self._backend.get_added_tokens_decoder()
+    def to_str(self) -> str:
+        return self._backend.to_str()
 
     def encode_batch(self, texts: Sequence[str], **how: Any) -> list[Encoding]:
         self.asked += texts
         return self._backend.encode_batch(texts, **how)
 
 
-def test_the_library_is_asked_for_a_word_once() -> None:
-    counting: Any = Counting()
-    memory = WordMemory(counting)
-    memory.encode(["a wing, a wing", "a Wing"])
-    memory.encode(["Wing, wing\na"])
-    assert counting.asked == ["a wing , Wing"]
+def test_the_library_is_asked_once_for_a_word_that_is_not_ascii() -> None:
+    counting = Counting()
+    memory = memory_of(counting)
+    memory.encode(["a wíng, a wing", "a Wíng"])
+    memory.encode(["Wíng, wíng\na wing"])
+    assert counting.asked == ["wíng Wíng"]
 
 
 def test_a_tokeniser_remembers_when_it_is_asked_for_much(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,11 +160,30 @@ def _count_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_only_what_is_known_to_be_exact_is_remembered() -> None:
-    assert works_word_by_word(backend())
+    assert word_rule(backend())
     for key, value in (("normalizer", {"type": "NFC"}), ("pre_tokenizer", {"type": "Whitespace"})):
         rules = json.loads(backend().to_str()) | {key: value}
-        assert not works_word_by_word(Tokenizer.from_str(json.dumps(rules)))
+        assert not word_rule(Tokenizer.from_str(json.dumps(rules)))
     for lowers in (True, False):  # matched across spaces, which words are asked for with
         with_words = backend()
         with_words.add_tokens([AddedToken("supersonic flow", normalized=lowers)])
-        assert not works_word_by_word(with_words)
+        assert not word_rule(with_words)
+
+
+def _every_character(step: int) -> list[str]:
+    """Texts that have every `step`-th character, behind, between and before letters."""
+    codes = [*range(0xD800), *range(0xE000, 0x110000)][::step]
+    words = [f"a{chr(code)}b {chr(code)}é {chr(code)}" for code in codes]
+    return [" ".join(words[at : at + 50]) for at in range(0, len(words), 50)]
+
+
+@pytest.mark.parametrize("step", [97, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", NORMALISERS)
+def test_every_character_is_as_the_library_has_it(name: str, step: int) -> None:
+    memory, texts = memory_of(LIBRARY[name]), _every_character(step)
+    for at in range(0, len(texts), 1_000):  # so many new words have room
+        batch = texts[at : at + 1_000]
+        wanted = LIBRARY[name].encode_batch(batch, add_special_tokens=False)
+        for spans, encoding in zip(memory.encode(batch), wanted, strict=True):
+            assert spans is not None
+            assert_as_the_library(spans, encoding)

@@ -100,9 +100,10 @@ class TableEmbedder:
 
     @torch.inference_mode()
     def embed(self, ids: Sequence[Int32], side: Side) -> Float32:
-        kept = [row[: side.max_tokens] for row in ids]
-        spend("tokens", sum(map(len, kept)))
+        longest = max(map(len, ids), default=0)
+        kept = [row[: side.max_tokens] for row in ids] if longest > side.max_tokens else ids
         means = self.table.means(kept)
+        spend("tokens", sum(map(len, kept)))
         return self.finish(torch.from_numpy(means)).numpy()
 
     def of_inputs(self) -> Embedder:

@@ -42,7 +42,7 @@ class TokenTable:
                 f"Token {flat.max()} has no row: the table has {len(self._rows)}.",
                 "Name a folder whose tokenizer.json and table belong together.",
             )
-        ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
+        ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
         add_means(self._rows, flat, ends, out)
         return out
 

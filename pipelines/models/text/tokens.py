@@ -104,9 +104,11 @@ class FastTokeniser:
 
     @cached_property
     def _words(self) -> "WordMemory | None":
-        from shardrank.models.text.words import WordMemory, works_word_by_word  # numba takes .1 s
+        from shardrank.models.text.word_rules import word_rule  # numba takes .1 s
+        from shardrank.models.text.words import WordMemory
 
-        return WordMemory(self._backend) if works_word_by_word(self._backend) else None
+        rule = word_rule(self._backend)
+        return None if rule is None else WordMemory(rule)
 
     def single_template(self) -> Template:
         """The special tokens before and after one text, and the types of all."""
