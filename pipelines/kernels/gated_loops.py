@@ -9,7 +9,8 @@ import numpy as np
 from shardrank.core.arrays import Float32, Int32, UInt16
 from shardrank.kernels.bf16 import narrow, widen
 from shardrank.kernels.compiled import compiled, compiled_sum
-from shardrank.kernels.int8_loops import Affine, gelu
+from shardrank.kernels.gelu_loops import bend_numbers, bend_products
+from shardrank.kernels.int8_loops import Affine
 
 #: The upper half of 32 bits.
 _HIGH = np.int32(-65536)
@@ -28,8 +29,9 @@ def gate(x: UInt16, out: UInt16) -> None:
     bits, found_bits = row.view(np.int32), found.view(np.int32)
     for number in range(len(x)):
         widen(x[number], bits)
+        bend_numbers(row, half)
         for i in range(half):
-            found[i] = gelu(row[i]) * row[half + i]
+            found[i] = row[i] * row[half + i]
         narrow(found_bits, out[number])
 
 
@@ -40,11 +42,10 @@ def expand_gate(
     """`shardrank.kernels.int8_loops.expand` of int32[n, 2 · h], and then as `gate`: out is
     float32[n, h]."""
     half = out.shape[1]
+    given, bent = products.reshape(products.size), out.reshape(out.size)
     for number in range(len(products)):
         mine, found, scale = products[number], out[number], rows[number]
-        for i in range(half):
-            x = np.float32(mine[i]) * (scale * columns[i]) + bias[i]
-            found[i] = gelu(x)
+        bend_products(given, number * 2 * half, scale, columns, bias, bent, number * half, half)
         for i in range(half):
             found[i] *= np.float32(mine[half + i]) * (scale * columns[half + i]) + bias[half + i]
 

@@ -5,6 +5,7 @@ import numpy as np
 from shardrank.core.arrays import Float32, Int8, Int32, UInt16
 from shardrank.kernels.bf16 import narrow
 from shardrank.kernels.compiled import compiled, compiled_fused, compiled_sum
+from shardrank.kernels.gelu_loops import bend_products
 from shardrank.kernels.plane_loops import mix_planes, round_numbers
 
 #: A weight float32[m], a bias float32[m] and an epsilon.
@@ -26,10 +27,16 @@ def round_rows(x: Float32, width: int, out: Int8, scales: Float32) -> None:
     given, small = x.reshape(x.size), out.reshape(out.size)
     for number in range(len(x)):
         most[0] = mix_planes(given, number * size, size, width, row)
-        scale = most.view(np.float32)[0] / np.float32(127)
-        scales[number] = scale
-        factor = np.float32(1) / scale if scale > 0 else np.float32(0)
-        round_numbers(row, factor, small, number * size, size)
+        scales[number] = _rounded(row, most, small, number * size)
+
+
+@compiled
+def _rounded(row: Float32, most: Int32, small: Int8, at: int) -> np.float32:
+    """The scale of a row whose largest magnitude has these bits; the row over it is put at `at`."""
+    scale = most.view(np.float32)[0] / np.float32(127)
+    factor = np.float32(1) / scale if scale > 0 else np.float32(0)
+    round_numbers(row, factor, small, at, len(row))
+    return np.float32(scale)
 
 
 @compiled
@@ -93,33 +100,37 @@ def expand_norm(
             mine[i] = mine[i] * factor * weight[i] + shift[i]
 
 
-@compiled_fused
-def gelu(x: np.float32) -> np.float32:
-    """x · Φ(x) (Hendrycks & Gimpel 2016, arXiv:1606.08415).
-
-    erf is the quotient of polynomials that Eigen uses (generic_fast_erf_float): off by 6e-7.
-    """
-    z = min(max(x * np.float32(0.70710678), np.float32(-3.8325069)), np.float32(3.8325069))
-    t = z * z
-    p = np.float32(2.2905065861e-4) * t + np.float32(3.4082910107e-3)
-    p = p * t + np.float32(5.0955695062e-2)
-    p = p * t + np.float32(1.8520832240e-1)
-    p = p * t + np.float32(1.1283791435)
-    q = np.float32(-1.1791602954e-7) * t + np.float32(2.3547966471e-5)
-    q = q * t + np.float32(1.0179625279e-3)
-    q = q * t + np.float32(1.4070470171e-2)
-    q = q * t + np.float32(1.1098505178e-1)
-    q = q * t + np.float32(4.9746925110e-1)
-    q = q * t + np.float32(1)
-    return np.float32(0.5) * x * (np.float32(1) + z * p / q)
-
-
 @compiled
 def expand_gelu(
     products: Int32, rows: Float32, columns: Float32, bias: Float32, out: Float32
 ) -> None:
-    """As `expand`, then `gelu`."""
+    """As `expand`, then GELU; all contiguous."""
+    size = products.shape[1]
+    given, found = products.reshape(products.size), out.reshape(out.size)
     for number in range(len(products)):
-        mine, found, scale = products[number], out[number], rows[number]
-        for i in range(len(mine)):
-            found[i] = gelu(np.float32(mine[i]) * (scale * columns[i]) + bias[i])
+        at = number * size
+        bend_products(given, at, rows[number], columns, bias, found, at, size)
+
+
+@compiled
+def bend_rows(
+    products: Int32,
+    rows: Float32,
+    columns: Float32,
+    bias: Float32,
+    width: int,
+    out: Int8,
+    scales: Float32,
+) -> None:
+    """As `expand_gelu`, and then `round_rows`, without a way through memory between."""
+    size = products.shape[1]
+    bent, mixed, most = (
+        np.empty(size, np.float32),
+        np.empty(size, np.float32),
+        np.empty(1, np.int32),
+    )
+    given, small = products.reshape(products.size), out.reshape(out.size)
+    for number in range(len(products)):
+        bend_products(given, number * size, rows[number], columns, bias, bent, 0, size)
+        most[0] = mix_planes(bent, 0, size, width, mixed)
+        scales[number] = _rounded(mixed, most, small, number * size)

@@ -1,13 +1,12 @@
 """A Hadamard transform between planes of a row, and its rounding, in vectors, as machine code."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from llvmlite import ir
 
 from shardrank.core.arrays import Float32
 from shardrank.kernels.compiled import compiled, written
-from shardrank.kernels.vectors import FLOAT, LANES, WORD, data
+from shardrank.kernels.vectors import FLOAT, WORD, blocks, data, filled, load, spread, store
 
 #: A float's bits without its sign compare as integers do.
 _MAGNITUDE = 0x7FFFFFFF
@@ -46,11 +45,12 @@ def _mix(planes: int) -> Any:
         x, out = (data(context, builder, signature, given, n) for n in (0, 3))
         x, width = builder.gep(x, [given[1]]), given[2]
         most = cgutils.alloca_once_value(builder, WORD(0))  # type: ignore[no-untyped-call]
-        for lanes, begin, end in _blocks(builder, width):
+        for lanes, begin, end in blocks(builder, width):
             step = width.type(lanes)
             with cgutils.for_range_slice(builder, begin, end, step) as (column, _):
                 found = _transformed(_planes(builder, x, column, width, planes, lanes), builder)
-                _keep(builder, found, out, column, width)
+                for number, row in enumerate(found):
+                    store(builder, row, _plane(builder, out, column, width, number))
                 largest = _largest(builder, found, lanes)
                 _raise(builder, most, largest)
         return builder.sext(builder.load(most), ir.IntType(64))
@@ -63,24 +63,14 @@ def _mix(planes: int) -> Any:
     return written(typed)
 
 
-def _blocks(builder: Any, width: Any) -> Iterator[tuple[int, Any, Any]]:
-    """Lanes of the vectors that columns are worked on in, and which columns: as few as can be."""
-    begin = width.type(0)
-    for lanes in (LANES, 8, 1) if LANES > 8 else (LANES, 1):
-        rest = builder.sub(width, begin)
-        end = builder.add(begin, builder.and_(rest, width.type(-lanes)))
-        yield lanes, begin, end
-        begin = end
-
-
 def _planes(builder: Any, x: Any, column: Any, width: Any, planes: int, lanes: int) -> list[Any]:
     """One vector of each plane."""
     kind = ir.VectorType(FLOAT, lanes)
-    found = []
-    for plane in range(planes):
-        place = builder.gep(x, [builder.add(column, builder.mul(width, width.type(plane)))])
-        found.append(builder.load(builder.bitcast(place, kind.as_pointer()), align=4))
-    return found
+    return [load(builder, _plane(builder, x, column, width, n), kind) for n in range(planes)]
+
+
+def _plane(builder: Any, x: Any, column: Any, width: Any, number: int) -> Any:
+    return builder.gep(x, [builder.add(column, builder.mul(width, width.type(number)))])
 
 
 def _transformed(rows: list[Any], builder: Any) -> list[Any]:
@@ -93,12 +83,6 @@ def _transformed(rows: list[Any], builder: Any) -> list[Any]:
                 rows[i], rows[i + half] = builder.fadd(a, b), builder.fsub(a, b)
         half *= 2
     return rows
-
-
-def _keep(builder: Any, rows: list[Any], out: Any, column: Any, width: Any) -> None:
-    for plane, row in enumerate(rows):
-        place = builder.gep(out, [builder.add(column, builder.mul(width, width.type(plane)))])
-        builder.store(row, builder.bitcast(place, row.type.as_pointer()), align=4)
 
 
 def _largest(builder: Any, rows: list[Any], lanes: int) -> Any:
@@ -148,16 +132,14 @@ def _write_round(context: Any, builder: Any, signature: Any, given: Any) -> Any:
     row, out = (data(context, builder, signature, given, n) for n in (0, 2))
     _, factor, _, at, count = given
     out = builder.gep(out, [at])
-    for lanes, begin, end in _blocks(builder, count):
+    for lanes, begin, end in blocks(builder, count):
         floats, words, bytes_ = (
             ir.VectorType(kind, lanes) for kind in (FLOAT, WORD, ir.IntType(8))
         )
-        one = builder.insert_element(ir.Constant(floats, ir.Undefined), factor, WORD(0))
-        many = builder.shuffle_vector(one, one, ir.Constant(words, [0] * lanes))
+        many = spread(builder, factor, lanes)
         with cgutils.for_range_slice(builder, begin, end, count.type(lanes)) as (i, _):
-            place = builder.bitcast(builder.gep(row, [i]), floats.as_pointer())
-            found = builder.fmul(builder.load(place, align=4), many)
-            large = builder.fadd(found, ir.Constant(floats, [_NEAREST] * lanes))
+            found = builder.fmul(load(builder, builder.gep(row, [i]), floats), many)
+            large = builder.fadd(found, filled(_NEAREST, floats))
             small = builder.trunc(builder.bitcast(large, words), bytes_)
             to = builder.bitcast(builder.gep(out, [i]), bytes_.as_pointer())
             builder.store(small, to, align=1)

@@ -1,5 +1,6 @@
 """Vectors of float32 in registers, for functions that write LLVM's instructions themselves."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from llvmlite import ir
@@ -40,32 +41,42 @@ def held(builder: Any, value: float) -> list[Any]:
     ]
 
 
-def load(builder: Any, at: Any) -> Any:
-    """The LANES numbers from a place on."""
-    return builder.load(builder.bitcast(at, FLOATS.as_pointer()), align=4)
+def blocks(builder: Any, count: Any) -> Iterator[tuple[int, Any, Any]]:
+    """Vectors that `count` numbers are worked on in: their lanes, and from which number to which;
+    as few as can be."""
+    begin = count.type(0)
+    for lanes in (LANES, 8, 1) if LANES > 8 else (LANES, 1):
+        whole = builder.and_(builder.sub(count, begin), count.type(-lanes))
+        end = builder.add(begin, whole)
+        yield lanes, begin, end
+        begin = end
+
+
+def load(builder: Any, at: Any, kind: ir.VectorType = FLOATS) -> Any:
+    """The numbers from a place on, as many as the vector has lanes."""
+    return builder.load(builder.bitcast(at, kind.as_pointer()), align=4)
 
 
 def store(builder: Any, value: Any, at: Any) -> None:
     """The way back."""
-    builder.store(value, builder.bitcast(at, FLOATS.as_pointer()), align=4)
+    builder.store(value, builder.bitcast(at, value.type.as_pointer()), align=4)
 
 
-def filled(value: float) -> Any:
+def filled(value: float, kind: ir.VectorType = FLOATS) -> Any:
     """A constant in every lane."""
-    return ir.Constant(FLOATS, [value] * LANES)
+    return ir.Constant(kind, [value] * kind.count)
 
 
-def spread(builder: Any, number: Any) -> Any:
+def spread(builder: Any, number: Any, lanes: int = LANES) -> Any:
     """A number in every lane."""
-    one = builder.insert_element(ir.Constant(FLOATS, ir.Undefined), number, WORD(0))
-    return builder.shuffle_vector(one, one, ir.Constant(WORDS, [0] * LANES))
+    kind, words = ir.VectorType(number.type, lanes), ir.VectorType(WORD, lanes)
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, WORD(0))
+    return builder.shuffle_vector(one, one, ir.Constant(words, [0] * lanes))
 
 
 def spread_word(builder: Any, number: Any) -> Any:
     """The lowest 32 bits of an integer in every lane."""
-    small = builder.trunc(number, WORD)
-    one = builder.insert_element(ir.Constant(WORDS, ir.Undefined), small, WORD(0))
-    return builder.shuffle_vector(one, one, ir.Constant(WORDS, [0] * LANES))
+    return spread(builder, builder.trunc(number, WORD))
 
 
 def lane_numbers() -> Any:
@@ -75,7 +86,13 @@ def lane_numbers() -> Any:
 
 def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """a · b + c without a rounding between."""
-    return _call(builder, "fma", [a, b, c])
+    from numba.core import cgutils  # `compiled` must import numba first
+
+    kind = a.type
+    asked = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+        builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.v{kind.count}f32"
+    )
+    return builder.call(asked, [a, b, c])
 
 
 def larger(builder: Any, a: Any, b: Any) -> Any:
@@ -103,13 +120,3 @@ def picked(builder: Any, a: Any, b: Any, places: list[int]) -> Any:
 def _places(places: Any) -> Any:
     numbers = [*places]
     return ir.Constant(ir.VectorType(WORD, len(numbers)), numbers)
-
-
-def _call(builder: Any, name: str, values: list[Any]) -> Any:
-    from numba.core import cgutils  # `compiled` must import numba first
-
-    kind = ir.FunctionType(FLOATS, [FLOATS] * len(values))
-    asked = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-        builder.module, kind, f"llvm.{name}.v{LANES}f32"
-    )
-    return builder.call(asked, values)

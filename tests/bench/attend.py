@@ -24,11 +24,11 @@ def benchmark(length: int, width: int) -> Benchmark:
     random = torch.Generator().manual_seed(0)
     made = torch.randn(count * length, 3, HEADS, width, generator=random)
     sizes, ids = np.full(count, length), torch.zeros(len(made), dtype=torch.int64)
-    given = made.unbind(1)
+    queries, keys, values = made.unbind(1)
     batch = Batch(np.arange(count), sizes, ids, None)
     contenders = [
-        Contender(PEER, partial(_torch, *given, count), None),
-        Contender(OURS, partial(attend_in_loops, *given, batch), TOLERANCE),
+        Contender(PEER, partial(_torch, queries, keys, values, count), None),
+        Contender(OURS, partial(attend_in_loops, queries, keys, values, batch), TOLERANCE),
     ]
     name = f"attention of {length} tokens in {HEADS} heads of {width}"
     duels = [Duel(OURS, PEER, floor=1, goal=1.5)]
@@ -37,7 +37,7 @@ def benchmark(length: int, width: int) -> Benchmark:
 
 def _torch(queries: Tensor, keys: Tensor, values: Tensor, count: int) -> Tensor:
     """[t, heads, d], as a model has them and wants them."""
-    q, k, v = (x.unflatten(0, (count, -1)).transpose(1, 2) for x in (queries, keys, values))
+    q, k, v = (x.reshape(count, -1, *x.shape[1:]).transpose(1, 2) for x in (queries, keys, values))
     return scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(0, 1).contiguous()
 
 

@@ -219,7 +219,8 @@ def test_gates(seed: int, n: int, half: int) -> None:
     expand_gate(products, rows, columns, bias, found)
     expand(products, rows, columns, bias, plain)
     gelu = torch.nn.functional.gelu(torch.from_numpy(plain[:, :half])).numpy()
-    np.testing.assert_allclose(found, gelu * plain[:, half:], rtol=1e-4, atol=1e-5)
+    off = abs(found - gelu * plain[:, half:])
+    assert (off <= 5e-6 * abs(plain[:, :half] * plain[:, half:]) + 1e-5).all()
 
 
 @given(st.integers(0, 10**6), st.integers(1, 9), st.integers(2, 40))

@@ -9,6 +9,7 @@ from torch import Tensor
 from shardrank.core.arrays import Float32, Int8, Int32
 from shardrank.kernels.gated_loops import expand_gate, expand_join
 from shardrank.kernels.int8_loops import (
+    bend_rows,
     expand,
     expand_bf16,
     expand_gelu,
@@ -17,6 +18,7 @@ from shardrank.kernels.int8_loops import (
 )
 from shardrank.kernels.plane_loops import mix_planes
 from shardrank.models.forward.attention_bf16 import attends_in_bf16
+from shardrank.models.forward.linear import Linear
 from shardrank.models.forward.norm import Norm
 from shardrank.models.forward.products import int8_product
 
@@ -68,6 +70,13 @@ class Int8Linear:
         expand_gelu(*found, self.scales, self.bias, out := np.empty(found[0].shape, np.float32))
         return torch.from_numpy(out)
 
+    def feed(self, x: Tensor, down: Linear, stream: Tensor, norm: Norm) -> Tensor:
+        assert isinstance(down, Int8Linear)
+        products, rows = self._multiply(x)
+        small, scales = np.empty(products.shape, np.int8), np.empty(len(rows), np.float32)
+        bend_rows(products, rows, self.scales, self.bias, down.width, small, scales)
+        return down._added(int8_product(small, down.weight), scales, stream, norm)
+
     def attended(self, x: Tensor) -> Tensor:
         """In bf16 where the CPU multiplies that: its error is then below that of 8 bits."""
         if not attends_in_bf16():
@@ -80,10 +89,7 @@ class Int8Linear:
         return stream + self(x)
 
     def added(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
-        found = self._multiply(x)
-        out, affine = np.empty(found[0].shape, np.float32), (norm.weight.numpy(), norm.bias.numpy())
-        expand_norm(*found, self.scales, self.bias, stream.numpy(), (*affine, norm.epsilon), out)
-        return torch.from_numpy(out)
+        return self._added(*self._multiply(x), stream, norm)
 
     def gated(self, x: Tensor) -> Tensor:
         products, rows = self._multiply(x)
@@ -102,6 +108,11 @@ class Int8Linear:
         return replace(
             self, weight=self.weight[mine], scales=self.scales[mine], bias=self.bias[mine]
         )
+
+    def _added(self, products: Int32, rows: Float32, stream: Tensor, norm: Norm) -> Tensor:
+        out = np.empty(products.shape, np.float32)
+        expand_norm(products, rows, self.scales, self.bias, stream.numpy(), norm.affine, out)
+        return torch.from_numpy(out)
 
     def _multiply(self, x: Tensor) -> tuple[Int32, Float32]:
         """Products int32[n, m] and the scales of the rows of x, float32[n]."""

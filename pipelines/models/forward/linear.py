@@ -25,6 +25,9 @@ class Linear(Protocol):
     def gelu(self, x: Tensor) -> Tensor:
         """The map, and then GELU."""
 
+    def feed(self, x: Tensor, down: "Linear", stream: Tensor, norm: Norm) -> Tensor:
+        """`gelu`, then the other map of that, `added`: float32[n, m]."""
+
     def attended(self, x: Tensor) -> Tensor:
         """The map, in the type in which its outputs attend to each other."""
 
@@ -87,6 +90,9 @@ class FloatLinear:
         if self.laid_out:
             return multiply_gelu(x.to(self.weight.dtype), self.weight, self.bias)
         return functional.gelu(self(x))
+
+    def feed(self, x: Tensor, down: Linear, stream: Tensor, norm: Norm) -> Tensor:
+        return down.added(self.gelu(x), stream, norm)
 
     def attended(self, x: Tensor) -> Tensor:
         return self(x)

@@ -108,7 +108,7 @@ class Layer:
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
         x = self._out.added(attended, x, self._norm)
-        return self._down.added(self._up.gelu(x), x, self._last_norm)
+        return self._up.feed(x, self._down, x, self._last_norm)
 
 
 class PackedBert:
