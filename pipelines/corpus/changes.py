@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardrank.core.arrays import Bool, Int64
+from shardrank.core.arrow_columns import text_bounds
 from shardrank.core.schemas import DOCUMENT_KEYS, PART_KEYS, REMOVED, SKIPS
-from shardrank.corpus.key_order import by_hash
+from shardrank.corpus.key_order import hash_order
+from shardrank.kernels.key_loops import find_hashes, same_texts
 
 #: Whether the corpus is all there is (what is not in it goes), or only what is new.
 Mode = Literal["snapshot", "upsert"]
@@ -61,14 +63,15 @@ def compare(
         reuse: whether what is stored of a document serves; otherwise all count as changed.
     """
     rows = _joined(scanned, "slice", DOCUMENT_KEYS)
-    rows = by_hash(rows, ("doc_id", "order", "slice", "row"))
     base = _joined(stored, "part", PART_KEYS)
-    last = _last_of_id(rows["doc_id"])
-    tombstone = last & pc.equal(rows["content_hash"], "").to_numpy()
-    place = _places(rows, base)
+    order = hash_order(rows, ("doc_id", "order", "slice", "row"))
+    last = _last_of_id(rows, order)
+    tombstone = np.zeros(len(order), np.bool_)
+    tombstone[last] = _sizes(rows["content_hash"])[order[last]] == 0
+    place = _places(rows, order, base)
     known = last & (place >= 0)
     same = known & reuse
-    same[known] &= _same_content(rows, base, np.flatnonzero(known), place[known])
+    same[same] = _same_texts(rows, order[same], base, place[same], "content_hash")
     gone, replaced = _gone(place, base.num_rows, known, same, tombstone, mode)
     skipped = ~last | tombstone | same
     twice = ~last & (mode == "snapshot")
@@ -81,11 +84,11 @@ def compare(
         "superseded": int((~last & ~twice).sum()),
     }
     return Comparison(
-        skips=_by_place(rows.filter(pa.array(skipped)), SKIPS),
-        duplicates=_by_place(rows.filter(pa.array(twice)), DUPLICATES),
+        skips=_by_place(rows, order[skipped], SKIPS),
+        duplicates=_by_place(rows, order[twice], DUPLICATES),
         removed=_removed(base, gone, replaced),
         counts=counts,
-        taken=_counted(rows["slice"].filter(pa.array(~skipped))),
+        taken=_counted(rows["slice"].to_numpy()[order[~skipped]]),
     )
 
 
@@ -99,29 +102,45 @@ def _joined(tables: Sequence[tuple[int, pa.Table]], name: str, schema: pa.Schema
     return pa.concat_tables([schema.append(column).empty_table(), *numbered]).combine_chunks()
 
 
-def _last_of_id(sorted_ids: pa.ChunkedArray) -> Bool:
-    """bool[n]: whether the row behind has another id."""
-    if not len(sorted_ids):
-        return np.zeros(0, np.bool_)
-    differs = pc.not_equal(sorted_ids.slice(1), sorted_ids.slice(0, len(sorted_ids) - 1))
-    return np.concatenate([differs.to_numpy(), [True]])
+def _last_of_id(rows: pa.Table, order: Int64) -> Bool:
+    """bool[n]: whether the row behind, in that order, has another id."""
+    hashes = rows["id_hash"].to_numpy()[order]
+    last = np.append(hashes[1:] != hashes[:-1], np.ones(min(len(order), 1), np.bool_))
+    tied = np.flatnonzero(~last)
+    last[tied] = ~_same_texts(rows, order[tied], rows, order[tied + 1], "doc_id")
+    return last
 
 
-def _places(rows: pa.Table, among: pa.Table) -> Int64:
-    """int64[n]: the row of each id in `among`, or -1. By their hashes, and where two ids share one
-    by the ids."""
-    places = _found(rows["id_hash"], among["id_hash"])
+def _places(rows: pa.Table, order: Int64, among: pa.Table) -> Int64:
+    """int64[n]: where in `among` the id of each row is, in that order, or -1. By their hashes, and
+    where two ids share one by the ids."""
+    hashes, others = rows["id_hash"].to_numpy(), among["id_hash"].to_numpy()
+    places = np.empty(len(order), np.int64)
+    find_hashes(hashes, order, others, np.argsort(others), places)
     known = np.flatnonzero(places >= 0)
-    ids = rows["doc_id"].take(pa.array(known))
-    same = pc.all(pc.equal(ids, among["doc_id"].take(pa.array(places[known]))))
-    return places if same.as_py() is not False else _found(rows["doc_id"], among["doc_id"])
+    if _same_texts(rows, order[known], among, places[known], "doc_id").all():
+        return places
+    return _found(rows["doc_id"].take(pa.array(order)), among["doc_id"])
 
 
-def _same_content(rows: pa.Table, base: pa.Table, left: Int64, right: Int64) -> Bool:
-    """bool[m]: whether rows[left[i]] has the content of base[right[i]]."""
-    mine = rows["content_hash"].take(pa.array(left))
-    same: Bool = pc.equal(mine, base["content_hash"].take(pa.array(right))).to_numpy()
+def _same_texts(rows: pa.Table, left: Int64, base: pa.Table, right: Int64, name: str) -> Bool:
+    """bool[m]: whether rows[left[i]] has the same text in a column as base[right[i]]."""
+    same = np.empty(len(left), np.bool_)
+    (data, bounds), (other, other_bounds) = _bounds(rows[name]), _bounds(base[name])
+    same_texts(data, bounds, left, other, other_bounds, right, same)
     return same
+
+
+def _sizes(column: pa.ChunkedArray) -> Int64:
+    """int64[n]: bytes of each text."""
+    return np.diff(_bounds(column)[1])
+
+
+def _bounds(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint8], Int64]:
+    """As `text_bounds`; a column of over 2 GiB has several chunks."""
+    if column.num_chunks == 1:
+        return text_bounds(column.chunk(0))
+    return text_bounds(column.cast(pa.large_string()).combine_chunks())
 
 
 def _found(values: pa.ChunkedArray, among: pa.ChunkedArray) -> Int64:
@@ -149,12 +168,21 @@ def _removed(base: pa.Table, gone: Bool, replaced: Bool) -> pa.Table:
     return marked.select(REMOVED.names).cast(REMOVED).sort_by(order)
 
 
-def _by_place(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    order = [("slice", "ascending"), ("row", "ascending")]
-    return rows.select(schema.names).cast(schema).sort_by(order)
+def _by_place(rows: pa.Table, which: Int64, schema: pa.Schema) -> pa.Table:
+    """These rows by slice and row."""
+    slices, numbers = (rows[name].to_numpy()[which] for name in ("slice", "row"))
+    found = rows.select(schema.names).take(pa.array(which[_placed(slices, numbers)]))
+    return found.cast(schema)
 
 
-def _counted(ordinals: pa.ChunkedArray) -> dict[int, int]:
-    values: npt.NDArray[np.int32]
-    values, counts = np.unique(ordinals.to_numpy(), return_counts=True)
+def _placed(slices: npt.NDArray[np.int32], rows: Int64) -> Int64:
+    """int64[n]: what sorts by slice, then row; both in one number, as far as they fit."""
+    width = int(rows.max(initial=0)) + 1
+    if int(slices.max(initial=0)) < np.iinfo(np.int64).max // width:
+        return np.argsort(slices * np.int64(width) + rows)
+    return np.lexsort((rows, slices))
+
+
+def _counted(ordinals: npt.NDArray[np.int32]) -> dict[int, int]:
+    values, counts = np.unique(ordinals, return_counts=True)
     return {int(value): int(count) for value, count in zip(values, counts, strict=True)}

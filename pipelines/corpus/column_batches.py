@@ -9,14 +9,13 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from shardrank.core.arrays import Bool
+from shardrank.core.arrow_columns import TEXT_OFFSETS, text_bounds
 from shardrank.core.protocols import SourceOpener
 from shardrank.core.settings import CorpusSettings
 from shardrank.corpus.parquet_rows import read_batches, rows_of
 from shardrank.corpus.partitions import Given
 from shardrank.corpus.rows import RowBatch, SourceRow, Spans, are_plain, unread
 from shardrank.corpus.slices import Slice
-
-_OFFSETS = {pa.string(): np.int32, pa.large_string(): np.int64}
 
 
 def read_column_batches(
@@ -63,7 +62,7 @@ def _texts(column: pa.Array) -> pa.Array | None:
         column = column.dictionary_decode()
     if pat.is_integer(column.type):
         column = column.cast(pa.string())
-    if column.type not in _OFFSETS:
+    if column.type not in TEXT_OFFSETS:
         return None
     try:
         column.validate(full=True)
@@ -90,13 +89,5 @@ def _is_false(column: pa.Array) -> Bool:
 
 def _spans(column: pa.Array) -> Spans:
     """A null is empty, whatever bytes lie under it."""
-    _, offsets, data = column.buffers()
-    held = (
-        np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
-    )
-    if offsets is None or not len(column):
-        none = np.zeros(len(column), np.int64)
-        return Spans(held, none, none)
-    bounds = np.frombuffer(offsets, _OFFSETS[column.type])
-    bounds = bounds[column.offset : column.offset + len(column) + 1].astype(np.int64)
-    return Spans(held, bounds[:-1], np.where(_valid(column), bounds[1:], bounds[:-1]))
+    data, bounds = text_bounds(column)
+    return Spans(data, bounds[:-1], np.where(_valid(column), bounds[1:], bounds[:-1]))

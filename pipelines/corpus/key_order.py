@@ -6,9 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardrank.core.arrays import Int64
+
 
 def by_hash(keys: pa.Table, then: Sequence[str]) -> pa.Table:
-    """The table sorted by id_hash, and rows of one hash by the columns named.
+    """The table sorted by id_hash, and rows of one hash by the columns named."""
+    return keys.take(pa.array(hash_order(keys, then)))
+
+
+def hash_order(keys: pa.Table, then: Sequence[str]) -> Int64:
+    """int64[n]: the rows in that order.
 
     Numbers are sorted much faster than texts; those are looked at only where numbers tie.
     """
@@ -21,4 +28,4 @@ def by_hash(keys: pa.Table, then: Sequence[str]) -> pa.Table:
     ascending = [(name, "ascending") for name in ("id_hash", *then)]
     inner = pc.sort_indices(keys.take(pa.array(rows)), sort_keys=ascending)
     order[tied] = rows[inner.to_numpy()]
-    return keys.take(pa.array(order))
+    return order

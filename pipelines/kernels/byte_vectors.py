@@ -8,6 +8,7 @@ from shardrank.kernels.compiled import written
 
 #: Bytes of a vector: so many may be read and written behind the last that counts.
 WIDTH = 32
+_WHOLE = ir.IntType(WIDTH)(-1)
 _QUOTE, _BACKSLASH, _SPACE = 0x22, 0x5C, 0x20
 
 
@@ -45,16 +46,32 @@ def _write_move(context: Any, builder: Any, signature: Any, given: Any) -> Any:
     return context.get_dummy_value()
 
 
+@written
+def same_vector(typing: Any, data: Any, at: Any, other: Any, there: Any) -> Any:
+    """Whether 32 bytes are the same, of uint8[...] each; both hold as many from there on."""
+    from numba.core import types  # `compiled` must import numba first
+
+    return types.boolean(data, at, other, there), _write_same
+
+
+def _write_same(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+    found = (builder.load(_place(context, builder, signature, given, n), align=1) for n in (0, 2))
+    equal = builder.icmp_unsigned("==", *found)
+    return builder.icmp_unsigned("==", builder.bitcast(equal, ir.IntType(WIDTH)), _WHOLE)
+
+
 def _moved(context: Any, builder: Any, signature: Any, given: Any) -> Any:
     """The vector that was moved."""
-    places = (
-        builder.gep(context.make_array(signature.args[n])(context, builder, given[n]).data, [at])
-        for n, at in ((0, given[1]), (2, given[3]))
-    )
-    source, target = (builder.bitcast(place, _vector().as_pointer()) for place in places)
+    source, target = (_place(context, builder, signature, given, n) for n in (0, 2))
     found = builder.load(source, align=1)
     builder.store(found, target, align=1)
     return found
+
+
+def _place(context: Any, builder: Any, signature: Any, given: Any, number: int) -> Any:
+    """Where an array, an argument by its number, has a vector at the argument behind it."""
+    data = context.make_array(signature.args[number])(context, builder, given[number]).data
+    return builder.bitcast(builder.gep(data, [given[number + 1]]), _vector().as_pointer())
 
 
 def _all(byte: int) -> Any:
