@@ -33,8 +33,8 @@ from shardrank.corpus.partitions import Given
 from shardrank.corpus.rows import RowBatch, SourceRow, Spans, are_plain, unread
 from shardrank.corpus.slices import Slice
 from shardrank.corpus.sniff import refuse_other_content
-from shardrank.kernels.byte_vectors import WIDTH
 from shardrank.kernels.json_loops import ID, MOST_KEYS, OTHER, REFUSES, TEXT, TITLE, read_objects
+from shardrank.kernels.memory import BEHIND
 
 #: Bytes of lines that are read at once.
 _BLOCK = 1 << 20
@@ -163,11 +163,15 @@ class _Reader:
         numbers = lines.at + lines.begins
         if not (self._plain and len(numbers) and self._keys and _is_utf8(lines.data)):
             return unread(numbers, picked)
-        data = np.frombuffer(lines.data + bytes(WIDTH), np.uint8)
-        keys = np.frombuffer(b"".join(self._keys), np.uint8)
-        key_ends = np.array([*accumulate(map(len, self._keys))], np.int64)
+        data = np.frombuffer(lines.data + bytes(BEHIND), np.uint8)
+        quoted = [key + b'"' for key in self._keys]
+        keys = np.frombuffer(b"".join(quoted) + bytes(BEHIND), np.uint8)
+        key_ends = np.array([*accumulate(map(len, quoted))], np.int64)
         roles = np.array([*self._keys.values()], np.int8)
-        out, spans = np.empty(len(data) + WIDTH, np.uint8), np.empty((3, 2, len(numbers)), np.int64)
+        out, spans = (
+            np.empty(len(data) + BEHIND, np.uint8),
+            np.empty((3, 2, len(numbers)), np.int64),
+        )
         read = np.empty(len(numbers), np.bool_)
         read_objects(data, lines.begins, lines.ends, keys, key_ends, roles, out, spans, read)
         read &= lines.ends - lines.begins <= self._limit
