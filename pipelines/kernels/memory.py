@@ -50,6 +50,17 @@ def lowest_bit(typing: Any, number: Any) -> Any:
 
 
 @written
+def count_bits(typing: Any, number: Any) -> Any:
+    """How many bits of a uint64 are set."""
+    from numba.core import types  # `compiled` must import numba first
+
+    def write(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.ctpop(given[0])
+
+    return types.int64(types.uint64), write
+
+
+@written
 def equal_bytes(typing: Any, at: Any, other: Any) -> Any:
     """uint64: a bit for each of 64 bytes, set where they are the same here and there."""
     from numba.core import types  # `compiled` must import numba first
@@ -73,6 +84,17 @@ def bytes_that_are(typing: Any, at: Any, byte: Any) -> Any:
         return _bits(builder, "==", _load(builder, given[0]), same)
 
     return types.uint64(types.int64, types.int64), write
+
+
+@written
+def high_bytes(typing: Any, at: Any) -> Any:
+    """uint64: a bit for each of 64 bytes, set where they are over 127."""
+    from numba.core import types  # `compiled` must import numba first
+
+    def write(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return _bits(builder, ">", _load(builder, given[0]), _all(0x7F))
+
+    return types.uint64(types.int64), write
 
 
 @written

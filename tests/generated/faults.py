@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +144,12 @@ RERANKER_FAULTS: Mapping[str, Plant] = {
 
 def _first_row_wins(patch: pytest.MonkeyPatch) -> None:
     last = compare._last_of_id
-    patch.setattr(compare, "_last_of_id", lambda ids: np.roll(last(ids), 1))
+    patch.setattr(compare, "_last_of_id", lambda *rows: np.roll(last(*rows), 1))
 
 
 def _lost_lines(patch: pytest.MonkeyPatch) -> None:
-    lines = jsonlines._lines
-    patch.setattr(jsonlines, "_lines", lambda *a: iter([*lines(*a)][:3]))
+    parsed = jsonlines.parsed
+    patch.setattr(jsonlines, "parsed", lambda lines, *a: islice(parsed(lines, *a), 3))
 
 
 def _one_hash(patch: pytest.MonkeyPatch) -> None:
@@ -156,7 +157,7 @@ def _one_hash(patch: pytest.MonkeyPatch) -> None:
 
 
 def _nothing_known(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(compare, "_places", lambda ids, _: np.full(len(ids), -1))
+    patch.setattr(compare, "_places", lambda rows, *_: np.full(len(rows), -1))
 
 
 FEED_FAULTS: Mapping[str, Plant] = {
