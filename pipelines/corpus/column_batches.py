@@ -90,4 +90,4 @@ def _is_false(column: pa.Array) -> Bool:
 def _spans(column: pa.Array) -> Spans:
     """A null is empty, whatever bytes lie under it."""
     data, bounds = text_bounds(column)
-    return Spans(data, bounds[:-1], np.where(_valid(column), bounds[1:], bounds[:-1]))
+    return Spans.of(data, bounds[:-1], np.where(_valid(column), bounds[1:], bounds[:-1]))

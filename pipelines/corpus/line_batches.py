@@ -90,7 +90,7 @@ class _Reader:
         read = np.empty(len(numbers), np.bool_)
         read_objects(lines.data, lines.begins, lines.ends, keys, key_ends, roles, out, spans, read)
         read &= lines.ends - lines.begins <= self._limit
-        ids, titles, texts = (Spans(out, begins, ends) for begins, ends in spans)
+        ids, titles, texts = (Spans.of(out, begins, ends) for begins, ends in spans)
         return RowBatch(numbers, ids, titles, texts, read, picked)
 
     def _row(self, row: Parsed) -> SourceRow:

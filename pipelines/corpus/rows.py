@@ -30,11 +30,22 @@ class SourceRow(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Spans:
-    """n texts of UTF-8: `data`, uint8[...], and int64[n] each where they begin and end."""
+    """n texts of UTF-8 in memory.
 
-    data: npt.NDArray[np.uint8]
+    Attributes:
+        held: what keeps their bytes there.
+        begins, ends: int64[n], the addresses where each begins and ends.
+    """
+
+    held: object
     begins: Int64
     ends: Int64
+
+    @classmethod
+    def of(cls, data: npt.NDArray[np.uint8], begins: Int64, ends: Int64) -> "Spans":
+        """Texts data[begins[i] : ends[i]]."""
+        at = data.ctypes.data
+        return cls(data, begins + at, ends + at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,5 +76,5 @@ def are_plain(columns: CorpusSettings) -> bool:
 def unread(numbers: Int64, rows: Callable[[Bool], Iterator[SourceRow]]) -> RowBatch:
     """Rows of which none is read as bytes."""
     nothing = np.zeros(len(numbers), np.int64)
-    spans = Spans(np.zeros(1, np.uint8), nothing, nothing)
+    spans = Spans(None, nothing, nothing)
     return RowBatch(numbers, spans, spans, spans, np.zeros(len(numbers), np.bool_), rows)

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shardrank.core.arrays import Bool, Int64
-from shardrank.kernels.byte_vectors import WIDTH, same_vector
 from shardrank.kernels.compiled import compiled
+from shardrank.kernels.memory import byte_at, word_at
 
 Bytes = npt.NDArray[np.uint8]
 UInt64 = npt.NDArray[np.uint64]
@@ -47,14 +47,15 @@ def same_texts(
         bounds, other_bounds: int64[...], where each begins, and where the last ends.
         rows, other_rows: int64[n].
     """
+    base, other_base = np.int64(data.ctypes.data), np.int64(other.ctypes.data)
     for i in range(len(rows)):
-        begin, end = bounds[rows[i]], bounds[rows[i] + 1]
-        there = other_bounds[other_rows[i]]
-        equal = end - begin == other_bounds[other_rows[i] + 1] - there
-        while equal and begin + WIDTH <= end:
-            equal = same_vector(data, begin, other, there)
-            begin, there = begin + WIDTH, there + WIDTH
-        while equal and begin < end:
-            equal = data[begin] == other[there]
-            begin, there = begin + 1, there + 1
+        at, end = base + bounds[rows[i]], base + bounds[rows[i] + 1]
+        there = other_base + other_bounds[other_rows[i]]
+        equal = end - at == other_base + other_bounds[other_rows[i] + 1] - there
+        while equal and at + 8 <= end:
+            equal = word_at(at) == word_at(there)
+            at, there = at + 8, there + 8
+        while equal and at < end:
+            equal = byte_at(at) == byte_at(there)
+            at, there = at + 1, there + 1
         same[i] = equal

@@ -1,17 +1,20 @@
 """Bytes at addresses, for compiled functions that call each other: each array that is passed on is
 counted at every call, which takes longer than to look at a byte of it.
 
-Who calls holds the arrays, and sees to it that BEHIND bytes follow whatever is read or written.
+Who calls holds the arrays. What moves or looks at BEHIND bytes does so whatever counts of them: the
+caller sees to it that so many can be read, and written, there.
 """
 
 from typing import Any
 
 from llvmlite import ir
 
-from shardrank.kernels.compiled import written
+from shardrank.kernels.compiled import compiled, written
 
 #: Bytes of a vector: so many may be read and written behind the last that counts.
 BEHIND = 64
+#: Memory that can be read can be read up to the next multiple of this, on any machine.
+_PAGE = 4096
 _QUOTE, _BACKSLASH, _SPACE = 0x22, 0x5C, 0x20
 
 
@@ -132,6 +135,63 @@ def move_bytes(typing: Any, at: Any, to: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), write
+
+
+@written
+def clear(typing: Any, to: Any) -> Any:
+    """Write 64 bytes of 0."""
+    from numba.core import types  # `compiled` must import numba first
+
+    def write(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        builder.store(_all(0), _place(builder, given[0]), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), write
+
+
+@written
+def word_at(typing: Any, at: Any) -> Any:
+    """The uint64 there."""
+    from numba.core import types  # `compiled` must import numba first
+
+    def write(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        place = builder.inttoptr(given[0], ir.IntType(64).as_pointer())
+        return builder.load(place, align=1)
+
+    return types.uint64(types.int64), write
+
+
+@written
+def put_big_endian(typing: Any, at: Any, number: Any) -> Any:
+    """Write a uint64 there, its highest byte first."""
+    from numba.core import types  # `compiled` must import numba first
+
+    def write(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        place = builder.inttoptr(given[0], ir.IntType(64).as_pointer())
+        builder.store(builder.bswap(given[1]), place, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.uint64), write
+
+
+@compiled
+def reads_whole(at: int) -> bool:
+    """Whether BEHIND bytes can be read there, if one can."""
+    return at & (_PAGE - 1) <= _PAGE - BEHIND
+
+
+@compiled
+def copied(at: int, end: int, to: int) -> int:
+    """Where a copy of the bytes from `at` up to `end` ends; BEHIND bytes from there on are lost."""
+    while at + BEHIND <= end:
+        move_bytes(at, to)
+        at, to = at + BEHIND, to + BEHIND
+    if at < end and reads_whole(at):
+        move_bytes(at, to)
+    else:
+        for place in range(at, end):
+            put_byte(to + place - at, byte_at(place))
+    return to + end - at
 
 
 def _special(builder: Any, found: Any) -> Any:

@@ -11,15 +11,16 @@ from llvmlite import ir
 
 from shardrank.core.arrays import Int64
 from shardrank.kernels.compiled import compiled, written
+from shardrank.kernels.memory import byte_at, clear, put_big_endian, put_byte, reads_whole
 
 Bytes = npt.NDArray[np.uint8]
 UInt32 = npt.NDArray[np.uint32]
 
 _LANES, _WORDS, _BLOCK = 16, 16, 64
-#: Bytes that are read behind the texts, whatever they are.
-BEHIND = _BLOCK
-#: Bytes behind a text: the bit that ends it, and its length.
-_TAIL = 9
+#: Bytes of a text's last block or two, and of its length at their end.
+_TAIL, _LENGTH = 2 * _BLOCK, 8
+#: Texts of more blocks than these go together, however many they have.
+_LONG = 1 << 12
 
 
 def _primes(count: int) -> list[int]:
@@ -44,118 +45,131 @@ def _fraction(value: int, root: int) -> int:
 _ROUNDS = [_fraction(prime, 3) for prime in _primes(64)]
 _FIRST = np.array([_fraction(prime, 2) for prime in _primes(8)], np.uint32)
 
-#: Bytes from the 64th on less a text's end: what is kept of 64 bytes, and the bit behind it.
-_WINDOW = 2 * _BLOCK + 1
-_WINDOWS = np.zeros((2, _WINDOW), np.uint8)
+#: From the 64th byte on less those that a text has left: what is kept of 64, and the bit behind it.
+_WINDOWS = np.zeros((2, 2 * _BLOCK), np.uint8)
 _WINDOWS[0, :_BLOCK], _WINDOWS[1, _BLOCK] = 0xFF, 0x80
 
 
-def sha256_all(data: Bytes, begins: Int64, ends: Int64) -> UInt32:
-    """uint32[n, 8]: the digests of data[begins[i] : ends[i]], as big-endian words' values.
-
-    Texts of as many blocks go together, so that few lanes wait for others.
+def sha256_all(begins: Int64, ends: Int64) -> UInt32:
+    """uint32[n, 8]: the digests of texts, as big-endian words' values.
 
     Args:
-        data: uint8[...], with BEHIND bytes more than the texts have.
-        begins, ends: int64[n].
+        begins, ends: int64[n], the addresses where each text begins and ends.
     """
-    blocks = (ends - begins + _TAIL + _BLOCK - 1) // _BLOCK
-    order = np.argsort(blocks, kind="stable")
     out = np.empty((len(begins), 8), np.uint32)
-    _digest(data, begins, ends, blocks, order, _FIRST, _WINDOWS, out)
+    _digest(begins, ends, _FIRST, _WINDOWS, out)
     return out
 
 
 @compiled
-def _digest(
-    data: Bytes,
-    begins: Int64,
-    ends: Int64,
-    blocks: Int64,
-    order: Int64,
-    first: UInt32,
-    windows: Bytes,
-    out: UInt32,
-) -> None:
-    """Fill `out`, uint32[n, 8]; `order` sorts by `blocks`."""
-    held, state = np.zeros((_LANES, _BLOCK), np.uint8), np.empty((8, _LANES), np.uint32)
-    words = held.view(np.uint32)
+def _digest(begins: Int64, ends: Int64, first: UInt32, windows: Bytes, out: UInt32) -> None:
+    """Fill `out`, uint32[n, 8]. Texts of as many blocks go together, so that few lanes wait."""
+    state = np.empty((8, _LANES), np.uint32)
+    tails = np.zeros((_LANES, _TAIL), np.uint8)
+    whole, blocks = np.zeros(_LANES, np.int64), np.zeros(_LANES, np.int64)
+    places, begun = np.empty(_LANES, np.int64), np.zeros(_LANES, np.int64)
+    tail, window = np.int64(tails.ctypes.data), np.int64(windows.ctypes.data)
+    order = _by_blocks(begins, ends)
     for at in range(0, len(order), _LANES):
-        lanes = min(_LANES, len(order) - at)
+        lanes, most = min(_LANES, len(order) - at), 0
         for i in range(8):
             for lane in range(_LANES):
                 state[i, lane] = first[i]
-        for block in range(blocks[order[at + lanes - 1]]):
+        for lane in range(lanes):
+            row = order[at + lane]
+            begun[lane], whole[lane] = begins[row], (ends[row] - begins[row]) // _BLOCK
+            blocks[lane] = _blocks(ends[row] - begins[row])
+            most = max(most, blocks[lane])
+            _lay_tail(begins[row], ends[row], window, tail + lane * _TAIL)
+        for block in range(most):
+            for lane in range(_LANES):
+                inside = begun[lane] + block * _BLOCK
+                behind = tail + lane * _TAIL + (block - whole[lane]) * _BLOCK
+                place = inside if block < whole[lane] else behind
+                places[lane] = place if block < blocks[lane] else tail
+            _compress(state, places)
             for lane in range(lanes):
-                row = order[at + lane]
-                if block < blocks[row]:
-                    begin, end = begins[row] + block * _BLOCK, ends[row]
-                    window = _BLOCK - min(max(end - begin, -1), _BLOCK)
-                    _lay(data, begin, windows, window, held, lane)
-                    if block + 1 == blocks[row]:
-                        bits = np.uint64(end - begins[row]) << np.uint64(3)
-                        words[lane, 14] = _swapped(np.uint32(bits >> np.uint64(32)))
-                        words[lane, 15] = _swapped(np.uint32(bits & np.uint64(0xFFFFFFFF)))
-            _compress(state, words)
-            for lane in range(lanes):
-                if block + 1 == blocks[order[at + lane]]:
+                if block + 1 == blocks[lane]:
                     for i in range(8):
                         out[order[at + lane], i] = state[i, lane]
+        blocks[:] = 0
 
 
 @compiled
-def _swapped(word: np.uint32) -> np.uint32:
-    """A word's bytes the other way round."""
-    halves = word << np.uint32(16) | word >> np.uint32(16)
-    odd, even = np.uint32(0xFF00FF00), np.uint32(0x00FF00FF)
-    return (halves & odd) >> np.uint32(8) | (halves & even) << np.uint32(8)
+def _blocks(size: int) -> int:
+    """Blocks of a text of so many bytes: it is followed by a bit, and by its length."""
+    return (size + _LENGTH) // _BLOCK + 1
+
+
+@compiled
+def _by_blocks(begins: Int64, ends: Int64) -> Int64:
+    """int64[n]: the texts, those of few blocks first."""
+    counts, order = np.zeros(_LONG + 2, np.int64), np.empty(len(begins), np.int64)
+    for i in range(len(begins)):
+        counts[min(_blocks(ends[i] - begins[i]), _LONG) + 1] += 1
+    for i in range(1, len(counts)):
+        counts[i] += counts[i - 1]
+    for i in range(len(begins)):
+        blocks = min(_blocks(ends[i] - begins[i]), _LONG)
+        order[counts[blocks]] = i
+        counts[blocks] += 1
+    return order
+
+
+@compiled
+def _lay_tail(begin: int, end: int, window: int, tail: int) -> None:
+    """What is left of a text behind its last whole block, the bit that ends it, and its length."""
+    left = (end - begin) % _BLOCK
+    at = end - left
+    if left and not reads_whole(at):
+        for place in range(at, end):
+            put_byte(tail + place - at, byte_at(place))
+        at = tail
+    _end_text(at if left else tail, window + _BLOCK - left, tail)
+    last = tail + (_blocks(end - begin) - (end - begin) // _BLOCK) * _BLOCK
+    clear(tail + _BLOCK)
+    put_big_endian(last - _LENGTH, np.uint64(end - begin) << np.uint64(3))
 
 
 @written
-def _lay(typing: Any, data: Any, at: Any, windows: Any, window: Any, held: Any, lane: Any) -> Any:
-    """held[lane], of uint8[16, 64]: data[at : at + 64] where windows[0] holds ones from there on,
-    and what windows[1] holds."""
+def _end_text(typing: Any, at: Any, window: Any, to: Any) -> Any:
+    """Move 64 bytes, of which `window` keeps as many as are of a text; behind them comes a bit."""
     from numba.core import types  # `compiled` must import numba first
 
-    return types.void(data, at, windows, window, held, lane), _write_lay
+    return types.void(types.int64, types.int64, types.int64), _write_end_text
 
 
-def _write_lay(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-    data, windows, held = (
-        context.make_array(signature.args[n])(context, builder, given[n]).data for n in (0, 2, 4)
-    )
-    kind = ir.VectorType(ir.IntType(8), _BLOCK)
-
-    def place(array: Any, at: Any) -> Any:
-        return builder.bitcast(builder.gep(array, [at]), kind.as_pointer())
-
-    second = builder.add(given[3], given[3].type(_WINDOW))
-    text, kept, ended = (
-        builder.load(place(array, at), align=1)
-        for array, at in ((data, given[1]), (windows, given[3]), (windows, second))
-    )
-    laid = builder.or_(builder.and_(text, kept), ended)
-    row = builder.mul(given[5], given[5].type(_BLOCK))
-    builder.store(laid, place(held, row), align=1)
+def _write_end_text(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+    at, window, to = given
+    second = builder.add(window, window.type(2 * _BLOCK))
+    text, kept, ended = (builder.load(_place(builder, n), align=1) for n in (at, window, second))
+    builder.store(builder.or_(builder.and_(text, kept), ended), _place(builder, to), align=1)
     return context.get_dummy_value()
 
 
+def _place(builder: Any, at: Any) -> Any:
+    return builder.inttoptr(at, _vector().as_pointer())
+
+
 @written
-def _compress(typing: Any, state: Any, words: Any) -> Any:
-    """One block of each lane: uint32[8, 16] of state, changed; uint32[16, 16], the lanes' words."""
+def _compress(typing: Any, state: Any, places: Any) -> Any:
+    """One block of each lane: uint32[8, 16] of state, changed; int64[16], where each lane's is."""
     from numba.core import types  # `compiled` must import numba first
 
-    return types.void(state, words), _write_compress
+    return types.void(state, places), _write_compress
 
 
 def _write_compress(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-    states, lanes = (
-        _rows(builder, context.make_array(kind)(context, builder, value).data, count)
-        for kind, value, count in zip(signature.args, given, (8, _WORDS), strict=True)
+    states, places = (
+        context.make_array(kind)(context, builder, value).data
+        for kind, value in zip(signature.args, given, strict=True)
     )
+    states = _rows(builder, states, 8)
     begun = [builder.load(place, align=4) for place in states]
+    lanes = (builder.load(builder.gep(places, [ir.IntType(64)(n)])) for n in range(_LANES))
     schedule = _turned_square(
-        builder, [_big_endian(builder, builder.load(place, align=1)) for place in lanes]
+        builder,
+        [_big_endian(builder, builder.load(_place(builder, at), align=1)) for at in lanes],
     )
     now = begun
     for number, constant in enumerate(_ROUNDS):
