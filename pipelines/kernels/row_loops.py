@@ -8,7 +8,16 @@ import numpy.typing as npt
 
 from shardrank.core.arrays import Bool, Int64
 from shardrank.kernels.compiled import compiled
-from shardrank.kernels.memory import BEHIND, byte_at, bytes_that_are, copied, lowest_bit, put_byte
+from shardrank.kernels.memory import (
+    BEHIND,
+    byte_at,
+    bytes_that_are,
+    copied,
+    high_bytes,
+    lowest_bit,
+    put_byte,
+    reads_whole,
+)
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -24,6 +33,22 @@ def printable(begins: Int64, ends: Int64, limit: int, good: Bool) -> None:
                 byte = byte_at(at)
                 strange |= byte <= 0x20 or byte >= 0x7F
         good[i] &= not strange
+
+
+@compiled
+def not_ascii(begins: Int64, ends: Int64, found: Bool) -> None:
+    """Fill `found`, bool[n]: whether a text holds a byte over 127."""
+    for i in range(len(begins)):
+        high, at = np.uint64(0), begins[i]
+        while at < ends[i]:
+            left = min(ends[i] - at, BEHIND)
+            if reads_whole(at):
+                high |= high_bytes(at) << np.uint64(BEHIND - left)
+            else:
+                for place in range(at, at + left):
+                    high |= np.uint64(byte_at(place) >> 7)
+            at += left
+        found[i] = high != 0
 
 
 @compiled
