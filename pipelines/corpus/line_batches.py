@@ -23,6 +23,9 @@ from shardrank.kernels.json_loops import ID, MOST_KEYS, OTHER, REFUSES, TEXT, TI
 from shardrank.kernels.line_loops import are_ascii
 from shardrank.kernels.memory import BEHIND
 
+#: Rows that Python reads first in a slice that does not begin its file: they say which keys occur.
+_FEW = 8
+
 
 def read_line_batches(
     piece: Slice, opener: SourceOpener, columns: CorpusSettings, given: Given
@@ -34,7 +37,7 @@ def read_line_batches(
         if piece.start == 0:
             refuse_other_content(piece.uri, stream)
         blocks = read_blocks(piece, stream, limit)
-        head, rest = _head(blocks, limit)
+        head, rest = _head(blocks, HEAD if piece.start == 0 else _FEW, limit)
         if piece.start == 0:
             check_head(piece.uri, head, columns, given)
         yield reader.parsed(head)
@@ -42,13 +45,15 @@ def read_line_batches(
             yield reader.batch(lines)
 
 
-def _head(blocks: Iterator[Lines], limit: int) -> tuple[list[Parsed], list[Lines]]:
-    """The first HEAD rows, and what is left of the block in which the last of them lies."""
+def _head(
+    blocks: Iterator[Lines], rows: int, limit: int
+) -> tuple[list[Parsed], list[Lines]]:
+    """The first rows, and what is left of the block in which the last of them lies."""
     head: list[Parsed] = []
     for lines in blocks:
         for number in range(len(lines.ends)):
             head.extend(parsed(lines, [number], limit))
-            if len(head) == HEAD:
+            if len(head) == rows:
                 return head, [lines.behind(number + 1)]
     return head, []
 

@@ -31,7 +31,7 @@ from tests.bench.harness import Benchmark, Contender, Duel
 from tests.bench.texts import documents
 
 OURS, DUCKDB, POLARS = "shardrank", "DuckDB", "Polars"
-THREADS, SLICES = 2, 8
+THREADS, SLICES = 2, 2
 Row = dict[str, str]
 
 
