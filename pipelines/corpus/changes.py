@@ -10,13 +10,24 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from shardrank.core.arrays import Bool, Int64
 from shardrank.core.arrow_columns import text_bounds
 from shardrank.core.schemas import DOCUMENT_KEYS, PART_KEYS, REMOVED, SKIPS
 from shardrank.corpus.key_order import hash_order
-from shardrank.kernels.key_loops import find_hashes, same_texts
+from shardrank.kernels.key_loops import (
+    ADDED,
+    CHANGED,
+    EARLIER,
+    KINDS,
+    TOMBSTONE,
+    UNCHANGED,
+    UNNAMED,
+    Bounds,
+    Bytes,
+    Side,
+    compare_keys,
+)
 
 #: Whether the corpus is all there is (what is not in it goes), or only what is new.
 Mode = Literal["snapshot", "upsert"]
@@ -64,32 +75,50 @@ def compare(
     """
     rows = _joined(scanned, "slice", DOCUMENT_KEYS)
     base = _joined(stored, "part", PART_KEYS)
-    order = hash_order(rows, ("doc_id", "order", "slice", "row"))
-    last = _last_of_id(rows, order)
-    tombstone = np.zeros(len(order), np.bool_)
-    tombstone[last] = _sizes(rows["content_hash"])[order[last]] == 0
-    place = _places(rows, order, base)
-    known = last & (place >= 0)
-    same = known & reuse
-    same[same] = _same_texts(rows, order[same], base, place[same], "content_hash")
-    gone, replaced = _gone(place, base.num_rows, known, same, tombstone, mode)
-    skipped = ~last | tombstone | same
-    twice = ~last & (mode == "snapshot")
+    kinds, fates = _compared(rows, base)
+    if not reuse:
+        kinds[kinds == UNCHANGED] = CHANGED
+        fates[fates == UNCHANGED] = CHANGED
+    counted = np.bincount(kinds, minlength=KINDS)
+    gone = (fates == TOMBSTONE) | ((fates == UNNAMED) & (mode == "snapshot"))
+    replaced = fates == CHANGED
+    twice = (kinds == EARLIER) & (mode == "snapshot")
     counts = {
-        "added": int((last & ~known & ~tombstone).sum()),
-        "changed": int((known & ~same & ~tombstone).sum()),
-        "unchanged": int(same.sum()),
-        "tombstones": int(tombstone.sum()),
-        "deleted": int((gone & ~replaced).sum()),
-        "superseded": int((~last & ~twice).sum()),
+        "added": int(counted[ADDED]),
+        "changed": int(counted[CHANGED]),
+        "unchanged": int(counted[UNCHANGED]),
+        "tombstones": int(counted[TOMBSTONE]),
+        "deleted": int(gone.sum()),
+        "superseded": int(counted[EARLIER]) - int(twice.sum()),
     }
+    taken, slices = (kinds == ADDED) | (kinds == CHANGED), rows["slice"].to_numpy()
     return Comparison(
-        skips=_by_place(rows, order[skipped], SKIPS),
-        duplicates=_by_place(rows, order[twice], DUPLICATES),
-        removed=_removed(base, gone, replaced),
+        skips=_skips(slices[~taken], rows["row"].to_numpy()[~taken]),
+        duplicates=_duplicates(rows.filter(pa.array(twice))),
+        removed=_removed(base, gone | replaced, replaced),
         counts=counts,
-        taken=_counted(rows["slice"].to_numpy()[order[~skipped]]),
+        taken=_counted(slices[taken]),
     )
+
+
+def _compared(rows: pa.Table, base: pa.Table) -> tuple[Bytes, Bytes]:
+    """What each row of both comes to: see `compare_keys`."""
+    kinds, fates = np.empty(rows.num_rows, np.uint8), np.empty(base.num_rows, np.uint8)
+    order = hash_order(rows, ("doc_id", "order", "slice", "row"))
+    compare_keys(_side(rows, order), _side(base, hash_order(base, ("doc_id",))), kinds, fates)
+    return kinds, fates
+
+
+def _side(keys: pa.Table, order: Int64) -> Side:
+    ids, contents = (_bounds(keys[name]) for name in ("doc_id", "content_hash"))
+    return keys["id_hash"].to_numpy(), order, *ids, *contents
+
+
+def _bounds(column: pa.ChunkedArray) -> tuple[Bytes, Bounds]:
+    """As `text_bounds`; a column of over 2 GiB has several chunks."""
+    if column.num_chunks == 1:
+        return text_bounds(column.chunk(0))
+    return text_bounds(column.cast(pa.large_string()).combine_chunks())
 
 
 def _joined(tables: Sequence[tuple[int, pa.Table]], name: str, schema: pa.Schema) -> pa.Table:
@@ -102,65 +131,6 @@ def _joined(tables: Sequence[tuple[int, pa.Table]], name: str, schema: pa.Schema
     return pa.concat_tables([schema.append(column).empty_table(), *numbered]).combine_chunks()
 
 
-def _last_of_id(rows: pa.Table, order: Int64) -> Bool:
-    """bool[n]: whether the row behind, in that order, has another id."""
-    hashes = rows["id_hash"].to_numpy()[order]
-    last = np.append(hashes[1:] != hashes[:-1], np.ones(min(len(order), 1), np.bool_))
-    tied = np.flatnonzero(~last)
-    last[tied] = ~_same_texts(rows, order[tied], rows, order[tied + 1], "doc_id")
-    return last
-
-
-def _places(rows: pa.Table, order: Int64, among: pa.Table) -> Int64:
-    """int64[n]: where in `among` the id of each row is, in that order, or -1. By their hashes, and
-    where two ids share one by the ids."""
-    hashes, others = rows["id_hash"].to_numpy(), among["id_hash"].to_numpy()
-    places = np.empty(len(order), np.int64)
-    find_hashes(hashes, order, others, np.argsort(others), places)
-    known = np.flatnonzero(places >= 0)
-    if _same_texts(rows, order[known], among, places[known], "doc_id").all():
-        return places
-    return _found(rows["doc_id"].take(pa.array(order)), among["doc_id"])
-
-
-def _same_texts(rows: pa.Table, left: Int64, base: pa.Table, right: Int64, name: str) -> Bool:
-    """bool[m]: whether rows[left[i]] has the same text in a column as base[right[i]]."""
-    same = np.empty(len(left), np.bool_)
-    (data, bounds), (other, other_bounds) = _bounds(rows[name]), _bounds(base[name])
-    same_texts(data, bounds, left, other, other_bounds, right, same)
-    return same
-
-
-def _sizes(column: pa.ChunkedArray) -> Int64:
-    """int64[n]: bytes of each text."""
-    return np.diff(_bounds(column)[1])
-
-
-def _bounds(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint8], Int64]:
-    """As `text_bounds`; a column of over 2 GiB has several chunks."""
-    if column.num_chunks == 1:
-        return text_bounds(column.chunk(0))
-    return text_bounds(column.cast(pa.large_string()).combine_chunks())
-
-
-def _found(values: pa.ChunkedArray, among: pa.ChunkedArray) -> Int64:
-    found = pc.fill_null(pc.index_in(values, value_set=among), -1)
-    places: Int64 = found.to_numpy().astype(np.int64)
-    return places
-
-
-def _gone(
-    place: Int64, size: int, known: Bool, same: Bool, tombstone: Bool, mode: Mode
-) -> tuple[Bool, Bool]:
-    """bool[size] each: stored documents that go, and those of them that come again."""
-    gone = np.full(size, mode == "snapshot")
-    gone[place[known]] = False
-    gone[place[known & ~same]] = True
-    replaced = np.zeros(size, np.bool_)
-    replaced[place[known & ~same & ~tombstone]] = True
-    return gone, replaced
-
-
 def _removed(base: pa.Table, gone: Bool, replaced: Bool) -> pa.Table:
     field = REMOVED.field("replaced")
     marked = base.append_column(field, pa.array(replaced)).filter(pa.array(gone))
@@ -168,19 +138,21 @@ def _removed(base: pa.Table, gone: Bool, replaced: Bool) -> pa.Table:
     return marked.select(REMOVED.names).cast(REMOVED).sort_by(order)
 
 
-def _by_place(rows: pa.Table, which: Int64, schema: pa.Schema) -> pa.Table:
-    """These rows by slice and row."""
-    slices, numbers = (rows[name].to_numpy()[which] for name in ("slice", "row"))
-    found = rows.select(schema.names).take(pa.array(which[_placed(slices, numbers)]))
-    return found.cast(schema)
+def _skips(slices: npt.NDArray[np.int32], rows: Int64) -> pa.Table:
+    """SKIPS by slice and row: both in one number, which is sorted, as far as they fit."""
+    bits = int(rows.max(initial=0)).bit_length()
+    if int(slices.max(initial=0)).bit_length() + bits < 64:
+        both = np.sort(slices.astype(np.int64) << bits | rows)
+        columns = (both >> bits).astype(np.int32), both & (1 << bits) - 1
+    else:
+        order = np.lexsort((rows, slices))
+        columns = slices[order], rows[order]
+    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=SKIPS)
 
 
-def _placed(slices: npt.NDArray[np.int32], rows: Int64) -> Int64:
-    """int64[n]: what sorts by slice, then row; both in one number, as far as they fit."""
-    width = int(rows.max(initial=0)) + 1
-    if int(slices.max(initial=0)) < np.iinfo(np.int64).max // width:
-        return np.argsort(slices * np.int64(width) + rows)
-    return np.lexsort((rows, slices))
+def _duplicates(rows: pa.Table) -> pa.Table:
+    order = [("slice", "ascending"), ("row", "ascending")]
+    return rows.select(DUPLICATES.names).cast(DUPLICATES).sort_by(order)
 
 
 def _counted(ordinals: npt.NDArray[np.int32]) -> dict[int, int]:

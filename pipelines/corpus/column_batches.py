@@ -138,5 +138,6 @@ def _is_false(column: pa.Array) -> Bool:
 
 def _spans(column: pa.Array) -> Spans:
     """A null is empty, whatever bytes lie under it."""
-    data, bounds = text_bounds(column)
+    data, offsets = text_bounds(column)
+    bounds = offsets.astype(np.int64)
     return Spans.of(data, bounds[:-1], np.where(_valid(column), bounds[1:], bounds[:-1]))

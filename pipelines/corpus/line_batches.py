@@ -16,7 +16,7 @@ from shardrank.corpus.failures import readable
 from shardrank.corpus.jsonlines import HEAD, Parsed, check_head, parsed, source_row
 from shardrank.corpus.lines import Lines, longest_line, read_blocks
 from shardrank.corpus.partitions import Given
-from shardrank.corpus.rows import RowBatch, SourceRow, Spans, are_plain, unread
+from shardrank.corpus.rows import RowBatch, Scratch, SourceRow, Spans, are_plain, unread
 from shardrank.corpus.slices import Slice
 from shardrank.corpus.sniff import refuse_other_content
 from shardrank.kernels.json_loops import ID, MOST_KEYS, OTHER, REFUSES, TEXT, TITLE, read_objects
@@ -45,9 +45,7 @@ def read_line_batches(
             yield reader.batch(lines)
 
 
-def _head(
-    blocks: Iterator[Lines], rows: int, limit: int
-) -> tuple[list[Parsed], list[Lines]]:
+def _head(blocks: Iterator[Lines], rows: int, limit: int) -> tuple[list[Parsed], list[Lines]]:
     """The first rows, and what is left of the block in which the last of them lies."""
     head: list[Parsed] = []
     for lines in blocks:
@@ -65,6 +63,7 @@ class _Reader:
         self._columns, self._plain = columns, plain
         self._limit = longest_line(columns)
         self._keys: dict[bytes, int] = {}
+        self._out = Scratch()
 
     def parsed(self, rows: Sequence[Parsed]) -> RowBatch:
         """These rows, unread."""
@@ -91,7 +90,7 @@ class _Reader:
         keys = np.frombuffer(b"".join(quoted) + bytes(BEHIND), np.uint8)
         key_ends = np.array([*accumulate(map(len, quoted))], np.int64)
         roles = np.array([*self._keys.values()], np.int8)
-        out, spans = np.empty(size, np.uint8), np.empty((3, 2, len(numbers)), np.int64)
+        out, spans = self._out.bytes(size), np.empty((3, 2, len(numbers)), np.int64)
         read = np.empty(len(numbers), np.bool_)
         read_objects(lines.data, lines.begins, lines.ends, keys, key_ends, roles, out, spans, read)
         read &= lines.ends - lines.begins <= self._limit

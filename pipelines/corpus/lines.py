@@ -65,14 +65,14 @@ def longest_line(columns: CorpusSettings) -> int:
 
 
 def read_blocks(piece: Slice, stream: BinaryIO, limit: int) -> Iterator[Lines]:
-    """All lines that begin in the slice, about _BLOCK bytes at once. Of a line over `limit` bytes
-    so much is kept as shows that it is one."""
+    """All lines that begin in the slice, about _BLOCK bytes at once, until the next are asked for.
+    Of a line over `limit` bytes so much is kept as shows that it is one."""
+    block = np.empty(_BLOCK + _REST, np.uint8)
     with _buffered(stream, piece.compression) as source:
         at = _first_line(piece, source)
         while piece.compression or at < piece.end:
-            data = np.empty(_BLOCK + _REST, np.uint8)
             wanted = _BLOCK if piece.compression else min(_BLOCK, piece.end - at)
-            size = source.readinto(memoryview(data)[:wanted])
+            data, size = block, source.readinto(memoryview(block)[:wanted])
             if not size:
                 _check_end(piece, at)
                 return

@@ -44,6 +44,8 @@ def _is_utf8(spans: Spans) -> Bool:
     """bool[n]; where one text beyond ASCII is none, none of those is taken for one."""
     odd = np.empty(len(spans.begins), np.bool_)
     not_ascii(spans.begins, spans.ends, odd)
+    if not odd.any():
+        return ~odd
     try:
         _gathered(spans, np.flatnonzero(odd), pa.large_string()).validate(full=True)
     except pa.ArrowInvalid:
@@ -64,6 +66,8 @@ def _picked(
     texts: Sequence[Texts], schema: pa.Schema, first: int, columns: CorpusSettings, wanted: Bool
 ) -> Iterator[SourceRow]:
     rows = np.flatnonzero(wanted)
+    if not len(rows):
+        return iter(())
     arrays = [_column(each, rows, field.type) for each, field in zip(texts, schema, strict=True)]
     batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
     return rows_of(batch, (first + rows).tolist(), columns)

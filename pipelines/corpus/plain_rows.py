@@ -9,7 +9,7 @@ import pyarrow as pa
 from shardrank.core.arrays import Bool, Int64
 from shardrank.core.schemas import DOCUMENT_KEYS
 from shardrank.core.settings import CorpusSettings
-from shardrank.corpus.rows import RowBatch, Spans
+from shardrank.corpus.rows import RowBatch, Scratch, Spans
 from shardrank.kernels.memory import BEHIND
 from shardrank.kernels.row_loops import (
     Bytes,
@@ -22,7 +22,9 @@ from shardrank.kernels.row_loops import (
 from shardrank.kernels.sha256_loops import UInt32, sha256_all
 
 
-def plain_keys(batch: RowBatch, settings: CorpusSettings) -> tuple[Bool, pa.Table]:
+def plain_keys(
+    batch: RowBatch, settings: CorpusSettings, scratch: Scratch
+) -> tuple[Bool, pa.Table]:
     """bool[n], which rows these are; and their DOCUMENT_KEYS, as `first_pass` makes them."""
     titles, texts = batch.titles, batch.texts
     plain = batch.read.copy()
@@ -30,7 +32,7 @@ def plain_keys(batch: RowBatch, settings: CorpusSettings) -> tuple[Bool, pa.Tabl
     not_blank(texts.begins, texts.ends, plain)
     sizes = titles.ends - titles.begins + texts.ends - texts.begins
     plain &= sizes <= settings.max_document_bytes
-    contents = _contents(titles, texts, plain, int(sizes[plain].sum() + plain.sum()))
+    contents = _contents(titles, texts, plain, scratch)
     rows = np.flatnonzero(plain)
     begins, ends = batch.ids.begins[rows], batch.ids.ends[rows]
     columns = [
@@ -43,11 +45,13 @@ def plain_keys(batch: RowBatch, settings: CorpusSettings) -> tuple[Bool, pa.Tabl
     return plain, pa.Table.from_arrays(columns, schema=DOCUMENT_KEYS)
 
 
-def _contents(titles: Spans, texts: Spans, plain: Bool, size: int) -> Spans:
+def _contents(titles: Spans, texts: Spans, plain: Bool, scratch: Scratch) -> Spans:
     """What `content_hash` hashes of rows that are plain; those whose title holds a NUL are not."""
-    out, ends = np.empty(size + BEHIND, np.uint8), np.empty(len(plain), np.int64)
-    join_contents(titles.begins, titles.ends, texts.begins, texts.ends, plain, out, ends)
-    return Spans(out, np.append(out.ctypes.data, ends[:-1]), ends)
+    begins, ends = np.empty(len(plain), np.int64), np.empty(len(plain), np.int64)
+    sizes = titles.ends - titles.begins + texts.ends - texts.begins + 1
+    out = scratch.bytes(int(sizes[plain].sum()) + BEHIND)
+    join_contents(*(titles.begins, titles.ends, texts.begins, texts.ends), plain, out, begins, ends)
+    return Spans((titles.held, texts.held, out), begins, ends)
 
 
 def _first_64(digests: UInt32) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":

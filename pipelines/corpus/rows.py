@@ -48,9 +48,22 @@ class Spans:
         return cls(data, begins + at, ends + at)
 
 
+class Scratch:
+    """Memory that is used again and again: the system clears what it gives anew."""
+
+    def __init__(self) -> None:
+        self._held = np.empty(0, np.uint8)
+
+    def bytes(self, size: int) -> npt.NDArray[np.uint8]:
+        """uint8[size] at least, which hold anything; what was given before is lost."""
+        if len(self._held) < size:
+            self._held = np.empty(size + size // 4, np.uint8)
+        return self._held
+
+
 @dataclass(frozen=True, eq=False)
 class RowBatch:
-    """Some rows of a slice, as bytes where they could be read so.
+    """Some rows of a slice, as bytes where they could be read so; until the next are asked for.
 
     Attributes:
         numbers: int64[n] of the rows; blank lines, which are none, may have one.

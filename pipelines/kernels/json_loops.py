@@ -52,7 +52,8 @@ def read_objects(
     spans: Int64,
     read: Bool,
 ) -> None:
-    """The strings of each line's id, title and text, one behind the other in `out`.
+    """The strings of each line's id, title and text, one behind the other in `out`, and a NUL
+    before each text; an absent title lies before that.
 
     Args:
         data: uint8[b], valid UTF-8, of which the last BEHIND are of no line.
@@ -61,7 +62,7 @@ def read_objects(
             that closes it; the last BEHIND are of none.
         key_ends: int64[k], where each ends.
         roles: int8[k], see OTHER and those behind it.
-        out: uint8[b + BEHIND], filled.
+        out: uint8[b + BEHIND], filled; an object has more characters beside its strings than NULs.
         spans: int64[3, 2, n], where in `out` each begins and ends; empty where absent or null.
         read: bool[n], filled: whether the line was read, and has an id and a text.
     """
@@ -87,6 +88,9 @@ def read_objects(
             if role == OTHER:
                 at = _value(at, end)
             else:
+                if role == TEXT:
+                    put_byte(to, 0)
+                    to += 1
                 spans[role - 1, 0, i] = to - into
                 at, to = _wanted(at, end, to, role)
                 spans[role - 1, 1, i] = to - into
@@ -97,6 +101,8 @@ def read_objects(
                 good = _space(at + 1, end) == end
                 break
             at = at + 1 if byte_at(at) == _COMMA else -1
+        if spans[1, 0, i] == spans[1, 1, i]:
+            spans[1, :, i] = spans[2, 0, i] - 1
         full = spans[0, 1, i] > spans[0, 0, i] and spans[2, 1, i] > spans[2, 0, i]
         read[i] = good and full
         to = to if read[i] else begun

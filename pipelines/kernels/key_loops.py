@@ -1,61 +1,80 @@
-"""The loops of `corpus/changes.py`, as machine code: keys found among others, texts compared."""
+"""The walk of `corpus/changes.py` over the keys of two sides, as machine code."""
 
 import numpy as np
 import numpy.typing as npt
 
-from shardrank.core.arrays import Bool, Int64
+from shardrank.core.arrays import Int64
 from shardrank.kernels.compiled import compiled
 from shardrank.kernels.memory import byte_at, word_at
 
 Bytes = npt.NDArray[np.uint8]
 UInt64 = npt.NDArray[np.uint64]
+Bounds = npt.NDArray[np.int32] | Int64
+#: A side: hashes, uint64[n]; int64[n], the order by which they rise; ids and content hashes, each
+#: as bytes and int[n + 1], where in them each begins and the last ends.
+Side = tuple[UInt64, Int64, Bytes, Bounds, Bytes, Bounds]
+
+#: What a row comes to: an earlier row of its id, a tombstone, or a document, of which the other
+#: side has none, another or the same; the number of these.
+EARLIER, TOMBSTONE, ADDED, CHANGED, UNCHANGED, KINDS = range(6)
+#: What becomes of a row of the other side: nobody names it, or a row of those kinds does.
+UNNAMED = 255
 
 
 @compiled
-def find_hashes(
-    hashes: UInt64, order: Int64, among: UInt64, among_order: Int64, places: Int64
-) -> None:
-    """Fill places[i], int64[n]: the first row of `among` that has hashes[order[i]], or -1.
+def compare_keys(rows: Side, among: Side, kinds: Bytes, fates: Bytes) -> None:
+    """Fill what each row comes to; among rows of one id the last in `rows`' order counts.
 
     Args:
-        hashes, among: uint64[n], uint64[m].
-        order, among_order: int64[n], int64[m], by which each rises.
+        rows, among: see Side; an id is in `among` once.
+        kinds: uint8[n], filled.
+        fates: uint8[m], of `among`: the kind of the row that names it, or UNNAMED.
     """
+    hashes, order, ids, id_bounds, contents, content_bounds = rows
+    others, other_order, other_ids, other_id_bounds, other_contents, other_content_bounds = among
     at = 0
+    fates[:] = UNNAMED
     for i in range(len(order)):
-        wanted = hashes[order[i]]
-        while at < len(among_order) and among[among_order[at]] < wanted:
+        row = order[i]
+        begin, end = _text(ids, id_bounds, row)
+        tied = i + 1 < len(order) and hashes[order[i + 1]] == hashes[row]
+        if tied and _same(begin, end, *_text(ids, id_bounds, order[i + 1])):
+            kinds[row] = EARLIER
+            continue
+        while at < len(other_order) and others[other_order[at]] < hashes[row]:
             at += 1
-        known = at < len(among_order) and among[among_order[at]] == wanted
-        places[i] = among_order[at] if known else -1
+        place, probe = -1, at
+        while place < 0 and probe < len(other_order) and others[other_order[probe]] == hashes[row]:
+            if _same(begin, end, *_text(other_ids, other_id_bounds, other_order[probe])):
+                place = other_order[probe]
+            probe += 1
+        begin, end = _text(contents, content_bounds, row)
+        kinds[row] = TOMBSTONE if begin == end else ADDED if place < 0 else CHANGED
+        if place >= 0:
+            if begin < end and _same(
+                begin, end, *_text(other_contents, other_content_bounds, place)
+            ):
+                kinds[row] = UNCHANGED
+            fates[place] = kinds[row]
 
 
 @compiled
-def same_texts(
-    data: Bytes,
-    bounds: Int64,
-    rows: Int64,
-    other: Bytes,
-    other_bounds: Int64,
-    other_rows: Int64,
-    same: Bool,
-) -> None:
-    """Fill same[i], bool[n]: whether text rows[i] of the one is text other_rows[i] of the other.
+def _text(data: Bytes, bounds: Bounds, row: int) -> tuple[int, int]:
+    """The addresses where a text begins and ends."""
+    at = np.int64(data.ctypes.data)
+    return at + bounds[row], at + bounds[row + 1]
 
-    Args:
-        data, other: uint8[...], texts one behind the other.
-        bounds, other_bounds: int64[...], where each begins, and where the last ends.
-        rows, other_rows: int64[n].
-    """
-    base, other_base = np.int64(data.ctypes.data), np.int64(other.ctypes.data)
-    for i in range(len(rows)):
-        at, end = base + bounds[rows[i]], base + bounds[rows[i] + 1]
-        there = other_base + other_bounds[other_rows[i]]
-        equal = end - at == other_base + other_bounds[other_rows[i] + 1] - there
-        while equal and at + 8 <= end:
-            equal = word_at(at) == word_at(there)
-            at, there = at + 8, there + 8
-        while equal and at < end:
-            equal = byte_at(at) == byte_at(there)
-            at, there = at + 1, there + 1
-        same[i] = equal
+
+@compiled
+def _same(at: int, end: int, other: int, other_end: int) -> bool:
+    if end - at != other_end - other:
+        return False
+    while at + 8 <= end:
+        if word_at(at) != word_at(other):
+            return False
+        at, other = at + 8, other + 8
+    while at < end:
+        if byte_at(at) != byte_at(other):
+            return False
+        at, other = at + 1, other + 1
+    return True

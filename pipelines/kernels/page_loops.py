@@ -109,10 +109,8 @@ def _unpack(
     mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
     for i in range(count):
         place = at + (i * bits >> 3)
-        if place + 8 <= end:
-            word = word_at(place)
-        else:
-            word = np.uint64(_number(place, end - place))
+        left = end - place
+        word = word_at(place) if left >= 8 else np.uint64(_number(place, left))
         out[first + i] = np.int32(word >> np.uint64(i * bits & 7) & mask)
 
 

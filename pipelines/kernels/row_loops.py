@@ -76,36 +76,45 @@ def join_contents(
     text_ends: Int64,
     good: Bool,
     out: Bytes,
+    begins: Int64,
     ends: Int64,
 ) -> None:
     """Title, NUL, text of each row that is good, and drop `good` where a title holds a NUL.
 
+    Where they lie so already they stay there.
+
     Args:
         good: bool[n].
-        out: uint8[...], BEHIND bytes more than all come to; filled.
-        ends: int64[n], the address in `out` where each row ends; where the one before does, if it
-            is not good.
+        out: uint8[...], BEHIND bytes more than all come to; filled with what does not lie so.
+        begins, ends: int64[n], filled: the addresses where each row's begins and ends.
     """
     to = np.int64(out.ctypes.data)
     for i in range(len(good)):
-        if good[i]:
-            behind = copied(title_begins[i], title_ends[i], to)
-            if _holds_nul(to, behind):
-                good[i] = False
-            else:
-                put_byte(behind, 0)
-                to = copied(text_begins[i], text_ends[i], behind + 1)
-        ends[i] = to
+        begins[i], ends[i] = title_begins[i], text_ends[i]
+        if not good[i]:
+            continue
+        good[i] = not _holds_nul(title_begins[i], title_ends[i])
+        if text_begins[i] != title_ends[i] + 1 or byte_at(title_ends[i]) != 0:
+            begins[i] = to
+            to = copied(title_begins[i], title_ends[i], to)
+            put_byte(to, 0)
+            to = copied(text_begins[i], text_ends[i], to + 1)
+            ends[i] = to
 
 
 @compiled
 def _holds_nul(at: int, end: int) -> bool:
-    """Whether a byte is 0; BEHIND more can be read."""
+    """Whether a byte is 0."""
     while at < end:
-        found = bytes_that_are(at, 0)
-        if found:
-            return at + lowest_bit(found) < end
-        at += BEHIND
+        if reads_whole(at):
+            found = bytes_that_are(at, 0)
+            if found:
+                return at + lowest_bit(found) < end
+            at += BEHIND
+        elif byte_at(at) == 0:
+            return True
+        else:
+            at += 1
     return False
 
 

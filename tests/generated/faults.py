@@ -1,12 +1,13 @@
 """Faults to plant: each is what a careless change would do, and each is silent."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from shardrank.core.fingerprint import content_hash
@@ -143,8 +144,13 @@ RERANKER_FAULTS: Mapping[str, Plant] = {
 
 
 def _first_row_wins(patch: pytest.MonkeyPatch) -> None:
-    last = compare._last_of_id
-    patch.setattr(compare, "_last_of_id", lambda *rows: np.roll(last(*rows), 1))
+    ordered = compare.hash_order
+
+    def reversed_ties(keys: pa.Table, then: Sequence[str]) -> Any:
+        order = ordered(keys, then)[::-1]
+        return order[np.argsort(keys["id_hash"].to_numpy()[order], kind="stable")]
+
+    patch.setattr(compare, "hash_order", reversed_ties)
 
 
 def _lost_lines(patch: pytest.MonkeyPatch) -> None:
@@ -157,7 +163,8 @@ def _one_hash(patch: pytest.MonkeyPatch) -> None:
 
 
 def _nothing_known(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(compare, "_places", lambda rows, *_: np.full(len(rows), -1))
+    compared = compare._compared
+    patch.setattr(compare, "_compared", lambda rows, base: compared(rows, base.slice(0, 0)))
 
 
 FEED_FAULTS: Mapping[str, Plant] = {

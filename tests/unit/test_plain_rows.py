@@ -19,6 +19,7 @@ from shardrank.corpus.first_pass import id_hash, scan_slice
 from shardrank.corpus.key_order import by_hash
 from shardrank.corpus.plain_rows import plain_keys
 from shardrank.corpus.reader import read_slice, read_slice_batches
+from shardrank.corpus.rows import Scratch
 from shardrank.corpus.slices import plan_slices
 from shardrank.corpus.validate import Document, Reason, check
 from shardrank.kernels.sha256_loops import sha256_all
@@ -110,7 +111,7 @@ def same_as_rows(name: str, data: bytes, settings: CorpusSettings, slice_bytes: 
         names = dict.fromkeys(name for row in rows for name in row.names)
         assert found.names == [n.encode("utf-8", "backslashreplace").decode() for n in names]
         batches = read_slice_batches(piece, opener(data), settings)
-        plain += sum(int(plain_keys(batch, settings)[0].sum()) for batch in batches)
+        plain += sum(int(plain_keys(batch, settings, Scratch())[0].sum()) for batch in batches)
     return plain
 
 
