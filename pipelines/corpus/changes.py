@@ -115,10 +115,11 @@ def _side(keys: pa.Table, order: Int64) -> Side:
 
 
 def _bounds(column: pa.ChunkedArray) -> tuple[Bytes, Bounds]:
-    """As `text_bounds`; a column of over 2 GiB has several chunks."""
-    if column.num_chunks == 1:
-        return text_bounds(column.chunk(0))
-    return text_bounds(column.cast(pa.large_string()).combine_chunks())
+    """As `text_bounds`, of the whole column."""
+    if column.nbytes > np.iinfo(np.int32).max:
+        column = column.cast(pa.large_string())
+    one = column.num_chunks == 1
+    return text_bounds(column.chunk(0) if one else column.combine_chunks())
 
 
 def _joined(tables: Sequence[tuple[int, pa.Table]], name: str, schema: pa.Schema) -> pa.Table:
@@ -128,7 +129,7 @@ def _joined(tables: Sequence[tuple[int, pa.Table]], name: str, schema: pa.Schema
         table.append_column(column, pa.array(np.full(table.num_rows, ordinal, np.int32)))
         for ordinal, table in tables
     ]
-    return pa.concat_tables([schema.append(column).empty_table(), *numbered]).combine_chunks()
+    return pa.concat_tables(numbered or [schema.append(column).empty_table()])
 
 
 def _removed(base: pa.Table, gone: Bool, replaced: Bool) -> pa.Table:

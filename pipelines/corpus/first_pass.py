@@ -68,7 +68,7 @@ def scan_slice(piece: Slice, opener: SourceOpener, settings: CorpusSettings) -> 
     keys = pa.concat_tables([DOCUMENT_KEYS.empty_table(), *blocks])
     return ScanResult(
         rows=keys.num_rows + len(found.rejected),
-        keys=by_hash(keys.combine_chunks(), ("doc_id", "row")),
+        keys=by_hash(keys, ("doc_id", "row")),
         rejected=rejected_table(piece.uri, "scan", found.rejected),
         unreadable=found.unreadable,
         names=found.names.found(),

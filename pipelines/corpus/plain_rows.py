@@ -68,7 +68,7 @@ def _together(begins: Int64, ends: Int64) -> pa.StringArray:
 
 
 def _hex(digests: UInt32) -> pa.StringArray:
-    data = np.empty((len(digests), 32), np.uint8)
+    data = np.empty((len(digests), 4), np.uint64)
     write_hex(digests, data)
     return _strings(32 * np.arange(1, len(digests) + 1), data)
 

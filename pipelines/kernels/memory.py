@@ -162,6 +162,17 @@ def word_at(typing: Any, at: Any) -> Any:
 
 
 @written
+def swapped(typing: Any, word: Any) -> Any:
+    """A uint32's bytes the other way round."""
+    from numba.core import types  # `compiled` must import numba first
+
+    def write(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.bswap(given[0])
+
+    return types.uint32(types.uint32), write
+
+
+@written
 def put_big_endian(typing: Any, at: Any, number: Any) -> Any:
     """Write a uint64 there, its highest byte first."""
     from numba.core import types  # `compiled` must import numba first

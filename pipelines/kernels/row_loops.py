@@ -17,6 +17,7 @@ from shardrank.kernels.memory import (
     lowest_bit,
     put_byte,
     reads_whole,
+    swapped,
 )
 
 Bytes = npt.NDArray[np.uint8]
@@ -119,13 +120,17 @@ def _holds_nul(at: int, end: int) -> bool:
 
 
 @compiled
-def write_hex(words: npt.NDArray[np.uint32], out: Bytes) -> None:
-    """The first four words of each row as 32 lower-case hex digits: uint8[n, 32], filled."""
+def write_hex(words: npt.NDArray[np.uint32], out: npt.NDArray[np.uint64]) -> None:
+    """The first four words of each row as 32 lower-case hex digits, of which 8 are a uint64."""
+    nibbles, ones = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x0101010101010101)
     for row in range(len(words)):
         for word in range(4):
-            for i in range(8):
-                digit = words[row, word] >> np.uint32(28 - 4 * i) & np.uint32(15)
-                out[row, 8 * word + i] = digit + (0x30 if digit < 10 else 0x57)
+            spread = np.uint64(swapped(words[row, word]))
+            spread = (spread | spread << np.uint64(16)) & np.uint64(0x0000FFFF0000FFFF)
+            spread = (spread | spread << np.uint64(8)) & np.uint64(0x00FF00FF00FF00FF)
+            spread = (spread >> np.uint64(4) | spread << np.uint64(8)) & nibbles
+            letters = (spread + np.uint64(6) * ones) >> np.uint64(4) & ones
+            out[row, word] = spread + np.uint64(0x30) * ones + np.uint64(0x27) * letters
 
 
 @compiled
@@ -134,3 +139,16 @@ def move_texts(begins: Int64, ends: Int64, out: Bytes) -> None:
     to = np.int64(out.ctypes.data)
     for i in range(len(begins)):
         to = copied(begins[i], ends[i], to)
+
+
+@compiled
+def take_texts(
+    begins: Int64, ends: Int64, order: Int64, bounds: npt.NDArray[np.int32], out: Bytes
+) -> None:
+    """As `move_texts`, in an order, int64[n]; int32[n + 1] are filled with where each begins."""
+    base = np.int64(out.ctypes.data)
+    to = base
+    for i in range(len(order)):
+        bounds[i] = to - base
+        to = copied(begins[order[i]], ends[order[i]], to)
+    bounds[len(order)] = to - base
