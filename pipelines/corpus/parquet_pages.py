@@ -26,6 +26,7 @@ from shardrank.corpus.page_header import (
 )
 from shardrank.corpus.rows import Spans
 from shardrank.kernels.page_loops import read_chosen, read_hybrid, read_plain
+from shardrank.kernels.snappy_loops import unpack_snappy
 
 _CODECS = {"UNCOMPRESSED": None, "SNAPPY": "snappy", "ZSTD": "zstd", "GZIP": "gzip"}
 #: Bytes between two columns that are read with them, rather than asked for apart.
@@ -144,13 +145,9 @@ class _Column:
     def _decompressed(self, header: PageHeader, stored: memoryview) -> tuple[Bytes, Bytes]:
         """Where levels begin, and where values do: the same, but in DATA_V2."""
         levels, values = stored[: header.levels], stored[header.levels :]
-        if self._codec and header.compressed:
-            try:
-                size = header.size - header.levels
-                values = pa.Codec(self._codec).decompress(values, size) if size else b""
-            except (pa.ArrowException, OSError) as error:
-                raise UnusualPage("data that cannot be decompressed") from error
         whole = _array(values)
+        if self._codec and header.compressed:
+            whole = _unpacked(self._codec, whole, header.size - header.levels)
         return (_array(levels) if header.levels else whole), whole
 
     def _levels(self, data: Bytes, header: PageHeader) -> tuple[Bool, int]:
@@ -181,6 +178,20 @@ class _Column:
         if not good:
             raise UnusualPage("values that cannot be read")
         return Texts(Spans(held, begins, ends), valid)
+
+
+def _unpacked(codec: str, data: Bytes, size: int) -> Bytes:
+    if size <= 0:
+        return _array(b"")
+    if codec == "snappy":
+        found = unpack_snappy(data, size)
+        if found is None:
+            raise UnusualPage("data that cannot be decompressed")
+        return found
+    try:
+        return _array(pa.Codec(codec).decompress(data, size))
+    except (pa.ArrowException, OSError) as error:
+        raise UnusualPage("data that cannot be decompressed") from error
 
 
 def _check(header: PageHeader, stored: memoryview) -> None:

@@ -138,6 +138,20 @@ def move_bytes(typing: Any, at: Any, to: Any) -> Any:
 
 
 @written
+def move_some(typing: Any, at: Any, to: Any) -> Any:
+    """Move 16 bytes."""
+    from numba.core import types  # `compiled` must import numba first
+
+    def write(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kind = ir.VectorType(ir.IntType(8), 16).as_pointer()
+        found = builder.load(builder.inttoptr(given[0], kind), align=1)
+        builder.store(found, builder.inttoptr(given[1], kind), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), write
+
+
+@written
 def clear(typing: Any, to: Any) -> Any:
     """Write 64 bytes of 0."""
     from numba.core import types  # `compiled` must import numba first
