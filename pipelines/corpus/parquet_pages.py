@@ -136,6 +136,8 @@ class _Column:
             _check(header, stored)
             data, values = self._decompressed(header, stored)
             if header.kind == DICTIONARY:
+                if self._dictionary or header.encoding not in (PLAIN, PLAIN_DICTIONARY):
+                    raise UnusualPage("a dictionary of another kind")
                 valid = np.ones(header.values, np.bool_)
                 self._dictionary = self._values(data, 0, PLAIN, valid)
             else:
@@ -160,6 +162,8 @@ class _Column:
         levels, at = np.empty(header.values, np.int32), data.ctypes.data + begin
         if size > len(data) - begin or not read_hybrid(at, at + size, 1, levels):
             raise UnusualPage("levels that cannot be read")
+        if levels.max(initial=0) > 1:
+            raise UnusualPage("levels that are too high")
         return levels == 1, 0 if header.levels else begin + size
 
     def _values(self, data: Bytes, begin: int, encoding: int, valid: Bool) -> Texts:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardrank.core.fingerprint import content_hash
@@ -124,6 +124,33 @@ def test_lines_say_what_python_reads(settings: CorpusSettings) -> None:
         same_as_rows("a.jsonl", data, settings, slice_bytes)
     if settings == CorpusSettings():
         assert same_as_rows("a.jsonl", data, settings, 1 << 20) > 20
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+_long = st.text(st.sampled_from('ab"\\\n\té\u3042\U0001f600/ '), max_size=150)
+_objects = st.fixed_dictionaries(
+    {"_id": st.text("abc1", max_size=4) | st.integers(), "text": _long | st.none()},
+    optional={"title": _long | st.none(), "meta": _values, "a key " * 20: _values},
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    objects=st.lists(st.tuples(_objects, st.booleans(), st.booleans()), min_size=1, max_size=30),
+    slice_bytes=st.integers(200, 4000),
+)
+def test_objects_of_any_kind(objects: list[Any], slice_bytes: int) -> None:
+    lines = [
+        json.dumps(dict(reversed(row.items())) if back else row, ensure_ascii=ascii_only)
+        for row, ascii_only, back in objects
+    ]
+    same_as_rows("a.jsonl", "\n".join(lines * 8).encode(), CorpusSettings(), slice_bytes)
 
 
 def test_a_block_that_is_no_utf8_is_left_to_python() -> None:
