@@ -119,6 +119,6 @@ class _Reader:
 def _is_utf8(lines: Lines) -> bool:
     data = lines.data[lines.begins[0] : lines.ends[-1]]
     try:
-        return are_ascii(data) or bool(str(memoryview(data), "utf-8"))
+        return are_ascii(data) or bool(str(data.data, "utf-8"))
     except UnicodeDecodeError:
         return False

@@ -72,7 +72,7 @@ def read_blocks(piece: Slice, stream: BinaryIO, limit: int) -> Iterator[Lines]:
         at = _first_line(piece, source)
         while piece.compression or at < piece.end:
             wanted = _BLOCK if piece.compression else min(_BLOCK, piece.end - at)
-            data, size = block, source.readinto(memoryview(block)[:wanted])
+            data, size = block, source.readinto(block[:wanted].data)
             if not size:
                 _check_end(piece, at)
                 return

@@ -81,8 +81,8 @@ def _columns(footer: pq.FileMetaData, name: str) -> list[int]:
 
 
 def _begin(chunk: pq.ColumnChunkMetaData) -> int:
-    first = chunk.dictionary_page_offset
-    return min(first, chunk.data_page_offset) if first else chunk.data_page_offset
+    data, dictionary = int(chunk.data_page_offset), int(chunk.dictionary_page_offset or 0)
+    return min(data, dictionary) if dictionary else data
 
 
 def _stored(stream: BinaryIO, chunks: Sequence[pq.ColumnChunkMetaData]) -> list[memoryview]:

@@ -70,7 +70,7 @@ def _together(begins: Int64, ends: Int64) -> pa.StringArray:
 def _hex(digests: UInt32) -> pa.StringArray:
     data = np.empty((len(digests), 4), np.uint64)
     write_hex(digests, data)
-    return _strings(32 * np.arange(1, len(digests) + 1), data)
+    return _strings(32 * np.arange(1, len(digests) + 1), data.view(np.uint8))
 
 
 def _strings(ends: Int64, data: Bytes) -> pa.StringArray:

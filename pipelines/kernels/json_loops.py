@@ -6,8 +6,6 @@ or wrong. The bytes must be UTF-8.
 Within, `at`, `end` and `to` are addresses, and -1 is nowhere.
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +13,7 @@ from shardrank.core.arrays import Bool, Int8, Int64
 from shardrank.kernels.compiled import compiled
 from shardrank.kernels.memory import (
     BEHIND,
+    address,
     byte_at,
     equal_bytes,
     lowest_bit,
@@ -66,7 +65,7 @@ def read_objects(
         spans: int64[3, 2, n], where in `out` each begins and ends; empty where absent or null.
         read: bool[n], filled: whether the line was read, and has an id and a text.
     """
-    base, known, into = _address(data), _address(keys), _address(out)
+    base, known, into = address(data), address(keys), address(out)
     to = into
     for i in range(len(begins)):
         for column in range(3):
@@ -126,17 +125,13 @@ def _behind(at: int, end: int, byte: int) -> int:
 
 
 @compiled
-def _address(array: npt.NDArray[Any]) -> int:
-    return np.int64(array.ctypes.data)
-
-
-@compiled
 def _same(at: int, other: int, size: int) -> bool:
     while size > BEHIND:
         if ~equal_bytes(at, other):
             return False
         at, other, size = at + BEHIND, other + BEHIND, size - BEHIND
-    return (~equal_bytes(at, other) << np.uint64(BEHIND - size)) == 0
+    same: bool = (~equal_bytes(at, other) << np.uint64(BEHIND - size)) == 0
+    return same
 
 
 @compiled

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from shardrank.core.arrays import Int64
 from shardrank.kernels.compiled import compiled
-from shardrank.kernels.memory import byte_at, word_at
+from shardrank.kernels.memory import address, byte_at, word_at
 
 Bytes = npt.NDArray[np.uint8]
 UInt64 = npt.NDArray[np.uint64]
@@ -61,7 +61,7 @@ def compare_keys(rows: Side, among: Side, kinds: Bytes, fates: Bytes) -> None:
 @compiled
 def _text(data: Bytes, bounds: Bounds, row: int) -> tuple[int, int]:
     """The addresses where a text begins and ends."""
-    at = np.int64(data.ctypes.data)
+    at = address(data)
     return at + bounds[row], at + bounds[row + 1]
 
 

@@ -19,6 +19,18 @@ _QUOTE, _BACKSLASH, _SPACE = 0x22, 0x5C, 0x20
 
 
 @written
+def address(typing: Any, array: Any) -> Any:
+    """Where an array's values begin."""
+    from numba.core import types  # `compiled` must import numba first
+
+    def write(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, given[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return types.int64(array), write
+
+
+@written
 def byte_at(typing: Any, at: Any) -> Any:
     """The byte there."""
     from numba.core import types  # `compiled` must import numba first

@@ -10,6 +10,7 @@ from shardrank.core.arrays import Bool, Int64
 from shardrank.kernels.compiled import compiled
 from shardrank.kernels.memory import (
     BEHIND,
+    address,
     byte_at,
     bytes_that_are,
     copied,
@@ -89,7 +90,7 @@ def join_contents(
         out: uint8[...], BEHIND bytes more than all come to; filled with what does not lie so.
         begins, ends: int64[n], filled: the addresses where each row's begins and ends.
     """
-    to = np.int64(out.ctypes.data)
+    to = address(out)
     for i in range(len(good)):
         begins[i], ends[i] = title_begins[i], text_ends[i]
         if not good[i]:
@@ -110,7 +111,8 @@ def _holds_nul(at: int, end: int) -> bool:
         if reads_whole(at):
             found = bytes_that_are(at, 0)
             if found:
-                return at + lowest_bit(found) < end
+                inside: bool = at + lowest_bit(found) < end
+                return inside
             at += BEHIND
         elif byte_at(at) == 0:
             return True
@@ -136,7 +138,7 @@ def write_hex(words: npt.NDArray[np.uint32], out: npt.NDArray[np.uint64]) -> Non
 @compiled
 def move_texts(begins: Int64, ends: Int64, out: Bytes) -> None:
     """Put texts one behind the other; `out` holds BEHIND bytes more than they come to."""
-    to = np.int64(out.ctypes.data)
+    to = address(out)
     for i in range(len(begins)):
         to = copied(begins[i], ends[i], to)
 
@@ -146,7 +148,7 @@ def take_texts(
     begins: Int64, ends: Int64, order: Int64, bounds: npt.NDArray[np.int32], out: Bytes
 ) -> None:
     """As `move_texts`, in an order, int64[n]; int32[n + 1] are filled with where each begins."""
-    base = np.int64(out.ctypes.data)
+    base = address(out)
     to = base
     for i in range(len(order)):
         bounds[i] = to - base

@@ -11,7 +11,7 @@ from llvmlite import ir
 
 from shardrank.core.arrays import Int64
 from shardrank.kernels.compiled import compiled, written
-from shardrank.kernels.memory import byte_at, clear, put_big_endian, put_byte, reads_whole
+from shardrank.kernels.memory import address, byte_at, clear, put_big_endian, put_byte, reads_whole
 
 Bytes = npt.NDArray[np.uint8]
 UInt32 = npt.NDArray[np.uint32]
@@ -68,7 +68,7 @@ def _digest(begins: Int64, ends: Int64, first: UInt32, windows: Bytes, out: UInt
     tails = np.zeros((_LANES, _TAIL), np.uint8)
     whole, blocks = np.zeros(_LANES, np.int64), np.zeros(_LANES, np.int64)
     places, begun = np.empty(_LANES, np.int64), np.zeros(_LANES, np.int64)
-    tail, window = np.int64(tails.ctypes.data), np.int64(windows.ctypes.data)
+    tail, window = address(tails), address(windows)
     order = _by_blocks(begins, ends)
     for at in range(0, len(order), _LANES):
         lanes, most = min(_LANES, len(order) - at), 0

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from shardrank.kernels.compiled import compiled
 from shardrank.kernels.memory import (
     BEHIND,
+    address,
     byte_at,
     copied,
     move_bytes,
@@ -39,7 +40,7 @@ def unpack_snappy(data: Bytes, size: int) -> Bytes | None:
 
 @compiled
 def _unpack(data: Bytes, out: Bytes, size: int) -> bool:
-    at, into = np.int64(data.ctypes.data), np.int64(out.ctypes.data)
+    at, into = address(data), address(out)
     end, to, last = at + len(data), into, into + size
     told, at = _size(at, end)
     if told != size:
@@ -65,7 +66,8 @@ def _unpack(data: Bytes, out: Bytes, size: int) -> bool:
             at, to = _element(at, end, into, to, last)
         if at < 0:
             return False
-    return to == last
+    good: bool = to == last
+    return good
 
 
 @compiled
