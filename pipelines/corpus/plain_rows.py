@@ -19,7 +19,7 @@ from shardrank.kernels.row_loops import (
     printable,
     write_hex,
 )
-from shardrank.kernels.sha256_loops import UInt32, sha256_all
+from shardrank.kernels.sha256 import UInt32, sha256_all
 
 
 def plain_keys(

@@ -11,53 +11,32 @@ from llvmlite import ir
 
 from shardrank.core.arrays import Int64
 from shardrank.kernels.compiled import compiled, written
-from shardrank.kernels.memory import address, byte_at, clear, put_big_endian, put_byte, reads_whole
+from shardrank.kernels.memory import address
+from shardrank.kernels.sha256_tails import (
+    BLOCK,
+    FIRST,
+    ROUNDS,
+    TAIL,
+    WINDOWS,
+    blocks_of,
+    by_blocks,
+    lay_tail,
+)
 
 Bytes = npt.NDArray[np.uint8]
 UInt32 = npt.NDArray[np.uint32]
 
-_LANES, _WORDS, _BLOCK = 16, 16, 64
-#: Bytes of a text's last block or two, and of its length at their end.
-_TAIL, _LENGTH = 2 * _BLOCK, 8
-#: Texts of more blocks than these go together, however many they have.
-_LONG = 1 << 12
+_LANES, _WORDS = 16, 16
 
 
-def _primes(count: int) -> list[int]:
-    found: list[int] = []
-    number = 2
-    while len(found) < count:
-        if all(number % prime for prime in found):
-            found.append(number)
-        number += 1
-    return found
-
-
-def _fraction(value: int, root: int) -> int:
-    """The first 32 bits behind the point of a root, by whole numbers: section 4.2.2."""
-    scaled, low, high = value << 32 * root, 0, 1 << 40
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if middle**root <= scaled else (low, middle - 1)
-    return low & 0xFFFFFFFF
-
-
-_ROUNDS = [_fraction(prime, 3) for prime in _primes(64)]
-_FIRST = np.array([_fraction(prime, 2) for prime in _primes(8)], np.uint32)
-
-#: From the 64th byte on less those that a text has left: what is kept of 64, and the bit behind it.
-_WINDOWS = np.zeros((2, 2 * _BLOCK), np.uint8)
-_WINDOWS[0, :_BLOCK], _WINDOWS[1, _BLOCK] = 0xFF, 0x80
-
-
-def sha256_all(begins: Int64, ends: Int64) -> UInt32:
+def sha256_in_lanes(begins: Int64, ends: Int64) -> UInt32:
     """uint32[n, 8]: the digests of texts, as big-endian words' values.
 
     Args:
         begins, ends: int64[n], the addresses where each text begins and ends.
     """
     out = np.empty((len(begins), 8), np.uint32)
-    _digest(begins, ends, _FIRST, _WINDOWS, out)
+    _digest(begins, ends, FIRST, WINDOWS, out)
     return out
 
 
@@ -65,11 +44,11 @@ def sha256_all(begins: Int64, ends: Int64) -> UInt32:
 def _digest(begins: Int64, ends: Int64, first: UInt32, windows: Bytes, out: UInt32) -> None:
     """Fill `out`, uint32[n, 8]. Texts of as many blocks go together, so that few lanes wait."""
     state = np.empty((8, _LANES), np.uint32)
-    tails = np.zeros((_LANES, _TAIL), np.uint8)
+    tails = np.zeros((_LANES, TAIL), np.uint8)
     whole, blocks = np.zeros(_LANES, np.int64), np.zeros(_LANES, np.int64)
     places, begun = np.empty(_LANES, np.int64), np.zeros(_LANES, np.int64)
-    tail, window = address(tails), address(windows)
-    order = _by_blocks(begins, ends)
+    tail = address(tails)
+    order = by_blocks(begins, ends)
     for at in range(0, len(order), _LANES):
         lanes, most = min(_LANES, len(order) - at), 0
         for i in range(8):
@@ -77,14 +56,14 @@ def _digest(begins: Int64, ends: Int64, first: UInt32, windows: Bytes, out: UInt
                 state[i, lane] = first[i]
         for lane in range(lanes):
             row = order[at + lane]
-            begun[lane], whole[lane] = begins[row], (ends[row] - begins[row]) // _BLOCK
-            blocks[lane] = _blocks(ends[row] - begins[row])
+            begun[lane], whole[lane] = begins[row], (ends[row] - begins[row]) // BLOCK
+            blocks[lane] = blocks_of(ends[row] - begins[row])
             most = max(most, blocks[lane])
-            _lay_tail(begins[row], ends[row], window, tail + lane * _TAIL)
+            lay_tail(begins[row], ends[row], windows, tail + lane * TAIL)
         for block in range(most):
             for lane in range(_LANES):
-                inside = begun[lane] + block * _BLOCK
-                behind = tail + lane * _TAIL + (block - whole[lane]) * _BLOCK
+                inside = begun[lane] + block * BLOCK
+                behind = tail + lane * TAIL + (block - whole[lane]) * BLOCK
                 place = inside if block < whole[lane] else behind
                 places[lane] = place if block < blocks[lane] else tail
             _compress(state, places)
@@ -93,58 +72,6 @@ def _digest(begins: Int64, ends: Int64, first: UInt32, windows: Bytes, out: UInt
                     for i in range(8):
                         out[order[at + lane], i] = state[i, lane]
         blocks[:] = 0
-
-
-@compiled
-def _blocks(size: int) -> int:
-    """Blocks of a text of so many bytes: it is followed by a bit, and by its length."""
-    return (size + _LENGTH) // _BLOCK + 1
-
-
-@compiled
-def _by_blocks(begins: Int64, ends: Int64) -> Int64:
-    """int64[n]: the texts, those of few blocks first."""
-    counts, order = np.zeros(_LONG + 2, np.int64), np.empty(len(begins), np.int64)
-    for i in range(len(begins)):
-        counts[min(_blocks(ends[i] - begins[i]), _LONG) + 1] += 1
-    for i in range(1, len(counts)):
-        counts[i] += counts[i - 1]
-    for i in range(len(begins)):
-        blocks = min(_blocks(ends[i] - begins[i]), _LONG)
-        order[counts[blocks]] = i
-        counts[blocks] += 1
-    return order
-
-
-@compiled
-def _lay_tail(begin: int, end: int, window: int, tail: int) -> None:
-    """What is left of a text behind its last whole block, the bit that ends it, and its length."""
-    left = (end - begin) % _BLOCK
-    at = end - left
-    if left and not reads_whole(at):
-        for place in range(at, end):
-            put_byte(tail + place - at, byte_at(place))
-        at = tail
-    _end_text(at if left else tail, window + _BLOCK - left, tail)
-    last = tail + (_blocks(end - begin) - (end - begin) // _BLOCK) * _BLOCK
-    clear(tail + _BLOCK)
-    put_big_endian(last - _LENGTH, np.uint64(end - begin) << np.uint64(3))
-
-
-@written
-def _end_text(typing: Any, at: Any, window: Any, to: Any) -> Any:
-    """Move 64 bytes, of which `window` keeps as many as are of a text; behind them comes a bit."""
-    from numba.core import types  # `compiled` must import numba first
-
-    return types.void(types.int64, types.int64, types.int64), _write_end_text
-
-
-def _write_end_text(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-    at, window, to = given
-    second = builder.add(window, window.type(2 * _BLOCK))
-    text, kept, ended = (builder.load(_place(builder, n), align=1) for n in (at, window, second))
-    builder.store(builder.or_(builder.and_(text, kept), ended), _place(builder, to), align=1)
-    return context.get_dummy_value()
 
 
 def _place(builder: Any, at: Any) -> Any:
@@ -172,7 +99,7 @@ def _write_compress(context: Any, builder: Any, signature: Any, given: Any) -> A
         [_big_endian(builder, builder.load(_place(builder, at), align=1)) for at in lanes],
     )
     now = begun
-    for number, constant in enumerate(_ROUNDS):
+    for number, constant in enumerate(ROUNDS):
         if number >= _WORDS:
             schedule.append(_next_word(builder, schedule[number - _WORDS :]))
         now = _round(builder, now, builder.add(schedule[number], _all(constant)))

@@ -14,7 +14,7 @@ from shardrank.corpus.key_order import by_hash
 from shardrank.kernels.line_loops import are_ascii, count_ends, find_lines
 from shardrank.kernels.memory import BEHIND
 from shardrank.kernels.row_loops import join_contents, move_texts, not_ascii, write_hex
-from shardrank.kernels.sha256_loops import sha256_all
+from shardrank.kernels.sha256 import sha256_all
 
 _PAGE = mmap.PAGESIZE
 UInt8 = npt.NDArray[np.uint8]

@@ -22,7 +22,10 @@ from shardrank.corpus.reader import read_slice, read_slice_batches
 from shardrank.corpus.rows import Scratch
 from shardrank.corpus.slices import plan_slices
 from shardrank.corpus.validate import Document, Reason, check
-from shardrank.kernels.sha256_loops import sha256_all
+from shardrank.kernels.machine import has_sha
+from shardrank.kernels.sha256 import sha256_all
+from shardrank.kernels.sha256_loops import sha256_in_lanes
+from shardrank.kernels.sha256_pairs import sha256_in_pairs
 
 #: Lines that Python's json and ours must not read differently.
 LINES = [
@@ -72,11 +75,16 @@ SETTINGS = [
 ]
 
 
-@given(st.lists(st.binary(max_size=300), max_size=40))
-def test_digests_are_those_of_hashlib(texts: list[bytes]) -> None:
+DIGESTS = [sha256_all, sha256_in_lanes, *([sha256_in_pairs] if has_sha() else [])]
+
+
+@pytest.mark.parametrize("digest", DIGESTS)
+@settings(deadline=None)
+@given(texts=st.lists(st.binary(max_size=300), max_size=40))
+def test_digests_are_those_of_hashlib(digest: Any, texts: list[bytes]) -> None:
     data = np.frombuffer(b"".join(texts) + b"?", np.uint8)
     bounds = np.cumsum([0, *map(len, texts)], dtype=np.int64) + data.ctypes.data
-    found = sha256_all(bounds[:-1], bounds[1:])
+    found = digest(bounds[:-1], bounds[1:])
     digests = [row.astype(">u4").tobytes() for row in found]
     assert digests == [hashlib.sha256(text).digest() for text in texts]
 
