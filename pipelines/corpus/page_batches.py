@@ -13,8 +13,7 @@ from shardrank.core.settings import CorpusSettings
 from shardrank.corpus.parquet_pages import Texts, read_texts
 from shardrank.corpus.parquet_rows import batch_rows, rows_of
 from shardrank.corpus.rows import RowBatch, SourceRow, Spans
-from shardrank.kernels.memory import BEHIND
-from shardrank.kernels.row_loops import move_texts, not_ascii
+from shardrank.corpus.text_columns import gathered
 
 
 def text_names(columns: CorpusSettings, schema: pa.Schema) -> list[str]:
@@ -31,35 +30,11 @@ def page_batches(
     for texts in read_texts(stream, file.metadata, group, names, batch_rows(file.metadata)):
         numbers = first + np.arange(len(texts[0].valid))
         read = texts[0].valid & texts[1].valid
-        for each in texts:
-            read &= _is_utf8(each.spans)
         empty = Spans(None, texts[0].spans.begins, texts[0].spans.begins)
         title = texts[2].spans if len(texts) > 2 else empty
         picked = partial(_picked, texts, pa.schema(zip(names, kinds, strict=True)), first, columns)
-        yield RowBatch(numbers, texts[0].spans, title, texts[1].spans, read, picked)
+        yield RowBatch(numbers, texts[0].spans, title, texts[1].spans, read, picked, checked=False)
         first += len(numbers)
-
-
-def _is_utf8(spans: Spans) -> Bool:
-    """bool[n]; where one text beyond ASCII is none, none of those is taken for one."""
-    odd = np.empty(len(spans.begins), np.bool_)
-    not_ascii(spans.begins, spans.ends, odd)
-    if not odd.any():
-        return ~odd
-    try:
-        _gathered(spans, np.flatnonzero(odd), pa.large_string()).validate(full=True)
-    except pa.ArrowInvalid:
-        return ~odd
-    return np.ones(len(odd), np.bool_)
-
-
-def _gathered(spans: Spans, rows: Int64, kind: pa.DataType) -> pa.Array:
-    begins, ends = spans.begins[rows], spans.ends[rows]
-    bounds = np.append(0, np.cumsum(ends - begins))
-    data = np.empty(int(bounds[-1]) + BEHIND, np.uint8)
-    move_texts(begins, ends, data)
-    buffers = [None, pa.py_buffer(bounds), pa.py_buffer(data)]
-    return pa.Array.from_buffers(pa.large_string(), len(rows), buffers).cast(kind)
 
 
 def _picked(
@@ -75,6 +50,6 @@ def _picked(
 
 def _column(texts: Texts, rows: Int64, kind: pa.DataType) -> pa.Array:
     """These rows of a column, nulls too."""
-    found = _gathered(texts.spans, rows, kind)
+    found = gathered(texts.spans, rows, kind)
     places = np.arange(len(rows))
     return found.take(pa.array(places, mask=~texts.valid[rows]))

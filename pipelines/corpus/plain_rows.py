@@ -10,6 +10,7 @@ from shardrank.core.arrays import Bool, Int64
 from shardrank.core.schemas import DOCUMENT_KEYS
 from shardrank.core.settings import CorpusSettings
 from shardrank.corpus.rows import RowBatch, Scratch, Spans
+from shardrank.corpus.text_columns import not_utf8
 from shardrank.kernels.memory import BEHIND
 from shardrank.kernels.row_loops import (
     Bytes,
@@ -32,7 +33,9 @@ def plain_keys(
     not_blank(texts.begins, texts.ends, plain)
     sizes = titles.ends - titles.begins + texts.ends - texts.begins
     plain &= sizes <= settings.max_document_bytes
-    contents = _contents(titles, texts, plain, scratch)
+    contents, odd = _contents(titles, texts, plain, scratch)
+    if not batch.checked:
+        plain &= ~not_utf8(contents, odd & plain)
     rows = np.flatnonzero(plain)
     begins, ends = batch.ids.begins[rows], batch.ids.ends[rows]
     columns = [
@@ -45,13 +48,17 @@ def plain_keys(
     return plain, pa.Table.from_arrays(columns, schema=DOCUMENT_KEYS)
 
 
-def _contents(titles: Spans, texts: Spans, plain: Bool, scratch: Scratch) -> Spans:
-    """What `content_hash` hashes of rows that are plain; those whose title holds a NUL are not."""
+def _contents(titles: Spans, texts: Spans, plain: Bool, scratch: Scratch) -> tuple[Spans, Bool]:
+    """What `content_hash` hashes of rows that are plain; those whose title holds a NUL are not. And
+    bool[n], which of them may hold more than ASCII."""
     begins, ends = np.empty(len(plain), np.int64), np.empty(len(plain), np.int64)
+    odd = np.empty(len(plain), np.bool_)
     sizes = titles.ends - titles.begins + texts.ends - texts.begins + 1
     out = scratch.bytes(int(sizes[plain].sum()) + BEHIND)
-    join_contents(*(titles.begins, titles.ends, texts.begins, texts.ends), plain, out, begins, ends)
-    return Spans((titles.held, texts.held, out), begins, ends)
+    join_contents(
+        *(titles.begins, titles.ends, texts.begins, texts.ends), plain, out, begins, ends, odd
+    )
+    return Spans((titles.held, texts.held, out), begins, ends), odd
 
 
 def _first_64(digests: UInt32) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":

@@ -70,6 +70,7 @@ class RowBatch:
         ids, titles, texts: of n rows each.
         read: bool[n], where the three are all that there is to say of a row; a null is empty.
         rows: those of the rows that are asked for, bool[n], in order.
+        checked: whether what was read is UTF-8 for sure.
     """
 
     numbers: Int64
@@ -78,6 +79,7 @@ class RowBatch:
     texts: Spans
     read: Bool
     rows: Callable[[Bool], Iterator[SourceRow]]
+    checked: bool = True
 
 
 def are_plain(columns: CorpusSettings) -> bool:

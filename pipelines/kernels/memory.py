@@ -7,6 +7,7 @@ caller sees to it that so many can be read, and written, there.
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 
 from shardrank.kernels.compiled import compiled, written
@@ -229,6 +230,16 @@ def copied(at: int, end: int, to: int) -> int:
         for place in range(at, end):
             put_byte(to + place - at, byte_at(place))
     return to + end - at
+
+
+@compiled
+def holds_high(at: int, end: int) -> bool:
+    """Whether a byte from `at` up to `end` is over 127; BEHIND more can be read."""
+    while at + BEHIND <= end:
+        if high_bytes(at):
+            return True
+        at += BEHIND
+    return at < end and (high_bytes(at) << np.uint64(BEHIND - (end - at))) != 0
 
 
 def _special(builder: Any, found: Any) -> Any:

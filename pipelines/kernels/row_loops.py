@@ -14,7 +14,7 @@ from shardrank.kernels.memory import (
     byte_at,
     bytes_that_are,
     copied,
-    high_bytes,
+    holds_high,
     lowest_bit,
     put_byte,
     reads_whole,
@@ -38,22 +38,6 @@ def printable(begins: Int64, ends: Int64, limit: int, good: Bool) -> None:
 
 
 @compiled
-def not_ascii(begins: Int64, ends: Int64, found: Bool) -> None:
-    """Fill `found`, bool[n]: whether a text holds a byte over 127."""
-    for i in range(len(begins)):
-        high, at = np.uint64(0), begins[i]
-        while at < ends[i]:
-            left = min(ends[i] - at, BEHIND)
-            if reads_whole(at):
-                high |= high_bytes(at) << np.uint64(BEHIND - left)
-            else:
-                for place in range(at, at + left):
-                    high |= np.uint64(byte_at(place) >> 7)
-            at += left
-        found[i] = high != 0
-
-
-@compiled
 def not_blank(begins: Int64, ends: Int64, good: Bool) -> None:
     """Keep `good` where a text of UTF-8 holds a character that is no white space beyond doubt.
 
@@ -65,7 +49,7 @@ def not_blank(begins: Int64, ends: Int64, good: Bool) -> None:
         while good[i] and at < end and not found:
             byte = byte_at(at)
             found = 0x20 < byte < 0x7F or 0xC3 <= byte <= 0xDF or byte > 0xE3
-            found |= byte == 0xE3 and byte_at(at + 1) > 0x80
+            found |= byte == 0xE3 and at + 1 < end and byte_at(at + 1) > 0x80
             at += 1
         good[i] &= found
 
@@ -80,6 +64,7 @@ def join_contents(
     out: Bytes,
     begins: Int64,
     ends: Int64,
+    odd: Bool,
 ) -> None:
     """Title, NUL, text of each row that is good, and drop `good` where a title holds a NUL.
 
@@ -89,10 +74,11 @@ def join_contents(
         good: bool[n].
         out: uint8[...], BEHIND bytes more than all come to; filled with what does not lie so.
         begins, ends: int64[n], filled: the addresses where each row's begins and ends.
+        odd: bool[n], filled: False where a row was moved and holds no byte over 127.
     """
     to = address(out)
     for i in range(len(good)):
-        begins[i], ends[i] = title_begins[i], text_ends[i]
+        begins[i], ends[i], odd[i] = title_begins[i], text_ends[i], True
         if not good[i]:
             continue
         good[i] = not _holds_nul(title_begins[i], title_ends[i])
@@ -101,7 +87,7 @@ def join_contents(
             to = copied(title_begins[i], title_ends[i], to)
             put_byte(to, 0)
             to = copied(text_begins[i], text_ends[i], to + 1)
-            ends[i] = to
+            ends[i], odd[i] = to, holds_high(begins[i], to)
 
 
 @compiled

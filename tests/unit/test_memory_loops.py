@@ -13,7 +13,7 @@ import pytest
 from shardrank.corpus.key_order import by_hash
 from shardrank.kernels.line_loops import are_ascii, count_ends, find_lines
 from shardrank.kernels.memory import BEHIND
-from shardrank.kernels.row_loops import join_contents, move_texts, not_ascii, write_hex
+from shardrank.kernels.row_loops import join_contents, move_texts, write_hex
 from shardrank.kernels.sha256 import sha256_all
 
 _PAGE = mmap.PAGESIZE
@@ -43,11 +43,9 @@ def test_texts_at_the_end_of_memory(page: UInt8, size: int) -> None:
     out = np.zeros(3 * size + BEHIND + 1, np.uint8)
     move_texts(begins, ends, out)
     assert out[:size].tobytes() == text.tobytes()
-    odd = np.empty(1, np.bool_)
-    not_ascii(begins, ends, odd)
+    good, odd, places = np.ones(1, np.bool_), np.empty(1, np.bool_), np.empty((2, 1), np.int64)
+    join_contents(begins, ends, begins, ends, good, out, *places, odd)
     assert odd[0] == (size > 0 and text.max() > 127)
-    good, places = np.ones(1, np.bool_), np.empty((2, 1), np.int64)
-    join_contents(begins, ends, begins, ends, good, out, *places)
     assert good[0]
     joined = ctypes.string_at(int(places[0, 0]), int(places[1, 0] - places[0, 0]))
     assert joined == text.tobytes() + b"\0" + text.tobytes()
