@@ -6,8 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shardrank.core.arrays import Float32, Int32
+from shardrank.core.arrays import Float32, Int32, Int64
 from shardrank.core.errors import InputError
+
+#: Columns of strings, and what their offsets are.
+TextBounds = npt.NDArray[np.int32] | Int64
+TEXT_OFFSETS = {pa.string(): np.int32, pa.large_string(): np.int64}
 
 
 def matrix(column: pa.ChunkedArray) -> Float32:
@@ -28,6 +32,18 @@ def token_lists(column: pa.ChunkedArray) -> list[Int32]:
     array = column.combine_chunks()
     values = array.values.to_numpy(zero_copy_only=False).astype(np.int32)
     return [values[start:end] for start, end in pairwise(array.offsets.to_numpy())]
+
+
+def text_bounds(column: pa.Array) -> tuple[npt.NDArray[np.uint8], TextBounds]:
+    """The bytes of a column of strings, at least one, and int[n + 1]: where in them each text
+    begins, and where the last ends. A null is whatever bytes lie under it."""
+    _, offsets, data = column.buffers()
+    some = data is not None and data.size
+    held = np.frombuffer(data, np.uint8) if some else np.zeros(1, np.uint8)
+    if offsets is None or not len(column):
+        return held, np.zeros(len(column) + 1, TEXT_OFFSETS[column.type])
+    bounds = np.frombuffer(offsets, TEXT_OFFSETS[column.type])
+    return held, bounds[column.offset : column.offset + len(column) + 1]
 
 
 def refuse_not_finite(column: pa.Array, who: str, what: str) -> None:

@@ -10,11 +10,24 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from shardrank.core.arrays import Bool, Int64
+from shardrank.core.arrow_columns import text_bounds
 from shardrank.core.schemas import DOCUMENT_KEYS, PART_KEYS, REMOVED, SKIPS
-from shardrank.corpus.key_order import by_hash
+from shardrank.corpus.key_order import hash_order
+from shardrank.kernels.key_loops import (
+    ADDED,
+    CHANGED,
+    EARLIER,
+    KINDS,
+    TOMBSTONE,
+    UNCHANGED,
+    UNNAMED,
+    Bounds,
+    Bytes,
+    Side,
+    compare_keys,
+)
 
 #: Whether the corpus is all there is (what is not in it goes), or only what is new.
 Mode = Literal["snapshot", "upsert"]
@@ -61,32 +74,52 @@ def compare(
         reuse: whether what is stored of a document serves; otherwise all count as changed.
     """
     rows = _joined(scanned, "slice", DOCUMENT_KEYS)
-    rows = by_hash(rows, ("doc_id", "order", "slice", "row"))
     base = _joined(stored, "part", PART_KEYS)
-    last = _last_of_id(rows["doc_id"])
-    tombstone = last & pc.equal(rows["content_hash"], "").to_numpy()
-    place = _places(rows, base)
-    known = last & (place >= 0)
-    same = known & reuse
-    same[known] &= _same_content(rows, base, np.flatnonzero(known), place[known])
-    gone, replaced = _gone(place, base.num_rows, known, same, tombstone, mode)
-    skipped = ~last | tombstone | same
-    twice = ~last & (mode == "snapshot")
+    kinds, fates = _compared(rows, base)
+    if not reuse:
+        kinds[kinds == UNCHANGED] = CHANGED
+        fates[fates == UNCHANGED] = CHANGED
+    counted = np.bincount(kinds, minlength=KINDS)
+    gone = (fates == TOMBSTONE) | ((fates == UNNAMED) & (mode == "snapshot"))
+    replaced = fates == CHANGED
+    twice = (kinds == EARLIER) & (mode == "snapshot")
     counts = {
-        "added": int((last & ~known & ~tombstone).sum()),
-        "changed": int((known & ~same & ~tombstone).sum()),
-        "unchanged": int(same.sum()),
-        "tombstones": int(tombstone.sum()),
-        "deleted": int((gone & ~replaced).sum()),
-        "superseded": int((~last & ~twice).sum()),
+        "added": int(counted[ADDED]),
+        "changed": int(counted[CHANGED]),
+        "unchanged": int(counted[UNCHANGED]),
+        "tombstones": int(counted[TOMBSTONE]),
+        "deleted": int(gone.sum()),
+        "superseded": int(counted[EARLIER]) - int(twice.sum()),
     }
+    taken, slices = (kinds == ADDED) | (kinds == CHANGED), rows["slice"].to_numpy()
     return Comparison(
-        skips=_by_place(rows.filter(pa.array(skipped)), SKIPS),
-        duplicates=_by_place(rows.filter(pa.array(twice)), DUPLICATES),
-        removed=_removed(base, gone, replaced),
+        skips=_skips(slices[~taken], rows["row"].to_numpy()[~taken]),
+        duplicates=_duplicates(rows.filter(pa.array(twice))),
+        removed=_removed(base, gone | replaced, replaced),
         counts=counts,
-        taken=_counted(rows["slice"].filter(pa.array(~skipped))),
+        taken=_counted(slices[taken]),
     )
+
+
+def _compared(rows: pa.Table, base: pa.Table) -> tuple[Bytes, Bytes]:
+    """What each row of both comes to: see `compare_keys`."""
+    kinds, fates = np.empty(rows.num_rows, np.uint8), np.empty(base.num_rows, np.uint8)
+    order = hash_order(rows, ("doc_id", "order", "slice", "row"))
+    compare_keys(_side(rows, order), _side(base, hash_order(base, ("doc_id",))), kinds, fates)
+    return kinds, fates
+
+
+def _side(keys: pa.Table, order: Int64) -> Side:
+    ids, contents = (_bounds(keys[name]) for name in ("doc_id", "content_hash"))
+    return keys["id_hash"].to_numpy(), order, *ids, *contents
+
+
+def _bounds(column: pa.ChunkedArray) -> tuple[Bytes, Bounds]:
+    """As `text_bounds`, of the whole column."""
+    if column.nbytes > np.iinfo(np.int32).max:
+        column = column.cast(pa.large_string())
+    one = column.num_chunks == 1
+    return text_bounds(column.chunk(0) if one else column.combine_chunks())
 
 
 def _joined(tables: Sequence[tuple[int, pa.Table]], name: str, schema: pa.Schema) -> pa.Table:
@@ -96,50 +129,7 @@ def _joined(tables: Sequence[tuple[int, pa.Table]], name: str, schema: pa.Schema
         table.append_column(column, pa.array(np.full(table.num_rows, ordinal, np.int32)))
         for ordinal, table in tables
     ]
-    return pa.concat_tables([schema.append(column).empty_table(), *numbered]).combine_chunks()
-
-
-def _last_of_id(sorted_ids: pa.ChunkedArray) -> Bool:
-    """bool[n]: whether the row behind has another id."""
-    if not len(sorted_ids):
-        return np.zeros(0, np.bool_)
-    differs = pc.not_equal(sorted_ids.slice(1), sorted_ids.slice(0, len(sorted_ids) - 1))
-    return np.concatenate([differs.to_numpy(), [True]])
-
-
-def _places(rows: pa.Table, among: pa.Table) -> Int64:
-    """int64[n]: the row of each id in `among`, or -1. By their hashes, and where two ids share one
-    by the ids."""
-    places = _found(rows["id_hash"], among["id_hash"])
-    known = np.flatnonzero(places >= 0)
-    ids = rows["doc_id"].take(pa.array(known))
-    same = pc.all(pc.equal(ids, among["doc_id"].take(pa.array(places[known]))))
-    return places if same.as_py() is not False else _found(rows["doc_id"], among["doc_id"])
-
-
-def _same_content(rows: pa.Table, base: pa.Table, left: Int64, right: Int64) -> Bool:
-    """bool[m]: whether rows[left[i]] has the content of base[right[i]]."""
-    mine = rows["content_hash"].take(pa.array(left))
-    same: Bool = pc.equal(mine, base["content_hash"].take(pa.array(right))).to_numpy()
-    return same
-
-
-def _found(values: pa.ChunkedArray, among: pa.ChunkedArray) -> Int64:
-    found = pc.fill_null(pc.index_in(values, value_set=among), -1)
-    places: Int64 = found.to_numpy().astype(np.int64)
-    return places
-
-
-def _gone(
-    place: Int64, size: int, known: Bool, same: Bool, tombstone: Bool, mode: Mode
-) -> tuple[Bool, Bool]:
-    """bool[size] each: stored documents that go, and those of them that come again."""
-    gone = np.full(size, mode == "snapshot")
-    gone[place[known]] = False
-    gone[place[known & ~same]] = True
-    replaced = np.zeros(size, np.bool_)
-    replaced[place[known & ~same & ~tombstone]] = True
-    return gone, replaced
+    return pa.concat_tables(numbered or [schema.append(column).empty_table()])
 
 
 def _removed(base: pa.Table, gone: Bool, replaced: Bool) -> pa.Table:
@@ -149,12 +139,23 @@ def _removed(base: pa.Table, gone: Bool, replaced: Bool) -> pa.Table:
     return marked.select(REMOVED.names).cast(REMOVED).sort_by(order)
 
 
-def _by_place(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+def _skips(slices: npt.NDArray[np.int32], rows: Int64) -> pa.Table:
+    """SKIPS by slice and row: both in one number, which is sorted, as far as they fit."""
+    bits = int(rows.max(initial=0)).bit_length()
+    if int(slices.max(initial=0)).bit_length() + bits < 64:
+        both = np.sort(slices.astype(np.int64) << bits | rows)
+        columns = (both >> bits).astype(np.int32), both & (1 << bits) - 1
+    else:
+        order = np.lexsort((rows, slices))
+        columns = slices[order], rows[order]
+    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=SKIPS)
+
+
+def _duplicates(rows: pa.Table) -> pa.Table:
     order = [("slice", "ascending"), ("row", "ascending")]
-    return rows.select(schema.names).cast(schema).sort_by(order)
+    return rows.select(DUPLICATES.names).cast(DUPLICATES).sort_by(order)
 
 
-def _counted(ordinals: pa.ChunkedArray) -> dict[int, int]:
-    values: npt.NDArray[np.int32]
-    values, counts = np.unique(ordinals.to_numpy(), return_counts=True)
+def _counted(ordinals: npt.NDArray[np.int32]) -> dict[int, int]:
+    values, counts = np.unique(ordinals, return_counts=True)
     return {int(value): int(count) for value, count in zip(values, counts, strict=True)}

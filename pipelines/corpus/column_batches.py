@@ -1,22 +1,27 @@
 """Rows of a Parquet slice, most of them without a Python value."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pyarrow.types as pat
 
 from shardrank.core.arrays import Bool
+from shardrank.core.arrow_columns import TEXT_OFFSETS, text_bounds
 from shardrank.core.protocols import SourceOpener
 from shardrank.core.settings import CorpusSettings
-from shardrank.corpus.parquet_rows import read_batches, rows_of
+from shardrank.corpus.footer import row_groups
+from shardrank.corpus.page_batches import page_batches, text_names
+from shardrank.corpus.page_header import UnusualPage
+from shardrank.corpus.parquet_pages import can_be_read
+from shardrank.corpus.parquet_rows import batches_of, open_slice, rows_of
 from shardrank.corpus.partitions import Given
 from shardrank.corpus.rows import RowBatch, SourceRow, Spans, are_plain, unread
 from shardrank.corpus.slices import Slice
-
-_OFFSETS = {pa.string(): np.int32, pa.large_string(): np.int64}
 
 
 def read_column_batches(
@@ -24,11 +29,54 @@ def read_column_batches(
 ) -> Iterator[RowBatch]:
     """The rows that `read_columns` gives, in batches."""
     plain = not given and are_plain(columns)
-    for first, batch in read_batches(piece, opener, columns, given):
-        numbers = first + np.arange(batch.num_rows)
-        picked = partial(_picked, batch, first, columns)
-        found = _read(batch, columns) if plain else None
-        yield RowBatch(numbers, *found, picked) if found else unread(numbers, picked)
+    with open_slice(piece, opener, columns, given) as (file, stream):
+        groups = row_groups(file.metadata, (piece.start, piece.end))
+        if plain and _are_texts(file, groups, columns):
+            yield from _from_pages(file, stream, groups, piece.start, columns)
+            return
+        for first, batch in batches_of(file, groups, piece.start, columns):
+            yield _row_batch(first, batch, columns, plain)
+
+
+def _row_batch(first: int, batch: pa.RecordBatch, columns: CorpusSettings, plain: bool) -> RowBatch:
+    numbers = first + np.arange(batch.num_rows)
+    picked = partial(_picked, batch, first, columns)
+    found = _read(batch, columns) if plain else None
+    return RowBatch(numbers, *found, picked) if found else unread(numbers, picked)
+
+
+def _are_texts(file: pq.ParquetFile, groups: Sequence[int], columns: CorpusSettings) -> bool:
+    """Whether id, title and text can be read from pages, and nothing else is asked for."""
+    names, schema = text_names(columns, file.schema_arrow), file.schema_arrow
+    if columns.tombstone in schema.names or not {columns.id, columns.text} <= {*names}:
+        return False
+    texts = all(schema.field(name).type in TEXT_OFFSETS for name in names)
+    return texts and all(can_be_read(file.metadata, group, names) for group in groups)
+
+
+def _from_pages(
+    file: pq.ParquetFile,
+    stream: BinaryIO,
+    groups: Sequence[int],
+    first: int,
+    columns: CorpusSettings,
+) -> Iterator[RowBatch]:
+    """Row groups by pages; from the first page on that is not as `parquet_pages` reads them, the
+    rest of its group by pyarrow."""
+    for group in groups:
+        end = first + file.metadata.row_group(group).num_rows
+        begin = first
+        try:
+            for batch in page_batches(file, stream, group, first, columns):
+                yield batch
+                first += len(batch.numbers)
+        except UnusualPage:
+            for at, found in batches_of(file, [group], begin, columns):
+                rest = found.slice(max(first - at, 0))
+                if rest.num_rows:
+                    yield _row_batch(first, rest, columns, plain=True)
+                    first += rest.num_rows
+        first = end
 
 
 def _picked(
@@ -63,7 +111,7 @@ def _texts(column: pa.Array) -> pa.Array | None:
         column = column.dictionary_decode()
     if pat.is_integer(column.type):
         column = column.cast(pa.string())
-    if column.type not in _OFFSETS:
+    if column.type not in TEXT_OFFSETS:
         return None
     try:
         column.validate(full=True)
@@ -90,13 +138,6 @@ def _is_false(column: pa.Array) -> Bool:
 
 def _spans(column: pa.Array) -> Spans:
     """A null is empty, whatever bytes lie under it."""
-    _, offsets, data = column.buffers()
-    held = (
-        np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
-    )
-    if offsets is None or not len(column):
-        none = np.zeros(len(column), np.int64)
-        return Spans(held, none, none)
-    bounds = np.frombuffer(offsets, _OFFSETS[column.type])
-    bounds = bounds[column.offset : column.offset + len(column) + 1].astype(np.int64)
-    return Spans(held, bounds[:-1], np.where(_valid(column), bounds[1:], bounds[:-1]))
+    data, offsets = text_bounds(column)
+    bounds = offsets.astype(np.int64)
+    return Spans.of(data, bounds[:-1], np.where(_valid(column), bounds[1:], bounds[:-1]))

@@ -14,7 +14,7 @@ from shardrank.core.settings import CorpusSettings
 from shardrank.corpus.key_order import by_hash
 from shardrank.corpus.plain_rows import plain_keys
 from shardrank.corpus.reader import read_slice_batches
-from shardrank.corpus.rows import SourceRow
+from shardrank.corpus.rows import Scratch, SourceRow
 from shardrank.corpus.slices import Slice
 from shardrank.corpus.validate import (
     Document,
@@ -58,9 +58,9 @@ def scan_slice(piece: Slice, opener: SourceOpener, settings: CorpusSettings) -> 
     counts. Raises what `read_slice` raises.
     """
     blocks: list[pa.Table] = []
-    found = _Judged(settings)
+    found, scratch = _Judged(settings), Scratch()
     for batch in read_slice_batches(piece, opener, settings):
-        plain, keys = plain_keys(batch, settings)
+        plain, keys = plain_keys(batch, settings, scratch)
         blocks.append(keys)
         accepted = found.documents(batch.rows(~plain))
         while block := [_key(document) for document in islice(accepted, _BLOCK_ROWS)]:
@@ -68,7 +68,7 @@ def scan_slice(piece: Slice, opener: SourceOpener, settings: CorpusSettings) -> 
     keys = pa.concat_tables([DOCUMENT_KEYS.empty_table(), *blocks])
     return ScanResult(
         rows=keys.num_rows + len(found.rejected),
-        keys=by_hash(keys.combine_chunks(), ("doc_id", "row")),
+        keys=by_hash(keys, ("doc_id", "row")),
         rejected=rejected_table(piece.uri, "scan", found.rejected),
         unreadable=found.unreadable,
         names=found.names.found(),

@@ -30,7 +30,7 @@ def open_parquet(
         pa.ArrowException, OSError: it is no Parquet file that pyarrow reads.
     """
     footer = read_footer(stream)
-    whole = _stored_bytes(footer, names, rows) <= most
+    whole = stored_bytes(footer, names, rows) <= most
     return pq.ParquetFile(
         _native(stream),
         metadata=footer,
@@ -65,7 +65,7 @@ def row_groups(footer: pq.FileMetaData, rows: tuple[int, int]) -> list[int]:
     return groups
 
 
-def _stored_bytes(footer: pq.FileMetaData, names: Sequence[str], rows: tuple[int, int]) -> int:
+def stored_bytes(footer: pq.FileMetaData, names: Sequence[str], rows: tuple[int, int]) -> int:
     """Bytes in the file of some columns of some row groups."""
     paths = [footer.schema.column(n).path for n in range(footer.num_columns)]
     wanted = [n for n, path in enumerate(paths) if path in names]

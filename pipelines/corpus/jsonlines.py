@@ -1,31 +1,23 @@
 """Rows of a JSON Lines slice. https://jsonlines.org"""
 
-import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Any, BinaryIO, cast
-
-import pyarrow as pa
+from typing import Any
 
 from shardrank.core.errors import InputError
 from shardrank.core.protocols import SourceOpener
 from shardrank.core.settings import CorpusSettings
 from shardrank.corpus.failures import readable
+from shardrank.corpus.lines import Lines, longest_line, read_blocks
 from shardrank.corpus.partitions import Given
 from shardrank.corpus.rows import SourceRow
 from shardrank.corpus.slices import Slice
 from shardrank.corpus.sniff import refuse_other_content
 
-BUFFER = 1 << 20
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-#: JSON may spell one byte as six (\u0041); what is longer than that cannot fit the limit.
-_JSON_INFLATION = 6
-_LINE_SLACK = 1 << 16
 #: Rows at the head of a file among which a column must occur once.
 HEAD = 100
 
-Line = tuple[int, bytes | None]
 Parsed = tuple[int, dict[str, Any], str]
 
 
@@ -37,7 +29,8 @@ def read_lines(
     with readable(piece.uri), opener(piece.uri, piece.version) as stream:
         if piece.start == 0:
             refuse_other_content(piece.uri, stream)
-        rows = (parse(at, line) for at, line in _lines(piece, stream, limit))
+        blocks = read_blocks(piece, stream, limit)
+        rows = (row for block in blocks for row in parsed(block, range(len(block.ends)), limit))
         head = list(islice(rows, HEAD))
         if piece.start == 0:
             check_head(piece.uri, head, columns, given)
@@ -45,9 +38,16 @@ def read_lines(
             yield source_row(found, columns)
 
 
-def longest_line(columns: CorpusSettings) -> int:
-    """Bytes of a line beyond which its document is too large, however it is written."""
-    return columns.max_document_bytes * _JSON_INFLATION + _LINE_SLACK
+def parsed(lines: Lines, numbers: Iterable[int], limit: int) -> Iterator[Parsed]:
+    """Lines by their numbers; blank ones are no rows, and those over `limit` bytes too large."""
+    for number in numbers:
+        at = lines.at + int(lines.begins[number])
+        if lines.ends[number] - lines.begins[number] > limit:
+            yield at, {}, "document_too_large"
+            continue
+        line = lines.line(number)
+        if line and not line.isspace():
+            yield _parse(at, line)
 
 
 def source_row(found: Parsed, columns: CorpusSettings) -> SourceRow:
@@ -58,57 +58,8 @@ def source_row(found: Parsed, columns: CorpusSettings) -> SourceRow:
     return SourceRow(row, doc_id, title, text, problem, gone, order, values.keys())
 
 
-def _lines(piece: Slice, stream: BinaryIO, limit: int) -> Iterator[Line]:
-    """(offset, line) of the lines that begin in the slice; None for one over `limit` bytes."""
-    with buffered(stream, piece.compression) as source:
-        at = first_line(piece, source)
-        while piece.compression or at < piece.end:
-            size, line = _line(source, limit)
-            if size == 0:
-                check_end(piece, at)
-                return
-            if at == 0 and line is not None:
-                line = line.removeprefix(BYTE_ORDER_MARK)
-            if line is None or not (line.isspace() or line == b""):
-                yield at, line
-            at += size
-
-
-def first_line(piece: Slice, stream: io.BufferedReader) -> int:
-    """Moves to the first line of the slice; its offset."""
-    if piece.start == 0:
-        return 0
-    # The line that holds the byte before the slice belongs to the slice before.
-    stream.seek(piece.start - 1)
-    return piece.start - 1 + _line(stream, 0)[0]
-
-
-def buffered(stream: BinaryIO, compression: str) -> io.BufferedReader:
-    """The file's bytes, decompressed."""
-    raw = cast(io.RawIOBase, stream)
-    if compression:
-        # Arrow's decompression notices a stream that ends too early; zstandard's does not.
-        native = pa.PythonFile(cast(io.IOBase, stream), mode="r")
-        raw = cast(io.RawIOBase, pa.CompressedInputStream(native, compression))
-    return io.BufferedReader(raw, BUFFER)
-
-
-def _line(stream: io.BufferedReader, limit: int) -> tuple[int, bytes | None]:
-    """Bytes read, and the line, or None where it is longer than `limit` (then it is skipped)."""
-    line = stream.readline(limit + 1)
-    if len(line) <= limit or line.endswith(b"\n"):
-        return len(line), line
-    size, piece = len(line), line
-    while piece and not piece.endswith(b"\n"):
-        piece = stream.readline(BUFFER)
-        size += len(piece)
-    return size, None
-
-
-def parse(at: int, line: bytes | None) -> Parsed:
-    """A line's offset, its object, and what is wrong with it; None is one that is too long."""
-    if line is None:
-        return at, {}, "document_too_large"
+def _parse(at: int, line: bytes) -> Parsed:
+    """A line's offset, its object, and what is wrong with it."""
     try:
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError:
@@ -131,10 +82,3 @@ def check_head(uri: str, head: Sequence[Parsed], columns: CorpusSettings, given:
                 f"{uri} has no column {name!r}; its rows hold {', '.join(found) or 'nothing'}.",
                 f"Name the right one: --set corpus.{setting}=NAME.",
             )
-
-
-def check_end(piece: Slice, size: int) -> None:
-    """Refuses a file that ends before its slice does."""
-    if not piece.compression and size < piece.end:
-        hint = "Do not change sources during a run; run again."
-        raise InputError(f"{piece.uri} has {size} bytes, fewer than when it was listed.", hint)

@@ -1,8 +1,9 @@
 """Rows of a Parquet slice. https://parquet.apache.org/docs/file-format/"""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
 import pyarrow as pa
@@ -36,12 +37,22 @@ def read_batches(
     piece: Slice, opener: SourceOpener, columns: CorpusSettings, given: Given
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """The columns that are wanted, and the number of a batch's first row."""
+    with open_slice(piece, opener, columns, given) as (file, _):
+        groups = row_groups(file.metadata, (piece.start, piece.end))
+        yield from batches_of(file, groups, piece.start, columns)
+
+
+@contextmanager
+def open_slice(
+    piece: Slice, opener: SourceOpener, columns: CorpusSettings, given: Given
+) -> Iterator[tuple[pq.ParquetFile, BinaryIO]]:
+    """The slice's file, whose columns can hold what is wanted, and the stream of its bytes."""
     rows = (piece.start, piece.end)
     with readable(piece.uri), opener(piece.uri, piece.version) as stream:
         file = open_parquet(stream, _wanted(columns), rows, columns.slice_bytes)
         check_schema(piece.uri, file.schema_arrow, columns, given)
         _check_length(piece, file.metadata)
-        yield from _batches(file, piece, columns)
+        yield file, stream
 
 
 def _wanted(columns: CorpusSettings) -> list[str]:
@@ -49,16 +60,16 @@ def _wanted(columns: CorpusSettings) -> list[str]:
     return [name for name in dict.fromkeys(names) if name]
 
 
-def _batches(
-    file: pq.ParquetFile, piece: Slice, columns: CorpusSettings
+def batches_of(
+    file: pq.ParquetFile, groups: Sequence[int], first: int, columns: CorpusSettings
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Row groups by their numbers, of which the first begins with row `first`."""
     batches = file.iter_batches(
-        _batch_rows(file.metadata),
-        row_groups=row_groups(file.metadata, (piece.start, piece.end)),
+        batch_rows(file.metadata),
+        row_groups=groups,
         columns=[name for name in _wanted(columns) if name in file.schema_arrow.names],
         use_threads=False,
     )
-    first = piece.start
     for batch in batches:
         yield first, batch
         first += batch.num_rows
@@ -71,7 +82,7 @@ def _check_length(piece: Slice, footer: pq.FileMetaData) -> None:
         raise InputError(found, hint)
 
 
-def _batch_rows(footer: pq.FileMetaData) -> int:
+def batch_rows(footer: pq.FileMetaData) -> int:
     """Rows of a batch, so that a batch of average rows stays below `_BATCH_BYTES`."""
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     size = max((g.total_byte_size // max(g.num_rows, 1) for g in groups), default=1)

@@ -30,22 +30,47 @@ class SourceRow(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Spans:
-    """n texts of UTF-8: `data`, uint8[...], and int64[n] each where they begin and end."""
+    """n texts of UTF-8 in memory.
 
-    data: npt.NDArray[np.uint8]
+    Attributes:
+        held: what keeps their bytes there.
+        begins, ends: int64[n], the addresses where each begins and ends.
+    """
+
+    held: object
     begins: Int64
     ends: Int64
+
+    @classmethod
+    def of(cls, data: npt.NDArray[np.uint8], begins: Int64, ends: Int64) -> "Spans":
+        """Texts data[begins[i] : ends[i]]."""
+        at = data.ctypes.data
+        return cls(data, begins + at, ends + at)
+
+
+class Scratch:
+    """Memory that is used again and again: the system clears what it gives anew."""
+
+    def __init__(self) -> None:
+        self._held = np.empty(0, np.uint8)
+
+    def bytes(self, size: int) -> npt.NDArray[np.uint8]:
+        """uint8[size] at least, which hold anything; what was given before is lost."""
+        if len(self._held) < size:
+            self._held = np.empty(size + size // 4, np.uint8)
+        return self._held
 
 
 @dataclass(frozen=True, eq=False)
 class RowBatch:
-    """Some rows of a slice, as bytes where they could be read so.
+    """Some rows of a slice, as bytes where they could be read so; until the next are asked for.
 
     Attributes:
         numbers: int64[n] of the rows; blank lines, which are none, may have one.
         ids, titles, texts: of n rows each.
         read: bool[n], where the three are all that there is to say of a row; a null is empty.
         rows: those of the rows that are asked for, bool[n], in order.
+        checked: whether what was read is UTF-8 for sure.
     """
 
     numbers: Int64
@@ -54,6 +79,7 @@ class RowBatch:
     texts: Spans
     read: Bool
     rows: Callable[[Bool], Iterator[SourceRow]]
+    checked: bool = True
 
 
 def are_plain(columns: CorpusSettings) -> bool:
@@ -65,5 +91,5 @@ def are_plain(columns: CorpusSettings) -> bool:
 def unread(numbers: Int64, rows: Callable[[Bool], Iterator[SourceRow]]) -> RowBatch:
     """Rows of which none is read as bytes."""
     nothing = np.zeros(len(numbers), np.int64)
-    spans = Spans(np.zeros(1, np.uint8), nothing, nothing)
+    spans = Spans(None, nothing, nothing)
     return RowBatch(numbers, spans, spans, spans, np.zeros(len(numbers), np.bool_), rows)

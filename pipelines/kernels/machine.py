@@ -44,6 +44,16 @@ def has_wide_vectors() -> bool:
     return not told and _features().get("avx512f", False)
 
 
+@cache
+def has_sha() -> bool:
+    """Whether what numba compiles may use the CPU's instructions for SHA-256; where numba is told
+    that this is another CPU, whether it is told of these."""
+    told = os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES")
+    if told == (None, None):
+        return _features().get("sha", False)
+    return "+sha" in (told[1] or "").split(",")
+
+
 def is_x86() -> bool:
     """Whether this is a CPU of Intel's and AMD's kind, of 64 bits."""
     return platform.machine() in ("x86_64", "AMD64")

@@ -11,154 +11,95 @@ from llvmlite import ir
 
 from shardrank.core.arrays import Int64
 from shardrank.kernels.compiled import compiled, written
+from shardrank.kernels.memory import address
+from shardrank.kernels.sha256_tails import (
+    BLOCK,
+    FIRST,
+    ROUNDS,
+    TAIL,
+    WINDOWS,
+    blocks_of,
+    by_blocks,
+    lay_tail,
+)
 
 Bytes = npt.NDArray[np.uint8]
 UInt32 = npt.NDArray[np.uint32]
 
-_LANES, _WORDS, _BLOCK = 16, 16, 64
-#: Bytes that are read behind the texts, whatever they are.
-BEHIND = _BLOCK
-#: Bytes behind a text: the bit that ends it, and its length.
-_TAIL = 9
+_LANES, _WORDS = 16, 16
 
 
-def _primes(count: int) -> list[int]:
-    found: list[int] = []
-    number = 2
-    while len(found) < count:
-        if all(number % prime for prime in found):
-            found.append(number)
-        number += 1
-    return found
-
-
-def _fraction(value: int, root: int) -> int:
-    """The first 32 bits behind the point of a root, by whole numbers: section 4.2.2."""
-    scaled, low, high = value << 32 * root, 0, 1 << 40
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if middle**root <= scaled else (low, middle - 1)
-    return low & 0xFFFFFFFF
-
-
-_ROUNDS = [_fraction(prime, 3) for prime in _primes(64)]
-_FIRST = np.array([_fraction(prime, 2) for prime in _primes(8)], np.uint32)
-
-#: Bytes from the 64th on less a text's end: what is kept of 64 bytes, and the bit behind it.
-_WINDOW = 2 * _BLOCK + 1
-_WINDOWS = np.zeros((2, _WINDOW), np.uint8)
-_WINDOWS[0, :_BLOCK], _WINDOWS[1, _BLOCK] = 0xFF, 0x80
-
-
-def sha256_all(data: Bytes, begins: Int64, ends: Int64) -> UInt32:
-    """uint32[n, 8]: the digests of data[begins[i] : ends[i]], as big-endian words' values.
-
-    Texts of as many blocks go together, so that few lanes wait for others.
+def sha256_in_lanes(begins: Int64, ends: Int64) -> UInt32:
+    """uint32[n, 8]: the digests of texts, as big-endian words' values.
 
     Args:
-        data: uint8[...], with BEHIND bytes more than the texts have.
-        begins, ends: int64[n].
+        begins, ends: int64[n], the addresses where each text begins and ends.
     """
-    blocks = (ends - begins + _TAIL + _BLOCK - 1) // _BLOCK
-    order = np.argsort(blocks, kind="stable")
     out = np.empty((len(begins), 8), np.uint32)
-    _digest(data, begins, ends, blocks, order, _FIRST, _WINDOWS, out)
+    _digest(begins, ends, FIRST, WINDOWS, out)
     return out
 
 
 @compiled
-def _digest(
-    data: Bytes,
-    begins: Int64,
-    ends: Int64,
-    blocks: Int64,
-    order: Int64,
-    first: UInt32,
-    windows: Bytes,
-    out: UInt32,
-) -> None:
-    """Fill `out`, uint32[n, 8]; `order` sorts by `blocks`."""
-    held, state = np.zeros((_LANES, _BLOCK), np.uint8), np.empty((8, _LANES), np.uint32)
-    words = held.view(np.uint32)
+def _digest(begins: Int64, ends: Int64, first: UInt32, windows: Bytes, out: UInt32) -> None:
+    """Fill `out`, uint32[n, 8]. Texts of as many blocks go together, so that few lanes wait."""
+    state = np.empty((8, _LANES), np.uint32)
+    tails = np.zeros((_LANES, TAIL), np.uint8)
+    whole, blocks = np.zeros(_LANES, np.int64), np.zeros(_LANES, np.int64)
+    places, begun = np.empty(_LANES, np.int64), np.zeros(_LANES, np.int64)
+    tail = address(tails)
+    order = by_blocks(begins, ends)
     for at in range(0, len(order), _LANES):
-        lanes = min(_LANES, len(order) - at)
+        lanes, most = min(_LANES, len(order) - at), 0
         for i in range(8):
             for lane in range(_LANES):
                 state[i, lane] = first[i]
-        for block in range(blocks[order[at + lanes - 1]]):
+        for lane in range(lanes):
+            row = order[at + lane]
+            begun[lane], whole[lane] = begins[row], (ends[row] - begins[row]) // BLOCK
+            blocks[lane] = blocks_of(ends[row] - begins[row])
+            most = max(most, blocks[lane])
+            lay_tail(begins[row], ends[row], windows, tail + lane * TAIL)
+        for block in range(most):
+            for lane in range(_LANES):
+                inside = begun[lane] + block * BLOCK
+                behind = tail + lane * TAIL + (block - whole[lane]) * BLOCK
+                place = inside if block < whole[lane] else behind
+                places[lane] = place if block < blocks[lane] else tail
+            _compress(state, places)
             for lane in range(lanes):
-                row = order[at + lane]
-                if block < blocks[row]:
-                    begin, end = begins[row] + block * _BLOCK, ends[row]
-                    window = _BLOCK - min(max(end - begin, -1), _BLOCK)
-                    _lay(data, begin, windows, window, held, lane)
-                    if block + 1 == blocks[row]:
-                        bits = np.uint64(end - begins[row]) << np.uint64(3)
-                        words[lane, 14] = _swapped(np.uint32(bits >> np.uint64(32)))
-                        words[lane, 15] = _swapped(np.uint32(bits & np.uint64(0xFFFFFFFF)))
-            _compress(state, words)
-            for lane in range(lanes):
-                if block + 1 == blocks[order[at + lane]]:
+                if block + 1 == blocks[lane]:
                     for i in range(8):
                         out[order[at + lane], i] = state[i, lane]
+        blocks[:] = 0
 
 
-@compiled
-def _swapped(word: np.uint32) -> np.uint32:
-    """A word's bytes the other way round."""
-    halves = word << np.uint32(16) | word >> np.uint32(16)
-    odd, even = np.uint32(0xFF00FF00), np.uint32(0x00FF00FF)
-    return (halves & odd) >> np.uint32(8) | (halves & even) << np.uint32(8)
+def _place(builder: Any, at: Any) -> Any:
+    return builder.inttoptr(at, _vector().as_pointer())
 
 
 @written
-def _lay(typing: Any, data: Any, at: Any, windows: Any, window: Any, held: Any, lane: Any) -> Any:
-    """held[lane], of uint8[16, 64]: data[at : at + 64] where windows[0] holds ones from there on,
-    and what windows[1] holds."""
+def _compress(typing: Any, state: Any, places: Any) -> Any:
+    """One block of each lane: uint32[8, 16] of state, changed; int64[16], where each lane's is."""
     from numba.core import types  # `compiled` must import numba first
 
-    return types.void(data, at, windows, window, held, lane), _write_lay
-
-
-def _write_lay(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-    data, windows, held = (
-        context.make_array(signature.args[n])(context, builder, given[n]).data for n in (0, 2, 4)
-    )
-    kind = ir.VectorType(ir.IntType(8), _BLOCK)
-
-    def place(array: Any, at: Any) -> Any:
-        return builder.bitcast(builder.gep(array, [at]), kind.as_pointer())
-
-    second = builder.add(given[3], given[3].type(_WINDOW))
-    text, kept, ended = (
-        builder.load(place(array, at), align=1)
-        for array, at in ((data, given[1]), (windows, given[3]), (windows, second))
-    )
-    laid = builder.or_(builder.and_(text, kept), ended)
-    row = builder.mul(given[5], given[5].type(_BLOCK))
-    builder.store(laid, place(held, row), align=1)
-    return context.get_dummy_value()
-
-
-@written
-def _compress(typing: Any, state: Any, words: Any) -> Any:
-    """One block of each lane: uint32[8, 16] of state, changed; uint32[16, 16], the lanes' words."""
-    from numba.core import types  # `compiled` must import numba first
-
-    return types.void(state, words), _write_compress
+    return types.void(state, places), _write_compress
 
 
 def _write_compress(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-    states, lanes = (
-        _rows(builder, context.make_array(kind)(context, builder, value).data, count)
-        for kind, value, count in zip(signature.args, given, (8, _WORDS), strict=True)
+    states, places = (
+        context.make_array(kind)(context, builder, value).data
+        for kind, value in zip(signature.args, given, strict=True)
     )
+    states = _rows(builder, states, 8)
     begun = [builder.load(place, align=4) for place in states]
+    lanes = (builder.load(builder.gep(places, [ir.IntType(64)(n)])) for n in range(_LANES))
     schedule = _turned_square(
-        builder, [_big_endian(builder, builder.load(place, align=1)) for place in lanes]
+        builder,
+        [_big_endian(builder, builder.load(_place(builder, at), align=1)) for at in lanes],
     )
     now = begun
-    for number, constant in enumerate(_ROUNDS):
+    for number, constant in enumerate(ROUNDS):
         if number >= _WORDS:
             schedule.append(_next_word(builder, schedule[number - _WORDS :]))
         now = _round(builder, now, builder.add(schedule[number], _all(constant)))

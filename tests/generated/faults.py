@@ -1,11 +1,13 @@
 """Faults to plant: each is what a careless change would do, and each is silent."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from shardrank.core.fingerprint import content_hash
@@ -142,13 +144,18 @@ RERANKER_FAULTS: Mapping[str, Plant] = {
 
 
 def _first_row_wins(patch: pytest.MonkeyPatch) -> None:
-    last = compare._last_of_id
-    patch.setattr(compare, "_last_of_id", lambda ids: np.roll(last(ids), 1))
+    ordered = compare.hash_order
+
+    def reversed_ties(keys: pa.Table, then: Sequence[str]) -> Any:
+        order = ordered(keys, then)[::-1]
+        return order[np.argsort(keys["id_hash"].to_numpy()[order], kind="stable")]
+
+    patch.setattr(compare, "hash_order", reversed_ties)
 
 
 def _lost_lines(patch: pytest.MonkeyPatch) -> None:
-    lines = jsonlines._lines
-    patch.setattr(jsonlines, "_lines", lambda *a: iter([*lines(*a)][:3]))
+    parsed = jsonlines.parsed
+    patch.setattr(jsonlines, "parsed", lambda lines, *a: islice(parsed(lines, *a), 3))
 
 
 def _one_hash(patch: pytest.MonkeyPatch) -> None:
@@ -156,7 +163,13 @@ def _one_hash(patch: pytest.MonkeyPatch) -> None:
 
 
 def _nothing_known(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(compare, "_places", lambda ids, _: np.full(len(ids), -1))
+    compared = compare._compared
+
+    def none_named(rows: pa.Table, base: pa.Table) -> Any:
+        kinds, _ = compared(rows, base.slice(0, 0))
+        return kinds, np.full(base.num_rows, compare.UNNAMED, np.uint8)
+
+    patch.setattr(compare, "_compared", none_named)
 
 
 FEED_FAULTS: Mapping[str, Plant] = {

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardrank.core.fingerprint import content_hash
@@ -19,9 +19,13 @@ from shardrank.corpus.first_pass import id_hash, scan_slice
 from shardrank.corpus.key_order import by_hash
 from shardrank.corpus.plain_rows import plain_keys
 from shardrank.corpus.reader import read_slice, read_slice_batches
+from shardrank.corpus.rows import Scratch
 from shardrank.corpus.slices import plan_slices
 from shardrank.corpus.validate import Document, Reason, check
-from shardrank.kernels.sha256_loops import BEHIND, sha256_all
+from shardrank.kernels.machine import has_sha
+from shardrank.kernels.sha256 import sha256_all
+from shardrank.kernels.sha256_loops import sha256_in_lanes
+from shardrank.kernels.sha256_pairs import sha256_in_pairs
 
 #: Lines that Python's json and ours must not read differently.
 LINES = [
@@ -71,11 +75,16 @@ SETTINGS = [
 ]
 
 
-@given(st.lists(st.binary(max_size=300), max_size=40))
-def test_digests_are_those_of_hashlib(texts: list[bytes]) -> None:
-    data = np.frombuffer(b"".join(texts) + bytes(BEHIND), np.uint8)
-    bounds = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-    found = sha256_all(data, bounds[:-1], bounds[1:])
+DIGESTS = [sha256_all, sha256_in_lanes, *([sha256_in_pairs] if has_sha() else [])]
+
+
+@pytest.mark.parametrize("digest", DIGESTS)
+@settings(deadline=None)
+@given(texts=st.lists(st.binary(max_size=300), max_size=40))
+def test_digests_are_those_of_hashlib(digest: Any, texts: list[bytes]) -> None:
+    data = np.frombuffer(b"".join(texts) + b"?", np.uint8)
+    bounds = np.cumsum([0, *map(len, texts)], dtype=np.int64) + data.ctypes.data
+    found = digest(bounds[:-1], bounds[1:])
     digests = [row.astype(">u4").tobytes() for row in found]
     assert digests == [hashlib.sha256(text).digest() for text in texts]
 
@@ -110,7 +119,7 @@ def same_as_rows(name: str, data: bytes, settings: CorpusSettings, slice_bytes: 
         names = dict.fromkeys(name for row in rows for name in row.names)
         assert found.names == [n.encode("utf-8", "backslashreplace").decode() for n in names]
         batches = read_slice_batches(piece, opener(data), settings)
-        plain += sum(int(plain_keys(batch, settings)[0].sum()) for batch in batches)
+        plain += sum(int(plain_keys(batch, settings, Scratch())[0].sum()) for batch in batches)
     return plain
 
 
@@ -123,6 +132,33 @@ def test_lines_say_what_python_reads(settings: CorpusSettings) -> None:
         same_as_rows("a.jsonl", data, settings, slice_bytes)
     if settings == CorpusSettings():
         assert same_as_rows("a.jsonl", data, settings, 1 << 20) > 20
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+_long = st.text(st.sampled_from('ab"\\\n\té\u3042\U0001f600/ '), max_size=150)
+_objects = st.fixed_dictionaries(
+    {"_id": st.text("abc1", max_size=4) | st.integers(), "text": _long | st.none()},
+    optional={"title": _long | st.none(), "meta": _values, "a key " * 20: _values},
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    objects=st.lists(st.tuples(_objects, st.booleans(), st.booleans()), min_size=1, max_size=30),
+    slice_bytes=st.integers(200, 4000),
+)
+def test_objects_of_any_kind(objects: list[Any], slice_bytes: int) -> None:
+    lines = [
+        json.dumps(dict(reversed(row.items())) if back else row, ensure_ascii=ascii_only)
+        for row, ascii_only, back in objects
+    ]
+    same_as_rows("a.jsonl", "\n".join(lines * 8).encode(), CorpusSettings(), slice_bytes)
 
 
 def test_a_block_that_is_no_utf8_is_left_to_python() -> None:
