@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from shardrank.core.model_settings import Bm25Settings
 from shardrank.core.sparse import SparseRows
-from shardrank.models.encoders.bm25 import WordCounter, read_bm25_card, without_marks
+from shardrank.models.encoders.bm25 import read_bm25_card, without_marks
+from shardrank.models.encoders.word_counter import WordCounter
 from tests.hybrid import STOP_WORDS
 
 _pieces = [

@@ -1,0 +1,130 @@
+"""Texts → their counted words, by compiled loops: a word is hashed once, when it is first met."""
+
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+from hashlib import blake2b
+from itertools import accumulate, pairwise
+
+import numpy as np
+import pyarrow as pa
+
+from shardrank.core.arrays import Float32, Int32, Int64
+from shardrank.core.cards import Bm25Card
+from shardrank.core.sparse import SparseRows
+from shardrank.kernels.inverting_loops import lay_out
+from shardrank.kernels.term_loops import BETWEEN, LETTER, MARK, count_words, cut_words, lay_back
+from shardrank.kernels.word_table import UInt8, WordTable, find_slots
+from shardrank.models.encoders.bm25 import ENGLISH, is_letter, is_mark, without_marks
+
+#: Room for words and for bytes of them, at first.
+_WORDS, _LETTERS = 1 << 14, 1 << 17
+
+
+class WordCounter:
+    """Texts → terms and how often each occurs (protocol: ColumnEncoder); not for two threads at
+    once. Remembers every word that it met: some 40 bytes each."""
+
+    def __init__(self, card: Bm25Card) -> None:
+        self.card = card
+        left_out = ENGLISH if card.stop_words == "english" else frozenset[str]()
+        self._stop_words = {word.encode() for word in left_out}
+        self._table = _table(_WORDS, _LETTERS)
+        self._terms = np.empty(0, np.uint64)
+        self._left_out = np.empty(0, np.bool_)
+
+    def column(self, texts: Sequence[str]) -> pa.Array:
+        """List<Struct<term: uint64, weight: uint32>>, a row a text."""
+        return self.counted(texts).array(pa.uint64(), pa.uint32())
+
+    def queries(self, texts: Sequence[str]) -> pa.Array:
+        """As of documents."""
+        return self.column(texts)
+
+    def counted(self, texts: Sequence[str]) -> SparseRows:
+        """The terms of each text, with their numbers of occurrences."""
+        words, bounds = self._cut([self._written(text) for text in texts])
+        self._learn()
+        numbers, counts = np.empty(len(words), np.int32), np.empty(len(words), np.float32)
+        last, ends = np.full(len(self._terms), -1), np.empty(len(bounds), np.int64)
+        filled = count_words(words, bounds, self._left_out, last, numbers, counts, ends)
+        return self._ascending(ends, numbers[:filled], counts[:filled])
+
+    def _written(self, text: str) -> bytes:
+        """In lower case, composed, as UTF-8; ASCII as it is."""
+        if text.isascii():
+            return text.encode()
+        kept = without_marks(text) if self.card.marks == "drop" else text
+        lower = unicodedata.normalize("NFC", kept.lower())
+        return lower.encode("utf-8", "surrogatepass")
+
+    def _cut(self, raw: Sequence[bytes]) -> tuple[Int32, Int64]:
+        """int32[m], the numbers of all words, and int64[n + 1], where each text's begin."""
+        data = np.frombuffer(b"".join(raw).lower(), np.uint8)  # of bytes, ASCII alone
+        bounds = np.array([0, *accumulate(map(len, raw))], np.int64)
+        words, ends = np.empty(len(data) // 2, np.int32), np.zeros(len(bounds), np.int64)
+        done = 0
+        while (
+            done := cut_words(data, bounds, _kinds(), self._table, done, words, ends)
+        ) < len(raw):
+            self._table = _wider(self._table, len(raw[done]))
+        return words[: ends[-1]], ends
+
+    def _learn(self) -> None:
+        """Hash the words that are new in the table."""
+        begins = self._table.begins[len(self._terms) : self._table.filled[0] + 1].tolist()
+        letters = self._table.letters[begins[0] : begins[-1]].tobytes()
+        new = [letters[begin - begins[0] : end - begins[0]] for begin, end in pairwise(begins)]
+        digests = b"".join([blake2b(word, digest_size=8).digest() for word in new])
+        terms = np.frombuffer(digests, ">u8").astype(np.uint64)
+        self._terms = np.concatenate([self._terms, terms])
+        left_out = np.fromiter((word in self._stop_words for word in new), np.bool_, len(new))
+        self._left_out = np.concatenate([self._left_out, left_out])
+
+    def _ascending(self, ends: Int64, numbers: Int32, counts: Float32) -> SparseRows:
+        """Rows of words as rows of terms that ascend: put into lists, and back."""
+        sizes = np.bincount(numbers, minlength=len(self._terms))
+        used = np.flatnonzero(sizes)
+        used = used[np.argsort(self._terms[used])]
+        stops = np.concatenate([[0], np.cumsum(sizes[used], dtype=np.int64)])
+        begins = np.empty_like(sizes)
+        begins[used] = stops[:-1]
+        rows, held = np.empty(len(numbers), np.int32), np.empty(len(numbers), np.float32)
+        lay_out(np.arange(len(ends) - 1), ends, numbers, counts, begins, rows, held)
+        terms, weights = np.empty(len(numbers), np.uint64), np.empty(len(numbers), np.float32)
+        lay_back(self._terms[used], stops, rows, held, ends[:-1].copy(), terms, weights)
+        return SparseRows(ends, terms, weights)
+
+
+def _table(words: int, letters: int) -> WordTable:
+    """Without any word, and room for so many."""
+    return WordTable(
+        slots=np.zeros(2 << (words - 1).bit_length(), np.int32),
+        begins=np.zeros(words + 1, np.int64),
+        letters=np.empty(letters, np.uint8),
+        filled=np.zeros(1, np.int64),
+    )
+
+
+def _wider(table: WordTable, more: int) -> WordTable:
+    """With the same words, and room for twice as many and more bytes."""
+    count = int(table.filled[0])
+    wider = _table(2 * (len(table.begins) - 1), 2 * len(table.letters) + more)
+    wider.begins[: count + 1] = table.begins[: count + 1]
+    wider.letters[: table.begins[count]] = table.letters[: table.begins[count]]
+    wider.filled[0] = count
+    find_slots(wider)
+    return wider
+
+
+@cache
+def _kinds() -> UInt8:
+    """What each character is to the loops."""
+    kinds = np.full(0x110000, BETWEEN, np.uint8)
+    for code in range(0x110000):
+        character = chr(code)
+        if is_letter(character):
+            kinds[code] = LETTER
+        elif is_mark(character):
+            kinds[code] = MARK
+    return kinds
