@@ -4,12 +4,12 @@ import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from hashlib import blake2b
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
-from shardrank.core.arrays import Float32, Int32, Int64
+from shardrank.core.arrays import Float32, Int32, Int64, UInt64
 from shardrank.core.cards import Bm25Card
 from shardrank.core.sparse import SparseRows
 from shardrank.kernels.inverting_loops import lay_out
@@ -27,11 +27,9 @@ class WordCounter:
 
     def __init__(self, card: Bm25Card) -> None:
         self.card = card
-        left_out = ENGLISH if card.stop_words == "english" else frozenset[str]()
-        self._stop_words = {word.encode() for word in left_out}
+        self._stop_terms = _hashed(sorted(_stop_words(card)))
         self._table = _table(_WORDS, _LETTERS)
         self._terms = np.empty(0, np.uint64)
-        self._left_out = np.empty(0, np.bool_)
 
     def column(self, texts: Sequence[str]) -> pa.Array:
         """List<Struct<term: uint64, weight: uint32>>, a row a text."""
@@ -43,43 +41,44 @@ class WordCounter:
 
     def counted(self, texts: Sequence[str]) -> SparseRows:
         """The terms of each text, with their numbers of occurrences."""
-        words, bounds = self._cut([self._written(text) for text in texts])
+        words, bounds = self._cut(*self._written(texts))
         self._learn()
         numbers, counts = np.empty(len(words), np.int32), np.empty(len(words), np.float32)
         last, ends = np.full(len(self._terms), -1), np.empty(len(bounds), np.int64)
-        filled = count_words(words, bounds, self._left_out, last, numbers, counts, ends)
+        left_out = np.isin(self._terms, self._stop_terms)
+        filled = count_words(words, bounds, left_out, last, numbers, counts, ends)
         return self._ascending(ends, numbers[:filled], counts[:filled])
 
-    def _written(self, text: str) -> bytes:
-        """In lower case, composed, as UTF-8; ASCII as it is."""
-        if text.isascii():
-            return text.encode()
-        kept = without_marks(text) if self.card.marks == "drop" else text
-        lower = unicodedata.normalize("NFC", kept.lower())
-        return lower.encode("utf-8", "surrogatepass")
+    def _written(self, texts: Sequence[str]) -> tuple[UInt8, Int64]:
+        """The texts in lower case, composed, as UTF-8, and int64[n + 1], where each begins."""
+        written, lengths = list(texts), np.fromiter(map(len, texts), np.int64, len(texts))
+        plain = np.fromiter(map(str.isascii, texts), np.bool_, len(texts))
+        for number in np.flatnonzero(~plain).tolist():
+            written[number] = self._composed(texts[number])
+            lengths[number] = len(written[number].encode("utf-8", "surrogatepass"))
+        data = "".join(written).encode("utf-8", "surrogatepass").lower()  # of bytes, ASCII alone
+        return np.frombuffer(data, np.uint8), np.concatenate([[0], np.cumsum(lengths)])
 
-    def _cut(self, raw: Sequence[bytes]) -> tuple[Int32, Int64]:
+    def _composed(self, text: str) -> str:
+        kept = without_marks(text) if self.card.marks == "drop" else text
+        return unicodedata.normalize("NFC", kept.lower())
+
+    def _cut(self, data: UInt8, bounds: Int64) -> tuple[Int32, Int64]:
         """int32[m], the numbers of all words, and int64[n + 1], where each text's begin."""
-        data = np.frombuffer(b"".join(raw).lower(), np.uint8)  # of bytes, ASCII alone
-        bounds = np.array([0, *accumulate(map(len, raw))], np.int64)
         words, ends = np.empty(len(data) // 2, np.int32), np.zeros(len(bounds), np.int64)
-        done = 0
-        while (
-            done := cut_words(data, bounds, _kinds(), self._table, done, words, ends)
-        ) < len(raw):
-            self._table = _wider(self._table, len(raw[done]))
-        return words[: ends[-1]], ends
+        kinds, done = _kinds(), 0
+        while True:
+            done = cut_words(data, bounds, kinds, self._table, done, words, ends)
+            if done == len(bounds) - 1:
+                return words[: ends[-1]], ends
+            self._table = _wider(self._table, int(bounds[done + 1] - bounds[done]))
 
     def _learn(self) -> None:
         """Hash the words that are new in the table."""
         begins = self._table.begins[len(self._terms) : self._table.filled[0] + 1].tolist()
         letters = self._table.letters[begins[0] : begins[-1]].tobytes()
         new = [letters[begin - begins[0] : end - begins[0]] for begin, end in pairwise(begins)]
-        digests = b"".join([blake2b(word, digest_size=8).digest() for word in new])
-        terms = np.frombuffer(digests, ">u8").astype(np.uint64)
-        self._terms = np.concatenate([self._terms, terms])
-        left_out = np.fromiter((word in self._stop_words for word in new), np.bool_, len(new))
-        self._left_out = np.concatenate([self._left_out, left_out])
+        self._terms = np.concatenate([self._terms, _hashed(new)])
 
     def _ascending(self, ends: Int64, numbers: Int32, counts: Float32) -> SparseRows:
         """Rows of words as rows of terms that ascend: put into lists, and back."""
@@ -94,6 +93,16 @@ class WordCounter:
         terms, weights = np.empty(len(numbers), np.uint64), np.empty(len(numbers), np.float32)
         lay_back(self._terms[used], stops, rows, held, ends[:-1].copy(), terms, weights)
         return SparseRows(ends, terms, weights)
+
+
+def _stop_words(card: Bm25Card) -> frozenset[bytes]:
+    return frozenset(word.encode() for word in ENGLISH if card.stop_words == "english")
+
+
+def _hashed(words: Sequence[bytes]) -> UInt64:
+    """The terms of words: 64-bit hashes."""
+    digests = b"".join([blake2b(word, digest_size=8).digest() for word in words])
+    return np.frombuffer(digests, ">u8").astype(np.uint64)
 
 
 def _table(words: int, letters: int) -> WordTable:
