@@ -106,7 +106,7 @@ def test_room_is_made_for_more_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_terms_are_what_versions_hold() -> None:
-    """The first eight bytes of BLAKE2b of a word's UTF-8, so that stored ones keep their meaning."""
+    """The first eight bytes of BLAKE2b of a word's UTF-8, so stored ones keep their meaning."""
     for word in ("wing", "ọ̀rọ̀"):
         digest = blake2b(unicodedata.normalize("NFC", word).encode(), digest_size=8).digest()
         assert counter("none").counted([word]).terms.tolist() == [int.from_bytes(digest)]
