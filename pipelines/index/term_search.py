@@ -13,8 +13,9 @@ import numpy as np
 from shardrank.core.arrays import Bool, Float32, Int32, Int64, UInt64
 from shardrank.core.errors import InputError
 from shardrank.core.sparse import SparseRows
+from shardrank.kernels.block_loops import Block, Coming, Lists, Rows, fill
 from shardrank.kernels.hit_loops import Found, finish, unpack
-from shardrank.kernels.posting_loops import Batch, Block, Coming, Lists, Rows, fill, score
+from shardrank.kernels.posting_loops import Batch, Room, score
 
 #: Positions in a block, a multiple of 64 and at most 65,536: their sums fit into the innermost
 #: cache.
@@ -113,12 +114,12 @@ def _sweep(
     coming, batch = _batch(queries, postings)
     counts, pending, tied = np.zeros(count, np.int32), np.full(count, -1), np.zeros(count, np.int64)
     found = Found(np.empty((count, capacity), np.int64), counts, floors, pending, tied)
-    sums, block = np.full(BLOCK, -0.0, np.float32), _room(len(coming.begins))
+    room, block = _room(), _block(len(coming.begins))
     for begin, size in _blocks(len(rows.documents)):
         block.laid[0], done = 0, 0
         while (done := fill(lists, coming, rows, begin, size, done, block)) < len(coming.begins):
             block = _wider(block)
-        score(batch, block, begin, rows, sums[:size], found, k)
+        score(batch, block, begin, rows, _first(room, size), found, k)
     finish(found, k)
     return found
 
@@ -132,7 +133,17 @@ def _blocks(rows: int) -> Iterator[tuple[int, int]]:
         begin, size = begin + size, min(2 * size, BLOCK)
 
 
-def _room(terms: int) -> Block:
+def _room() -> Room:
+    sums, marks = np.full(BLOCK, -0.0, np.float32), np.zeros(BLOCK // 64, np.uint64)
+    return Room(sums, marks, np.empty(BLOCK + 1, np.int64))
+
+
+def _first(room: Room, size: int) -> Room:
+    """For a block of so many positions."""
+    return room._replace(sums=room.sums[:size], marks=room.marks[: size // 64])
+
+
+def _block(terms: int) -> Block:
     starts, dense = np.zeros(terms + 1, np.int64), np.empty(terms, np.int32)
     rows, laid = np.empty((ROWS, BLOCK), np.float32), np.zeros(1, np.int64)
     return Block(starts, np.empty(BLOCK, np.uint16), np.empty(BLOCK, np.float32), dense, rows, laid)
