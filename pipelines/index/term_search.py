@@ -27,6 +27,9 @@ FIRST = 1024
 #: Terms of a block laid out as rows, at most: those that come first of the ones that are frequent.
 ROWS = 64
 
+#: Floats in a line of the cache.
+_LINE = 16
+
 #: Bytes of hits looked for again at once, where more of them tie than there was room for.
 _TIED_BYTES = 64 << 20
 
@@ -134,8 +137,16 @@ def _blocks(rows: int) -> Iterator[tuple[int, int]]:
 
 
 def _room() -> Room:
-    sums, marks = np.full(BLOCK, -0.0, np.float32), np.zeros(BLOCK // 64, np.uint64)
-    return Room(sums, marks, np.empty(BLOCK + 1, np.int64))
+    sums = _aligned(BLOCK)
+    sums[:] = -0.0
+    return Room(sums, np.zeros(BLOCK // 64, np.uint64), np.empty(BLOCK + 1, np.int64))
+
+
+def _aligned(size: int) -> Float32:
+    """float32[size] that begins where a line of the cache does: instructions handle whole ones."""
+    room = np.empty(size + _LINE, np.float32)
+    begin = -(room.ctypes.data // 4) % _LINE
+    return room[begin : begin + size]
 
 
 def _first(room: Room, size: int) -> Room:
@@ -145,7 +156,7 @@ def _first(room: Room, size: int) -> Room:
 
 def _block(terms: int) -> Block:
     starts, dense = np.zeros(terms + 1, np.int64), np.empty(terms, np.int32)
-    rows, laid = np.empty((ROWS, BLOCK), np.float32), np.zeros(1, np.int64)
+    rows, laid = _aligned(ROWS * BLOCK).reshape(ROWS, BLOCK), np.zeros(1, np.int64)
     return Block(starts, np.empty(BLOCK, np.uint16), np.empty(BLOCK, np.float32), dense, rows, laid)
 
 
