@@ -1,5 +1,5 @@
-"""Weights of postings, 16 at once, in instructions that numba makes of no loop: it may not read what
-it looks up side by side, since it does not know that what is written lies elsewhere."""
+"""Weights of postings, 16 at once, in instructions that numba makes of no loop: it may not look up
+several side by side, since it does not know that what is written lies elsewhere."""
 
 from typing import Any
 
