@@ -4,7 +4,8 @@ import numpy as np
 
 from shardrank.core.arrays import Bool, Float32, Int32, Int64, UInt64
 from shardrank.kernels.compiled import compiled_bare, inlined
-from shardrank.kernels.word_table import UInt8, WordTable, number_word
+from shardrank.kernels.word_loops import UInt8, WordTable
+from shardrank.kernels.word_table import number_word
 
 #: Kinds of characters: between words; one that begins a word, or goes on with it; one that only
 #: goes on.

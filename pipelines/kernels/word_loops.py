@@ -2,15 +2,35 @@
 
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from shardrank.core.arrays import Bool, Int32, Int64
 from shardrank.kernels.compiled import compiled
-from shardrank.kernels.word_table import UInt8, WordTable, number_word
+
+UInt8 = npt.NDArray[np.uint8]
 
 #: Kinds of bytes: in a word of several, between words, a word of its own.
 INSIDE, SPACE, ALONE = 0, 1, 2
 
 #: Bytes of the longest word that is remembered.
 LONGEST = 64
+
+
+class WordTable(NamedTuple):
+    """Words by their bytes: a hash table of open addressing.
+
+    Attributes:
+        slots: int32[2^k], the number of a word plus 1; 0 where none is.
+        begins: int64[n + 1]; word w is letters[begins[w] : begins[w + 1]].
+        letters: uint8[m].
+        filled: int64[1], the words that are in it.
+    """
+
+    slots: Int32
+    begins: Int64
+    letters: UInt8
+    filled: Int64
 
 
 class FoundWords(NamedTuple):
@@ -66,7 +86,7 @@ def find_words(
                 at, place = at + 1, place + 1
                 continue
             stop, size = _end_of_word(data, at, bounds[text + 1], kinds)
-            word = number_word(data, at, stop, table) if stop - at <= LONGEST else -1
+            word = _number(data[at:stop], table) if stop - at <= LONGEST else -1
             if word < 0:
                 found.refused[text], filled = True, begun
                 break
@@ -85,6 +105,40 @@ def _end_of_word(data: UInt8, at: int, end: int, kinds: UInt8) -> tuple[int, int
         size += (data[at] & 0xC0) != 0x80  # all but continuation bytes begin a character
         at += 1
     return at, size
+
+
+@compiled
+def _number(word: UInt8, table: WordTable) -> int:
+    """The number of a word, which is put into the table; -1 where that has no room."""
+    code = np.uint64(0xCBF29CE484222325)  # FNV-1a
+    for letter in word:
+        code = (code ^ np.uint64(letter)) * np.uint64(0x100000001B3)
+    mask = np.uint64(len(table.slots) - 1)
+    slot = (code ^ (code >> np.uint64(32))) & mask
+    while table.slots[slot] > 0:
+        if _is(word, table, table.slots[slot] - 1):
+            return int(table.slots[slot] - 1)
+        slot = (slot + np.uint64(1)) & mask
+    number = table.filled[0]
+    begin = table.begins[number]
+    if number + 1 == len(table.begins) or begin + len(word) > len(table.letters):
+        return -1
+    for i in range(len(word)):
+        table.letters[begin + i] = word[i]
+    table.begins[number + 1], table.filled[0] = begin + len(word), number + 1
+    table.slots[slot] = number + 1
+    return int(number)
+
+
+@compiled
+def _is(word: UInt8, table: WordTable, number: int) -> bool:
+    begin = table.begins[number]
+    if table.begins[number + 1] - begin != len(word):
+        return False
+    different = 0
+    for i in range(len(word)):
+        different |= table.letters[begin + i] ^ word[i]
+    return different == 0
 
 
 @compiled

@@ -1,30 +1,9 @@
-"""Words by their bytes: a hash table of open addressing, as machine code."""
-
-from typing import NamedTuple
+"""Putting words into a table by their bytes, as machine code."""
 
 import numpy as np
-import numpy.typing as npt
 
-from shardrank.core.arrays import Int32, Int64
 from shardrank.kernels.compiled import compiled_bare, inlined
-
-UInt8 = npt.NDArray[np.uint8]
-
-
-class WordTable(NamedTuple):
-    """Words, numbered in the order in which they were first met.
-
-    Attributes:
-        slots: int32[2^k], the number of a word plus 1; 0 where none is.
-        begins: int64[n + 1]; word w is letters[begins[w] : begins[w + 1]].
-        letters: uint8[m].
-        filled: int64[1], the words that are in it.
-    """
-
-    slots: Int32
-    begins: Int64
-    letters: UInt8
-    filled: Int64
+from shardrank.kernels.word_loops import UInt8, WordTable
 
 
 @inlined

@@ -14,7 +14,8 @@ from shardrank.core.cards import Bm25Card
 from shardrank.core.sparse import SparseRows
 from shardrank.kernels.inverting_loops import lay_out
 from shardrank.kernels.term_loops import BETWEEN, LETTER, MARK, count_words, cut_words, lay_back
-from shardrank.kernels.word_table import UInt8, WordTable, find_slots
+from shardrank.kernels.word_loops import UInt8, WordTable
+from shardrank.kernels.word_table import find_slots
 from shardrank.models.encoders.bm25 import ENGLISH, is_letter, is_mark, without_marks
 
 #: Room for words and for bytes of them, at first.

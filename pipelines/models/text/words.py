@@ -22,10 +22,11 @@ from shardrank.kernels.word_loops import (
     SPACE,
     FoundWords,
     Tokens,
+    UInt8,
+    WordTable,
     find_words,
     lay_out,
 )
-from shardrank.kernels.word_table import UInt8, WordTable
 
 #: Room for words and for bytes of them. Half of it may be filled when a call begins: some 30 MB.
 _WORDS, _LETTERS = 1 << 19, 1 << 22
