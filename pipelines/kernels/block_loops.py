@@ -1,7 +1,7 @@
 """The loops that bring a shard's postings in, a block of positions at a time, as machine code.
 
-There are few calls, since numba counts the references to each array that is handed over: most lists
-have few postings in a block, or none, and a call takes as long as tens of them.
+Most lists have few postings in a block, or none: a call to another function would take as long as
+tens of them.
 """
 
 from typing import Any, NamedTuple
