@@ -13,7 +13,7 @@ import numpy as np
 from shardrank.core.arrays import Bool, Float32, Int32, Int64, UInt64
 from shardrank.core.errors import InputError
 from shardrank.core.sparse import SparseRows
-from shardrank.kernels.block_loops import Block, Coming, Lists, Rows, fill
+from shardrank.kernels.block_loops import Block, Coming, Lists, Rows, fill, lay_out
 from shardrank.kernels.hit_loops import Found, finish, unpack
 from shardrank.kernels.posting_loops import Batch, Room, score
 
@@ -23,6 +23,9 @@ BLOCK = 8192
 
 #: Positions in the first block; each further one has twice as many, up to `BLOCK`.
 FIRST = 1024
+
+#: Blocks that are brought in at once: where a list goes on is far from where others do.
+SPAN = 4
 
 #: Terms of a block laid out as rows, at most: those that come first of the ones that are frequent.
 ROWS = 64
@@ -118,22 +121,29 @@ def _sweep(
     counts, pending, tied = np.zeros(count, np.int32), np.full(count, -1), np.zeros(count, np.int64)
     found = Found(np.empty((count, capacity), np.int64), counts, floors, pending, tied)
     room, block = _room(), _block(len(coming.begins))
-    for begin, size in _blocks(len(rows.documents)):
-        block.laid[0], done = 0, 0
-        while (done := fill(lists, coming, rows, begin, size, done, block)) < len(coming.begins):
+    for begin, size, blocks in _spans(len(rows.documents)):
+        block.filled[0], done, terms = 0, 0, len(coming.begins)
+        while (done := fill(lists, coming, rows, begin, size, blocks, done, block)) < terms:
             block = _wider(block)
-        score(batch, block, begin, rows, _first(room, size), found, k)
+        for number in range(blocks):
+            lay_out(block, coming.shared, number, size)
+            start = begin + number * size
+            score(batch, block, number, start, rows, _first(room, size), found, k)
     finish(found, k)
     return found
 
 
-def _blocks(rows: int) -> Iterator[tuple[int, int]]:
-    """Where blocks begin, and their sizes. Until there is a floor, all that matches is a hit: the
-    first ones are small."""
+def _spans(rows: int) -> Iterator[tuple[int, int, int]]:
+    """Where blocks begin that are brought in together, their size, and how many they are. Until
+    there is a floor, all that matches is a hit: the first ones are small."""
     begin, size = 0, min(FIRST, BLOCK)
-    while begin < rows:
-        yield begin, size
+    while begin < rows and size < BLOCK:
+        yield begin, size, 1
         begin, size = begin + size, min(2 * size, BLOCK)
+    while begin < rows:
+        blocks = min(SPAN, -(-(rows - begin) // BLOCK))
+        yield begin, BLOCK, blocks
+        begin += BLOCK * blocks
 
 
 def _room() -> Room:
@@ -155,9 +165,14 @@ def _first(room: Room, size: int) -> Room:
 
 
 def _block(terms: int) -> Block:
-    starts, dense = np.zeros(terms + 1, np.int64), np.empty(terms, np.int32)
-    rows, laid = _aligned(ROWS * BLOCK).reshape(ROWS, BLOCK), np.zeros(1, np.int64)
-    return Block(starts, np.empty(BLOCK, np.uint16), np.empty(BLOCK, np.float32), dense, rows, laid)
+    return Block(
+        starts=np.zeros((SPAN + 1, terms), np.int64),
+        filled=np.zeros(1, np.int64),
+        places=np.empty(BLOCK, np.uint16),
+        weights=np.empty(BLOCK, np.float32),
+        dense=np.empty(terms, np.int32),
+        rows=_aligned(ROWS * BLOCK).reshape(ROWS, BLOCK),
+    )
 
 
 def _wider(block: Block) -> Block:

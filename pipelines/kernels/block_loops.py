@@ -75,62 +75,118 @@ class Coming(NamedTuple):
 
 
 class Block(NamedTuple):
-    """The postings of T terms in a block of positions.
+    """The postings of T terms in S blocks of positions, of which one at a time is searched.
 
     Attributes:
-        starts: int64[T + 1], where each term's begin.
-        places: uint16[n], their positions, counted from the block's first.
+        starts: int64[S + 1, T], where each term's begin in each block, and end in the last; those
+            of a term follow one another.
+        filled: int64[1], the postings that are brought in.
+        places: uint16[n], their positions, counted from their block's first.
         weights: float32[n]; -0.0 where the position is not live.
-        dense: int32[T], the row of `rows` that holds a term's weights, too; -1: none.
+        dense: int32[T], the row of `rows` that holds a term's weights in the block that is
+            searched; -1: none.
         rows: float32[D, positions or more]; -0.0 where a term does not occur.
-        laid: int64[1], how many rows are used.
     """
 
     starts: Int64
+    filled: Int64
     places: UInt16
     weights: Float32
     dense: Int32
     rows: Float32
-    laid: Int64
 
 
 @compiled_bare
 def fill(
-    lists: Lists, coming: Coming, rows: Rows, begin: int, size: int, done: int, block: Block
+    lists: Lists,
+    coming: Coming,
+    rows: Rows,
+    begin: int,
+    size: int,
+    blocks: int,
+    done: int,
+    block: Block,
 ) -> int:
-    """Bring the postings of a block into it, as long as there is room.
+    """Bring the postings of blocks in, as long as there is room.
 
     Args:
         lists: the shard's.
         coming: where to look from; moved behind them.
         rows: the shard's.
-        begin: the block's first position.
-        size: how many there are in it.
-        done: how many terms are in the block.
+        begin: the first block's first position.
+        size: how many there are in each.
+        blocks: how many there are.
+        done: how many terms are brought in.
         block: what is filled.
 
     Returns:
-        How many terms are in it then.
+        How many terms are brought in then.
     """
-    limit, at = begin + size, block.starts[done]
+    limit, at = begin + size * blocks, block.filled[0]
     for term in range(done, len(coming.begins)):
         _fetch_ahead(lists, coming, term + AHEAD, limit)
-        block.starts[term + 1], block.dense[term] = at, -1
-        if coming.next[term] >= limit:
-            continue
         first, end = coming.begins[term], coming.ends[term]
-        last = _end_below(lists.positions, first, min(end, first + size), limit)
-        if at + last - first > len(block.places):
-            return term
-        coming.begins[term] = last
-        coming.next[term] = lists.positions[last] if last < end else _NEVER
-        _bring(lists, first, last, rows, begin, block, at)
-        count = last - first
-        if coming.shared[term] and count * DENSE >= size:
-            _lay(block, term, at, count)
-        at += count
-        block.starts[term + 1] = at
+        if coming.next[term] < limit:
+            if at + min(end - first, size * blocks) > len(block.places):
+                block.filled[0] = at
+                return term
+            last = _place(lists.positions, first, end, begin, size, blocks, term, at, block)
+            coming.begins[term] = last
+            coming.next[term] = lists.positions[last] if last < end else _NEVER
+            _weigh(lists, first, last, rows, block.weights, at)
+            at += last - first
+        else:
+            for number in range(blocks + 1):
+                block.starts[number, term] = at
+    block.filled[0] = at
     return len(coming.begins)
+
+
+@inlined
+def _place(
+    positions: Int32,
+    first: int,
+    end: int,
+    begin: int,
+    size: int,
+    blocks: int,
+    term: int,
+    at: int,
+    block: Block,
+) -> int:
+    """Where a term's postings are in each block; returns where its list goes on behind them."""
+    for number in range(blocks):
+        block.starts[number, term] = at
+        start = begin + number * size
+        last = _end_below(positions, first, min(end, first + size), start + size)
+        for i in range(np.uint64(last - first)):
+            block.places[np.uint64(at) + i] = positions[np.uint64(first) + i] - start
+        first, at = last, at + last - first
+    block.starts[blocks, term] = at
+    return first
+
+
+@compiled_bare
+def lay_out(block: Block, shared: Bool, number: int, size: int) -> None:
+    """Lay out those of a block's terms that are frequent, as long as there are rows.
+
+    Args:
+        block: what is brought in; changed.
+        shared: bool[T], which terms several queries ask for.
+        number: which block.
+        size: how many positions there are in it.
+    """
+    laid, starts = 0, block.starts
+    for term in range(len(block.dense)):
+        block.dense[term] = -1
+        first, last = starts[number, term], starts[number + 1, term]
+        if shared[term] and (last - first) * DENSE >= size and laid < len(block.rows):
+            for place in range(np.uint64(size)):
+                block.rows[laid, place] = NONE
+            for i in range(np.uint64(first), np.uint64(last)):
+                block.rows[laid, block.places[i]] = block.weights[i]
+            block.dense[term] = laid
+            laid += 1
 
 
 @inlined
@@ -159,40 +215,32 @@ def _end_below(positions: Int32, first: int, end: int, limit: int) -> int:
 
 
 @inlined
-def _bring(
-    lists: Lists, first: int, last: int, rows: Rows, begin: int, block: Block, at: int
-) -> None:
-    """Put postings into a block, from `at` on."""
+def _weigh(lists: Lists, first: int, last: int, rows: Rows, weights: Float32, at: int) -> None:
+    """The weights of some postings, from `at` on."""
     count = last - first
-    for i in range(np.uint64(count)):
-        block.places[np.uint64(at) + i] = lists.positions[np.uint64(first) + i] - begin
     whole = count - count % LANES
     for i in range(0, whole, LANES):
-        decode_lanes(lists.codes, first + i, lists.table, block.weights, at + i)
+        decode_lanes(lists.codes, first + i, lists.table, weights, at + i)
     for i in range(whole, count):
         code = lists.codes[first + i]
-        block.weights[at + i] = lists.table[np.uint16(code)] if len(lists.table) else code
+        weights[at + i] = lists.table[np.uint16(code)] if len(lists.table) else code
     if len(rows.norms):
-        for i in range(0, whole, LANES):
-            divide_lanes(lists.positions, first + i, rows.norms, _LEAST, block.weights, at + i)
-        for i in range(whole, count):
-            weight = block.weights[at + i]
-            norm = rows.norms[np.uint32(lists.positions[first + i])]
-            block.weights[at + i] = weight / max(weight + norm, _LEAST)
+        _normalise(lists.positions, first, count, rows.norms, weights, at)
     if len(rows.live):
         for i in range(count):
             if not rows.live[lists.positions[first + i]]:
-                block.weights[at + i] = NONE
+                weights[at + i] = NONE
 
 
 @inlined
-def _lay(block: Block, term: int, at: int, count: int) -> None:
-    """Lay a term out as a row, if there is room for one more."""
-    number = block.laid[0]
-    if number == len(block.rows):
-        return
-    for place in range(np.uint64(block.rows.shape[1])):
-        block.rows[number, place] = NONE
-    for i in range(np.uint64(at), np.uint64(at + count)):
-        block.rows[number, block.places[i]] = block.weights[i]
-    block.dense[term], block.laid[0] = number, number + 1
+def _normalise(
+    positions: Int32, first: int, count: int, norms: Float32, weights: Float32, at: int
+) -> None:
+    """Divide each weight by its sum with what its position adds."""
+    whole = count - count % LANES
+    for i in range(0, whole, LANES):
+        divide_lanes(positions, first + i, norms, _LEAST, weights, at + i)
+    for i in range(whole, count):
+        weight = weights[at + i]
+        norm = norms[np.uint32(positions[first + i])]
+        weights[at + i] = weight / max(weight + norm, _LEAST)

@@ -45,13 +45,21 @@ class Room(NamedTuple):
 
 @compiled_bare
 def score(
-    batch: Batch, block: Block, begin: int, rows: Rows, room: Room, found: Found, k: int
+    batch: Batch,
+    block: Block,
+    number: int,
+    begin: int,
+    rows: Rows,
+    room: Room,
+    found: Found,
+    k: int,
 ) -> None:
     """All queries against a block: add up scores, and keep those of the k best documents.
 
     Args:
         batch: the queries.
-        block: its postings.
+        block: the postings of this one and others.
+        number: which of these it is.
         begin: its first position.
         rows: the shard's.
         room: for a query's work.
@@ -61,7 +69,7 @@ def score(
     bits = room.sums.view(np.int32)
     for query in range(len(batch.ends) - 1):
         for i in range(batch.ends[query], batch.ends[query + 1]):
-            _add(block, batch.terms[i], batch.weights[i], room.sums)
+            _add(block, number, batch.terms[i], batch.weights[i], room.sums)
         groups = _mark(room, found.floors[query])
         if groups:
             pending = found.pending[query]
@@ -76,12 +84,13 @@ def score(
 
 
 @inlined
-def _add(block: Block, term: int, weight: float, sums: Float32) -> None:
+def _add(block: Block, number: int, term: int, weight: float, sums: Float32) -> None:
     """Add a term's products."""
     if block.dense[term] >= 0:
         add_row(sums, block.rows, block.dense[term], weight)
         return
-    for i in range(np.uint64(block.starts[term]), np.uint64(block.starts[term + 1])):
+    first, last = block.starts[number, term], block.starts[number + 1, term]
+    for i in range(np.uint64(first), np.uint64(last)):
         sums[block.places[i]] += weight * block.weights[i]
 
 
