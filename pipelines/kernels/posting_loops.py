@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from shardrank.core.arrays import Float32, Int32, Int64, UInt64
-from shardrank.kernels.block_loops import NONE, Block, Rows
+from shardrank.kernels.block_loops import Block, Rows
 from shardrank.kernels.compiled import compiled_bare, inlined
 from shardrank.kernels.hit_loops import Found, gather, group_shift, keep
-from shardrank.kernels.row_lanes import add_row, reaching_word
+from shardrank.kernels.row_lanes import add_row, clear_word, reaching_word
 
 
 class Batch(NamedTuple):
@@ -66,7 +66,6 @@ def score(
         found: changed.
         k: documents wanted.
     """
-    bits = room.sums.view(np.int32)
     for query in range(len(batch.ends) - 1):
         for i in range(batch.ends[query], batch.ends[query + 1]):
             _add(block, number, batch.terms[i], batch.weights[i], room.sums)
@@ -74,13 +73,11 @@ def score(
         if groups:
             pending = found.pending[query]
             count, pending = gather(
-                bits, room.marks, groups, begin, rows.documents, pending, room.met
+                room.sums, room.marks, groups, begin, rows.documents, pending, room.met
             )
             found.pending[query] = pending
             if count:
                 keep(room.met[:count], query, found, k)
-        for place in range(np.uint64(len(room.sums))):
-            room.sums[place] = NONE
 
 
 @inlined
@@ -96,10 +93,13 @@ def _add(block: Block, number: int, term: int, weight: float, sums: Float32) -> 
 
 @inlined
 def _mark(room: Room, floor: int) -> np.uint64:
-    """Mark all places whose sums reach the floor; returns their groups."""
+    """Mark all places whose sums reach the floor; returns their groups. Resets the other sums, but
+    for those among 64 of which one is marked."""
     groups, shift = np.uint64(0), group_shift(len(room.marks)) - 6
     for word in range(len(room.marks)):
         mark = reaching_word(room.sums, word, floor)
         room.marks[word] = mark
+        if mark == 0:
+            clear_word(room.sums, word)
         groups |= np.uint64(mark != 0) << np.uint64(word >> shift)
     return groups

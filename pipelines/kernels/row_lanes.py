@@ -67,5 +67,21 @@ def _write_reaching(context: Any, builder: Any, signature: Any, given: Any) -> A
     return builder.bitcast(reached, ir.IntType(LANES))
 
 
+@written
+def clear_word(typing: Any, sums: Any, word: Any) -> Any:
+    """Make float32 sums[64 · word + i] -0.0, for 64 of them."""
+    from numba.core import types  # `compiled` must import numba first
+
+    return types.void(sums, types.int64), _write_clear
+
+
+def _write_clear(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+    sums = context.make_array(signature.args[0])(context, builder, given[0])
+    at = builder.mul(given[1], given[1].type(LANES))
+    none = ir.Constant(_FLOATS, [-0.0] * LANES)
+    builder.store(none, _place(builder, sums.data, at, _FLOATS), align=4)
+    return context.get_dummy_value()
+
+
 def _place(builder: Any, data: Any, at: Any, kind: Any) -> Any:
     return builder.bitcast(builder.gep(data, [at]), kind.as_pointer())
