@@ -12,7 +12,12 @@ from shardrank.core.arrays import Float32, Int32, Int64, UInt64
 from shardrank.kernels.block_loops import Block, Rows
 from shardrank.kernels.compiled import compiled_bare, inlined
 from shardrank.kernels.hit_loops import Found, gather, group_shift, keep
+from shardrank.kernels.instructions import fetch_line
 from shardrank.kernels.row_lanes import add_row, clear_word, reaching_word
+
+
+#: Terms are brought into the cache so many before their turn.
+AHEAD = 4
 
 
 class Batch(NamedTuple):
@@ -66,8 +71,12 @@ def score(
         found: changed.
         k: documents wanted.
     """
+    last = len(batch.terms) - 1
     for query in range(len(batch.ends) - 1):
         for i in range(batch.ends[query], batch.ends[query + 1]):
+            ahead = block.starts[number, batch.terms[min(i + AHEAD, last)]]
+            fetch_line(block.places, ahead)
+            fetch_line(block.weights, ahead)
             _add(block, number, batch.terms[i], batch.weights[i], room.sums)
         groups = _mark(room, found.floors[query])
         if groups:
