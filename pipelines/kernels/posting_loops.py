@@ -15,7 +15,6 @@ from shardrank.kernels.hit_loops import Found, gather, group_shift, keep
 from shardrank.kernels.instructions import fetch_line
 from shardrank.kernels.row_lanes import add_row, clear_word, reaching_word
 
-
 #: Terms are brought into the cache so many before their turn.
 AHEAD = 4
 
