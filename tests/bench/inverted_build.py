@@ -1,17 +1,27 @@
 """BM25's index from texts: words cut and counted, a column of each part written, a shard built of
 its postings, and the words of all passages counted, as the stages of the index flow do it; against
 bm25s, from texts to a saved index. One process, one thread.
+
+    python -m tests.bench.inverted_build [--passages 200000] [--rounds 5]
+
+measures this and both searches of `inverted.py` in seconds of the processor, where a machine that
+is shared with other work says little in seconds of the clock.
 """
 
+import argparse
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from threadpoolctl import threadpool_limits
 
 from shardrank.core.files import FileRef
 from shardrank.core.model_settings import Bm25Settings
@@ -32,8 +42,10 @@ from shardrank.stages.index.inverted_index import (
 from shardrank.stages.run.workspace import Workspace, open_workspace
 from shardrank.stages.shared.part_blocks import PartColumn
 from shardrank.stages.shared.part_files import write_column
+from tests.bench import inverted
 from tests.bench.flow import short_texts
-from tests.bench.harness import Benchmark, Contender, Duel
+from tests.bench.harness import Benchmark, Contender, Duel, measure
+from tests.bench.show import table
 
 WORDS, PART = 60, 16_384
 #: bm25s counts the empty word, too.
@@ -115,3 +127,22 @@ def _numba_layout() -> Any:
     model: Any = bm25s.BM25()
     model.activate_numba_csc()
     return model._np_csc
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--passages", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    with TemporaryDirectory() as folder, threadpool_limits(1):
+        for make in (
+            partial(inverted.benchmark, given.passages, 6),
+            partial(inverted.benchmark, given.passages, 30),
+            partial(benchmark, given.passages, Path(folder)),
+        ):
+            Console().print(table(measure(make(), given.rounds, time.process_time)))
+
+
+if __name__ == "__main__":
+    main()
