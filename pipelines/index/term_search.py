@@ -76,9 +76,9 @@ def search(postings: Postings, rows: Rows, queries: SparseRows, k: int) -> Score
 
     Nothing is skipped for what it can bring at most, as MaxScore does. Among 208,786 passages of 60
     words of Wikipedia, k = 100, bounds leave half of the postings to be added, but 500 candidates
-    of 6 terms, or 1,000 of 30, to be completed: that takes longer than to add the other half. Nor do
-    sums of 16 bits pay that leave only those to be scored exactly that may be among the best: they
-    are 1,100 and 1,500 of 200,000, and to score them took longer than to add up floats at once.
+    of 6 terms, or 1,000 of 30, to be completed: that takes longer than to add the other half. Nor
+    do sums of 16 bits pay that leave only those to be scored exactly that may be among the best:
+    they are 1,100 and 1,500 of 200,000, and to score them took longer than to add up floats at once.
 
     Args:
         postings: the shard's.
