@@ -78,7 +78,7 @@ def search(postings: Postings, rows: Rows, queries: SparseRows, k: int) -> Score
     words of Wikipedia, k = 100, bounds leave half of the postings to be added, but 500 candidates
     of 6 terms, or 1,000 of 30, to be completed: that takes longer than to add the other half. Nor
     do sums of 16 bits pay that leave only those to be scored exactly that may be among the best:
-    they are 1,100 and 1,500 of 200,000, and to score them took longer than to add up floats at once.
+    they are 1,100 and 1,500 of 200,000, and to score them took longer than to add floats at once.
 
     Args:
         postings: the shard's.
