@@ -6,6 +6,7 @@ it, idf · tf / (tf + k1 · (1 - b + b · length / average)), where idf = ln(1 +
 """
 
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,20 @@ STOP_WORDS = {
     ),
     "none": frozenset[str](),
 }
+
+
+def words(text: str) -> list[str]:
+    """Letters, digits and underscores, and behind the first of them the marks that follow."""
+    found, word = [], ""
+    for character in unicodedata.normalize("NFC", text.lower()) + " ":
+        mark = unicodedata.category(character).startswith("M")
+        if character.isalnum() or character == "_" or (mark and word):
+            word += character
+        else:
+            found.append(word)
+            word = ""
+    return [word for word in found if len(word) > 1]
+
 
 Words = Sequence[str]
 #: The passages of each document.

@@ -40,7 +40,7 @@ class SparseRows:
         terms, weights = (pairs.field(name).to_numpy() for name in ("term", "weight"))
         lengths = np.diff(array.offsets.to_numpy())
         ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        rows = cls(ends, terms.astype(np.uint64), weights.astype(np.float32))
+        rows = cls(ends, terms.astype(np.uint64, copy=False), weights.astype(np.float32))
         if not rows._ascending():
             raise IntegrityError(
                 "A column of sparse vectors has rows whose terms do not ascend.",
@@ -62,6 +62,8 @@ class SparseRows:
 
     def taken(self, rows: Int64) -> "SparseRows":
         """Some rows, in the order given."""
+        if np.array_equal(rows, np.arange(self.rows)):
+            return self
         lengths = np.diff(self.ends)[rows]
         ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         places = np.arange(ends[-1]) + np.repeat(self.ends[:-1][rows] - ends[:-1], lengths)

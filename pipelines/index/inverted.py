@@ -17,8 +17,8 @@ from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.sparse import SparseRows
 from shardrank.index.bm25 import Bm25
 from shardrank.index.term_search import Postings, ScoredRows, search
+from shardrank.kernels.block_loops import Lists, Rows
 from shardrank.kernels.inverting_loops import add_up, ascend, lay_out, number_terms
-from shardrank.kernels.posting_loops import Lists, Rows
 
 #: What the bytes hold, and the types that each may have.
 _LAYOUT: dict[str, tuple[type, ...]] = {

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shardrank.core.arrays import Int32, Int64, UInt64
+from shardrank.core.arrays import Float32, Int32, Int64, UInt64
 from shardrank.kernels.compiled import compiled
 from shardrank.kernels.instructions import lowest
+from shardrank.kernels.row_lanes import clear_word
 from shardrank.kernels.search_loops import cut
 
 #: The lower half of a hit.
@@ -46,7 +47,7 @@ def group_shift(marks: int) -> int:
 
 @compiled
 def gather(
-    bits: Int32,
+    sums: Float32,
     marks: UInt64,
     groups: np.uint64,
     begin: int,
@@ -54,13 +55,13 @@ def gather(
     pending: int,
     met: Int64,
 ) -> tuple[int, int]:
-    """The hits of documents at marked places, in their order. Unmarks.
+    """The hits of documents at marked places, in their order. Unmarks, and resets their sums.
 
     A document is done when the next one is met, since its passages are consecutive. Places that are
     not live may be marked while a floor is 0; their hits are negative, and never kept.
 
     Args:
-        bits: int32[positions], those of the scores.
+        sums: float32[positions], the scores; -0.0 afterwards, where one of 64 is marked.
         marks: uint64[positions / 64].
         groups: of the marks that are not 0; see `group_shift`.
         begin: the block's first position.
@@ -71,13 +72,15 @@ def gather(
     Returns:
         How many hits are in `met`, and the one that is pending.
     """
-    count, shift = 0, group_shift(len(marks))
+    count, shift, bits = 0, group_shift(len(marks)), sums.view(np.int32)
     own = documents[_LOW - (pending & _LOW)] if pending >= 0 else -1
     while groups:
         group = lowest(groups)
         groups &= groups - np.uint64(1)
         for word in range(group << (shift - 6), min((group + 1) << (shift - 6), len(marks))):
             mark = marks[word]
+            if mark == 0:
+                continue
             marks[word] = 0
             while mark:
                 place = (word << 6) + lowest(mark)
@@ -88,6 +91,7 @@ def gather(
                 count += int(document != own and pending >= 0)
                 pending = hit if document != own else max(pending, hit)
                 own = document
+            clear_word(sums, word)
     return count, pending
 
 

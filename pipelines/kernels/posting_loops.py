@@ -2,65 +2,21 @@
 
 Scores are never negative, so the bits of a float32 order as the scores do, and -0.0, whose bits
 are the least of all, stands for what no posting has touched: -0.0 + -0.0 = -0.0, and -0.0 + x = x.
-
-There are few calls, since numba counts the references to each array that is handed over: most lists
-have few postings in a block, or none, and a call takes as long as tens of them.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from shardrank.core.arrays import Bool, Float32, Int32, Int64, UInt16, UInt64
-from shardrank.kernels.compiled import compiled
+from shardrank.core.arrays import Float32, Int32, Int64, UInt64
+from shardrank.kernels.block_loops import Block, Rows
+from shardrank.kernels.compiled import compiled_bare, inlined
 from shardrank.kernels.hit_loops import Found, gather, group_shift, keep
+from shardrank.kernels.instructions import fetch_line
+from shardrank.kernels.row_lanes import add_row, clear_word, reaching_word
 
-#: Sums that are compared at once.
-SPAN = 256
-
-#: A term that occurs at one of so many positions of a block is laid out as a row.
-DENSE = 5
-
-#: Sums are reset one by one where fewer than one of so many was changed.
-FEW = 4
-
-#: Weights are divided by no less, so that 0 / 0 is 0.
-_LEAST = np.float32(1e-30)
-
-#: More than any position.
-_NEVER = np.iinfo(np.int32).max
-
-#: What no posting has touched.
-_NONE = np.float32(-0.0)
-
-
-class Lists(NamedTuple):
-    """All posting lists of a shard.
-
-    Attributes:
-        positions: int32[P], ascending within a list.
-        codes: uint16[P] that `table` looks up, or float32[P] weights, where the table is empty.
-        table: float32[65536] or float32[0].
-    """
-
-    positions: Int32
-    codes: npt.NDArray[Any]
-    table: Float32
-
-
-class Rows(NamedTuple):
-    """What is known of a shard's positions.
-
-    Attributes:
-        documents: int32[rows], equal where positions are passages of one document.
-        live: bool[rows] that may be found; bool[0]: all.
-        norms: float32[rows], what a weight w is divided by, less w; float32[0]: it is not.
-    """
-
-    documents: Int32
-    live: Bool
-    norms: Float32
+#: Terms are brought into the cache so many before their turn.
+AHEAD = 4
 
 
 class Batch(NamedTuple):
@@ -77,196 +33,81 @@ class Batch(NamedTuple):
     weights: Float32
 
 
-class Coming(NamedTuple):
-    """What a sweep has yet to meet of T lists.
+class Room(NamedTuple):
+    """Room for a query's work in a block of `size` positions, a multiple of 64.
 
     Attributes:
-        begins: int64[T], the first posting of each; moved on from block to block.
-        ends: int64[T], where each list ends.
-        next: int32[T], the position of that posting, or one before it.
-        shared: bool[T], whether several queries ask for it.
+        sums: float32[size] of -0.0; so again afterwards.
+        marks: uint64[size / 64] of 0; likewise.
+        met: int64[size + 1].
     """
 
-    begins: Int64
-    ends: Int64
-    next: Int32
-    shared: Bool
+    sums: Float32
+    marks: UInt64
+    met: Int64
 
 
-class Block(NamedTuple):
-    """The postings of T terms in a block of positions.
-
-    Attributes:
-        starts: int64[T + 1], where each term's begin.
-        places: uint16[n], their positions, counted from the block's first.
-        weights: float32[n]; -0.0 where the position is not live.
-        dense: int32[T], the row of `rows` that holds a term's weights, too; -1: none.
-        rows: float32[D, positions or more]; -0.0 where a term does not occur.
-        laid: int64[1], how many rows are used.
-    """
-
-    starts: Int64
-    places: UInt16
-    weights: Float32
-    dense: Int32
-    rows: Float32
-    laid: Int64
-
-
-@compiled
-def fill(
-    lists: Lists, coming: Coming, rows: Rows, begin: int, size: int, done: int, block: Block
-) -> int:
-    """Bring the postings of a block into it, as long as there is room.
-
-    Args:
-        lists: the shard's.
-        coming: where to look from; moved behind them.
-        rows: the shard's.
-        begin: the block's first position.
-        size: how many there are in it.
-        done: how many terms are in the block.
-        block: what is filled.
-
-    Returns:
-        How many terms are in it then.
-    """
-    limit, room, at = begin + size, len(block.places), block.starts[done]
-    for term in range(done, len(coming.begins)):
-        block.starts[term + 1], block.dense[term] = at, -1
-        if coming.next[term] >= limit:
-            continue
-        posting, end = coming.begins[term], coming.ends[term]
-        if at + min(size, end - posting) > room:
-            return term
-        position = np.int32(_NEVER)
-        while posting < end:
-            position = lists.positions[posting]
-            if position >= limit:
-                break
-            block.places[at] = position - begin
-            code = lists.codes[posting]
-            weight = lists.table[np.uint16(code)] if len(lists.table) else np.float32(code)
-            if len(rows.norms):
-                weight /= max(weight + rows.norms[position], _LEAST)
-            if len(rows.live) and not rows.live[position]:
-                weight = _NONE
-            block.weights[at] = weight
-            at, posting = at + 1, posting + 1
-        coming.begins[term] = posting
-        coming.next[term] = position if posting < end else _NEVER
-        count, laid = at - block.starts[term], block.laid[0]
-        block.starts[term + 1] = at
-        if coming.shared[term] and count * DENSE >= size and laid < len(block.rows):
-            row = block.rows[laid, :size]
-            _spread(block.places[at - count : at], block.weights[at - count : at], row)
-            block.dense[term], block.laid[0] = laid, laid + 1
-    return len(coming.begins)
-
-
-@compiled
-def _spread(places: UInt16, weights: Float32, row: Float32) -> None:
-    row[:] = _NONE
-    for i in range(len(places)):
-        row[places[i]] = weights[i]
-
-
-@compiled
+@compiled_bare
 def score(
-    batch: Batch, block: Block, begin: int, rows: Rows, sums: Float32, found: Found, k: int
+    batch: Batch,
+    block: Block,
+    number: int,
+    begin: int,
+    rows: Rows,
+    room: Room,
+    found: Found,
+    k: int,
 ) -> None:
     """All queries against a block: add up scores, and keep those of the k best documents.
 
     Args:
         batch: the queries.
-        block: its postings.
+        block: the postings of this one and others.
+        number: which of these it is.
         begin: its first position.
         rows: the shard's.
-        sums: float32[positions] of -0.0, a multiple of 64; so again afterwards.
+        room: for a query's work.
         found: changed.
         k: documents wanted.
     """
-    marks, met = np.zeros(len(sums) // 64, np.uint64), np.empty(len(sums) + 1, np.int64)
-    bits, floors = sums.view(np.int32), found.floors.view(np.float32)
-    shift = group_shift(len(marks))
+    last = len(batch.terms) - 1
     for query in range(len(batch.ends) - 1):
-        touched, groups, laid = 0, np.uint64(0), False
         for i in range(batch.ends[query], batch.ends[query + 1]):
-            term, weight = batch.terms[i], batch.weights[i]
-            first, last = block.starts[term], block.starts[term + 1]
-            touched += last - first
-            if block.dense[term] >= 0:
-                _add_row(block.rows[block.dense[term]], weight, sums)
-                laid = True
-            elif last > first:
-                places, weights = block.places[first:last], block.weights[first:last]
-                groups |= _add(places, weights, weight, sums, floors[query], marks, shift)
-        if laid:
-            groups = _mark(bits, found.floors[query], marks, shift)
+            ahead = block.starts[number, batch.terms[min(i + AHEAD, last)]]
+            fetch_line(block.places, ahead)
+            fetch_line(block.weights, ahead)
+            _add(block, number, batch.terms[i], batch.weights[i], room.sums)
+        groups = _mark(room, found.floors[query])
         if groups:
             pending = found.pending[query]
-            count, pending = gather(bits, marks, groups, begin, rows.documents, pending, met)
+            count, pending = gather(
+                room.sums, room.marks, groups, begin, rows.documents, pending, room.met
+            )
             found.pending[query] = pending
             if count:
-                keep(met[:count], query, found, k)
-        if touched * FEW > len(sums):
-            for place in range(len(sums)):
-                sums[place] = _NONE
-            continue
-        for i in range(batch.ends[query], batch.ends[query + 1]):
-            term = batch.terms[i]
-            for j in range(block.starts[term], block.starts[term + 1]):
-                sums[block.places[j]] = _NONE
+                keep(room.met[:count], query, found, k)
 
 
-@compiled
-def _add(
-    places: UInt16,
-    weights: Float32,
-    weight: float,
-    sums: Float32,
-    floor: float,
-    marks: UInt64,
-    shift: int,
-) -> np.uint64:
-    """Add a term's products; returns the groups of places whose sums reach the floor, which are
-    marked."""
-    groups = np.uint64(0)
-    for i in range(len(places)):
-        total = sums[places[i]] + weight * weights[i]
-        sums[places[i]] = total
-        if total >= floor:
-            place = np.uint64(places[i])
-            marks[place >> np.uint64(6)] |= np.uint64(1) << (place & np.uint64(63))
-            groups |= np.uint64(1) << (place >> np.uint64(shift))
+@inlined
+def _add(block: Block, number: int, term: int, weight: float, sums: Float32) -> None:
+    """Add a term's products."""
+    if block.dense[term] >= 0:
+        add_row(sums, block.rows, block.dense[term], weight)
+        return
+    first, last = block.starts[number, term], block.starts[number + 1, term]
+    for i in range(np.uint64(first), np.uint64(last)):
+        sums[block.places[i]] += weight * block.weights[i]
+
+
+@inlined
+def _mark(room: Room, floor: int) -> np.uint64:
+    """Mark all places whose sums reach the floor; returns their groups. Resets the other sums, but
+    for those among 64 of which one is marked."""
+    groups, shift = np.uint64(0), group_shift(len(room.marks)) - 6
+    for word in range(len(room.marks)):
+        mark = reaching_word(room.sums, word, floor)
+        room.marks[word] = mark
+        if mark == 0:
+            clear_word(room.sums, word)
+        groups |= np.uint64(mark != 0) << np.uint64(word >> shift)
     return groups
-
-
-@compiled
-def _add_row(row: Float32, weight: float, sums: Float32) -> None:
-    for i in range(len(sums)):
-        sums[i] += weight * row[i]
-
-
-@compiled
-def _mark(bits: Int32, floor: int, marks: UInt64, shift: int) -> np.uint64:
-    """Mark all places whose sums reach the floor; returns their groups."""
-    groups = np.uint64(0)
-    for start in range(0, len(bits), SPAN):
-        if _most(bits[start : start + SPAN]) < floor:
-            continue
-        for word in range(start >> 6, min(start + SPAN, len(bits)) >> 6):
-            mark = np.uint64(0)
-            for i in range(64):
-                mark |= np.uint64(bits[(word << 6) + i] >= floor) << np.uint64(i)
-            marks[word] = mark
-            groups |= np.uint64(mark != 0) << np.uint64(word >> (shift - 6))
-    return groups
-
-
-@compiled
-def _most(bits: Int32) -> np.int32:
-    most: np.int32 = bits[0]
-    for i in range(len(bits)):
-        most = max(most, bits[i])
-    return most

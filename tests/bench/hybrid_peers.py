@@ -19,12 +19,13 @@ from shardrank.core.evaluation import Judgement
 from shardrank.core.measured import evaluate
 from shardrank.core.rank_settings import FusionSettings
 from shardrank.core.text import passage_text
-from shardrank.models.encoders.bm25 import ENGLISH, _words
+from shardrank.models.encoders.bm25 import ENGLISH
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.part_blocks import read_bitmap
 from shardrank.stages.shared.ranked_runs import read_ranked
 from shardrank.stages.shared.versions import open_version
 from shardrank.storage import LocalStorage
+from tests.hybrid import words
 
 BM25S, RANX = (Path(f"build/{name}/bin/python") for name in ("bm25s", "ranx"))
 #: Documents for each query.
@@ -128,7 +129,7 @@ def _passages(index: Workspace) -> Iterator[tuple[str, str]]:
 
 def _counted(text: str) -> list[str]:
     """A text's words, in their order, as the index counts them."""
-    return [word for word in _words(text) if word not in ENGLISH]
+    return [word for word in words(text) if word not in ENGLISH]
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,20 @@
 
 import unicodedata
 from collections import Counter
+from hashlib import blake2b
 
+import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shardrank.core.model_settings import Bm25Settings
-from shardrank.core.sparse import SparseRows
-from shardrank.models.encoders.bm25 import WordCounter, read_bm25_card, without_marks
-from tests.hybrid import STOP_WORDS
+from shardrank.core.sparse import SparseRows, joined
+from shardrank.models.encoders import word_counter
+from shardrank.models.encoders.bm25 import read_bm25_card, without_marks
+from shardrank.models.encoders.word_counter import WordCounter
+from tests.hybrid import STOP_WORDS, words
 
 _pieces = [
     "wing",
@@ -30,19 +35,6 @@ _pieces = [
 ]
 _pieces += ["-", "'", " ", "\n", "\u0301", "\u200d", "²", "½", "😀", "\ud800", "x" * 300]
 _texts = st.lists(st.one_of(st.sampled_from(_pieces), st.characters())).map("".join)
-
-
-def words(text: str) -> list[str]:
-    """Letters, digits and underscores, and behind the first of them the marks that follow."""
-    found, word = [], ""
-    for character in unicodedata.normalize("NFC", text.lower()) + " ":
-        mark = unicodedata.category(character).startswith("M")
-        if character.isalnum() or character == "_" or (mark and word):
-            word += character
-        else:
-            found.append(word)
-            word = ""
-    return [word for word in found if len(word) > 1]
 
 
 def counter(stop_words: str) -> WordCounter:
@@ -85,3 +77,36 @@ def test_marks_may_be_dropped() -> None:
     terms = [[rows.terms[:2].tolist() == rows.terms[2:].tolist()] for rows in same]
     assert terms == [[False], [True]]
     assert kept.card.fingerprint != dropped.card.fingerprint
+
+
+@given(st.lists(_texts, min_size=2, max_size=6), st.integers(0, 6))
+def test_a_text_has_the_same_terms_in_any_batch(texts: list[str], cut: int) -> None:
+    """Whatever was counted before, and whether the texts beside it are ASCII."""
+    together, apart = counter("english"), counter("english")
+    whole = together.counted(texts)
+    again = joined([together.counted([text]) for text in texts])
+    halves = joined([apart.counted(texts[cut:]), apart.counted(texts[:cut])])
+    back = halves.taken(np.roll(np.arange(len(texts)), min(cut, len(texts))))
+    for found in (again, back):
+        assert found.ends.tolist() == whole.ends.tolist()
+        assert found.terms.tolist() == whole.terms.tolist()
+        assert found.weights.tolist() == whole.weights.tolist()
+
+
+def test_room_is_made_for_more_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the midst of texts, and where one word is longer than all that there is room for."""
+    texts = [" ".join(f"w{n} x{n % 7}" for n in range(40 * t)) for t in range(6)] + ["é" * 500]
+    wide = counter("none").counted(texts)
+    monkeypatch.setattr(word_counter, "_WORDS", 2)
+    monkeypatch.setattr(word_counter, "_LETTERS", 4)
+    narrow = counter("none").counted(texts)
+    assert narrow.ends.tolist() == wide.ends.tolist()
+    assert narrow.terms.tolist() == wide.terms.tolist()
+    assert len(np.unique(wide.terms)) == 200 + 7 + 1
+
+
+def test_terms_are_what_versions_hold() -> None:
+    """The first eight bytes of BLAKE2b of a word's UTF-8, so stored ones keep their meaning."""
+    for word in ("wing", "ọ̀rọ̀"):
+        digest = blake2b(unicodedata.normalize("NFC", word).encode(), digest_size=8).digest()
+        assert counter("none").counted([word]).terms.tolist() == [int.from_bytes(digest)]

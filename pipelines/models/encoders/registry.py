@@ -13,7 +13,7 @@ from shardrank.core.protocols import ColumnEncoder
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder, check_sparse
-from shardrank.models.encoders.bm25 import WordCounter, read_bm25_card
+from shardrank.models.encoders.bm25 import read_bm25_card
 from shardrank.models.sparse_cards import read_sparse_card
 
 
@@ -50,6 +50,8 @@ def _load_dense(settings: Any, device: str, card: Any) -> ColumnEncoder:
 
 
 def _load_bm25(settings: Any, device: str, card: Any) -> ColumnEncoder:
+    from shardrank.models.encoders.word_counter import WordCounter  # brings numba
+
     return WordCounter(card)
 
 
