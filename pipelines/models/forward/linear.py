@@ -86,7 +86,7 @@ class FloatLinear:
     def gelu(self, x: Tensor) -> Tensor:
         if self.laid_out:
             return multiply_gelu(x.to(self.weight.dtype), self.weight, self.bias)
-        return functional.gelu(self(x))
+        return torch._C._nn.gelu_(self(x))
 
     def attended(self, x: Tensor) -> Tensor:
         return self(x)
@@ -100,7 +100,8 @@ class FloatLinear:
             return multiply_add(x, self.weight, self.bias, stream)
         if self.bias is None and x.dtype == stream.dtype:
             return torch.addmm(stream, x, self.weight.T)
-        return stream + self(x)
+        found = self(x)
+        return found.add_(stream) if found.dtype == stream.dtype else stream + found
 
     def gated(self, x: Tensor) -> Tensor:
         return fused.gated(self(x))
