@@ -38,6 +38,11 @@ class State(dict[str, Tensor]):
         return State({name: tensor.to(device) for name, tensor in self.items()}, self.folder)
 
 
+def model_files(layout: Layout) -> list[Path]:
+    """What a model is read from: its weights, and the file that says what they are."""
+    return [layout.transformer / "config.json", *find_weights(layout.transformer).files]
+
+
 def read_state(layout: Layout) -> State:
     """All weights of a model that is packable, on the CPU, in the type of the files."""
     family = family_of(layout.config)
