@@ -37,6 +37,7 @@ from tests.bench import (
     kin,
     labels,
     masked,
+    memory,
     modern,
     quality,
     rerank,
@@ -59,6 +60,7 @@ BOUNDS: dict[str, Bounds] = {
     "quality": quality.bounds,
     "startup": startup.bounds,
     "growth": growth.bounds,
+    "memory": memory.bounds,
 }
 
 

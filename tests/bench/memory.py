@@ -1,10 +1,10 @@
 """The most memory that a command takes, with all processes that it starts.
 
-    python -m tests.bench.memory COLLECTION FOLDER [--before CHECKOUT] [--rounds 3]
-        [--set TABLE.KEY=VALUE …]
+    python -m tests.bench.memory COLLECTION FOLDER [--every 8] [--before CHECKOUT]
+        [--rounds 3] [--set TABLE.KEY=VALUE …]
 
-COLLECTION holds corpus.jsonl and queries.jsonl. CHECKOUT is an older one, after `make build/names`,
-whose commands run turn about with ours.
+COLLECTION lies in BEIR's layout; its judged documents are taken, and of the others each so many-th.
+CHECKOUT is an older one, after `make build/names`, whose commands run turn about with ours.
 """
 
 import argparse
@@ -12,10 +12,12 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from tests.bench.beir import Collection
 from tests.bench.bounds import Bound
 from tests.bench.command import PROGRAM, settings
 from tests.bench.flow import write_corpus
@@ -28,6 +30,15 @@ FLOWS = ("index", "rank")
 MB = 1 << 20
 
 
+@dataclass(frozen=True)
+class Work:
+    """What is indexed and ranked, with which settings."""
+
+    corpus: Path
+    queries: Path
+    sets: Sequence[str]
+
+
 def bounds(folder: Path, rounds: int) -> Iterator[Bound]:
     """The small corpus of `startup`, inline on two threads and on Ray, in fp32."""
     root = folder / "memory"
@@ -36,19 +47,20 @@ def bounds(folder: Path, rounds: int) -> Iterator[Bound]:
     write_corpus(questions(QUERIES), root / "queries.jsonl")
     for executor, most in (("inline", (550, 550)), ("ray", (2_400, 2_400))):
         sets = [*FP32, *settings(cluster__executor=executor, cluster__cpus=2)]
-        found = [_both(root, root / f"{executor}-{n}", sets) for n in range(rounds)]
+        work = Work(root / "corpus.jsonl", root / "queries.jsonl", sets)
+        found = [_both(work, root / f"{executor}-{n}") for n in range(rounds)]
         for flow, bound, peaks in zip(FLOWS, most, zip(*found, strict=True), strict=True):
             sizes = [peak.size / MB for peak in peaks]
             yield Bound(f"{flow}, {executor}: peak memory of all processes", "MB", sizes, bound)
 
 
-def _both(root: Path, made: Path, sets: Sequence[str], names: str | None = None) -> list[Peak]:
-    """The peaks of indexing `root` and of ranking over that."""
+def _both(work: Work, made: Path, names: str | None = None) -> list[Peak]:
+    """The peaks of indexing and of ranking over that."""
     shutil.rmtree(made, ignore_errors=True)
     index, out = made / "index", made / "ranked"
     return [
-        _peak(["index", root / "corpus.jsonl", index, *sets], names),
-        _peak(["rank", index, root / "queries.jsonl", out, *sets], names),
+        _peak(["index", work.corpus, index, *work.sets], names),
+        _peak(["rank", index, work.queries, out, *work.sets], names),
     ]
 
 
@@ -64,20 +76,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("collection", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--before", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--set", action="append", default=[], dest="sets")
     arguments = parser.parse_args()
     sets = [f"--set={value}" for value in arguments.sets]
-    builds = {"ours": None}
+    builds: dict[str, str | None] = {"ours": None}
     if arguments.before:
         builds["before"] = str((arguments.before / "build" / "names").absolute())
     found: dict[str, list[list[Peak]]] = {name: [] for name in builds}
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=arguments.folder) as folder:
+        collection = Collection(arguments.collection, Path(folder), arguments.every)
+        work = Work(collection.corpus(), collection.queries, sets)
         for _ in range(arguments.rounds):
             for name, names in builds.items():
                 made = Path(folder) / name
-                found[name].append(_both(arguments.collection, made, sets, names))
+                found[name].append(_both(work, made, names))
     print("| flow | build | MB | processes | seconds |\n|---|---|---|---|---|")
     for number, flow in enumerate(FLOWS):
         for name, peaks in found.items():

@@ -80,9 +80,8 @@ def _rollup(process: Path) -> Held | None:
         lines = (process / "smaps_rollup").read_text("ascii").splitlines()[1:]
     except OSError:
         return None
-    sizes = {
-        name: int(rest.split()[0]) << 10 for name, _, rest in (x.partition(":") for x in lines)
-    }
-    shared = sizes["Pss"] - sizes["Pss_Anon"] - sizes["Pss_File"]
+    fields = (line.partition(":") for line in lines)
+    sizes = {name: int(rest.split()[0]) << 10 for name, _, rest in fields}
+    shared = sizes["Pss_Shmem"]
     # A page of a file that was written to is the process's own, and among Anonymous.
     return Held(sizes["Pss_Anon"] + shared, max(0, sizes["Rss"] - sizes["Anonymous"] - shared))
