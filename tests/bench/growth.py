@@ -30,6 +30,7 @@ INDEX = settings(
     corpus__slice_bytes=1 << 18,
 )
 RANK = settings(reranker__model="off", search__block_queries=256, search__memory_mb=8)
+INLINE = settings(cluster__executor="inline")
 READING, EMBEDDING, SEARCHING = ("scan", "compare", "ingest"), ("embed",), ("search", "merge")
 
 
@@ -110,8 +111,8 @@ def _point(flow: str, made: Path, root: Path, corpus: int, queries: int) -> Poin
     index = made / f"index-{corpus}"
     out = made / f"ranked-{corpus}-{queries}"
     words = {
-        "index": ["index", root / f"corpus-{corpus}.jsonl", index, *INDEX],
-        "rank": ["rank", index, root / f"queries-{queries}.jsonl", out, *RANK],
+        "index": ["index", root / f"corpus-{corpus}.jsonl", index, *INDEX, *INLINE],
+        "rank": ["rank", index, root / f"queries-{queries}.jsonl", out, *RANK, *INLINE],
     }[flow]
     command = [sys.executable, "-m", "tests.bench.growth", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -86,7 +86,9 @@ class FloatLinear:
     def gelu(self, x: Tensor) -> Tensor:
         if self.laid_out:
             return multiply_gelu(x.to(self.weight.dtype), self.weight, self.bias)
-        return torch._C._nn.gelu_(self(x))
+        found = self(x)
+        torch.ops.aten.gelu_(found)  # in place: it is the largest tensor that there is
+        return found
 
     def attended(self, x: Tensor) -> Tensor:
         return self(x)
