@@ -45,7 +45,7 @@ def bounds(folder: Path, rounds: int) -> Iterator[Bound]:
     root.mkdir(parents=True, exist_ok=True)
     write_corpus(documents(PASSAGES), root / "corpus.jsonl")
     write_corpus(questions(QUERIES), root / "queries.jsonl")
-    for executor, most in (("inline", (550, 550)), ("ray", (2_400, 2_400))):
+    for executor, most in (("inline", (750, 750)), ("ray", (2_400, 2_400))):
         sets = [*FP32, *settings(cluster__executor=executor, cluster__cpus=2)]
         work = Work(root / "corpus.jsonl", root / "queries.jsonl", sets)
         found = [_both(work, root / f"{executor}-{n}") for n in range(rounds)]
