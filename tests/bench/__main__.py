@@ -39,6 +39,7 @@ from tests.bench import (
     kin,
     labels,
     masked,
+    memory,
     modern,
     quality,
     rerank,
@@ -62,6 +63,7 @@ BOUNDS: dict[str, Bounds] = {
     "quality": quality.bounds,
     "startup": startup.bounds,
     "growth": growth.bounds,
+    "memory": memory.bounds,
 }
 
 

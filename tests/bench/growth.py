@@ -1,11 +1,13 @@
-"""How time and memory grow with the corpus and with the batch of queries, and with the workers.
+"""How time, memory and what is read grow with the corpus and with the batch of queries, and how
+time does with the workers.
 
 The flows run without Ray in a fresh process, so that its peak memory is that of one worker with one
 unit in hand, and nothing but the work is timed. Corpus and queries grow apart: 1, 4 and 16 times.
 
-    python -m tests.bench.growth index|rank …    # one run, for `bounds`; prints its peak memory
+    python -m tests.bench.growth index|rank …    # one run, for `bounds`; prints what it took
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -28,15 +30,19 @@ INDEX = settings(
     corpus__slice_bytes=1 << 18,
 )
 RANK = settings(reranker__model="off", search__block_queries=256, search__memory_mb=8)
+INLINE = settings(cluster__executor="inline")
 READING, EMBEDDING, SEARCHING = ("scan", "compare", "ingest"), ("embed",), ("search", "merge")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One run: seconds by stage, and the peak of resident memory in bytes."""
+    """One run: seconds by stage, the peak of resident memory in bytes, and the files that were
+    opened in the storage, with their bytes."""
 
     seconds: Mapping[str, float]
     peak: int
+    files: int
+    read: int
 
     def each(self, stages: tuple[str, ...], items: int) -> float:
         """Seconds of these stages for each of the items."""
@@ -80,29 +86,39 @@ def _bounds(factor: int, rounds: list[Points]) -> Iterator[Bound]:
     def peaks(flow: str, corpus: int, queries: int) -> list[float]:
         return [points[flow, corpus, queries].peak / points[flow, 1, 1].peak for points in rounds]
 
+    def reads(flow: str, corpus: int, queries: int) -> Iterator[Bound]:
+        pairs = [(points[flow, corpus, queries], points[flow, 1, 1]) for points in rounds]
+        times, of = corpus * queries, f"{size} {'passages' if corpus > 1 else 'queries'}: {flow}"
+        files = [large.files / small.files / times for large, small in pairs]
+        read = [large.read / small.read / times for large, small in pairs]
+        yield Bound(f"{of}, files opened, for each", "×", files, 1.1)
+        yield Bound(f"{of}, bytes read, for each", "×", read, 1.1)
+
     size = f"{factor} times the"
     reading, embedding = (grown("index", factor, 1, s) for s in (READING, EMBEDDING))
     yield Bound(f"{size} passages: scan, compare, ingest, a passage", "×", reading, 1.1)
     yield Bound(f"{size} passages: embed, a passage", "×", embedding, 1.1)
     yield Bound(f"{size} passages: index, peak memory", "×", peaks("index", factor, 1), 1.1)
+    yield from reads("index", factor, 1)
     for name, at in (("passages", (factor, 1)), ("queries", (1, factor))):
         searching = grown("rank", *at, SEARCHING)
         yield Bound(f"{size} {name}: search, merge, a query and passage", "×", searching, 1.1)
         yield Bound(f"{size} {name}: rank, peak memory", "×", peaks("rank", *at), 1.1)
+        yield from reads("rank", *at)
 
 
 def _point(flow: str, made: Path, root: Path, corpus: int, queries: int) -> Point:
     index = made / f"index-{corpus}"
     out = made / f"ranked-{corpus}-{queries}"
     words = {
-        "index": ["index", root / f"corpus-{corpus}.jsonl", index, *INDEX],
-        "rank": ["rank", index, root / f"queries-{queries}.jsonl", out, *RANK],
+        "index": ["index", root / f"corpus-{corpus}.jsonl", index, *INDEX, *INLINE],
+        "rank": ["rank", index, root / f"queries-{queries}.jsonl", out, *RANK, *INLINE],
     }[flow]
     command = [sys.executable, "-m", "tests.bench.growth", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    peak = int(done.stdout.splitlines()[-1])
-    return Point(stage_seconds(index if flow == "index" else out), peak)
+    took = json.loads(done.stdout.splitlines()[-1])
+    return Point(stage_seconds(index if flow == "index" else out), **took)
 
 
 def _workers(root: Path) -> float:
@@ -118,16 +134,15 @@ def _workers(root: Path) -> float:
 
 
 def main() -> None:
-    """The command of the arguments in this process, without Ray; then its peak memory in bytes."""
+    """The command of the arguments in this process, without Ray; then what it took, as JSON."""
     import torch
 
-    from tests import inline, world
+    from tests.bench.reads import run
 
     torch.set_num_threads(1)
-    with inline.installed():
-        code = world.shardrank(*sys.argv[1:])
-    print(_peak())
-    sys.exit(code)
+    reads = run(*sys.argv[1:])
+    files, read = (sum(counts.values()) for counts in (reads.files, reads.sizes))
+    print(json.dumps({"peak": _peak(), "files": files, "read": read}))
 
 
 def _peak() -> int:

@@ -1,6 +1,7 @@
 """The benchmarks' arithmetic, on timings that are made up."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.bench.harness import (
     measure,
 )
 from tests.bench.hybrid_peers import agreement
+from tests.bench.process_memory import Held, peak_memory, together
 from tests.bench.quality import Task, _swapped
 from tests.bench.show import write_json, write_markdown
 from tests.bench.texts import documents, questions
@@ -153,17 +155,33 @@ def test_ndcg_is_of_the_one_answer() -> None:
 
 
 def test_growth_is_a_cost_for_each_item_as_a_multiple_of_the_smallest() -> None:
-    def point(seconds: float, peak: int) -> Point:
+    def point(seconds: float, peak: int, files: int) -> Point:
         stages = ("scan", "compare", "ingest", "embed", "search", "merge")
-        return Point(dict.fromkeys(stages, seconds), peak)
+        return Point(dict.fromkeys(stages, seconds), peak, files, 1000 * files)
 
-    points = {("index", 1, 1): point(2.0, 100), ("rank", 1, 1): point(2.0, 100)}
-    points |= {(flow, 4, 1): point(12.0, 110) for flow in ("index", "rank")}
-    points["rank", 1, 4] = point(8.0, 100)
+    points = {("index", 1, 1): point(2.0, 100, 10), ("rank", 1, 1): point(2.0, 100, 10)}
+    points |= {(flow, 4, 1): point(12.0, 110, 44) for flow in ("index", "rank")}
+    points["rank", 1, 4] = point(8.0, 100, 20)
     found = {bound.name: bound.middle for bound in growth_bounds(4, [points])}
     assert found["4 times the passages: embed, a passage"] == 1.5
     assert found["4 times the passages: index, peak memory"] == 1.1
     assert found["4 times the queries: search, merge, a query and passage"] == 1.0
+    assert found["4 times the passages: index, files opened, for each"] == 1.1
+    assert found["4 times the queries: rank, bytes read, for each"] == 0.5
+
+
+def test_pages_of_files_count_once_for_all_processes() -> None:
+    assert together([Held(own=100, files=50), Held(own=30, files=70)]) == 200
+    assert together([]) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux")
+def test_the_memory_of_a_process_and_of_its_children_is_added_up() -> None:
+    hold = "data = bytearray(50 << 20); import time; time.sleep(1)"
+    spawn = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}]); "
+    peak = peak_memory([sys.executable, "-c", spawn + "data = bytearray(1 << 20)"])
+    assert peak.processes == 2
+    assert 50 << 20 < peak.size < 150 << 20
 
 
 def test_a_list_agrees_that_is_the_peers_but_for_ties() -> None:

@@ -28,11 +28,12 @@ from shardrank.models.folder.modules import (
 )
 from shardrank.models.folder.packable import is_packable
 from shardrank.models.forward.batches import Runner, make_runner
+from shardrank.models.forward.held import held
 from shardrank.models.forward.network import Network
 from shardrank.models.forward.packed import PackedBert
 from shardrank.models.forward.packed_modern import PackedModern, read_modern_state
 from shardrank.models.forward.packed_states import PackedStates
-from shardrank.models.forward.state import read_decoder_state, read_state
+from shardrank.models.forward.state import model_files, read_decoder_state, read_state
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
 
 
@@ -152,14 +153,17 @@ def load_transformer(layout: Layout, dtype: str, trusted: bool, runner: Runner) 
     Raises:
         InputError: weights are missing, or transformers cannot load the folder.
     """
-    if is_packable(layout.config):
-        state = read_state(layout).moved(runner.device)
-        return PackedBert(state, layout.config, dtype)
-    if is_modern(layout.config):
-        state = read_modern_state(layout).moved(runner.device)
-        return PackedModern(state, layout.config, dtype)
+    if is_packable(layout.config) or is_modern(layout.config):
+        how = ["encoder", dtype, str(runner.device)]
+        return held(partial(_packed, layout, dtype, runner.device), model_files(layout), how)
     if is_packed_decoder(layout.config):
         return PackedStates(read_decoder_state(layout).moved(runner.device), layout.config, dtype)
     from shardrank.models.forward.padded import load_network  # transformers takes seconds to import
 
     return load_network(layout.transformer, dtype, trusted, runner.device)
+
+
+def _packed(layout: Layout, dtype: str, device: torch.device) -> Network:
+    if is_modern(layout.config):
+        return PackedModern(read_modern_state(layout).moved(device), layout.config, dtype)
+    return PackedBert(read_state(layout).moved(device), layout.config, dtype)

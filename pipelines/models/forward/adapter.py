@@ -71,6 +71,11 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     return config
 
 
+def adapter_files(folder: Path) -> list[Path]:
+    """The files of an adapter."""
+    return [folder / CONFIG, folder / WEIGHTS]
+
+
 def load_adapter(folder: Path, base: Layout) -> State:
     """Return base weights and adapter as the weights of one cross-encoder, merged in float32.
 

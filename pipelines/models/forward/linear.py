@@ -89,7 +89,9 @@ class FloatLinear:
     def gelu(self, x: Tensor) -> Tensor:
         if self.laid_out:
             return multiply_gelu(x.to(self.weight.dtype), self.weight, self.bias)
-        return functional.gelu(self(x))
+        found = self(x)
+        torch.ops.aten.gelu_(found)  # in place: it is the largest tensor that there is
+        return found
 
     def feed(self, x: Tensor, down: Linear, stream: Tensor, norm: Norm) -> Tensor:
         return down.added(self.gelu(x), stream, norm)
@@ -106,7 +108,8 @@ class FloatLinear:
             return multiply_add(x, self.weight, self.bias, stream)
         if self.bias is None and x.dtype == stream.dtype:
             return torch.addmm(stream, x, self.weight.T)
-        return stream + self(x)
+        found = self(x)
+        return found.add_(stream) if found.dtype == stream.dtype else stream + found
 
     def gated(self, x: Tensor) -> Tensor:
         return fused.gated(self(x))

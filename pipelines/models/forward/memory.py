@@ -1,4 +1,9 @@
-"""Memory of a forward pass on a CPU: what one batch gives back, the next one takes."""
+"""Memory of a forward pass on a CPU: what one batch gives back, the next one takes.
+
+Kept for ever it would grow, since glibc finds no place of one size in a free one of the same:
+measured on 1,000 pairs and two threads, from 42 MB to 143 (2026-11-29). So it goes back to the
+kernel now and then, which costs the clearing of some 40 MB.
+"""
 
 import ctypes
 from functools import cache
@@ -21,3 +26,10 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _LARGEST_MAPPED)
         mallopt(_TRIM_THRESHOLD, _NEVER)
+
+
+def give_back_freed_memory() -> None:
+    """Have the kernel take what this process has freed, where its C library is glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -9,7 +9,7 @@ bf16. Where only the first token's state is wanted, the last layer computes no o
 multiplications a token, 2·d² remain.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -72,7 +72,7 @@ class Layer:
     ) -> None:
         def joined(*maps: str) -> Linear:
             weights, biases = (
-                torch.cat([state[f"{name}.{each}.{kind}"] for each in maps])
+                _one([state[f"{name}.{each}.{kind}"] for each in maps])
                 for kind in ("weight", "bias")
             )
             return make(weights, biases)
@@ -184,6 +184,11 @@ class PackedClassifier:
 
     def __call__(self, batch: Batch) -> Tensor:
         return self._out(self._activation(self._pooler(self._bert.first(batch))))
+
+
+def _one(pieces: Sequence[Tensor]) -> Tensor:
+    """The pieces one after another; one alone stays where it is, in the file's mapped pages."""
+    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
 
 
 def _table(state: State, kind: str) -> Tensor:

@@ -7,6 +7,8 @@ what the one logit of a classifier with a sigmoid is.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,12 +22,13 @@ from shardrank.models.cards import check_fingerprint, read_reranker_card, settle
 from shardrank.models.folder.modern import is_modern
 from shardrank.models.folder.packable import is_packable
 from shardrank.models.folder.reranker_folder import RerankerFolder, read_reranker_folder
-from shardrank.models.forward.adapter import load_adapter
+from shardrank.models.forward.adapter import adapter_files, load_adapter
 from shardrank.models.forward.batches import ModelInputs, Runner, make_runner
+from shardrank.models.forward.held import held
 from shardrank.models.forward.network import Classifier, told_types
 from shardrank.models.forward.packed import PackedClassifier
 from shardrank.models.forward.packed_modern import ModernClassifier, read_modern_state
-from shardrank.models.forward.state import read_state
+from shardrank.models.forward.state import model_files, read_state
 from shardrank.models.rerankers.headed import load_headed
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
 
@@ -141,22 +144,35 @@ def load_reranker(
 def _load_classifier(
     folder: RerankerFolder, dtype: str, trusted: bool, device: torch.device
 ) -> Classifier:
+    """The library's, where the folder is none that we run ourselves."""
+    layout = folder.layout
+    if folder.adapter is not None or is_packable(layout.config) or is_modern(layout.config):
+        make = partial(_packed, folder, dtype, device)
+        return held(make, _files(folder), ["reranker", dtype, str(device)])
+    from shardrank.models.forward.padded import (
+        load_classifier,  # transformers takes seconds to import
+    )
+
+    return load_classifier(layout.transformer, dtype, trusted, device)
+
+
+def _packed(folder: RerankerFolder, dtype: str, device: torch.device) -> Classifier:
     """An adapter belongs to a BERT, which is packable."""
     layout = folder.layout
     if folder.adapter is not None:
         state = load_adapter(folder.adapter, layout)
     elif is_packable(layout.config):
         state = read_state(layout)
-    elif is_modern(layout.config):
+    else:
         state = read_modern_state(layout).moved(device)
         return ModernClassifier(state, layout.config, dtype)
-    else:
-        from shardrank.models.forward.padded import (
-            load_classifier,  # transformers takes seconds to import
-        )
-
-        return load_classifier(layout.transformer, dtype, trusted, device)
     return PackedClassifier(state.moved(device), layout.config, dtype)
+
+
+def _files(folder: RerankerFolder) -> list[Path]:
+    """What its classifier is read from."""
+    adapter = [] if folder.adapter is None else adapter_files(folder.adapter)
+    return [*model_files(folder.layout), *adapter]
 
 
 def _lengths(rows: Sequence[Int32]) -> Int32:

@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from threading import Event, local
 from typing import Any
 
+import pyarrow as pa
+
 from shardrank.core.errors import RunFailed
 from shardrank.core.pools import Resources
 from shardrank.core.settings import ClusterSettings
 from shardrank.core.units import Made, Spec, Stage, Unit
 from shardrank.kernels.limits import usable_cpus
 from shardrank.kernels.machine import visible_gpus
+from shardrank.models.forward.memory import give_back_freed_memory
 from shardrank.stages.run.hosts import (
     Ended,
     Failure,
@@ -77,6 +80,7 @@ class Inline:
             finally:
                 self._stops.set()
                 pool.shutdown(wait=True, cancel_futures=True)
+                _give_back()
 
     def _hear(self, unit: str, share: float) -> None:
         """How far a unit is. One that is told of after the sweep was stopped, as by Ctrl-C, ends
@@ -89,6 +93,12 @@ class Inline:
         """As many as the smallest pool has actors; without one, as there are CPUs."""
         pools = [step.pool.actors for step in steps if step.pool]
         return min(pools, default=max(1, int(self.resources.cpus)))
+
+
+def _give_back() -> None:
+    """What the stage has freed: the next one wants other pieces."""
+    pa.default_memory_pool().release_unused()
+    give_back_freed_memory()
 
 
 class _Line:
