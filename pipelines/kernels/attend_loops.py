@@ -9,8 +9,11 @@ from shardrank.core.arrays import Float32, Int64
 from shardrank.kernels.compiled import compiled
 from shardrank.kernels.instructions import fetch
 from shardrank.kernels.tiles import COLUMNS, Rows, multiply_tile
-from shardrank.kernels.vector_loops import copy_row, hide, highest, raise_two, transpose
+from shardrank.kernels.vector_loops import add_row, copy_row, hide, highest, raise_two, transpose
 from shardrank.kernels.vectors import LANES, ROWS
+
+#: e^x = 2^(x · this).
+_TO_TWO = 1.4426950408889634
 
 
 class Runs(NamedTuple):
@@ -90,6 +93,21 @@ class Attention(NamedTuple):
     out: Heads
 
 
+class Lines(NamedTuple):
+    """What is added to the scaled products of each head, by how far a key is from its query.
+
+    Attributes:
+        numbers: float32, flat; of none nothing is added.
+        step: from a head's to the next's.
+        middle: where distance 0 stands; so many distances there are below it, and LANES more than
+            above it.
+    """
+
+    numbers: Float32
+    step: int
+    middle: int
+
+
 class _Span(NamedTuple):
     """One run, and where it stands in the room.
 
@@ -122,24 +140,25 @@ class _Turn(NamedTuple):
 
 
 @compiled
-def attend_runs(given: Attention, runs: Runs, scale: float) -> None:
-    """out = softmax(scale · q·kᵀ)·v of each head, each query among the tokens that it sees.
+def attend_runs(given: Attention, lines: Lines, runs: Runs, scale: float) -> None:
+    """out = softmax(scale · q·kᵀ + line)·v of each head, each query among the tokens that it sees.
 
     A query's result depends on nothing but itself and what it sees.
 
     Args:
         given: what there is.
+        lines: what is added.
         runs: who sees whom.
         scale: of the products.
     """
     keys = given.keys
     places = _places(runs.seen_sizes.max(), keys.width)
     room = np.zeros(places.end, np.float32)
-    factor = np.float32(scale * 1.4426950408889634)  # e^x = 2^(x / ln 2)
+    factor = np.float32(scale * _TO_TWO)
     for run in range(len(runs.asked)):
         span = _span(runs, run, 0)
         for head in range(keys.heads):
-            _attend_key_head(given, span, head, factor, room, places)
+            _attend_key_head(given, lines, span, head, factor, room, places)
 
 
 @compiled
@@ -156,15 +175,15 @@ def attend_behind(stem: Attention, given: Attention, runs: Runs, scale: float) -
     begin = (size + LANES - 1) // LANES * LANES
     places = _places(begin + runs.seen_sizes.max(), keys.width)
     room = np.zeros(places.end, np.float32)
-    factor = np.float32(scale * 1.4426950408889634)  # e^x = 2^(x / ln 2)
-    before = _Span(0, 0, 0, size, 0, 0, 0, 0, 0)
+    factor = np.float32(scale * _TO_TWO)
+    before, lines = _Span(0, 0, 0, size, 0, 0, 0, 0, 0), Lines(np.empty(0, np.float32), 0, 0)
     for head in range(keys.heads):
         _lay_keys(stem.keys, before, head, room, places)
         _lay_values(stem.values, before, head, room, places)
         room[places.values + size * places.width : places.values + begin * places.width] = 0
         for run in range(len(runs.asked)):
             span = _span(runs, run, size)
-            _attend_key_head(given, span, head, factor, room, places)
+            _attend_key_head(given, lines, span, head, factor, room, places)
 
 
 @compiled
@@ -185,14 +204,20 @@ def _span(runs: Runs, run: int, stem: int) -> _Span:
 
 @compiled
 def _attend_key_head(
-    given: Attention, span: _Span, head: int, factor: np.float32, room: Float32, places: _Places
+    given: Attention,
+    lines: Lines,
+    span: _Span,
+    head: int,
+    factor: np.float32,
+    room: Float32,
+    places: _Places,
 ) -> None:
     """All heads of queries that share a head of keys."""
     shared = given.queries.heads // given.keys.heads
     _lay_keys(given.keys, span, head, room, places)
     _lay_values(given.values, span, head, room, places)
     for mine in range(head * shared, (head + 1) * shared):
-        _attend_head(given, span, mine, factor, room, places)
+        _attend_head(given, lines, span, mine, factor, room, places)
 
 
 @compiled
@@ -238,10 +263,16 @@ def _lay_values(values: Heads, span: _Span, head: int, room: Float32, places: _P
 
 @compiled
 def _attend_head(
-    given: Attention, span: _Span, head: int, factor: np.float32, room: Float32, places: _Places
+    given: Attention,
+    lines: Lines,
+    span: _Span,
+    head: int,
+    factor: np.float32,
+    room: Float32,
+    places: _Places,
 ) -> None:
     """All queries of a run, a few at a time."""
-    out, numbers = given.out, given.out.numbers
+    out, numbers, added = given.out, given.out.numbers, lines.numbers
     tops, totals = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     for begin in range(0, span.asked_size, ROWS):
         turn = _Turn(head, begin, min(ROWS, span.asked_size - begin))
@@ -249,6 +280,10 @@ def _attend_head(
         high = min(span.at + span.seen_size, span.place + begin + turn.size + span.behind)
         _ask(given, span, turn, factor, room, places)
         _score(room, places, low, high)
+        for i in range(turn.size if len(added) else 0):
+            line = head * lines.step + lines.middle + low - (span.place + begin + i)
+            row = places.scores + i * places.seen + low
+            add_row(added, line, room, row, high - low, np.float32(_TO_TWO))
         _weigh(room, places, span, turn, low, high, tops, totals)
         _gather(room, places, low, high)
         first = (span.asked + begin) * out.step + head * out.width

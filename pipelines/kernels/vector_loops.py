@@ -183,3 +183,32 @@ def _write_copy(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         number = builder.fmul(builder.load(builder.gep(mine, [i])), factor)
         builder.store(number, builder.gep(theirs, [i]))
     return context.get_dummy_value()
+
+
+@written
+def add_row(
+    typing: Any, values: Any, at: Any, out: Any, place: Any, count: Any, factor: Any
+) -> Any:
+    """out[place + i] += values[at + i] · factor, of i < count and up to whole vectors; both
+    flat."""
+    from numba.core import types  # `compiled` must import numba first
+
+    size = types.int64
+    return types.void(values, size, out, size, size, types.float32), _write_add
+
+
+def _write_add(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+    from numba.core import cgutils  # `compiled` must import numba first
+
+    values, out = (data(context, builder, signature, given, n) for n in (0, 2))
+    _, at, _, place, count, factor = given
+    mine, theirs, many = (
+        builder.gep(values, [at]),
+        builder.gep(out, [place]),
+        spread(builder, factor),
+    )
+    with cgutils.for_range_slice(builder, count.type(0), count, count.type(LANES)) as (i, _):
+        to = builder.gep(theirs, [i])
+        added = load(builder, builder.gep(mine, [i]))
+        store(builder, fused(builder, added, many, load(builder, to)), to)
+    return context.get_dummy_value()

@@ -130,6 +130,25 @@ def test_inputs_with_the_same_beginning_see_it(
 
 
 @pytest.mark.parametrize("sight", [EVERY, Sight(5, 5), Sight(None, 0)])
+def test_what_is_added_by_distances(sight: Sight) -> None:
+    given, longest = problem([70, 33, 33, 9, 1], 1, 2, 32), 70
+    lines = torch.randn(2, 2 * longest - 1)
+    queries, keys, values = given.queries, given.keys, given.values
+    found = attend_in_loops(queries, keys, values, given.batch, sight, 0.3, lines)
+    for begin, end in pairwise(given.batch.ends.tolist()):
+        places = torch.arange(end - begin)
+        bias = lines[:, longest - 1 + places[None, :] - places[:, None]]
+        apart = places[None, :] - places[:, None]
+        hidden = torch.zeros(apart.shape).bool()
+        hidden |= False if sight.before is None else apart < -sight.before
+        hidden |= False if sight.behind is None else apart > sight.behind
+        logits = torch.einsum("qhd,kd->hqk", queries[begin:end], keys[begin:end, 0]) * 0.3 + bias
+        weights = logits.masked_fill(hidden, -torch.inf).softmax(-1)
+        wanted = torch.einsum("hqk,kd->qhd", weights, values[begin:end, 0])
+        torch.testing.assert_close(found[begin:end], wanted, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sight", [EVERY, Sight(5, 5), Sight(None, 0)])
 def test_an_input_has_the_same_bits_in_any_batch(sight: Sight) -> None:
     given = problem([70, 33, 33, 9, 1], 2, 2, 32)
     whole = attend_in_loops(given.queries, given.keys, given.values, given.batch, sight)

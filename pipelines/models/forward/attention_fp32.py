@@ -14,7 +14,7 @@ from shardrank.models.forward.batch import Batch
 from shardrank.models.forward.kept import Pair
 
 if TYPE_CHECKING:
-    from shardrank.kernels.attend_loops import Attention, Heads, Runs
+    from shardrank.kernels.attend_loops import Attention, Heads, Lines, Runs
 
 #: Further than any token of an input.
 _FAR = 1 << 40
@@ -50,8 +50,9 @@ def attend_in_loops(
     batch: Batch,
     sight: Sight = EVERY,
     scale: float | None = None,
+    lines: Tensor | None = None,
 ) -> Tensor:
-    """softmax(scale · q·kᵀ)·v of each head.
+    """softmax(scale · q·kᵀ + line)·v of each head.
 
     Args:
         queries: float32[t, heads, d] of all tokens, or [b, heads, d] of one of each input.
@@ -59,6 +60,8 @@ def attend_in_loops(
         batch: where inputs begin and end.
         sight: what each query sees.
         scale: of the products; 1/√d without one.
+        lines: float32[heads, 2 · l - 1], what is added by distances of a key from its query from
+            1 - l to l - 1, for the l tokens of the longest input; none: nothing is.
 
     Returns:
         As queries.
@@ -68,7 +71,7 @@ def attend_in_loops(
     found = torch.empty(queries.shape)
     given = _attention(queries, keys, values, found)
     runs = _runs(batch.sizes, sight, len(queries) != len(keys))
-    attend_runs(given, runs, queries.shape[2] ** -0.5 if scale is None else scale)
+    attend_runs(given, _lines(lines), runs, queries.shape[2] ** -0.5 if scale is None else scale)
     return found
 
 
@@ -91,7 +94,7 @@ def attend_behind_stem(
     if len(stem[0]):
         attend_behind(_attention(queries, *stem, found), given, runs, scale)
     else:
-        attend_runs(given, runs, scale)
+        attend_runs(given, _lines(None), runs, scale)
     return found
 
 
@@ -105,8 +108,18 @@ def attend_last(
     found, none = torch.empty(queries.shape), np.zeros(1, np.int64)
     asked, seen = (np.array([len(x)]) for x in (queries, keys))
     runs = Runs(none, asked, none, seen, seen - asked, *_reaches(sight))
-    attend_runs(_attention(queries, keys, values, found), runs, scale)
+    attend_runs(_attention(queries, keys, values, found), _lines(None), runs, scale)
     return found
+
+
+def _lines(lines: Tensor | None) -> "Lines":
+    from shardrank.kernels.attend_loops import Lines  # numba: see above
+    from shardrank.kernels.vectors import LANES
+
+    if lines is None:
+        return Lines(np.empty(0, np.float32), 0, 0)
+    padded = torch.nn.functional.pad(lines, (0, LANES))  # a vector may reach beyond
+    return Lines(padded.detach().numpy().ravel(), padded.shape[1], lines.shape[1] // 2)
 
 
 def _runs(sizes: Int64, sight: Sight, single: bool) -> "Runs":

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from shardrank.models.forward.attention_bf16 import attends_in_bf16
+from shardrank.models.forward.attention_fp32 import EVERY, attend_in_loops, attends_in_loops
 from shardrank.models.forward.batch import Batch
 
 
@@ -30,6 +31,10 @@ class Bias(Protocol):
     def of_first(self, queries: Tensor, keys: Tensor) -> Tensor:
         """[n or 1, heads, 1, length], of queries [n, 1, heads, d]."""
 
+    def lines(self, length: int) -> Tensor | None:
+        """float32[heads, 2 · length - 1] over distances in order, where a bias depends on nothing
+        else; else none."""
+
     def attend_in_bf16(self, queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
         """bf16[t, heads, d] on a CPU that multiplies bf16, of all tokens' queries."""
 
@@ -43,6 +48,10 @@ class BiasedAttention:
     def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
         if queries.is_cuda:
             return self._padded(queries, keys, values, batch).flatten(1)
+        lines = self.bias.lines(batch.longest) if attends_in_loops(queries) else None
+        if lines is not None:
+            found = attend_in_loops(queries, keys, values, batch, EVERY, self.bias.scale, lines)
+            return found.flatten(1)
         if queries.dtype != torch.bfloat16 or not attends_in_bf16():
             return self._grouped(queries, keys, values, batch).flatten(1)
         if len(queries) == len(keys):

@@ -98,6 +98,9 @@ class DistanceBias:
             found = found + torch.einsum("nlhd,hld->nhl", keys, theirs)[:, :, None]
         return found
 
+    def lines(self, length: int) -> None:
+        """It depends on the tokens, too."""
+
     def attend_in_bf16(self, queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
         from shardrank.models.forward.biased_bf16 import attend_by_distances  # numba
 

@@ -48,23 +48,22 @@ class BucketBias:
     def of_first(self, queries: Tensor, keys: Tensor) -> Tensor:
         return self._upto(keys.shape[1])[None, :, :1]
 
+    def lines(self, length: int) -> Tensor:
+        places = torch.arange(1 - length, length, device=self._table.device)
+        return self._table[bucket(places)].T.contiguous()
+
     def attend_in_bf16(self, queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
         from shardrank.models.forward.biased_bf16 import attend_by_lines  # numba
 
         longest = batch.blocks[0].length
-        return attend_by_lines(queries, keys, values, batch, self._lines(longest), self.scale)
+        return attend_by_lines(queries, keys, values, batch, self.lines(longest), self.scale)
 
     def _upto(self, length: int) -> Tensor:
         """float32[heads, length, length], a corner of the largest that was asked for."""
         square = self._square
         if square.shape[1] < length:
-            self._square = square = line_windows(self._lines(length), length).contiguous()
+            self._square = square = line_windows(self.lines(length), length).contiguous()
         return square[:, :length, :length]
-
-    def _lines(self, length: int) -> Tensor:
-        """float32[heads, 2 · length - 1], of distances in order."""
-        places = torch.arange(1 - length, length, device=self._table.device)
-        return self._table[bucket(places)].T.contiguous()
 
 
 def bucket(distances: Tensor) -> Tensor:
