@@ -157,8 +157,8 @@ class ClusterSettings(SettingsTable):
     executor: Literal["auto", "ray", "inline"] = resize(
         "auto",
         "where units run: on Ray, or inline, in this process; auto: inline where no cluster is "
-        "joined and there is little to do: up to 4 MiB of source files, 100,000 stored passages "
-        "and 16,384 pairs to score",
+        "joined and there is little to do (up to 4 MiB of source files, 100,000 stored passages "
+        "and 16,384 pairs to score) or little to do it with (two CPUs and no GPU)",
     )
     address: str | None = resize(
         None,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.settings import ClusterSettings
+from shardrank.kernels.limits import usable_cpus
+from shardrank.kernels.machine import visible_gpus
 from shardrank.models.forward.threads import threads_restored
 from shardrank.stages.run.executor import Executor
 from shardrank.stages.run.inline import Inline
@@ -15,6 +17,8 @@ from shardrank.stages.run.inline import Inline
 SMALL_SOURCE = 4 << 20
 #: Stored passages that are searched, or rewritten, and pairs that are scored.
 SMALL_INDEX, SMALL_PAIRS = 100_000, 16_384
+#: CPUs of a machine that a Ray of its own would slow down.
+SMALL_CPUS = 2
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,19 @@ class Amount:
 
 
 def runs_inline(settings: ClusterSettings, amount: Amount) -> bool:
-    """What cluster.executor says; auto: small work, where no cluster is named."""
+    """What cluster.executor says; auto: small work, or any on a small machine, where no cluster is
+    named."""
     if settings.executor == "auto":
-        return amount.small and cluster_address(settings) is None
+        alone = cluster_address(settings) is None
+        return alone and (amount.small or _is_small_machine(settings))
     return settings.executor == "inline"
+
+
+def _is_small_machine(settings: ClusterSettings) -> bool:
+    """Whether Ray would only take of what there is: two threads of a process do as much as two
+    actors, in a third of the memory (docs/measured.md)."""
+    gpus = visible_gpus() if settings.gpu == "auto" else 0
+    return not gpus and (settings.cpus or usable_cpus()) <= SMALL_CPUS
 
 
 def cluster_address(settings: ClusterSettings) -> str | None:
