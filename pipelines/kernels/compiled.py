@@ -7,6 +7,9 @@ so that only the first worker on a machine waits for it.
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any, TypeVar
 
 
@@ -73,6 +76,21 @@ def written(function: Callable[..., Any]) -> Callable[..., Any]:
 def _compile(function: Function, options: dict[str, Any]) -> Function:
     try:
         kept: Any = njit(cache=True, **options)(function)
+        file = kept._cache._cache_file
+        file._source_stamp = (file._source_stamp, _sources())
     except RuntimeError:  # no folder to keep it in: every process compiles for itself
         kept = njit(**options)(function)
     return kept  # type: ignore[no-any-return]
+
+
+@cache
+def _sources() -> str:
+    """What changes when any file of this folder does: machine code holds the functions that it
+    calls, and numba 0.68 looks only at the file of the caller."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    found = [
+        (file.name, status.st_mtime_ns, status.st_size)
+        for file in files
+        for status in [file.stat()]
+    ]
+    return blake2b(repr(found).encode(), digest_size=16).hexdigest()
