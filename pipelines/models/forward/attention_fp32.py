@@ -149,9 +149,9 @@ def _heads(x: Tensor) -> "Heads":
 
     _, heads, width = x.shape
     x = x if x.stride()[1:] == (width, 1) else x.contiguous()
-    size = (len(x) - 1) * x.stride(0) + heads * width
-    numbers = x.detach().as_strided((size,), (1,)).numpy()
-    return Heads(numbers, x.stride(0), heads, width)
+    step = x.stride(0) if len(x) > 1 else heads * width  # of a single one torch may say any
+    size = (len(x) - 1) * step + heads * width
+    return Heads(x.detach().as_strided((size,), (1,)).numpy(), step, heads, width)
 
 
 @cache
