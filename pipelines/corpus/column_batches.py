@@ -14,7 +14,7 @@ from shardrank.core.arrays import Bool
 from shardrank.core.arrow_columns import TEXT_OFFSETS, text_bounds
 from shardrank.core.protocols import SourceOpener
 from shardrank.core.settings import CorpusSettings
-from shardrank.corpus.footer import row_groups
+from shardrank.corpus.footer import row_groups, stored_bytes
 from shardrank.corpus.page_batches import page_batches, text_names
 from shardrank.corpus.page_header import UnusualPage
 from shardrank.corpus.parquet_pages import can_be_read
@@ -31,7 +31,8 @@ def read_column_batches(
     plain = not given and are_plain(columns)
     with open_slice(piece, opener, columns, given) as (file, stream):
         groups = row_groups(file.metadata, (piece.start, piece.end))
-        if plain and _are_texts(file, groups, columns):
+        rows = (piece.start, piece.end)
+        if plain and _are_texts(file, groups, columns) and _fit(file, rows, columns):
             yield from _from_pages(file, stream, groups, piece.start, columns)
             return
         for first, batch in batches_of(file, groups, piece.start, columns):
@@ -52,6 +53,12 @@ def _are_texts(file: pq.ParquetFile, groups: Sequence[int], columns: CorpusSetti
         return False
     texts = all(schema.field(name).type in TEXT_OFFSETS for name in names)
     return texts and all(can_be_read(file.metadata, group, names) for group in groups)
+
+
+def _fit(file: pq.ParquetFile, rows: tuple[int, int], columns: CorpusSettings) -> bool:
+    """Whether the columns may be held whole, as pages are read; else pyarrow streams them."""
+    names = text_names(columns, file.schema_arrow)
+    return stored_bytes(file.metadata, names, rows) <= columns.slice_bytes
 
 
 def _from_pages(

@@ -61,10 +61,10 @@ def read_header(data: memoryview, at: int) -> tuple[PageHeader, int]:
             levels=said[5] if v2 else 0,
             compressed=said.get(7, True) if v2 else True,
         )
-    except (KeyError, IndexError, TypeError) as error:
+        if min(header.stored, header.size, header.values, header.levels) < 0:
+            raise UnusualPage("a size below 0")
+    except (KeyError, IndexError, TypeError, RecursionError) as error:
         raise UnusualPage("a header of another kind") from error
-    if min(header.stored, header.size, header.values, header.levels) < 0:
-        raise UnusualPage("a size below 0")
     return header, end
 
 
@@ -107,6 +107,8 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
     number = shift = 0
     while True:
         byte = data[at]
+        if shift > 63:
+            raise UnusualPage("a number of more than 64 bits")
         number |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7
         if byte < 0x80:

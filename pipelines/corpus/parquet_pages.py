@@ -66,6 +66,8 @@ def read_texts(
     """
     numbers = [_columns(footer, name)[0] for name in names]
     chunks = [footer.row_group(group).column(number) for number in numbers]
+    if any(chunk.num_values != footer.row_group(group).num_rows for chunk in chunks):
+        raise UnusualPage("other than one value a row")
     columns = [
         _Column(chunk, data, footer.schema.column(number).max_definition_level == 1)
         for number, chunk, data in zip(numbers, chunks, _stored(stream, chunks), strict=True)
@@ -112,6 +114,7 @@ class _Column:
 
     def __init__(self, chunk: pq.ColumnChunkMetaData, data: memoryview, nullable: bool) -> None:
         self._codec, self._data, self._nullable = _CODECS[chunk.compression], data, nullable
+        self._headers = _headers(chunk, data)
         self._dictionary: Texts | None = None
         self._pages = self._read()
         self._page, self._used = _none(), 0
@@ -128,11 +131,8 @@ class _Column:
         return taken[0] if len(taken) == 1 else _joined(taken)
 
     def _read(self) -> Iterator[Texts]:
-        at = 0
-        while at < len(self._data):
-            header, at = read_header(self._data, at)
+        for header, at in self._headers:
             stored = self._data[at : at + header.stored]
-            at += header.stored
             _check(header, stored)
             data, values = self._decompressed(header, stored)
             if header.kind == DICTIONARY:
@@ -182,6 +182,27 @@ class _Column:
         if not good:
             raise UnusualPage("values that cannot be read")
         return Texts(Spans(held, begins, ends), valid)
+
+
+def _headers(chunk: pq.ColumnChunkMetaData, data: memoryview) -> list[tuple[PageHeader, int]]:
+    """The pages' headers and where their data begins.
+
+    Raises:
+        UnusualPage: some are not as this reads them.
+        pa.ArrowInvalid: they do not say together what the footer says.
+    """
+    found, at, values = [], 0, 0
+    most = chunk.total_uncompressed_size + chunk.total_compressed_size
+    while at < len(data):
+        header, at = read_header(data, at)
+        found.append((header, at))
+        at += header.stored
+        values += header.values if header.kind != DICTIONARY else 0
+        if max(header.size, header.stored) > most or header.values > chunk.num_values:
+            raise UnusualPage("a page that is larger than its column")
+    if values != chunk.num_values:  # of which pyarrow may make rows with each other's texts
+        raise pa.ArrowInvalid(f"pages hold {values} values, and the footer says {chunk.num_values}")
+    return found
 
 
 def _unpacked(codec: str, data: Bytes, size: int) -> Bytes:

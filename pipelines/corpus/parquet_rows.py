@@ -63,7 +63,13 @@ def _wanted(columns: CorpusSettings) -> list[str]:
 def batches_of(
     file: pq.ParquetFile, groups: Sequence[int], first: int, columns: CorpusSettings
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Row groups by their numbers, of which the first begins with row `first`."""
+    """Row groups by their numbers, of which the first begins with row `first`.
+
+    Raises:
+        pa.ArrowException: they cannot be read, or hold other than as many rows as the footer says,
+            where pyarrow 25 ends without a word.
+    """
+    end = first + sum(file.metadata.row_group(group).num_rows for group in groups)
     batches = file.iter_batches(
         batch_rows(file.metadata),
         row_groups=groups,
@@ -73,6 +79,10 @@ def batches_of(
     for batch in batches:
         yield first, batch
         first += batch.num_rows
+    if first != end:
+        raise pa.ArrowInvalid(
+            f"pages hold other than as many rows as the footer says: {first - end:+}"
+        )
 
 
 def _check_length(piece: Slice, footer: pq.FileMetaData) -> None:

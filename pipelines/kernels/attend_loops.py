@@ -162,16 +162,17 @@ def attend_runs(given: Attention, lines: Lines, runs: Runs, scale: float) -> Non
 
 
 @compiled
-def attend_behind(stem: Attention, given: Attention, runs: Runs, scale: float) -> None:
+def attend_behind(stem: Attention, size: int, given: Attention, runs: Runs, scale: float) -> None:
     """As `attend_runs`, where the tokens of a stem stand before those of each run, and are seen,
-    too, where a query's reach ends not before.
+    too, where a query's reach ends not before. (Sums are taken in another order.)
 
     Args:
-        stem: its keys and values, at least one token's; its queries and out are not looked at.
+        stem: its keys and values; its queries and out are not looked at.
+        size: tokens of the stem.
         given, runs: of the tokens behind it, which see those of their own run.
         scale: as there.
     """
-    keys, size = given.keys, (len(stem.keys.numbers) - 1) // stem.keys.step + 1
+    keys = given.keys
     begin = (size + LANES - 1) // LANES * LANES
     places = _places(begin + runs.seen_sizes.max(), keys.width)
     room = np.zeros(places.end, np.float32)

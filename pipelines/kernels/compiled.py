@@ -87,10 +87,7 @@ def _compile(function: Function, options: dict[str, Any]) -> Function:
 def _sources() -> str:
     """What changes when any file of this folder does: machine code holds the functions that it
     calls, and numba 0.68 looks only at the file of the caller."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    found = [
-        (file.name, status.st_mtime_ns, status.st_size)
-        for file in files
-        for status in [file.stat()]
-    ]
-    return blake2b(repr(found).encode(), digest_size=16).hexdigest()
+    found = blake2b(digest_size=16)
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        found.update(file.read_bytes())
+    return found.hexdigest()

@@ -50,8 +50,9 @@ def has_sha() -> bool:
     that this is another CPU, whether it is told of these."""
     told = os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES")
     if told == (None, None):
-        return _features().get("sha", False)
-    return "+sha" in (told[1] or "").split(",")
+        found = _features()
+        return found.get("sha", False) and found.get("avx", False)
+    return {"+sha", "+avx"} <= {*(told[1] or "").split(",")}
 
 
 def is_x86() -> bool:

@@ -92,7 +92,7 @@ def attend_behind_stem(
     found = torch.empty(queries.shape)
     given, runs = _attention(queries, *new, found), _runs(sizes, sight, single=False)
     if len(stem[0]):
-        attend_behind(_attention(queries, *stem, found), given, runs, scale)
+        attend_behind(_attention(queries, *stem, found), len(stem[0]), given, runs, scale)
     else:
         attend_runs(given, _lines(None), runs, scale)
     return found
@@ -140,6 +140,7 @@ def _reaches(sight: Sight) -> tuple[int, int]:
 def _attention(queries: Tensor, keys: Tensor, values: Tensor, found: Tensor) -> "Attention":
     from shardrank.kernels.attend_loops import Attention  # numba: see above
 
+    assert queries.shape[2] == keys.shape[2] == values.shape[2], "heads of one width"
     return Attention(*(_heads(x) for x in (queries, keys, values, found)))
 
 
