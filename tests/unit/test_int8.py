@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardrank.kernels.compiled import compiled
+from shardrank.kernels.gelu_loops import bend_numbers
 from shardrank.kernels.int8_loops import (
     expand,
     expand_bf16,
@@ -92,6 +93,19 @@ def test_a_row_of_zeros_is_zeros() -> None:
     round_rows(np.zeros((1, 8), np.float32), 1, small, scales)
     assert not small.any()
     assert scales[0] == 0
+
+
+@compiled
+def _bend(x: Any) -> None:
+    bend_numbers(x, len(x))
+
+
+def test_gelu_far_from_zero() -> None:
+    x = np.array([-np.inf, -1e30, -1e3, -6, -5, -4.9, 0, 4.9, 6, 1e3, 1e30, np.nan] * 3, np.float32)
+    found, expected = x.copy(), torch.nn.functional.gelu(torch.from_numpy(x).double()).numpy()
+    _bend(found)
+    expected[np.isneginf(x)] = 0  # torch makes NaN of it
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=2.3e-6)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 70))
