@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from shardrank.core.arrays import Bool, Int8, Int64
 from shardrank.kernels.compiled import compiled
+from shardrank.kernels.instructions import lowest
 from shardrank.kernels.memory import (
     BEHIND,
     address,
     byte_at,
     equal_bytes,
-    lowest_bit,
     move_special,
     put_byte,
     special_bytes,
@@ -176,7 +176,7 @@ def _string(at: int, end: int, to: int) -> tuple[int, int]:
         if not special:
             at, to = at + BEHIND, to + BEHIND
             continue
-        plain = lowest_bit(special)
+        plain = lowest(special)
         at, to = at + plain, to + plain
         if at >= end or byte_at(at) != _BACKSLASH:
             return (at + 1 if at < end and byte_at(at) == _QUOTE else -1), to
@@ -297,7 +297,7 @@ def _over(at: int, end: int) -> int:
     """Behind a string's closing quote."""
     while 0 <= at < end:
         special = special_bytes(at)
-        at += lowest_bit(special) if special else BEHIND
+        at += lowest(special) if special else BEHIND
         if special and at < end and byte_at(at) != _BACKSLASH:
             return at + 1 if byte_at(at) == _QUOTE else -1
         at = _escape(at + 1, end)[0] if special else at

@@ -5,13 +5,13 @@ import numpy.typing as npt
 
 from shardrank.core.arrays import Int64
 from shardrank.kernels.compiled import compiled
+from shardrank.kernels.instructions import lowest
 from shardrank.kernels.memory import (
     BEHIND,
     address,
     bytes_that_are,
     count_bits,
     high_bytes,
-    lowest_bit,
 )
 
 
@@ -52,7 +52,7 @@ def find_lines(data: npt.NDArray[np.uint8], size: int, begins: Int64, ends: Int6
     for at in range(0, size, BEHIND):
         found = bytes_that_are(base + at, 0x0A)
         while found:
-            end = at + lowest_bit(found)
+            end = at + lowest(found)
             if end >= size:
                 break
             begins[count], ends[count] = begin, end

@@ -55,17 +55,6 @@ def put_byte(typing: Any, at: Any, byte: Any) -> Any:
 
 
 @written
-def lowest_bit(typing: Any, number: Any) -> Any:
-    """Which is the lowest bit set of a uint64 that is not 0."""
-    from numba.core import types  # `compiled` must import numba first
-
-    def write(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        return builder.cttz(given[0], ir.IntType(1)(1))
-
-    return types.int64(types.uint64), write
-
-
-@written
 def count_bits(typing: Any, number: Any) -> Any:
     """How many bits of a uint64 are set."""
     from numba.core import types  # `compiled` must import numba first

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from shardrank.core.arrays import Bool, Int64
 from shardrank.kernels.compiled import compiled
+from shardrank.kernels.instructions import lowest
 from shardrank.kernels.memory import (
     BEHIND,
     address,
@@ -15,7 +16,6 @@ from shardrank.kernels.memory import (
     bytes_that_are,
     copied,
     holds_high,
-    lowest_bit,
     put_byte,
     reads_whole,
     swapped,
@@ -97,7 +97,7 @@ def _holds_nul(at: int, end: int) -> bool:
         if reads_whole(at):
             found = bytes_that_are(at, 0)
             if found:
-                inside: bool = at + lowest_bit(found) < end
+                inside: bool = at + lowest(found) < end
                 return inside
             at += BEHIND
         elif byte_at(at) == 0:
