@@ -29,6 +29,7 @@ def _absent(module: str) -> Iterator[None]:
 with _absent("scipy.linalg"):
     import numba.np.arraymath  # noqa: F401
     from numba import njit
+    from numba.core.dispatcher import Dispatcher
     from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -75,12 +76,13 @@ def written(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _compile(function: Function, options: dict[str, Any]) -> Function:
     try:
-        kept: Any = njit(cache=True, **options)(function)
-        file = kept._cache._cache_file
-        file._source_stamp = (file._source_stamp, _sources())
+        made: Any = njit(cache=True, **options)(function)
     except RuntimeError:  # no folder to keep it in: every process compiles for itself
-        kept = njit(**options)(function)
-    return kept  # type: ignore[no-any-return]
+        return njit(**options)(function)  # type: ignore[no-any-return]
+    if isinstance(made, Dispatcher):  # else NUMBA_DISABLE_JIT left it the function that it was
+        file = made._cache._cache_file
+        file._source_stamp = (file._source_stamp, _sources())
+    return made  # type: ignore[no-any-return]
 
 
 @cache
