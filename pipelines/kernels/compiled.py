@@ -80,9 +80,14 @@ def _compile(function: Function, options: dict[str, Any]) -> Function:
     except RuntimeError:  # no folder to keep it in: every process compiles for itself
         return njit(**options)(function)  # type: ignore[no-any-return]
     if isinstance(made, Dispatcher):  # else NUMBA_DISABLE_JIT left it the function that it was
-        file = made._cache._cache_file
-        file._source_stamp = (file._source_stamp, _sources())
+        _stamp(made)
     return made  # type: ignore[no-any-return]
+
+
+def _stamp(made: Any) -> None:
+    """What is kept of it on disk is that of these sources."""
+    file = made._cache._cache_file
+    file._source_stamp = (file._source_stamp, _sources())
 
 
 @cache
