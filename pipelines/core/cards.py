@@ -94,6 +94,11 @@ def weights_of(card: ColumnCard) -> str:
     return "" if isinstance(card, Bm25Card) else card.weights_sha256
 
 
+def dim_of(card: ColumnCard) -> int:
+    """Components of a column's vectors; 0: they are not dense."""
+    return card.dim if isinstance(card, EncoderCard) else 0
+
+
 @dataclass(frozen=True)
 class RerankerCard:
     """A reranker as it will run.

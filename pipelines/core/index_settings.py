@@ -12,10 +12,11 @@ class IndexSettings(SettingsTable):
     """[index]: the shards. Sizes left at none come from arithmetic: pipelines/version/sizing.py."""
 
     of: str = Field("dense", description="the column that it is over, by its encoder's name")
-    kind: Literal["auto", "exact", "ivfpq", "ivfsq8"] = Field(
+    kind: Literal["auto", "exact", "ivfpq", "ivfsq8", "none"] = Field(
         "auto",
         description="of vectors; auto: exact up to exact_below passages, else ivfpq; ivfsq8 keeps "
-        "a byte for each component: larger, and finds as much with fewer lists",
+        "a byte for each component: larger, and finds as much with fewer lists; none: the column "
+        "is stored and not searched",
     )
     exact_below: int = Field(50_000, ge=0, description="passages up to which auto means exact")
     bytes_per_vector: int = Field(48, ge=1, description="budget of the PQ code in bytes")

@@ -90,6 +90,12 @@ class SparseSettings(SettingsTable):
     )
 
 
+def made_of(settings: SettingsTable) -> str | None:
+    """The column that an encoder's column is made of; None: of the passages' texts."""
+    found: str | None = getattr(settings, "of", None)
+    return found
+
+
 def _family(given: Any) -> Any:
     """Of a table or its settings: dense where it is not said."""
     if isinstance(given, Mapping):

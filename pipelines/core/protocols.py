@@ -121,15 +121,30 @@ class Encoder(Protocol):
         """One vector per query, with the model's query prompt."""
 
 
+@dataclass(frozen=True)
+class Codecs:
+    """What was fitted before columns were made, as the bytes that were stored; none: nothing was.
+
+    Attributes:
+        own: of the column itself.
+        source: of the column that it is made of.
+    """
+
+    own: bytes | None = None
+    source: bytes | None = None
+
+
 class ColumnEncoder(Protocol):
-    """Makes a further column of a version, and the like of queries. The column's Arrow type says of
-    which kind its vectors are: see `shardrank.core.schemas.column_schema`."""
+    """Makes a further column of a version, and the like of queries, from texts or from another
+    column. The column's Arrow type says of which kind its values are: see
+    `shardrank.core.schemas.column_schema`."""
 
-    def column(self, texts: Sequence[str]) -> pa.Array:
-        """A vector of each passage: its title and text."""
+    def column(self, read: pa.Array) -> pa.Array:
+        """A value of each passage: of its title and text, as strings, or of its value in the column
+        that this one is made of."""
 
-    def queries(self, texts: Sequence[str]) -> pa.Array:
-        """A vector of each query."""
+    def queries(self, read: pa.Array) -> pa.Array:
+        """A value of each query: of its text, or of its value by that column's encoder."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shardrank.stages.index.compact import compact
-from shardrank.stages.index.kinds import make_index
+from shardrank.stages.index.kinds import has_index, make_index
 from shardrank.stages.index.wanted import WantedIndex
 from shardrank.stages.run.runner import Context
 from shardrank.version.folding import Limits, Size, plan_rewrites
@@ -21,7 +21,7 @@ class Material:
         base: the version whose codecs and shards may be kept; None: there is none that serves.
         stored: its parts in its order, with tonight's deletions; empty without a base.
         new: parts that no shard covers yet.
-        encoders: what makes their columns, over each of which there is an index.
+        encoders: what makes their columns.
         limits: when parts and shards are rewritten.
     """
 
@@ -34,9 +34,10 @@ class Material:
 
 @dataclass(frozen=True)
 class Assembled:
-    """The parts of a version, and its indexes by name."""
+    """The parts of a version, what makes their columns, and its indexes, by name."""
 
     parts: tuple[Part, ...]
+    encoders: Mapping[str, StoredEncoder]
     indexes: Mapping[str, Index]
 
 
@@ -60,8 +61,9 @@ def assemble(context: Context, material: Material) -> Assembled:
     """Lay out the parts, and build and audit the indexes over them."""
     layout = _compacted(context, material)
     wanted = [_wanted(context, material, layout, encoder) for encoder in material.encoders]
-    indexes = {each.column: make_index(context, each) for each in wanted}
-    return Assembled(tuple(layout.parts), indexes)
+    made = {each.column: make_index(context, each) for each in wanted if has_index(each)}
+    encoders = {encoder.name: encoder for encoder in material.encoders}
+    return Assembled(tuple(layout.parts), encoders, made)
 
 
 def _wanted(
@@ -81,7 +83,8 @@ def _wanted(
 def _serving(base: Version | None, encoder: StoredEncoder) -> Index | None:
     """The version's index over a column that the same encoder made."""
     before = base.columns.get(encoder.name) if base else None
-    return base.indexes[encoder.name] if base and before and before.makes_as(encoder) else None
+    serves = base and before and before.makes_as(encoder)
+    return base.indexes.get(encoder.name) if base and serves else None
 
 
 def _compacted(context: Context, material: Material) -> Compacted:

@@ -69,7 +69,7 @@ def _place(settings: ColumnSettings) -> dict[str, Any]:
 
 def _same_weights(settings: ColumnSettings, made: ColumnCard) -> bool:
     try:
-        card = family_of(settings).read(settings)
+        card = family_of(settings).read(settings, None)
     except ShardrankError:  # settings of the old model need not suit another
         return False
     return weights_of(card) == weights_of(made)

@@ -17,7 +17,7 @@ from shardrank.flows.index_changes import Made, Night, refuse_collapsed
 from shardrank.flows.index_dtype import hold
 from shardrank.flows.index_plan import IndexPlan
 from shardrank.index.library import require_faiss
-from shardrank.stages.index.columns import with_columns
+from shardrank.stages.index.columns import Columns, with_columns
 from shardrank.stages.index.compare import Compared, Sides, compare_corpus
 from shardrank.stages.index.delete import delete
 from shardrank.stages.index.embed import embed, refuse_broken_parts
@@ -69,9 +69,9 @@ def index(context: Context, plan: IndexPlan) -> Published:
         # What an encoder gone wrong has made must not be found again by the run after its repair.
         context.workspace.forget("embed", made.embedded)
         raise
-    stored = with_columns(context, _without(stored, plan.replaced), plan.further)
-    new = with_columns(context, made.parts, plan.further)
-    assembled = assemble(context, _material(context.settings, plan, stored, new))
+    parts = [*_without(stored, plan.replaced), *made.parts]
+    columns = with_columns(context, parts, plan.encoders[0], plan.further)
+    assembled = assemble(context, _material(context.settings, plan, columns, len(stored)))
     names = {*plan.source.names, *names_of(night.scans), *plan.met}
     version = _version(
         context, plan, changes, assembled, tuple(named(names, context.settings.corpus))
@@ -126,11 +126,11 @@ def _without(parts: Sequence[Part], columns: Collection[str]) -> list[Part]:
     ]
 
 
-def _material(
-    settings: Settings, plan: IndexPlan, stored: Sequence[Part], new: Sequence[Part]
-) -> Material:
+def _material(settings: Settings, plan: IndexPlan, columns: Columns, stored: int) -> Material:
+    """Of the parts the first `stored` were there before."""
     limits = Limits.nightly(settings.compact, plan.part_size)
-    return Material(plan.reuse, stored, new, plan.encoders, limits)
+    parts = columns.parts
+    return Material(plan.reuse, parts[:stored], parts[stored:], columns.encoders, limits)
 
 
 def _version(
@@ -143,7 +143,7 @@ def _version(
     return Version(
         parent=plan.parent,
         parts=assembled.parts,
-        columns={encoder.name: encoder for encoder in plan.encoders},
+        columns=assembled.encoders,
         indexes=assembled.indexes,
         recipe=plan.recipe,
         part_size=plan.part_size,

@@ -44,19 +44,22 @@ def settle(encoder: EncoderSettings, workspace: Workspace, base: Published | Non
     return card
 
 
-def settle_further(encoder: ColumnSettings, base: Published | None) -> ColumnCard:
-    """The card of a further encoder; "auto" is what the index has the same weights in.
+def settle_further(
+    encoder: ColumnSettings, base: Published | None, source: ColumnCard | None
+) -> ColumnCard:
+    """The card of a further encoder, which reads texts or the column that `source` made; "auto" is
+    what the index has the same weights in.
 
     Raises what the family's `read` raises.
     """
-    card = family_of(encoder).read(encoder)
+    card = family_of(encoder).read(encoder, source)
     made = base.version.columns.get(encoder.name) if base else None
     if not (made and isinstance(made.card, EncoderCard) and isinstance(card, EncoderCard)):
         return card
     assert isinstance(encoder, EncoderSettings)
     if encoder.dtype != "auto" or made.card.weights_sha256 != card.weights_sha256:
         return card
-    return family_of(encoder).read(settled(encoder, made.card))
+    return family_of(encoder).read(settled(encoder, made.card), source)
 
 
 def hold(workspace: Workspace, card: EncoderCard) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from shardrank.core.cards import EncoderCard
+from shardrank.core.cards import ColumnCard, EncoderCard, dim_of
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.index_settings import IndexSettings
-from shardrank.core.model_settings import DENSE, ColumnSettings
+from shardrank.core.model_settings import DENSE, ColumnSettings, made_of
 from shardrank.core.papers import to_json
 from shardrank.core.settings import Settings
 from shardrank.core.source_files import Listing
@@ -118,6 +118,9 @@ class IndexPlan:
         held = self.base.version.columns if self.base else {}
         both = ((each, held[each.name]) for each in self.further if each.name in held)
         found = {now.name: encoder_differences(before, now) for now, before in both}
+        for each in self.further:
+            if each.name in found and not found[each.name] and found.get(each.made_of or ""):
+                found[each.name] = [f"encoder.{each.name} reads {each.made_of}, which changed"]
         return {name: said for name, said in found.items() if said}
 
     @property
@@ -142,7 +145,8 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     asked, settings = settings, following(settings, base)
     with told_whose(asked, DENSE, base):
         card = settle(settings.dense, workspace, base)
-    further = [_further(asked, each, base) for each in settings.further]
+    _refuse_unmade(settings.encoder)
+    further = _further(asked, settings, base, card)
     recipe = _recipe(settings, card)
     differs = _differs(base.version, StoredEncoder(card, settings.dense), recipe) if base else []
     if base and differs and mode == "upsert":
@@ -162,6 +166,7 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
         run="",
     )
     _refuse_indexes(plan)
+    plan = _with_codecs(plan)
     return replace(plan, run=_run_name(plan))
 
 
@@ -183,9 +188,42 @@ def _read_source(corpus: str, settings: Settings, base: Published | None) -> Sou
     )
 
 
-def _further(asked: Settings, encoder: ColumnSettings, base: Published | None) -> StoredEncoder:
-    with told_whose(asked, encoder.name, base):
-        return StoredEncoder(settle_further(encoder, base), encoder)
+def _further(
+    asked: Settings, settings: Settings, base: Published | None, first: EncoderCard
+) -> list[StoredEncoder]:
+    """The encoders beside the first; each has its codec from the version before, if it is the same
+    one and what is stored serves."""
+    cards: dict[str, ColumnCard] = {DENSE: first}
+    found = []
+    for encoder in settings.further:
+        of = made_of(encoder)
+        with told_whose(asked, encoder.name, base):
+            card = settle_further(encoder, base, cards[of] if of else None)
+        cards[encoder.name] = card
+        found.append(StoredEncoder(card, encoder))
+    return found
+
+
+def _with_codecs(plan: IndexPlan) -> IndexPlan:
+    """Each encoder that made the version's column keeps what it learnt for it."""
+    held = plan.reuse.columns if plan.reuse else {}
+    same = {name: held[name].codec for name in held if name not in plan.replaced}
+    further = [replace(each, codec=same.get(each.name)) for each in plan.further]
+    return replace(plan, further=further)
+
+
+def _refuse_unmade(encoders: Sequence[ColumnSettings]) -> None:
+    """Raise SettingsError where a column is made of one that no encoder before it makes."""
+    made: list[str] = []
+    for each in encoders:
+        of = made_of(each)
+        if of is not None and of not in made:
+            raise SettingsError(
+                f"[[encoder]] {each.name!r} is made of the column {of!r}, which no [[encoder]] "
+                "before it makes.",
+                f"Before it: {', '.join(made) or 'none'}.",
+            )
+        made.append(each.name)
 
 
 def _differs(base: Version, encoder: StoredEncoder, recipe: Recipe) -> list[str]:
@@ -228,8 +266,13 @@ def _refuse_indexes(plan: IndexPlan) -> None:
 
 def _refuse_misfits(encoder: StoredEncoder, wanted: IndexSettings, part_size: int) -> None:
     """Raise SettingsError where an index over the column cannot be made."""
-    if isinstance(encoder.card, EncoderCard):
-        refuse_misfits(wanted, encoder.card.dim, part_size)
+    if wanted.kind == "none" and encoder.name == DENSE:
+        raise SettingsError(
+            f"index.{DENSE}.kind = none, and the first column needs an index.",
+            "Take exact, which has no files.",
+        )
+    if wanted.kind != "none" and (dim := dim_of(encoder.card)):
+        refuse_misfits(wanted, dim, part_size)
         require_faiss("exact" if wanted.kind == "auto" else wanted.kind)
     else:
         refuse_vector_settings(wanted)

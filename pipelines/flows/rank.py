@@ -19,7 +19,7 @@ from shardrank.flows.rank_plan import Ranked, RankedBatch, RankPlan
 from shardrank.stages.rank.blend import Blend
 from shardrank.stages.rank.collate import LastOrder, collate
 from shardrank.stages.rank.deliver import RANKED, deliver
-from shardrank.stages.rank.encode_further import encode_further
+from shardrank.stages.rank.encode_further import Asking, encode_further
 from shardrank.stages.rank.feedback import Round, moved
 from shardrank.stages.rank.hubness import corrected
 from shardrank.stages.rank.merge import FoundBy, Merged, Merging, merge
@@ -29,6 +29,7 @@ from shardrank.stages.rank.rerank import require_scores, rerank
 from shardrank.stages.rank.rerank_plan import BlockCandidates, Candidates, scores_by_block
 from shardrank.stages.rank.search import Retriever, search
 from shardrank.stages.run.runner import Context
+from shardrank.stages.shared.column_encoders import Sourced
 from shardrank.stages.shared.encode import QueryBlock, encode, write_blocks
 from shardrank.stages.shared.locate import count_absent
 from shardrank.stages.shared.outputs import claim
@@ -84,15 +85,28 @@ def _merging(context: Context, version: Version, blocks: Sequence[QueryBlock]) -
 
 def _retrieve(context: Context, plan: RankPlan, blocks: Sequence[QueryBlock]) -> list[FoundBy]:
     """What each retriever finds for the queries, by the vectors of its index's encoder."""
-    version, asked = plan.published.version, {DENSE: [block.vectors for block in blocks]}
-    for encoder in plan.further:
-        counts = version.indexes[encoder.name].counts
-        asked[encoder.name] = encode_further(context, plan.index, blocks, encoder, counts)
+    version, asked = plan.published.version, _asked(context, plan, blocks)
     found = []
     for retriever in plan.retrievers:
         first = Round(plan.index, version, blocks, asked[retriever.index.column])
         found.append(_found(context, retriever, first))
     return found
+
+
+def _asked(
+    context: Context, plan: RankPlan, blocks: Sequence[QueryBlock]
+) -> dict[str, list[FileRef]]:
+    """The queries' values by the encoder of each column that is wanted, a file a block."""
+    version = plan.published.version
+    made = {DENSE: version.columns[DENSE], **{each.name: each for each in plan.further}}
+    asked = {DENSE: [block.vectors for block in blocks]}
+    texts = [block.queries for block in blocks]
+    for encoder in plan.further:
+        index = version.indexes.get(encoder.name)
+        asking = Asking(Sourced.of(encoder, made), index.counts if index else None)
+        read = asked[encoder.made_of] if encoder.made_of else texts
+        asked[encoder.name] = encode_further(context, plan.index, read, asking)
+    return asked
 
 
 def _found(context: Context, retriever: Retriever, first: Round) -> FoundBy:

@@ -159,10 +159,9 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     card = read_encoder_card(encoder)
     _require_match(published, card)
     retrievers = plan_retrievers(version, settings)
-    needed = {retriever.index.column for retriever in retrievers}
-    further = [e for e in further_encoders(version, settings) if e.name in needed]
+    further = _needed(further_encoders(version, settings), retrievers)
     for each in further:
-        require_same_model(each)
+        require_same_model(each, version)
     rerankers = _plan_rerankers(version, settings)
     asked = settings
     settings = settings.model_copy(update={"encoder": (encoder, *settings.further)})
@@ -197,6 +196,18 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         rerankers=rerankers,
         run=run,
     )
+
+
+def _needed(
+    further: Sequence[StoredEncoder], retrievers: Sequence[Retriever]
+) -> list[StoredEncoder]:
+    """Encoders of the columns that are searched, and of those that these are made of, in the order
+    in which columns are made."""
+    wanted = {retriever.index.column for retriever in retrievers}
+    for each in reversed(further):
+        if each.name in wanted and each.made_of:
+            wanted.add(each.made_of)
+    return [each for each in further if each.name in wanted]
 
 
 def _plan_rerankers(version: Version, settings: Settings) -> list[PlannedReranker]:

@@ -30,9 +30,10 @@ def plan_retrievers(version: Version, settings: Settings) -> list[Retriever]:
     return [_retriever(version, settings, each) for each in wanted]
 
 
-def require_same_model(encoder: StoredEncoder) -> None:
+def require_same_model(encoder: StoredEncoder, version: Version) -> None:
     """Raise InputError where the encoder here is not the one that the column was made with."""
-    here = family_of(encoder.settings).read(encoder.settings)
+    source = version.columns[encoder.made_of].card if encoder.made_of else None
+    here = family_of(encoder.settings).read(encoder.settings, source)
     if here.fingerprint != encoder.card.fingerprint:
         raise InputError(
             f"The encoder {encoder.name!r} is not the one that its column was made with.",

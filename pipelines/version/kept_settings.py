@@ -1,6 +1,7 @@
 """Settings that belong to an index, taken from its version by whoever works on it later."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -82,14 +83,16 @@ def passage_settings(version: Version, wanted: PassageSettings) -> PassageSettin
 
 def index_settings(version: Version, wanted: Settings) -> tuple[IndexSettings, ...]:
     """The [[index]] settings that the version was made from, and over them what is asked for."""
-    names = dict.fromkeys([*version.indexes, *(index.of for index in wanted.index)])
-    return tuple(_index_settings(version, wanted.index_of(name)) for name in names)
+    names = dict.fromkeys([*version.columns, *(index.of for index in wanted.index)])
+    return tuple(_index_settings(version, wanted, name) for name in names)
 
 
-def _index_settings(version: Version, wanted: IndexSettings) -> IndexSettings:
-    built = version.indexes.get(wanted.of)
+def _index_settings(version: Version, wanted: Settings, name: str) -> IndexSettings:
+    built, asked = version.indexes.get(name), wanted.index_of(name)
+    if built is None and asked not in wanted.index:  # its column has none, and shall have none
+        return IndexSettings(of=name, kind="none")
     kept = built.settings.deciding() if built else {}
-    return IndexSettings(**{**kept, **wanted.model_dump(exclude_unset=True)})
+    return IndexSettings(**{**kept, **asked.model_dump(exclude_unset=True)})
 
 
 def kept_indexes(version: Version, wanted: Settings) -> tuple[IndexSettings, ...]:
@@ -103,11 +106,14 @@ def kept_indexes(version: Version, wanted: Settings) -> tuple[IndexSettings, ...
             raise SettingsError(
                 f"The version has no index over {index.of!r}.", _known(version.indexes)
             )
-    return tuple(_kept_index(version, wanted.index_of(name)) for name in version.indexes)
+    return tuple(_kept_index(version, wanted.index_of(name)) for name in version.columns)
 
 
 def _kept_index(version: Version, wanted: IndexSettings) -> IndexSettings:
-    built = version.indexes[wanted.of].settings.model_copy(update={"device": wanted.device})
+    index = version.indexes.get(wanted.of)
+    if index is None:
+        return IndexSettings(of=wanted.of, kind="none")
+    built = index.settings.model_copy(update={"device": wanted.device})
     _refuse_others("index", built, _asked(wanted))
     return built
 
@@ -146,13 +152,13 @@ def _placed(made: StoredEncoder, wanted: ColumnSettings | None) -> StoredEncoder
     if isinstance(held, EncoderSettings) and isinstance(made.card, EncoderCard):
         held = held.model_copy(update={"dtype": made.card.dtype})  # whatever this machine can do
     if wanted is None:
-        return StoredEncoder(made.card, held)
+        return replace(made, settings=held)
     anew = [name for name in _ASKED_ANEW if hasattr(wanted, name)]
     built = held.model_copy(update={name: getattr(wanted, name) for name in anew})
     _refuse_others("encoder", built, _asked(wanted, but=(*_ASKED_ANEW, *_WHERE)))
     if not hasattr(wanted, "model"):
-        return StoredEncoder(made.card, built)
-    return StoredEncoder(made.card, built.model_copy(update=_place(built, wanted)))
+        return replace(made, settings=built)
+    return replace(made, settings=built.model_copy(update=_place(built, wanted)))
 
 
 def audit_settings(version: Version, wanted: AuditSettings) -> AuditSettings:

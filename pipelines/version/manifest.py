@@ -6,11 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from shardrank.core.cards import ColumnCard, EncoderCard
+from shardrank.core.cards import ColumnCard, EncoderCard, dim_of
 from shardrank.core.errors import IntegrityError
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import canonical_json, sha256_hex
-from shardrank.core.model_settings import DENSE, ColumnSettings, EncoderSettings, Stored
+from shardrank.core.model_settings import (
+    DENSE,
+    ColumnSettings,
+    EncoderSettings,
+    Stored,
+    made_of,
+)
 from shardrank.core.papers import files_in, from_json, to_json
 from shardrank.core.settings_base import DECIDING
 from shardrank.version.indexes import Index
@@ -21,15 +27,27 @@ FORMAT = 5
 
 @dataclass(frozen=True)
 class StoredEncoder:
-    """What makes a column: the encoder's card, and the settings that load it again."""
+    """What makes a column.
+
+    Attributes:
+        card: the encoder's.
+        settings: that load it again.
+        codec: what it learnt of a sample before it made any column; None: nothing, or not yet.
+    """
 
     card: ColumnCard
     settings: Annotated[ColumnSettings, DECIDING]
+    codec: FileRef | None = None
 
     @property
     def name(self) -> str:
         """Of the column."""
         return self.settings.name
+
+    @property
+    def made_of(self) -> str | None:
+        """The column that this one is made of; None: of texts."""
+        return made_of(self.settings)
 
     @property
     def stored(self) -> Stored | None:
@@ -157,9 +175,8 @@ class Version:
         return self.indexes[DENSE]
 
     def dim(self, column: str) -> int:
-        """Components of a column's vectors; 0: they are sparse."""
-        card = self.columns[column].card
-        return card.dim if isinstance(card, EncoderCard) else 0
+        """Components of a column's vectors; 0: they are not dense."""
+        return dim_of(self.columns[column].card)
 
     @property
     def live(self) -> Counts:

@@ -191,7 +191,7 @@ def refuse_misfits(settings: IndexSettings, dim: int, part_size: int) -> None:
 
 def refuse_vector_settings(settings: IndexSettings) -> None:
     """Raise SettingsError where what only an index over dense vectors has is asked of another."""
-    known = {"of", "shard_passages"}
+    known = {"of", "shard_passages"} | ({"kind"} if settings.kind == "none" else set())
     # All fields of an index's own settings are set, those that nobody asked for to the default.
     default = IndexSettings(of=settings.of)
     unlike = {n for n in IndexSettings.model_fields if getattr(settings, n) != getattr(default, n)}

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
@@ -102,7 +103,7 @@ def columns(texts: Sequence[str], workspace: Workspace) -> Iterator[PartColumn]:
         some = texts[at : at + PART]
         beside = FileRef(f"parts/{number}/passages.parquet", 0, "", len(some))
         live = np.ones(len(some), np.bool_)
-        values = counter.column(some)
+        values = counter.column(pa.array(some, pa.string()))
         stored = write_column(workspace, beside, "bm25", values, live)
         yield PartColumn(number, str(number), beside, stored.file, None)
 

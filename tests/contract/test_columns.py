@@ -16,14 +16,21 @@ from shardrank.core.model_settings import (
     SparseSettings,
 )
 from shardrank.core.papers import from_json, to_json
-from shardrank.core.protocols import ColumnEncoder
+from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.core.sparse import SparseRows
 from shardrank.models.encoders.registry import family_of
 from shardrank.version.manifest import StoredEncoder
 from tests.sparse_models import sparse_encoder
 from tests.tiny_models import tiny_encoder
 
-TEXTS = ["wing flow heat", "", "wing wing lift", "the plate", "shock wave of the wing flow"]
+
+def strings(texts: list[str]) -> pa.Array:
+    return pa.array(texts, pa.string())
+
+
+TEXTS = strings(
+    ["wing flow heat", "", "wing wing lift", "the plate", "shock wave of the wing flow"]
+)
 
 
 @dataclass(frozen=True)
@@ -66,9 +73,9 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     row, folder = FAMILIES[request.param], tmp_path_factory.mktemp(request.param)
     settings, other = row.settings(folder / "one"), row.other(folder / "one")
     family = family_of(settings)
-    card = family.read(settings)
-    encoder = family.load(settings, "cpu", card)
-    return Loaded(encoder, StoredEncoder(card, settings), family.read(other).fingerprint)
+    card = family.read(settings, None)
+    encoder = family.load(settings, "cpu", card, Codecs())
+    return Loaded(encoder, StoredEncoder(card, settings), family.read(other, None).fingerprint)
 
 
 def numbers(column: pa.Array) -> list[dict[int, float]]:
@@ -88,7 +95,7 @@ def length(row: dict[int, float]) -> float:
 def test_a_row_a_text_whatever_is_beside_it(loaded: Loaded) -> None:
     for made in (loaded.encoder.column, loaded.encoder.queries):
         together = numbers(made(TEXTS))
-        alone = [numbers(made([text]))[0] for text in TEXTS]
+        alone = [numbers(made(strings([text])))[0] for text in TEXTS.to_pylist()]
         assert len(together) == len(TEXTS)
         for one, other in zip(together, alone, strict=True):
             assert one == pytest.approx(other, abs=2e-3)
@@ -101,7 +108,7 @@ def test_equal_texts_give_equal_bytes(loaded: Loaded) -> None:
 
 def test_no_text_gives_no_row_of_the_same_type(loaded: Loaded) -> None:
     for made in (loaded.encoder.column, loaded.encoder.queries):
-        assert made([]).equals(made(TEXTS)[:0])
+        assert made(strings([])).equals(made(TEXTS)[:0])
 
 
 def test_a_query_is_nearest_to_its_own_text(loaded: Loaded) -> None:
@@ -118,6 +125,6 @@ def test_a_version_says_what_loads_it_again(loaded: Loaded) -> None:
     again = from_json(StoredEncoder, to_json(loaded.stored))
     assert again == loaded.stored
     assert again.card.family == again.settings.family
-    found = family_of(again.settings).read(again.settings)
+    found = family_of(again.settings).read(again.settings, None)
     assert found == loaded.stored.card
     assert loaded.other != found.fingerprint

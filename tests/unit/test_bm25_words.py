@@ -62,7 +62,7 @@ def test_words_are_counted(texts: list[str], stop_words: str) -> None:
 @given(st.lists(_texts, max_size=5))
 def test_the_column_says_the_same(texts: list[str]) -> None:
     made = counter("none")
-    rows, column = made.counted(texts), made.column(texts)
+    rows, column = made.counted(texts), made.column(pa.array(texts, pa.string()))
     read = SparseRows.of(pa.chunked_array([column]))
     assert read.ends.tolist() == rows.ends.tolist()
     assert read.terms.tolist() == rows.terms.tolist()

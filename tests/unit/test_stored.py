@@ -55,10 +55,12 @@ def settings(*overrides: str) -> Settings:
 
 def test_nothing_asked_is_the_index_own() -> None:
     asked = settings("encoder.batch_tokens=64", "index.device=cpu", "encoder.dtype=auto")
-    encoder, [index] = index_encoder(VERSION, asked.dense), kept_indexes(VERSION, asked)
+    encoder = index_encoder(VERSION, asked.dense)
+    index, without = kept_indexes(VERSION, asked)
     assert (encoder.model, encoder.revision, encoder.stored) == ("org/other", "v2", "fp32")
     assert (encoder.dtype, encoder.batch_tokens) == ("int8", 64)
     assert (index.kind, index.nlist, index.device) == ("ivfpq", 64, "cpu")
+    assert (without.of, without.kind) == ("second", "none")
     assert audit_settings(VERSION, settings().audit).k == 10
 
 
@@ -81,9 +83,9 @@ def test_nor_does_it_for_a_further_encoder() -> None:
 
 
 def test_a_night_takes_over_what_it_does_not_set() -> None:
-    [found] = index_settings(VERSION, settings("index.nlist=32", "index.device=cpu"))
+    found, _ = index_settings(VERSION, settings("index.nlist=32", "index.device=cpu"))
     assert (found.kind, found.nlist, found.device) == ("ivfpq", 32, "cpu")
-    [anew] = index_settings(VERSION, settings("index.kind=auto", "index.nlist=none"))
+    anew, _ = index_settings(VERSION, settings("index.kind=auto", "index.nlist=none"))
     assert (anew.kind, anew.nlist) == ("auto", None)
 
 
@@ -139,7 +141,7 @@ def test_an_encoder_that_is_asked_for_must_agree(override: str, words: str) -> N
 
 @pytest.mark.parametrize("agreeing", ["index.kind=auto", "index.kind=ivfpq", "index.nlist=64"])
 def test_an_index_that_is_asked_for_must_agree(agreeing: str) -> None:
-    assert [index.nlist for index in kept_indexes(VERSION, settings(agreeing))] == [64]
+    assert [index.nlist for index in kept_indexes(VERSION, settings(agreeing))] == [64, None]
     with pytest.raises(SettingsError, match=r"index\.nlist is 64 there and 32 here"):
         kept_indexes(VERSION, settings(agreeing, "index.nlist=32"))
 

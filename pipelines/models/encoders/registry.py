@@ -1,4 +1,5 @@
-"""Families of encoders: how each is read, checked and loaded. A new one is a file and a row here.
+"""Families of encoders: how each is read, checked, fitted and loaded. A new one is a file and a row
+here.
 
 A family comes from `family =` in the settings, never from a model's name.
 """
@@ -7,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from shardrank.core.cards import ColumnCard
 from shardrank.core.model_settings import ColumnSettings
-from shardrank.core.protocols import ColumnEncoder
+from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder, check_sparse
@@ -18,18 +21,53 @@ from shardrank.models.sparse_cards import read_sparse_card
 
 
 @dataclass(frozen=True)
+class Fitting:
+    """What a codec is fitted with.
+
+    Attributes:
+        settings, card: of the encoder.
+        device: torch's name of a device.
+        source: the codec of the column that it is made of, if it has one.
+        sample: passages drawn at random, as `ColumnEncoder.column` reads them.
+    """
+
+    settings: Any
+    card: Any
+    device: str
+    source: bytes | None
+    sample: pa.Array
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a family is fitted.
+
+    Attributes:
+        rows: settings, card → how many passages are drawn.
+        make: a sample → the codec: safetensors bytes that depend on nothing but it.
+    """
+
+    rows: Callable[[Any, Any], int]
+    make: Callable[[Fitting], bytes]
+
+
+@dataclass(frozen=True)
 class Family:
     """A family of encoders.
 
     Attributes:
-        read: settings → card. Raises InputError where the model is absent or not understood.
-        load: settings, device, card → encoder.
+        read: settings, and the card of the column that it is made of (none: of texts) → card, whose
+            fingerprint then holds that one's. Raises InputError where the model is absent or not
+            understood, and where it cannot be made of such a column.
+        load: settings, device, card, what was fitted → encoder.
         runs_a_model: on a pool of actors, and on a GPU where there is one.
+        fit: what is learnt of a sample before any column is made; none: nothing is.
     """
 
-    read: Callable[[Any], ColumnCard]
-    load: Callable[[Any, str, Any], ColumnEncoder]
+    read: Callable[[Any, ColumnCard | None], ColumnCard]
+    load: Callable[[Any, str, Any, Codecs], ColumnEncoder]
     runs_a_model: bool
+    fit: Fit | None = None
 
 
 def family_of(settings: ColumnSettings) -> Family:
@@ -37,30 +75,34 @@ def family_of(settings: ColumnSettings) -> Family:
     return _FAMILIES[settings.family]
 
 
-def _read_dense(settings: Any) -> ColumnCard:
+def _read_dense(settings: Any, source: ColumnCard | None) -> ColumnCard:
     check_encoder(settings)
     return read_encoder_card(settings, halve=multiplies_bf16())
 
 
-def _load_dense(settings: Any, device: str, card: Any) -> ColumnEncoder:
+def _load_dense(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
     from shardrank.models.encoders.dense import load_encoder  # brings torch: a second
     from shardrank.models.encoders.texts import TextVectors
 
     return TextVectors(load_encoder(settings, device, card), settings.stored)
 
 
-def _load_bm25(settings: Any, device: str, card: Any) -> ColumnEncoder:
+def _read_bm25(settings: Any, source: ColumnCard | None) -> ColumnCard:
+    return read_bm25_card(settings)
+
+
+def _load_bm25(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
     from shardrank.models.encoders.word_counter import WordCounter  # brings numba
 
     return WordCounter(card)
 
 
-def _read_sparse(settings: Any) -> ColumnCard:
+def _read_sparse(settings: Any, source: ColumnCard | None) -> ColumnCard:
     check_sparse(settings)
     return read_sparse_card(settings)
 
 
-def _load_sparse(settings: Any, device: str, card: Any) -> ColumnEncoder:
+def _load_sparse(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
     from shardrank.models.encoders.sparse import load_sparse  # brings torch: a second
     from shardrank.models.encoders.texts import TextTerms
 
@@ -69,6 +111,6 @@ def _load_sparse(settings: Any, device: str, card: Any) -> ColumnEncoder:
 
 _FAMILIES = {
     "dense": Family(_read_dense, _load_dense, runs_a_model=True),
-    "bm25": Family(read_bm25_card, _load_bm25, runs_a_model=False),
+    "bm25": Family(_read_bm25, _load_bm25, runs_a_model=False),
     "sparse": Family(_read_sparse, _load_sparse, runs_a_model=True),
 }

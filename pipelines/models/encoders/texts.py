@@ -1,7 +1,5 @@
 """Models over texts: for columns beside the first, whose tokens no part holds."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 
@@ -18,17 +16,17 @@ class TextVectors:
         self._encoder = encoder
         self._kind = np.float16 if stored == "fp16" else np.float32
 
-    def column(self, texts: Sequence[str]) -> pa.Array:
+    def column(self, read: pa.Array) -> pa.Array:
         """FixedSizeList<fp16 or fp32>[dim], a row a text, with the model's document prompt."""
         prompt = self._encoder.card.document_prompt
-        spans = self._encoder.tokeniser.encode([prompt + text for text in texts])
+        spans = self._encoder.tokeniser.encode([prompt + text for text in read.to_pylist()])
         vectors = self._encoder.encode_ids([each.ids for each in spans])
         with np.errstate(over="ignore", invalid="ignore"):  # infinite: whoever asked refuses it
             return vector_column(vectors.astype(self._kind))
 
-    def queries(self, texts: Sequence[str]) -> pa.Array:
+    def queries(self, read: pa.Array) -> pa.Array:
         """FixedSizeList<fp32>[dim], with the model's query prompt."""
-        return vector_column(self._encoder.encode_queries(texts))
+        return vector_column(self._encoder.encode_queries(read.to_pylist()))
 
 
 class TextTerms:
@@ -37,11 +35,12 @@ class TextTerms:
     def __init__(self, encoder: SparseEncoder) -> None:
         self._encoder = encoder
 
-    def column(self, texts: Sequence[str]) -> pa.Array:
+    def column(self, read: pa.Array) -> pa.Array:
         """List<Struct<term: uint32, weight: fp16>>, a row a text."""
         with np.errstate(over="ignore"):  # infinite: whoever asked refuses it
-            return self._encoder.encode_documents(texts).array(pa.uint32(), pa.float16())
+            terms = self._encoder.encode_documents(read.to_pylist())
+            return terms.array(pa.uint32(), pa.float16())
 
-    def queries(self, texts: Sequence[str]) -> pa.Array:
+    def queries(self, read: pa.Array) -> pa.Array:
         """List<Struct<term: uint32, weight: fp32>>, a row a text."""
-        return self._encoder.encode_queries(texts).array(pa.uint32(), pa.float32())
+        return self._encoder.encode_queries(read.to_pylist()).array(pa.uint32(), pa.float32())

@@ -32,13 +32,13 @@ class WordCounter:
         self._table = _table(_WORDS, _LETTERS)
         self._terms = np.empty(0, np.uint64)
 
-    def column(self, texts: Sequence[str]) -> pa.Array:
+    def column(self, read: pa.Array) -> pa.Array:
         """List<Struct<term: uint64, weight: uint32>>, a row a text."""
-        return self.counted(texts).array(pa.uint64(), pa.uint32())
+        return self.counted(read.to_pylist()).array(pa.uint64(), pa.uint32())
 
-    def queries(self, texts: Sequence[str]) -> pa.Array:
+    def queries(self, read: pa.Array) -> pa.Array:
         """As of documents."""
-        return self.column(texts)
+        return self.column(read)
 
     def counted(self, texts: Sequence[str]) -> SparseRows:
         """The terms of each text, with their numbers of occurrences."""

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Int32
 from shardrank.core.arrow_columns import matrix, vector_column
+from shardrank.core.cards import dim_of
 from shardrank.core.files import FileRef
 from shardrank.core.index_settings import AuditSettings
 from shardrank.core.units import Done, Stage, Unit
@@ -215,6 +216,6 @@ def _curve(probe: Probe, index: Audited, settings: AuditSettings) -> list[AuditP
     costs = CostModel(
         passages=sum(part.live.passages for part in index.parts),
         nlist=index.plan.nlist,
-        dim=dense(index.wanted.encoder).card.dim,
+        dim=dim_of(index.wanted.encoder.card),
     )
     return recall_curve(probe, settings.k, _grid(index, settings), costs)

@@ -1,4 +1,5 @@
-"""embed-NAME: a further column of every part that lacks it, from the texts of its passages."""
+"""embed-NAME: a further column of every part that lacks it, from the texts of its passages, or from
+another column."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,82 +14,103 @@ from shardrank.core.files import FileRef
 from shardrank.core.finite import finite_rows
 from shardrank.core.model_settings import Stored
 from shardrank.core.pools import TASK_CPUS
-from shardrank.core.text import passage_text
 from shardrank.core.units import Stage, Unit
 from shardrank.models.encoders.registry import family_of
-from shardrank.models.forward.threads import use_threads
+from shardrank.stages.index.fit import fitted
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
+from shardrank.stages.shared.column_encoders import Sourced, load_column_encoder
 from shardrank.stages.shared.part_blocks import read_bitmap
 from shardrank.stages.shared.part_files import write_column
+from shardrank.stages.shared.read_values import Read, read_values
 from shardrank.version.manifest import StoredEncoder
 from shardrank.version.parts import Part, StoredColumn
 
 
 @dataclass(frozen=True)
 class ColumnSpec:
-    """A part's passages, which of them are deleted, the fingerprint of the encoder's card, and how
-    vectors are stored."""
+    """What is read of a part, the fingerprint of the encoder's card, how vectors are stored, and
+    what was fitted: the column's own codec, and that of the column that is read."""
 
-    passages: FileRef
-    deleted: FileRef | None
+    read: Read
     encoder: str
     stored: Stored | None
+    codec: FileRef | None
+    source: FileRef | None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Parts with a column of each encoder, and the encoders, with what they learnt."""
+
+    parts: list[Part]
+    encoders: list[StoredEncoder]
 
 
 def with_columns(
-    context: Context, parts: Sequence[Part], encoders: Sequence[StoredEncoder]
-) -> list[Part]:
-    """The parts with a column of each encoder; what they have of it stays."""
-    found = list(parts)
-    for encoder in encoders:
+    context: Context,
+    parts: Sequence[Part],
+    first: StoredEncoder,
+    further: Sequence[StoredEncoder],
+) -> Columns:
+    """The parts, which have the first encoder's column, with one of each further encoder; what they
+    have of it stays."""
+    found, made = list(parts), {first.name: first}
+    for encoder in further:
+        wanted = Sourced.of(encoder, made)
+        wanted = replace(wanted, encoder=fitted(context, found, wanted))
         lacking = [n for n, part in enumerate(found) if encoder.name not in part.columns]
-        made = _make(context, [found[n] for n in lacking], encoder)
-        for n, column in zip(lacking, made, strict=True):
+        columns = _make(context, [found[n] for n in lacking], wanted)
+        for n, column in zip(lacking, columns, strict=True):
             found[n] = replace(found[n], columns={**found[n].columns, encoder.name: column})
-    return found
+        made[encoder.name] = wanted.encoder
+    return Columns(found, list(made.values()))
 
 
-def _make(context: Context, parts: Sequence[Part], encoder: StoredEncoder) -> list[StoredColumn]:
+def _make(context: Context, parts: Sequence[Part], wanted: Sourced) -> list[StoredColumn]:
+    encoder = wanted.encoder
     stage = Stage(f"embed-{encoder.name}", ColumnSpec, StoredColumn)
-    name, stored = encoder.card.fingerprint, encoder.stored
-    specs = [ColumnSpec(each.passages, each.deleted, name, stored) for each in parts]
+    specs = [_spec(part, wanted) for part in parts]
     runs_a_model = family_of(encoder.settings).runs_a_model
     pool = context.model_pool(len(specs)) if runs_a_model else None
+    device = pool.device if pool else "cpu"
     steps = [
-        Step(partial(ReadTexts, context.workspace), cpus=TASK_CPUS),
-        Step(partial(MakeColumn, encoder, pool.device if pool else "cpu"), pool),
+        Step(partial(ReadPart, context.workspace), cpus=TASK_CPUS),
+        Step(partial(MakeColumn, context.workspace, wanted, device), pool),
         Step(partial(WriteColumn, context.workspace, encoder.name), cpus=TASK_CPUS),
     ]
     return [done.made for done in run_stage(context, stage, specs, steps)]
 
 
+def _spec(part: Part, wanted: Sourced) -> ColumnSpec:
+    encoder = wanted.encoder
+    read, card = Read.of(part, encoder.made_of), encoder.card
+    return ColumnSpec(read, card.fingerprint, encoder.stored, encoder.codec, wanted.source_codec)
+
+
 @dataclass(frozen=True)
-class ReadTexts:
-    """A part → what its passages are to an encoder, and which of them are live."""
+class ReadPart:
+    """A part → what the encoder reads of its passages, and which of them are live."""
 
     workspace: Workspace
 
     def __call__(self, unit: Unit[ColumnSpec], tables: Tables) -> Tables:
-        passages = self.workspace.read_table(unit.spec.passages, ["title", "text"])
-        both = zip(passages["title"].to_pylist(), passages["text"].to_pylist(), strict=True)
-        texts = [passage_text(*each) for each in both]
-        live = ~read_bitmap(self.workspace, unit.spec.deleted, unit.spec.passages.rows)
-        return {"passages": pa.table({"text": texts, "live": live})}
+        read = unit.spec.read
+        live = ~read_bitmap(self.workspace, read.deleted, read.rows)
+        return {"passages": pa.table({"read": read_values(self.workspace, read), "live": live})}
 
 
 class MakeColumn:
-    """Texts → their vectors."""
+    """What is read → the column's values."""
 
-    def __init__(self, encoder: StoredEncoder, device: str) -> None:
-        use_threads(1)
-        self._name = encoder.card.name
-        self._encoder = family_of(encoder.settings).load(encoder.settings, device, encoder.card)
+    def __init__(self, index: Workspace, wanted: Sourced, device: str) -> None:
+        self._name = wanted.encoder.card.name
+        self._encoder = load_column_encoder(index, wanted, device)
 
     def __call__(self, unit: Unit[ColumnSpec], tables: Tables) -> Tables:
         passages = tables["passages"]
-        made = self._encoder.column(passages["text"].to_pylist())
+        made = self._encoder.column(pa.concat_arrays(passages["read"].chunks))
         column = _mended(made, passages["live"].to_numpy())
         refuse_not_finite(column, f"The encoder {self._name!r}", "passages of a part")
         return {"vectors": pa.table({"vector": column})}
@@ -112,8 +134,8 @@ class WriteColumn:
     name: str
 
     def __call__(self, unit: Unit[ColumnSpec], tables: Tables) -> Result[StoredColumn]:
-        spec, vectors = unit.spec, tables["vectors"]["vector"]
-        values = pa.concat_arrays(vectors.chunks)
-        live = ~read_bitmap(self.workspace, spec.deleted, spec.passages.rows)
-        made = write_column(self.workspace, spec.passages, self.name, values, live)
+        values = pa.concat_arrays(tables["vectors"]["vector"].chunks)
+        read = unit.spec.read
+        live = ~read_bitmap(self.workspace, read.deleted, read.rows)
+        made = write_column(self.workspace, read.passages, self.name, values, live)
         return Result(made, {"rows": len(values)})

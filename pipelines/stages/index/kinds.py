@@ -16,6 +16,11 @@ _MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
 }
 
 
+def has_index(wanted: WantedIndex) -> bool:
+    """Whether there shall be an index over the column."""
+    return wanted.settings.kind != "none"
+
+
 def make_index(context: Context, wanted: WantedIndex) -> Index:
     """The index that is wanted, over all of its parts."""
     return _MAKERS[wanted.encoder.card.family](context, wanted)

@@ -13,62 +13,74 @@ from shardrank.core.sparse import SparseRows
 from shardrank.core.units import Stage, Unit
 from shardrank.index.bm25 import idf
 from shardrank.models.encoders.registry import family_of
-from shardrank.models.forward.threads import use_threads
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.encode import QueryBlock
+from shardrank.stages.shared.column_encoders import Sourced, load_column_encoder
 from shardrank.version.indexes import TermCounts
-from shardrank.version.manifest import StoredEncoder
 
 
 @dataclass(frozen=True)
 class FurtherSpec:
-    """A block of queries, the fingerprint of a further encoder's card, and what words are weighted
-    by."""
+    """A block of queries, or its values in the column that the encoder reads; the fingerprint of
+    the encoder's card, what was fitted (its own codec, and that column's), and what words are
+    weighted by."""
 
-    queries: FileRef
+    read: FileRef
     encoder: str
+    codec: FileRef | None
+    source: FileRef | None
     counts: TermCounts | None
 
 
 @dataclass(frozen=True)
 class FurtherBlock:
-    """The vectors of a block of queries, row by row."""
+    """The values of a block of queries, row by row."""
 
     vectors: FileRef
 
 
+@dataclass(frozen=True)
+class Asking:
+    """A further encoder that queries go through, and what its words are weighted by, if it counts
+    words."""
+
+    wanted: Sourced
+    counts: TermCounts | None
+
+
 def encode_further(
-    context: Context,
-    index: Workspace,
-    blocks: Sequence[QueryBlock],
-    encoder: StoredEncoder,
-    counts: TermCounts | None,
+    context: Context, index: Workspace, read: Sequence[FileRef], asking: Asking
 ) -> list[FileRef]:
-    """The vectors of every block of queries by a further encoder, whose words are weighted by their
-    counts in `index`, if there are any."""
+    """The values of every block of queries by a further encoder, whose codecs and counts lie in
+    `index`. Blocks are of texts, or of values in the column that the encoder's is made of."""
+    encoder = asking.wanted.encoder
     stage = Stage(f"encode-{encoder.name}", FurtherSpec, FurtherBlock)
-    specs = [FurtherSpec(each.queries, encoder.card.fingerprint, counts) for each in blocks]
+    specs = [_spec(ref, asking) for ref in read]
     pool = context.model_pool(len(specs)) if family_of(encoder.settings).runs_a_model else None
     device = pool.device if pool else "cpu"
-    make = partial(EncodeFurther, context.workspace, index, encoder, device)
+    make = partial(EncodeFurther, context.workspace, index, asking.wanted, device)
     return [done.made.vectors for done in run_stage(context, stage, specs, [Step(make, pool)])]
 
 
+def _spec(read: FileRef, asking: Asking) -> FurtherSpec:
+    encoder, source = asking.wanted.encoder, asking.wanted.source_codec
+    return FurtherSpec(read, encoder.card.fingerprint, encoder.codec, source, asking.counts)
+
+
 class EncodeFurther:
-    """A block of queries → its vectors by a further encoder."""
+    """A block of queries → its values by a further encoder."""
 
     def __init__(
-        self, workspace: Workspace, index: Workspace, encoder: StoredEncoder, device: str
+        self, workspace: Workspace, index: Workspace, wanted: Sourced, device: str
     ) -> None:
-        use_threads(1)
-        self._workspace, self._index, self._name = workspace, index, encoder.card.name
-        self._encoder = family_of(encoder.settings).load(encoder.settings, device, encoder.card)
+        self._workspace, self._index, self._name = workspace, index, wanted.encoder.card.name
+        self._reads = "text" if wanted.source is None else "vector"
+        self._encoder = load_column_encoder(index, wanted, device)
 
     def __call__(self, unit: Unit[FurtherSpec], tables: Tables) -> Result[FurtherBlock]:
-        texts = self._workspace.read_table(unit.spec.queries, ["text"])["text"]
-        column = self._encoder.queries(texts.to_pylist())
+        read = self._workspace.read_table(unit.spec.read, [self._reads])[self._reads]
+        column = self._encoder.queries(pa.concat_arrays(read.chunks))
         if unit.spec.counts:
             column = weighted(self._index, pa.chunked_array([column]), unit.spec.counts)
         refuse_not_finite(column, f"The encoder {self._name!r}", "queries of a block")
