@@ -141,8 +141,9 @@ def _polars(night: Night) -> Callable[[], frozenset[str]]:
     def run() -> frozenset[str]:
         scan = pl.scan_parquet if night.source.suffix == ".parquet" else pl.scan_ndjson
         keys = scan(night.source).select("_id", content_hash=hashes)
-        on = {"left_on": ["_id", "content_hash"], "right_on": ["doc_id", "content_hash"]}
-        found = keys.join(stored, how="anti", **on).collect(engine="streaming")
+        here, there = ["_id", "content_hash"], ["doc_id", "content_hash"]
+        left = keys.join(stored, how="anti", left_on=here, right_on=there)
+        found = left.collect(engine="streaming")
         return frozenset(found["_id"].to_list())
 
     return run
