@@ -2,6 +2,7 @@
 one, by the very code that a GPU runs."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import faiss
@@ -84,7 +85,7 @@ def test_the_best_rows_are_those_of_a_plain_sort(
             assert row.tolist() == kept + [-1] * (depth - len(kept))
 
 
-@pytest.mark.parametrize("name", ["IVF8,PQ8x4", "OPQ6,IVF8,PQ6x5", "IVF8,SQ8"])
+@pytest.mark.parametrize("name", ["IVF8,PQ8x4np", "RR24,IVF8,PQ6x5np", "IVF8,SQ8"])
 @pytest.mark.parametrize(("nprobe", "depth"), [(1, 10), (3, 1), (3, 100), (8, 2500)])
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_search_finds_what_compiled_loops_find(
@@ -200,7 +201,9 @@ def _vectors(rows: int, seed: int) -> Any:
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
 
+@cache
 def _index(name: str, step: int = 3) -> Any:
+    """Trained once for all tests, as in tests/unit/test_lists.py."""
     faiss.omp_set_num_threads(1)
     made = faiss.index_factory(24, name, faiss.METRIC_INNER_PRODUCT)
     faiss.extract_index_ivf(made).by_residual = False

@@ -24,7 +24,7 @@ from tests.cpus import AVX2_ONLY
 DIM, ROWS = 48, 3000
 
 
-@pytest.fixture(scope="module", params=["IVF16,SQ8", "IVF16,PQ12x4"])
+@pytest.fixture(scope="module", params=["IVF16,SQ8", "IVF16,PQ12x4np"])
 def given(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a shard and queries, some of which come twice.
 

@@ -46,7 +46,8 @@ def searched(built: Any, product: Int8Product = int8_product) -> ListSearch:
     return ListSearch(FaissLists(built), CompiledSelector(product))
 
 
-KINDS = ("IVF8,PQ8x4", "IVF8,PQ6x8", "IVF8,PQ4x6", "OPQ6,IVF8,PQ6x5", "IVF8,SQ8")
+#: np: no polysemous training, which `train_codec` does not do either and which takes seconds.
+KINDS = ("IVF8,PQ8x4np", "IVF8,PQ6x8np", "IVF8,PQ4x6np", "RR24,IVF8,PQ6x5np", "IVF8,SQ8")
 
 
 @pytest.fixture(scope="module", params=KINDS)
