@@ -79,7 +79,7 @@ def check_rounds(workspace: Workspace, rounds: int) -> None:
 
 
 def test_one_publisher_wins_each_number(storage: Storage) -> None:
-    check_rounds(Workspace(storage), rounds=10)
+    check_rounds(Workspace(storage), rounds=5)
 
 
 @pytest.mark.slow
@@ -88,8 +88,17 @@ def test_a_hundred_rounds(storage: Storage) -> None:
 
 
 def test_readers_never_see_a_mixed_version(storage: Storage) -> None:
-    """A reader loops while versions are published and rolled back; each it sees is one of them."""
-    workspace = Workspace(storage)
+    check_readers(Workspace(storage), published=20)
+
+
+@pytest.mark.slow
+def test_readers_of_many_versions(storage: Storage) -> None:
+    check_readers(Workspace(storage), published=100)
+
+
+def check_readers(workspace: Workspace, published: int) -> None:
+    """Readers loop while versions are published, and every fifth time another is rolled back to;
+    each that they see is one of them."""
     first = publish(workspace, version(workspace, "n0")).version
     known, done = {first.made.attempt: first}, threading.Event()
     seen: list[Version] = []
@@ -102,7 +111,7 @@ def test_readers_never_see_a_mixed_version(storage: Storage) -> None:
 
     with ThreadPoolExecutor(2) as pool:
         readers = [pool.submit(reader) for _ in range(2)]
-        for n in range(1, 51):
+        for n in range(1, published + 1):
             made = publish(workspace, version(workspace, f"n{n}", parent=len(known)))
             known[made.version.made.attempt] = made.version
             if n % 5 == 0:
@@ -112,7 +121,7 @@ def test_readers_never_see_a_mixed_version(storage: Storage) -> None:
         [task.result() for task in readers]
     assert len(seen) > 5
     assert all(found == known[found.made.attempt] for found in seen)
-    assert len(history(workspace)) == len(known) == 61
+    assert len(history(workspace)) == len(known) == 1 + published + published // 5
 
 
 def test_the_same_content_is_not_published_twice(storage: Storage) -> None:

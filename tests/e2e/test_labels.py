@@ -441,13 +441,23 @@ def files_of(labels: Path) -> dict[str, bytes]:
     return {key: storage.read(key) for key in kept}
 
 
+def test_killed_at_some_writes(world: World, ranked: Path, tmp_path: Path) -> None:
+    check_kills(world, ranked, tmp_path, every=20)
+
+
+@pytest.mark.slow
 def test_killed_at_any_write(world: World, ranked: Path, tmp_path: Path) -> None:
+    check_kills(world, ranked, tmp_path, every=1)
+
+
+def check_kills(world: World, ranked: Path, tmp_path: Path, every: int) -> None:
+    """Before and after each `every`-th write."""
     sets = ("label.random_negatives=2", "label.batch_negatives=1")
     counter = Counter(at=0, before=True)
     with counted(counter):
         assert label(world, ranked, tmp_path / "whole", "listwise", *sets) == 0
     expected = files_of(tmp_path / "whole")
-    for at, before in itertools.product(range(1, counter.count + 1, 9), (True, False)):
+    for at, before in itertools.product(range(1, counter.count + 1, every), (True, False)):
         labels = tmp_path / f"{at}-{before}"
         with counted(Counter(at, before)), pytest.raises(Killed):
             label(world, ranked, labels, "listwise", *sets)

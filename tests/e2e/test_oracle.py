@@ -375,10 +375,23 @@ def rejected_reasons(root: Path) -> Counter[str]:
 
 
 @given(case=_cases)
-@settings(max_examples=36, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=16, deadline=None, phases=[Phase.explicit, Phase.generate])
 def test_flows_give_what_brute_force_gives(
     stubbed: SimpleNamespace, folders: dict[str, Path], case: Case
 ) -> None:
+    check_case(stubbed, folders, case)
+
+
+@pytest.mark.slow
+@given(case=_cases)
+@settings(max_examples=200, deadline=None, phases=[Phase.explicit, Phase.generate])
+def test_flows_give_what_brute_force_gives_in_many_cases(
+    stubbed: SimpleNamespace, folders: dict[str, Path], case: Case
+) -> None:
+    check_case(stubbed, folders, case)
+
+
+def check_case(stubbed: SimpleNamespace, folders: dict[str, Path], case: Case) -> None:
     stubbed.broken = case.broken_logits
     wanted = settings_of(case, folders)
     documents, reasons = expected_documents(case)

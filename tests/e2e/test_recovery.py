@@ -5,6 +5,7 @@ each write of a file in turn, before it and after it.
 """
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -80,6 +81,24 @@ def differing(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
 
 # Killed on Ray.
 
+COMMAND = "from shardrank.jobs.cli import main; main()"
+#: Commands in JSON, one after the other on one Ray, which takes seconds to start.
+COMMANDS = """
+import json, sys
+from shardrank.core.settings import ClusterSettings
+from shardrank.jobs.cli import main
+from shardrank.stages.run.cluster import connect
+
+with connect(ClusterSettings(cpus=2, object_store_mb=100), lambda sentence: None):
+    for words in json.loads(sys.argv[1]):
+        sys.argv = ["shardrank", *words]
+        try:
+            main()
+        except SystemExit as ended:
+            if ended.code:
+                raise
+"""
+
 
 @dataclass
 class Driver:
@@ -89,9 +108,8 @@ class Driver:
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, words: Sequence[str]) -> "Driver":
+    def start(cls, words: Sequence[str], code: str = COMMAND) -> "Driver":
         mark = uuid.uuid4().hex
-        code = "from shardrank.jobs.cli import main; main()"
         process = subprocess.Popen(
             [sys.executable, "-c", code, *words],
             env={**os.environ, "SHARDRANK_TEST_MARK": mark},
@@ -117,22 +135,27 @@ class Driver:
                     yield process
 
 
-def kill_in(world: World, root: Path, stage: int, delay: float) -> bool:
-    """Run both flows from where they stand; kill the driver `delay` seconds after the record of
-    the stage appears. False where it had ended by then."""
-    folder, name = STAGES[stage]
-    for words in (
+def both_on_ray(world: World, root: Path) -> Driver:
+    """Both flows from where they stand, in one process."""
+    words = (
         world.index(root / "index", *SETS, "cluster.executor=ray"),
         world.rank(root / "index", root / "out", *SETS, "cluster.executor=ray"),
-    ):
-        driver = Driver.start(words)
-        try:
-            if wait_for(driver, root / folder, name):
-                time.sleep(delay)
-                return driver.process.poll() is None
-            assert driver.process.wait() == 0
-        finally:
-            driver.kill()
+    )
+    return Driver.start([json.dumps(words)], COMMANDS)
+
+
+def kill_in(world: World, root: Path, stage: int, delay: float) -> bool:
+    """Run both flows; kill the driver `delay` seconds after the record of the stage appears. False
+    where it had ended by then."""
+    folder, name = STAGES[stage]
+    driver = both_on_ray(world, root)
+    try:
+        if wait_for(driver, root / folder, name):
+            time.sleep(delay)
+            return driver.process.poll() is None
+        assert driver.process.wait() == 0
+    finally:
+        driver.kill()
     return False
 
 
@@ -183,13 +206,9 @@ def test_twenty_kills(world: World, expected: dict[str, Any], tmp_path: Path) ->
 
 def end_on_ray(world: World, root: Path) -> None:
     """Give both commands again and let them end."""
-    for words in (
-        world.index(root / "index", *SETS, "cluster.executor=ray"),
-        world.rank(root / "index", root / "out", *SETS, "cluster.executor=ray"),
-    ):
-        driver = Driver.start(words)
-        assert driver.process.wait(DEADLINE) == 0
-        driver.kill()
+    driver = both_on_ray(world, root)
+    assert driver.process.wait(2 * DEADLINE) == 0
+    driver.kill()
 
 
 # Ended at each write, without Ray.

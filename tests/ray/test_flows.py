@@ -86,30 +86,24 @@ def world(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory, world: World, cluster: Resources) -> Run:
-    """The IVF-PQ path with one actor."""
-    return run(world, tmp_path_factory.mktemp("one"), *IVFPQ, "cluster.actors=1")
+def two(tmp_path_factory: pytest.TempPathFactory, world: World, cluster: Resources) -> Run:
+    """The IVF-PQ path with two actors."""
+    return run(world, tmp_path_factory.mktemp("two"), *IVFPQ, "cluster.actors=2")
 
 
-def test_the_run_is_of_the_size_it_should_be(one: Run) -> None:
-    version = one.seen["manifests/000001.json"]
+def test_the_run_is_of_the_size_it_should_be(two: Run) -> None:
+    version = two.seen["manifests/000001.json"]
     assert sum(part["live"]["documents"] for part in version["parts"]) == 320
     assert sum(part["live"]["passages"] for part in version["parts"]) > 700
     assert (len(version["parts"]), len(version["indexes"]["dense"]["shards"])) == (5, 2)
-    assert [name for name in one.seen if name.startswith("rankings/")] == [
+    assert [name for name in two.seen if name.startswith("rankings/")] == [
         "rankings/00000.parquet",
         "rankings/00001.parquet",
     ]
 
 
-def test_two_actors_give_the_bytes_of_one(
-    world: World, one: Run, cluster: Resources, tmp_path: Path
-) -> None:
-    assert differing(run(world, tmp_path, *IVFPQ, "cluster.actors=2"), one) == []
-
-
-def test_no_ray_gives_the_bytes_of_ray(world: World, one: Run, tmp_path: Path) -> None:
-    assert differing(run_inline(world, tmp_path, *IVFPQ), one) == []
+def test_two_actors_give_the_bytes_of_no_ray(world: World, two: Run, tmp_path: Path) -> None:
+    assert differing(run_inline(world, tmp_path, *IVFPQ), two) == []
 
 
 ON_RAY = "cluster.executor=ray"
@@ -132,18 +126,18 @@ def label_files(labels: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def labels(tmp_path_factory: pytest.TempPathFactory, world: World, one: Run) -> dict[str, bytes]:
+def labels(tmp_path_factory: pytest.TempPathFactory, world: World, two: Run) -> dict[str, bytes]:
     """Without Ray."""
     folder = tmp_path_factory.mktemp("labels")
     with installed():
-        assert shardrank(*label_words(world, one.out, folder)) == 0
+        assert shardrank(*label_words(world, two.out, folder)) == 0
     return label_files(folder)
 
 
 def test_labels_with_two_actors(
-    world: World, one: Run, labels: dict[str, bytes], cluster: Resources, tmp_path: Path
+    world: World, two: Run, labels: dict[str, bytes], cluster: Resources, tmp_path: Path
 ) -> None:
-    assert shardrank(*label_words(world, one.out, tmp_path, "cluster.actors=2", ON_RAY)) == 0
+    assert shardrank(*label_words(world, two.out, tmp_path, "cluster.actors=2", ON_RAY)) == 0
     assert label_files(tmp_path) == labels
     assert len(labels) > 4
 
@@ -151,13 +145,20 @@ def test_labels_with_two_actors(
 @pytest.mark.slow
 @pytest.mark.parametrize("actors", [1, 4])
 def test_labels_with_one_and_four_actors(
-    world: World, one: Run, labels: dict[str, bytes], tmp_path: Path, actors: int
+    world: World, two: Run, labels: dict[str, bytes], tmp_path: Path, actors: int
 ) -> None:
     sets = (ON_RAY, "cluster.cpus=4", f"cluster.actors={actors}", "cluster.object_store_mb=100")
     code = "from shardrank.jobs.cli import main; main()"
-    words = label_words(world, one.out, tmp_path, *sets)
+    words = label_words(world, two.out, tmp_path, *sets)
     subprocess.run([sys.executable, "-c", code, *words], check=True, timeout=400)
     assert label_files(tmp_path) == labels
+
+
+@pytest.mark.slow
+def test_one_actor_gives_the_bytes_of_two(
+    world: World, two: Run, cluster: Resources, tmp_path: Path
+) -> None:
+    assert differing(run(world, tmp_path, *IVFPQ, "cluster.actors=1"), two) == []
 
 
 @pytest.mark.slow
@@ -169,56 +170,56 @@ def test_exact_search_too(world: World, cluster: Resources, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_four_actors_give_the_bytes_of_one(world: World, one: Run, tmp_path: Path) -> None:
+def test_four_actors_give_the_bytes_of_two(world: World, two: Run, tmp_path: Path) -> None:
     """On a Ray of its own, that believes in four CPUs."""
     index, out = tmp_path / "index", tmp_path / "out"
     four = (*IVFPQ, ON_RAY, "cluster.cpus=4", "cluster.actors=4", "cluster.object_store_mb=100")
     for words in (world.index(index, *four), world.rank(index, out, *four)):
         code = "from shardrank.jobs.cli import main; main()"
         subprocess.run([sys.executable, "-c", code, *words], check=True, timeout=400)
-    assert differing(Run(tmp_path, snapshot(index, out)), one) == []
+    assert differing(Run(tmp_path, snapshot(index, out)), two) == []
 
 
-def test_a_rerun_does_nothing_new(world: World, one: Run, cluster: Resources) -> None:
-    before = one.markers()
+def test_a_rerun_does_nothing_new(world: World, two: Run, cluster: Resources) -> None:
+    before = two.markers()
     index = {"scan", "compare", "ingest", "embed", "sample", "train", "build", "questions", "audit"}
     ranked = {"encode", "search", "merge", "rerank", "collate", "locate"}
     assert stages(set(before)) == index | ranked
-    assert run(world, one.root, *IVFPQ, "cluster.actors=2").seen == one.seen
-    new = set(one.markers()) - set(before)
+    assert run(world, two.root, *IVFPQ, "cluster.actors=2").seen == two.seen
+    new = set(two.markers()) - set(before)
     assert stages(new) == {"compare"}  # with the version that the first run made
-    assert all(one.markers()[name] == at for name, at in before.items())
-    assert [path.name for path in (one.index / "manifests").iterdir()] == ["000001.json"]
+    assert all(two.markers()[name] == at for name, at in before.items())
+    assert [path.name for path in (two.index / "manifests").iterdir()] == ["000001.json"]
 
 
 def test_another_depth_searches_and_merges_nothing_again(
-    world: World, one: Run, cluster: Resources
+    world: World, two: Run, cluster: Resources
 ) -> None:
     """Nor does a smaller one score a pair again."""
     for depth, worked in ((3, {"collate"}), (11, {"rerank", "collate"}), (10, {"collate"})):
-        before = one.markers()
+        before = two.markers()
         other = (*IVFPQ[:-1], f"reranker.depth={depth}")
-        assert shardrank(*world.rank(one.index, one.out, *other), "--overwrite") == 0
-        after = one.markers()
+        assert shardrank(*world.rank(two.index, two.out, *other), "--overwrite") == 0
+        after = two.markers()
         assert stages(after.keys() - before.keys()) == worked
         assert before.items() <= after.items()
-        rows = pq.read_table(one.out / "rankings").to_pylist()
+        rows = pq.read_table(two.out / "rankings").to_pylist()
         reranked = [row for row in rows if row["rerank_score"] is not None]
         assert max(row["retrieval_rank"] for row in reranked) == depth
-    assert shardrank(*world.rank(one.index, one.out, *IVFPQ), "--overwrite") == 0
-    assert snapshot(one.index, one.out) == one.seen
+    assert shardrank(*world.rank(two.index, two.out, *IVFPQ), "--overwrite") == 0
+    assert snapshot(two.index, two.out) == two.seen
 
 
-def test_the_report_stands_alone(one: Run) -> None:
-    page = (one.out / "report.html").read_text("utf-8")
+def test_the_report_stands_alone(two: Run) -> None:
+    page = (two.out / "report.html").read_text("utf-8")
     assert "nDCG@10" in page
     assert re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)[^"']*""", page) == []
     assert re.findall(r"url\(\s*['\"]?(?!#|data:)[^)]*\)|@import", page) == []
     assert re.findall(r"<script[^>]*\ssrc|<link\b", page) == []
 
 
-def test_the_metrics_are_those_of_the_contract(one: Run) -> None:
-    metrics = json.loads(one.seen["metrics.json"])
+def test_the_metrics_are_those_of_the_contract(two: Run) -> None:
+    metrics = json.loads(two.seen["metrics.json"])
     assert metrics.keys() == {"retrieved", "reranked"}
     for values in metrics.values():
         assert values.keys() == {"nDCG@10", "MRR@10", "Recall@100"}

@@ -93,16 +93,29 @@ def _wanted(encoding: Encoding) -> tuple[Any, ...]:
 
 
 @given(MERGES, TEXTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_merges_are_those_of_the_library(numbers: list[tuple[int, int]], texts: list[str]) -> None:
     assert_as_the_library(bpe(numbers), texts)
 
 
 @given(PIECES, st.booleans(), TEXTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_pieces_are_those_of_the_library(
     pieces: list[tuple[bool, str]], lowercase: bool, texts: list[str]
 ) -> None:
+    assert_as_the_library(wordpiece(pieces, lowercase), texts)
+
+
+@pytest.mark.slow
+@given(MERGES, PIECES, st.booleans(), TEXTS)
+@settings(max_examples=2_000, deadline=None)
+def test_both_are_those_of_the_library_in_many_cases(
+    numbers: list[tuple[int, int]],
+    pieces: list[tuple[bool, str]],
+    lowercase: bool,
+    texts: list[str],
+) -> None:
+    assert_as_the_library(bpe(numbers), texts)
     assert_as_the_library(wordpiece(pieces, lowercase), texts)
 
 
