@@ -9,16 +9,13 @@ AVX2 Instructions, 2018), and nothing is added up across lanes.
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 
-from shardrank.core.arrays import Int32, Int64
+from shardrank.core.arrays import Int32, Int64, UInt64
 from shardrank.kernels.compiled import compiled, written
 from shardrank.kernels.instructions import lowest
 from shardrank.kernels.search_loops import cut
 from shardrank.kernels.vectors import LANES, data, spread
-
-UInt64 = npt.NDArray[np.uint64]
 
 #: Codes whose words of 64 bits fill a register, and registers of sums that are held.
 _WIDTH, _SUMS = LANES // 2, 4
@@ -28,6 +25,9 @@ CODES = _WIDTH * _SUMS
 
 #: The lower half of a hit.
 _LOW = 0xFFFFFFFF
+
+#: Words in a line of the cache.
+_LINE = 8
 
 _LONG = ir.IntType(64)
 _LONGS = ir.VectorType(_LONG, _WIDTH)
@@ -43,7 +43,7 @@ def collect_codes(
     floors: Int64,
     depth: int,
 ) -> None:
-    """Put the codes that are nearer than a query's floor into its buffer; cut buffers that are full.
+    """Put codes that are nearer than a query's floor into its buffer; cut buffers that are full.
 
     A hit is one number, the negated distance over its position's complement, as in `search_loops`.
 
@@ -57,7 +57,7 @@ def collect_codes(
         depth: how many are wanted, at least 1.
     """
     words, flat = codes.shape[1], queries.reshape(-1)
-    chunk = np.zeros(words * CODES, np.uint64)
+    chunk = _lines(words * CODES)
     distances = np.empty(CODES, np.int64)
     limits = -(floors >> 32)
     room = found.shape[1] - CODES
@@ -83,6 +83,14 @@ def collect_codes(
                 floors[query], count = cut(mine, count, depth), depth
                 limits[query] = -(floors[query] >> 32)
             counts[query] = count
+
+
+@compiled
+def _lines(size: int) -> UInt64:
+    """Zeros that begin with a line of the cache: no register is read from two of them."""
+    room = np.zeros(size + _LINE, np.uint64)
+    begin = -(room.ctypes.data >> 3) % _LINE
+    return room[begin : begin + size]
 
 
 @written
