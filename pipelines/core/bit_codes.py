@@ -1,7 +1,7 @@
 """Vectors as one or two bits for each component.
 
-A vector x is centred and may be rotated: y = R(x - m). One bit says its signs, b = sign(y), and y is
-about s·b, of a step s for each component. A second one is b' = sign(y - s·b), and y is about
+A vector x is centred and may be rotated: y = R(x - m). One bit says its signs, b = sign(y), and y
+is about s·b, of a step s for each component. A second one is b' = sign(y - s·b), and y is about
 s·(b + b'/2): the recurrent binarisation of Gan et al. (Binary Embedding-based Retrieval at Tencent,
 KDD 2023, arXiv 2302.08714), each code the sign of what those before leave, at half the weight, with
 a rotation where the paper trains networks. The sign of 0 is 1.
