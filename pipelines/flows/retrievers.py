@@ -97,7 +97,8 @@ def _correction(wanted: RetrieverSettings) -> Correction | None:
 def _refuse_strange(index: Index, wanted: RetrieverSettings) -> None:
     """Raise SettingsError where something is asked for that this kind of index has not."""
     known = {"index", "name", "k"} | ({"k1", "b"} if index.counts else set())
-    known |= {"nprobe", "depth", "hubness"} if index.plan.kind != "inverted" else set()
+    known |= {"depth", "hubness"} if index.plan.kind != "inverted" else set()
+    known |= {"nprobe"} if index.plan.kind not in ("inverted", "binary") else set()
     known |= {"gallery"} if wanted.hubness else set()
     known |= {"feedback"} | ({"alpha", "beta"} if wanted.feedback else set())
     known |= {"feedback_terms"} if wanted.feedback and index.plan.kind == "inverted" else set()

@@ -21,7 +21,8 @@ from shardrank.core.model_settings import EncoderSettings
 from shardrank.core.text import passage_text
 from shardrank.index.best_rows import CompiledSelector
 from shardrank.index.binary import BinaryShard
-from shardrank.models.encoders.bit_fitting import fit_bits, sample_rows
+from shardrank.models.encoders.bit_cards import sample_rows
+from shardrank.models.encoders.bit_fitting import fit_bits
 from shardrank.models.encoders.bits import BitEncoder
 from shardrank.models.encoders.dense import load_encoder
 from shardrank.models.forward.products import int8_product

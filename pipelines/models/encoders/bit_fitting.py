@@ -8,9 +8,6 @@ from shardrank.core.bits_settings import BitsSettings
 from shardrank.core.errors import InputError
 from shardrank.kernels.rotation_loops import centred
 
-#: Vectors of a sample: at least, and for each component.
-_LEAST_ROWS, _ROWS_PER_COMPONENT = 4096, 16
-
 #: Rounds of ITQ: Gong and Lazebnik find that 50 are enough.
 _ITQ_ROUNDS = 50
 
@@ -19,11 +16,6 @@ _STEP_ROUNDS = 20
 
 #: Of random rotations.
 _SEED = 0
-
-
-def sample_rows(dim: int) -> int:
-    """How many vectors of so many components are drawn."""
-    return max(_LEAST_ROWS, _ROWS_PER_COMPONENT * dim)
 
 
 def fit_bits(sample: Float32, settings: BitsSettings) -> bytes:
