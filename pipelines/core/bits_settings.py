@@ -17,7 +17,7 @@ class BitsSettings(SettingsTable):
     family: Literal["bits"] = Field("bits", description="binary codes of vectors")
     name: str = Field("bits", pattern=NAME, description="of its column, and the index over it")
     of: str = Field("dense", description="the column of vectors that it is made of")
-    bits: Literal[1, 2] = Field(1, description="for each component: 1 or 2")
+    bits: int = Field(1, ge=1, le=2, description="for each component: 1 or 2")
     rotation: Rotation = Field(
         "itq",
         description="before components are cut to bits: none, random, or itq, which is learnt of a "

@@ -95,7 +95,7 @@ def rows(task: Task) -> Iterator[tuple[Any, ...]]:
     count = min(len(task.documents), sample_rows(task.documents.shape[1]))
     sample = task.documents[generator.permutation(len(task.documents))[:count]]
     for bits, rotation, asked in product((1, 2), ("none", "random", "itq"), ("codes", "vectors")):
-        settings = BitsSettings(bits=bits, rotation=rotation, asked=asked)  # type: ignore[arg-type]
+        settings = BitsSettings(bits=bits, rotation=rotation, asked=asked)
         codec = BitsCodec.of(fit_bits(sample, settings))
         codes = BitEncoder("bits", codec).column(vector_column(task.documents))
         shard = BinaryShard(codec, [codes], CompiledSelector(int8_product))

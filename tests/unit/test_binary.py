@@ -70,7 +70,7 @@ def vectors(seed: int, rows: int, dim: int) -> Any:
 
 def fitted(dim: int, bits: int = 1, rotation: Any = "random", asked: Any = "vectors") -> BitsCodec:
     sample = vectors(9, 3 * dim, dim)
-    return BitsCodec.of(fit_bits(sample, BitsSettings(bits=bits, rotation=rotation, asked=asked)))  # type: ignore[arg-type]
+    return BitsCodec.of(fit_bits(sample, BitsSettings(bits=bits, rotation=rotation, asked=asked)))
 
 
 @pytest.mark.parametrize("dim", [1, 8, 30, 65])
@@ -112,7 +112,7 @@ def test_a_second_bit_loses_less() -> None:
     """Of normal numbers a bit loses 1 - 2/π, four even levels .1188 (Max, 1960)."""
     sample = np.random.default_rng(0).standard_normal((20_000, 4)).astype(np.float32)
     for bits, least in ((1, 1 - 2 / np.pi), (2, 0.1188)):
-        codec = BitsCodec.of(fit_bits(sample, BitsSettings(bits=bits, rotation="none")))  # type: ignore[arg-type]
+        codec = BitsCodec.of(fit_bits(sample, BitsSettings(bits=bits, rotation="none")))
         codes = code_values(packed(sample - codec.mean, codec), 4, bits)
         made = codec.mean + codec.steps * codes / bits
         assert np.square(made - sample).mean() == pytest.approx(least, abs=0.01)
@@ -128,7 +128,7 @@ def test_what_is_fitted_depends_on_the_sample_alone(rotation: Any) -> None:
 
 def test_constant_vectors() -> None:
     for bits, rotation, asked in WAYS:
-        wanted = BitsSettings(bits=bits, rotation=rotation, asked=asked)  # type: ignore[arg-type]
+        wanted = BitsSettings(bits=bits, rotation=rotation, asked=asked)
         codec = BitsCodec.of(fit_bits(np.full((20, 12), 0.5, np.float32), wanted))
         assert np.isfinite(codec.steps).all()
         shard = shard_of(codec, np.full((5, 12), 0.5, np.float32))
