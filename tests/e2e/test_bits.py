@@ -103,7 +103,8 @@ def test_hits_have_exact_scores(scene: Scene, more: tuple[str, ...], tmp_path: P
     index = scene.copied(tmp_path / "index")
     asked = ("encoder.bits.asked=codes", *more)
     if more:  # the column is made again, since its encoder is another
-        assert shardrank(*scene.world.index(index, *SETS, *BITS, *asked)) == 0
+        made = (*SETS, *BITS, *asked, "gate.reembed=true")
+        assert shardrank(*scene.world.index(index, *made)) == 0
         assert codes(index, latest(index))[0].type == pa.binary(4)
     scene.require_exact(index, tmp_path)
     few = scene.ranked(index, tmp_path / "few", "retriever.bits.index=bits", "search.depth=10")
