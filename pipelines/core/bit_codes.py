@@ -8,6 +8,7 @@ a rotation where the paper trains networks. The sign of 0 is 1.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,8 +55,14 @@ class BitsCodec:
     def to_bytes(self) -> bytes:
         """As safetensors."""
         numbers = np.array([self.bits, self.symmetric], np.int64)
-        tensors = {"mean": self.mean, "steps": self.steps, "numbers": numbers}
-        return save(tensors if self.axes is None else {**tensors, "axes": self.axes})
+        tensors: dict[str, npt.NDArray[Any]] = {
+            "mean": self.mean,
+            "steps": self.steps,
+            "numbers": numbers,
+        }
+        if self.axes is not None:
+            tensors["axes"] = self.axes
+        return save(tensors)
 
     @classmethod
     def of(cls, data: bytes) -> "BitsCodec":

@@ -143,7 +143,7 @@ def _counted(builder: Any, chunk: Any, query: Any, words: Any) -> list[Any]:
     count = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
         builder.module, ir.FunctionType(_LONGS, [_LONGS]), f"llvm.ctpop.v{_WIDTH}i64"
     )
-    with cgutils.for_range(builder, words) as loop:  # type: ignore[no-untyped-call]
+    with cgutils.for_range(builder, words) as loop:
         asked = spread(builder, builder.load(builder.gep(query, [loop.index])), _WIDTH)
         start = builder.mul(loop.index, _LONG(CODES))
         for number, place in enumerate(sums):

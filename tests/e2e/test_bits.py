@@ -76,6 +76,15 @@ def codes(index: Path, version: Version) -> list[pa.ChunkedArray]:
     return [pq.read_table(index / key)["vector"] for key in files]
 
 
+def test_what_is_told(scene: Scene, tmp_path: Path, capsys: Any) -> None:
+    audit = latest(scene.index).indexes["bits"].audit
+    assert shardrank(*scene.world.index(scene.copied(tmp_path / "index"), *SETS)) == 0
+    found = f"index binary, over bits; Recall@5 {audit.recall:.3f} (target 0.9)"
+    assert f"{found} at depth {audit.depth}" in " ".join(capsys.readouterr().out.split())
+    assert shardrank("plan", *scene.world.index(tmp_path / "new", *SETS, *BITS)) == 0
+    assert "bits, of family bits" in " ".join(capsys.readouterr().out.split())
+
+
 def test_what_a_version_holds(scene: Scene) -> None:
     version = latest(scene.index)
     index, encoder = version.indexes["bits"], version.columns["bits"]
