@@ -19,12 +19,14 @@ from shardrank.version.manifest import StoredEncoder, Version
 
 def plan_retrievers(version: Version, settings: Settings) -> list[Retriever]:
     """Those that the settings name, else one for each index: the first encoder's, then by name.
+    Codes of vectors that have an index of their own would only find the same once more.
 
     Raises:
         SettingsError: there is no such index, a setting is of another kind than the index, a
             library is missing, or there is not one weight for each retriever.
     """
-    others = sorted(name for name in version.indexes if name != DENSE)
+    indexes = version.indexes
+    others = sorted(n for n in indexes if n != DENSE and indexes[n].source not in indexes)
     wanted = settings.retriever or [RetrieverSettings(index=n) for n in (DENSE, *others)]
     _refuse_weights(settings, wanted)
     return [_retriever(version, settings, each) for each in wanted]

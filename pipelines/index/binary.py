@@ -145,6 +145,8 @@ def _bytes(codes: pa.Array, width: int) -> UInt8:
             f"A column of binary codes holds {codes.type}, where its codec makes {width} bytes.",
             "Its files do not belong together: index again.",
         )
+    if not len(codes):
+        return np.empty((0, width), np.uint8)
     held = np.frombuffer(codes.buffers()[1], np.uint8)
     begin = codes.offset * width
     return held[begin : begin + len(codes) * width].reshape(-1, width)

@@ -126,6 +126,11 @@ def test_hits_have_exact_scores(scene: Scene, more: tuple[str, ...], tmp_path: P
         assert row["retrieval_score"] <= best["retrieval_score"]
 
 
+def test_what_is_not_named_is_not_searched_twice(scene: Scene, tmp_path: Path) -> None:
+    exact = scene.ranked(scene.index, tmp_path / "dense", "retriever.dense.index=dense")
+    assert scene.ranked(scene.index, tmp_path / "all") == exact
+
+
 def test_feedback_and_hubs_go_by_the_vectors(scene: Scene, tmp_path: Path) -> None:
     def ranked(column: str) -> list[dict[str, Any]]:
         more = (f"retriever.{column}.index={column}", f"retriever.{column}.depth={ALL}")

@@ -243,6 +243,12 @@ def test_a_sliced_column() -> None:
     assert np.array_equal(sliced.search(queries, 1, 20), expected)
 
 
+def test_a_shard_of_nothing() -> None:
+    codec = fitted(30)
+    nothing = BinaryShard(codec, [pa.array([], pa.binary(4))], CompiledSelector(int8_product))
+    assert nothing.search(vectors(1, 2, 30), 1, 3).tolist() == [[-1] * 3] * 2
+
+
 def test_documents_are_counted() -> None:
     """Every query meets as many documents as it is to, and none that is deleted."""
     codec, stored = fitted(30), vectors(2, 600, 30)
