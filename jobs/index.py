@@ -10,7 +10,7 @@ from shardrank.jobs.source_lines import left_out_line
 from shardrank.stages.index.publish import rejected_told
 from shardrank.stages.run.workspace import Workspace, open_workspace
 from shardrank.stages.shared.versions import Published
-from shardrank.version.indexes import Index
+from shardrank.version.indexes import Audit, Index
 from shardrank.version.manifest import Changes, Version
 from shardrank.version.parts import Counts
 
@@ -55,13 +55,7 @@ def summary(path: str, published: Published) -> list[str]:
     """What a version holds, and what it changed, in a few lines."""
     version, live, changes = published.version, published.version.live, published.found.changes
     state = "published" if published.new else "is already the latest; nothing changed"
-    audit = version.index.audit
-    found = (
-        "exact search"
-        if audit.kind == "exact"
-        else f"Recall@{audit.k} {audit.recall:.3f} (target {audit.target:g}) "
-        f"at nprobe {audit.nprobe}, depth {audit.depth}"
-    )
+    found = _audited(version.index.audit)
     return [
         f"Version {published.number:06d} of {path} {state}.",
         f"  rows       {_rows(changes)}",
@@ -72,6 +66,14 @@ def summary(path: str, published: Published) -> list[str]:
         f"  index      {version.index.plan.kind}; {found}",
         *_further_lines(version),
     ]
+
+
+def _audited(audit: Audit) -> str:
+    if audit.kind == "exact":
+        return "exact search"
+    effort = f"nprobe {audit.nprobe}, " if audit.kind != "binary" else ""
+    reached = f"Recall@{audit.k} {audit.recall:.3f} (target {audit.target:g})"
+    return f"{reached} at {effort}depth {audit.depth}"
 
 
 def _shards(version: Version) -> int:
@@ -87,7 +89,7 @@ def _further(index: Index, live: Counts) -> list[str]:
     line = f"  index      {index.plan.kind}, over {index.column}"
     counts = index.counts
     if counts is None:
-        return [line]
+        return [f"{line}; {_audited(index.audit)}" if index.audit.points else line]
     a_passage = counts.words / max(1, counts.passages)
     found = [f"{line}: {counts.terms.rows:,} different words, {a_passage:.1f} a passage"]
     tokens = live.tokens / max(1, counts.words)

@@ -47,13 +47,16 @@ def text_bounds(column: pa.Array) -> tuple[npt.NDArray[np.uint8], TextBounds]:
 
 
 def refuse_not_finite(column: pa.Array, who: str, what: str) -> None:
-    """Raise InputError where vectors, dense or sparse, hold a number that is NaN or infinite.
+    """Raise InputError where vectors, dense or sparse, hold a number that is NaN or infinite; codes
+    hold none.
 
     Args:
         column: as `shardrank.core.schemas.column_schema` has it.
         who: made them, such as "The encoder 'm'".
         what: they are of, such as "passages of a part".
     """
+    if pa.types.is_fixed_size_binary(column.type):
+        return
     flat = column.flatten()
     numbers = flat.field("weight") if pa.types.is_struct(flat.type) else flat
     values = numbers.to_numpy(zero_copy_only=False)

@@ -85,13 +85,32 @@ class SparseCard:
     family: Literal["sparse"] = "sparse"
 
 
+@dataclass(frozen=True)
+class BitsCard:
+    """Binary codes of vectors, as they will be made.
+
+    Attributes:
+        name: the column.
+        fingerprint: of all that decides the codes but for the sample that they are fitted on: that
+            of the vectors' own card is in it.
+        dim: components of the vectors.
+        bits: for each component.
+    """
+
+    name: str
+    fingerprint: str
+    dim: int
+    bits: int
+    family: Literal["bits"] = "bits"
+
+
 #: Of what makes a column.
-ColumnCard = EncoderCard | Bm25Card | SparseCard
+ColumnCard = EncoderCard | Bm25Card | SparseCard | BitsCard
 
 
 def weights_of(card: ColumnCard) -> str:
     """The sha256 of a model's weights; "" where there is no model."""
-    return "" if isinstance(card, Bm25Card) else card.weights_sha256
+    return "" if isinstance(card, Bm25Card | BitsCard) else card.weights_sha256
 
 
 def dim_of(card: ColumnCard) -> int:

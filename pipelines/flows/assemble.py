@@ -70,6 +70,7 @@ def _wanted(
     context: Context, material: Material, layout: Compacted, encoder: StoredEncoder
 ) -> WantedIndex:
     base = _serving(material.base, encoder)
+    sources = {each.name: each for each in material.encoders}
     return WantedIndex(
         encoder=encoder,
         settings=context.settings.index_of(encoder.name),
@@ -77,6 +78,7 @@ def _wanted(
         base=base,
         kept=layout.kept(base),
         limits=material.limits,
+        source=sources.get(encoder.made_of or ""),
     )
 
 

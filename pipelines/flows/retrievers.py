@@ -19,12 +19,14 @@ from shardrank.version.manifest import StoredEncoder, Version
 
 def plan_retrievers(version: Version, settings: Settings) -> list[Retriever]:
     """Those that the settings name, else one for each index: the first encoder's, then by name.
+    Codes of vectors that have an index of their own would only find the same once more.
 
     Raises:
         SettingsError: there is no such index, a setting is of another kind than the index, a
             library is missing, or there is not one weight for each retriever.
     """
-    others = sorted(name for name in version.indexes if name != DENSE)
+    indexes = version.indexes
+    others = sorted(n for n in indexes if n != DENSE and indexes[n].source not in indexes)
     wanted = settings.retriever or [RetrieverSettings(index=n) for n in (DENSE, *others)]
     _refuse_weights(settings, wanted)
     return [_retriever(version, settings, each) for each in wanted]
@@ -97,7 +99,8 @@ def _correction(wanted: RetrieverSettings) -> Correction | None:
 def _refuse_strange(index: Index, wanted: RetrieverSettings) -> None:
     """Raise SettingsError where something is asked for that this kind of index has not."""
     known = {"index", "name", "k"} | ({"k1", "b"} if index.counts else set())
-    known |= {"nprobe", "depth", "hubness"} if index.plan.kind != "inverted" else set()
+    known |= {"depth", "hubness"} if index.plan.kind != "inverted" else set()
+    known |= {"nprobe"} if index.plan.kind not in ("inverted", "binary") else set()
     known |= {"gallery"} if wanted.hubness else set()
     known |= {"feedback"} | ({"alpha", "beta"} if wanted.feedback else set())
     known |= {"feedback_terms"} if wanted.feedback and index.plan.kind == "inverted" else set()

@@ -7,11 +7,11 @@ finds depends neither on its batch nor on how wide a search happened to be tried
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from shardrank.core.arrays import Bool, Float32, Int32, Int64
-from shardrank.index.shard import LoadedShard
 from shardrank.kernels.document_loops import meet, move_runs, place
 
 #: Candidates looked for at once, before those beyond the last document are dropped.
@@ -21,6 +21,26 @@ _AT_ONCE = 1 << 24
 #: of Wikipedia, of 3 passages on average and 143 at most, with PQ codes: half of the queries meet
 #: 200 documents in 439 candidates, nine tenths in 613, all in 874.
 _TRIED = 3
+
+
+class CodedShard(Protocol):
+    """Codes of a shard's rows, in lists."""
+
+    @property
+    def size(self) -> int:
+        """Codes in it."""
+
+    @property
+    def nlist(self) -> int:
+        """Lists in it."""
+
+    def search(self, queries: Float32, nprobe: int, depth: int, live: Bool | None = None) -> Int64:
+        """Positions int64[Q, depth] of candidates, best first by their codes, padded with -1."""
+
+    def widening(
+        self, queries: Float32, nprobes: Sequence[int], depth: int, live: Bool | None = None
+    ) -> Iterator[Int64]:
+        """As `search` by each of `nprobes`, ascending and no more than `nlist`."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +109,7 @@ class DocumentSearch:
     with twice as many candidates, or in twice as many lists where these hold no more of them.
     """
 
-    def __init__(self, shard: LoadedShard, documents: Int32, live: Bool | None) -> None:
+    def __init__(self, shard: CodedShard, documents: Int32, live: Bool | None) -> None:
         """`documents` int32[positions] numbers each row's document, from 0, without a gap;
         `live` bool[positions] says which may be found; None: all."""
         self._shard, self._documents, self._live = shard, documents, live

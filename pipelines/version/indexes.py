@@ -88,11 +88,13 @@ class Index:
         column: its name.
         plan: what decides the codec.
         settings: that the plan was made from.
-        codec: the trained quantiser; None: the kind has none.
+        codec: the trained quantiser, or what the column's codes were made by; None: the kind has
+            none.
         counts: of words, over all live passages; None: the column holds weights already.
         shards: the units of search, which together cover all parts.
         audit: how much of exact search it finds.
         audit_settings: that it was audited with.
+        source: the column of vectors by which what codes find is scored; None: its own.
     """
 
     column: str
@@ -103,3 +105,9 @@ class Index:
     shards: tuple[Shard, ...]
     audit: Audit
     audit_settings: Annotated[AuditSettings, DECIDING]
+    source: str | None = None
+
+    @property
+    def scored(self) -> str:
+        """The column whose values score what is found."""
+        return self.source or self.column

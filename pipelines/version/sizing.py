@@ -54,13 +54,13 @@ _BUCKET, _IN_A_FILE = 16, 4096
 TEXT_PER_COMPRESSED_BYTE = 3
 
 #: Of an index.
-Kind = Literal["exact", "ivfpq", "ivfsq8", "inverted"]
+Kind = Literal["exact", "ivfpq", "ivfsq8", "inverted", "binary"]
 
 
 @dataclass(frozen=True)
 class CodecPlan:
     """What decides a codec. `nlist` to `train_rows` are 0 where the kind has none: "exact" and
-    "inverted".
+    "inverted". Of "binary" all codes are one list, and the codec is that of their column.
 
     Of "ivfsq8" every component is a sub-quantiser of 8 bits: pq_m is the dimension, pq_bits 8.
     """

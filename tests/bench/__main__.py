@@ -27,6 +27,7 @@ from transformers.utils import logging
 from shardrank import __version__
 from tests.bench import (
     attend,
+    binary,
     build,
     embed,
     flow,
@@ -142,6 +143,8 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
         "static": lambda: static.wordpiece(folder),
         **(_real_static(folder) if static.has_real_table() else {}),
         "exact": search.benchmark,
+        "binary": lambda: binary.benchmark(384),
+        "binary-1024": lambda: binary.benchmark(1024),
         "bm25": lambda: inverted.benchmark(arguments.sparse, 6),
         "bm25-long": lambda: inverted.benchmark(arguments.sparse, 30),
         "bm25-build": lambda: inverted_build.benchmark(arguments.sparse, folder),

@@ -21,6 +21,7 @@ KINDS: dict[str, tuple[str, dict[str, object]]] = {
     "ivfsq8": ("dense", {"kind": "ivfsq8", "nlist": 2, "shard_passages": 256}),
     "words": ("bm25", {"shard_passages": 256}),
     "terms": ("sparse", {"shard_passages": 256}),
+    "bits": ("bits", {"shard_passages": 256}),
 }
 
 
@@ -46,6 +47,8 @@ def settings(world: World, terms: str, kind: str, **search: object) -> Settings:
     encoders: list[dict[str, object]] = [{"model": str(world.encoder)}]
     if column == "bm25":
         encoders.append({"family": "bm25"})
+    if column == "bits":
+        encoders.append({"family": "bits", "bits": 2})
     if column == "sparse":
         encoders.append({"family": "sparse", "model": terms})
     return Settings.model_validate(
@@ -75,13 +78,14 @@ def test_a_kind_of_index(world: World, terms: str, kind: str, tmp_path: Path) ->
     index, given = tmp_path / "index", settings(world, terms, kind)
     made = package.index(world.corpus, index, settings=given)
     column, wanted = KINDS[kind]
-    assert made.version.indexes[column].plan.kind == wanted.get("kind", "inverted")
+    without = {"bits": "binary"}.get(column, "inverted")
+    assert made.version.indexes[column].plan.kind == wanted.get("kind", without)
     whole = ranked(index, world, tmp_path / "whole", given)
     counts = dict.fromkeys((row["query_id"] for row in whole), 0)
     for row in whole:
         counts[row["query_id"]] += 1
     # A query may share no word with most documents; of vectors each is near to some degree.
-    assert set(counts.values()) == {K} or column != "dense"
+    assert set(counts.values()) == {K} or column in ("bm25", "sparse")
     for number, search in enumerate(
         ({"block_queries": 1}, {"block_queries": 4}, {"block_queries": 4, "memory_mb": 1})
     ):

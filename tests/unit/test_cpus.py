@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from shardrank.index.best_rows import CompiledSelector
+from shardrank.index.binary import nearest_codes, words
 from shardrank.index.documents import DocumentSearch, Reach
 from shardrank.index.exact import part_topk
 from shardrank.index.nearest import by_products
 from shardrank.index.shard import LoadedShard
 from shardrank.kernels.machine import is_x86
+from shardrank.kernels.rotation_loops import along
 from shardrank.models.forward.products import chosen_product, int8_product
 from tests.bench.search import part_of
 from tests.cpus import AVX2_ONLY
@@ -49,9 +51,12 @@ def answers(folder: Path) -> dict[str, Any]:
     found = shard.search(queries, 5, 40)
     three = np.arange(ROWS, dtype=np.int32) // 3  # passages of a document
     met = DocumentSearch(shard, three, None).find(queries, Reach(2, 30, 20))
+    codes = np.packbits(queries > 0, axis=1)
     exact = part_topk(queries, part_of(queries[::-1].copy()), 20, by_products(int8_product))
     return {
         "found": found.tobytes().hex(),
+        "codes": nearest_codes(words(codes[:50]), words(codes), 20).tobytes().hex(),
+        "turned": along(queries, queries[:DIM]).tobytes().hex(),
         "documents": met.positions.tobytes().hex(),
         "rows": exact["row"].to_pylist(),
         "scores": exact["score"].to_numpy().tobytes().hex(),

@@ -10,12 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from shardrank.core.arrow_columns import matrix
 from shardrank.core.cards import ColumnCard
 from shardrank.core.model_settings import ColumnSettings
 from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder, check_sparse
+from shardrank.models.encoders.bit_cards import read_bits_card, sample_rows
 from shardrank.models.encoders.bm25 import read_bm25_card
 from shardrank.models.sparse_cards import read_sparse_card
 
@@ -109,8 +111,30 @@ def _load_sparse(settings: Any, device: str, card: Any, codecs: Codecs) -> Colum
     return TextTerms(load_sparse(settings, device, card))
 
 
+def _read_bits(settings: Any, source: ColumnCard | None) -> ColumnCard:
+    return read_bits_card(settings, source)
+
+
+def _load_bits(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
+    from shardrank.models.encoders.bits import load_bits  # brings numba
+
+    return load_bits(card, codecs)
+
+
+def _fit_bits(given: Fitting) -> bytes:
+    from shardrank.models.encoders.bit_fitting import fit_bits  # brings numba
+
+    return fit_bits(matrix(pa.chunked_array([given.sample])), given.settings)
+
+
 _FAMILIES = {
     "dense": Family(_read_dense, _load_dense, runs_a_model=True),
     "bm25": Family(_read_bm25, _load_bm25, runs_a_model=False),
     "sparse": Family(_read_sparse, _load_sparse, runs_a_model=True),
+    "bits": Family(
+        _read_bits,
+        _load_bits,
+        runs_a_model=False,
+        fit=Fit(lambda _, card: sample_rows(card.dim), _fit_bits),
+    ),
 }

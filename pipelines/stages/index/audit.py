@@ -26,6 +26,7 @@ from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.encode import encode, write_blocks
 from shardrank.stages.shared.open_shards import (
+    CodedColumn,
     SearchedShard,
     document_numbers,
     open_shard,
@@ -35,7 +36,7 @@ from shardrank.stages.shared.part_blocks import PartColumn, load_blocks, offsets
 from shardrank.stages.shared.sample import Draw, sample
 from shardrank.storage import Sources
 from shardrank.version.indexes import Audit, AuditPoint, Shard
-from shardrank.version.manifest import dense
+from shardrank.version.manifest import StoredEncoder, dense
 from shardrank.version.parts import Part
 from shardrank.version.recall import (
     CostModel,
@@ -86,6 +87,18 @@ class Audited:
     def column(self) -> str:
         return self.wanted.column
 
+    @property
+    def vectors(self) -> StoredEncoder:
+        """What makes the vectors that are searched exactly."""
+        return self.wanted.scored
+
+    @property
+    def coded(self) -> CodedColumn | None:
+        """The codes that are searched, if it has no file."""
+        codec = self.wanted.encoder.codec
+        binary = self.plan.kind == "binary"
+        return CodedColumn(self.column, codec) if binary and codec else None
+
 
 def audit(context: Context, index: Audited) -> Audit:
     """The audit of a version.
@@ -124,13 +137,15 @@ def _questions(context: Context, index: Audited) -> list[FileRef]:
     if settings.audit.query_file is None:
         seed = index.wanted.settings.seed + 1
         return sample(
-            context, index.parts, Draw("questions", index.column, settings.audit.queries, seed)
+            context,
+            index.parts,
+            Draw("questions", index.vectors.name, settings.audit.queries, seed),
         )
     sources = Sources(settings.s3)
     listing = sources.listing(settings.audit.query_file, settings.corpus.allow_unread)
     batch = read_queries(listing.read, sources.open, settings.corpus)
     texts = write_blocks(context.workspace, batch.table, settings.search.block_queries)
-    blocks = encode(context, texts, dense(index.wanted.encoder))
+    blocks = encode(context, texts, dense(index.vectors))
     return [block.vectors for block in blocks]
 
 
@@ -141,7 +156,9 @@ def plan_audit(
     grid, documents = _grid(index, settings), followed(settings.k)
     return [
         AuditSpec(shard, tuple(questions), documents, grid)
-        for shard in searched_shards(index.parts, index.column, index.shards, settings.k)
+        for shard in searched_shards(
+            index.parts, index.vectors.name, index.shards, settings.k, index.coded
+        )
     ]
 
 
@@ -216,6 +233,6 @@ def _curve(probe: Probe, index: Audited, settings: AuditSettings) -> list[AuditP
     costs = CostModel(
         passages=sum(part.live.passages for part in index.parts),
         nlist=index.plan.nlist,
-        dim=dim_of(index.wanted.encoder.card),
+        dim=dim_of(index.vectors.card),
     )
     return recall_curve(probe, settings.k, _grid(index, settings), costs)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from shardrank.stages.index.binary_index import binary_index
 from shardrank.stages.index.inverted_index import inverted_index
 from shardrank.stages.index.vector_index import vector_index
 from shardrank.stages.index.wanted import WantedIndex
@@ -13,6 +14,7 @@ _MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
     "dense": vector_index,
     "bm25": partial(inverted_index, counted=True),
     "sparse": partial(inverted_index, counted=False),
+    "bits": binary_index,
 }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shardrank.core.cards import dim_of
 from shardrank.core.index_settings import IndexSettings
 from shardrank.version.folding import Limits, plan_folds
 from shardrank.version.indexes import Index, Shard
@@ -22,6 +23,7 @@ class WantedIndex:
         base: the one before, which may be kept where it serves; None: there is none.
         kept: shards of it whose parts are all still there, by the places of these now.
         limits: when shards are folded.
+        source: what makes the column that its own is made of; None: it is made of texts.
     """
 
     encoder: StoredEncoder
@@ -30,6 +32,13 @@ class WantedIndex:
     base: Index | None
     kept: Sequence[Shard]
     limits: Limits
+    source: StoredEncoder | None = None
+
+    @property
+    def scored(self) -> StoredEncoder:
+        """What makes the vectors that score what is found: codes are scored by those that they are
+        of."""
+        return self.encoder if self.source is None or dim_of(self.encoder.card) else self.source
 
     @property
     def column(self) -> str:

@@ -76,7 +76,7 @@ def moved(context: Context, first: Round, retriever: Retriever, how: Feedback) -
         BlockHits(done.made.buckets, done.made.pairs)
         for done in merge(context, [found], first.blocks, merging)
     ]
-    reading = Reading(first.version, first.index, retriever.index.column, bucket)
+    reading = Reading(first.version, first.index, retriever.index.scored, bucket)
     values = gather_values(context, f"values-{name}", reading, hits)
     both = zip(first.queries, values, strict=True)
     specs = [FeedbackSpec(ref, files, how, retriever.index.counts) for ref, files in both]

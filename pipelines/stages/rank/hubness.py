@@ -74,7 +74,7 @@ def corrected(
     merging = Merging(k, False, None, bucket, f"hits-{name}")
     merged = merge(context, [replace(found, k=k)], asked.blocks, merging)
     hits = [BlockHits(done.made.buckets, done.made.pairs) for done in merged]
-    reading = Reading(asked.version, asked.index, retriever.index.column, bucket)
+    reading = Reading(asked.version, asked.index, retriever.index.scored, bucket)
     hubs = _hubs(context, asked, retriever, plan_values(reading, hits), how)
     both = zip(merged, values_by_block(hubs, len(hits)), strict=True)
     specs = [CorrectedSpec(done.made.hits, files) for done, files in both]
@@ -91,7 +91,7 @@ def _hubs(
     pairs: Sequence[ValuesSpec],
     how: Correction,
 ) -> list[Done[Values]]:
-    name, column = retriever.name, retriever.index.column
+    name, column = retriever.name, retriever.index.scored
     drawn = Draw(f"gallery-{name}", column, how.gallery, seed=0)
     gallery = sample(context, asked.version.parts, drawn, asked.index) if how.gallery else []
     queries = tuple(asked.queries[:: -(-len(asked.queries) // BANK_FILES)])

@@ -116,7 +116,7 @@ class Probed(_Vectors):
     """A shard in memory: it is probed, and what is found is refined (protocol: Opened)."""
 
     def __init__(self, opening: Opening) -> None:
-        from shardrank.index.documents import Reach  # brings faiss and numba
+        from shardrank.index.documents import Reach  # brings numba
 
         super().__init__(opening)
         shard, how = opening.shard, opening.how
@@ -175,5 +175,6 @@ _KINDS: dict[Kind, Callable[[Opening], Opened]] = {
     "exact": Exact,
     "ivfpq": Probed,
     "ivfsq8": Probed,
+    "binary": Probed,
     "inverted": Inverted,
 }

@@ -20,7 +20,7 @@ from shardrank.stages.rank.opened import Effort, Opened, Opening, open_kind
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.open_shards import SearchedShard, searched_shards
+from shardrank.stages.shared.open_shards import CodedColumn, SearchedShard, searched_shards
 from shardrank.version.indexes import Index
 from shardrank.version.manifest import Version
 from shardrank.version.sizing import Kind, fill
@@ -69,7 +69,7 @@ def search(
 ) -> list[Done[Searched]]:
     """The hits of all queries, whose vectors lie in a file a block; a unit a shard."""
     specs = plan_search(version, queries, retriever)
-    dim, memory = version.dim(retriever.index.column), context.settings.search.memory_mb << 20
+    dim, memory = version.dim(retriever.index.scored), context.settings.search.memory_mb << 20
     pool = context.search_pool(len(specs), dense=dim > 0)
     batch = SearchBatch(queries, dim, memory, pool.device)
     make = partial(Search, context.workspace, index, batch)
@@ -82,7 +82,8 @@ def plan_search(
 ) -> list[SearchSpec]:
     """Of each shard."""
     index, how = retriever.index, retriever.how
-    shards = searched_shards(version.parts, index.column, index.shards, how.k)
+    coded = CodedColumn(index.column, index.codec.file) if index.source and index.codec else None
+    shards = searched_shards(version.parts, index.scored, index.shards, how.k, coded)
     return [SearchSpec(index.plan.kind, shard, tuple(queries), how) for shard in shards]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shardrank.core.arrays import Int32
+from shardrank.core.bit_codes import BitsCodec
 from shardrank.core.errors import IntegrityError
 from shardrank.core.files import FileRef
 from shardrank.core.selection import RowSelector
@@ -19,8 +20,24 @@ from shardrank.version.parts import Part
 from shardrank.version.sizing import shares
 
 if TYPE_CHECKING:
-    from shardrank.index.documents import DocumentSearch
+    from shardrank.index.documents import CodedShard, DocumentSearch
     from shardrank.index.nearest import Find
+
+
+@dataclass(frozen=True)
+class CodedColumn:
+    """A column of codes by its name, and what they were made by."""
+
+    name: str
+    codec: FileRef
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The files of a shard's codes, in the order of its parts, and what they were made by."""
+
+    files: tuple[FileRef, ...]
+    codec: FileRef
 
 
 @dataclass(frozen=True)
@@ -28,47 +45,71 @@ class SearchedShard:
     """A shard as search and audit want it.
 
     Attributes:
-        file: None: exact search, which has none.
-        parts: in the shard's order.
+        file: None: exact search and search of codes, which have none.
+        parts: in the shard's order, with the vectors that score what is found.
         least: documents that it gives every query at least.
+        codes: that are searched; None: the file, or the vectors.
     """
 
     file: FileRef | None
     parts: tuple[PartColumn, ...]
     least: int
+    codes: Codes | None = None
 
 
 def searched_shards(
-    parts: Sequence[Part], column: str, shards: Sequence[Shard], k: int
+    parts: Sequence[Part],
+    column: str,
+    shards: Sequence[Shard],
+    k: int,
+    coded: CodedColumn | None = None,
 ) -> list[SearchedShard]:
-    """Each shard of an index over a column, with its share of k documents (where it has no file,
-    all)."""
+    """Each shard of an index, with its share of k documents (where it has neither file nor codes,
+    all); its hits are scored by a column, and found by codes, if there are any."""
     least = shares(k, [sum(parts[n].live.documents for n in shard.parts) for shard in shards])
     return [
         SearchedShard(
             shard.file,
             tuple(PartColumn.of(n, parts[n], column) for n in shard.parts),
-            wanted if shard.file else k,
+            wanted if shard.file or coded else k,
+            _codes(parts, shard, coded) if coded else None,
         )
         for shard, wanted in zip(shards, least, strict=True)
     ]
 
 
+def _codes(parts: Sequence[Part], shard: Shard, coded: CodedColumn) -> Codes:
+    return Codes(tuple(parts[n].columns[coded.name].file for n in shard.parts), coded.codec)
+
+
 def open_shard(
     index: Workspace, shard: SearchedShard, documents: Int32, device: str = "cpu"
 ) -> "DocumentSearch":
-    """A shard that has a file, to be searched on one thread, or on a GPU ("cuda"); `documents` are
-    its `document_numbers`."""
-    from shardrank.index.documents import DocumentSearch  # brings faiss and numba
-    from shardrank.index.shard import LoadedShard
+    """A shard that has a file or codes, to be searched on one thread, or on a GPU ("cuda");
+    `documents` are its `document_numbers`."""
+    from shardrank.index.documents import DocumentSearch  # brings numba
+
+    use_torch_threads(1)
+    loaded = _coded(index, shard.codes, device) if shard.codes else _filed(index, shard, device)
+    return DocumentSearch(loaded, documents, live_positions(index, shard.parts))
+
+
+def _filed(index: Workspace, shard: SearchedShard, device: str) -> "CodedShard":
+    from shardrank.index.shard import LoadedShard  # brings faiss
     from shardrank.index.shard import use_threads as use_faiss_threads
 
     use_faiss_threads(1)
-    use_torch_threads(1)
     assert shard.file
-    data = index.storage.read_checked(shard.file)
-    live = live_positions(index, shard.parts)
-    return DocumentSearch(LoadedShard.load(data, _selecting_on(device)), documents, live)
+    return LoadedShard.load(index.storage.read_checked(shard.file), _selecting_on(device))
+
+
+def _coded(index: Workspace, codes: Codes, device: str) -> "CodedShard":
+    from shardrank.index.binary import BinaryShard  # brings numba
+
+    codec = BitsCodec.of(index.storage.read_checked(codes.codec))
+    columns = (index.read_table(file, ["vector"])["vector"] for file in codes.files)
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    return BinaryShard(codec, chunks, _selecting_on(device))
 
 
 def finding_on(device: str) -> "Find":
