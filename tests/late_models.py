@@ -61,9 +61,9 @@ def trunk(folder: Path, family: str, *marks: str) -> Path:
 def _model(family: str, tokeniser: Tokenizer, words: bool) -> PreTrainedModel:
     config = tiny_config(family)
     config.vocab_size = tokeniser.get_vocab_size() + 4
-    config.pad_token_id = 0 if words else 1
-    if family == "modernbert":
-        config.local_attention = 64
+    config.pad_token_id = 0 if family == "bert" else 1
+    if family == "modernbert":  # a window that some tokens that fill up see no other through
+        config.local_attention = 16
     model = AutoModel.from_config(config).eval().float()
     with torch.no_grad():
         for weight in model.parameters():
@@ -166,11 +166,11 @@ _MAKE: Mapping[str, Callable[[Path, Path], None]] = {
     "st-modern": _st("modernbert", query_expansion=_LEAST, document_length=40),
     "st-mpnet": _st("mpnet", query_expansion=_FIXED, document_length=24),
     "st-qwen3": _st("qwen3", query_expansion={**_LEAST, "attend": False}),
-    "st-deberta": _st("deberta-v2", query_expansion=_FIXED),
+    "st-roberta": _st("roberta", query_expansion=_FIXED),
     "st-plain": _plain,
     "st-pooled": _pooling,
     "pylate-bert": _pylate("bert"),
-    "pylate-modern": _pylate("modernbert", do_query_expansion=None, skiplist_words=None),
+    "pylate-modern": _pylate("modernbert", query_length=32, do_query_expansion=None, skiplist_words=None),
     "pylate-unfilled": _pylate("bert", do_query_expansion=False, model_type="ColBERT"),
     "colbert": _colbert,
 }
