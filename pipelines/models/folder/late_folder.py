@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shardrank.core.errors import SettingsError
+from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.late_settings import LateSettings
 from shardrank.models.folder import limits
 from shardrank.models.folder.encoder_folder import packs
@@ -44,11 +44,23 @@ def read_late_folder(settings: LateSettings) -> LateFolder:
     config = read_late_config(root)
     tower = read_late_tower(root, config)
     check_family(tower.source.config, ENCODES, settings.trust_remote_code)
+    _check_hidden(tower)
     pooling = tower.pooling
     if settings.pool is not None:
         pooling = replace(pooling, factor=settings.pool)
     expansion = _as_set(tower.expansion, settings.query_tokens)
     return LateFolder(root, replace(tower, pooling=pooling, expansion=expansion), config)
+
+
+def _check_hidden(tower: LateTower) -> None:
+    """DeBERTa's layers let a token that is not attended to attend to none, which none here do."""
+    hidden = tower.expansion is not None and not tower.expansion.attended
+    if hidden and str(tower.source.config.get("model_type", "")).startswith("deberta"):
+        raise InputError(
+            f"{tower.source.transformer} is a DeBERTa that does not attend to what fills queries up, "
+            "which is not run.",
+            "Use another model.",
+        )
 
 
 def _as_set(expansion: Expansion | None, length: int | None) -> Expansion | None:
