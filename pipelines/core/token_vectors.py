@@ -100,3 +100,66 @@ def row_ends(array: pa.ListArray) -> Int64:
         )
     ends: Int64 = array.offsets.to_numpy().astype(np.int64)
     return ends - ends[0]
+
+
+#: Where a field of bytes says of which type the vectors are that they hold.
+_VECTORS = b"shardrank.vectors"
+
+
+def packed_lists(table: pa.Table) -> pa.Table:
+    """The table with token vectors, List<FixedSizeList<fp16 or fp32>[d]>, as lists of their bytes."""
+    for place, field in enumerate(table.schema):
+        if _is_vectors(field.type):
+            chunks = [_bytes(chunk) for chunk in table[place].chunks]
+            column = pa.chunked_array(chunks, _packed(field))
+            told = {_VECTORS: str(field.type.value_type.value_type).encode()}
+            same = pa.field(field.name, _packed(field), field.nullable, told)
+            table = table.set_column(place, same, column)
+    return table
+
+
+def unpacked_lists(table: pa.Table) -> pa.Table:
+    """The way back."""
+    for place, field in enumerate(table.schema):
+        kind = _KINDS.get((field.metadata or {}).get(_VECTORS, b""))
+        if kind is not None:
+            width = field.type.value_type.byte_width // (kind.bit_width // 8)
+            whole = pa.list_(pa.list_(kind, width))
+            column = [_vectors(chunk, kind, width) for chunk in table[place].chunks]
+            same = pa.field(field.name, whole, field.nullable)
+            table = table.set_column(place, same, pa.chunked_array(column, whole))
+    return table
+
+
+_KINDS = {str(kind).encode(): kind for kind in (pa.float16(), pa.float32())}
+
+
+def _is_vectors(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_list(kind)
+        and pa.types.is_fixed_size_list(kind.value_type)
+        and kind.value_type.value_type in (pa.float16(), pa.float32())
+    )
+
+
+def _packed(field: pa.Field) -> pa.DataType:
+    inner = field.type.value_type
+    return pa.list_(pa.binary(inner.list_size * inner.value_type.bit_width // 8))
+
+
+def _bytes(array: pa.ListArray) -> pa.ListArray:
+    inner = array.type.value_type
+    width = inner.list_size * inner.value_type.bit_width // 8
+    flat = array.values.flatten().to_numpy()
+    held = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(width), len(array.values), [None, pa.py_buffer(flat)]
+    )
+    return pa.ListArray.from_arrays(array.offsets, held, type=pa.list_(held.type))
+
+
+def _vectors(array: pa.ListArray, kind: pa.DataType, width: int) -> pa.ListArray:
+    tokens = array.values
+    held = np.frombuffer(tokens.buffers()[1] or b"", kind.to_pandas_dtype())
+    flat = held[tokens.offset * width : (tokens.offset + len(tokens)) * width]
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), width)
+    return pa.ListArray.from_arrays(array.offsets, vectors, type=pa.list_(vectors.type))
