@@ -1,11 +1,10 @@
-"""Small models of token vectors, by family: saved by sentence-transformers' MultiVectorEncoder, or laid
-out as PyLate 1.6 and ColBERT save them.
+"""Small models of token vectors, by family: saved by sentence-transformers' MultiVectorEncoder, or
+laid out as PyLate 1.6 and ColBERT save them.
 
-st-bert: prompts, queries filled up and not attended to, punctuation skipped. st-modern: attended to, at
-least so long, by ModernBERT. st-plain: no mask of words, nothing filled up, two maps. st-mpnet, st-qwen3:
-transformers that attend in ways of their own. st-pooled: a pooling of tokens in the folder. pylate-bert,
-pylate-modern: PyLate's. colbert: a checkpoint of ColBERT.
-"""
+st-bert: prompts, queries filled up and not attended to, punctuation skipped. st-modern: attended
+to, at least so long, by ModernBERT. st-plain: no mask of words, nothing filled up, two maps.
+st-mpnet, st-qwen3: transformers that attend in ways of their own. st-pooled: a pooling of tokens in
+the folder. pylate-bert, pylate-modern: PyLate's. colbert: a checkpoint of ColBERT."""
 
 import json
 import string
@@ -45,7 +44,8 @@ PYLATE = {
 
 
 def trunk(folder: Path, family: str, *marks: str) -> Path:
-    """A random transformer of a model type, whose tokeniser knows the marks as tokens and has a mask."""
+    """A random transformer of a model type, whose tokeniser knows the marks as tokens and has a
+    mask."""
     torch.manual_seed(5)
     words = family in ("bert", "mpnet")
     tokeniser = tiny_tokeniser() if words else byte_tokeniser()
@@ -120,7 +120,8 @@ def _pooling(folder: Path, spare: Path) -> None:
 
 
 def _pylate(family: str, **config: Any) -> Callable[[Path, Path], None]:
-    """A folder as PyLate 1.6 writes it: marks are tokens that are normalised, and it names its Dense."""
+    """A folder as PyLate 1.6 writes it: marks are tokens that are normalised, and it names its
+    Dense."""
 
     def make(folder: Path, spare: Path) -> None:
         trunk(folder, family, "[Q] ", "[D] ")
@@ -170,7 +171,9 @@ _MAKE: Mapping[str, Callable[[Path, Path], None]] = {
     "st-plain": _plain,
     "st-pooled": _pooling,
     "pylate-bert": _pylate("bert"),
-    "pylate-modern": _pylate("modernbert", query_length=32, do_query_expansion=None, skiplist_words=None),
+    "pylate-modern": _pylate(
+        "modernbert", query_length=32, do_query_expansion=None, skiplist_words=None
+    ),
     "pylate-unfilled": _pylate("bert", do_query_expansion=False, model_type="ColBERT"),
     "colbert": _colbert,
 }

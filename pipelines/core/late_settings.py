@@ -12,8 +12,8 @@ StoredTokens = Literal["fp16", "4", "2", "1"]
 
 
 class LateSettings(SettingsTable):
-    """[[encoder]] with family = "late": a vector for each token (late interaction), such as ColBERT.
-    Fields left at "auto" or none come from the model's own files."""
+    """[[encoder]] with family = "late": a vector for each token (late interaction), such as
+    ColBERT. Fields left at "auto" or none come from the model's own files."""
 
     family: Literal["late"] = Field("late", description="a vector for each token")
     name: str = Field("late", pattern=NAME, description="of its column, and the index over it")

@@ -54,7 +54,8 @@ class TokenVectors:
         return self.vectors[self.ends[row] : self.ends[row + 1]]
 
     def array(self, kind: pa.DataType) -> pa.ListArray:
-        """List<FixedSizeList<kind>[d]>, of which `of` makes the same, but for the type's rounding."""
+        """List<FixedSizeList<kind>[d]>, of which `of` makes the same, but for the type's
+        rounding."""
         return vector_lists(self.ends, self.vectors.astype(kind.to_pandas_dtype()))
 
 
@@ -107,7 +108,8 @@ _VECTORS = b"shardrank.vectors"
 
 
 def packed_lists(table: pa.Table) -> pa.Table:
-    """The table with token vectors, List<FixedSizeList<fp16 or fp32>[d]>, as lists of their bytes."""
+    """The table with token vectors, List<FixedSizeList<fp16 or fp32>[d]>, as lists of their
+    bytes."""
     for place, field in enumerate(table.schema):
         if _is_vectors(field.type):
             chunks = [_bytes(chunk) for chunk in table[place].chunks]

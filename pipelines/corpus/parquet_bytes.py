@@ -1,9 +1,8 @@
 """Tables of our own as Parquet bytes, with checksums. https://parquet.apache.org/docs/file-format/
 
-Vectors of tokens, lists of lists, are written as lists of bytes, and read as they were: of 200,000 fp16
-vectors of 96 components pyarrow 26 writes lists in .95 s and reads them in .41, bytes in .10 and .07
-(2026-11-29).
-"""
+Vectors of tokens, lists of lists, are written as lists of bytes, and read as they were: of 200,000
+fp16 vectors of 96 components pyarrow 26 writes lists in .95 s and reads them in .41, bytes in .10
+and .07 (2026-11-29)."""
 
 from collections.abc import Sequence
 
@@ -17,7 +16,8 @@ from shardrank.core.token_vectors import packed_lists, unpacked_lists
 
 
 def encode_table(table: pa.Table) -> bytes:
-    """Parquet with page checksums: zstd, but floats and codes as they are (they hardly get smaller).
+    """Parquet with page checksums: zstd, but floats and codes as they are (they hardly get
+    smaller).
 
     Equal tables give equal bytes, however they are chunked (with one version of pyarrow).
     """

@@ -1,5 +1,5 @@
-"""Token vectors in few bits: the number of the nearest centroid, and 1, 2 or 4 bits for each component
-of what is left (Santhanam et al. 2022, ColBERTv2, arXiv:2112.01488, section 3.3).
+"""Token vectors in few bits: the number of the nearest centroid, and 1, 2 or 4 bits for each
+component of what is left (Santhanam et al. 2022, ColBERTv2, arXiv:2112.01488, section 3.3).
 
 Here each component has cut-offs and weights of its own, where ColBERT has the same for all.
 """
@@ -199,5 +199,6 @@ def _check(vectors: Float32, dim: int) -> None:
 
 def _of_another(found: str) -> IntegrityError:
     return IntegrityError(
-        f"Codes of token vectors are of another codec: {found}.", "Its file was damaged: index again."
+        f"Codes of token vectors are of another codec: {found}.",
+        "Its file was damaged: index again.",
     )

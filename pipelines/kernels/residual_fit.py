@@ -1,5 +1,6 @@
-"""Fitting what codes of token vectors are of, on a sample: centroids by k-means, cut-offs and weights by
-quantiles (Santhanam et al. 2022, ColBERTv2, arXiv:2112.01488; its code, colbert/indexing)."""
+"""Fitting what codes of token vectors are of, on a sample: centroids by k-means, cut-offs and
+weights by quantiles (Santhanam et al. 2022, ColBERTv2, arXiv:2112.01488; its code,
+colbert/indexing)."""
 
 import math
 from dataclasses import dataclass
@@ -35,8 +36,8 @@ class ResidualPlan:
 
 
 def centroid_count(tokens: int) -> int:
-    """How many centroids suit so many vectors: the power of two at or below 16 · √tokens, but no more
-    than leave 8 vectors to each."""
+    """How many centroids suit so many vectors: the power of two at or below 16 · √tokens, but no
+    more than leave 8 vectors to each."""
     most = min(16 * math.sqrt(tokens), tokens / _FEWEST)
     return 1 << max(0, int(math.log2(most))) if most >= 1 else 1
 
@@ -69,7 +70,8 @@ def fit_residuals(sample: Float32, plan: ResidualPlan) -> ResidualCodec:
 
 
 def spherical_means(vectors: Float32, count: int) -> Float32:
-    """float32[count, d]: k-means by inner product, centroids of length 1, from the first `count`."""
+    """float32[count, d]: k-means by inner product, centroids of length 1, from the first
+    `count`."""
     return _lloyd(vectors, count, spherical=True)
 
 

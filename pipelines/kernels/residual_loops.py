@@ -109,8 +109,8 @@ def unpack(
 
 @compiled
 def divide_by_norms(vectors: Float32, size: int, plan: Int64) -> None:
-    """Each vector of float32[n · d], flat, by its L2 norm, or by 1e-12 where that is less, in place;
-    in the order of `score_pair`."""
+    """Each vector of float32[n · d], flat, by its L2 norm, or by 1e-12 where that is less, in
+    place; in the order of `score_pair`."""
     sums = np.empty(len(plan) + 1, np.float32)
     for begin in range(0, len(vectors), size):
         square = score_pair(vectors, begin, vectors, begin, plan, sums)

@@ -12,11 +12,12 @@ Float64 = npt.NDArray[np.float64]
 
 @compiled
 def ward(cosines: Float32, clusters: int, labels: Int64) -> None:
-    """Into labels int64[n] goes the cluster of each vector, from 0 in the order of their first ones.
+    """Into labels int64[n] goes the cluster of each vector, from 0 in the order of their first
+    ones.
 
-    Distances are 1 - cosine, taken for Euclidean ones (Clavié et al. 2024, arXiv:2409.14683; PyLate).
-    Just as many clusters come as are asked for, where scipy's `fcluster` gives fewer if heights are
-    equal at the cut.
+    Distances are 1 - cosine, taken for Euclidean ones (Clavié et al. 2024, arXiv:2409.14683;
+    PyLate). Just as many clusters come as are asked for, where scipy's `fcluster` gives fewer if
+    heights are equal at the cut.
 
     Args:
         cosines: float32[n, n], symmetric.

@@ -90,8 +90,8 @@ def check_sparse(settings: SparseSettings) -> None:
 
 
 def check_late(settings: LateSettings) -> None:
-    """Raise InputError where the model of token vectors that the settings name cannot be run right.
-    """
+    """Raise InputError where the model of token vectors that the settings name cannot be run
+    right."""
     folder = read_late_folder(settings)
     tower = folder.tower
     _check_transformer(tower.source, settings.trust_remote_code, unread=(LINEAR,))

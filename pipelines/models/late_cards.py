@@ -1,4 +1,5 @@
-"""The card of a model of token vectors as its files say it, read without loading it: as `cards.py`."""
+"""The card of a model of token vectors as its files say it, read without loading it: as
+`cards.py`."""
 
 from typing import Any
 

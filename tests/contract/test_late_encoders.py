@@ -1,8 +1,7 @@
 """What every model of token vectors must do, over the layouts that users bring.
 
-The reference is sentence-transformers' MultiVectorEncoder on the same folder, which opens those of PyLate
-and ColBERT too. A new layout is one more entry of tests/late_models.py.
-"""
+The reference is sentence-transformers' MultiVectorEncoder on the same folder, which opens those of
+PyLate and ColBERT too. A new layout is one more entry of tests/late_models.py."""
 
 from pathlib import Path
 
@@ -111,8 +110,10 @@ def test_order_and_batches_do_not_matter(folder: Path, encoder: LateEncoder) -> 
 def test_equal_input_gives_equal_bytes(folder: Path, encoder: LateEncoder) -> None:
     assert column(encoder, ALL).equals(column(load(folder), ALL))
     asked = pa.array(ALL)
-    assert TokenColumn(encoder, None).queries(asked).equals(
-        TokenColumn(load(folder), None).queries(asked)
+    assert (
+        TokenColumn(encoder, None)
+        .queries(asked)
+        .equals(TokenColumn(load(folder), None).queries(asked))
     )
 
 

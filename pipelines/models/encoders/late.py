@@ -22,7 +22,6 @@ from shardrank.kernels.residual_codes import ResidualCodec
 from shardrank.models.cards import check_fingerprint, settled
 from shardrank.models.encoders.dense import load_transformer
 from shardrank.models.encoders.late_inputs import (
-    LateInputs,
     LateSide,
     document_side,
     late_inputs,
@@ -89,7 +88,8 @@ class LateEncoder:
         return found
 
     def queries(self, texts: Sequence[str]) -> TokenVectors:
-        """The vectors of queries, which may be NaN or infinite; in float32, as no query is pooled."""
+        """The vectors of queries, which may be NaN or infinite; in float32, as no query is
+        pooled."""
         inputs = late_inputs(self._embedder.tokeniser, texts, self._query_side)
         sizes = inputs.counted
         found = _room(sizes, np.float32, self.card.dim)
@@ -120,8 +120,8 @@ class TokenColumn:
         self._encoder, self._codec = encoder, codec
 
     def column(self, read: pa.Array) -> pa.Array:
-        """List<FixedSizeList<fp16>[dim]>, or List<FixedSizeBinary[width]> of codes, a row a text; null
-        where the model gives a number that is not finite."""
+        """List<FixedSizeList<fp16>[dim]>, or List<FixedSizeBinary[width]> of codes, a row a text;
+        null where the model gives a number that is not finite."""
         texts, codec = read.to_pylist(), self._codec
         if codec is None:
             found = self._encoder.documents(texts, _halved, np.float16, self._encoder.card.dim)
@@ -136,9 +136,7 @@ class TokenColumn:
         return self._encoder.queries(read.to_pylist()).array(pa.float32())
 
 
-def load_late(
-    settings: LateSettings, device: str, planned: LateCard | None = None
-) -> LateEncoder:
+def load_late(settings: LateSettings, device: str, planned: LateCard | None = None) -> LateEncoder:
     """Load the model of token vectors that the settings name.
 
     Args:

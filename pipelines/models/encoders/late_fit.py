@@ -37,7 +37,9 @@ def fit_late(settings: LateSettings, card: LateCard, device: str, sample: pa.Arr
     """
     encoder = load_late(settings, device, card)
     # As fp16 would store them: half the memory, and what is lost is far below a code's error.
-    found = encoder.documents(sample.to_pylist(), lambda x: x.astype(np.float16), np.float16, card.dim)
+    found = encoder.documents(
+        sample.to_pylist(), lambda x: x.astype(np.float16), np.float16, card.dim
+    )
     live = ~found.broken.repeat(np.diff(found.ends))
     vectors = found.values[live].astype(np.float32)
     plan = ResidualPlan(card.bits, settings.centroids, card.normalised)

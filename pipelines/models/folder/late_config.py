@@ -20,9 +20,7 @@ CONFIG, METADATA = "config_sentence_transformers.json", "artifact.metadata"
 #: orders a query's texts alike.
 _MAXSIM = ("maxsim", "MaxSim", "meanmaxsim", None)
 _IDLE = "__version__ requirements"
-_NATIVE = Keys.of(
-    "prompts default_prompt_name model_type", idle=_IDLE, similarity_fn_name=_MAXSIM
-)
+_NATIVE = Keys.of("prompts default_prompt_name model_type", idle=_IDLE, similarity_fn_name=_MAXSIM)
 _PYLATE = Keys.of(
     "prompts query_prefix document_prefix query_length document_length do_query_expansion "
     "attend_to_expansion_tokens skiplist_words",
@@ -124,8 +122,8 @@ def read_late_config(folder: Path) -> LateConfig:
     if found.get("model_type") == "ColBERT" or _MARKS & found.keys():
         return _pylate(folder)
     raise InputError(
-        f"{folder} is a {found.get('model_type') or 'SentenceTransformer'} of sentence-transformers, "
-        "and a model of token vectors is wanted here.",
+        f"{folder} is a {found.get('model_type') or 'SentenceTransformer'} of sentence-transformers"
+        ", and a model of token vectors is wanted here.",
         "Name a folder that MultiVectorEncoder or PyLate saved, or use another family of encoders.",
     )
 

@@ -57,8 +57,8 @@ def _check_hidden(tower: LateTower) -> None:
     hidden = tower.expansion is not None and not tower.expansion.attended
     if hidden and str(tower.source.config.get("model_type", "")).startswith("deberta"):
         raise InputError(
-            f"{tower.source.transformer} is a DeBERTa that does not attend to what fills queries up, "
-            "which is not run.",
+            f"{tower.source.transformer} is a DeBERTa that does not attend to what fills queries up"
+            ", which is not run.",
             "Use another model.",
         )
 

@@ -36,8 +36,8 @@ _MASK = Keys.of("skiplist_words skiplist_tasks", keep_only_token_ids=(None,))
 _POOLING = Keys.of("pool_factor num_protected_tokens normalize_embeddings tasks")
 _TASKS = frozenset({"query", "document"})
 _WANTED = (
-    "A model is a Transformer, then Dense and Normalize of token_embeddings, a MultiVectorMask, and "
-    "at the end perhaps a HierarchicalTokenPooling."
+    "A model is a Transformer, then Dense and Normalize of token_embeddings, a MultiVectorMask, "
+    "and at the end perhaps a HierarchicalTokenPooling."
 )
 
 
@@ -131,8 +131,8 @@ def _native(
         raise _disordered(folder)
     if expansion is not None and not masks:
         raise InputError(
-            f"{folder} fills queries up (query_expansion) and has no MultiVectorMask, without which "
-            "sentence-transformers does not score what it filled in.",
+            f"{folder} fills queries up (query_expansion) and has no MultiVectorMask, without "
+            "which sentence-transformers does not score what it filled in.",
             "Add the module, or take query_expansion out.",
         )
     tower = LateTower(source, steps, masks[0] if masks else Mask(), expansion, TokenPooling())
@@ -141,7 +141,8 @@ def _native(
 
 
 def _colbert(folder: Path, config: LateConfig) -> LateTower:
-    """A checkpoint of ColBERT, which the library's own way of putting marks suits for BERT alone."""
+    """A checkpoint of ColBERT, which the library's own way of putting marks suits for BERT
+    alone."""
     layout = read_layout(folder, plain=True)
     header = read_headers(find_weights(folder).files).get(LINEAR)
     if layout.config.get("model_type") != "bert" or header is None or len(header.shape) != 2:
@@ -216,7 +217,12 @@ def _pooling(path: Path) -> TokenPooling:
     found = read_known(path, _POOLING)
     factor, protected = found.get("pool_factor", 1.0), found.get("num_protected_tokens", 1)
     numbers = isinstance(factor, int | float) and isinstance(protected, int)
-    if not numbers or factor < 1 or protected < 0 or _tasks(path, found.get("tasks")) != {"document"}:
+    if (
+        not numbers
+        or factor < 1
+        or protected < 0
+        or _tasks(path, found.get("tasks")) != {"document"}
+    ):
         raise InputError(
             f"{path} has {found}; understood are pool_factor ≥ 1, num_protected_tokens ≥ 0 and "
             "tasks = document.",

@@ -76,7 +76,9 @@ class BiasedAttention:
         k, v = (_spread(x, batch) for x in (keys, values))
         q = queries[:, None] if firsts else _spread(queries, batch)
         places = torch.arange(shape[1], device=keys.device)
-        hidden = keys.new_zeros(shape).masked_fill(places >= batch.seen_lengths[:, None], -torch.inf)
+        hidden = keys.new_zeros(shape).masked_fill(
+            places >= batch.seen_lengths[:, None], -torch.inf
+        )
         out = self._attended(q, k, v, hidden[:, None, None])
         return out.flatten(0, 1) if firsts else out.flatten(0, 1)[batch.cells]
 

@@ -89,8 +89,8 @@ class PaddedClassifier(Padded):
 
 
 def pad(batch: Batch, pad_id: int, left: bool) -> tuple[Tensor, Tensor]:
-    """int64[b, longest] ids, filled on one side, and as many masks: 1 where ids are real, and seen.
-    """
+    """int64[b, longest] ids, filled on one side, and as many masks: 1 where ids are real, and
+    seen."""
     places = torch.arange(batch.longest, device=batch.ids.device)
     filled = batch.longest - batch.lengths[:, None]
     seen = batch.seen_lengths[:, None]

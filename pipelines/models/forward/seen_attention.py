@@ -1,6 +1,6 @@
 """Attention where some tokens are not attended to: those that fill a query up in late interaction
-(Khattab & Zaharia 2020, arXiv:2004.12832, section 3.2), as models are trained that do not let a query
-see them. They stand behind an input's own tokens, and see what those see."""
+(Khattab & Zaharia 2020, arXiv:2004.12832, section 3.2), as models are trained that do not let a
+query see them. They stand behind an input's own tokens, and see what those see."""
 
 import torch
 from torch import Tensor

@@ -1,6 +1,6 @@
 """Tokens that models of token vectors put beside a text's own: a mark behind the first special one,
-and what fills queries up: as sentence-transformers 6.2 has it (Transformer.preprocess), the mask, or
-the end of a text where a tokeniser has no mask."""
+and what fills queries up. That is as sentence-transformers 6.2 has it (Transformer.preprocess): the
+mask, or the end of a text where a tokeniser has no mask."""
 
 from shardrank.core.errors import InputError
 from shardrank.models.folder.layout import Layout
@@ -23,16 +23,16 @@ def filler(source: Layout, tokeniser: FastTokeniser, named: str | None) -> int:
     own, side = _own(source)
     if side == "left":
         raise InputError(
-            f"The tokeniser in {source.transformer} fills texts up on the left, and queries that are "
-            "filled up so are not run.",
+            f"The tokeniser in {source.transformer} fills texts up on the left, and queries that "
+            "are filled up so are not run.",
             "Use another model.",
         )
     wanted = named or own
     found = tokeniser.id_of(wanted) if wanted else None
     if found is None:
         raise InputError(
-            f"{source.transformer} fills queries up with {wanted or 'a mask'!r}, which its tokeniser "
-            "does not have.",
+            f"{source.transformer} fills queries up with {wanted or 'a mask'!r}, which its "
+            "tokeniser does not have.",
             "Use another model.",
         )
     return found
@@ -43,8 +43,8 @@ def mark_id(source: Layout, tokeniser: FastTokeniser, mark: str) -> int | None:
 
     Raises:
         InputError: the tokeniser does not have it, for which PyLate would add a random vector, or
-            puts not just one special token before a text: PyLate puts the mark behind the first token,
-            whatever that is.
+            puts not just one special token before a text: PyLate puts the mark behind the first
+            token, whatever that is.
     """
     if not mark:
         return None
@@ -52,8 +52,8 @@ def mark_id(source: Layout, tokeniser: FastTokeniser, mark: str) -> int | None:
     if found is None or before != 1:
         raise InputError(
             f"{source.transformer} marks texts by {mark!r}, of which its tokeniser has "
-            f"{'no token' if found is None else 'one'}, and it puts {before} special tokens before a "
-            "text.",
+            f"{'no token' if found is None else 'one'}, and it puts {before} special tokens before "
+            "a text.",
             "Use another model.",
         )
     return found

@@ -144,8 +144,8 @@ def knows_tokens(files: TokeniserFiles) -> bool:
 
 
 def named_token(files: TokeniserFiles, short: str) -> str | None:
-    """A special token, such as the "mask", by the files or as the class has it; none: there is none.
-    """
+    """A special token, such as the "mask", by the files or as the class has it; none: there is
+    none."""
     default = _DEFAULTS[class_of(files) or GENERIC].get(short)
     found = files.values.get(f"{short}_token", default)
     return None if found is None else content(found)
