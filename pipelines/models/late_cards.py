@@ -70,7 +70,7 @@ def _normalised(folder: LateFolder) -> bool:
 def _check_bits(stored: str, dim: int) -> None:
     if stored != "fp16" and dim * int(stored) % 8:
         raise SettingsError(
-            f"encoder.stored = {stored}, but the model's vectors have {dim} components, whose codes "
-            f"of {stored} bits do not fill whole bytes.",
+            f"encoder.stored = {stored}, but the model's vectors have {dim} components, whose "
+            f"codes of {stored} bits do not fill whole bytes.",
             "Set stored = fp16, or to more bits.",
         )
