@@ -1,6 +1,11 @@
-"""Fitting what codes of token vectors are of, on a sample: centroids by k-means, cut-offs and
-weights by quantiles (Santhanam et al. 2022, ColBERTv2, arXiv:2112.01488; its code,
-colbert/indexing)."""
+"""Fitting what codes of token vectors are of, on a sample: centroids by k-means (Santhanam et al.
+2022, ColBERTv2, arXiv:2112.01488; its code, colbert/indexing), then cut-offs and weights.
+
+ColBERT takes quantiles for both, the same for all components. Here each component has its own, which
+begin as quantiles and are then moved to where the mean square error is least (Lloyd 1982, Max 1960).
+Measured on token vectors of all-MiniLM-L6-v2 (2026-11-30; 18,060 vectors of docstrings, 1,024
+centroids), the mean cosine of a decoded vector and its own is .877, .956 and .993 with 1, 2 and 4
+bits; by ColBERT's way .856, .920 and .975; by quantiles of each component .866, .930 and .981."""
 
 import math
 from dataclasses import dataclass
@@ -18,6 +23,8 @@ _FEWEST = 8
 #: Vectors at most that cut-offs and weights are of, and the share of a sample that they take.
 _HELD_OUT, _SHARE = 1 << 15, 8
 _SEED = 123
+#: Rounds in which cut-offs and weights settle.
+_SETTLING = 10
 
 
 @dataclass(frozen=True)
@@ -62,11 +69,29 @@ def fit_residuals(sample: Float32, plan: ResidualPlan) -> ResidualCodec:
     training, tried = (sample[order], sample) if few else (rest, sample[order[:held]])
     centroids = spherical_means(training, count) if plan.normalise else means(training, count)
     left = tried - centroids[nearest_centroids(tried, centroids)]
-    levels = 1 << plan.bits
-    middle = np.quantile(left, (np.arange(levels) + 0.5) / levels, axis=0)
-    cuts = np.quantile(left, np.arange(1, levels) / levels, axis=0)
-    cutoffs, weights = (np.ascontiguousarray(x.T, np.float32) for x in (cuts, middle))
+    cutoffs, weights = levels(left, 1 << plan.bits)
     return ResidualCodec(centroids, cutoffs, weights, plan.normalise)
+
+
+def levels(left: Float32, count: int) -> tuple[Float32, Float32]:
+    """float32[d, count - 1] and float32[d, count]: the cut-offs and weights of each component of
+    float32[n, d]. A level that holds nothing stays where it is."""
+    ordered = np.sort(left, axis=0)
+    places = (np.arange(count) + 0.5) / count
+    weights = np.quantile(ordered, places, axis=0)
+    sums = np.concatenate([np.zeros((1, left.shape[1])), np.cumsum(ordered, axis=0, dtype=float)])
+    cuts = np.quantile(ordered, np.arange(1, count) / count, axis=0)
+    for _ in range(_SETTLING):
+        for component in range(left.shape[1]):
+            mine = ordered[:, component]
+            inner = np.searchsorted(mine, cuts[:, component], side="right")
+            bounds = np.concatenate([[0], inner, [len(mine)]])
+            held = np.diff(bounds)
+            total = np.diff(sums[bounds, component])
+            weights[held > 0, component] = total[held > 0] / held[held > 0]
+        cuts = (weights[1:] + weights[:-1]) / 2
+    cutoffs, middles = (np.ascontiguousarray(x.T, np.float32) for x in (cuts, weights))
+    return cutoffs, middles
 
 
 def spherical_means(vectors: Float32, count: int) -> Float32:

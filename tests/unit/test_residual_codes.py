@@ -15,7 +15,13 @@ from shardrank.kernels.residual_codes import (
     token_bytes,
     token_vectors,
 )
-from shardrank.kernels.residual_fit import ResidualPlan, centroid_count, fit_residuals, means
+from shardrank.kernels.residual_fit import (
+    ResidualPlan,
+    centroid_count,
+    fit_residuals,
+    levels,
+    means,
+)
 
 RNG = np.random.default_rng(2)
 CENTRES = RNG.standard_normal((60, 24))
@@ -97,13 +103,28 @@ def test_equal_samples_give_equal_codecs() -> None:
     assert fit_residuals(SAMPLE, plan).to_bytes() == fit_residuals(SAMPLE, plan).to_bytes()
 
 
-def test_cut_offs_part_each_component_alike(codec: ResidualCodec) -> None:
+def test_levels_are_where_the_error_is_least(codec: ResidualCodec) -> None:
     left = SAMPLE - codec.centroids[codec.nearest(SAMPLE)]
-    codes = (left[:, :, None] > codec.cutoffs[None]).sum(axis=2)
-    for code in range(1 << codec.bits):
-        shares = (codes == code).mean(axis=0)
-        assert abs(shares - 1 / (1 << codec.bits)).max() < 0.05
-    assert (np.diff(codec.cutoffs, axis=1) > 0).all()
+
+    def error(cutoffs: Float32, weights: Float32) -> float:
+        codes = (left[:, :, None] > cutoffs[None]).sum(axis=2)
+        kept = np.take_along_axis(weights[None], codes[:, :, None], 2)[:, :, 0]
+        return float(np.square(left - kept).mean())
+
+    count = 1 << codec.bits
+    cuts = np.quantile(left, np.arange(1, count) / count, axis=0).T
+    middles = np.quantile(left, (np.arange(count) + 0.5) / count, axis=0).T
+    cutoffs, weights = levels(left, count)
+    assert error(cutoffs, weights) < 0.97 * error(cuts, middles)
+    assert (np.diff(cutoffs, axis=1) > 0).all()
+    assert (np.diff(weights, axis=1) > 0).all()
+
+
+def test_levels_of_few_values() -> None:
+    cutoffs, weights = levels(np.array([[1, 5], [1, 7], [1, 9]], np.float32), 4)
+    assert weights[0].tolist() == [1, 1, 1, 1]
+    assert weights[1, [0, -1]].tolist() == [5, 9]
+    assert (np.diff(cutoffs, axis=1) >= 0).all()
 
 
 def test_means_come_nearer_round_by_round() -> None:
