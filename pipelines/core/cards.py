@@ -129,6 +129,10 @@ class LateCard:
 ColumnCard = EncoderCard | Bm25Card | SparseCard | LateCard
 
 
+#: Of models whose dtype may be left to the machine.
+Halved = EncoderCard | LateCard
+
+
 def weights_of(card: ColumnCard) -> str:
     """The sha256 of a model's weights; "" where there is no model."""
     return "" if isinstance(card, Bm25Card) else card.weights_sha256

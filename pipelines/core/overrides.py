@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.index_settings import IndexSettings
+from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import (
     Bm25Settings,
     EncoderSettings,
@@ -31,7 +32,7 @@ Kinds: TypeAlias = tuple[type[BaseModel], ...]
 
 #: Tables of which there may be several, the key by which each is told, and what they may be.
 _SEVERAL: dict[str, tuple[str, Kinds]] = {
-    "encoder": ("name", (EncoderSettings, Bm25Settings, SparseSettings)),
+    "encoder": ("name", (EncoderSettings, Bm25Settings, SparseSettings, LateSettings)),
     "index": ("of", (IndexSettings,)),
     "reranker": (
         "model",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shardrank.core.arrays import Bool, Float32, Int64
 from shardrank.core.errors import IntegrityError
@@ -79,6 +80,14 @@ def lists(ends: Int64, values: pa.Array, broken: Bool | None = None) -> pa.ListA
     mask = None if broken is None or not broken.any() else pa.array(broken)
     kind = pa.list_(values.type)
     return pa.ListArray.from_arrays(offsets, values, type=kind, mask=mask)
+
+
+def emptied(array: pa.ListArray, rows: Bool) -> pa.ListArray:
+    """A column of lists, of which those among `rows`, bool[n], that are null hold nothing."""
+    null = array.is_null().to_numpy(zero_copy_only=False)
+    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+    ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    return lists(ends, array.flatten(), null & ~rows)
 
 
 def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:

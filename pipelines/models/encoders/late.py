@@ -16,6 +16,7 @@ from torch.nn.functional import linear
 
 from shardrank.core.arrays import Bool, Float32, Int64
 from shardrank.core.cards import LateCard
+from shardrank.core.errors import IntegrityError
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.token_vectors import TokenVectors, lists, vector_lists
 from shardrank.kernels.residual_codes import ResidualCodec
@@ -134,6 +135,31 @@ class TokenColumn:
     def queries(self, read: pa.Array) -> pa.Array:
         """List<FixedSizeList<fp32>[dim]>, a row a text."""
         return self._encoder.queries(read.to_pylist()).array(pa.float32())
+
+
+def load_column(
+    settings: LateSettings, device: str, planned: LateCard, codec: bytes | None
+) -> TokenColumn:
+    """What makes the column that the settings ask for; raises as `load_late`.
+
+    Args:
+        settings, device, planned: as there.
+        codec: what codes are of, where the card says that they are stored.
+
+    Raises:
+        IntegrityError: the codec is none, or of vectors of another width.
+    """
+    encoder = load_late(settings, device, planned)
+    if not planned.bits:
+        return TokenColumn(encoder, None)
+    held = ResidualCodec.of(codec or b"")
+    if (held.dim, held.bits) != (planned.dim, planned.bits):
+        raise IntegrityError(
+            f"The codes of {settings.model!r} are of {held.dim} components of {held.bits} bits, "
+            f"not {planned.dim} of {planned.bits}.",
+            "Index again.",
+        )
+    return TokenColumn(encoder, held)
 
 
 def load_late(settings: LateSettings, device: str, planned: LateCard | None = None) -> LateEncoder:

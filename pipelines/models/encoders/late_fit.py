@@ -8,20 +8,6 @@ from shardrank.core.late_settings import LateSettings
 from shardrank.kernels.residual_fit import ResidualPlan, fit_residuals
 from shardrank.models.encoders.late import load_late
 
-#: Texts of a sample: 8,192 centroids come of 2,048 with 128 tokens each.
-_TEXTS = 2048
-#: Vectors wanted for a centroid where the settings say how many there are, and tokens that any text
-#: may be taken to have.
-_EACH, _TOKENS = 32, 64
-
-
-def sampled_texts(settings: LateSettings, card: LateCard) -> int:
-    """How many texts are drawn; 0: nothing is fitted."""
-    if not card.bits:
-        return 0
-    wanted = (settings.centroids or 0) * _EACH * card.pool / _TOKENS
-    return max(_TEXTS, int(np.ceil(wanted)))
-
 
 def fit_late(settings: LateSettings, card: LateCard, device: str, sample: pa.Array) -> bytes:
     """The codec, as bytes of a safetensors file; equal samples give equal bytes.
