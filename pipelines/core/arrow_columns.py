@@ -47,17 +47,27 @@ def text_bounds(column: pa.Array) -> tuple[npt.NDArray[np.uint8], TextBounds]:
 
 
 def refuse_not_finite(column: pa.Array, who: str, what: str) -> None:
-    """Raise InputError where vectors, dense or sparse, hold a number that is NaN or infinite; codes
-    hold none.
+    """Raise InputError where vectors, dense, sparse or of tokens, hold a number that is NaN or
+    infinite, or a row of them is null, which stands for one that does.
 
     Args:
         column: as `shardrank.core.schemas.column_schema` has it.
         who: made them, such as "The encoder 'm'".
         what: they are of, such as "passages of a part".
     """
+    if column.null_count:
+        raise InputError(
+            f"{who} gives numbers that are NaN or infinite for {column.null_count:,} of "
+            f"{len(column):,} {what}.",
+            "Run it in fp32, or check its weights.",
+        )
     if pa.types.is_fixed_size_binary(column.type):
-        return
+        return  # codes, as below
     flat = column.flatten()
+    if pa.types.is_fixed_size_list(flat.type):
+        flat = flat.flatten()
+    if pa.types.is_fixed_size_binary(flat.type):
+        return  # codes, which are of numbers that are finite
     numbers = flat.field("weight") if pa.types.is_struct(flat.type) else flat
     values = numbers.to_numpy(zero_copy_only=False)
     broken = len(values) - int(np.isfinite(values).sum())

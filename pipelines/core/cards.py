@@ -86,6 +86,46 @@ class SparseCard:
 
 
 @dataclass(frozen=True)
+class LateCard:
+    """A model of token vectors as it will run.
+
+    Attributes:
+        name: the model as the settings name it.
+        fingerprint: of all that decides its vectors and how they are stored; the name and the place
+            are not in it.
+        weights_sha256, tokeniser_fingerprint: of what texts go through.
+        dim: components of a token's vector.
+        max_tokens: the longest document in tokens, special ones and the model's mark included.
+        query_max_tokens: the longest query, likewise.
+        query_prompt, document_prompt: put before texts, behind the model's mark.
+        dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
+        pool: tokens for which a passage keeps one vector.
+        stored: "fp16", or the bits of a component beside a centroid: "4", "2" or "1".
+        normalised: whether vectors have a length of 1.
+    """
+
+    name: str
+    fingerprint: str
+    weights_sha256: str
+    tokeniser_fingerprint: str
+    dim: int
+    max_tokens: int
+    query_max_tokens: int
+    query_prompt: str
+    document_prompt: str
+    dtype: str
+    pool: float
+    stored: str
+    normalised: bool
+    family: Literal["late"] = "late"
+
+    @property
+    def bits(self) -> int:
+        """Of a stored component; 0: they are stored as fp16."""
+        return 0 if self.stored == "fp16" else int(self.stored)
+
+
+@dataclass(frozen=True)
 class BitsCard:
     """Binary codes of vectors, as they will be made.
 
@@ -105,12 +145,17 @@ class BitsCard:
 
 
 #: Of what makes a column.
-ColumnCard = EncoderCard | Bm25Card | SparseCard | BitsCard
+ColumnCard = EncoderCard | Bm25Card | SparseCard | LateCard | BitsCard
+
+
+#: Of models whose dtype may be left to the machine.
+Halved = EncoderCard | LateCard
 
 
 def weights_of(card: ColumnCard) -> str:
     """The sha256 of a model's weights; "" where there is no model."""
-    return "" if isinstance(card, Bm25Card | BitsCard) else card.weights_sha256
+    found: str = getattr(card, "weights_sha256", "")
+    return found
 
 
 def dim_of(card: ColumnCard) -> int:

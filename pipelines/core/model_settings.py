@@ -1,11 +1,12 @@
 """Settings of encoders, one for each column."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag
 
 from shardrank.core.bits_settings import BitsSettings
+from shardrank.core.late_settings import LateSettings
 from shardrank.core.settings_base import NAME, SettingsTable, resize
 
 #: The column of the first encoder, and the index over it.
@@ -109,6 +110,12 @@ ColumnSettings = Annotated[
     Annotated[EncoderSettings, Tag("dense")]
     | Annotated[Bm25Settings, Tag("bm25")]
     | Annotated[SparseSettings, Tag("sparse")]
+    | Annotated[LateSettings, Tag("late")]
     | Annotated[BitsSettings, Tag("bits")],
     Discriminator(_family),
 ]
+
+#: The same as classes.
+COLUMN_TABLES: tuple[type[SettingsTable], ...] = tuple(
+    get_args(each)[0] for each in get_args(get_args(ColumnSettings)[0])
+)

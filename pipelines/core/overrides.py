@@ -6,14 +6,9 @@ from typing import Any, TypeAlias, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from shardrank.core.bits_settings import BitsSettings
 from shardrank.core.errors import SettingsError
 from shardrank.core.index_settings import IndexSettings
-from shardrank.core.model_settings import (
-    Bm25Settings,
-    EncoderSettings,
-    SparseSettings,
-)
+from shardrank.core.model_settings import COLUMN_TABLES
 from shardrank.core.rank_settings import RetrieverSettings
 from shardrank.core.reranker_settings import (
     AttentionSettings,
@@ -32,7 +27,7 @@ Kinds: TypeAlias = tuple[type[BaseModel], ...]
 
 #: Tables of which there may be several, the key by which each is told, and what they may be.
 _SEVERAL: dict[str, tuple[str, Kinds]] = {
-    "encoder": ("name", (EncoderSettings, Bm25Settings, SparseSettings, BitsSettings)),
+    "encoder": ("name", COLUMN_TABLES),
     "index": ("of", (IndexSettings,)),
     "reranker": (
         "model",

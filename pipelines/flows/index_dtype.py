@@ -6,7 +6,8 @@ index, so what one machine has decided is held for all later ones.
 
 from dataclasses import dataclass
 
-from shardrank.core.cards import ColumnCard, EncoderCard
+from shardrank.core.cards import ColumnCard, EncoderCard, Halved
+from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import ColumnSettings, EncoderSettings
 from shardrank.core.papers import from_json, to_json
 from shardrank.kernels.machine import multiplies_bf16
@@ -54,9 +55,9 @@ def settle_further(
     """
     card = family_of(encoder).read(encoder, source)
     made = base.version.columns.get(encoder.name) if base else None
-    if not (made and isinstance(made.card, EncoderCard) and isinstance(card, EncoderCard)):
+    if not (made and isinstance(made.card, Halved) and isinstance(card, Halved)):
         return card
-    assert isinstance(encoder, EncoderSettings)
+    assert isinstance(encoder, EncoderSettings | LateSettings)
     if encoder.dtype != "auto" or made.card.weights_sha256 != card.weights_sha256:
         return card
     return family_of(encoder).read(settled(encoder, made.card), source)

@@ -8,7 +8,7 @@ families than BERT's.
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shardrank.core.cards import EncoderCard, RerankerCard, SparseCard
+from shardrank.core.cards import EncoderCard, LateCard, RerankerCard, SparseCard
 from shardrank.core.errors import InputError, IntegrityError, SettingsError
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.model_settings import EncoderSettings
@@ -111,7 +111,9 @@ def read_reranker_card(settings: CrossSettings, halve: bool = False) -> Reranker
     )
 
 
-def settled(settings: Named, card: EncoderCard | SparseCard | RerankerCard | None) -> Named:
+def settled(
+    settings: Named, card: EncoderCard | SparseCard | LateCard | RerankerCard | None
+) -> Named:
     """The settings with the dtype of the card that was planned with, if there is one: what every
     worker loads, whatever its own CPU can do."""
     return settings.model_copy(update={"dtype": card.dtype}) if card else settings

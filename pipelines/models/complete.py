@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from shardrank.core.errors import InputError
+from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import EncoderSettings, SparseSettings
 from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.folder.decoder_encoder import decoder_differences, is_packed_decoder
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.headers import read_headers
 from shardrank.models.folder.language_head import head_of, needed_language_head
+from shardrank.models.folder.late_folder import read_late_folder
+from shardrank.models.folder.late_modules import LINEAR, check_steps
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modern import PREFIX, is_modern, needed_of_modern
 from shardrank.models.folder.modules import StaticTable, Tower
@@ -33,6 +36,7 @@ from shardrank.models.folder.sparse_modules import SparseTower, TermTower
 from shardrank.models.folder.table import read_table_shape
 from shardrank.models.folder.unnumbered import missing_beside_layers, missing_from_head
 from shardrank.models.folder.weights import find_weights
+from shardrank.models.text.filler import filler, mark_id
 from shardrank.models.text.tokens import load_tokeniser
 
 #: Heads of other tasks, a pooler that an encoder may have, and a decoder that it may leave: parts
@@ -85,6 +89,21 @@ def check_sparse(settings: SparseSettings) -> None:
         _check_sparse_tower(towers.queries, settings.trust_remote_code)
 
 
+def check_late(settings: LateSettings) -> None:
+    """Raise InputError where the model of token vectors that the settings name cannot be run
+    right."""
+    folder = read_late_folder(settings)
+    tower = folder.tower
+    _check_transformer(tower.source, settings.trust_remote_code, unread=(LINEAR,))
+    check_steps(tower)
+    _check_ids(tower.source, int(tower.source.config.get("vocab_size", 0)))
+    tokeniser = load_tokeniser(tower.source)
+    for before in (folder.config.query, folder.config.document):
+        mark_id(tower.source, tokeniser, before.mark)
+    if tower.expansion is not None:
+        filler(tower.source, tokeniser, tower.expansion.token)
+
+
 def check_decoder(layout: Layout, trusted: bool) -> None:
     """Raise InputError where the causal language model of a folder cannot be run right."""
     if is_plain_decoder(layout.config):
@@ -131,22 +150,27 @@ def _check_tower(tower: Tower, trusted: bool) -> None:
     if isinstance(source, StaticTable):
         _check_ids(source, read_table_shape(source.folder).tokens)
         return
-    if tower.body is not None:
-        pass  # its author's own code says which weights it needs
-    elif is_packable(source.config):
-        _refuse(source.transformer, *_packed_differences(source, labels=0))
+    if tower.body is None:  # else its author's own code says which weights it needs
+        _check_transformer(source, trusted)
+    _check_ids(source, int(source.config.get("vocab_size", 0)))
+
+
+def _check_transformer(source: Layout, trusted: bool, unread: tuple[str, ...] = ()) -> None:
+    """Of an encoder's transformer; `unread` are weights beside its own that are read otherwise."""
+    if is_packable(source.config):
+        missing, besides = _packed_differences(source, labels=0)
     elif is_modern(source.config):
-        _refuse(source.transformer, *_modern_differences(source, labels=0))
+        missing, besides = _modern_differences(source, labels=0)
     elif is_packed_decoder(source.config):
         held = read_headers(find_weights(source.transformer).files)
-        _refuse(source.transformer, *decoder_differences(held, source.config))
+        missing, besides = decoder_differences(held, source.config)
     else:
         _refuse(source.transformer, _missing_by_name(source, trusted), [])
         # transformers takes seconds to load
         from shardrank.models.forward.padded import encoder_report
 
-        _refuse(source.transformer, *encoder_report(source.transformer, trusted))
-    _check_ids(source, int(source.config.get("vocab_size", 0)))
+        missing, besides = encoder_report(source.transformer, trusted)
+    _refuse(source.transformer, missing, [name for name in besides if name not in unread])
 
 
 def _packed_differences(layout: Layout, labels: int) -> tuple[list[str], list[str]]:

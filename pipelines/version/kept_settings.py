@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from shardrank.core.cards import EncoderCard
+from shardrank.core.cards import Halved
 from shardrank.core.errors import SettingsError
 from shardrank.core.index_settings import AuditSettings, IndexSettings
+from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import ColumnSettings, EncoderSettings
 from shardrank.core.settings import PassageSettings, Settings
 from shardrank.version.manifest import StoredEncoder, Version
@@ -149,7 +150,7 @@ def _own(made: StoredEncoder) -> ColumnSettings:
 
 def _placed(made: StoredEncoder, wanted: ColumnSettings | None) -> StoredEncoder:
     held = _own(made)
-    if isinstance(held, EncoderSettings) and isinstance(made.card, EncoderCard):
+    if isinstance(held, EncoderSettings | LateSettings) and isinstance(made.card, Halved):
         held = held.model_copy(update={"dtype": made.card.dtype})  # whatever this machine can do
     if wanted is None:
         return replace(made, settings=held)

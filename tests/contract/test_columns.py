@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from shardrank.core.arrow_columns import matrix
+from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import (
     Bm25Settings,
     ColumnSettings,
@@ -18,8 +19,10 @@ from shardrank.core.model_settings import (
 from shardrank.core.papers import from_json, to_json
 from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.core.sparse import SparseRows
+from shardrank.core.token_vectors import TokenVectors
 from shardrank.models.encoders.registry import family_of
 from shardrank.version.manifest import StoredEncoder
+from tests.late_models import late_model
 from tests.sparse_models import sparse_encoder
 from tests.tiny_models import tiny_encoder
 
@@ -52,10 +55,17 @@ def _sparse(folder: Path, **more: object) -> ColumnSettings:
     )
 
 
+def _late(folder: Path, **more: object) -> ColumnSettings:
+    return LateSettings.model_validate(
+        {"model": str(late_model(folder / "late", "st-plain")), "dtype": "fp32", **more}
+    )
+
+
 FAMILIES = {
     "dense": Row(_dense, lambda folder: _dense(folder, query_prompt="wing ")),
     "bm25": Row(lambda _: Bm25Settings(), lambda _: Bm25Settings(stop_words="none")),
     "sparse": Row(_sparse, lambda folder: _sparse(folder, query_prompt="wing ")),
+    "late": Row(_late, lambda folder: _late(folder, query_prompt="wing ")),
 }
 
 
@@ -79,8 +89,12 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def numbers(column: pa.Array) -> list[dict[int, float]]:
-    """Of each row the numbers that are not 0, by component or term."""
+    """Of each row the numbers that are not 0, by component or term; of token vectors their sums."""
     chunked = pa.chunked_array([column])
+    if pa.types.is_list(column.type) and pa.types.is_fixed_size_list(column.type.value_type):
+        tokens = TokenVectors.of(column)
+        sums = [tokens.text(row).sum(axis=0) for row in range(tokens.rows)]
+        return [dict(enumerate(each.tolist())) for each in sums]
     if pa.types.is_fixed_size_list(column.type):
         return [dict(enumerate(row)) for row in matrix(chunked).tolist()]
     rows = SparseRows.of(chunked)

@@ -16,9 +16,11 @@ from shardrank.core.model_settings import ColumnSettings
 from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
-from shardrank.models.complete import check_encoder, check_sparse
+from shardrank.models.complete import check_encoder, check_late, check_sparse
 from shardrank.models.encoders.bit_cards import read_bits_card, sample_rows
 from shardrank.models.encoders.bm25 import read_bm25_card
+from shardrank.models.encoders.late_sample import sampled_texts
+from shardrank.models.late_cards import read_late_card
 from shardrank.models.sparse_cards import read_sparse_card
 
 
@@ -45,7 +47,7 @@ class Fit:
     """How a family is fitted.
 
     Attributes:
-        rows: settings, card → how many passages are drawn.
+        rows: settings, card → how many passages are drawn; 0: nothing is fitted.
         make: a sample → the codec: safetensors bytes that depend on nothing but it.
     """
 
@@ -127,6 +129,23 @@ def _fit_bits(given: Fitting) -> bytes:
     return fit_bits(matrix(pa.chunked_array([given.sample])), given.settings)
 
 
+def _read_late(settings: Any, source: ColumnCard | None) -> ColumnCard:
+    check_late(settings)
+    return read_late_card(settings, halve=multiplies_bf16())
+
+
+def _load_late(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
+    from shardrank.models.encoders.late import load_column  # brings torch: a second
+
+    return load_column(settings, device, card, codecs.own)
+
+
+def _fit_late(fitting: Fitting) -> bytes:
+    from shardrank.models.encoders.late_fit import fit_late  # brings torch: a second
+
+    return fit_late(fitting.settings, fitting.card, fitting.device, fitting.sample)
+
+
 _FAMILIES = {
     "dense": Family(_read_dense, _load_dense, runs_a_model=True),
     "bm25": Family(_read_bm25, _load_bm25, runs_a_model=False),
@@ -137,4 +156,5 @@ _FAMILIES = {
         runs_a_model=False,
         fit=Fit(lambda _, card: sample_rows(card.dim), _fit_bits),
     ),
+    "late": Family(_read_late, _load_late, runs_a_model=True, fit=Fit(sampled_texts, _fit_late)),
 }

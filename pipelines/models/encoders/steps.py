@@ -16,7 +16,13 @@ from torch.nn import functional
 
 from shardrank.core.errors import InputError
 from shardrank.models.encoders.own_module import load_own
-from shardrank.models.folder.modules import Dense, Normalize, OwnModule, StepModule
+from shardrank.models.folder.modules import (
+    Dense,
+    Normalize,
+    OwnModule,
+    StepModule,
+    dense_shapes,
+)
 
 #: A map of float32[n, d] to float32[n, m].
 Step = Callable[[Tensor], Tensor]
@@ -104,7 +110,7 @@ def _weights(step: Dense) -> dict[str, Tensor]:
     """The step's weights in float32, after a check of names and shapes."""
     path = step.folder / "model.safetensors"
     found = _load(path)
-    wanted = _shapes(step)
+    wanted = dense_shapes(step)
     shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
     if shapes != wanted:
         raise InputError(
@@ -112,15 +118,6 @@ def _weights(step: Dense) -> dict[str, Tensor]:
             "Name a complete model folder.",
         )
     return {name: tensor.float() for name, tensor in found.items()}
-
-
-def _shapes(step: Dense) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {"linear.weight": (step.outputs, step.inputs)}
-    if step.bias:
-        shapes["linear.bias"] = (step.outputs,)
-    if step.residual and step.inputs != step.outputs:
-        shapes["residual.weight"] = (step.outputs, step.inputs)
-    return shapes
 
 
 def _load(path: Path) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shardrank.core.errors import InputError
+from shardrank.models.folder.late_modules import LateTower
 from shardrank.models.folder.modules import Dense, OwnModule, StaticTable, Tower
 from shardrank.models.folder.table import read_table_shape
 
@@ -19,15 +20,28 @@ def tower_width(tower: Tower) -> int:
     width = _source_width(tower)
     for step in tower.steps:
         if isinstance(step, Dense):
-            if step.inputs != width:
-                raise InputError(
-                    f"{step.folder} takes vectors of {step.inputs} components, and gets {width}.",
-                    "Name a complete model folder.",
-                )
-            width = step.outputs
+            width = _mapped(width, step)
         elif isinstance(step, OwnModule):
             width = _own_width(step)
     return width
+
+
+def late_width(tower: LateTower) -> int:
+    """Components of a token's vector; raises as `tower_width`."""
+    width = hidden_width(tower.source.config)
+    for step in tower.steps:
+        if isinstance(step, Dense):
+            width = _mapped(width, step)
+    return width
+
+
+def _mapped(width: int, step: Dense) -> int:
+    if step.inputs != width:
+        raise InputError(
+            f"{step.folder} takes vectors of {step.inputs} components, and gets {width}.",
+            "Name a complete model folder.",
+        )
+    return step.outputs
 
 
 def _own_width(step: OwnModule) -> int:

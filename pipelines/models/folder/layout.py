@@ -1,7 +1,7 @@
 """A transformer's folder: config.json, and how sentence-transformers would call the model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ _CALL = Keys.of(
     config_kwargs=(None, {}),
     config_args=(None, {}),
 )
+#: How queries are filled up, which only models of token vectors do.
+_EXPANSION = Keys.of("strategy attend token length")
 #: What the library passes on whenever it calls the tokeniser: to a chat template, which only
 #: language models have. One logit, of the next token, is what it asks these for anyway.
 _CHATTED = Keys.of("chat_template", common=({},), text=({}, {"logits_to_keep": 1}))
@@ -82,6 +84,7 @@ class Call:
         messages: how a chat template finds a message's text: "flat", as a string, or "structured",
             in a list of parts; none: texts go through no template, or the folder does not say.
         chat: variables that a chat template is given.
+        expansion: how queries are filled up, where they are.
     """
 
     max_length: int | None = None
@@ -94,6 +97,7 @@ class Call:
     task: str | None = None
     messages: str | None = None
     chat: Mapping[str, Any] = field(default_factory=dict)
+    expansion: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,10 +121,13 @@ class Layout:
         return str(named[0])
 
 
-def read_layout(folder: Path, task: str = ENCODES, plain: bool = False) -> Layout:
+def read_layout(
+    folder: Path, task: str = ENCODES, plain: bool = False, expands: bool = False
+) -> Layout:
     """Read a transformer's folder for a task, by transformers' name of it.
 
     `plain` says that there is no modules.json: the library then reads no file of its own.
+    `expands`, that queries may be filled up.
 
     Raises:
         InputError: config.json is missing, a file is no JSON object, or says something that is
@@ -135,7 +142,7 @@ def read_layout(folder: Path, task: str = ENCODES, plain: bool = False) -> Layou
                 "Name the model that it was made from, in float32, bfloat16 or float16.",
             )
     _refuse_relative(folder, config)
-    return Layout(folder, config, Call() if plain else _call(folder, task))
+    return Layout(folder, config, Call() if plain else _call(folder, task, expands))
 
 
 def _refuse_relative(folder: Path, config: Mapping[str, Any]) -> None:
@@ -149,11 +156,19 @@ def _refuse_relative(folder: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def _call(folder: Path, task: str) -> Call:
-    path = next((folder / name for name in _CALLED if (folder / name).is_file()), None)
-    if path is None:
+def called_path(folder: Path) -> Path:
+    """The file that says how the library calls a transformer, or would if there were one."""
+    found = (folder / name for name in _CALLED if (folder / name).is_file())
+    return next(found, folder / _CALLED[0])
+
+
+def _call(folder: Path, task: str, expands: bool) -> Call:
+    path = called_path(folder)
+    if not path.is_file():
         return Call(modular=True)
-    found = read_known(path, _CALL)
+    expansion = read_object(path).get("query_expansion") if expands else None
+    check_keys(path, expansion or {}, _EXPANSION)
+    found = read_known(path, replace(_CALL, fixed={**_CALL.fixed, "query_expansion": (expansion,)}))
     processor = _older(path, found, "processor_kwargs", "tokenizer_args", _PROCESSOR)
     _older(path, found, "model_kwargs", "model_args", _MODEL)
     _check_task(path, found, task)
@@ -168,6 +183,7 @@ def _call(folder: Path, task: str) -> Call:
         task=found.get("transformer_task"),
         messages=(found.get("modality_config") or {}).get("message", {}).get("format"),
         chat=_chat(path, found.get("processing_kwargs") or {}, task),
+        expansion=expansion,
     )
 
 

@@ -43,7 +43,13 @@ def first_position(config: Mapping[str, Any]) -> int:
     return pad_id(config) + 1 if config.get("model_type") in _OFFSET_POSITIONS else 0
 
 
-def max_tokens(layout: Layout, setting: int | None, table: str, own: int | None = None) -> int:
+def max_tokens(
+    layout: Layout,
+    setting: int | None,
+    table: str,
+    own: int | None = None,
+    name: str = "max_tokens",
+) -> int:
     """The longest input in tokens, special ones included: the setting, else the model's own.
 
     Args:
@@ -51,6 +57,7 @@ def max_tokens(layout: Layout, setting: int | None, table: str, own: int | None 
         setting: what the user asked for, if anything.
         table: the settings table, for the message.
         own: what the folder says of this kind of input alone.
+        name: the setting's name, for the message.
 
     Raises:
         SettingsError: the setting is above the model's positions, or there is no limit at all.
@@ -59,14 +66,14 @@ def max_tokens(layout: Layout, setting: int | None, table: str, own: int | None 
     if setting is not None:
         if most is not None and setting > most:
             raise SettingsError(
-                f"{table}.max_tokens = {setting}, but the model has {most} positions.",
-                f"Set {table}.max_tokens to {most} or less.",
+                f"{table}.{name} = {setting}, but the model has {most} positions.",
+                f"Set {table}.{name} to {most} or less.",
             )
         return setting
     own = own or layout.call.max_length or tokeniser_limit(layout)
     known = [limit for limit in (most, own) if limit is not None]
     if not known:
-        raise SettingsError("The model names no longest input.", f"Set {table}.max_tokens.")
+        raise SettingsError("The model names no longest input.", f"Set {table}.{name}.")
     return min(known)
 
 

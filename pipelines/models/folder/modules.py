@@ -47,9 +47,7 @@ _POOLING = Keys.of(
     "pooling_mode include_prompt " + " ".join(k for k in POOLINGS if k.startswith("pooling_mode_")),
     idle="embedding_dimension word_embedding_dimension",
 )
-_DENSE = Keys.of(
-    "in_features out_features bias activation_function use_residual", module_input_name=_VECTOR
-)
+_DENSE = Keys.of("in_features out_features bias activation_function use_residual")
 _NORMALIZE = Keys.of("", module_input_name=_VECTOR, module_output_name=(*_VECTOR, None))
 _ROUTER = Keys.of("types structure parameters")
 _ROUTES = Keys.of("default_route route_mappings", idle="allow_empty_key")
@@ -76,6 +74,16 @@ class Dense:
     bias: bool
     activation: str
     residual: bool
+
+
+def dense_shapes(step: Dense) -> dict[str, tuple[int, ...]]:
+    """The shapes of a linear map's weights, by their names in its file."""
+    shapes: dict[str, tuple[int, ...]] = {"linear.weight": (step.outputs, step.inputs)}
+    if step.bias:
+        shapes["linear.bias"] = (step.outputs,)
+    if step.residual and step.inputs != step.outputs:
+        shapes["residual.weight"] = (step.outputs, step.inputs)
+    return shapes
 
 
 @dataclass(frozen=True)
@@ -266,13 +274,18 @@ def _pooling(path: Path) -> Pooling:
     return Pooling(tuple(POOLINGS[m] for m in modes), bool(found.get("include_prompt", True)))
 
 
-def read_dense(folder: Path, outputs: tuple[str | None, ...] = (*_VECTOR, None)) -> Dense:
+def read_dense(
+    folder: Path,
+    outputs: tuple[str | None, ...] = (*_VECTOR, None),
+    inputs: tuple[str | None, ...] = _VECTOR,
+) -> Dense:
     """A linear map of the vector, in the folder of its own.
 
-    `outputs` are the names that its result may have in the library. Raises as `read_towers`.
+    `outputs` and `inputs` are the names that its result and what it takes may have in the library.
+    Raises as `read_towers`.
     """
     path = folder / "config.json"
-    fixed = {**_DENSE.fixed, "module_output_name": outputs}
+    fixed = {"module_input_name": inputs, "module_output_name": outputs}
     found = read_known(path, replace(_DENSE, fixed=fixed))
     activation = found.get("activation_function", "torch.nn.modules.activation.Tanh")
     if activation not in ACTIVATIONS or not {"in_features", "out_features"} <= found.keys():

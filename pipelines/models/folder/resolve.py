@@ -11,7 +11,7 @@ SHIPPED_RERANKER = Path(__file__).parents[1] / "shipped" / "reranker"
 
 #: What is fetched from a hub: weights that cannot carry code, configurations, tokenisers, and a
 #: model's own Python, which runs only where the settings trust it. Never pickles.
-HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.py"]
+HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.metadata", "*.py"]
 HUB_LEAVES = ["onnx/*", "openvino/*", "original/*"]
 
 

@@ -37,7 +37,7 @@ _RERANKER = Keys.of(
     similarity_fn_name=_SIMILARITIES,
 )
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-_UNTAKEN = (
+UNTAKEN = (
     "Documents are embedded under the model's prompt {!r}: {!r}. (sentence-transformers 6.2 takes "
     'that name for documents too, by its documentation, but finds an empty "document" first.) '
     "Another one: encoder.document_prompt."
@@ -99,8 +99,8 @@ def read_encoder_config(folder: Path) -> EncoderConfig:
         raise InputError(
             f"{folder / _NAME} has truncate_dim = {cut!r}, not a number.", "Mend the file."
         )
-    query, named, document = _both_prompts(folder, found)
-    notes = (_UNTAKEN.format(named, document),) if named != "document" and document else ()
+    query, named, document = both_prompts(folder, found)
+    notes = (UNTAKEN.format(named, document),) if named != "document" and document else ()
     return EncoderConfig(query, document, similarity, cut, notes)
 
 
@@ -126,7 +126,7 @@ def read_sparse_config(folder: Path) -> SparseConfig:
             f"{folder / _NAME} has max_active_dims = {most!r}, not a number of terms.",
             "Mend the file.",
         )
-    query, _, document = _both_prompts(folder, found)
+    query, _, document = both_prompts(folder, found)
     return SparseConfig(query, document, most)
 
 
@@ -189,7 +189,7 @@ def _similarity(folder: Path, name: str | None) -> str:
     return "dot" if name and name.startswith("dot") else "cosine"
 
 
-def _both_prompts(folder: Path, found: dict[str, Any]) -> tuple[str, str, str]:
+def both_prompts(folder: Path, found: dict[str, Any]) -> tuple[str, str, str]:
     """The prompt of queries; the name of that of documents, and that prompt."""
     prompts = _prompts(folder, found, own=("query", "document"))
     named = next((name for name in _DOCUMENT_PROMPTS if name in prompts), "document")

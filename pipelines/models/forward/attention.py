@@ -9,6 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from shardrank.models.forward.attention_bf16 import attend_in_bf16, attends_in_bf16
 from shardrank.models.forward.attention_fp32 import attend_in_loops, attends_in_loops
 from shardrank.models.forward.batch import Batch
+from shardrank.models.forward.seen_attention import attend_to_seen
 
 #: A way to attend: see `attend`.
 Attend = Callable[[Tensor, Tensor, Tensor, Batch], Tensor]
@@ -25,6 +26,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tenso
     Returns:
         As queries, with the heads side by side: [t or b, heads · d].
     """
+    if batch.seen is not None:
+        return attend_to_seen(queries, keys, values, batch).flatten(1)
     return _way(queries)(queries, keys, values, batch).flatten(1)
 
 

@@ -41,12 +41,20 @@ class Batch:
         sizes: int64[b] on the CPU, tokens of each, at least one; descending.
         ids: int64[t] on the device, the tokens of all.
         types: int64[t] on the device, their token types; none where the model has just one.
+        seen: int64[b] on the CPU, how many tokens of each, the first ones, others attend to; none:
+            all. Those behind them attend to these, too, and no token to them.
     """
 
     rows: Int64
     sizes: Int64
     ids: Tensor
     types: Tensor | None
+    seen: Int64 | None = None
+
+    @cached_property
+    def seen_lengths(self) -> Tensor:
+        """int64[b] on the device: `seen`, or all."""
+        return self.lengths if self.seen is None else send(self.seen, self.ids.device)
 
     @cached_property
     def lengths(self) -> Tensor:

@@ -29,11 +29,13 @@ class ModelInputs:
         lengths: int32[n], tokens of each input.
         row: the ids of input i, int32[lengths[i]].
         types: the token types of input i, likewise; none where the model has just one.
+        seen: int32[n], as `Batch.seen`.
     """
 
     lengths: Int32
     row: Callable[[int], Int32]
     types: Callable[[int], Int32] | None = None
+    seen: Int32 | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ class Runner:
         sizes = np.maximum(inputs.lengths[rows].astype(np.int64), 1)
         ids = self._tokens(inputs.row, rows, self.pad_id)
         types = None if inputs.types is None else self._tokens(inputs.types, rows, 0)
-        return Batch(rows, sizes, ids, types)
+        seen = None if inputs.seen is None else inputs.seen[rows].astype(np.int64)
+        return Batch(rows, sizes, ids, types, seen)
 
     def _tokens(self, row: Callable[[int], Int32], rows: Int64, fill: int) -> Tensor:
         """int64[t]; an input without tokens has one of padding, so that it has a vector."""

@@ -46,7 +46,7 @@ class BiasedAttention:
     bias: Bias
 
     def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
-        if queries.is_cuda:
+        if queries.is_cuda or batch.seen is not None:
             return self._padded(queries, keys, values, batch).flatten(1)
         lines = self.bias.lines(batch.longest) if attends_in_loops(queries) else None
         if lines is not None:
@@ -71,12 +71,14 @@ class BiasedAttention:
         return found
 
     def _padded(self, queries: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
-        """All inputs at one length: few launches, for a GPU."""
+        """All inputs at one length: few launches, for a GPU, or where tokens are not seen."""
         shape, firsts = (len(batch.sizes), batch.longest), len(queries) != len(keys)
         k, v = (_spread(x, batch) for x in (keys, values))
         q = queries[:, None] if firsts else _spread(queries, batch)
         places = torch.arange(shape[1], device=keys.device)
-        hidden = keys.new_zeros(shape).masked_fill(places >= batch.lengths[:, None], -torch.inf)
+        hidden = keys.new_zeros(shape).masked_fill(
+            places >= batch.seen_lengths[:, None], -torch.inf
+        )
         out = self._attended(q, k, v, hidden[:, None, None])
         return out.flatten(0, 1) if firsts else out.flatten(0, 1)[batch.cells]
 

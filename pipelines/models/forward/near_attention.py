@@ -21,6 +21,7 @@ from shardrank.models.forward.attention_bf16 import as_words, spread_heads
 from shardrank.models.forward.attention_fp32 import Sight, attend_in_loops, attends_in_loops
 from shardrank.models.forward.batch import Batch, LengthGroup, send
 from shardrank.models.forward.fused import is_short
+from shardrank.models.forward.seen_attention import attend_to_seen
 
 #: What the lengths of pieces are multiples of: numbers in a vector register of 512 bits.
 _LANES = 16
@@ -152,10 +153,12 @@ def attend_near(queries: Tensor, keys: Tensor, values: Tensor, near: Near) -> Te
     Returns:
         [t, heads · d].
     """
+    sight = Sight(near.reach, near.reach)
+    if near.batch.seen is not None:
+        return attend_to_seen(queries, keys, values, near.batch, sight).flatten(1)
     if flashes(queries):
         return _varlen(queries, keys, values, near).flatten(1)
     if attends_in_loops(queries):
-        sight = Sight(near.reach, near.reach)
         return attend_in_loops(queries, keys, values, near.batch, sight).flatten(1)
     begin = near.begin
     if begin == 0:

@@ -89,10 +89,12 @@ class PaddedClassifier(Padded):
 
 
 def pad(batch: Batch, pad_id: int, left: bool) -> tuple[Tensor, Tensor]:
-    """int64[b, longest] ids, filled on one side, and as many masks: 1 where ids are real."""
+    """int64[b, longest] ids, filled on one side, and as many masks: 1 where ids are real, and
+    seen."""
     places = torch.arange(batch.longest, device=batch.ids.device)
     filled = batch.longest - batch.lengths[:, None]
-    real = places >= filled if left else places < batch.lengths[:, None]
+    seen = batch.seen_lengths[:, None]
+    real = (places >= filled) & (places < filled + seen) if left else places < seen
     return _spread(batch, batch.ids, pad_id, left), real.long()
 
 

@@ -13,6 +13,7 @@ from shardrank.models.forward.attention_fp32 import Sight, attend_in_loops, atte
 from shardrank.models.forward.batch import Batch, LengthGroup
 from shardrank.models.forward.branch_attention import Rule
 from shardrank.models.forward.kept import Pair
+from shardrank.models.forward.seen_attention import attend_to_seen
 
 #: Tokens up to which all products of an input are made at once: 16 heads' take 128 MB then.
 _LONG = 1 << 11
@@ -41,6 +42,8 @@ class WholePass:
         Returns:
             As queries.
         """
+        if self.batch.seen is not None:
+            return attend_to_seen(queries, *new, self.batch, _sight(rule), rule.scale)
         if flashes(queries):
             return _varlen(queries, new, self.batch, rule)
         short = queries.device.type == "cpu" and queries.dtype == torch.bfloat16

@@ -138,6 +138,19 @@ _DEFAULTS: Mapping[str, Mapping[str, str]] = {
 }
 
 
+def knows_tokens(files: TokeniserFiles) -> bool:
+    """Whether `named_token` says what transformers' class of the folder has."""
+    return class_of(files) in _DEFAULTS
+
+
+def named_token(files: TokeniserFiles, short: str) -> str | None:
+    """A special token, such as the "mask", by the files or as the class has it; none: there is
+    none."""
+    default = _DEFAULTS[class_of(files) or GENERIC].get(short)
+    found = files.values.get(f"{short}_token", default)
+    return None if found is None else content(found)
+
+
 def _tokens_with_defaults(files: TokeniserFiles, name: str) -> dict[str, str]:
     """Special tokens that the class has, by their short names."""
     tokens = {

@@ -84,6 +84,11 @@ class FastTokeniser:
         texts = {token.content for token in added if token.special and len(token.content) > 1}
         return tuple(sorted(texts, key=lambda text: (-len(text), text)))
 
+    def id_of(self, token: str) -> int | None:
+        """The id of a token that is spelt so; none: there is none."""
+        found: int | None = self._backend.token_to_id(token)
+        return found
+
     def encode(self, texts: Sequence[str]) -> list[TokenSpans]:
         """Ids, character spans and word numbers of each text, without special tokens."""
         self._seen += sum(map(len, texts))

@@ -14,6 +14,7 @@ from shardrank.core.files import FileRef
 from shardrank.core.finite import finite_rows
 from shardrank.core.model_settings import Stored
 from shardrank.core.pools import TASK_CPUS
+from shardrank.core.token_vectors import emptied
 from shardrank.core.units import Stage, Unit
 from shardrank.models.encoders.registry import family_of
 from shardrank.stages.index.fit import fitted
@@ -117,8 +118,11 @@ class MakeColumn:
 
 
 def _mended(column: pa.Array, live: Bool) -> pa.Array:
-    """Broken vectors of rows that are deleted are 0, as those of the first encoder are: what it set
-    aside is often more than others can take, too."""
+    """Broken vectors of rows that are deleted are 0, as those of the first encoder are, or none
+    where
+    a row has many: what it set aside is often more than others can take, too."""
+    if column.null_count:
+        return emptied(column, ~live)
     if not pa.types.is_fixed_size_list(column.type):
         return column
     vectors = column.flatten().to_numpy().reshape(-1, column.type.list_size)

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from shardrank.core.files import FileRef
 from shardrank.core.units import Stage, Unit
-from shardrank.models.encoders.registry import Fit, Fitting, family_of
+from shardrank.models.encoders.registry import Fitting, family_of
 from shardrank.models.forward.threads import use_threads
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
@@ -74,9 +74,10 @@ def fitted(context: Context, parts: Sequence[Part], wanted: Sourced) -> StoredEn
     """The encoder with its codec, of all parts; as it is where it has one, or needs none."""
     encoder = wanted.encoder
     fit = family_of(encoder.settings).fit
-    if fit is None or encoder.codec is not None:
+    rows = fit.rows(encoder.settings, encoder.card) if fit else 0
+    if not rows or encoder.codec is not None:
         return encoder
-    drawn = _draw(context, parts, encoder, fit)
+    drawn = _draw(context, parts, encoder, rows)
     stage = Stage(f"fit-{encoder.name}", FitSpec, Fitted)
     spec = FitSpec(drawn, encoder.card.fingerprint, wanted.source_codec)
     pool = context.model_pool(1) if family_of(encoder.settings).runs_a_model else None
@@ -86,10 +87,10 @@ def fitted(context: Context, parts: Sequence[Part], wanted: Sourced) -> StoredEn
 
 
 def _draw(
-    context: Context, parts: Sequence[Part], encoder: StoredEncoder, fit: Fit
+    context: Context, parts: Sequence[Part], encoder: StoredEncoder, rows: int
 ) -> tuple[FileRef, ...]:
     stage = Stage(f"draw-{encoder.name}", DrawSpec, Drawn)
-    specs = plan_draw(parts, encoder, fit.rows(encoder.settings, encoder.card))
+    specs = plan_draw(parts, encoder, rows)
     dones = run_stage(context, stage, specs, [Step(partial(DrawRows, context.workspace))])
     return tuple(done.made.sample for done in dones)
 

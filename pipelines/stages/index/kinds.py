@@ -19,8 +19,8 @@ _MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
 
 
 def has_index(wanted: WantedIndex) -> bool:
-    """Whether there shall be an index over the column."""
-    return wanted.settings.kind != "none"
+    """Whether there shall be an index over the column: over token vectors there is none."""
+    return wanted.settings.kind != "none" and wanted.encoder.card.family in _MAKERS
 
 
 def make_index(context: Context, wanted: WantedIndex) -> Index:

@@ -1,0 +1,204 @@
+"""Token vectors in few bits: the number of the nearest centroid, and 1, 2 or 4 bits for each
+component of what is left (Santhanam et al. 2022, ColBERTv2, arXiv:2112.01488, section 3.3).
+
+Here each component has cut-offs and weights of its own, where ColBERT has the same for all.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from shardrank.core.arrays import Float32, Int64
+from shardrank.core.errors import InputError, IntegrityError
+from shardrank.core.token_vectors import TokenVectors, one_array, row_ends
+from shardrank.kernels.residual_loops import divide_by_norms, pack, settle_nearest, unpack
+from shardrank.kernels.score_loops import summation
+
+Bytes = npt.NDArray[np.uint8]
+
+#: Vectors whose products with all centroids are made at once.
+_BLOCK = 512
+#: Of a float32's rounding.
+_ROUNDING = 2.0**-23
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualCodec:
+    """What codes are of.
+
+    Attributes:
+        centroids: float32[k, d].
+        cutoffs: float32[d, 2^bits - 1], ascending: how many of them lie below a component.
+        weights: float32[d, 2^bits], what stands for each code.
+        normalise: whether vectors are divided by their L2 norm when they are decoded.
+    """
+
+    centroids: Float32
+    cutoffs: Float32
+    weights: Float32
+    normalise: bool
+
+    @classmethod
+    def of(cls, data: bytes) -> "ResidualCodec":
+        """From the bytes of a safetensors file. Raises IntegrityError where they are not of one."""
+        try:
+            held = load(data)
+            found = cls(
+                *(held[name] for name in ("centroids", "cutoffs", "weights")),
+                bool(held["normalise"][0]),
+            )
+        except (SafetensorError, KeyError, IndexError) as error:
+            raise IntegrityError(
+                f"What codes of token vectors are of cannot be read: {error}.", "Index again."
+            ) from error
+        return found
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file."""
+        return save(
+            {
+                "centroids": self.centroids,
+                "cutoffs": self.cutoffs,
+                "weights": self.weights,
+                "normalise": np.array([self.normalise], np.uint8),
+            }
+        )
+
+    @property
+    def dim(self) -> int:
+        """Components of a vector."""
+        return self.centroids.shape[1]
+
+    @property
+    def bits(self) -> int:
+        """Of a component."""
+        return int(self.weights.shape[1]).bit_length() - 1
+
+    @property
+    def number_bytes(self) -> int:
+        """Of a centroid's number: 2 or 4."""
+        return 2 if len(self.centroids) <= 1 << 16 else 4
+
+    @property
+    def width(self) -> int:
+        """Bytes of a token: the centroid's number, the lowest byte first, then the codes."""
+        return self.number_bytes + self.dim * self.bits // 8
+
+    def nearest(self, vectors: Float32) -> Int64:
+        """int64[n], the number of each vector's centroid with the largest inner product, with the
+        same result in any batch."""
+        return nearest_centroids(vectors, self.centroids)
+
+    def encode(self, vectors: Float32) -> Bytes:
+        """uint8[n, width], of float32[n, d].
+
+        Raises:
+            InputError: a vector is not finite, or of another width.
+        """
+        _check(vectors, self.dim)
+        numbers = self.nearest(vectors)
+        found = np.empty((len(vectors), self.width), np.uint8)
+        kind = f"<u{self.number_bytes}"
+        found[:, : self.number_bytes] = (
+            numbers.astype(kind).view(np.uint8).reshape(-1, self.number_bytes)
+        )
+        codes = np.empty((len(vectors), self.width - self.number_bytes), np.uint8)
+        pack(np.ascontiguousarray(vectors), self.centroids, numbers, self.cutoffs, self.bits, codes)
+        found[:, self.number_bytes :] = codes
+        return found
+
+    def decode(self, tokens: Bytes) -> Float32:
+        """float32[n, d], of uint8[n, width].
+
+        Raises:
+            IntegrityError: the codes are of another codec.
+        """
+        numbers = self.numbers(tokens)
+        found = np.empty((len(tokens), self.dim), np.float32)
+        codes = np.ascontiguousarray(tokens[:, self.number_bytes :])
+        unpack(codes, numbers, self.centroids, self._flat_weights, self.bits, found)
+        if self.normalise:
+            divide_by_norms(found.reshape(-1), self.dim, summation(self.dim))
+        return found
+
+    def numbers(self, tokens: Bytes) -> Int64:
+        """int64[n]: the number of each token's centroid. Raises IntegrityError as `decode`."""
+        if tokens.shape[1] != self.width:
+            raise _of_another(f"{tokens.shape[1]} bytes a token, not {self.width}")
+        front = np.ascontiguousarray(tokens[:, : self.number_bytes])
+        numbers: Int64 = front.view(f"<u{self.number_bytes}").reshape(-1).astype(np.int64)
+        if numbers.max(initial=0) >= len(self.centroids):
+            raise _of_another(f"centroid {numbers.max()} of {len(self.centroids)}")
+        return numbers
+
+    @cached_property
+    def _flat_weights(self) -> Float32:
+        return np.ascontiguousarray(self.weights).reshape(-1)
+
+
+def nearest_centroids(vectors: Float32, centroids: Float32) -> Int64:
+    """int64[n]: for each of float32[n, d] which of float32[k, d] has the largest inner product; of
+    equal ones the first. The same in any batch and on any number of threads."""
+    plan, flat = summation(vectors.shape[1]), np.ascontiguousarray(centroids).reshape(-1)
+    longest = float(np.sqrt(np.square(centroids).sum(axis=1).max(initial=0)))
+    found, across = np.empty(len(vectors), np.int64), np.ascontiguousarray(centroids.T)
+    for begin in range(0, len(vectors), _BLOCK):
+        some = np.ascontiguousarray(vectors[begin : begin + _BLOCK])
+        margins = np.linalg.norm(some, axis=1) * np.float32(
+            4 * vectors.shape[1] * _ROUNDING * longest
+        )
+        settle_nearest(
+            some @ across, margins, some.reshape(-1), flat, plan, found[begin : begin + _BLOCK]
+        )
+    return found
+
+
+def token_bytes(array: pa.ListArray) -> Bytes:
+    """uint8[t, width] of a column List<FixedSizeBinary[width]>, all its tokens."""
+    flat = array.flatten()
+    width = flat.type.byte_width
+    held = np.frombuffer(flat.buffers()[1] or b"", np.uint8)
+    return held[flat.offset * width : (flat.offset + len(flat)) * width].reshape(-1, width)
+
+
+def token_vectors(column: pa.Array | pa.ChunkedArray, codec: bytes | None) -> TokenVectors:
+    """The token vectors of a stored column, whether it holds them or their codes.
+
+    Args:
+        column: List<FixedSizeList<fp16 or fp32>[d]> or List<FixedSizeBinary[width]>.
+        codec: what the column's codes are of; none: it holds vectors.
+
+    Raises:
+        IntegrityError: the column and the codec do not belong together.
+    """
+    array = one_array(column)
+    coded = pa.types.is_list(array.type) and pa.types.is_fixed_size_binary(array.type.value_type)
+    if not coded or codec is None:
+        return TokenVectors.of(array)
+    return TokenVectors(row_ends(array), ResidualCodec.of(codec).decode(token_bytes(array)))
+
+
+def _check(vectors: Float32, dim: int) -> None:
+    if vectors.shape[1] != dim:
+        raise InputError(
+            f"Codes are of vectors of {dim} components, and these have {vectors.shape[1]}.",
+            "Index again.",
+        )
+    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(wrong):
+        raise InputError(
+            f"{len(wrong)} of {len(vectors)} token vectors are not finite, first {wrong[0]}.",
+            "Run the encoder in fp32, or check its weights.",
+        )
+
+
+def _of_another(found: str) -> IntegrityError:
+    return IntegrityError(
+        f"Codes of token vectors are of another codec: {found}.",
+        "Its file was damaged: index again.",
+    )
