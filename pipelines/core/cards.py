@@ -125,8 +125,26 @@ class LateCard:
         return 0 if self.stored == "fp16" else int(self.stored)
 
 
+@dataclass(frozen=True)
+class MuveraCard:
+    """Vectors that are made of token vectors, as they will be made.
+
+    Attributes:
+        name: the column.
+        fingerprint: of all that decides them: that of the token vectors' own card is in it.
+        width: components of a token's vector.
+        dim: components of a passage's vector.
+    """
+
+    name: str
+    fingerprint: str
+    width: int
+    dim: int
+    family: Literal["muvera"] = "muvera"
+
+
 #: Of what makes a column.
-ColumnCard = EncoderCard | Bm25Card | SparseCard | LateCard
+ColumnCard = EncoderCard | Bm25Card | SparseCard | LateCard | MuveraCard
 
 
 #: Of models whose dtype may be left to the machine.
@@ -135,7 +153,7 @@ Halved = EncoderCard | LateCard
 
 def weights_of(card: ColumnCard) -> str:
     """The sha256 of a model's weights; "" where there is no model."""
-    return "" if isinstance(card, Bm25Card) else card.weights_sha256
+    return "" if isinstance(card, Bm25Card | MuveraCard) else card.weights_sha256
 
 
 def dim_of(card: ColumnCard) -> int:
