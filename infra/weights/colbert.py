@@ -36,9 +36,7 @@ MASK = {
 TOKENS = {"module_input_name": "token_embeddings", "module_output_name": "token_embeddings"}
 CALL = {
     "transformer_task": "feature-extraction",
-    "modality_config": {
-        "text": {"method": "forward", "method_output_name": "last_hidden_state"}
-    },
+    "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
     "module_output_name": "token_embeddings",
     "document_length": 300,
     "query_expansion": {"strategy": "fixed", "attend": False, "token": None, "length": 32},

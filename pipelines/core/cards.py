@@ -143,8 +143,25 @@ class MuveraCard:
     family: Literal["muvera"] = "muvera"
 
 
+@dataclass(frozen=True)
+class LearnedCard:
+    """Learnt vectors of token vectors, as they will be made.
+
+    Attributes:
+        name: the column.
+        fingerprint: of all that decides them but for the sample that they are learnt of: that of
+            the token vectors' own card is in it.
+        dim: components of a passage's vector.
+    """
+
+    name: str
+    fingerprint: str
+    dim: int
+    family: Literal["learned"] = "learned"
+
+
 #: Of what makes a column.
-ColumnCard = EncoderCard | Bm25Card | SparseCard | LateCard | MuveraCard
+ColumnCard = EncoderCard | Bm25Card | SparseCard | LateCard | MuveraCard | LearnedCard
 
 
 #: Of models whose dtype may be left to the machine.
@@ -153,7 +170,7 @@ Halved = EncoderCard | LateCard
 
 def weights_of(card: ColumnCard) -> str:
     """The sha256 of a model's weights; "" where there is no model."""
-    return "" if isinstance(card, Bm25Card | MuveraCard) else card.weights_sha256
+    return "" if isinstance(card, Bm25Card | MuveraCard | LearnedCard) else card.weights_sha256
 
 
 def dim_of(card: ColumnCard) -> int:

@@ -16,13 +16,13 @@ class LearnedSettings(SettingsTable):
     name: str = Field("learned", pattern=NAME, description="of its column, and the index over it")
     of: str = Field("late", description="the column of token vectors that it is made of")
     dim: int = Field(
-        1024, ge=8, le=16_384, description="components of a vector, the last is a bias"
+        1024, ge=8, le=16_384, description="components of a vector; the last is a bias"
     )
     tokens: int = Field(
         8192, ge=64, description="token vectors by which a passage's vector is fitted"
     )
     passages: int = Field(
-        2048, ge=16, description="passages whose largest products the network learns to foretell"
+        512, ge=2, description="passages whose largest products the network learns to foretell"
     )
-    steps: int = Field(2000, ge=1, description="of training, of 512 tokens each")
+    steps: int = Field(500, ge=1, description="of training, of 512 tokens each")
     seed: int = Field(0, ge=0, description="of the training")

@@ -1,11 +1,11 @@
 """One learnt vector for all token vectors of a text (in the manner of LEMUR: Learned Multi-Vector
 Retrieval, Jääsaari et al. 2026, arXiv:2601.21853).
 
-For a token x and a passage d let y_d(x) = max_j x·d_j. A network with one hidden layer is trained to
-foretell y_d(x) of many tokens for some passages at once; what its hidden layer then makes of a
-token, φ(x), is kept, and with a 1 beside it serves all passages: the vector W_d of a passage is the
-one by which φ(x)·W_d is nearest to y_d(x) over some fixed tokens x, by ridge regression. The sum
-over a query's tokens, Σ φ(q_i)·W_d, is then about its MaxSim with the passage.
+For a token x and a passage d let y_d(x) = max_j x·d_j. A network with one hidden layer is trained
+to foretell y_d(x) of many tokens for some passages at once. What its hidden layer makes of a token,
+φ(x), is kept, and with a 1 beside it serves all passages: the vector W_d of a passage is the one by
+which φ(x)·W_d is nearest to y_d(x) over some fixed tokens x, by ridge regression. The sum over a
+query's tokens, Σ φ(q_i)·W_d, is then about its MaxSim with the passage.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from shardrank.kernels.residual_codes import token_vectors
 _RIDGE = 1e-3
 
 #: Token vectors of passages that are compared with the fixed ones at once.
-_AT_ONCE = 4096
+_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from shardrank.core.arrays import Float32
+from shardrank.core.arrays import Float32, Int64
 from shardrank.core.errors import InputError
 from shardrank.core.learned_settings import LearnedSettings
 from shardrank.core.token_vectors import TokenVectors
@@ -37,7 +37,7 @@ def _check(passages: int, tokens: int, settings: LearnedSettings) -> None:
         )
 
 
-def _taken(sample: TokenVectors, rows: "np.typing.NDArray[np.int64]") -> TokenVectors:
+def _taken(sample: TokenVectors, rows: Int64) -> TokenVectors:
     each = [sample.text(int(row)) for row in rows]
     ends = np.concatenate([[0], np.cumsum([len(text) for text in each])]).astype(np.int64)
     return TokenVectors(ends, np.concatenate(each))
