@@ -175,7 +175,8 @@ def weights_of(card: ColumnCard) -> str:
 
 def dim_of(card: ColumnCard) -> int:
     """Components of a column's vectors; 0: they are not dense."""
-    return card.dim if isinstance(card, EncoderCard) else 0
+    dense = isinstance(card, EncoderCard | MuveraCard | LearnedCard)
+    return card.dim if dense else 0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from shardrank.core.late_settings import LateSettings
+from shardrank.core.learned_settings import LearnedSettings
+from shardrank.core.muvera_settings import MuveraSettings
 from shardrank.core.settings_base import NAME, SettingsTable, resize
 
 #: The column of the first encoder, and the index over it.
@@ -109,6 +111,8 @@ ColumnSettings = Annotated[
     Annotated[EncoderSettings, Tag("dense")]
     | Annotated[Bm25Settings, Tag("bm25")]
     | Annotated[SparseSettings, Tag("sparse")]
-    | Annotated[LateSettings, Tag("late")],
+    | Annotated[LateSettings, Tag("late")]
+    | Annotated[MuveraSettings, Tag("muvera")]
+    | Annotated[LearnedSettings, Tag("learned")],
     Discriminator(_family),
 ]

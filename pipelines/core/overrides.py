@@ -9,11 +9,13 @@ from pydantic import BaseModel, ValidationError
 from shardrank.core.errors import SettingsError
 from shardrank.core.index_settings import IndexSettings
 from shardrank.core.late_settings import LateSettings
+from shardrank.core.learned_settings import LearnedSettings
 from shardrank.core.model_settings import (
     Bm25Settings,
     EncoderSettings,
     SparseSettings,
 )
+from shardrank.core.muvera_settings import MuveraSettings
 from shardrank.core.rank_settings import RetrieverSettings
 from shardrank.core.reranker_settings import (
     AttentionSettings,
@@ -32,7 +34,17 @@ Kinds: TypeAlias = tuple[type[BaseModel], ...]
 
 #: Tables of which there may be several, the key by which each is told, and what they may be.
 _SEVERAL: dict[str, tuple[str, Kinds]] = {
-    "encoder": ("name", (EncoderSettings, Bm25Settings, SparseSettings, LateSettings)),
+    "encoder": (
+        "name",
+        (
+            EncoderSettings,
+            Bm25Settings,
+            SparseSettings,
+            LateSettings,
+            MuveraSettings,
+            LearnedSettings,
+        ),
+    ),
     "index": ("of", (IndexSettings,)),
     "reranker": (
         "model",

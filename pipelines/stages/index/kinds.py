@@ -13,6 +13,8 @@ _MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
     "dense": vector_index,
     "bm25": partial(inverted_index, counted=True),
     "sparse": partial(inverted_index, counted=False),
+    "muvera": vector_index,
+    "learned": vector_index,
 }
 
 
