@@ -144,8 +144,43 @@ class BitsCard:
     family: Literal["bits"] = "bits"
 
 
+@dataclass(frozen=True)
+class MuveraCard:
+    """Vectors that are made of token vectors, as they will be made.
+
+    Attributes:
+        name: the column.
+        fingerprint: of all that decides them: that of the token vectors' own card is in it.
+        width: components of a token's vector.
+        dim: components of a passage's vector.
+    """
+
+    name: str
+    fingerprint: str
+    width: int
+    dim: int
+    family: Literal["muvera"] = "muvera"
+
+
+@dataclass(frozen=True)
+class LearnedCard:
+    """Learnt vectors of token vectors, as they will be made.
+
+    Attributes:
+        name: the column.
+        fingerprint: of all that decides them but for the sample that they are learnt of: that of
+            the token vectors' own card is in it.
+        dim: components of a passage's vector.
+    """
+
+    name: str
+    fingerprint: str
+    dim: int
+    family: Literal["learned"] = "learned"
+
+
 #: Of what makes a column.
-ColumnCard = EncoderCard | Bm25Card | SparseCard | LateCard | BitsCard
+ColumnCard = EncoderCard | Bm25Card | SparseCard | LateCard | BitsCard | MuveraCard | LearnedCard
 
 
 #: Of models whose dtype may be left to the machine.
@@ -160,7 +195,8 @@ def weights_of(card: ColumnCard) -> str:
 
 def dim_of(card: ColumnCard) -> int:
     """Components of a column's vectors; 0: they are not dense."""
-    return card.dim if isinstance(card, EncoderCard) else 0
+    dense = isinstance(card, EncoderCard | MuveraCard | LearnedCard)
+    return card.dim if dense else 0
 
 
 @dataclass(frozen=True)

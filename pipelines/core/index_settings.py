@@ -38,7 +38,11 @@ class AuditSettings(SettingsTable):
     target: float = Field(0.95, ge=0, le=1, description="Recall@k against exact search")
     k: int = Field(100, ge=1, description="documents that recall counts: Recall@k")
     queries: int = Field(256, ge=1, description="held-out passages used as queries")
-    query_file: str | None = Field(None, description="real queries, instead of held-out passages")
+    query_file: str | None = Field(
+        None,
+        description="real queries, instead of held-out passages, for columns that a dense encoder "
+        "makes of texts",
+    )
     max_depth: int = Field(
         2000, ge=1, description="most documents refined, in a shard, that are considered"
     )

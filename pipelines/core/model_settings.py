@@ -7,6 +7,8 @@ from pydantic import Discriminator, Field, Tag
 
 from shardrank.core.bits_settings import BitsSettings
 from shardrank.core.late_settings import LateSettings
+from shardrank.core.learned_settings import LearnedSettings
+from shardrank.core.muvera_settings import MuveraSettings
 from shardrank.core.settings_base import NAME, SettingsTable, resize
 
 #: The column of the first encoder, and the index over it.
@@ -111,7 +113,9 @@ ColumnSettings = Annotated[
     | Annotated[Bm25Settings, Tag("bm25")]
     | Annotated[SparseSettings, Tag("sparse")]
     | Annotated[LateSettings, Tag("late")]
-    | Annotated[BitsSettings, Tag("bits")],
+    | Annotated[BitsSettings, Tag("bits")]
+    | Annotated[MuveraSettings, Tag("muvera")]
+    | Annotated[LearnedSettings, Tag("learned")],
     Discriminator(_family),
 ]
 

@@ -21,7 +21,7 @@ from shardrank.core.model_settings import EncoderSettings
 from shardrank.core.text import passage_text
 from shardrank.index.best_rows import CompiledSelector
 from shardrank.index.binary import BinaryShard
-from shardrank.models.encoders.bit_cards import sample_rows
+from shardrank.models.encoders.bit_cards import sampled_vectors
 from shardrank.models.encoders.bit_fitting import fit_bits
 from shardrank.models.encoders.bits import BitEncoder
 from shardrank.models.encoders.dense import load_encoder
@@ -92,7 +92,7 @@ def rows(task: Task) -> Iterator[tuple[Any, ...]]:
     exact = task.exact()
     yield "vectors, fp16", 2 * task.documents.shape[1], task.ndcg(exact), 1.0, *[1.0] * len(DEPTHS)
     generator = np.random.default_rng(0)
-    count = min(len(task.documents), sample_rows(task.documents.shape[1]))
+    count = min(len(task.documents), sampled_vectors(task.documents.shape[1]))
     sample = task.documents[generator.permutation(len(task.documents))[:count]]
     for bits, rotation, asked in product((1, 2), ("none", "random", "itq"), ("codes", "vectors")):
         settings = BitsSettings(bits=bits, rotation=rotation, asked=asked)

@@ -26,6 +26,6 @@ def read_bits_card(settings: BitsSettings, source: ColumnCard | None) -> BitsCar
     return BitsCard(settings.name, fingerprint(["bits-1", *deciding]), dim, settings.bits)
 
 
-def sample_rows(dim: int) -> int:
+def sampled_vectors(dim: int) -> int:
     """How many vectors of so many components are drawn to fit codes on."""
     return max(_LEAST_ROWS, _ROWS_PER_COMPONENT * dim)

@@ -17,9 +17,11 @@ from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder, check_late, check_sparse
-from shardrank.models.encoders.bit_cards import read_bits_card, sample_rows
+from shardrank.models.encoders.bit_cards import read_bits_card, sampled_vectors
 from shardrank.models.encoders.bm25 import read_bm25_card
 from shardrank.models.encoders.late_sample import sampled_texts
+from shardrank.models.encoders.learned_cards import read_learned_card, sampled_passages
+from shardrank.models.encoders.muvera_cards import read_muvera_card
 from shardrank.models.late_cards import read_late_card
 from shardrank.models.sparse_cards import read_sparse_card
 
@@ -146,6 +148,27 @@ def _fit_late(fitting: Fitting) -> bytes:
     return fit_late(fitting.settings, fitting.card, fitting.device, fitting.sample)
 
 
+def _load_muvera(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
+    from shardrank.models.encoders.muvera import Muvera  # brings numba
+
+    return Muvera(settings, card.width, codecs.source)
+
+
+def _load_learned(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
+    from shardrank.models.encoders.learned import Learned, LearnedCodec  # brings numba
+
+    assert codecs.own is not None
+    return Learned(LearnedCodec.of(codecs.own), codecs.source)
+
+
+def _fit_learned(fitting: Fitting) -> bytes:
+    from shardrank.kernels.residual_codes import token_vectors
+    from shardrank.models.encoders.learned_fit import fit_learned  # brings torch: a second
+
+    sample = token_vectors(fitting.sample, fitting.source)
+    return fit_learned(sample, fitting.settings).to_bytes()
+
+
 _FAMILIES = {
     "dense": Family(_read_dense, _load_dense, runs_a_model=True),
     "bm25": Family(_read_bm25, _load_bm25, runs_a_model=False),
@@ -154,7 +177,14 @@ _FAMILIES = {
         _read_bits,
         _load_bits,
         runs_a_model=False,
-        fit=Fit(lambda _, card: sample_rows(card.dim), _fit_bits),
+        fit=Fit(lambda _, card: sampled_vectors(card.dim), _fit_bits),
     ),
     "late": Family(_read_late, _load_late, runs_a_model=True, fit=Fit(sampled_texts, _fit_late)),
+    "muvera": Family(read_muvera_card, _load_muvera, runs_a_model=False),
+    "learned": Family(
+        read_learned_card,
+        _load_learned,
+        runs_a_model=False,
+        fit=Fit(lambda settings, card: sampled_passages(settings), _fit_learned),
+    ),
 }

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Int32
 from shardrank.core.arrow_columns import matrix, vector_column
-from shardrank.core.cards import dim_of
+from shardrank.core.cards import EncoderCard, dim_of
 from shardrank.core.files import FileRef
 from shardrank.core.index_settings import AuditSettings
 from shardrank.core.units import Done, Stage, Unit
@@ -132,9 +132,10 @@ def exact_audit(kind: Kind, settings: AuditSettings) -> Audit:
 
 
 def _questions(context: Context, index: Audited) -> list[FileRef]:
-    """Files of question vectors: held-out passages, or the real queries that the settings name."""
-    settings = context.settings
-    if settings.audit.query_file is None:
+    """Files of question vectors: the real queries that the settings name, if the column is made of
+    texts by a dense encoder, else held-out passages."""
+    settings, asked = context.settings, isinstance(index.wanted.encoder.card, EncoderCard)
+    if settings.audit.query_file is None or not asked:
         seed = index.wanted.settings.seed + 1
         return sample(
             context,

@@ -15,6 +15,8 @@ _MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
     "bm25": partial(inverted_index, counted=True),
     "sparse": partial(inverted_index, counted=False),
     "bits": binary_index,
+    "muvera": vector_index,
+    "learned": vector_index,
 }
 
 

@@ -1,0 +1,128 @@
+"""One learnt vector for all token vectors of a text (in the manner of LEMUR: Learned Multi-Vector
+Retrieval, Jääsaari et al. 2026, arXiv:2601.21853).
+
+For a token x and a passage d let y_d(x) = max_j x·d_j. A network with one hidden layer is trained
+to foretell y_d(x) of many tokens for some passages at once. What its hidden layer makes of a token,
+φ(x), is kept, and with a 1 beside it serves all passages: the vector W_d of a passage is the one by
+which φ(x)·W_d is nearest to y_d(x) over some fixed tokens x, by ridge regression. The sum over a
+query's tokens, Σ φ(q_i)·W_d, is then about its MaxSim with the passage.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from shardrank.core.arrays import Float32
+from shardrank.core.arrow_columns import vector_column
+from shardrank.core.errors import IntegrityError
+from shardrank.core.token_vectors import TokenVectors
+from shardrank.kernels.residual_codes import token_vectors
+
+#: Of the ridge regression, as a share of the mean square of a feature.
+_RIDGE = 1e-3
+
+#: Token vectors of passages that are compared with the fixed ones at once.
+_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedCodec:
+    """What was learnt of token vectors of d components.
+
+    Attributes:
+        weights: float32[d, m], of the hidden layer.
+        bias: float32[m].
+        tokens: float32[n, d], the fixed tokens x.
+    """
+
+    weights: Float32
+    bias: Float32
+    tokens: Float32
+
+    def to_bytes(self) -> bytes:
+        """As safetensors."""
+        return save({"weights": self.weights, "bias": self.bias, "tokens": self.tokens})
+
+    @classmethod
+    def of(cls, data: bytes) -> "LearnedCodec":
+        """The way back. Raises IntegrityError where they are not such bytes."""
+        try:
+            found = load(data)
+            made = cls(found["weights"], found["bias"], found["tokens"])
+        except (SafetensorError, KeyError) as error:
+            raise _broken(str(error)) from error
+        if made.weights.shape != (made.tokens.shape[1], len(made.bias)):
+            raise _broken("holds tensors that do not belong together")
+        return made
+
+    def features(self, vectors: Float32) -> Float32:
+        """float32[t, m + 1] of float32[t, d]: φ, and a 1."""
+        hidden = np.maximum(vectors @ self.weights + self.bias, 0)
+        return np.concatenate([hidden, np.ones((len(hidden), 1), np.float32)], axis=1)
+
+    @cached_property
+    def solver(self) -> Float32:
+        """float32[m + 1, n]: from y_d of the fixed tokens to W_d, (ΦᵀΦ + λI)⁻¹ Φᵀ."""
+        phi = self.features(self.tokens).astype(np.float64)
+        gram = phi.T @ phi
+        gram[np.diag_indices_from(gram)] += _RIDGE * np.trace(gram) / len(gram)
+        return np.linalg.solve(gram, phi.T).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """Token vectors → one vector a text (protocol: ColumnEncoder).
+
+    Attributes:
+        codec: what was learnt.
+        source: the codec of the column of token vectors, if it holds codes.
+    """
+
+    codec: LearnedCodec
+    source: bytes | None
+
+    def column(self, read: pa.Array) -> pa.Array:
+        """FixedSizeList<fp16>[dim] of passages; one without tokens has zeros."""
+        largest = largest_products(self.codec.tokens, token_vectors(read, self.source))
+        with np.errstate(over="ignore"):  # infinite: whoever asked refuses it
+            return vector_column((largest @ self.codec.solver.T).astype(np.float16))
+
+    def queries(self, read: pa.Array) -> pa.Array:
+        """FixedSizeList<fp32>[dim] of queries."""
+        tokens = token_vectors(read, None)
+        each = [self.codec.features(tokens.text(row)).sum(axis=0) for row in range(tokens.rows)]
+        none = np.zeros((0, self.codec.solver.shape[0]), np.float32)
+        return vector_column(np.concatenate([none, *(row[None] for row in each)]))
+
+
+def largest_products(fixed: Float32, passages: TokenVectors) -> Float32:
+    """float32[n, f]: of each of n passages and f fixed tokens the largest product with one of its
+    tokens; 0 where it has none."""
+    found = np.zeros((passages.rows, len(fixed)), np.float32)
+    row = 0
+    while row < passages.rows:
+        last = int(np.searchsorted(passages.ends, passages.ends[row] + _AT_ONCE, side="right")) - 1
+        last = max(row + 1, last)
+        _largest(fixed, passages, range(row, last), found)
+        row = last
+    return found
+
+
+def _largest(
+    fixed: Float32, passages: TokenVectors, rows: range, found: npt.NDArray[np.float32]
+) -> None:
+    ends = passages.ends[rows.start : rows.stop + 1]
+    some = np.flatnonzero(np.diff(ends))
+    if len(some):
+        products = passages.vectors[ends[0] : ends[-1]] @ fixed.T
+        begins = ends[:-1][some] - ends[0]
+        found[some + rows.start] = np.maximum.reduceat(products, begins, axis=0)
+
+
+def _broken(what: str) -> IntegrityError:
+    return IntegrityError(f"A codec of learnt vectors {what}.", "Its file is damaged: index again.")
