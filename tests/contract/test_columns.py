@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 
 from shardrank.core.arrow_columns import matrix
+from shardrank.core.bits_settings import BitsSettings
+from shardrank.core.cards import ColumnCard
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import (
     Bm25Settings,
@@ -20,7 +22,7 @@ from shardrank.core.papers import from_json, to_json
 from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.core.sparse import SparseRows
 from shardrank.core.token_vectors import TokenVectors
-from shardrank.models.encoders.registry import family_of
+from shardrank.models.encoders.registry import Fitting, family_of
 from shardrank.version.manifest import StoredEncoder
 from tests.late_models import late_model
 from tests.sparse_models import sparse_encoder
@@ -38,10 +40,12 @@ TEXTS = strings(
 
 @dataclass(frozen=True)
 class Row:
-    """A family: how its settings are made in a folder, and another of them."""
+    """A family: how its settings are made in a folder, and another of them; and those of what makes
+    the column that it reads, if it reads one."""
 
     settings: Callable[[Path], ColumnSettings]
     other: Callable[[Path], ColumnSettings]
+    source: Callable[[Path], ColumnSettings] | None = None
 
 
 def _dense(folder: Path, **more: object) -> ColumnSettings:
@@ -66,26 +70,49 @@ FAMILIES = {
     "bm25": Row(lambda _: Bm25Settings(), lambda _: Bm25Settings(stop_words="none")),
     "sparse": Row(_sparse, lambda folder: _sparse(folder, query_prompt="wing ")),
     "late": Row(_late, lambda folder: _late(folder, query_prompt="wing ")),
+    "bits": Row(
+        lambda _: BitsSettings(rotation="random"), lambda _: BitsSettings(rotation="none"), _dense
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """An encoder, and what a version would say of it."""
+    """An encoder, what makes the column that it reads, and what a version would say of both."""
 
     encoder: ColumnEncoder
+    source: ColumnEncoder | None
     stored: StoredEncoder
+    read: ColumnCard | None
     other: str
+
+    def column(self, texts: pa.Array) -> pa.Array:
+        return self.encoder.column(self.source.column(texts) if self.source else texts)
+
+    def queries(self, texts: pa.Array) -> pa.Array:
+        return self.encoder.queries(self.source.queries(texts) if self.source else texts)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     row, folder = FAMILIES[request.param], tmp_path_factory.mktemp(request.param)
     settings, other = row.settings(folder / "one"), row.other(folder / "one")
+    read, source = _source(row, folder)
     family = family_of(settings)
-    card = family.read(settings, None)
-    encoder = family.load(settings, "cpu", card, Codecs())
-    return Loaded(encoder, StoredEncoder(card, settings), family.read(other, None).fingerprint)
+    card, codec = family.read(settings, read), None
+    if family.fit and source:
+        codec = family.fit.make(Fitting(settings, card, "cpu", None, source.column(TEXTS)))
+    encoder = family.load(settings, "cpu", card, Codecs(codec))
+    fingerprint = family.read(other, read).fingerprint
+    return Loaded(encoder, source, StoredEncoder(card, settings), read, fingerprint)
+
+
+def _source(row: Row, folder: Path) -> tuple[ColumnCard | None, ColumnEncoder | None]:
+    if row.source is None:
+        return None, None
+    settings = row.source(folder / "read")
+    card = family_of(settings).read(settings, None)
+    return card, family_of(settings).load(settings, "cpu", card, Codecs())
 
 
 def numbers(column: pa.Array) -> list[dict[int, float]]:
@@ -95,6 +122,9 @@ def numbers(column: pa.Array) -> list[dict[int, float]]:
         tokens = TokenVectors.of(column)
         sums = [tokens.text(row).sum(axis=0) for row in range(tokens.rows)]
         return [dict(enumerate(each.tolist())) for each in sums]
+    if pa.types.is_fixed_size_binary(column.type):
+        codes = [np.frombuffer(code, np.uint8) for code in column.to_pylist()]
+        return [dict(enumerate((2.0 * np.unpackbits(code) - 1).tolist())) for code in codes]
     if pa.types.is_fixed_size_list(column.type):
         return [dict(enumerate(row)) for row in matrix(chunked).tolist()]
     rows = SparseRows.of(chunked)
@@ -107,7 +137,7 @@ def length(row: dict[int, float]) -> float:
 
 
 def test_a_row_a_text_whatever_is_beside_it(loaded: Loaded) -> None:
-    for made in (loaded.encoder.column, loaded.encoder.queries):
+    for made in (loaded.column, loaded.queries):
         together = numbers(made(TEXTS))
         alone = [numbers(made(strings([text])))[0] for text in TEXTS.to_pylist()]
         assert len(together) == len(TEXTS)
@@ -116,17 +146,19 @@ def test_a_row_a_text_whatever_is_beside_it(loaded: Loaded) -> None:
 
 
 def test_equal_texts_give_equal_bytes(loaded: Loaded) -> None:
-    assert loaded.encoder.column(TEXTS).equals(loaded.encoder.column(TEXTS))
-    assert loaded.encoder.queries(TEXTS).equals(loaded.encoder.queries(TEXTS))
+    assert loaded.column(TEXTS).equals(loaded.column(TEXTS))
+    assert loaded.queries(TEXTS).equals(loaded.queries(TEXTS))
 
 
 def test_no_text_gives_no_row_of_the_same_type(loaded: Loaded) -> None:
-    for made in (loaded.encoder.column, loaded.encoder.queries):
+    for made in (loaded.column, loaded.queries):
         assert made(strings([])).equals(made(TEXTS)[:0])
 
 
 def test_a_query_is_nearest_to_its_own_text(loaded: Loaded) -> None:
-    documents, queries = numbers(loaded.encoder.column(TEXTS)), loaded.encoder.queries(TEXTS)
+    documents, queries = numbers(loaded.column(TEXTS)), loaded.queries(TEXTS)
+    if loaded.stored.card.family == "bits":  # whoever searches makes codes of them
+        queries = loaded.encoder.column(queries)
     query = numbers(queries)[2]
     cosines = [
         sum(query.get(term, 0) * x for term, x in row.items()) / max(1e-9, length(row))
@@ -139,6 +171,6 @@ def test_a_version_says_what_loads_it_again(loaded: Loaded) -> None:
     again = from_json(StoredEncoder, to_json(loaded.stored))
     assert again == loaded.stored
     assert again.card.family == again.settings.family
-    found = family_of(again.settings).read(again.settings, None)
+    found = family_of(again.settings).read(again.settings, loaded.read)
     assert found == loaded.stored.card
     assert loaded.other != found.fingerprint
