@@ -175,5 +175,6 @@ _KINDS: dict[Kind, Callable[[Opening], Opened]] = {
     "exact": Exact,
     "ivfpq": Probed,
     "ivfsq8": Probed,
+    "ivfrabitq": Probed,
     "inverted": Inverted,
 }
