@@ -98,7 +98,7 @@ class Rabitq:
         return _turned(self.prefix.of(vectors), self.signs)
 
     def encode(self, turned: Float32) -> Codes:
-        """Of what `turned` gives. A factor is not finite where squares of components are not."""
+        """Of what `turned` gives."""
         lists = _nearest(turned, self.centroids)
         codes = np.empty((len(turned), self.code_bytes), np.uint8)
         factors = np.empty(len(turned), np.float32)

@@ -23,6 +23,9 @@ from shardrank.kernels.rabitq_loops import decode_rows
 #: The largest 8-bit number in units of 1/256.
 _MOST = 127 * 256
 
+#: Of a component: sums of its squares are far from float32's limits.
+_LARGEST = np.float32(1e15)
+
 #: What the bytes hold: the type and dimensions of each. `seen` are the components that codes are
 #: of, whether they are normalised, and the bits of each.
 _LAYOUT: dict[str, tuple[type, int]] = {
@@ -66,7 +69,8 @@ class RabitqLists:
             blocks: (positions int64[n], vectors float32[n, d]), finite.
 
         Raises:
-            InputError: a vector's components are so large that their squares are not finite.
+            InputError: a vector's components are so large that sums of their squares may not be
+                finite.
         """
         pieces = list(_encoded(rabitq, blocks))
         lists = np.concatenate([np.empty(0, np.int64), *(codes.lists for _, codes in pieces)])
@@ -157,15 +161,14 @@ def _encoded(
     rabitq: Rabitq, blocks: Iterable[tuple[Int64, Float32]]
 ) -> Iterator[tuple[Int32, Codes]]:
     for positions, vectors in blocks:
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
-            codes = rabitq.encode(rabitq.turned(vectors))
-        if not np.isfinite(codes.factors).all():
+        turned = rabitq.turned(vectors)
+        if np.abs(turned).max(initial=0) > _LARGEST or not np.isfinite(turned).all():
             raise InputError(
                 f"Vectors at positions {positions[0]} to {positions[-1]} are too large for codes "
                 "of kind ivfrabitq.",
                 "Normalise the vectors, or set index.kind = exact.",
             )
-        yield positions.astype(np.int32), codes
+        yield positions.astype(np.int32), rabitq.encode(turned)
 
 
 def _check(tensors: Tensors) -> None:
