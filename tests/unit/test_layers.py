@@ -20,14 +20,19 @@ from shardrank.models.forward.batch import Batch
 from shardrank.models.forward.batches import make_runner
 from shardrank.models.size import encoder_parameters
 from tests.family_models import save_encoder
+from tests.reranker_models import V3
 from tests.tiny_models import tiny_encoder
 
 LAYERS, LENGTHS = 3, (30, 9, 9, 4, 1)
 COUNTED = {"num_hidden_layers": LAYERS}
 WINDOWS = {"use_sliding_window": True, "max_window_layers": 1, "layer_types": None}
+MIXED = {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
-    **{name: (name, COUNTED) for name in ("bert", "mpnet", "deberta-v2", "modernbert", "llama")},
-    **{name: (name, COUNTED) for name in ("xlm-roberta", "electra", "gemma3_text")},
+    **{name: (name, COUNTED) for name in ("bert", "mpnet", "llama")},
+    **{name: (name, COUNTED) for name in ("xlm-roberta", "electra")},
+    "deberta-v2": ("deberta-v2", {**COUNTED, **V3}),
+    "modernbert": ("modernbert", {**COUNTED, **MIXED}),
+    "gemma3_text": ("gemma3_text", {**COUNTED, **MIXED}),
     "distilbert": ("distilbert", {"n_layers": LAYERS}),
     "qwen3-sliding": ("qwen3", {**COUNTED, **WINDOWS}),
 }
