@@ -129,9 +129,7 @@ def decode_rows(codes: UInt8, heights: Int16, base: Int16, bits: int, out: Int8)
 
 
 @inlined
-def _decode_plane(
-    codes: UInt8, height: int, base: Int16, bits: int, plane: int, out: Int8
-) -> None:
+def _decode_plane(codes: UInt8, height: int, base: Int16, bits: int, plane: int, out: Int8) -> None:
     mask, shift = np.int32((1 << bits) - 1), np.int32(plane * bits)
     for i in range(len(out)):  # slices, since an index that may be negative is no vector
         level = np.int32(2 * ((np.int32(codes[i]) >> shift) & mask) - mask)

@@ -154,9 +154,7 @@ def default_part_size(corpus_bytes: int) -> int:
     return min(16_384, max(512, 1 << (wanted.bit_length() - 1)))
 
 
-def plan_codec(
-    settings: IndexSettings, passages: int, dim: int, unit: bool = True
-) -> CodecPlan:
+def plan_codec(settings: IndexSettings, passages: int, dim: int, unit: bool = True) -> CodecPlan:
     """The index that suits a corpus of so many passages of `dim` components, which the encoder
     divides by their norm where `unit`.
 

@@ -152,8 +152,11 @@ def test_a_codec_of_first_components_sees_no_others(plan: CodecPlan, unit: bool)
     first = Prefix(8, unit).of(VECTORS)
     whole, cut = train_codec(VECTORS, plan), train_codec(first, replace(plan, dim=0, unit=False))
     assert code_error(whole, VECTORS) == code_error(cut, first)
-    shards = build_shard(whole, blocks(), "cpu"), build_shard(
-        cut, ((positions, Prefix(8, unit).of(rows)) for positions, rows in blocks()), "cpu"
+    shards = (
+        build_shard(whole, blocks(), "cpu"),
+        build_shard(
+            cut, ((positions, Prefix(8, unit).of(rows)) for positions, rows in blocks()), "cpu"
+        ),
     )
     longer, shorter = (LoadedShard.load(each, SELECTOR) for each in shards)
     queries = VECTORS[:40] * np.float32(3)

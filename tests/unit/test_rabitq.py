@@ -1,4 +1,4 @@
-"""RaBitQ: its rotation, its codes, its estimator and its bound, and its lists; all against numpy."""
+"""RaBitQ: its rotation, codes, estimator and bound, and its lists, all against numpy."""
 
 from dataclasses import replace
 from typing import Any
