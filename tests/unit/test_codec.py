@@ -12,7 +12,8 @@ from shardrank.index.codec import _rotation, code_error, train_codec
 from shardrank.index.prefix import Prefix
 from shardrank.index.shard import LoadedShard, build_shard, use_threads
 from shardrank.models.forward.products import int8_product
-from shardrank.version.sizing import CodecPlan, estimate, plan_codec
+from shardrank.version.codec_sizes import estimate
+from shardrank.version.sizing import CodecPlan, plan_codec
 
 DIM, ROWS = 16, 3000
 SELECTOR = CompiledSelector(int8_product)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.index_settings import IndexSettings
+from shardrank.version.codec_sizes import estimate
 from shardrank.version.sizing import (
-    estimate,
     plan_codec,
     plan_shards,
     queries_at_once,
