@@ -27,14 +27,9 @@ from shardrank.stages.index.vector_index import serving_codec
 from shardrank.stages.rank.search import Retriever
 from shardrank.stages.run.executors import cluster_address
 from shardrank.stages.run.workspace import open_workspace
+from shardrank.version.codec_sizes import Sizes, estimate
 from shardrank.version.manifest import Version
-from shardrank.version.sizing import (
-    BYTES_PER_TOKEN,
-    CodecPlan,
-    Sizes,
-    estimate,
-    plan_codec,
-)
+from shardrank.version.sizing import BYTES_PER_TOKEN, CodecPlan, plan_codec
 
 
 def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> None:
@@ -188,4 +183,6 @@ def _index_line(codec: CodecPlan) -> str:
     if codec.kind == "exact":
         return "exact search over the stored vectors"
     rotated = ", OPQ" if codec.opq else ""
-    return f"{codec.kind}: {codec.nlist:,} lists, {codec.code_bytes} bytes a vector{rotated}"
+    first = f", of the first {codec.dim} components" if codec.dim else ""
+    stored = f"{codec.code_bytes} bytes a vector"
+    return f"{codec.kind}: {codec.nlist:,} lists, {stored}{first}{rotated}"

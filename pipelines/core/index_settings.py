@@ -12,17 +12,25 @@ class IndexSettings(SettingsTable):
     """[index]: the shards. Sizes left at none come from arithmetic: pipelines/version/sizing.py."""
 
     of: str = Field("dense", description="the column that it is over, by its encoder's name")
-    kind: Literal["auto", "exact", "ivfpq", "ivfsq8", "none"] = Field(
+    kind: Literal["auto", "exact", "ivfpq", "ivfsq8", "ivfrabitq", "none"] = Field(
         "auto",
         description="of vectors; auto: exact up to exact_below passages, else ivfpq; ivfsq8 keeps "
-        "a byte for each component: larger, and finds as much with fewer lists; none: the column "
-        "is stored and not searched",
+        "a byte for each component: larger, and finds as much with fewer lists; ivfrabitq keeps "
+        "rabitq_bits for each and four bytes, and trains no codebooks; none: the column is stored "
+        "and not searched",
+    )
+    dim: int | None = Field(
+        None,
+        ge=1,
+        description="the first components only are searched (Matryoshka), and what is found is "
+        "scored by all; default: all; not of kind exact",
     )
     exact_below: int = Field(50_000, ge=0, description="passages up to which auto means exact")
     bytes_per_vector: int = Field(48, ge=1, description="budget of the PQ code in bytes")
     nlist: int | None = Field(None, ge=1, description="coarse centroids; default: by arithmetic")
     pq_m: int | None = Field(None, ge=1, description="sub-quantisers; default: by the byte budget")
     pq_bits: int = Field(8, ge=4, le=8, description="bits of one sub-quantiser's code")
+    rabitq_bits: Literal[1, 2, 4] = Field(1, description="bits of a component with ivfrabitq")
     opq: bool | None = Field(None, description="rotate before PQ; default: where it helps")
     train_rows: int | None = Field(
         None, ge=1, description="training sample; default: by arithmetic"

@@ -38,6 +38,9 @@ class EncoderSettings(SettingsTable):
     dim: int | None = Field(
         None, ge=1, description="keep the first components only (Matryoshka), then normalise"
     )
+    layers: int | None = Field(
+        None, ge=1, description="run the first layers only (2D Matryoshka); default: all"
+    )
     dtype: Dtype = Field(
         "auto",
         description=f"{DTYPE_SAYS}; auto: the index's; for a new one bf16 where this machine "

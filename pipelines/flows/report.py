@@ -126,6 +126,10 @@ def _settings(finished: Finished) -> dict[str, str]:
     }
     if index.kind == "ivfpq":
         shown |= {"index.pq_m": index.pq_m, "index.opq": index.opq}
+    if index.kind == "ivfrabitq":
+        shown |= {"index.rabitq_bits": index.pq_bits}
+    if index.dim:
+        shown |= {"index.dim": index.dim}
     if index.kind != "exact":
         shown |= {
             "index.nlist": index.nlist,

@@ -31,6 +31,10 @@ CUT_MEMORY = 12
 LIST_ROUNDS = 10
 MOST_CODEBOOK_ROWS = 65_536
 
+#: A component is turned and coded by RaBitQ in as long as so many multiply-adds: 13 µs for a vector
+#: of 384 with codes of several bits (one core of an Emerald Rapids beside other work, 2026-11-29).
+RABITQ_PRODUCTS = 1_100
+
 
 def index_needs(work: Work, rates: Rates) -> list[Need]:
     """Of all stages in order, for a new index. Exact search trains, builds and audits nothing."""
@@ -126,14 +130,15 @@ def _sample(work: Work, rates: Rates) -> Need:
 def _train(work: Work, rates: Rates) -> Need:
     """One unit; its rotation is a second or so, and left out."""
     plan = work.index
-    lists = LIST_ROUNDS * plan.train_rows * plan.nlist * work.dim / rates.fp32_products_per_core_s
+    dim = plan.searched(work.dim)
+    lists = LIST_ROUNDS * plan.train_rows * plan.nlist * dim / rates.fp32_products_per_core_s
     books = min(plan.train_rows, MOST_CODEBOOK_ROWS) if plan.kind == "ivfpq" else 0
     files = math.ceil(min(work.parts, plan.train_rows) / SAMPLED_PARTS_PER_UNIT)
     return Need(
         "train",
         1,
         "task",
-        work_s=lists + books * work.dim / rates.codebook_components_per_core_s,
+        work_s=lists + books * dim / rates.codebook_components_per_core_s,
         files=files,
         bytes=plan.train_rows * work.dim * 4,
         memory=PROCESS_BYTES + work.sizes.training,
@@ -144,8 +149,9 @@ def _train(work: Work, rates: Rates) -> Need:
 
 def _build(work: Work, rates: Rates) -> Need:
     plan, rows = work.index, work.shard_rows
-    codes = 1 << plan.pq_bits if plan.kind == "ivfpq" else 0
-    products = rows * work.dim * (plan.nlist + codes + (work.dim if plan.opq else 0))
+    dim = plan.searched(work.dim)
+    codes = {"ivfpq": 1 << plan.pq_bits, "ivfrabitq": RABITQ_PRODUCTS}.get(plan.kind, 0)
+    products = rows * dim * (plan.nlist + codes + (dim if plan.opq else 0))
     return Need(
         "build",
         work.shards,
@@ -164,7 +170,8 @@ def _audit(work: Work, rates: Rates) -> Need:
     rows, grid = work.shard_rows, probe_grid(work.index.nlist)
     efforts = len(grid) * len(depth_grid(work.audited, work.audited_depth))
     exact = work.questions * rows * work.dim
-    probed = exact * sum(grid) / work.index.nlist
+    seen = work.index.searched(work.dim) / work.dim
+    probed = exact * seen * sum(grid) / work.index.nlist
     found = work.questions * followed(work.audited) * 4 * (1 + efforts)
     return Need(
         "audit",

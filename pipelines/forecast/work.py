@@ -9,12 +9,11 @@ from typing import Literal
 
 from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.orders.calls import Asked, Lengths, Tokens, most_asked, most_tokens
+from shardrank.version.codec_sizes import Sizes, estimate
 from shardrank.version.sizing import (
     BYTES_PER_TOKEN,
     EXACT_SHARD_PASSAGES,
     CodecPlan,
-    Sizes,
-    estimate,
     queries_at_once,
     query_bytes,
 )

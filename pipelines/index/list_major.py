@@ -31,6 +31,10 @@ class StoredLists(Protocol):
     """Inverted lists, however they are stored."""
 
     @property
+    def size(self) -> int:
+        """Vectors in all of them."""
+
+    @property
     def centroids(self) -> Int8:
         """int8[nlist, d], rounded by one scale for all of them."""
 

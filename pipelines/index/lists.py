@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardrank.core.arrays import Bool, Float32, Int8, Int64
+from shardrank.index.codec import transformed
 from shardrank.index.list_major import rounded
 from shardrank.kernels.search_loops import decode
 
@@ -70,17 +71,16 @@ class FaissLists:
         self._centroids = _centroids(self._ivf)
 
     @property
+    def size(self) -> int:
+        return int(self._index.ntotal)
+
+    @property
     def centroids(self) -> Int8:
         return self._centroids
 
     def rotated(self, queries: Float32) -> Float32:
-        """After the index's rotation if it has one."""
-        values = np.ascontiguousarray(queries)
-        if isinstance(self._index, faiss.IndexPreTransform):
-            chain: Any = self._index.chain
-            for number in range(chain.size()):
-                values = chain.at(number).apply(values)
-        return values
+        """Cut and turned as the index does it."""
+        return transformed(self._index, queries)
 
     def scaled(self, rotated: Float32) -> Float32:
         return self._decoder.scale(rotated)

@@ -13,8 +13,10 @@ import numpy as np
 from shardrank.core.arrays import Bool, Float32, Int64
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.selection import RowSelector
-from shardrank.index.list_major import ListSearch
+from shardrank.index.codec import made_by_faiss
+from shardrank.index.list_major import ListSearch, StoredLists
 from shardrank.index.lists import FaissLists
+from shardrank.index.rabitq_lists import RabitqLists
 
 #: Sub-quantisers that faiss's GPU kernels are compiled for (wiki: Faiss on the GPU), 8 bits each.
 _GPU_PQ_M = frozenset({1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96})
@@ -37,30 +39,39 @@ def build_shard(codec: bytes, blocks: Iterable[tuple[Int64, Float32]], device: s
         InputError: a vector is not finite; faiss would count it and never find it.
         SettingsError: "gpu" where there is none, or where the codec does not fit it.
     """
+    if not made_by_faiss(codec):
+        _wants_gpu(None, device)
+        return RabitqLists.of(RabitqLists.load(codec).rabitq, _finite(blocks)).to_bytes()
     index = _load(codec)
     target = _to_gpu(index) if _wants_gpu(index, device) else index
+    for positions, vectors in _finite(blocks):
+        target.add_with_ids(np.ascontiguousarray(vectors), positions)
+    filled = index if target is index else faiss.index_gpu_to_cpu(target)
+    return bytes(faiss.serialize_index(filled))
+
+
+def _finite(blocks: Iterable[tuple[Int64, Float32]]) -> Iterator[tuple[Int64, Float32]]:
+    """The blocks, which are checked on the way."""
     for positions, vectors in blocks:
         if not np.isfinite(vectors).all():
             raise InputError(
                 f"Vectors at positions {positions[0]} to {positions[-1]} are not all finite.",
                 "Add only live rows.",
             )
-        target.add_with_ids(np.ascontiguousarray(vectors), positions)
-    filled = index if target is index else faiss.index_gpu_to_cpu(target)
-    return bytes(faiss.serialize_index(filled))
+        yield positions, vectors
 
 
 def shard_size(data: bytes) -> int:
     """Vectors in the bytes of `build_shard`, after their sha256 was checked."""
-    return int(_load(data).ntotal)
+    return _lists(data).size
 
 
 class LoadedShard:
     """A loaded shard (or codec, which is an empty one)."""
 
-    def __init__(self, index: faiss.Index, selector: RowSelector) -> None:
-        self._index = index
-        self._lists = ListSearch(FaissLists(index), selector)
+    def __init__(self, lists: StoredLists, selector: RowSelector) -> None:
+        self._stored = lists
+        self._lists = ListSearch(lists, selector)
 
     @classmethod
     def load(cls, data: bytes, selector: RowSelector) -> "LoadedShard":
@@ -71,17 +82,17 @@ class LoadedShard:
             selector: multiplies matrices of 8-bit numbers and keeps the best, which is what a
                 search mostly does.
         """
-        return cls(_load(data), selector)
+        return cls(_lists(data), selector)
 
     @property
     def size(self) -> int:
         """Vectors in it."""
-        return int(self._index.ntotal)
+        return self._stored.size
 
     @property
     def nlist(self) -> int:
         """Lists in it."""
-        return int(faiss.extract_index_ivf(self._index).nlist)
+        return len(self._stored.centroids)
 
     def search(self, queries: Float32, nprobe: int, depth: int, live: Bool | None = None) -> Int64:
         """Positions int64[Q, depth] of candidates, best first by their codes, padded with -1.
@@ -102,14 +113,19 @@ class LoadedShard:
         return self._lists.widening(queries, nprobes, depth, live)
 
 
+def _lists(data: bytes) -> StoredLists:
+    return FaissLists(_load(data)) if made_by_faiss(data) else RabitqLists.load(data)
+
+
 def _load(data: bytes) -> faiss.Index:
     return faiss.deserialize_index(np.frombuffer(data, dtype=np.uint8))
 
 
-def _wants_gpu(index: faiss.Index, device: str) -> bool:
+def _wants_gpu(index: faiss.Index | None, device: str) -> bool:
+    """None: an index that is not faiss's."""
     if device == "cpu":
         return False
-    ivf: Any = faiss.downcast_index(faiss.extract_index_ivf(index))
+    ivf: Any = index and faiss.downcast_index(faiss.extract_index_ivf(index))
     pq = getattr(ivf, "pq", None)
     fits = pq is not None and pq.nbits == 8 and pq.M in _GPU_PQ_M
     if device == "gpu" and faiss.get_num_gpus() == 0:

@@ -54,7 +54,8 @@ _Missing = Callable[[Iterable[str], Mapping[str, Any]], list[str]]
 
 def check_encoder(settings: EncoderSettings) -> None:
     """Raise InputError where the encoder that the settings name cannot be run right."""
-    towers = read_encoder_folder(settings).towers
+    whole = settings.model_copy(update={"layers": None})  # what is left out has its use there
+    towers = read_encoder_folder(whole).towers
     _check_tower(towers.documents, settings.trust_remote_code)
     if towers.queries != towers.documents:
         _check_tower(towers.queries, settings.trust_remote_code)

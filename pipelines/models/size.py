@@ -11,6 +11,7 @@ from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.folder.decoder_size import kept_numbers
 from shardrank.models.folder.encoder_folder import read_encoder_folder, tower_files
 from shardrank.models.folder.headers import parameters, read_headers
+from shardrank.models.folder.layers import is_kept
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.plain_decoder import HEAD
 from shardrank.models.folder.reranker_folder import read_reranker_folder
@@ -36,7 +37,10 @@ class ModelSize:
 
 def encoder_parameters(settings: EncoderSettings) -> int:
     """The parameters that each token of a document is multiplied with; see `parameters`."""
-    return _multiplied(tower_files(read_encoder_folder(settings).towers.documents))
+    files = tower_files(read_encoder_folder(settings).towers.documents)
+    headers = (read_headers([file]).items() for file in files)
+    kept = [{name: h for name, h in each if is_kept(name, settings.layers)} for each in headers]
+    return sum(map(parameters, kept))
 
 
 def listing_encoder_size(settings: EncoderSettings) -> ModelSize:

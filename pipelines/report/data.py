@@ -39,7 +39,7 @@ class AuditCurve:
         points: one a setting that was tried; empty for an exact index.
         chosen: (nprobe, depth) that queries use; none where no point reached the target, and
             for an exact index.
-        kind: "exact", "ivfpq" or "ivfsq8".
+        kind: "exact", "ivfpq", "ivfsq8" or "ivfrabitq".
     """
 
     k: int

@@ -7,7 +7,7 @@ Guidelines-to-choose-an-index): 4·sqrt(N) lists, and 39 training vectors for ea
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from shardrank.core.errors import SettingsError
@@ -24,9 +24,6 @@ WANTED_PER_PQ_CENTROID = 256
 #: that found less than today's, share of the 100 nearest among 200 candidates: .80 to .84 at half a
 #: bit, .896 to .905 at one. At two bits, with codes of residuals, .934 to .935.
 OPQ_BELOW_BITS = 2
-
-#: Bytes of one vector's position in a shard.
-ID_BYTES = 8
 
 #: Text of one token, about; used only to say sizes before the text is read.
 BYTES_PER_TOKEN = 4.3
@@ -53,8 +50,14 @@ _BUCKET, _IN_A_FILE = 16, 4096
 #: A rule of thumb, before the text is read.
 TEXT_PER_COMPRESSED_BYTE = 3
 
+#: Whose codes are numbers of single components.
+_SCALAR_KINDS = ("ivfsq8", "ivfrabitq")
+
 #: Of an index.
-Kind = Literal["exact", "ivfpq", "ivfsq8", "inverted", "binary"]
+Kind = Literal["exact", "ivfpq", "ivfsq8", "ivfrabitq", "inverted", "binary"]
+
+#: Bytes of what a RaBitQ code is multiplied by.
+FACTOR_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ class CodecPlan:
     """What decides a codec. `nlist` to `train_rows` are 0 where the kind has none: "exact" and
     "inverted". Of "binary" all codes are one list, and the codec is that of their column.
 
-    Of "ivfsq8" every component is a sub-quantiser of 8 bits: pq_m is the dimension, pq_bits 8.
+    Of "ivfsq8" every component is a sub-quantiser of 8 bits: pq_m is the dimension, pq_bits 8; of
+    "ivfrabitq" one of pq_bits bits. `dim` components are searched, 0: all, and `unit` says that
+    these are divided by their norm.
     """
 
     kind: Kind
@@ -72,6 +77,8 @@ class CodecPlan:
     opq: bool
     train_rows: int
     seed: int
+    dim: int = 0
+    unit: bool = False
 
     @classmethod
     def without(cls, kind: Kind, seed: int) -> "CodecPlan":
@@ -80,30 +87,24 @@ class CodecPlan:
 
     @property
     def code_bytes(self) -> int:
-        """Bytes of one vector's PQ code."""
-        return -(-self.pq_m * self.pq_bits // 8)
+        """Bytes of one vector's code."""
+        factor = FACTOR_BYTES if self.kind == "ivfrabitq" else 0
+        return -(-self.pq_m * self.pq_bits // 8) + factor
+
+    @property
+    def place_bytes(self) -> int:
+        """Bytes of one vector's position in a shard."""
+        return 4 if self.kind == "ivfrabitq" else 8
+
+    def searched(self, dim: int) -> int:
+        """Components that are searched of vectors of `dim` components."""
+        return self.dim or dim
 
     @property
     def fewest_rows(self) -> int:
         """Training vectors that faiss's k-means wants at least; scalar codes need no k-means."""
         centroids = 1 << self.pq_bits if self.kind == "ivfpq" else 1
         return FEWEST_PER_CENTROID * max(self.nlist, centroids)
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Estimates in bytes, and the number of shards.
-
-    `vectors` is what the parts store; `shard` one full shard file; `training` and `build` the
-    memory that one process needs at most for either.
-    """
-
-    vectors: int
-    codec: int
-    shards: int
-    shard: int
-    training: int
-    build: int
 
 
 def pairs_per_unit(pairs: int) -> int:
@@ -137,25 +138,30 @@ def default_part_size(corpus_bytes: int) -> int:
     return min(16_384, max(512, 1 << (wanted.bit_length() - 1)))
 
 
-def plan_codec(settings: IndexSettings, passages: int, dim: int) -> CodecPlan:
-    """The index that suits a corpus of so many passages of `dim` components.
+def plan_codec(settings: IndexSettings, passages: int, dim: int, unit: bool = True) -> CodecPlan:
+    """The index that suits a corpus of so many passages of `dim` components, which the encoder
+    divides by their norm where `unit`.
 
     Lists are counted for one shard, not for the corpus: shards are searched one by one, so each
     shard has all `nlist` lists, and more of them than sqrt(shard) asks for only cost time.
 
     Raises:
-        SettingsError: pq_m does not divide dim, or the passages are too few for the lists or
-            for the training.
+        SettingsError: as `refuse_misfits`, or the passages are too few for the lists or for the
+            training.
     """
+    seen = searched(settings, dim)
     small = settings.kind == "auto" and passages <= settings.exact_below
     if settings.kind == "exact" or small:
         return CodecPlan.without("exact", settings.seed)
     nlist = settings.nlist or _nlist(passages, settings.shard_passages)
-    if settings.kind == "ivfsq8":
+    if settings.kind in _SCALAR_KINDS:
+        bits = 8 if settings.kind == "ivfsq8" else settings.rabitq_bits
         rows = min(passages, settings.train_rows or WANTED_PER_LIST * nlist)
-        plan = CodecPlan("ivfsq8", nlist, dim, 8, False, rows, settings.seed)
+        plan = CodecPlan(settings.kind, nlist, seen, bits, False, rows, settings.seed)
     else:
-        plan = _plan_pq(settings, passages, dim, nlist)
+        plan = _plan_pq(settings, passages, seen, nlist)
+    if seen < dim:
+        plan = replace(plan, dim=seen, unit=unit)
     _refuse_few(plan, passages)
     return plan
 
@@ -171,22 +177,44 @@ def _plan_pq(settings: IndexSettings, passages: int, dim: int, nlist: int) -> Co
 def refuse_misfits(settings: IndexSettings, dim: int, part_size: int) -> None:
     """Refuse what can be seen to fail before the passages are counted, let alone embedded.
 
-    With kind = auto the index may turn out exact, which uses neither setting; they are refused all
-    the same, so that a corpus that grows past exact_below does not fail at its very end.
+    With kind = auto the index may turn out exact, which uses none of these settings; they are
+    refused all the same, so that a corpus that grows past exact_below does not fail at its very
+    end.
 
     Raises:
-        SettingsError: pq_m does not divide dim, or a shard cannot hold one part.
+        SettingsError: index.dim is more than dim, or of an exact index; pq_m does not divide the
+            components; or a shard cannot hold one part.
     """
+    seen = searched(settings, dim)
     if settings.kind == "exact":
         return
-    if settings.kind != "ivfsq8":
-        _pq_m(settings, dim)
+    if settings.kind not in _SCALAR_KINDS:
+        _pq_m(settings, seen)
     if settings.shard_passages < part_size:
         raise SettingsError(
             f"index.shard_passages = {settings.shard_passages}, but a part has {part_size} "
             "passages or more.",
             "Raise index.shard_passages, or lower passages.part_size.",
         )
+
+
+def searched(settings: IndexSettings, dim: int) -> int:
+    """Components that an index looks at, of vectors of `dim`. Raises SettingsError where they have
+    fewer, or where the index is exact, which looks at all."""
+    if settings.dim is None:
+        return dim
+    if settings.dim > dim:
+        raise SettingsError(
+            f"index.dim = {settings.dim} is more than the vectors' {dim} components.",
+            f"Set it to {dim} at most, or leave it out.",
+        )
+    if settings.kind == "exact":
+        raise SettingsError(
+            f"index.dim = {settings.dim}, but exact search compares whole vectors.",
+            "For a pass over the first components of all vectors, and exact scores of what it "
+            "finds, set index.kind = ivfsq8 and index.nlist = 1.",
+        )
+    return settings.dim
 
 
 def refuse_vector_settings(settings: IndexSettings) -> None:
@@ -217,7 +245,8 @@ def _pq_m(settings: IndexSettings, dim: int) -> int:
     if settings.pq_m is not None:
         if settings.pq_m not in divisors:
             raise SettingsError(
-                f"index.pq_m = {settings.pq_m} does not divide the vectors' {dim} components.",
+                f"index.pq_m = {settings.pq_m} does not divide the vectors' {dim} components"
+                f"{' (index.dim)' if settings.dim else ''}.",
                 f"Choose one of {', '.join(map(str, divisors))}.",
             )
         return settings.pq_m
@@ -246,32 +275,6 @@ def _refuse_few(plan: CodecPlan, passages: int) -> None:
             f"{plan.train_rows}, of {passages} passages.",
             "Set index.kind = exact, or lower index.nlist or index.pq_bits.",
         )
-
-
-def estimate(
-    plan: CodecPlan, passages: int, dim: int, shard_passages: int, component_bytes: int = 2
-) -> Sizes:
-    """Sizes of the index that `plan` gives.
-
-    Args:
-        plan: from `plan_codec`.
-        passages: vectors in all.
-        dim: components of a vector.
-        shard_passages: vectors in a shard, at most.
-        component_bytes: 2 where vectors are stored as fp16, 4 as fp32.
-    """
-    vectors = passages * dim * component_bytes
-    if plan.kind == "exact":
-        return Sizes(vectors, codec=0, shards=0, shard=0, training=0, build=0)
-    rotation = dim * dim * 4 if plan.opq else 0
-    tables = 1 << plan.pq_bits if plan.kind == "ivfpq" else 2  # centroids; or least and width
-    codec = rotation + (plan.nlist + tables) * dim * 4
-    shard = codec + min(passages, shard_passages) * (plan.code_bytes + ID_BYTES)
-    # Training: the sample, its rotated copy, what k-means draws. Building: the shard while it
-    # grows, and serialised.
-    training = codec + plan.train_rows * dim * 4 * (3 if plan.opq else 2)
-    shards = -(-passages // shard_passages)
-    return Sizes(vectors, codec, shards, shard, training, build=3 * shard)
 
 
 def shares(k: int, documents: Sequence[int]) -> list[int]:

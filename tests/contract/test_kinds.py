@@ -19,6 +19,13 @@ KINDS: dict[str, tuple[str, dict[str, object]]] = {
     "exact": ("dense", {"kind": "exact"}),
     "ivfpq": ("dense", {"kind": "ivfpq", **_IVF}),
     "ivfsq8": ("dense", {"kind": "ivfsq8", "nlist": 2, "shard_passages": 256}),
+    "ivfrabitq": ("dense", {"kind": "ivfrabitq", "nlist": 2, "shard_passages": 256}),
+    "first": ("dense", {"kind": "ivfpq", "dim": 8, **_IVF}),
+    "first-rabitq": (
+        "dense",
+        {"kind": "ivfrabitq", "dim": 8, "rabitq_bits": 4, "nlist": 2, "shard_passages": 256},
+    ),
+    "first-of-all": ("dense", {"kind": "ivfsq8", "dim": 8, "nlist": 1, "shard_passages": 256}),
     "words": ("bm25", {"shard_passages": 256}),
     "terms": ("sparse", {"shard_passages": 256}),
     "bits": ("bits", {"shard_passages": 256}),

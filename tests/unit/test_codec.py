@@ -9,14 +9,20 @@ from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.index_settings import IndexSettings
 from shardrank.index.best_rows import CompiledSelector
 from shardrank.index.codec import _rotation, code_error, train_codec
+from shardrank.index.prefix import Prefix
 from shardrank.index.shard import LoadedShard, build_shard, use_threads
 from shardrank.models.forward.products import int8_product
-from shardrank.version.sizing import CodecPlan, estimate, plan_codec
+from shardrank.version.codec_sizes import estimate
+from shardrank.version.sizing import CodecPlan, plan_codec
 
 DIM, ROWS = 16, 3000
 SELECTOR = CompiledSelector(int8_product)
 SCALAR = CodecPlan("ivfsq8", nlist=16, pq_m=16, pq_bits=8, opq=False, train_rows=ROWS, seed=3)
+RABITQ = CodecPlan("ivfrabitq", 16, pq_m=16, pq_bits=2, opq=False, train_rows=ROWS, seed=3)
 PLAN = CodecPlan("ivfpq", nlist=16, pq_m=8, pq_bits=4, opq=True, train_rows=ROWS, seed=3)
+
+
+FIRST = replace(PLAN, pq_m=4, dim=8, unit=True)
 
 
 def clustered(rows: Any) -> Any:
@@ -53,7 +59,7 @@ def blocks() -> Any:
         yield rows * 2, VECTORS[rows]  # positions have gaps where rows are not ok
 
 
-@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, opq=False), SCALAR])
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, opq=False), SCALAR, RABITQ, FIRST])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_training_gives_the_same_bytes_on_any_threads(plan: CodecPlan, threads: int) -> None:
     expected = train_codec(VECTORS, plan)
@@ -84,7 +90,7 @@ def test_building_gives_the_same_bytes_on_any_threads(codec: bytes, shard_bytes:
     assert build_shard(codec, blocks(), "auto") == shard_bytes
 
 
-@pytest.mark.parametrize("plan", [PLAN, SCALAR])
+@pytest.mark.parametrize("plan", [PLAN, SCALAR, RABITQ, FIRST])
 def test_sizes_are_as_estimated(plan: CodecPlan) -> None:
     codec, sizes = train_codec(VECTORS, plan), estimate(plan, ROWS, DIM, 10**6)
     assert abs(len(codec) - sizes.codec) < 1000
@@ -124,7 +130,7 @@ def test_a_codec_is_an_empty_shard(codec: bytes) -> None:
     assert (shard.search(VECTORS[:3], 4, 5) == -1).all()
 
 
-@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, opq=False), SCALAR])
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, opq=False), SCALAR, RABITQ])
 def test_searching_all_lists_finds_most_neighbours(plan: CodecPlan) -> None:
     shard = LoadedShard.load(
         build_shard(train_codec(VECTORS, plan), blocks(), "cpu"), CompiledSelector(int8_product)
@@ -137,6 +143,37 @@ def test_searching_all_lists_finds_most_neighbours(plan: CodecPlan) -> None:
     assert found > 0.9
     assert np.mean([np.isin(w, f).mean() for w, f in zip(wanted, few, strict=True)]) < found
     assert shard.search(VECTORS[:0], 4, 5).shape == (0, 5)
+
+
+@pytest.mark.parametrize("unit", [True, False])
+@pytest.mark.parametrize("plan", [FIRST, replace(FIRST, opq=False), replace(RABITQ, pq_m=8, dim=8)])
+def test_a_codec_of_first_components_sees_no_others(plan: CodecPlan, unit: bool) -> None:
+    """As one of vectors that were cut, and normalised where it is asked for, beforehand."""
+    plan = replace(plan, unit=unit)
+    first = Prefix(8, unit).of(VECTORS)
+    whole, cut = train_codec(VECTORS, plan), train_codec(first, replace(plan, dim=0, unit=False))
+    assert code_error(whole, VECTORS) == code_error(cut, first)
+    shards = (
+        build_shard(whole, blocks(), "cpu"),
+        build_shard(
+            cut, ((positions, Prefix(8, unit).of(rows)) for positions, rows in blocks()), "cpu"
+        ),
+    )
+    longer, shorter = (LoadedShard.load(each, SELECTOR) for each in shards)
+    queries = VECTORS[:40] * np.float32(3)
+    found = longer.search(queries, 3, 50)
+    assert np.array_equal(found, shorter.search(Prefix(8, unit).of(queries), 3, 50))
+    queries[:, 8:] = 99
+    assert np.array_equal(found, longer.search(queries, 3, 50))
+
+
+@pytest.mark.parametrize("unit", [True, False])
+def test_a_prefix_is_cut_and_normalised(unit: bool) -> None:
+    rows = np.concatenate([VECTORS[:5], np.zeros((1, DIM), np.float32)])
+    first = Prefix(3, unit).of(rows)
+    norms = np.linalg.norm(rows[:, :3].astype(np.float64), axis=1, keepdims=True)
+    assert np.allclose(first, rows[:, :3] / np.where((norms == 0) | (not unit), 1, norms))
+    assert first.dtype == np.float32
 
 
 def test_too_few_candidates_are_padded(shard_bytes: bytes) -> None:

@@ -40,7 +40,7 @@ WINDOWS = ListwiseSettings(
 )
 LANGUAGE = Reranking(WINDOWS, "lists", Model(90_000_000, "bf16"), 1000, 10**8, 1_000, 50_000)
 
-kinds = st.sampled_from(["exact", "ivfpq", "ivfsq8"])
+kinds = st.sampled_from(["exact", "ivfpq", "ivfsq8", "ivfrabitq"])
 clusters = st.builds(
     Cluster,
     nodes=st.integers(1, 200),

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.index_settings import IndexSettings
+from shardrank.version.codec_sizes import estimate
 from shardrank.version.sizing import (
-    estimate,
     plan_codec,
     plan_shards,
     queries_at_once,
@@ -66,6 +66,48 @@ def test_scalar_codes_train_on_few_rows() -> None:
     assert plan_codec(settings, 156, 384).train_rows == 156
     with pytest.raises(SettingsError, match="ivfsq8 with 4 lists"):
         plan_codec(settings, 155, 384)
+
+
+def test_rabitq_codes_have_a_factor_beside_their_bits() -> None:
+    settings = IndexSettings(kind="ivfrabitq", rabitq_bits=2, nlist=64)
+    plan = plan_codec(settings, 12_000, 50)
+    assert (plan.pq_m, plan.pq_bits, plan.code_bytes, plan.opq) == (50, 2, 13 + 4, False)
+    assert plan.train_rows == 64 * 64
+    sizes = estimate(plan, 12_000, 50, 10_000)
+    assert sizes.shard == sizes.codec + 10_000 * (13 + 4 + 4)
+    assert plan_codec(IndexSettings(kind="ivfrabitq"), 60_000, 384).code_bytes == 52
+
+
+@pytest.mark.parametrize("kind", ["ivfpq", "ivfsq8", "ivfrabitq"])
+def test_the_first_components_alone_are_planned_for(kind: Any) -> None:
+    plan = plan_codec(IndexSettings(kind=kind, dim=128), 60_000, 384, unit=True)
+    assert (plan.dim, plan.unit, plan.searched(384)) == (128, True, 128)
+    assert plan.pq_m == {"ivfpq": 32}.get(kind, 128)
+    assert not plan_codec(IndexSettings(kind=kind, dim=128), 60_000, 384, unit=False).unit
+    all_of_them = plan_codec(IndexSettings(kind=kind, dim=384), 60_000, 384)
+    assert all_of_them == plan_codec(IndexSettings(kind=kind), 60_000, 384)
+    assert (all_of_them.dim, all_of_them.unit) == (0, False)
+    cut, whole = (estimate(each, 60_000, 384, 10**6) for each in (plan, all_of_them))
+    assert cut.vectors == whole.vectors
+    assert cut.codec < whole.codec
+    assert cut.shard < whole.shard
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"kind": "auto", "dim": 385}, ("385", "384")),
+        ({"kind": "ivfrabitq", "dim": 385}, ("385", "384")),
+        ({"kind": "ivfpq", "dim": 100, "pq_m": 48}, ("48", "100", "index.dim")),
+        ({"kind": "exact", "dim": 64}, ("index.dim = 64", "exact")),
+    ],
+)
+def test_a_dim_that_cannot_be_is_refused_ahead(settings: Any, words: Any) -> None:
+    with pytest.raises(SettingsError) as refused:
+        refuse_misfits(IndexSettings(**settings), 384, 512)
+    assert all(word in refused.value.message for word in words)
+    with pytest.raises(SettingsError):
+        plan_codec(IndexSettings(**settings), 100_000, 384)
 
 
 def test_what_fits_or_is_not_used_passes() -> None:

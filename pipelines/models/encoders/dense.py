@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from json import dumps
 
 import torch
 
@@ -154,7 +155,7 @@ def load_transformer(layout: Layout, dtype: str, trusted: bool, runner: Runner) 
         InputError: weights are missing, or transformers cannot load the folder.
     """
     if is_packable(layout.config) or is_modern(layout.config):
-        how = ["encoder", dtype, str(runner.device)]
+        how = ["encoder", dtype, str(runner.device), dumps(layout.config, sort_keys=True)]
         return held(partial(_packed, layout, dtype, runner.device), model_files(layout), how)
     if is_packed_decoder(layout.config):
         return PackedStates(read_decoder_state(layout).moved(runner.device), layout.config, dtype)

@@ -12,6 +12,7 @@ from shardrank.models.folder.decoder_encoder import REVISION as DECODER_REVISION
 from shardrank.models.folder.decoder_encoder import is_packed_decoder
 from shardrank.models.folder.families import check_tower
 from shardrank.models.folder.hashes import files_of, weights_sha256
+from shardrank.models.folder.layers import first_layers
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modules import (
     Dense,
@@ -96,7 +97,7 @@ def packs(config: Mapping[str, Any]) -> bool:
 
 def _as_set(towers: Towers, settings: EncoderSettings) -> Towers:
     """The towers with the pooling that is set, and without a norm as the last step where the
-    settings want none."""
+    settings want none, cut to the layers that are set."""
     if settings.pooling != "auto" and not (towers.documents.pooling or towers.queries.pooling):
         raise SettingsError(
             f"encoder.pooling = {settings.pooling}, but the model is a table of token vectors, "
@@ -112,7 +113,8 @@ def _chosen(tower: Tower, settings: EncoderSettings) -> Tower:
         pooling = replace(pooling, modes=(settings.pooling,))
     if settings.normalise is False and steps and isinstance(steps[-1], Normalize):
         steps = steps[:-1]
-    return replace(tower, pooling=pooling, steps=steps)
+    chosen = replace(tower, pooling=pooling, steps=steps)
+    return first_layers(chosen, settings.layers) if settings.layers else chosen
 
 
 def _source_folder(tower: Tower) -> Path:

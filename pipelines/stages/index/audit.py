@@ -234,6 +234,6 @@ def _curve(probe: Probe, index: Audited, settings: AuditSettings) -> list[AuditP
     costs = CostModel(
         passages=sum(part.live.passages for part in index.parts),
         nlist=index.plan.nlist,
-        dim=dim_of(index.vectors.card),
+        dim=index.plan.searched(dim_of(index.vectors.card)),
     )
     return recall_curve(probe, settings.k, _grid(index, settings), costs)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shardrank.core.cards import dim_of
+from shardrank.core.cards import EncoderCard, dim_of
 from shardrank.core.index_settings import IndexSettings
 from shardrank.stages.index.audit import Audited, audit
 from shardrank.stages.index.build import build, train
@@ -16,13 +16,14 @@ from shardrank.version.sizing import EXACT_SHARD_PASSAGES, CodecPlan, plan_codec
 
 def vector_index(context: Context, wanted: WantedIndex) -> Index:
     """Built and audited; the base's codec is kept while it serves."""
-    base = wanted.base
+    base, card = wanted.base, wanted.encoder.card
     if base and (codec := serving_codec(base, wanted.settings, wanted.passages)):
         shards = _shards(context, wanted, codec)
         drift = drifted(codec, shards, wanted.parts, context.settings.compact.max_drift)
         if not drift and _passes(kept := _audited(context, wanted, base.plan, codec, shards)):
             return kept
-    plan = plan_codec(wanted.settings, wanted.passages, dim_of(wanted.encoder.card))
+    unit = isinstance(card, EncoderCard) and card.normalise
+    plan = plan_codec(wanted.settings, wanted.passages, dim_of(card), unit)
     trained = train(context, wanted.parts, wanted.column, plan)
     fresh = replace(wanted, kept=())
     return _audited(context, wanted, plan, trained, _shards(context, fresh, trained))

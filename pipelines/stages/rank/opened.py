@@ -176,5 +176,6 @@ _KINDS: dict[Kind, Callable[[Opening], Opened]] = {
     "ivfpq": Probed,
     "ivfsq8": Probed,
     "binary": Probed,
+    "ivfrabitq": Probed,
     "inverted": Inverted,
 }
