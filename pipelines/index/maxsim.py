@@ -3,19 +3,27 @@ arXiv:2004.12832, equation 3)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Union
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from shardrank.core.arrays import Float32, Int32, Int64
-from shardrank.core.errors import InputError
+from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.token_vectors import TokenVectors, one_array, row_ends
 from shardrank.kernels.machine import widens_halves
-from shardrank.kernels.maxsim_loops import Pairs, lay_queries, score_floats, score_halves
+from shardrank.kernels.maxsim_loops import Asked, Pairs, lay_queries, score_floats, score_halves
+from shardrank.kernels.residual_codes import token_vectors
 
 #: Components of the queries that are laid out at once, about: 64 MiB of float32.
 _LAID = 1 << 24
+
+#: Components of codes that are decoded at once, about: 256 MiB.
+_DECODED = 1 << 26
+
+#: A vector for each token of some texts.
+Tokens = Union[TokenVectors, "StoredTokens"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,19 +43,22 @@ class StoredTokens:
         """Of a column List<FixedSizeList<fp16 or fp32>[d]>, not copied where it is one chunk.
 
         Raises:
-            IntegrityError: a value is null.
+            IntegrityError: it is of another type, or a value is null.
         """
         array = one_array(column)
+        kind = array.type
+        if not (pa.types.is_list(kind) and pa.types.is_fixed_size_list(kind.value_type)):
+            raise IntegrityError(
+                f"A column of type {kind} holds no token vectors.",
+                "Its file was not written by shardrank: index again.",
+            )
         flat = array.flatten().flatten().to_numpy()
         width = array.type.value_type.list_size
         return cls(row_ends(array), flat.reshape(-1, width))
 
 
 def maxsim_scores(
-    queries: TokenVectors,
-    passages: TokenVectors | StoredTokens,
-    left: Int32 | Int64,
-    right: Int32 | Int64,
+    queries: Tokens, passages: Tokens, left: Int32 | Int64, right: Int32 | Int64
 ) -> Float32:
     """float32[m]: of each pair (queries[left[i]], passages[right[i]]) the sum, over the query's
     tokens, of the largest inner product with a token of the passage.
@@ -58,7 +69,7 @@ def maxsim_scores(
     token, or a product is not finite.
 
     Args:
-        queries, passages: each is widened and read once for all pairs of it that are near.
+        queries, passages: each is read, and widened, once for all pairs of it that are near.
         left, right: int[m].
 
     Raises:
@@ -68,16 +79,44 @@ def maxsim_scores(
     scores = np.full(len(left), np.nan, np.float32)
     if not queries.vectors.size or not passages.vectors.size:
         return scores
-    for begin, end in _blocks(queries):
-        mine = np.flatnonzero((left >= begin) & (left < end))
-        order = mine[np.lexsort((left[mine], right[mine]))]
-        bounds = queries.ends[begin : end + 1]
-        block = TokenVectors(bounds - bounds[0], queries.vectors[bounds[0] : bounds[-1]])
-        scores[order] = _scored(block, passages, left[order] - begin, right[order])
+    asked, place = np.unique(left, return_inverse=True)
+    for begin, end in _blocks(queries, asked):
+        mine = np.flatnonzero((place >= begin) & (place < end))
+        order = mine[np.lexsort((place[mine], right[mine]))]
+        pairs = Pairs(place[order] - begin, right[order].astype(np.int64))
+        scores[order] = _scored(_laid(queries, asked[begin:end]), passages, pairs)
     return scores
 
 
-def _refuse_widths(queries: TokenVectors, passages: TokenVectors | StoredTokens) -> None:
+def maxsim_of_column(
+    queries: Tokens, column: pa.ChunkedArray, codec: bytes | None, left: Int32, rows: Int32
+) -> Float32:
+    """As `maxsim_scores`, of pairs (queries[left[i]], column[rows[i]]). Codes are decoded of the
+    passages that have pairs, some passages at a time.
+
+    Args:
+        queries: of any number.
+        column: List<FixedSizeList<fp16 or fp32>[d]> or List<FixedSizeBinary[width]>.
+        codec: what the column's codes are of; none: it holds vectors.
+        left, rows: int32[m].
+
+    Raises:
+        InputError: as there.
+        IntegrityError: the column holds no token vectors, or not codes of this codec.
+    """
+    if codec is None:
+        return maxsim_scores(queries, StoredTokens.of(column), left, rows)
+    scores, array = np.empty(len(left), np.float32), one_array(column)
+    wanted, place = np.unique(rows, return_inverse=True)
+    sizes = row_ends(array)[1:][wanted] - row_ends(array)[:-1][wanted]
+    for begin, end in _spans(sizes * max(1, queries.vectors.shape[1]), _DECODED):
+        mine = np.flatnonzero((place >= begin) & (place < end))
+        held = token_vectors(array.take(pa.array(wanted[begin:end])), codec)
+        scores[mine] = maxsim_scores(queries, held, left[mine], place[mine] - begin)
+    return scores
+
+
+def _refuse_widths(queries: Tokens, passages: Tokens) -> None:
     asked, held = queries.vectors.shape[1], passages.vectors.shape[1]
     if asked != held:
         raise InputError(
@@ -86,25 +125,33 @@ def _refuse_widths(queries: TokenVectors, passages: TokenVectors | StoredTokens)
         )
 
 
-def _blocks(queries: TokenVectors) -> Iterator[tuple[int, int]]:
-    """Neighbouring queries, from which to which, that are laid out at once."""
-    sizes = queries.ends[1:] * queries.vectors.shape[1]
-    begin = 0
-    while begin < queries.rows:
-        before = queries.ends[begin] * queries.vectors.shape[1]
-        end = max(begin + 1, int(np.searchsorted(sizes, before + _LAID, "right")))
+def _blocks(queries: Tokens, asked: Int64) -> Iterator[tuple[int, int]]:
+    """Neighbours among the queries that are asked, from which to which, that are laid out at
+    once."""
+    sizes = queries.ends[asked + 1] - queries.ends[asked]
+    return _spans(sizes * queries.vectors.shape[1], _LAID)
+
+
+def _spans(sizes: Int64, most: int) -> Iterator[tuple[int, int]]:
+    """Neighbours whose sizes are at most so much together, or one that is more."""
+    ends, begin = np.cumsum(sizes), 0
+    while begin < len(sizes):
+        before = ends[begin] - sizes[begin]
+        end = max(begin + 1, int(np.searchsorted(ends, before + most, "right")))
         yield begin, end
         begin = end
 
 
-def _scored(
-    queries: TokenVectors, passages: TokenVectors | StoredTokens, left: Int64, right: Int64
-) -> Float32:
+def _laid(queries: Tokens, asked: Int64) -> Asked:
+    begins, width = queries.ends[asked], queries.vectors.shape[1]
+    flat = np.ascontiguousarray(queries.vectors, np.float32).reshape(-1)
+    return lay_queries(flat, begins, queries.ends[asked + 1] - begins, width)
+
+
+def _scored(asked: Asked, passages: Tokens, pairs: Pairs) -> Float32:
     """Of pairs passage after passage."""
-    out = np.empty(len(left), np.float32)
-    width, flat = queries.vectors.shape[1], np.ascontiguousarray(passages.vectors).reshape(-1)
-    asked = lay_queries(np.ascontiguousarray(queries.vectors).reshape(-1), queries.ends, width)
-    pairs = Pairs(left.astype(np.int64), right.astype(np.int64))
+    out = np.empty(len(pairs.left), np.float32)
+    flat = np.ascontiguousarray(passages.vectors).reshape(-1)
     if flat.dtype == np.float16 and widens_halves():
         score_halves(asked, flat.view(np.uint16), passages.ends, pairs, out)
     else:

@@ -36,20 +36,19 @@ class Pairs(NamedTuple):
 
 
 @compiled
-def lay_queries(vectors: Float32, ends: Int64, depth: int) -> Asked:
-    """Those whose tokens are ends[i] to ends[i + 1] of float32[t · depth]."""
-    tokens = ends[1:] - ends[:-1]
+def lay_queries(vectors: Float32, begins: Int64, tokens: Int64, depth: int) -> Asked:
+    """Those that have so many tokens from these on, of float32[t · depth]."""
     sizes = (tokens + (LANES - 1)) // LANES * LANES * depth
-    begins = np.cumsum(sizes) - sizes
+    places = np.cumsum(sizes) - sizes
     numbers = np.zeros(sizes.sum(), np.float32)
     for query in range(len(tokens)):
         for token in range(0, tokens[query], LANES):
             pair = token // PAIR * PAIR
             width = PAIR if tokens[query] - pair > LANES else LANES
-            to = begins[query] + pair * depth + token - pair
-            at, few = (ends[query] + token) * depth, min(LANES, tokens[query] - token)
+            to = places[query] + pair * depth + token - pair
+            at, few = (begins[query] + token) * depth, min(LANES, tokens[query] - token)
             _lay(vectors, at, few, depth, numbers, to, width)
-    return Asked(numbers, begins, tokens, depth)
+    return Asked(numbers, places, tokens, depth)
 
 
 @compiled_bare

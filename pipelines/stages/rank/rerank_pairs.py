@@ -97,11 +97,11 @@ class ScorePairs:
     """Pairs → raw float32 logits, and whether a pair had to be cut."""
 
     def __init__(self, settings: RerankerSettings, card: RerankerCard, device: str) -> None:
-        from shardrank.models.rerankers.registry import reranker_family
+        from shardrank.models.rerankers.registry import load_reranker
 
         self._source = score_source(card)
         use_threads(1)
-        self._reranker = reranker_family(settings).load(settings, device, card)
+        self._reranker = load_reranker(settings, device, card)
 
     def __call__(self, unit: Unit[RerankSpec], tables: Tables) -> Tables:
         pairs, tokeniser = tables["pairs"], self._reranker.tokeniser
