@@ -268,8 +268,8 @@ def plan_teacher(name: str, ranked: OpenedRun, settings: Settings) -> TeacherPla
 
 
 def _named(name: str, settings: Settings) -> RerankerSettings:
-    """The [[reranker]] that has this model, or is of this column; where none is, a cross-encoder of that name, which is
-    run as the last cross-encoder is."""
+    """The [[reranker]] that has this model, or is of this column; where none is, a cross-encoder of
+    that name, which is run as the last cross-encoder is."""
     tables = [each for each in settings.reranker if each.called == name]
     if tables:
         return tables[-1]

@@ -34,7 +34,7 @@ from shardrank.stages.shared.ranked_runs import RankedRun
 from shardrank.stages.shared.versions import Published, open_version
 from shardrank.storage import Sources
 from shardrank.version.kept_settings import further_encoders, index_encoder
-from shardrank.version.manifest import DenseEncoder, StoredEncoder, Version
+from shardrank.version.manifest import DenseEncoder, StoredEncoder
 
 
 @dataclass(frozen=True)
