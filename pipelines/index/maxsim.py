@@ -79,7 +79,7 @@ def maxsim_scores(
     scores = np.full(len(left), np.nan, np.float32)
     if not queries.vectors.size or not passages.vectors.size:
         return scores
-    asked, place = np.unique(left, return_inverse=True)
+    asked, place = np.unique(left.astype(np.int64), return_inverse=True)
     for begin, end in _blocks(queries, asked):
         mine = np.flatnonzero((place >= begin) & (place < end))
         order = mine[np.lexsort((place[mine], right[mine]))]

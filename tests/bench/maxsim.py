@@ -61,7 +61,7 @@ def _given() -> Given:
     sizes = random.integers(SHORTEST, LONGEST + 1, QUERIES * PASSAGES)
     ends = np.concatenate([[0], np.cumsum(sizes)])
     held, asked = (_unit(random, count) for count in (ends[-1], QUERIES * QUERY_TOKENS))
-    tensors = torch.from_numpy(held.astype(np.float32)).split(sizes.tolist())
+    tensors = torch.split(torch.from_numpy(held.astype(np.float32)), sizes.tolist())
     lists = [tensors[n : n + PASSAGES] for n in range(0, len(tensors), PASSAGES)]
     queries = TokenVectors(np.arange(QUERIES + 1) * QUERY_TOKENS, asked.astype(np.float32))
     whole = torch.from_numpy(queries.vectors).view(QUERIES, QUERY_TOKENS, DIM)
@@ -102,10 +102,11 @@ def _rerank() -> Callable[..., Any]:
     if find_spec("pylate") is None:
         sys.path.append(str(HERE))
     try:
-        from pylate.rank import rerank  # type: ignore[import-not-found]
+        from pylate.rank import rerank
     except ModuleNotFoundError as lacking:
         raise SystemExit(f"{lacking}: see the head of tests/bench/maxsim.py") from None
-    return rerank  # type: ignore[no-any-return]
+    found: Callable[..., Any] = rerank
+    return found
 
 
 def _einsums(given: Given, threads: int) -> list[Contender]:

@@ -20,7 +20,7 @@ from shardrank.core.progress import tell
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.index.maxsim import StoredTokens, maxsim_of_column
 from shardrank.stages.rank.encode_further import Asking, encode_further
-from shardrank.stages.rank.rerank_pairs import WriteScores
+from shardrank.stages.rank.rerank_pairs import write_scores
 from shardrank.stages.rank.rerank_plan import (
     BlockPairs,
     Candidates,
@@ -108,19 +108,21 @@ class RerankColumns:
 
     def __init__(self, workspace: Workspace, index: Workspace, card: RerankerCard) -> None:
         self._workspace, self._index = workspace, index
-        self._source, self._write = score_source(card), WriteScores(workspace)
+        self._source = score_source(card)
 
     def __call__(self, unit: Unit[ColumnsSpec], tables: Tables) -> Result[Scores]:
         spec = unit.spec
         order = [(name, "ascending") for name in ("part", "row", "block", "query")]
-        pairs = wanted_pairs(self._workspace, spec.blocks, spec.parts, spec.depth).sort_by(order)
+        parts = [part.ordinal for part in spec.parts]
+        pairs = wanted_pairs(self._workspace, spec.blocks, parts, spec.depth).sort_by(order)
         scores = np.concatenate([*self._scored(spec, pairs)])
         broken = int((~np.isfinite(scores)).sum())
         refuse_broken(self._source, broken, len(scores), "pairs of a unit", hint=EMPTY)
         table = pairs.select(["block", "query", "part", "row"])
         table = table.append_column("logit", pa.array(scores))
         cut = pa.array(np.zeros(len(scores), np.bool_))
-        return self._write(unit, {"scores": table.append_column("truncated", cut)})
+        table = table.append_column("truncated", cut)
+        return write_scores(self._workspace, unit, spec.blocks, table)
 
     def _scored(self, spec: ColumnsSpec, pairs: pa.Table) -> Iterator[Float32]:
         """Of the pairs of each part in turn."""
