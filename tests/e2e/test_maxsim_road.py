@@ -1,5 +1,7 @@
 """MaxSim over stored token vectors, from the command to the rankings and the labels."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,12 +58,23 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     return pa.concat_tables([pq.read_table(file) for file in sorted(folder.iterdir())]).to_pylist()
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Ray, and without reports, which take a second each."""
+    with installed() as patch:
+        for report in ("report.write_report", "label_report.write_label_report"):
+            patch.setattr(f"shardrank.flows.{report}", lambda *given: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     root = tmp_path_factory.mktemp("maxsim")
     world = make_world(root / "world", tiny_models(root / "models"), documents=60, queries=9)
     made = Setting(root, world, late_model(root / "late", "st-bert"))
     late = ("encoder.late.family=late", f"encoder.late.model={made.model}")
+    late += ("encoder.codes.family=late", f"encoder.codes.model={made.model}")
+    late += ("encoder.codes.stored=4", "encoder.codes.centroids=16")
     words = [word for value in late for word in ("--set", value)]
     with installed():
         assert made.run("index", world.corpus, str(root / "index"), *words) == 0
@@ -91,9 +104,18 @@ def test_scores_are_those_of_the_encoder_and_numpy(setting: Setting) -> None:
         assert found[pair] == pytest.approx(products.max(axis=1).sum(), abs=2e-3)
 
 
+def test_codes_are_near(setting: Setting) -> None:
+    with _quiet():
+        assert setting.rank("codes", "reranker.of=codes") == 0
+    found, whole = setting.scores("codes"), setting.scores("out")
+    assert found.keys() == whole.keys()
+    assert found != whole
+    assert [found[pair] for pair in whole] == pytest.approx([*whole.values()], rel=0.05)
+
+
 def test_blocks_and_units_change_nothing(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shardrank.stages.shared.pairs_by_part.pairs_per_unit", lambda pairs: 10)
-    with installed():
+    with _quiet():
         assert setting.rank("cut", "search.block_queries=4") == 0
     assert len(list((setting.root / "cut" / "units" / "rerank").iterdir())) > 2
     assert setting.scores("cut") == setting.scores("out")
@@ -102,7 +124,7 @@ def test_blocks_and_units_change_nothing(setting: Setting, monkeypatch: pytest.M
 
 
 def test_what_was_scored_deeper_serves(setting: Setting) -> None:
-    with installed():
+    with _quiet():
         assert setting.rank("again") == 0
         whole, units = setting.scores("again"), setting.root / "again" / "units" / "rerank"
         before = {each.name: each.stat().st_mtime_ns for each in units.iterdir()}
@@ -118,7 +140,7 @@ def test_a_teacher(setting: Setting) -> None:
     labels = setting.root / "labels"
     told = ("reranker.family=maxsim", "label.teachers=late", "label.depth=10")
     words = [word for value in told for word in ("--set", value)]
-    with installed():
+    with _quiet():
         out = str(setting.root / "out")
         code = setting.run(
             "label", out, str(labels), "-f", "pointwise", "--qrels", setting.world.qrels, *words
@@ -132,10 +154,10 @@ def test_a_teacher(setting: Setting) -> None:
 
 
 def test_a_column_that_is_none(setting: Setting, capsys: pytest.CaptureFixture[str]) -> None:
-    with installed():
+    with _quiet():
         assert setting.rank("none", "reranker.of=dense") == 2
         assert setting.rank("none", "reranker.of=other") == 2
     told = " ".join("".join(capsys.readouterr()).split())
     assert "names 'dense', and the index has a column of family dense" in told
     assert "names 'other', and the index has no such column" in told
-    assert "Columns of token vectors: late." in told
+    assert "Columns of token vectors: codes, late." in told

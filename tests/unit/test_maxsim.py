@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from shardrank.core.arrays import Int64
 from shardrank.core.errors import InputError, IntegrityError
-from shardrank.core.token_vectors import TokenVectors, vector_lists
+from shardrank.core.token_vectors import TokenVectors, lists, vector_lists
 from shardrank.index import maxsim
-from shardrank.index.maxsim import StoredTokens, maxsim_scores
+from shardrank.index.maxsim import StoredTokens, maxsim_of_column, maxsim_scores
+from shardrank.kernels.residual_fit import ResidualPlan, fit_residuals
 from shardrank.kernels.vectors import LANES
 
 
@@ -115,6 +116,22 @@ def test_nothing_to_compare_is_no_score() -> None:
     np.testing.assert_array_equal(np.isfinite(found), (left == 0) & (right == 0))
     assert np.isnan(maxsim_scores(some, _texts([0, 0], 8, 2), left, right)).all()
     assert not len(maxsim_scores(some, some, left[:0], right[:0]))
+
+
+def test_codes_are_decoded_a_few_passages_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, passages = _texts([3, 7], 16, 1), _texts([5, 0, 30, 9, 12], 16, 2)
+    codec = fit_residuals(_texts([900], 16, 3).vectors, ResidualPlan(2, 8, normalise=True))
+    codes = codec.encode(passages.vectors)
+    kind = pa.binary(codec.width)
+    values = pa.FixedSizeBinaryArray.from_buffers(kind, len(codes), [None, pa.py_buffer(codes)])
+    column = pa.chunked_array([lists(passages.ends, values)])
+    left, rows = _all_pairs(2, 5)
+    decoded = TokenVectors(passages.ends, codec.decode(codes))
+    expected = maxsim_scores(queries, decoded, left, rows)
+    for some in (slice(None), slice(2, 9), rows != 2):
+        given = (queries, column, codec.to_bytes(), left[some], rows[some])
+        np.testing.assert_array_equal(maxsim_of_column(*given), expected[some])
+        monkeypatch.setattr(maxsim, "_DECODED", 1)  # a passage at a time
 
 
 def test_unlike_components_are_refused() -> None:
