@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from shardrank.core.cards import EncoderCard, RerankerCard
+from shardrank.core.cards import ColumnCard, EncoderCard, RerankerCard
 from shardrank.core.errors import InputError
-from shardrank.core.model_settings import DENSE
-from shardrank.core.reranker_settings import RerankerSettings
+from shardrank.core.model_settings import DENSE, made_of
+from shardrank.core.reranker_settings import MaxsimSettings, RerankerSettings
 from shardrank.core.settings import Settings
 from shardrank.forecast.cluster_time import Cluster, Flow, Forecast, StageForecast, forecast
 from shardrank.forecast.misfits import misfits
@@ -18,7 +18,9 @@ from shardrank.forecast.work import Model, Reranking, Work
 from shardrank.jobs.console import console
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
+from shardrank.models.encoders.registry import family_of
 from shardrank.models.folder.table import UNLIMITED
+from shardrank.models.rerankers.beside import Beside, HeldColumn
 from shardrank.models.rerankers.registry import read_reranker, reranker_family
 from shardrank.models.size import encoder_parameters
 from shardrank.report.figures import coarse
@@ -98,7 +100,7 @@ def expected_work(
     job: ClusterJob, settings: Settings, cards: Sequence[RerankerCard] | None = None
 ) -> Work:
     """What both flows have to do, of a corpus that nobody has read; the rerankers' cards are read
-    where there are none."""
+    where none are given."""
     card, passages = read_encoder_card(settings.dense, halve=multiplies_bf16()), int(job.passages)
     own = card.max_tokens if card.max_tokens < UNLIMITED else WHOLE_DOCUMENT
     limit = min(settings.passages.max_tokens or own, own)
@@ -116,7 +118,7 @@ def expected_work(
         dim=card.dim,
         component_bytes=2 if settings.dense.stored == "fp16" else 4,
         encoder=Model(encoder_parameters(settings.dense), card.dtype),
-        rerankers=tuple(map(_reranking, settings.rerankers, cards or _cards(settings, card))),
+        rerankers=_rerankings(settings, card, cards),
         index=index,
         shard_passages=settings.index_of(DENSE).shard_passages,
         part_size=part_size,
@@ -132,9 +134,26 @@ def expected_work(
     )
 
 
+def _rerankings(
+    settings: Settings, encoder: EncoderCard, cards: Sequence[RerankerCard] | None
+) -> tuple[Reranking, ...]:
+    found = _cards(settings, encoder) if cards is None else cards
+    return tuple(map(_reranking, settings.rerankers, found))
+
+
 def _cards(settings: Settings, encoder: EncoderCard) -> list[RerankerCard]:
-    halve, k = encoder.dtype == "bf16", settings.search.k
-    return [read_reranker(each, halve, min(each.depth, k)) for each in settings.rerankers]
+    columns, k = _columns(settings, encoder), settings.search.k
+    beside = Beside(encoder.dtype == "bf16", columns)
+    return [read_reranker(each, beside, min(each.depth, k)) for each in settings.rerankers]
+
+
+def _columns(settings: Settings, encoder: EncoderCard) -> dict[str, HeldColumn]:
+    """Those of all encoders, where a reranker reads one."""
+    cards: dict[str, ColumnCard] = {DENSE: encoder}
+    if any(isinstance(each, MaxsimSettings) for each in settings.rerankers):
+        for each in settings.further:
+            cards[each.name] = family_of(each).read(each, cards.get(made_of(each) or ""))
+    return {name: HeldColumn(card) for name, card in cards.items()}
 
 
 def _reranking(each: RerankerSettings, card: RerankerCard) -> Reranking:
@@ -147,6 +166,7 @@ def _reranking(each: RerankerSettings, card: RerankerCard) -> Reranking:
         weights=size.held,
         kept=size.kept,
         terms=size.terms,
+        dim=card.reads.dim if card.reads else 0,
     )
 
 

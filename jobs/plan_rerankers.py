@@ -19,6 +19,8 @@ def rerank_lines(plan: RankPlan, work: Work) -> list[str]:
 
 def _lines(card: RerankerCard, each: Reranking, work: Work) -> Iterator[str]:
     yield f"{card.name}: {_asked(card, each, work)}"
+    if card.sees == "columns":
+        return
     yield f"  a model's actor holds {_memory(each, work)}"
     yield from _cut(card, each, work)
 
@@ -27,6 +29,8 @@ def _asked(card: RerankerCard, each: Reranking, work: Work) -> str:
     """How much of it there is at most, over all queries."""
     queries, asked, tokens = work.queries, work.asked(each), work.tokens(each)
     most = f"at most {queries * each.settings.depth:,} pairs"
+    if card.sees == "columns":
+        return f"{most}, by {card.score}; no model runs on passages"
     if card.sees == "pairs":
         return f"{most}, by {card.score}; about {queries * tokens.read:,} tokens to read"
     written = f", at most {queries * tokens.written:,} to write" if tokens.written else ""

@@ -32,7 +32,7 @@ def index_time(plan: IndexPlan, passages: int, total: int, resources: Resources)
     """Of an index run that reads so many passages of `total`, all as if they were new."""
     settings = plan.settings
     work = replace(
-        _work(settings, total, 1),
+        _work(settings, total, 1, []),
         passages=passages,
         passage_tokens=max(1, int(plan.source.text / BYTES_PER_TOKEN / passages)),
         part_size=min(plan.part_size, passages),

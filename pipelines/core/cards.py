@@ -200,6 +200,14 @@ def dim_of(card: ColumnCard) -> int:
 
 
 @dataclass(frozen=True)
+class ReadColumn:
+    """A column of token vectors that a reranker reads, and the components of a vector."""
+
+    name: str
+    dim: int
+
+
+@dataclass(frozen=True)
 class RerankerCard:
     """A reranker as it will run.
 
@@ -211,11 +219,13 @@ class RerankerCard:
         prompt: put before queries; of a language model the whole prompt file.
         dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
         family: what kind of reranker it is.
-        sees: "pairs" of a query and a passage, or a query's "lists".
+        sees: "pairs" of a query and a passage, a query's "lists", or the values of both in
+            "columns".
         alone: whether a passage's score depends on no other passage.
         relevant: which of a model's two labels, 0 or 1, is relevance; none: it has one.
         activation: what the model's files would have done to a logit, such as "sigmoid", and is not
             done; "" where they say nothing.
+        reads: the column whose values it sees.
     """
 
     name: str
@@ -227,14 +237,17 @@ class RerankerCard:
     prompt: str
     dtype: str
     family: str = "cross"
-    sees: Literal["pairs", "lists"] = "pairs"
+    sees: Literal["pairs", "lists", "columns"] = "pairs"
     alone: bool = True
     relevant: int | None = None
     activation: str = ""
+    reads: ReadColumn | None = None
 
     @property
     def score(self) -> str:
         """What a score is, for people."""
+        if self.reads is not None:
+            return f"the products of {self.reads.dim} components of its token vectors"
         both = "" if self.relevant is None else f" of label {self.relevant} less the other's"
         without = f", without the model's {self.activation}" if self.activation else ""
         return f"logit{both}{without}"

@@ -16,6 +16,7 @@ from shardrank.core.reranker_settings import (
     EnrichedSettings,
     GroupwiseSettings,
     ListwiseSettings,
+    MaxsimSettings,
     PairwiseSettings,
     PointwiseSettings,
     SetwiseSettings,
@@ -40,6 +41,7 @@ _SEVERAL: dict[str, tuple[str, Kinds]] = {
             PairwiseSettings,
             AttentionSettings,
             EnrichedSettings,
+            MaxsimSettings,
         ),
     ),
     "retriever": ("index", (RetrieverSettings,)),
@@ -95,16 +97,17 @@ def _chosen(found: list[dict[str, Any]], table: str, name: str | None) -> dict[s
         if called == name:
             return each
     made = {key: name, "name": name} if "name" in fields else {key: name}
-    if name in _families(kinds):
-        made["family"] = name
+    kind = _families(kinds).get(name)
+    if kind is not None:
+        made = {each: name for each in ("family", *made) if each in kind.model_fields}
     found.append(made)
     return made
 
 
-def _families(kinds: Kinds) -> list[str]:
+def _families(kinds: Kinds) -> dict[str, type[BaseModel]]:
     """Of kinds that have one: a table that is called like a family is of it."""
-    fields = [kind.model_fields["family"] for kind in kinds if "family" in kind.model_fields]
-    return [field.default for field in fields]
+    found = [kind for kind in kinds if "family" in kind.model_fields]
+    return {kind.model_fields["family"].default: kind for kind in found}
 
 
 def _split_override(override: str) -> tuple[str, str | None, str, Any]:

@@ -15,8 +15,6 @@ class RerankerSettings(SettingsTable):
     before put first."""
 
     family: str
-    model: str = Field("embedded", description="a folder, a hub name, embedded, or off")
-    revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")
     depth: int = Field(50, ge=1, description="documents of each query that are reranked")
     interpolation: float | None = Field(
         None,
@@ -24,6 +22,23 @@ class RerankerSettings(SettingsTable):
         le=1,
         description="a in a·score + (1-a)·retrieval score; default: as the model says, else 1",
     )
+
+    @property
+    def called(self) -> str:
+        """As labels name a teacher."""
+        raise NotImplementedError
+
+    @property
+    def off(self) -> bool:
+        """Whether it stands for no reranker."""
+        return False
+
+
+class ModelSettings(RerankerSettings):
+    """What every reranker has that is a model."""
+
+    model: str = Field("embedded", description="a folder, a hub name, embedded, or off")
+    revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")
     max_tokens: int | None = Field(
         None, ge=8, description="the longest input in tokens: a pair, or a whole prompt"
     )
@@ -37,14 +52,22 @@ class RerankerSettings(SettingsTable):
         None, "tokens in one forward pass; default: 1024 on a CPU, 65536 on a GPU", ge=1
     )
 
+    @property
+    def called(self) -> str:
+        return self.model
 
-class CrossSettings(RerankerSettings):
+    @property
+    def off(self) -> bool:
+        return self.model == "off"
+
+
+class CrossSettings(ModelSettings):
     """[reranker]: a cross-encoder."""
 
     family: Literal["cross"] = Field("cross", description="a classifier of pairs")
 
 
-class LanguageSettings(RerankerSettings):
+class LanguageSettings(ModelSettings):
     """What every reranker has that is a language model."""
 
     model: str = Field(min_length=1, description="a folder, or a hub name")
@@ -189,7 +212,7 @@ class AttentionSettings(ListSettings):
     )
 
 
-class EnrichedSettings(RerankerSettings):
+class EnrichedSettings(ModelSettings):
     """[[reranker]] of family enriched: an encoder that embeds a query together with its list, and
     each passage by itself."""
 
@@ -201,6 +224,18 @@ class EnrichedSettings(RerankerSettings):
     passage_tokens: int = Field(
         1024, ge=8, description="of a passage, the first so many tokens stand in the prompt"
     )
+
+
+class MaxsimSettings(RerankerSettings):
+    """[[reranker]] of family maxsim: of each token of a query the nearest token of a passage, by
+    the vectors that a column of the index holds."""
+
+    family: Literal["maxsim"] = Field("maxsim", description="products of stored token vectors")
+    of: str = Field("late", description="the column of token vectors, by its encoder's name")
+
+    @property
+    def called(self) -> str:
+        return self.of
 
 
 def _family(given: Any) -> Any:
@@ -219,6 +254,7 @@ AnyReranker = Annotated[
     | Annotated[GroupwiseSettings, Tag("groupwise")]
     | Annotated[PairwiseSettings, Tag("pairwise")]
     | Annotated[AttentionSettings, Tag("attention")]
-    | Annotated[EnrichedSettings, Tag("enriched")],
+    | Annotated[EnrichedSettings, Tag("enriched")]
+    | Annotated[MaxsimSettings, Tag("maxsim")],
     Discriminator(_family),
 ]

@@ -84,7 +84,7 @@ class LabelSettings(SettingsTable):
         ("reranker",),
         min_length=1,
         description="reranker (the run's last), retrieval (its encoder), the model of one of the "
-        "[[reranker]], or another cross-encoder's name",
+        "[[reranker]] or the column that it is of, or another cross-encoder's name",
     )
     ensemble: Literal["mean", "rrf"] = Field(
         "mean", description="of several teachers: mean of the scores, or reciprocal rank fusion"
@@ -243,7 +243,7 @@ class Settings(SettingsTable):
     @property
     def rerankers(self) -> tuple[RerankerSettings, ...]:
         """Those that rerank, in their order."""
-        return tuple(each for each in self.reranker if each.model != "off")
+        return tuple(each for each in self.reranker if not each.off)
 
     @property
     def further(self) -> tuple[ColumnSettings, ...]:

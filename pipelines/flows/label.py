@@ -20,7 +20,6 @@ from shardrank.stages.rank.rerank import require_scores, rerank
 from shardrank.stages.rank.rerank_plan import (
     BlockCandidates,
     Candidates,
-    PlannedReranker,
     scores_by_block,
 )
 from shardrank.stages.run.runner import Context
@@ -168,7 +167,8 @@ def _teach(
     """A teacher's scores; of one of the run's own rerankers only those that the run did not
     compute."""
     none = ((),) * len(mined)
-    if teacher.card is None or teacher.settings is None:
+    reranker = teacher.reranker
+    if reranker is None:
         encoder = plan.ranked.version.dense.card
         origin = {"fingerprint": encoder.fingerprint, "weights_sha256": encoder.weights_sha256}
         return Teacher(teacher.name, origin, none, none)
@@ -185,11 +185,10 @@ def _teach(
         batch=plan.ranked.out,
     )
     stage = f"teacher-{number}"
-    reranker = PlannedReranker(teacher.settings, teacher.card)
     dones = rerank(context, candidates, reranker, stage)
     if not known:
         require_scores(context, reranker, dones, stage)
-    card = teacher.card
+    card = reranker.card
     facts: dict[str, str | int] = {
         "model": card.name,
         "fingerprint": card.fingerprint,

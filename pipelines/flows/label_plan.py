@@ -12,18 +12,18 @@ from shardrank.core.reranker_settings import CrossSettings, RerankerSettings
 from shardrank.core.settings import LabelSettings, Settings
 from shardrank.core.units import Done
 from shardrank.corpus.qrels import read_judged
+from shardrank.flows.rerankers import plan_teacher_model
 from shardrank.labels.formats import Format, get_format
-from shardrank.models.rerankers.registry import reranker_family
 from shardrank.stages.label.deliver_labels import LabelCounts, LabelManifest
 from shardrank.stages.label.export import Exported
 from shardrank.stages.label.mine import mining_settings
 from shardrank.stages.label.score import RETRIEVAL, ScoredBlock
+from shardrank.stages.rank.rerank_plan import PlannedReranker
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.workspace import Workspace, open_workspace
 from shardrank.stages.shared.ranked_runs import RankedRun, read_ranked
 from shardrank.stages.shared.versions import read_version
 from shardrank.storage import Sources
-from shardrank.version.kept_settings import runs_in_bf16
 from shardrank.version.manifest import Version
 
 #: The run's own reranker, as label.teachers names it.
@@ -32,11 +32,15 @@ RERANKER = "reranker"
 
 @dataclass(frozen=True)
 class TeacherPlan:
-    """A teacher: a cross-encoder (its card and how it is loaded), or retrieval, without one."""
+    """A teacher: a reranker, or retrieval, without one."""
 
     name: str
-    card: RerankerCard | None
-    settings: RerankerSettings | None
+    reranker: PlannedReranker | None
+
+    @property
+    def card(self) -> RerankerCard | None:
+        """The reranker's."""
+        return self.reranker.card if self.reranker else None
 
 
 @dataclass(frozen=True)
@@ -241,18 +245,18 @@ def plan_teachers(ranked: OpenedRun, settings: Settings) -> list[TeacherPlan]:
 def plan_teacher(name: str, ranked: OpenedRun, settings: Settings) -> TeacherPlan:
     """A teacher by its name. Raises InputError where the run's own reranker is another one."""
     if name == RETRIEVAL:
-        return TeacherPlan(name, None, None)
+        return TeacherPlan(name, None)
     if name in ("", "off", "none"):
         raise SettingsError(f"label.teachers names {name!r}, which is nobody.", "")
     if name != RERANKER:
-        return _plan_model(name, _named(name, settings), ranked.version)
+        return _plan_model(name, _named(name, settings), ranked.version, settings)
     held, root = ranked.run.reranker, ranked.out.storage.root
     if held is None or not settings.rerankers:
         raise InputError(
             f"{root} was not reranked, so that label.teachers = reranker names nobody.",
             "Name a cross-encoder, or retrieval: --set label.teachers=retrieval.",
         )
-    plan = _plan_model(name, settings.rerankers[-1], ranked.version)
+    plan = _plan_model(name, settings.rerankers[-1], ranked.version, settings)
     if plan.card and plan.card.fingerprint != held.fingerprint:
         raise InputError(
             f"{root} was reranked by another model ({held.name}, {held.fingerprint}) than "
@@ -264,9 +268,9 @@ def plan_teacher(name: str, ranked: OpenedRun, settings: Settings) -> TeacherPla
 
 
 def _named(name: str, settings: Settings) -> RerankerSettings:
-    """The [[reranker]] that has this model; where none has, a cross-encoder of that name, which is
-    run as the last cross-encoder is."""
-    tables = [each for each in settings.reranker if each.model == name]
+    """The [[reranker]] that has this model, or is of this column; where none is, a cross-encoder of
+    that name, which is run as the last cross-encoder is."""
+    tables = [each for each in settings.reranker if each.called == name]
     if tables:
         return tables[-1]
     cross = [each for each in settings.reranker if isinstance(each, CrossSettings)]
@@ -274,9 +278,10 @@ def _named(name: str, settings: Settings) -> RerankerSettings:
     return (cross or [CrossSettings()])[-1].model_copy(update=own)
 
 
-def _plan_model(name: str, settings: RerankerSettings, version: Version) -> TeacherPlan:
-    card = reranker_family(settings).read(settings, runs_in_bf16(version))
-    return TeacherPlan(name, card, settings)
+def _plan_model(
+    name: str, reranker: RerankerSettings, version: Version, settings: Settings
+) -> TeacherPlan:
+    return TeacherPlan(name, plan_teacher_model(reranker, version, settings))
 
 
 def _query_ids(out: Workspace, ref: FileRef) -> list[str]:

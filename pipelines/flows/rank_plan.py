@@ -18,10 +18,10 @@ from shardrank.core.source_files import Listing
 from shardrank.core.units import Done, total
 from shardrank.corpus.qrels import read_judged
 from shardrank.corpus.queries import QueryBatch, read_queries
+from shardrank.flows.rerankers import plan_rerankers
 from shardrank.flows.retrievers import plan_retrievers, require_same_model
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder
-from shardrank.models.rerankers.registry import read_reranker
 from shardrank.stages.rank.collate import Collated
 from shardrank.stages.rank.merge import Merged
 from shardrank.stages.rank.rerank_lists import told
@@ -33,8 +33,8 @@ from shardrank.stages.shared.encode import QueryBlock
 from shardrank.stages.shared.ranked_runs import RankedRun
 from shardrank.stages.shared.versions import Published, open_version
 from shardrank.storage import Sources
-from shardrank.version.kept_settings import further_encoders, index_encoder, runs_in_bf16
-from shardrank.version.manifest import DenseEncoder, StoredEncoder, Version
+from shardrank.version.kept_settings import further_encoders, index_encoder
+from shardrank.version.manifest import DenseEncoder, StoredEncoder
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     further = _needed(further_encoders(version, settings), retrievers)
     for each in further:
         require_same_model(each, version)
-    rerankers = _plan_rerankers(version, settings)
+    rerankers = plan_rerankers(version, settings)
     asked = settings
     settings = settings.model_copy(update={"encoder": (encoder, *settings.further)})
     decided = {
@@ -208,15 +208,6 @@ def _needed(
         if each.name in wanted and each.made_of:
             wanted.add(each.made_of)
     return [each for each in further if each.name in wanted]
-
-
-def _plan_rerankers(version: Version, settings: Settings) -> list[PlannedReranker]:
-    found = []
-    for each in settings.rerankers:
-        n = min(each.depth, settings.search.k)
-        card = read_reranker(each, runs_in_bf16(version), n)
-        found.append(PlannedReranker(each, card))
-    return found
 
 
 def _require_match(published: Published, card: EncoderCard) -> None:

@@ -27,6 +27,9 @@ class Rates:
             (2026-11-26). A token of a longer passage takes more.
         fp32_flops_per_core_s, int8_flops_per_core_s: that of bf16, by the documents that the
             benchmark embeds in a second: 97, 184 and 292 in fp32, bf16 and int8.
+        maxsim_flops_per_core_s: products of token vectors, 2 for each pair of components: .8 of
+            numpy's, as on a core of an Emerald Rapids (134 of 165 GFLOP/s on 2026-11-29, of
+            passages that no two queries share).
         written_numbers_per_core_s: of a language model's weights, which are all gone through for
             each token that it writes: SmolLM2-135M's 134.5 million in 50 ms, in fp32 (10.7 GB/s)
             and in bf16, on a core that multiplies bf16 no faster (2026-11-29).
@@ -58,6 +61,7 @@ class Rates:
     bf16_flops_per_core_s: float = 155e9
     fp32_flops_per_core_s: float = 82e9
     int8_flops_per_core_s: float = 246e9
+    maxsim_flops_per_core_s: float = 80e9
     written_numbers_per_core_s: float = 2.7e9
     gpu_flops_per_s: float = 20e12
     gpu_written_bytes_per_s: float = 1e12
@@ -95,4 +99,5 @@ class Rates:
             bf16_flops_per_core_s=self.bf16_flops_per_core_s * faster,
             fp32_flops_per_core_s=self.fp32_flops_per_core_s * faster,
             int8_flops_per_core_s=self.int8_flops_per_core_s * faster,
+            maxsim_flops_per_core_s=self.maxsim_flops_per_core_s * faster,
         )

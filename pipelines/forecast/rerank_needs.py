@@ -1,7 +1,8 @@
 """What rerankers in turn need: the stages of each, by the road that its reranker takes.
 
 A reranker of pairs is swept over the parts. One of lists is given a query's passages together: a
-sweep gathers their texts, and a unit is some queries. Between two, the hits are put in order again.
+sweep gathers their texts, and a unit is some queries. One of columns is swept over the parts, and
+runs no model. Between two, the hits are put in order again.
 """
 
 import math
@@ -32,6 +33,9 @@ from shardrank.version.sizing import (
 
 #: Bytes in memory of each row while it is worked on, measured at 819,200 pairs.
 PAIR_MEMORY = 200
+
+#: Tokens of a query that a column's encoder fills up, and bytes of a component that is stored.
+_ASKED_TOKENS, _STORED_BYTES = 32, 2
 
 #: Bytes of a logit.
 _LOGIT_BYTES = 4
@@ -81,6 +85,8 @@ def rerank_needs(work: Work, rates: Rates) -> Iterator[Need]:
         stage = "rerank" if number == len(work.rerankers) else f"rerank-{number}"
         if each.sees == "pairs":
             yield _pairs(work, each, stage, rates)
+        elif each.sees == "columns":
+            yield _columns(work, each, stage, rates)
         else:
             yield _texts(work, each, f"texts-{stage}", rates)
             yield _lists(work, each, stage, rates)
@@ -88,7 +94,7 @@ def rerank_needs(work: Work, rates: Rates) -> Iterator[Need]:
 
 def score_files(work: Work, each: Reranking) -> int:
     """Files that hold a block's scores."""
-    if each.sees == "pairs":
+    if each.sees != "lists":
         return Runs.of(work, work.pairs(each)).units
     return ListUnits.of(work, each).of_block
 
@@ -106,14 +112,14 @@ def bucket(work: Work) -> int:
     return bucket_parts(work.parts, work.block_rows * work.k)
 
 
-def _sweep(work: Work, pairs: int, rates: Rates) -> Need:
+def _sweep(work: Work, pairs: int, rates: Rates, passage_bytes: float) -> Need:
     """A run of parts looks for its pairs in its buckets' files of every block, which its spec
-    names."""
+    names, and reads so many bytes of each passage."""
     runs, each = Runs.of(work, pairs), bucket(work)
     buckets = math.ceil(runs.parts / each)
     hits = work.queries * work.k * min(1, buckets * each / work.parts)
     blocks = min(work.blocks, runs.pairs)
-    passages = runs.parts * work.part_rows * work.passage_bytes
+    passages = runs.parts * work.part_rows * passage_bytes
     return Need(
         "",
         runs.units,
@@ -129,7 +135,7 @@ def _sweep(work: Work, pairs: int, rates: Rates) -> Need:
 def _pairs(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
     """The model reads the queries too, and writes a file for each block."""
     pairs = work.pairs(each)
-    swept, runs = _sweep(work, pairs, rates), Runs.of(work, pairs)
+    swept, runs = _sweep(work, pairs, rates, work.passage_bytes), Runs.of(work, pairs)
     blocks = min(work.blocks, runs.pairs)
     return replace(
         swept,
@@ -144,10 +150,28 @@ def _pairs(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
     )
 
 
+def _columns(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
+    """Values take the place of texts, and products that of a model. A part's values are held as
+    they are stored, and once more as they are read."""
+    pairs, stored = work.pairs(each), work.passage_tokens * each.dim * _STORED_BYTES
+    swept, runs = _sweep(work, pairs, rates, stored), Runs.of(work, pairs)
+    blocks, asked = min(work.blocks, runs.pairs), _ASKED_TOKENS * each.dim
+    products = 2.0 * runs.pairs * asked * work.passage_tokens
+    return replace(
+        swept,
+        stage=stage,
+        work_s=swept.work_s + products / rates.maxsim_flops_per_core_s,
+        files=swept.files + 2 * blocks,
+        bytes=swept.bytes + runs.pairs * asked * 4,
+        memory=swept.memory + 2 * work.part_rows * stored + runs.pairs * asked * 4,
+        gathered=runs.units * blocks * REF_MEMORY,
+    )
+
+
 def _texts(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
     """The texts go into a file for each list unit that has pairs here."""
     pairs = work.pairs(each)
-    swept, runs = _sweep(work, pairs, rates), Runs.of(work, pairs)
+    swept, runs = _sweep(work, pairs, rates, work.passage_bytes), Runs.of(work, pairs)
     files = min(runs.pairs, work.blocks * ListUnits.of(work, each).of_block)
     texts = runs.pairs * _text_bytes(work)
     return replace(

@@ -36,21 +36,23 @@ class Reranking:
 
     Attributes:
         settings: how it asks, and how deep.
-        sees: "pairs" or "lists".
+        sees: "pairs", "lists" or "columns".
         model: what a token that is read is multiplied with.
         limit: tokens of an input, at most.
         weights: numbers that an actor holds.
         kept: numbers of the keys and values of a token that later ones attend to.
         terms: whose logits are made for a token that is written.
+        dim: components of a token's vector in the column that is read.
     """
 
     settings: RerankerSettings
-    sees: Literal["pairs", "lists"]
+    sees: Literal["pairs", "lists", "columns"]
     model: Model
     limit: int
     weights: int
     kept: int = 0
     terms: int = 0
+    dim: int = 0
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,17 @@ def has_sha() -> bool:
     return {"+sha", "+avx"} <= {*(told[1] or "").split(",")}
 
 
+@cache
+def widens_halves() -> bool:
+    """Whether what numba compiles may use the CPU's instruction that makes float32 of fp16 (F16C on
+    x86, since 2012), without which LLVM calls a function that is nowhere; where numba is told that
+    this is another CPU, whether all of that kind have it."""
+    told = os.environ.get("NUMBA_CPU_NAME")
+    if told is not None:
+        return told in ("haswell", "x86-64-v3", "x86-64-v4")
+    return _features().get("f16c", False) if is_x86() else platform.machine() == "aarch64"
+
+
 def is_x86() -> bool:
     """Whether this is a CPU of Intel's and AMD's kind, of 64 bits."""
     return platform.machine() in ("x86_64", "AMD64")

@@ -205,6 +205,11 @@ def _enriched(settings: EnrichedSettings, n: int) -> Asked:
     return Asked(1 + n, prompts=1, passages=listed, shown=listed, alone=n, kept=listed)
 
 
+def _maxsim(settings: RerankerSettings, n: int) -> Asked:
+    """No model is asked; tokens of passages are compared."""
+    return Asked(0, alone=n)
+
+
 _ASKED: dict[str, Callable[[Any, int], Asked]] = {
     "cross": _cross,
     "pointwise": _pointwise,
@@ -214,4 +219,5 @@ _ASKED: dict[str, Callable[[Any, int], Asked]] = {
     "pairwise": _pairwise,
     "attention": _attention,
     "enriched": _enriched,
+    "maxsim": _maxsim,
 }

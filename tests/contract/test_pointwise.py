@@ -16,8 +16,9 @@ from shardrank.core.errors import IntegrityError, SettingsError
 from shardrank.core.protocols import ListReranker
 from shardrank.core.reranker_settings import PointwiseSettings
 from shardrank.models.folder.layout import read_layout
+from shardrank.models.rerankers.beside import Beside
 from shardrank.models.rerankers.language import Language
-from shardrank.models.rerankers.registry import reranker_family
+from shardrank.models.rerankers.registry import load_reranker, reranker_family
 from shardrank.models.text.chat import Chat, Message
 from shardrank.models.text.prompts import fill, parse_prompt, read_prompt
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
@@ -39,7 +40,7 @@ def reranker(folder: Path, prompt: Path | str | None, **more: object) -> ListRer
     told = {"model": str(folder), "prompt": prompt and str(prompt), **more}
     settings = PointwiseSettings.model_validate(told)
     family = reranker_family(settings)
-    found: ListReranker = family.load(settings, "cpu", family.read(settings, False))
+    found: ListReranker = load_reranker(settings, "cpu", family.read(settings, Beside()))
     return found
 
 
@@ -167,7 +168,7 @@ def test_another_prompt_or_model_is_another_card(folder: Path, tmp_path: Path) -
     def card(**more: object) -> object:
         told = {"model": str(folder), "prompt": str(tmp_path / "prompt.yaml"), **more}
         settings = PointwiseSettings.model_validate(told)
-        return reranker_family(settings).read(settings, False).fingerprint
+        return reranker_family(settings).read(settings, Beside()).fingerprint
 
     written(tmp_path, ODDS)
     first = card()
@@ -180,10 +181,10 @@ def test_another_prompt_or_model_is_another_card(folder: Path, tmp_path: Path) -
 def test_a_worker_with_another_model_does_nothing(folder: Path, tmp_path: Path) -> None:
     told = {"model": str(folder), "prompt": str(written(tmp_path, ODDS))}
     settings = PointwiseSettings.model_validate(told)
-    card = reranker_family(settings).read(settings, False)
+    card = reranker_family(settings).read(settings, Beside())
     other = settings.model_copy(update={"model": str(tiny_language(tmp_path / "b", seed=1))})
     with pytest.raises(IntegrityError, match="do not match"):
-        reranker_family(other).load(other, "cpu", card)
+        load_reranker(other, "cpu", card)
 
 
 def test_a_real_model_beside_the_library() -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from shardrank.core.reranker_settings import CrossSettings, PairwiseSettings
+from shardrank.core.reranker_settings import CrossSettings, MaxsimSettings, PairwiseSettings
 from shardrank.forecast.cluster_time import Forecast, forecast
 from shardrank.forecast.misfits import misfits
 from shardrank.forecast.rates import Rates
-from shardrank.forecast.rerank_needs import ListUnits, model_bytes, score_files
+from shardrank.forecast.rerank_needs import ListUnits, Runs, model_bytes, score_files
 from shardrank.forecast.work import Model, Reranking
 from shardrank.models.folder.decoder_size import kept_numbers
 from shardrank.models.folder.layout import read_layout
@@ -21,6 +21,8 @@ from shardrank.models.size import decoder_size
 from tests.tiny_decoders import tiny_decoder
 from tests.tiny_language import tiny_language
 from tests.unit.test_forecast import CROSS, LANGUAGE, WINDOWS, cluster, named, work
+
+MAXSIM = Reranking(MaxsimSettings(), "columns", Model(0, "fp32"), 300, 0, dim=128)
 
 
 def stages(found: Forecast) -> list[str]:
@@ -33,6 +35,8 @@ def stages(found: Forecast) -> list[str]:
         ((), []),
         ((CROSS,), ["rerank"]),
         ((LANGUAGE,), ["texts-rerank", "rerank"]),
+        ((MAXSIM,), ["rerank"]),
+        ((CROSS, MAXSIM), ["rerank-1", "reorder-1", "rerank"]),
         ((CROSS, LANGUAGE), ["rerank-1", "reorder-1", "texts-rerank", "rerank"]),
         (
             (LANGUAGE, CROSS, CROSS),
@@ -53,6 +57,18 @@ def test_each_reranker_has_its_own_depth() -> None:
     alone = [forecast(work(rerankers=(each,)), cluster(), Rates()) for each in (deep, CROSS)]
     for stage, other in zip(("rerank-1", "rerank"), alone, strict=True):
         assert replace(named(both, stage).need, stage="rerank") == named(other, "rerank").need
+
+
+def test_columns_by_hand() -> None:
+    """A unit's 256 pairs of 32 and 40 tokens, and the values of its parts."""
+    some = work(10**6, 1_000, rerankers=(MAXSIM,), passage_tokens=40, query_tokens=10)
+    idle = Rates(read_rows_per_core_s=1e30, part_bytes_per_core_s=1e30, maxsim_flops_per_core_s=1e9)
+    need = named(forecast(some, cluster(1, 2), idle), "rerank").need
+    runs = Runs.of(some, some.pairs(MAXSIM))
+    assert need.work_s == pytest.approx(2 * runs.pairs * 32 * 40 * 128 / 1e9)
+    assert (need.runner, need.model, need.flops) == ("task", None, 0.0)
+    assert need.bytes > runs.parts * some.part_rows * 40 * 128 * 2
+    assert score_files(some, MAXSIM) == runs.units
 
 
 def test_lists_by_hand() -> None:

@@ -37,6 +37,7 @@ HOUSE = (
         "flows.judged_lists",
         "flows.options",
     ),
+    ("flows.rerankers",),
     ("flows.index_dtype", "flows.following", "flows.retrievers", "flows.tuned"),
     ("stages.index", "stages.rank", "stages.label"),
     ("stages.shared",),

@@ -8,6 +8,7 @@ from shardrank.core.index_settings import IndexSettings
 from shardrank.core.model_settings import Bm25Settings, EncoderSettings
 from shardrank.core.overrides import parse_settings
 from shardrank.core.rank_settings import RetrieverSettings
+from shardrank.core.reranker_settings import MaxsimSettings
 from shardrank.core.settings import Settings
 from shardrank.flows.options import load_settings
 
@@ -138,6 +139,13 @@ def test_an_override_adds_the_table_that_it_names() -> None:
     assert words == Bm25Settings(name="words", stop_words="none")
     second = parse_settings({"encoder": {"dim": 8}}, ["encoder.second.model=org/s"]).encoder
     assert second == (EncoderSettings(dim=8), EncoderSettings(name="second", model="org/s"))
+
+
+def test_a_reranker_without_a_model_is_told_by_its_family() -> None:
+    assert parse_settings({}, ["reranker.maxsim.depth=5"]).rerankers == (MaxsimSettings(depth=5),)
+    tables = {"reranker": [{"model": "org/c"}, {"family": "maxsim"}]}
+    cross, maxsim = parse_settings(tables, ["reranker.maxsim.of=colbert"]).rerankers
+    assert (cross.called, maxsim.called) == ("org/c", "colbert")
 
 
 def test_a_retriever_is_told_by_its_name() -> None:

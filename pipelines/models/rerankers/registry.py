@@ -16,6 +16,7 @@ from shardrank.models.complete import check_reranker
 from shardrank.models.enriched_cards import encoder_of, read_enriched
 from shardrank.models.notes import cross_notes, enriched_notes
 from shardrank.models.rerankers.attention import make_attention
+from shardrank.models.rerankers.beside import Beside
 from shardrank.models.rerankers.fit import (
     enriched_room,
     list_room,
@@ -30,6 +31,7 @@ from shardrank.models.rerankers.language import (
     language_size,
 )
 from shardrank.models.rerankers.listwise import make_listwise
+from shardrank.models.rerankers.maxsim import maxsim_size, read_maxsim
 from shardrank.models.rerankers.pairwise import make_pairwise
 from shardrank.models.rerankers.pointwise import make_pointwise
 from shardrank.models.rerankers.setwise import make_setwise
@@ -42,17 +44,18 @@ class Family:
     """A family of rerankers.
 
     Attributes:
-        read: settings, and whether dtype = "auto" may mean bf16 → card. Raises InputError where
-            the model is absent, incomplete or not understood.
-        load: settings, device, card → a reranker of pairs or lists, as the card says.
+        read: settings, and what the index has beside it → card. Raises InputError where the model
+            is absent, incomplete or not understood.
+        load: settings, device, card → a reranker of pairs or lists, as the card says; none: it is
+            one of columns, and no model.
         notes: of a folder, what changes nothing and may surprise.
         size: how much the model multiplies and holds.
         room: settings, card, n → tokens that a prompt about n passages leaves to them, to its query
             and to an answer; none: no prompt is about several.
     """
 
-    read: Callable[[Any, bool], RerankerCard]
-    load: Callable[[Any, str, RerankerCard], Any]
+    read: Callable[[Any, Beside], RerankerCard]
+    load: Callable[[Any, str, RerankerCard], Any] | None
     notes: Callable[[Any], list[str]]
     size: Callable[[Any], ModelSize]
     room: Callable[[Any, RerankerCard, int], int] | None = None
@@ -63,7 +66,7 @@ def reranker_family(settings: RerankerSettings) -> Family:
     return _FAMILIES[settings.family]
 
 
-def read_reranker(settings: RerankerSettings, halve: bool, n: int) -> RerankerCard:
+def read_reranker(settings: RerankerSettings, beside: Beside, n: int) -> RerankerCard:
     """The card of the reranker that the settings name, for lists of up to n passages.
 
     Raises:
@@ -72,7 +75,7 @@ def read_reranker(settings: RerankerSettings, halve: bool, n: int) -> RerankerCa
             passages that not 8 tokens of each fit.
     """
     family = reranker_family(settings)
-    card, shown = family.read(settings, halve), shown_together(settings, n)
+    card, shown = family.read(settings, beside), shown_together(settings, n)
     if family.room is not None:
         refuse_crowded(settings, card, family.room(settings, card, shown), shown)
     return card
@@ -90,18 +93,29 @@ def passage_room(
 
 def reranker_notes(settings: RerankerSettings) -> list[str]:
     """Of the reranker that the settings name, for people; raises as its card does."""
-    return [] if settings.model == "off" else reranker_family(settings).notes(settings)
+    return [] if settings.off else reranker_family(settings).notes(settings)
 
 
-def _read_cross(settings: Any, halve: bool) -> RerankerCard:
+def load_reranker(settings: RerankerSettings, device: str, card: RerankerCard) -> Any:
+    """The reranker of pairs or lists that the settings name, on a device."""
+    load = reranker_family(settings).load
+    assert load is not None
+    return load(settings, device, card)
+
+
+def _read_cross(settings: Any, beside: Beside) -> RerankerCard:
     check_reranker(settings)
-    return read_reranker_card(settings, halve)
+    return read_reranker_card(settings, beside.halve)
 
 
 def _load_cross(settings: Any, device: str, card: RerankerCard) -> Reranker:
-    from shardrank.models.rerankers.cross import load_reranker  # brings torch: a second
+    from shardrank.models.rerankers.cross import load_reranker as load  # brings torch: a second
 
-    return load_reranker(settings, device, card)
+    return load(settings, device, card)
+
+
+def _read_enriched(settings: Any, beside: Beside) -> RerankerCard:
+    return read_enriched(settings, beside.halve)
 
 
 def _load_enriched(settings: Any, device: str, card: RerankerCard) -> ListReranker:
@@ -125,7 +139,11 @@ def _language(
     be."""
     asks = LanguageFamily(make, frozenset(methods.split()), prompt, alone)
     room = None if alone else partial(list_room, asks)
-    return Family(asks.read, asks.load, language_notes, language_size, room)
+
+    def read(settings: Any, beside: Beside) -> RerankerCard:
+        return asks.read(settings, beside.halve)
+
+    return Family(read, asks.load, language_notes, language_size, room)
 
 
 _FAMILIES = {
@@ -141,6 +159,7 @@ _FAMILIES = {
     "pairwise": _language(make_pairwise, "pairwise", "better-of-two", alone=False),
     "attention": _language(make_attention, "in_context", "in-context", alone=False),
     "enriched": Family(
-        read_enriched, _load_enriched, _enriched_notes, _enriched_size, enriched_room
+        _read_enriched, _load_enriched, _enriched_notes, _enriched_size, enriched_room
     ),
+    "maxsim": Family(read_maxsim, None, lambda settings: [], maxsim_size),
 }

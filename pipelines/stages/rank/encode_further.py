@@ -42,11 +42,12 @@ class FurtherBlock:
 
 @dataclass(frozen=True)
 class Asking:
-    """A further encoder that queries go through, and what its words are weighted by, if it counts
-    words."""
+    """A further encoder that queries go through; what its words are weighted by, if it counts
+    words; and where the blocks of queries lie, if not in the run's own workspace."""
 
     wanted: Sourced
     counts: TermCounts | None
+    batch: Workspace | None = None
 
 
 def encode_further(
@@ -59,7 +60,8 @@ def encode_further(
     specs = [_spec(ref, asking) for ref in read]
     pool = context.model_pool(len(specs)) if family_of(encoder.settings).runs_a_model else None
     device = pool.device if pool else "cpu"
-    make = partial(EncodeFurther, context.workspace, index, asking.wanted, device)
+    places = Places(asking.batch or context.workspace, index, context.workspace)
+    make = partial(EncodeFurther, places, asking.wanted, device)
     return [done.made.vectors for done in run_stage(context, stage, specs, [Step(make, pool)])]
 
 
@@ -68,24 +70,31 @@ def _spec(read: FileRef, asking: Asking) -> FurtherSpec:
     return FurtherSpec(read, encoder.card.fingerprint, encoder.codec, source, asking.counts)
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where queries, an encoder's codecs and counts, and what is made of the queries lie."""
+
+    batch: Workspace
+    index: Workspace
+    out: Workspace
+
+
 class EncodeFurther:
     """A block of queries → its values by a further encoder."""
 
-    def __init__(
-        self, workspace: Workspace, index: Workspace, wanted: Sourced, device: str
-    ) -> None:
-        self._workspace, self._index, self._name = workspace, index, wanted.encoder.card.name
+    def __init__(self, places: Places, wanted: Sourced, device: str) -> None:
+        self._places, self._name = places, wanted.encoder.card.name
         self._reads = "text" if wanted.source is None else "vector"
-        self._encoder = load_column_encoder(index, wanted, device)
+        self._encoder = load_column_encoder(places.index, wanted, device)
 
     def __call__(self, unit: Unit[FurtherSpec], tables: Tables) -> Result[FurtherBlock]:
-        read = self._workspace.read_table(unit.spec.read, [self._reads])[self._reads]
+        read = self._places.batch.read_table(unit.spec.read, [self._reads])[self._reads]
         column = self._encoder.queries(pa.concat_arrays(read.chunks))
         if unit.spec.counts:
-            column = weighted(self._index, pa.chunked_array([column]), unit.spec.counts)
+            column = weighted(self._places.index, pa.chunked_array([column]), unit.spec.counts)
         refuse_not_finite(column, f"The encoder {self._name!r}", "queries of a block")
         table = pa.table({"vector": column})
-        ref = self._workspace.write_scratch(unit, "vectors.parquet", table)
+        ref = self._places.out.write_scratch(unit, "vectors.parquet", table)
         return Result(FurtherBlock(ref), {"rows": table.num_rows})
 
 

@@ -84,7 +84,8 @@ class GatherTexts:
 
     def __call__(self, unit: Unit[TextsSpec], tables: Tables) -> Result[Texts]:
         spec = unit.spec
-        pairs = wanted_pairs(self.workspace, spec.blocks, spec.parts, spec.depth)
+        parts = [part.ordinal for part in spec.parts]
+        pairs = wanted_pairs(self.workspace, spec.blocks, parts, spec.depth)
         passages = passages_of_pairs(self.index, spec.parts, pairs, ["title", "text"])
         both = zip(passages["title"].to_pylist(), passages["text"].to_pylist(), strict=True)
         texts = pa.array([passage_text(title, text) for title, text in both], pa.string())

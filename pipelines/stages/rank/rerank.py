@@ -6,6 +6,7 @@ from dataclasses import replace
 from shardrank.core.errors import InputError
 from shardrank.core.finite import refuse_broken
 from shardrank.core.units import Done, total
+from shardrank.stages.rank.rerank_columns import rerank_columns
 from shardrank.stages.rank.rerank_lists import UNREAD, rerank_lists
 from shardrank.stages.rank.rerank_pairs import rerank_pairs
 from shardrank.stages.rank.rerank_plan import (
@@ -18,7 +19,7 @@ from shardrank.stages.rank.rerank_plan import (
 )
 from shardrank.stages.run.runner import Context
 
-_ROADS = {"pairs": rerank_pairs, "lists": rerank_lists}
+_ROADS = {"pairs": rerank_pairs, "lists": rerank_lists, "columns": rerank_columns}
 
 
 def rerank(

@@ -20,7 +20,7 @@ from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.core.tally import spend
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.models.forward.threads import use_threads
-from shardrank.models.rerankers.registry import reranker_family
+from shardrank.models.rerankers.registry import load_reranker
 from shardrank.stages.rank.list_texts import ListTexts, list_texts
 from shardrank.stages.rank.rerank_plan import (
     BlockScores,
@@ -119,7 +119,7 @@ class ScoreLists:
     def __init__(self, settings: RerankerSettings, card: RerankerCard, device: str) -> None:
         self._source = score_source(card)
         use_threads(1)
-        self._reranker = reranker_family(settings).load(settings, device, card)
+        self._reranker = load_reranker(settings, device, card)
 
     def __call__(self, unit: Unit[ListsSpec], tables: Tables) -> Tables:
         lists = tables["lists"]

@@ -7,6 +7,7 @@ retrieved it; a unit is a run of neighbouring parts with about `pairs_per_unit` 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,7 @@ from shardrank.core.units import Done, Unit
 from shardrank.models.forward.threads import use_threads
 from shardrank.stages.rank.rerank_plan import (
     RERANK,
+    BlockPairs,
     BlockScores,
     Candidates,
     PlannedReranker,
@@ -74,7 +76,8 @@ class ReadPairs:
         return {"pairs": pairs, "queries": queries, "passages": passages}
 
     def _pairs(self, spec: RerankSpec) -> pa.Table:
-        found = wanted_pairs(self.workspace, spec.blocks, spec.parts, spec.depth)
+        parts = [part.ordinal for part in spec.parts]
+        found = wanted_pairs(self.workspace, spec.blocks, parts, spec.depth)
         order = [(name, "ascending") for name in ("part", "row", "block", "query")]
         return found.drop_columns("rank").sort_by(order)
 
@@ -97,11 +100,11 @@ class ScorePairs:
     """Pairs → raw float32 logits, and whether a pair had to be cut."""
 
     def __init__(self, settings: RerankerSettings, card: RerankerCard, device: str) -> None:
-        from shardrank.models.rerankers.registry import reranker_family
+        from shardrank.models.rerankers.registry import load_reranker
 
         self._source = score_source(card)
         use_threads(1)
-        self._reranker = reranker_family(settings).load(settings, device, card)
+        self._reranker = load_reranker(settings, device, card)
 
     def __call__(self, unit: Unit[RerankSpec], tables: Tables) -> Tables:
         pairs, tokeniser = tables["pairs"], self._reranker.tokeniser
@@ -152,17 +155,23 @@ class WriteScores:
     workspace: Workspace
 
     def __call__(self, unit: Unit[RerankSpec], tables: Tables) -> Result[Scores]:
-        scores = tables["scores"]
-        made = Scores(tuple(self._of(unit, scores, block.block) for block in unit.spec.blocks))
-        truncated = int(pc.sum(scores["truncated"]).as_py() or 0)
-        bad = int(pc.sum(pc.invert(pc.is_finite(scores["logit"]))).as_py() or 0)
-        counts = {"rows": scores.num_rows, "truncated": truncated, "not_finite": bad}
-        return Result(made, counts)
+        return write_scores(self.workspace, unit, unit.spec.blocks, tables["scores"])
 
-    def _of(self, unit: Unit[RerankSpec], scores: pa.Table, block: int) -> BlockScores:
+
+def write_scores(
+    workspace: Workspace, unit: Unit[Any], blocks: Sequence[BlockPairs], scores: pa.Table
+) -> Result[Scores]:
+    """A unit's scores (block, query, part, row, logit, truncated) → a file a block, and counts."""
+
+    def written(block: int) -> BlockScores:
         mine = scores.filter(pc.equal(scores["block"], block)).drop_columns("block")
         name = f"scores-{block:05d}.parquet"
-        return BlockScores(block, self.workspace.write_scratch(unit, name, mine))
+        return BlockScores(block, workspace.write_scratch(unit, name, mine))
+
+    made = Scores(tuple(written(each.block) for each in blocks))
+    truncated = int(pc.sum(scores["truncated"]).as_py() or 0)
+    bad = int(pc.sum(pc.invert(pc.is_finite(scores["logit"]))).as_py() or 0)
+    return Result(made, {"rows": scores.num_rows, "truncated": truncated, "not_finite": bad})
 
 
 def _tokens(tokeniser: Tokeniser, texts: list[str]) -> list[Int32]:

@@ -18,15 +18,22 @@ from shardrank.stages.shared.pairs_by_part import (
     files_of,
     group_parts,
 )
-from shardrank.version.manifest import Version
+from shardrank.version.manifest import StoredEncoder, Version
 
 
 @dataclass(frozen=True)
 class PlannedReranker:
-    """A reranker: how it is loaded, and as what."""
+    """A reranker.
+
+    Attributes:
+        settings, card: how it is loaded, and as what.
+        asking: what makes the queries' values of the column that it reads, from their texts; none:
+            it reads no column.
+    """
 
     settings: RerankerSettings
     card: RerankerCard
+    asking: StoredEncoder | None = None
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from shardrank.stages.run.workspace import Workspace
 
 
 def wanted_pairs(
-    workspace: Workspace, blocks: Sequence[BlockPairs], parts: Sequence[PartTexts], depth: int
+    workspace: Workspace, blocks: Sequence[BlockPairs], parts: Sequence[int], depth: int
 ) -> pa.Table:
-    """query, part, row, rank and block of each pair in these parts up to the depth, in the order
-    of the files."""
-    ordinals = pa.array([part.ordinal for part in parts], pa.int32())
+    """query, part, row, rank and block of each pair in these parts, by their places in the version,
+    up to the depth, in the order of the files."""
+    ordinals = pa.array(parts, pa.int32())
     found = []
     files = [(block.block, ref) for block in blocks for ref in block.pairs]
     for number, ref in files:

@@ -1,0 +1,159 @@
+"""MaxSim of pairs of a query and a passage of many vectors (Khattab & Zaharia 2020, ColBERT,
+arXiv:2004.12832, equation 3)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Union
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from shardrank.core.arrays import Float32, Int32, Int64
+from shardrank.core.errors import InputError, IntegrityError
+from shardrank.core.token_vectors import TokenVectors, one_array, row_ends
+from shardrank.kernels.machine import widens_halves
+from shardrank.kernels.maxsim_loops import Asked, Pairs, lay_queries, score_floats, score_halves
+from shardrank.kernels.residual_codes import token_vectors
+
+#: Components of the queries that are laid out at once, about: 64 MiB of float32.
+_LAID = 1 << 24
+
+#: Components of codes that are decoded at once, about: 256 MiB.
+_DECODED = 1 << 26
+
+#: A vector for each token of some texts.
+Tokens = Union[TokenVectors, "StoredTokens"]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTokens:
+    """As `TokenVectors`, in the type in which a column stores them: half the bytes to read.
+
+    Attributes:
+        ends: int64[n + 1].
+        vectors: float16[t, d] or float32[t, d].
+    """
+
+    ends: Int64
+    vectors: npt.NDArray[np.floating]
+
+    @classmethod
+    def of(cls, column: pa.Array | pa.ChunkedArray) -> "StoredTokens":
+        """Of a column List<FixedSizeList<fp16 or fp32>[d]>, not copied where it is one chunk.
+
+        Raises:
+            IntegrityError: it is of another type, or a value is null.
+        """
+        array = one_array(column)
+        kind = array.type
+        if not (pa.types.is_list(kind) and pa.types.is_fixed_size_list(kind.value_type)):
+            raise IntegrityError(
+                f"A column of type {kind} holds no token vectors.",
+                "Its file was not written by shardrank: index again.",
+            )
+        flat = array.flatten().flatten().to_numpy()
+        width = array.type.value_type.list_size
+        return cls(row_ends(array), flat.reshape(-1, width))
+
+
+def maxsim_scores(
+    queries: Tokens, passages: Tokens, left: Int32 | Int64, right: Int32 | Int64
+) -> Float32:
+    """float32[m]: of each pair (queries[left[i]], passages[right[i]]) the sum, over the query's
+    tokens, of the largest inner product with a token of the passage.
+
+    Inner products are added up in float32 in the order of the components, without a rounding
+    between, and the largest ones in float64 in the order of the query's tokens. So a pair has the
+    same bits in any batch and order. There is no score, but NaN, of a pair of which one has no
+    token, or a product is not finite.
+
+    Args:
+        queries, passages: each is read, and widened, once for all pairs of it that are near.
+        left, right: int[m].
+
+    Raises:
+        InputError: the components of queries and passages are not equally many.
+    """
+    _refuse_widths(queries, passages)
+    scores = np.full(len(left), np.nan, np.float32)
+    if not queries.vectors.size or not passages.vectors.size:
+        return scores
+    asked, place = np.unique(left.astype(np.int64), return_inverse=True)
+    for begin, end in _blocks(queries, asked):
+        mine = np.flatnonzero((place >= begin) & (place < end))
+        order = mine[np.lexsort((place[mine], right[mine]))]
+        pairs = Pairs(place[order] - begin, right[order].astype(np.int64))
+        scores[order] = _scored(_laid(queries, asked[begin:end]), passages, pairs)
+    return scores
+
+
+def maxsim_of_column(
+    queries: Tokens, column: pa.ChunkedArray, codec: bytes | None, left: Int32, rows: Int32
+) -> Float32:
+    """As `maxsim_scores`, of pairs (queries[left[i]], column[rows[i]]). Codes are decoded of the
+    passages that have pairs, some passages at a time.
+
+    Args:
+        queries: of any number.
+        column: List<FixedSizeList<fp16 or fp32>[d]> or List<FixedSizeBinary[width]>.
+        codec: what the column's codes are of; none: it holds vectors.
+        left, rows: int32[m].
+
+    Raises:
+        InputError: as there.
+        IntegrityError: the column holds no token vectors, or not codes of this codec.
+    """
+    if codec is None:
+        return maxsim_scores(queries, StoredTokens.of(column), left, rows)
+    scores, array = np.empty(len(left), np.float32), one_array(column)
+    wanted, place = np.unique(rows, return_inverse=True)
+    sizes = row_ends(array)[1:][wanted] - row_ends(array)[:-1][wanted]
+    for begin, end in _spans(sizes * max(1, queries.vectors.shape[1]), _DECODED):
+        mine = np.flatnonzero((place >= begin) & (place < end))
+        held = token_vectors(array.take(pa.array(wanted[begin:end])), codec)
+        scores[mine] = maxsim_scores(queries, held, left[mine], place[mine] - begin)
+    return scores
+
+
+def _refuse_widths(queries: Tokens, passages: Tokens) -> None:
+    asked, held = queries.vectors.shape[1], passages.vectors.shape[1]
+    if asked != held:
+        raise InputError(
+            f"The queries' token vectors have {asked} components, and the passages' {held}.",
+            "Encode the queries by the encoder that made the column.",
+        )
+
+
+def _blocks(queries: Tokens, asked: Int64) -> Iterator[tuple[int, int]]:
+    """Neighbours among the queries that are asked, from which to which, that are laid out at
+    once."""
+    sizes = queries.ends[asked + 1] - queries.ends[asked]
+    return _spans(sizes * queries.vectors.shape[1], _LAID)
+
+
+def _spans(sizes: Int64, most: int) -> Iterator[tuple[int, int]]:
+    """Neighbours whose sizes are at most so much together, or one that is more."""
+    ends, begin = np.cumsum(sizes), 0
+    while begin < len(sizes):
+        before = ends[begin] - sizes[begin]
+        end = max(begin + 1, int(np.searchsorted(ends, before + most, "right")))
+        yield begin, end
+        begin = end
+
+
+def _laid(queries: Tokens, asked: Int64) -> Asked:
+    begins, width = queries.ends[asked], queries.vectors.shape[1]
+    flat = np.ascontiguousarray(queries.vectors, np.float32).reshape(-1)
+    return lay_queries(flat, begins, queries.ends[asked + 1] - begins, width)
+
+
+def _scored(asked: Asked, passages: Tokens, pairs: Pairs) -> Float32:
+    """Of pairs passage after passage."""
+    out = np.empty(len(pairs.left), np.float32)
+    flat = np.ascontiguousarray(passages.vectors).reshape(-1)
+    if flat.dtype == np.float16 and widens_halves():
+        score_halves(asked, flat.view(np.uint16), passages.ends, pairs, out)
+    else:
+        score_floats(asked, flat.astype(np.float32, copy=False), passages.ends, pairs, out)
+    return out

@@ -1,0 +1,27 @@
+"""What an index has that decides a reranker's card beside its own settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from shardrank.core.cards import ColumnCard
+
+
+@dataclass(frozen=True)
+class HeldColumn:
+    """A column: the card of what made it, and the sha256 of its codec, "" where it has none."""
+
+    card: ColumnCard
+    codec: str = ""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """An index, as rerankers are read beside it.
+
+    Attributes:
+        halve: whether dtype = "auto" may mean bf16.
+        columns: that it has, by name.
+    """
+
+    halve: bool = False
+    columns: Mapping[str, HeldColumn] = field(default_factory=dict)
