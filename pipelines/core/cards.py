@@ -195,8 +195,9 @@ def weights_of(card: ColumnCard) -> str:
 
 def dim_of(card: ColumnCard) -> int:
     """Components of a column's vectors; 0: they are not dense."""
-    dense = isinstance(card, EncoderCard | MuveraCard | LearnedCard)
-    return card.dim if dense else 0
+    if isinstance(card, EncoderCard | MuveraCard | LearnedCard):
+        return card.dim
+    return 0
 
 
 @dataclass(frozen=True)

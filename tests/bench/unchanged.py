@@ -129,7 +129,9 @@ def _duckdb(night: Night) -> Callable[[], frozenset[str]]:
 def _polars(night: Night) -> Callable[[], frozenset[str]]:
     import polars as pl
 
-    stored = pl.from_arrow(night.stored.select(["doc_id", "content_hash"])).lazy()
+    held = pl.from_arrow(night.stored.select(["doc_id", "content_hash"]))
+    assert isinstance(held, pl.DataFrame)
+    stored = held.lazy()
     content = pl.concat_str(["title", pl.lit("\0"), "text"])
     if find_spec("polars_hash"):
         import polars_hash

@@ -61,7 +61,8 @@ def _trained(
         rows = torch.randint(len(given), (_BATCH,), generator=generator)
         foretold = torch.relu(given[rows] @ first + bias) @ last
         adam.zero_grad()
-        torch.nn.functional.mse_loss(foretold, wanted[rows]).backward()
+        loss = torch.nn.functional.mse_loss(foretold, wanted[rows])
+        loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
         slower.step()
     return first.detach().numpy(), bias.detach().numpy()
