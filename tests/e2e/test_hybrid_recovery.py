@@ -1,5 +1,6 @@
 """A hybrid index of two nights and its ranking, ended at any moment and run again, give the bytes
-of a run that was never ended: of parts, columns, postings, counts of words, and rankings."""
+of a run that was never ended: of parts, columns, codes and what they were fitted by, postings,
+counts of words, and rankings."""
 
 import json
 import random
@@ -23,13 +24,21 @@ SETS = (
     "index.kind=exact",
     "encoder.bm25.family=bm25",
     "index.bm25.shard_passages=70",
+    "encoder.bits.family=bits",
+    "encoder.bits.rotation=random",
+    "index.bits.shard_passages=70",
+    "audit.k=5",
+    "audit.queries=8",
     "gate.max_deleted=1",
     "gate.max_changed=1",
     "compact.fold=2",
     "search.k=10",
     "search.block_queries=4",
     "fusion.how=scores",
-    "fusion.weights=1,0.5",
+    "retriever.dense.index=dense",
+    "retriever.bits.index=bits",
+    "retriever.bm25.index=bm25",
+    "fusion.weights=0.5,0.5,0.5",
     "reranker.depth=3",
 )
 
@@ -114,6 +123,7 @@ def test_it_is_a_hybrid_of_several_shards(expected: dict[str, Any]) -> None:
     version = expected["manifests/000002.json"]
     assert len(version["parts"]) > 2
     assert len(version["indexes"]["bm25"]["shards"]) > 1
+    assert len(version["indexes"]["bits"]["shards"]) > 1
     assert any(part["deleted"] for part in version["parts"])
     assert len([name for name in expected if name.startswith("rankings/")]) == 2
     assert len([name for name in expected if name.startswith("terms/")]) == 2
