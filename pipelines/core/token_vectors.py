@@ -108,8 +108,9 @@ def row_ends(array: pa.ListArray) -> Int64:
             f"A column of token vectors has {array.null_count:,} rows without a value.",
             "Its file was not written by shardrank: index again.",
         )
-    ends: Int64 = array.offsets.to_numpy().astype(np.int64)
-    return ends - ends[0]
+    offsets = array.offsets.to_numpy()
+    ends: Int64 = (offsets - offsets[0]).astype(np.int64)
+    return ends
 
 
 #: Where a field of bytes says of which type the vectors are that they hold.

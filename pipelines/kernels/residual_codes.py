@@ -49,8 +49,10 @@ class ResidualCodec:
         try:
             held = load(data)
             found = cls(
-                *(held[name] for name in ("centroids", "cutoffs", "weights")),
-                bool(held["normalise"][0]),
+                centroids=held["centroids"],
+                cutoffs=held["cutoffs"],
+                weights=held["weights"],
+                normalise=bool(held["normalise"][0]),
             )
         except (SafetensorError, KeyError, IndexError) as error:
             raise IntegrityError(
@@ -72,7 +74,7 @@ class ResidualCodec:
     @property
     def dim(self) -> int:
         """Components of a vector."""
-        return self.centroids.shape[1]
+        return int(self.centroids.shape[1])
 
     @property
     def bits(self) -> int:

@@ -69,7 +69,7 @@ def fit_residuals(sample: Float32, plan: ResidualPlan) -> ResidualCodec:
     # Of a small sample all is needed for both.
     few = len(rest) < 2 * count or held < 1 << (plan.bits + 6)
     training, tried = (sample[order], sample) if few else (rest, sample[order[:held]])
-    centroids = spherical_means(training, count) if plan.normalise else means(training, count)
+    centroids = means(training, count, spherical=plan.normalise)
     left = tried - centroids[nearest_centroids(tried, centroids)]
     cutoffs, weights = levels(left, 1 << plan.bits)
     return ResidualCodec(centroids, cutoffs, weights, plan.normalise)
@@ -78,42 +78,36 @@ def fit_residuals(sample: Float32, plan: ResidualPlan) -> ResidualCodec:
 def levels(left: Float32, count: int) -> tuple[Float32, Float32]:
     """float32[d, count - 1] and float32[d, count]: the cut-offs and weights of each component of
     float32[n, d]. A level that holds nothing stays where it is."""
-    ordered = np.sort(left, axis=0)
-    places = (np.arange(count) + 0.5) / count
-    weights = np.quantile(ordered, places, axis=0)
-    sums = np.concatenate([np.zeros((1, left.shape[1])), np.cumsum(ordered, axis=0, dtype=float)])
+    ordered = np.sort(left, axis=0).astype(np.float64)
+    weights = np.quantile(ordered, (np.arange(count) + 0.5) / count, axis=0)
     cuts = np.quantile(ordered, np.arange(1, count) / count, axis=0)
-    for _ in range(_SETTLING):
-        for component in range(left.shape[1]):
-            mine = ordered[:, component]
+    for component in range(left.shape[1]):
+        mine = ordered[:, component]
+        sums = np.concatenate([[0], np.cumsum(mine)])
+        for _ in range(_SETTLING):
             inner = np.searchsorted(mine, cuts[:, component], side="right")
             bounds = np.concatenate([[0], inner, [len(mine)]])
-            held = np.diff(bounds)
-            total = np.diff(sums[bounds, component])
+            held, total = np.diff(bounds), np.diff(sums[bounds])
             weights[held > 0, component] = total[held > 0] / held[held > 0]
-        cuts = (weights[1:] + weights[:-1]) / 2
-    cutoffs, middles = (np.ascontiguousarray(x.T, np.float32) for x in (cuts, weights))
-    return cutoffs, middles
+            cuts[:, component] = (weights[1:, component] + weights[:-1, component]) / 2
+    return np.ascontiguousarray(cuts.T, np.float32), np.ascontiguousarray(weights.T, np.float32)
 
 
-def spherical_means(vectors: Float32, count: int) -> Float32:
-    """float32[count, d]: k-means by inner product, centroids of length 1, from the first
-    `count`."""
-    return _lloyd(vectors, count, spherical=True)
+def means(vectors: Float32, count: int, spherical: bool) -> Float32:
+    """float32[count, d]: k-means by inner product (Lloyd 1982), from the first `count` vectors.
 
+    A centroid that no vector is nearest to stays where it is.
 
-def means(vectors: Float32, count: int) -> Float32:
-    """As `spherical_means`, without bringing centroids to a length of 1."""
-    return _lloyd(vectors, count, spherical=False)
-
-
-def _lloyd(vectors: Float32, count: int, spherical: bool) -> Float32:
-    """A centroid that no vector is nearest to stays where it is."""
+    Args:
+        vectors: float32[n, d], in an order drawn at random.
+        count: at most n.
+        spherical: whether centroids are brought to a length of 1.
+    """
     centroids = _placed(vectors[:count].copy(), spherical)
     for _ in range(_ROUNDS):
         sums, counts = _sums(vectors, nearest_centroids(vectors, centroids), count)
         full = counts > 0
-        moved = sums[full] / counts[full, None].astype(np.float32)
+        moved: Float32 = sums[full] / counts[full, None].astype(np.float32)
         centroids[full] = _placed(moved, spherical)
     return centroids
 
@@ -132,7 +126,9 @@ def _sums(vectors: Float32, nearest: Int64, count: int) -> tuple[Float32, Int64]
 def _placed(centroids: Float32, spherical: bool) -> Float32:
     if not spherical:
         return centroids
-    return centroids / np.maximum(np.linalg.norm(centroids, axis=1, keepdims=True), 1e-12)
+    norms = np.linalg.norm(centroids, axis=1, keepdims=True)
+    found: Float32 = centroids / np.maximum(norms, np.float32(1e-12))
+    return found
 
 
 def _check(sample: Float32, count: int) -> None:

@@ -129,7 +129,7 @@ def test_levels_of_few_values() -> None:
 
 def test_means_come_nearer_round_by_round() -> None:
     spread = RNG.standard_normal((500, 24)).astype(np.float32) * 3
-    found = means(spread, 8)
+    found = means(spread, 8, spherical=False)
     near = spread - found[nearest_centroids(spread, found)]
     assert found.shape == (8, 24)
     assert np.square(near).sum() < np.square(spread).sum()
