@@ -19,7 +19,7 @@ from shardrank.jobs.plan_time import index_time, rank_time, rank_work, rerank_mi
 from shardrank.jobs.source_lines import left_out_lines, read_lines
 from shardrank.kernels.limits import usable_cpus
 from shardrank.kernels.machine import visible_gpus
-from shardrank.models.notes import encoder_notes
+from shardrank.models.notes import column_notes
 from shardrank.models.rerankers.registry import reranker_notes
 from shardrank.report.figures import size
 from shardrank.report.sentences import deeper, uncounted
@@ -51,7 +51,7 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
     table.add_row("passages", f"about {read:,} (by bytes), in parts of {plan.part_size:,}")
     table.add_row("on top of", _base_line(plan, settings))
     table.add_row("encoder", f"{plan.card.name}: {plan.card.dim} components, {plan.card.dtype}")
-    for note in encoder_notes(settings.dense):
+    for note in column_notes(settings.encoder):
         table.add_row("", note)
     for each in plan.further:
         table.add_row(

@@ -37,7 +37,7 @@ from shardrank.flows.running import Asked, Command, announced, running
 from shardrank.flows.tune import Ask, tune_run
 from shardrank.flows.tuned import FusionTuned, Tuned
 from shardrank.flows.upkeep import Past, history
-from shardrank.models.notes import encoder_notes
+from shardrank.models.notes import column_notes
 from shardrank.models.rerankers.registry import reranker_notes
 from shardrank.stages.index.publish import index_lock
 from shardrank.stages.run.locks import held
@@ -170,7 +170,7 @@ def index(
     said = command or _called("index", source, os.fspath(index))
     with announced(Command("index", said, workspace), given, reporter) as reporter:
         plan = plan_indexing(source, workspace, mode, given)
-        for note in encoder_notes(plan.settings.dense):
+        for note in column_notes(plan.settings.encoder):
             reporter.noted(note)
         with index_lock(workspace, reporter.waits if wait else None) as waited:
             if waited or plan.parent != max(version_numbers(workspace), default=0):

@@ -107,7 +107,8 @@ def means(vectors: Float32, count: int, spherical: bool) -> Float32:
     for _ in range(_ROUNDS):
         sums, counts = _sums(vectors, nearest_centroids(vectors, centroids), count)
         full = counts > 0
-        moved: Float32 = sums[full] / counts[full, None].astype(np.float32)
+        shares = counts[full, None].astype(np.float32)
+        moved = np.divide(sums[full], shares, dtype=np.float32)
         centroids[full] = _placed(moved, spherical)
     return centroids
 

@@ -4,9 +4,11 @@ for people. Nothing here changes a result."""
 from collections.abc import Iterable
 from pathlib import Path
 
-from shardrank.core.model_settings import EncoderSettings
+from shardrank.core.late_settings import LateSettings
+from shardrank.core.model_settings import ColumnSettings, EncoderSettings
 from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.folder.encoder_folder import read_encoder_folder
+from shardrank.models.folder.late_folder import read_late_folder
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modules import StaticTable, Tower
 from shardrank.models.folder.reranker_folder import read_reranker_folder
@@ -20,6 +22,34 @@ def encoder_notes(settings: EncoderSettings) -> list[str]:
     folder = read_encoder_folder(settings)
     towers = folder.towers.documents, folder.towers.queries
     return [*folder.config.notes, *_distinct(_tower_notes(tower) for tower in towers)]
+
+
+def column_notes(encoders: Iterable[ColumnSettings]) -> list[str]:
+    """Of encoders of any family, each once; raises as their cards do."""
+    return _distinct(map(_column_notes, encoders))
+
+
+def _column_notes(settings: ColumnSettings) -> list[str]:
+    if isinstance(settings, EncoderSettings):
+        return encoder_notes(settings)
+    return late_notes(settings) if isinstance(settings, LateSettings) else []
+
+
+def late_notes(settings: LateSettings) -> list[str]:
+    """Of the model of token vectors that the settings name; raises as its card does."""
+    folder = read_late_folder(settings)
+    source, mask = folder.tower.source, folder.tower.mask
+    tokeniser = load_tokeniser(source)
+    unknown = [word for word in mask.skipped if tokeniser.id_of(word) is None]
+    notes = [*folder.config.notes, *_source_notes(source)]
+    if not unknown or folder.config.kind == "native":
+        return notes
+    return [
+        *notes,
+        f"{source.transformer} skips words that are no tokens of its tokeniser: "
+        f"{' '.join(unknown)}. PyLate takes them for unknown tokens, and skips those; "
+        "sentence-transformers does not, and neither is it done here.",
+    ]
 
 
 def enriched_notes(settings: EncoderSettings) -> list[str]:

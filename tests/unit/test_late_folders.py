@@ -20,6 +20,7 @@ from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_late
 from shardrank.models.folder.late_folder import read_late_folder
 from shardrank.models.late_cards import read_late_card
+from shardrank.models.notes import column_notes, late_notes
 from tests.late_models import DIM, late_model
 from tests.tiny_models import edit_json, write_json
 
@@ -318,6 +319,15 @@ def test_notes_say_what_the_library_does_otherwise(tmp_path: Path) -> None:
     assert len(notes) == 2
     assert "passage" in notes[0]
     assert "meanmaxsim" in notes[1]
+
+
+def test_words_that_pylate_would_take_for_unknown_ones_are_told(
+    made: Callable[[str], Path],
+) -> None:
+    both = [settings(made("pylate-bert")), EncoderSettings(), settings(made("pylate-bert"))]
+    [told] = [note for note in column_notes(both) if "PyLate" in note]
+    assert "no tokens of its tokeniser: ! " in told
+    assert not [note for note in late_notes(settings(made("st-bert"))) if "PyLate" in note]
 
 
 def test_a_dense_encoder_refuses_one(made: Callable[[str], Path]) -> None:
