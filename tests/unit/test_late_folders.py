@@ -334,7 +334,7 @@ def test_a_dense_encoder_refuses_one(made: Callable[[str], Path]) -> None:
     for family, named in (
         ("st-bert", "query_expansion"),
         ("st-pooled", "module_input_name"),
-        ("pylate-bert", "pylate.models"),
+        ("pylate-bert", "query_prefix"),
     ):
         with pytest.raises(InputError, match=named):
             read_encoder_card(EncoderSettings(model=str(made(family))))
