@@ -8,6 +8,7 @@ pylate==1.6.0.
 """
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,16 +19,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from shardrank.core.arrays import Float32
 from shardrank.core.token_vectors import TokenVectors, vector_lists
 from shardrank.index.maxsim import StoredTokens, maxsim_scores
-from tests.bench.harness import Benchmark, Contender, Duel, fastest
+from tests.bench.harness import Benchmark, Contender, Duel, fastest, measure
+from tests.bench.show import table
 
 QUERIES, PASSAGES, QUERY_TOKENS, DIM = 100, 100, 32, 128
 SHORTEST, LONGEST = 30, 300
+ROUNDS = 5
 BATCHES = (4, 8, 16, 32, 100)
 TOLERANCE = 1e-5
 OURS, PYLATE, EINSUM = "shardrank", "PyLate rank.rerank", "torch einsum"
@@ -54,6 +58,12 @@ def benchmark(threads: int) -> Benchmark:
     duels = [Duel(OURS, PYLATE, floor=5, goal=8), Duel(OURS, einsum.name, floor=3, goal=4)]
     items = QUERIES * PASSAGES
     return Benchmark(name, "pairs", items, [einsum, pylate, ours], duels, _furthest, threads)
+
+
+def main() -> None:
+    """On one thread, in seconds of the processor, which other work on the machine does not take."""
+    torch.set_num_threads(1)
+    Console().print(table(measure(benchmark(1), ROUNDS, time.process_time)))
 
 
 def _given() -> Given:
@@ -147,3 +157,7 @@ def _furthest(wanted: Float32, found: Any) -> float:
 
 def _by_id(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: int(one["id"]))
+
+
+if __name__ == "__main__":
+    main()
