@@ -108,8 +108,9 @@ def transformed(index: Any, vectors: Float32) -> Float32:
 def _cutting(prefix: Prefix, whole: int) -> list[Any]:
     """What makes the prefix of vectors of `whole` components, as faiss's steps."""
     steps: list[Any] = []
+    cut: Any = faiss.RemapDimensionsTransform  # faiss's stubs know another way to call it
     if prefix.dim < whole:
-        steps.append(faiss.RemapDimensionsTransform(whole, prefix.dim, False))
+        steps.append(cut(whole, prefix.dim, False))
     if prefix.unit:
         steps.append(faiss.NormalizationTransform(prefix.dim, 2.0))
     return steps

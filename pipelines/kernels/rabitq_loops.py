@@ -48,7 +48,7 @@ def rotate(rows: Float32, signs: Int8, out: Float32) -> None:
 
 
 @compiled
-def _hadamard(values: Float32, scale: float) -> None:
+def _hadamard(values: Float32, scale: np.float32) -> None:
     """float32[2^k] in place, by butterflies, then times the scale."""
     step = 1
     while step < len(values):
@@ -91,13 +91,13 @@ def encode_rows(rows: Float32, bits: int, tries: Float32, codes: UInt8, factors:
                 factors[row] = energy / dot
         for i in range(dim):
             value = rows[row, i]
-            place = min(np.int64(abs(value) * step), half - 1)
+            place = min(int(abs(value) * step), half - 1)
             number = half + place if value >= 0 else half - 1 - place
             codes[row, i % width] |= np.uint8(number << (bits * (i // width)))
 
 
 @compiled
-def _along(row: Float32, steps: float, half: int) -> tuple[float, float]:
+def _along(row: Float32, steps: np.float32, half: int) -> tuple[float, float]:
     """<levels, row> and |levels|² of levels by so many steps a unit, the outermost half - ½."""
     dot, square = np.float32(0), np.float32(0)
     outermost = np.float32(half - 1)
@@ -121,7 +121,7 @@ def decode_rows(codes: UInt8, heights: Int16, base: Int16, bits: int, out: Int8)
     """
     width, dim = codes.shape[1], len(base)
     for row in range(len(codes)):
-        height = np.int32(heights[row])
+        height = int(heights[row])
         for plane in range(8 // bits):
             begin = plane * width
             end = min(begin + width, dim)

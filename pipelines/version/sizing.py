@@ -155,9 +155,10 @@ def plan_codec(settings: IndexSettings, passages: int, dim: int, unit: bool = Tr
         return CodecPlan.without("exact", settings.seed)
     nlist = settings.nlist or _nlist(passages, settings.shard_passages)
     if settings.kind in _SCALAR_KINDS:
-        bits = 8 if settings.kind == "ivfsq8" else settings.rabitq_bits
+        kind: Kind = "ivfsq8" if settings.kind == "ivfsq8" else "ivfrabitq"
+        bits = 8 if kind == "ivfsq8" else settings.rabitq_bits
         rows = min(passages, settings.train_rows or WANTED_PER_LIST * nlist)
-        plan = CodecPlan(settings.kind, nlist, seen, bits, False, rows, settings.seed)
+        plan = CodecPlan(kind, nlist, seen, bits, False, rows, settings.seed)
     else:
         plan = _plan_pq(settings, passages, seen, nlist)
     if seen < dim:
