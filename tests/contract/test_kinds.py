@@ -78,6 +78,21 @@ def ranked(index: Path, world: World, out: Path, given: Settings) -> list[dict[s
     return pq.read_table(out / "rankings").sort_by(order).to_pylist()
 
 
+def test_the_audit_compares_with_whole_vectors(world: World, terms: str, tmp_path: Path) -> None:
+    """Among the candidates of one component are few of the nearest by all; of all, all are."""
+    given = settings(world, terms, "first-of-all")
+    recalls = []
+    for dim in (1, None):
+        [one] = given.index
+        kind = one.model_copy(update={"dim": dim})
+        audit = given.audit.model_copy(update={"max_depth": 2 * K})
+        asked = given.model_copy(update={"index": (kind,), "audit": audit})
+        made = package.index(world.corpus, tmp_path / f"{dim}", settings=asked)
+        assert made.version.index.plan.dim == (dim or 0)
+        recalls.append(made.version.index.audit.recall)
+    assert recalls[0] < 0.8 < 0.95 < recalls[1]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_of_index(world: World, terms: str, kind: str, tmp_path: Path) -> None:
     """In blocks of one query, of some, or of all; with little memory; and after a night that

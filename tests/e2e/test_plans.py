@@ -29,6 +29,7 @@ def plan(world: World, corpus: str, settings: Settings) -> IndexPlan:
     ("override", "words"),
     [
         ("index.pq_m=5", "index.pq_m = 5 does not divide the vectors' 16 components"),
+        ("index.dim=17", "index.dim = 17 is more than the vectors' 16 components"),
         ("index.shard_passages=511", "index.shard_passages = 511, but a part has 512 passages"),
     ],
 )

@@ -64,7 +64,7 @@ def write(root: Path, documents: dict[str, list[str]]) -> None:
     write_lines(root / "corpus.jsonl", rows)
 
 
-@pytest.fixture(scope="module", params=["ivfpq", "ivfsq8"])
+@pytest.fixture(scope="module", params=["ivfpq", "ivfsq8", "ivfrabitq"])
 def index(
     inline: pytest.MonkeyPatch,
     world: World,
