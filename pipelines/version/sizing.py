@@ -228,7 +228,7 @@ def refuse_vector_settings(settings: IndexSettings) -> None:
     if asked:
         raise SettingsError(
             f"index.{settings.of}.{min(asked)} is of vectors, and the column {settings.of!r} holds "
-            "sparse ones.",
+            "no dense ones.",
             f"Leave it out; known here: {', '.join(sorted(known))}.",
         )
 

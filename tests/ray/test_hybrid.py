@@ -28,17 +28,26 @@ SETS = (
     "index.kind=exact",
     "encoder.bm25.family=bm25",
     "index.bm25.shard_passages=100",
+    "encoder.bits.family=bits",
+    "index.bits.shard_passages=100",
+    "audit.queries=16",
     "search.block_queries=4",
     "search.k=20",
     "reranker.depth=5",
 )
 #: Each model takes a pool of actors, which takes seconds to start.
-SMALL = (*SETS, "reranker.model=off")
+SMALL = (
+    *SETS,
+    "reranker.model=off",
+    "retriever.dense.index=dense",
+    "retriever.bm25.index=bm25",
+    "retriever.bits.index=bits",
+)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, world: World) -> Run:
-    """Two retrievers, without Ray."""
+    """Three retrievers, without Ray."""
     return run_inline(world, tmp_path_factory.mktemp("inline"), *SMALL)
 
 
@@ -47,7 +56,7 @@ def test_it_is_a_hybrid(whole: Run) -> None:
     assert len(version["parts"]) > 3
     assert len(version["indexes"]["bm25"]["shards"]) > 2
     retrievers = whole.seen["manifest.json"]["retrievers"]
-    assert [each["name"] for each in retrievers] == ["dense", "bm25"]
+    assert [each["name"] for each in retrievers] == ["dense", "bm25", "bits"]
 
 
 @pytest.mark.slow

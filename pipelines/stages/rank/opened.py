@@ -49,7 +49,7 @@ class Effort:
 @dataclass(frozen=True)
 class Opening:
     """A shard of an index, where it lies, how hard to look in it, the components of its vectors (0:
-    sparse ones), bytes for the queries that are searched at once, and torch's name of the device
+    others), bytes for the queries that are searched at once, and torch's name of the device
     that they are searched on."""
 
     index: Workspace
