@@ -40,6 +40,7 @@ from tests.bench import (
     ivf,
     kin,
     labels,
+    late,
     masked,
     maxsim,
     memory,
@@ -111,7 +112,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--documents", type=int, default=1000, help="of the embed benchmark")
     parser.add_argument("--queries", type=int, default=60, help="of the rerank benchmark")
-    parser.add_argument("--kin", type=int, default=60, help="texts or pairs of each of BERT's kin")
+    parser.add_argument(
+        "--kin", type=int, default=60, help="texts or pairs of each of BERT's kin, and of late"
+    )
     parser.add_argument("--pairs", type=int, default=1_000_000, help="of the labels benchmark")
     parser.add_argument("--rows", type=int, default=20_000, help="of the ingest benchmark")
     parser.add_argument("--night", type=int, default=400_000, help="rows of unchanged nights")
@@ -126,6 +129,7 @@ def _builds(arguments: argparse.Namespace, folder: Path) -> list[Build]:
     builds: dict[str, Build] = {
         "embed": lambda: embed.benchmark(arguments.documents),
         "rerank": lambda: rerank.benchmark(arguments.queries, folder),
+        "late": lambda: late.benchmark(arguments.kin, folder),
         "modern": lambda: modern.short(folder, 200),
         "modern-long": lambda: modern.long(folder),
         "masked-modern": modern.masked,
