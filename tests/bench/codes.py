@@ -1,8 +1,8 @@
 """RaBitQ's codes: searched beside faiss's, and how much they find beside PQ's at equal bytes.
 
-python -m tests.bench.codes [--vectors FILE.npy] [--rows N] prints the table of what is found, for
-the vectors of a file, float32[n, d] at length 1 in no order, whose first 500 are the queries; else
-for the made ones of `vectors.py`.
+python -m tests.bench.codes [--vectors FILE.npy] [--rows N] [--dim D] prints the table of what is
+found, for the vectors of a file, float32[n, d] at length 1 in no order, whose first 500 are the
+queries; else for the made ones of `vectors.py`.
 """
 
 import argparse
@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--nlist", type=int, default=256)
     parser.add_argument("--train", type=int, default=16_384)
+    parser.add_argument("--dim", type=int, help="codes are of so many components, the first")
     arguments = parser.parse_args()
     faiss.omp_set_num_threads(1)
     made = _vectors(arguments.vectors, arguments.rows)
@@ -137,7 +138,9 @@ def main() -> None:
     print(f"{len(stored):,} × {stored.shape[1]}, {NPROBE} of {arguments.nlist} lists")
     print("| codes | bytes | error | @100 | @200 | @400 | train s | build s | search s |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for name, plan in plans(stored.shape[1], arguments.nlist, min(len(stored), arguments.train)):
+    dim, rows = arguments.dim or stored.shape[1], min(len(stored), arguments.train)
+    for name, plan in plans(dim, arguments.nlist, rows):
+        plan = replace(plan, dim=dim, unit=True) if arguments.dim else plan
         print(_line(measured(name, plan, made, Judge(nearest))), flush=True)
 
 
