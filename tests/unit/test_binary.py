@@ -47,7 +47,7 @@ def plainly(queries: Any, codes: Any, depth: int) -> Any:
     st.integers(1, 50),
     st.sampled_from([2, 4, 256]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_nearest_codes(seed: int, q: int, n: int, width: int, depth: int, high: int) -> None:
     """Few different codes: most distances tie, and the lower position comes first."""
     queries, codes = drawn(seed, q, width, high=high), drawn(seed + 1, n, width, high=high)
