@@ -29,6 +29,6 @@ class Prefix:
         first = np.ascontiguousarray(vectors[:, : self.dim])
         if not self.unit:
             return first
-        norms: Float32 = np.linalg.norm(first, axis=1, keepdims=True)
+        norms = np.linalg.norm(first, axis=1, keepdims=True).astype(np.float32)
         scaled: Float32 = first / np.where(norms > 0, norms, np.float32(1))
         return scaled

@@ -68,6 +68,10 @@ class MadeLists:
     stored: Int8
     ends: Int64
 
+    @property
+    def size(self) -> int:
+        return len(self.places)
+
     @cached_property
     def centroids(self) -> Int8:
         return rounded(self.centres.reshape(1, -1)).reshape(self.centres.shape)

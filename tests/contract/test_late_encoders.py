@@ -18,7 +18,8 @@ from shardrank.core.token_vectors import TokenVectors
 from shardrank.kernels.residual_codes import ResidualCodec, token_vectors
 from shardrank.models.complete import check_late
 from shardrank.models.encoders.late import LateEncoder, TokenColumn, load_late
-from shardrank.models.encoders.late_fit import fit_late, sampled_texts
+from shardrank.models.encoders.late_fit import fit_late
+from shardrank.models.encoders.late_sample import sampled_texts
 from tests.late_models import DIM, LATE_FAMILIES, late_model
 from tests.tiny_models import WORDS
 

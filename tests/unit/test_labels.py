@@ -391,7 +391,7 @@ def test_teachers_from_the_command_line() -> None:
 def test_code_is_trusted_for_the_reranker_alone(tmp_path: Path) -> None:
     teacher = str(tiny_reranker(tmp_path / "teacher", "bert"))
     trusting = parse_settings({}, ["reranker.trust_remote_code=true", "reranker.max_tokens=48"])
-    version = SimpleNamespace(dense=SimpleNamespace(card=SimpleNamespace(dtype="fp32")))
+    version = SimpleNamespace(dense=SimpleNamespace(card=SimpleNamespace(dtype="fp32")), columns={})
     ranked = cast(OpenedRun, SimpleNamespace(version=version))
     plan = plan_teacher(teacher, ranked, trusting).settings
     assert plan

@@ -197,7 +197,7 @@ def test_the_order_of_overrides_of_indexes_does_not_matter(turned: bool) -> None
         (["encoder.Words.family=bm25"], "encoder.name = 'Words'", ""),
         (["retriever.bm25.k3=1"], "no setting retriever.k3", "index, name, k, nprobe"),
         (["retriever.bm25.k1=-1"], "retriever.k1 = '-1'", ""),
-        (["index.bm25.lists=1"], "no setting index.lists", "of, kind, exact_below"),
+        (["index.bm25.lists=1"], "no setting index.lists", "of, kind, dim, exact_below"),
         (["search.a.k=1"], "one table [search]", "Leave 'a' out"),
         (["encoder.a.b.c=1"], "'encoder.a.b.c=1' is not table.key=value", "search.k=10"),
         (["encoder..dim=1"], "'encoder..dim=1' is not table.key=value", "search.k=10"),
