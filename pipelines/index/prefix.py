@@ -30,5 +30,6 @@ class Prefix:
         if not self.unit:
             return first
         norms = np.linalg.norm(first, axis=1, keepdims=True).astype(np.float32)
-        scaled: Float32 = first / np.where(norms > 0, norms, np.float32(1))
+        norms[norms == 0] = 1
+        scaled: Float32 = first / norms
         return scaled

@@ -393,8 +393,9 @@ def test_code_is_trusted_for_the_reranker_alone(tmp_path: Path) -> None:
     trusting = parse_settings({}, ["reranker.trust_remote_code=true", "reranker.max_tokens=48"])
     version = SimpleNamespace(dense=SimpleNamespace(card=SimpleNamespace(dtype="fp32")), columns={})
     ranked = cast(OpenedRun, SimpleNamespace(version=version))
-    plan = plan_teacher(teacher, ranked, trusting).settings
-    assert plan
+    reranker = plan_teacher(teacher, ranked, trusting).reranker
+    assert reranker
+    plan = reranker.settings
     assert plan.model == teacher
     assert (plan.max_tokens, plan.trust_remote_code) == (48, False)
 
