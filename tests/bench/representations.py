@@ -3,10 +3,10 @@
 python -m tests.bench.representations FOLDER COLLECTION... --late MODEL
 
 A collection is a folder in BEIR's layout, MODEL one of token vectors, such as colbert of `make
-weights`. Each collection is indexed with all columns at once, and for each index over vectors of
-inverted lists once more; what lies in FOLDER is not made again. Prints the table of
-docs/measured.md: nDCG@10 by the collection's judgements, and the share of the first 10 documents of
-exact search with the same vectors, unquantised, that are among the first 10.
+weights`. Each collection is indexed with all columns at once; what lies in FOLDER is not made
+again. Prints the table of docs/measured.md: nDCG@10 by the collection's judgements, and the share
+of the first 10 documents of exact search with the same vectors, unquantised, that are among the
+first 10.
 """
 
 import argparse
@@ -21,9 +21,12 @@ import shardrank
 from shardrank.core.settings import Settings
 from shardrank.stages.run.workspace import open_workspace
 from shardrank.stages.shared.versions import open_version
+from shardrank.version.manifest import Version
 from tests.bench.beir import Collection
 
 FIRST, K = 10, 100
+#: Documents that exact search of token vectors compares: those that are nearest by dense vectors.
+EXACT = 2000
 #: Of token vectors, by the name of their column.
 LATE = {"late16": "fp16", "late4": "4", "late2": "2", "late1": "1"}
 #: Settings of the index with all columns but those of LATE.
@@ -36,21 +39,15 @@ COLUMNS = (
     "encoder.learned.family=learned",
     "encoder.learned.of=late16",
 )
-#: Indexes that are made alone, over the dense vectors.
-LISTS = {
-    "PQ48": ("index.kind=ivfpq",),
-    "RaBitQ, 1 bit": ("index.kind=ivfrabitq",),
-}
 
 Top = Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True)
 class Way:
-    """How a ranking is made: the index, the retriever's column, and token vectors to rerank by."""
+    """How a ranking is made: the retriever's column, and token vectors to rerank by."""
 
     name: str
-    index: str
     column: str
     rerank: str = ""
 
@@ -64,16 +61,15 @@ class Way:
 
 
 WAYS = (
-    Way("dense, exact", "all", "dense"),
-    *(Way(f"dense, {name}", name, "dense") for name in LISTS),
-    Way("dense, 1 bit", "all", "bits"),
-    Way("dense, 2 bits", "all", "bits2"),
-    *(Way(f"dense, then MaxSim, {LATE[c]}", "all", "dense", c) for c in LATE),
-    Way("MUVERA", "all", "muvera"),
-    Way("MUVERA, then MaxSim, fp16", "all", "muvera", "late16"),
-    Way("learnt", "all", "learned"),
-    Way("learnt, then MaxSim, fp16", "all", "learned", "late16"),
-    Way("learnt, then MaxSim, 2", "all", "learned", "late2"),
+    Way("dense, exact", "dense"),
+    Way("dense, 1 bit", "bits"),
+    Way("dense, 2 bits", "bits2"),
+    *(Way(f"dense, then MaxSim, {LATE[c]}", "dense", c) for c in LATE),
+    Way("MUVERA", "muvera"),
+    Way("MUVERA, then MaxSim, fp16", "muvera", "late16"),
+    Way("learnt", "learned"),
+    Way("learnt, then MaxSim, fp16", "learned", "late16"),
+    Way("learnt, then MaxSim, 2", "learned", "late2"),
 )
 
 
@@ -113,13 +109,9 @@ def shared(exact: Top, found: Top) -> float:
     )
 
 
-def bytes_each(index: Path, way: Way) -> float:
-    """Of a passage: its columns, or its codes in the shards."""
-    version = open_version(open_workspace(str(index), Settings())).version
+def bytes_each(version: Version, way: Way) -> float:
+    """Of a passage's columns that are searched or reranked by."""
     names = {way.column, way.rerank} - {""}
-    codes = version.indexes[way.column].plan.code_bytes if way.index in LISTS else 0
-    if codes:
-        return float(codes)
     files = [part.columns[name].file for part in version.parts for name in names]
     return sum(file.bytes for file in files) / sum(part.rows for part in version.parts)
 
@@ -131,19 +123,18 @@ def measured(collection: Collection, folder: Path, late: str) -> None:
         for name, stored in LATE.items()
         for told in ("family=late", f"model={late}", f"stored={stored}")
     ]
-    sets = {"all": [*columns, *COLUMNS], **{name: [*told] for name, told in LISTS.items()}}
-    places = {name: indexed(collection, folder / name, each) for name, each in sets.items()}
-    everything = open_version(open_workspace(str(places["all"]), Settings())).version.live.documents
-    exact = {
-        late: ranked(collection, places["all"], folder / "exact", way.settings(everything))[1]
-        for late, way in (("", WAYS[0]), ("late", Way("", "all", "dense", "late16")))
+    index = indexed(collection, folder / "all", [*columns, *COLUMNS])
+    version = open_version(open_workspace(str(index), Settings())).version
+    truths = {
+        way.rerank: ranked(collection, index, folder / "exact", way.settings(EXACT))[1]
+        for way in (WAYS[0], Way("MaxSim, exact", "dense", "late16"))
     }
     for way in WAYS:
-        gain, found = ranked(collection, places[way.index], folder / "out", way.settings(K))
-        truth = exact["late" if way.rerank or way.column in ("muvera", "learned") else ""]
-        size = bytes_each(places[way.index], way)
-        row = f"| {way.name} | {size:,.0f} | {gain:.4f} | {shared(truth, found):.3f} |"
-        print(row, flush=True)
+        gain, found = ranked(collection, index, folder / "out", way.settings(K))
+        of_tokens = way.rerank or way.column in ("muvera", "learned")
+        truth = truths["late16" if of_tokens else ""]
+        size = bytes_each(version, way)
+        print(f"| {way.name} | {size:,.0f} | {gain:.4f} | {shared(truth, found):.3f} |", flush=True)
 
 
 def main() -> None:
