@@ -30,7 +30,7 @@ class IndexSettings(SettingsTable):
     nlist: int | None = Field(None, ge=1, description="coarse centroids; default: by arithmetic")
     pq_m: int | None = Field(None, ge=1, description="sub-quantisers; default: by the byte budget")
     pq_bits: int = Field(8, ge=4, le=8, description="bits of one sub-quantiser's code")
-    rabitq_bits: Literal[1, 2, 4] = Field(1, description="bits of a component with ivfrabitq")
+    rabitq_bits: int = Field(1, ge=1, le=4, description="bits of a component with ivfrabitq")
     opq: bool | None = Field(None, description="rotate before PQ; default: where it helps")
     train_rows: int | None = Field(
         None, ge=1, description="training sample; default: by arithmetic"
@@ -38,6 +38,15 @@ class IndexSettings(SettingsTable):
     shard_passages: int = Field(1_000_000, ge=1, description="passages in a shard, at most")
     seed: int = Field(0, ge=0, description="of the sample, the training and the audit")
     device: Literal["auto", "cpu", "gpu"] = resize("auto", "where shards are built")
+
+    @model_validator(mode="after")
+    def _whole_bytes(self) -> Self:
+        if self.rabitq_bits == 3:
+            raise SettingsError(
+                "index.rabitq_bits = 3, which does not divide the 8 bits of a byte.",
+                "Set it to 1, 2 or 4.",
+            )
+        return self
 
 
 class AuditSettings(SettingsTable):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.index_settings import IndexSettings
+from shardrank.core.overrides import parse_settings
 from shardrank.version.codec_sizes import estimate
 from shardrank.version.sizing import (
     plan_codec,
@@ -76,6 +77,13 @@ def test_rabitq_codes_have_a_factor_beside_their_bits() -> None:
     sizes = estimate(plan, 12_000, 50, 10_000)
     assert sizes.shard == sizes.codec + 10_000 * (13 + 4 + 4)
     assert plan_codec(IndexSettings(kind="ivfrabitq"), 60_000, 384).code_bytes == 52
+
+
+def test_bits_that_share_a_byte_unevenly_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"rabitq_bits = 3"):
+        parse_settings({}, ["index.kind=ivfrabitq", "index.rabitq_bits=3"])
+    [given] = parse_settings({}, ["index.rabitq_bits=4"]).index
+    assert given.rabitq_bits == 4
 
 
 @pytest.mark.parametrize("kind", ["ivfpq", "ivfsq8", "ivfrabitq"])
