@@ -24,7 +24,8 @@ from tests.world import VOCABULARY, World, latest, shardrank, write_lines
 DOCUMENTS, K = 330, 30
 WORDS = 14  # of a passage
 CUT = ("passages.max_tokens=16", "passages.overlap=0", "passages.part_size=400")
-INDEX = ("index.shard_passages=500", "index.nlist=16", "index.pq_bits=4", "index.pq_m=8")
+BITS = ("index.pq_bits=4", "index.pq_m=8", "index.rabitq_bits=4")
+INDEX = ("index.shard_passages=500", "index.nlist=16", *BITS)
 #: The second night is to leave bitmaps and a small shard.
 NIGHT = ("compact.max_deleted=0.6", "compact.max_drift=10")
 AUDIT = ("audit.k=30", "audit.target=0.9", "audit.max_depth=240")
