@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from shardrank.core.anchor_settings import AnchorSettings
 from shardrank.core.settings_base import NAME, SettingsTable, resize
 
 #: The column of the first encoder, and the index over it.
@@ -107,6 +108,7 @@ def _family(given: Any) -> Any:
 ColumnSettings = Annotated[
     Annotated[EncoderSettings, Tag("dense")]
     | Annotated[Bm25Settings, Tag("bm25")]
-    | Annotated[SparseSettings, Tag("sparse")],
+    | Annotated[SparseSettings, Tag("sparse")]
+    | Annotated[AnchorSettings, Tag("anchors")],
     Discriminator(_family),
 ]

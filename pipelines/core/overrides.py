@@ -6,6 +6,7 @@ from typing import Any, TypeAlias, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from shardrank.core.anchor_settings import AnchorSettings
 from shardrank.core.errors import SettingsError
 from shardrank.core.index_settings import IndexSettings
 from shardrank.core.model_settings import (
@@ -31,7 +32,7 @@ Kinds: TypeAlias = tuple[type[BaseModel], ...]
 
 #: Tables of which there may be several, the key by which each is told, and what they may be.
 _SEVERAL: dict[str, tuple[str, Kinds]] = {
-    "encoder": ("name", (EncoderSettings, Bm25Settings, SparseSettings)),
+    "encoder": ("name", (EncoderSettings, Bm25Settings, SparseSettings, AnchorSettings)),
     "index": ("of", (IndexSettings,)),
     "reranker": (
         "model",

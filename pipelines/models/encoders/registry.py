@@ -16,6 +16,7 @@ from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder, check_sparse
+from shardrank.models.encoders.anchor_cards import read_anchor_card, sampled_passages
 from shardrank.models.encoders.bm25 import read_bm25_card
 from shardrank.models.sparse_cards import read_sparse_card
 
@@ -29,6 +30,7 @@ class Fitting:
         device: torch's name of a device.
         source: the codec of the column that it is made of, if it has one.
         sample: passages drawn at random, as `ColumnEncoder.column` reads them.
+        asked: strings, the queries of the file that the settings name; none: they name none.
     """
 
     settings: Any
@@ -36,6 +38,15 @@ class Fitting:
     device: str
     source: bytes | None
     sample: pa.Array
+    asked: pa.Array | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A file of queries, and how many different ones are needed."""
+
+    path: str
+    least: int
 
 
 @dataclass(frozen=True)
@@ -45,10 +56,12 @@ class Fit:
     Attributes:
         rows: settings, card → how many passages are drawn.
         make: a sample → the codec: safetensors bytes that depend on nothing but it.
+        asked: settings → the queries that are read beside the sample; none: there are none.
     """
 
     rows: Callable[[Any, Any], int]
     make: Callable[[Fitting], bytes]
+    asked: Callable[[Any], Asked | None] = lambda settings: None
 
 
 @dataclass(frozen=True)
@@ -109,8 +122,35 @@ def _load_sparse(settings: Any, device: str, card: Any, codecs: Codecs) -> Colum
     return TextTerms(load_sparse(settings, device, card))
 
 
+def _read_anchors(settings: Any, source: ColumnCard | None) -> ColumnCard:
+    return read_anchor_card(settings)
+
+
+def _load_anchors(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
+    from shardrank.models.encoders.anchors import load_anchors  # brings torch: a second
+
+    return load_anchors(settings, device, card, codecs.own)
+
+
+def _fit_anchors(given: Fitting) -> bytes:
+    from shardrank.models.encoders.anchor_fit import fit_anchors  # brings torch: a second
+
+    return fit_anchors(given.settings, given.card, given.device, given.sample, given.asked)
+
+
+def _anchor_queries(settings: Any) -> Asked | None:
+    path: str | None = settings.queries
+    return None if path is None else Asked(path, settings.anchor_queries)
+
+
 _FAMILIES = {
     "dense": Family(_read_dense, _load_dense, runs_a_model=True),
     "bm25": Family(_read_bm25, _load_bm25, runs_a_model=False),
     "sparse": Family(_read_sparse, _load_sparse, runs_a_model=True),
+    "anchors": Family(
+        _read_anchors,
+        _load_anchors,
+        runs_a_model=True,
+        fit=Fit(sampled_passages, _fit_anchors, _anchor_queries),
+    ),
 }

@@ -13,6 +13,7 @@ _MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
     "dense": vector_index,
     "bm25": partial(inverted_index, counted=True),
     "sparse": partial(inverted_index, counted=False),
+    "anchors": vector_index,
 }
 
 
