@@ -14,17 +14,20 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Int32
 from shardrank.core.arrow_columns import matrix, vector_column
-from shardrank.core.cards import dim_of
+from shardrank.core.cards import AnchorCard, dim_of
 from shardrank.core.files import FileRef
 from shardrank.core.index_settings import AuditSettings
 from shardrank.core.units import Done, Stage, Unit
+from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.corpus.queries import read_queries
+from shardrank.models.encoders.anchor_codec import AnchorCodec
 from shardrank.models.forward.products import int8_product
 from shardrank.stages.index.wanted import WantedIndex
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.encode import encode, write_blocks
+from shardrank.stages.shared.column_encoders import read_codec
+from shardrank.stages.shared.encode import KEY, encode, write_blocks
 from shardrank.stages.shared.open_shards import (
     SearchedShard,
     document_numbers,
@@ -35,7 +38,7 @@ from shardrank.stages.shared.part_blocks import PartColumn, load_blocks, offsets
 from shardrank.stages.shared.sample import Draw, sample
 from shardrank.storage import Sources
 from shardrank.version.indexes import Audit, AuditPoint, Shard
-from shardrank.version.manifest import dense
+from shardrank.version.manifest import StoredEncoder, dense
 from shardrank.version.parts import Part
 from shardrank.version.recall import (
     CostModel,
@@ -119,8 +122,13 @@ def exact_audit(kind: Kind, settings: AuditSettings) -> Audit:
 
 
 def _questions(context: Context, index: Audited) -> list[FileRef]:
-    """Files of question vectors: held-out passages, or the real queries that the settings name."""
-    settings = context.settings
+    """Files of question vectors: held-out passages, or the real queries that the settings name.
+
+    Where queries' vectors are no passages', they are those that the encoder learnt of.
+    """
+    settings, encoder = context.settings, index.wanted.encoder
+    if isinstance(encoder.card, AnchorCard):
+        return [_anchor_questions(context.workspace, encoder, settings.audit)]
     if settings.audit.query_file is None:
         seed = index.wanted.settings.seed + 1
         return sample(
@@ -130,8 +138,16 @@ def _questions(context: Context, index: Audited) -> list[FileRef]:
     listing = sources.listing(settings.audit.query_file, settings.corpus.allow_unread)
     batch = read_queries(listing.read, sources.open, settings.corpus)
     texts = write_blocks(context.workspace, batch.table, settings.search.block_queries)
-    blocks = encode(context, texts, dense(index.wanted.encoder))
+    blocks = encode(context, texts, dense(encoder))
     return [block.vectors for block in blocks]
+
+
+def _anchor_questions(
+    workspace: Workspace, encoder: StoredEncoder, settings: AuditSettings
+) -> FileRef:
+    codec = AnchorCodec.of(read_codec(workspace, encoder.codec))
+    table = pa.table({"vector": vector_column(codec.asked[: settings.queries])})
+    return workspace.write_content(KEY, encode_table(table), table.num_rows)
 
 
 def plan_audit(
