@@ -31,10 +31,19 @@ def read_anchor_card(settings: AnchorSettings) -> AnchorCard:
             is not understood.
         SettingsError: a setting asks for more than the model has, or names no file of queries.
     """
+    return _card(settings, "" if settings.queries is None else _file_sha256(settings.queries))
+
+
+def read_anchors_again(settings: AnchorSettings, made: AnchorCard) -> AnchorCard:
+    """As `read_anchor_card`, of an encoder whose anchors a version has: the file that they were
+    drawn from may be gone."""
+    return _card(settings, made.queries_sha256)
+
+
+def _card(settings: AnchorSettings, asked: str) -> AnchorCard:
     cross = cross_settings(settings)
     check_reranker(cross)
     card = read_reranker_card(cross)
-    asked = "" if settings.queries is None else _file_sha256(settings.queries)
     counts = [settings.anchor_queries, settings.anchor_passages]
     return AnchorCard(
         name=settings.model,

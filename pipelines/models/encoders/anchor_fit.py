@@ -60,9 +60,7 @@ def fit_anchors(
     ).to_bytes()
 
 
-def draw_anchors(
-    settings: AnchorSettings, sample: pa.Array, asked: pa.Array | None
-) -> Anchors:
+def draw_anchors(settings: AnchorSettings, sample: pa.Array, asked: pa.Array | None) -> Anchors:
     """Anchor passages from the sample; anchor queries from those asked, or else from the first
     words of other passages of the sample.
 

@@ -16,7 +16,11 @@ from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder, check_sparse
-from shardrank.models.encoders.anchor_cards import read_anchor_card, sampled_passages
+from shardrank.models.encoders.anchor_cards import (
+    read_anchor_card,
+    read_anchors_again,
+    sampled_passages,
+)
 from shardrank.models.encoders.bm25 import read_bm25_card
 from shardrank.models.sparse_cards import read_sparse_card
 
@@ -75,12 +79,24 @@ class Family:
         load: settings, device, card, what was fitted → encoder.
         runs_a_model: on a pool of actors, and on a GPU where there is one.
         fit: what is learnt of a sample before any column is made; none: nothing is.
+        read_again: settings, a version's card → the card of what is here, where files that only the
+            codec was made with may be gone; none: as `read`.
     """
 
     read: Callable[[Any, ColumnCard | None], ColumnCard]
     load: Callable[[Any, str, Any, Codecs], ColumnEncoder]
     runs_a_model: bool
     fit: Fit | None = None
+    read_again: Callable[[Any, Any], ColumnCard] | None = None
+
+
+def read_again(settings: ColumnSettings, made: ColumnCard, source: ColumnCard | None) -> ColumnCard:
+    """The card of the encoder here, for one that made a version's column. Raises as
+    `Family.read`."""
+    family = family_of(settings)
+    if family.read_again is None:
+        return family.read(settings, source)
+    return family.read_again(settings, made)
 
 
 def family_of(settings: ColumnSettings) -> Family:
@@ -152,5 +168,6 @@ _FAMILIES = {
         _load_anchors,
         runs_a_model=True,
         fit=Fit(sampled_passages, _fit_anchors, _anchor_queries),
+        read_again=read_anchors_again,
     ),
 }

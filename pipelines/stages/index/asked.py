@@ -26,9 +26,7 @@ def asked_queries(encoder: StoredEncoder, settings: Settings) -> pa.Table | None
     listing = sources.listing(wanted.path, settings.corpus.allow_unread)
     texts = read_queries(listing.read, sources.open, settings.corpus).table["text"]
     if not len(texts):
-        raise InputError(
-            f"{wanted.path} holds no usable query.", "Queries need an id and a text."
-        )
+        raise InputError(f"{wanted.path} holds no usable query.", "Queries need an id and a text.")
     found = pa.table({"text": texts.unique()})
     if found.num_rows < wanted.least:
         raise SettingsError(
