@@ -204,3 +204,11 @@ def test_more_anchors_than_passages_are_refused(
     sets = [*SETS, *anchors(scene.world, "anchor_passages=5000")]
     assert shardrank(*scene.world.index(tmp_path / "index", *sets)) != 0
     assert "anchor_passages = 5,000" in capsys.readouterr().err
+
+
+def test_an_ivf_index_is_audited_with_the_anchor_queries(scene: Scene, tmp_path: Path) -> None:
+    sets = [*scene.sets, "index.anchors.kind=ivfsq8", "index.anchors.nlist=1", "audit.k=5"]
+    assert shardrank(*scene.world.index(tmp_path / "index", *sets)) == 0
+    found = latest(tmp_path / "index").indexes["anchors"]
+    assert (found.plan.kind, found.audit.questions) == ("ivfsq8", QUERIES)
+    assert found.audit.recall >= 0.95

@@ -12,7 +12,7 @@ from shardrank.core.arrays import Float32, Int32
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.cards import AnchorCard
 from shardrank.core.errors import InputError, IntegrityError, SettingsError
-from shardrank.core.protocols import PairScores, TokenSpans
+from shardrank.core.protocols import PairScores, TokenPlaces, TokenSpans
 from shardrank.models.encoders import anchor_fit
 from shardrank.models.encoders.anchor_cards import sampled_passages
 from shardrank.models.encoders.anchor_codec import AnchorCodec
@@ -33,12 +33,10 @@ class Words:
     fingerprint, vocab_size, specials = "words", 1000, 0
 
     def encode(self, texts: Sequence[str]) -> list[TokenSpans]:
-        return [
-            TokenSpans(
-                np.array([int(w) for w in text.split() if w.isdigit()], np.int32), 0, lambda: None
-            )  # type: ignore[arg-type, return-value]
-            for text in texts
-        ]
+        numbers = [[int(word) for word in text.split() if word.isdigit()] for text in texts]
+        none = np.zeros(0, np.int32)
+        places = TokenPlaces(none, none, none)
+        return [TokenSpans(np.array(ids, np.int32), 0, lambda: places) for ids in numbers]
 
 
 class LowRank:
