@@ -8,9 +8,9 @@ import numpy as np
 
 from shardrank.core.arrays import Float32
 
-#: Singular values below this share of the largest are noise: by their inverses a score's last
-#: digits would outweigh all else.
-LEAST = 1e-3
+#: Singular values below this share of the largest count as 0: their inverses would let what is a
+#: query's own outweigh all else, the more so the nearer the numbers of rows and columns are.
+LEAST = 1e-2
 
 
 def cross_factor(crossing: Float32, least: float = LEAST) -> Float32:
