@@ -179,8 +179,42 @@ class LearnedCard:
     family: Literal["learned"] = "learned"
 
 
+@dataclass(frozen=True)
+class AnchorCard:
+    """A cross-encoder's scores with anchor queries, as they will be made.
+
+    Attributes:
+        name: the cross-encoder as the settings name it.
+        fingerprint: of all that decides the scores but for the sample that anchors are drawn from.
+        model: the fingerprint of the cross-encoder's own card.
+        weights_sha256, tokeniser_fingerprint: of the cross-encoder.
+        dim: how many anchor queries there are.
+        anchor_passages: passages that a query is scored with.
+        queries_sha256: of the file of which anchor queries are drawn; "": passages serve.
+        max_tokens: the longest pair, special tokens included.
+        dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
+        stored: the type of stored scores: "fp16" or "fp32".
+    """
+
+    name: str
+    fingerprint: str
+    model: str
+    weights_sha256: str
+    tokeniser_fingerprint: str
+    dim: int
+    anchor_passages: int
+    queries_sha256: str
+    max_tokens: int
+    dtype: str
+    stored: str
+    family: Literal["anchors"] = "anchors"
+
+
+#: Columns of dense vectors.
+DenseCard = EncoderCard | MuveraCard | LearnedCard | AnchorCard
+
 #: Of what makes a column.
-ColumnCard = EncoderCard | Bm25Card | SparseCard | LateCard | BitsCard | MuveraCard | LearnedCard
+ColumnCard = DenseCard | Bm25Card | SparseCard | LateCard | BitsCard
 
 
 #: Of models whose dtype may be left to the machine.
@@ -195,7 +229,7 @@ def weights_of(card: ColumnCard) -> str:
 
 def dim_of(card: ColumnCard) -> int:
     """Components of a column's vectors; 0: they are not dense."""
-    if isinstance(card, EncoderCard | MuveraCard | LearnedCard):
+    if isinstance(card, DenseCard):
         return card.dim
     return 0
 

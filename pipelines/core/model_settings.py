@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag
 
+from shardrank.core.anchor_settings import AnchorSettings
 from shardrank.core.bits_settings import BitsSettings
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.learned_settings import LearnedSettings
@@ -118,7 +119,8 @@ ColumnSettings = Annotated[
     | Annotated[LateSettings, Tag("late")]
     | Annotated[BitsSettings, Tag("bits")]
     | Annotated[MuveraSettings, Tag("muvera")]
-    | Annotated[LearnedSettings, Tag("learned")],
+    | Annotated[LearnedSettings, Tag("learned")]
+    | Annotated[AnchorSettings, Tag("anchors")],
     Discriminator(_family),
 ]
 

@@ -18,6 +18,7 @@ from shardrank.corpus.slices import Slice, plan_files
 from shardrank.flows.following import following, told_whose
 from shardrank.flows.index_dtype import settle, settle_further
 from shardrank.index.library import require_faiss
+from shardrank.stages.index.asked import asked_queries
 from shardrank.stages.index.ingest import passage_limit
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.workspace import Workspace
@@ -167,6 +168,7 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     )
     _refuse_indexes(plan)
     plan = _with_codecs(plan)
+    _refuse_few_queries(plan)
     return replace(plan, run=_run_name(plan))
 
 
@@ -210,6 +212,14 @@ def _with_codecs(plan: IndexPlan) -> IndexPlan:
     same = {name: held[name].codec for name in held if name not in plan.replaced}
     further = [replace(each, codec=same.get(each.name)) for each in plan.further]
     return replace(plan, further=further)
+
+
+def _refuse_few_queries(plan: IndexPlan) -> None:
+    """Raise SettingsError or InputError where an encoder shall learn of queries that are not
+    there."""
+    for encoder in plan.further:
+        if encoder.codec is None:
+            asked_queries(encoder, plan.settings)
 
 
 def _refuse_unmade(encoders: Sequence[ColumnSettings]) -> None:

@@ -10,7 +10,7 @@ from shardrank.core.rank_settings import RetrieverSettings
 from shardrank.core.settings import Settings
 from shardrank.index.bm25 import Bm25
 from shardrank.index.library import require_faiss
-from shardrank.models.encoders.registry import family_of
+from shardrank.models.encoders.registry import read_again
 from shardrank.stages.rank.opened import Effort
 from shardrank.stages.rank.search import Retriever
 from shardrank.version.indexes import Index
@@ -35,7 +35,7 @@ def plan_retrievers(version: Version, settings: Settings) -> list[Retriever]:
 def require_same_model(encoder: StoredEncoder, version: Version) -> None:
     """Raise InputError where the encoder here is not the one that the column was made with."""
     source = version.columns[encoder.made_of].card if encoder.made_of else None
-    here = family_of(encoder.settings).read(encoder.settings, source)
+    here = read_again(encoder.settings, encoder.card, source)
     if here.fingerprint != encoder.card.fingerprint:
         raise InputError(
             f"The encoder {encoder.name!r} is not the one that its column was made with.",

@@ -17,6 +17,11 @@ from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder, check_late, check_sparse
+from shardrank.models.encoders.anchor_cards import (
+    read_anchor_card,
+    read_anchors_again,
+    sampled_for_anchors,
+)
 from shardrank.models.encoders.bit_cards import read_bits_card, sampled_vectors
 from shardrank.models.encoders.bm25 import read_bm25_card
 from shardrank.models.encoders.late_sample import sampled_texts
@@ -35,6 +40,7 @@ class Fitting:
         device: torch's name of a device.
         source: the codec of the column that it is made of, if it has one.
         sample: passages drawn at random, as `ColumnEncoder.column` reads them.
+        asked: strings, the queries of the file that the settings name; none: they name none.
     """
 
     settings: Any
@@ -42,6 +48,15 @@ class Fitting:
     device: str
     source: bytes | None
     sample: pa.Array
+    asked: pa.Array | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A file of queries, and how many different ones are needed."""
+
+    path: str
+    least: int
 
 
 @dataclass(frozen=True)
@@ -51,10 +66,12 @@ class Fit:
     Attributes:
         rows: settings, card → how many passages are drawn; 0: nothing is fitted.
         make: a sample → the codec: safetensors bytes that depend on nothing but it.
+        asked: settings → the queries that are read beside the sample; none: there are none.
     """
 
     rows: Callable[[Any, Any], int]
     make: Callable[[Fitting], bytes]
+    asked: Callable[[Any], Asked | None] = lambda settings: None
 
 
 @dataclass(frozen=True)
@@ -68,12 +85,24 @@ class Family:
         load: settings, device, card, what was fitted → encoder.
         runs_a_model: on a pool of actors, and on a GPU where there is one.
         fit: what is learnt of a sample before any column is made; none: nothing is.
+        read_again: settings, a version's card → the card of what is here, where files that only the
+            codec was made with may be gone; none: as `read`.
     """
 
     read: Callable[[Any, ColumnCard | None], ColumnCard]
     load: Callable[[Any, str, Any, Codecs], ColumnEncoder]
     runs_a_model: bool
     fit: Fit | None = None
+    read_again: Callable[[Any, Any], ColumnCard] | None = None
+
+
+def read_again(settings: ColumnSettings, made: ColumnCard, source: ColumnCard | None) -> ColumnCard:
+    """The card of the encoder here, for one that made a version's column. Raises as
+    `Family.read`."""
+    family = family_of(settings)
+    if family.read_again is None:
+        return family.read(settings, source)
+    return family.read_again(settings, made)
 
 
 def family_of(settings: ColumnSettings) -> Family:
@@ -169,6 +198,27 @@ def _fit_learned(fitting: Fitting) -> bytes:
     return fit_learned(sample, fitting.settings).to_bytes()
 
 
+def _read_anchors(settings: Any, source: ColumnCard | None) -> ColumnCard:
+    return read_anchor_card(settings)
+
+
+def _load_anchors(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
+    from shardrank.models.encoders.anchors import load_anchors  # brings torch: a second
+
+    return load_anchors(settings, device, card, codecs.own)
+
+
+def _fit_anchors(given: Fitting) -> bytes:
+    from shardrank.models.encoders.anchor_fit import fit_anchors  # brings torch: a second
+
+    return fit_anchors(given.settings, given.card, given.device, given.sample, given.asked)
+
+
+def _anchor_queries(settings: Any) -> Asked | None:
+    path: str | None = settings.queries
+    return None if path is None else Asked(path, settings.anchor_queries)
+
+
 _FAMILIES = {
     "dense": Family(_read_dense, _load_dense, runs_a_model=True),
     "bm25": Family(_read_bm25, _load_bm25, runs_a_model=False),
@@ -186,5 +236,12 @@ _FAMILIES = {
         _load_learned,
         runs_a_model=False,
         fit=Fit(lambda settings, card: sampled_passages(settings), _fit_learned),
+    ),
+    "anchors": Family(
+        _read_anchors,
+        _load_anchors,
+        runs_a_model=True,
+        fit=Fit(sampled_for_anchors, _fit_anchors, _anchor_queries),
+        read_again=read_anchors_again,
     ),
 }

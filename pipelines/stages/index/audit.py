@@ -14,17 +14,20 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Int32
 from shardrank.core.arrow_columns import matrix, vector_column
-from shardrank.core.cards import EncoderCard, dim_of
+from shardrank.core.cards import AnchorCard, EncoderCard, dim_of
 from shardrank.core.files import FileRef
 from shardrank.core.index_settings import AuditSettings
 from shardrank.core.units import Done, Stage, Unit
+from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.corpus.queries import read_queries
+from shardrank.models.encoders.anchor_codec import AnchorCodec
 from shardrank.models.forward.products import int8_product
 from shardrank.stages.index.wanted import WantedIndex
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.encode import encode, write_blocks
+from shardrank.stages.shared.column_encoders import read_codec
+from shardrank.stages.shared.encode import KEY, encode, write_blocks
 from shardrank.stages.shared.open_shards import (
     CodedColumn,
     SearchedShard,
@@ -133,9 +136,14 @@ def exact_audit(kind: Kind, settings: AuditSettings) -> Audit:
 
 def _questions(context: Context, index: Audited) -> list[FileRef]:
     """Files of question vectors: the real queries that the settings name, if the column is made of
-    texts by a dense encoder, else held-out passages."""
-    settings, asked = context.settings, isinstance(index.wanted.encoder.card, EncoderCard)
-    if settings.audit.query_file is None or not asked:
+    texts by a dense encoder, else held-out passages.
+
+    Where queries' vectors are no passages', they are those that the encoder learnt of.
+    """
+    settings, encoder = context.settings, index.vectors
+    if isinstance(encoder.card, AnchorCard):
+        return [_anchor_questions(context.workspace, encoder, settings.audit)]
+    if settings.audit.query_file is None or not isinstance(encoder.card, EncoderCard):
         seed = index.wanted.settings.seed + 1
         return sample(
             context,
@@ -148,6 +156,14 @@ def _questions(context: Context, index: Audited) -> list[FileRef]:
     texts = write_blocks(context.workspace, batch.table, settings.search.block_queries)
     blocks = encode(context, texts, dense(index.vectors))
     return [block.vectors for block in blocks]
+
+
+def _anchor_questions(
+    workspace: Workspace, encoder: StoredEncoder, settings: AuditSettings
+) -> FileRef:
+    codec = AnchorCodec.of(read_codec(workspace, encoder.codec))
+    table = pa.table({"vector": vector_column(codec.asked[: settings.queries])})
+    return workspace.write_content(KEY, encode_table(table), table.num_rows)
 
 
 def plan_audit(

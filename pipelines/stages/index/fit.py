@@ -15,10 +15,12 @@ from shardrank.core.files import FileRef
 from shardrank.core.units import Stage, Unit
 from shardrank.models.encoders.registry import Fitting, family_of
 from shardrank.models.forward.threads import use_threads
+from shardrank.stages.index.asked import asked_queries
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.column_encoders import Sourced, read_codec
+from shardrank.stages.shared.encode import write_blocks
 from shardrank.stages.shared.part_blocks import read_bitmap
 from shardrank.stages.shared.read_values import Read, read_values
 from shardrank.version.manifest import StoredEncoder
@@ -55,12 +57,13 @@ class Drawn:
 
 @dataclass(frozen=True)
 class FitSpec:
-    """The files of a sample, the fingerprint of the encoder's card, and the codec of the column
-    that it reads."""
+    """The files of a sample, the fingerprint of the encoder's card, the codec of the column that it
+    reads, and the files of queries that are read beside."""
 
     sample: tuple[FileRef, ...]
     encoder: str
     source: FileRef | None
+    asked: tuple[FileRef, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ def fitted(context: Context, parts: Sequence[Part], wanted: Sourced) -> StoredEn
         return encoder
     drawn = _draw(context, parts, encoder, rows)
     stage = Stage(f"fit-{encoder.name}", FitSpec, Fitted)
-    spec = FitSpec(drawn, encoder.card.fingerprint, wanted.source_codec)
+    asked = _asked(context, encoder)
+    spec = FitSpec(drawn, encoder.card.fingerprint, wanted.source_codec, asked)
     pool = context.model_pool(1) if family_of(encoder.settings).runs_a_model else None
     make = partial(FitCodec, context.workspace, encoder, pool.device if pool else "cpu")
     [done] = run_stage(context, stage, [spec], [Step(make, pool)])
@@ -93,6 +97,14 @@ def _draw(
     specs = plan_draw(parts, encoder, rows)
     dones = run_stage(context, stage, specs, [Step(partial(DrawRows, context.workspace))])
     return tuple(done.made.sample for done in dones)
+
+
+def _asked(context: Context, encoder: StoredEncoder) -> tuple[FileRef, ...]:
+    queries = asked_queries(encoder, context.settings)
+    if queries is None:
+        return ()
+    block_queries = context.settings.search.block_queries
+    return tuple(write_blocks(context.workspace, queries, block_queries))
 
 
 def plan_draw(parts: Sequence[Part], encoder: StoredEncoder, rows: int) -> list[DrawSpec]:
@@ -141,11 +153,16 @@ class FitCodec:
         assert fit is not None
         sample = self._sample(unit.spec.sample)
         source = read_codec(self.workspace, unit.spec.source)
-        data = fit.make(Fitting(settings, card, self.device, source, sample))
+        asked = self._asked(unit.spec.asked)
+        data = fit.make(Fitting(settings, card, self.device, source, sample, asked))
         return Result(
             Fitted(self.workspace.write_content("codecs/{}.safetensors", data, len(sample))),
             {"rows": len(sample)},
         )
+
+    def _asked(self, files: Sequence[FileRef]) -> pa.Array | None:
+        tables = [self.workspace.read_table(ref) for ref in files]
+        return pa.concat_tables(tables)["text"].combine_chunks() if tables else None
 
     def _sample(self, files: Sequence[FileRef]) -> pa.Array:
         """By part and row, so that the order does not depend on the units."""

@@ -17,6 +17,7 @@ _MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
     "bits": binary_index,
     "muvera": vector_index,
     "learned": vector_index,
+    "anchors": vector_index,
 }
 
 
