@@ -286,3 +286,10 @@ class RerankerCard:
         both = "" if self.relevant is None else f" of label {self.relevant} less the other's"
         without = f", without the model's {self.activation}" if self.activation else ""
         return f"logit{both}{without}"
+
+
+def components_of(card: ColumnCard) -> int:
+    """Of a query's vector, or of as many token vectors as a query has at most; 0: it is sparse."""
+    if isinstance(card, LateCard):
+        return card.query_max_tokens * card.dim
+    return dim_of(card)

@@ -12,12 +12,13 @@ class IndexSettings(SettingsTable):
     """[index]: the shards. Sizes left at none come from arithmetic: pipelines/version/sizing.py."""
 
     of: str = Field("dense", description="the column that it is over, by its encoder's name")
-    kind: Literal["auto", "exact", "ivfpq", "ivfsq8", "ivfrabitq", "none"] = Field(
+    kind: Literal["auto", "exact", "ivfpq", "ivfsq8", "ivfrabitq", "plaid", "none"] = Field(
         "auto",
         description="of vectors; auto: exact up to exact_below passages, else ivfpq; ivfsq8 keeps "
         "a byte for each component: larger, and finds as much with fewer lists; ivfrabitq keeps "
-        "rabitq_bits for each and four bytes, and trains no codebooks; none: the column is stored "
-        "and not searched",
+        "rabitq_bits for each and four bytes, and trains no codebooks; plaid: of token vectors "
+        "stored as codes, by their centroids; none: the column is stored and not searched, which "
+        "auto is of token vectors",
     )
     dim: int | None = Field(
         None,

@@ -54,6 +54,21 @@ class TokenVectors:
         """float32[tokens, d], of one text."""
         return self.vectors[self.ends[row] : self.ends[row + 1]]
 
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, rows: Int64) -> "TokenVectors":
+        """Those of some texts, int64[m]."""
+        sizes = (self.ends[1:] - self.ends[:-1])[rows]
+        ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        tokens = np.arange(ends[-1]) + np.repeat(self.ends[rows] - ends[:-1], sizes)
+        return TokenVectors(ends, self.vectors[tokens])
+
+    def of_rows(self, begin: int, end: int) -> "TokenVectors":
+        """Those of texts `begin` to `end`, not copied."""
+        ends = self.ends[begin : end + 1]
+        return TokenVectors(ends - ends[0], self.vectors[ends[0] : ends[-1]])
+
     def array(self, kind: pa.DataType) -> pa.ListArray:
         """List<FixedSizeList<kind>[d]>, of which `of` makes the same, but for the type's
         rounding."""

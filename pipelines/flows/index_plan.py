@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from shardrank.core.cards import ColumnCard, EncoderCard, dim_of
+from shardrank.core.cards import ColumnCard, EncoderCard, LateCard, dim_of
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.index_settings import IndexSettings
@@ -34,6 +34,7 @@ from shardrank.version.sizing import (
     refuse_misfits,
     refuse_vector_settings,
 )
+from shardrank.version.token_sizing import refuse_token_misfits
 
 
 @dataclass(frozen=True)
@@ -281,7 +282,15 @@ def _refuse_misfits(encoder: StoredEncoder, wanted: IndexSettings, part_size: in
             f"index.{DENSE}.kind = none, and the first column needs an index.",
             "Take exact, which has no files.",
         )
-    if wanted.kind != "none" and (dim := dim_of(encoder.card)):
+    if isinstance(encoder.card, LateCard):
+        refuse_token_misfits(wanted, encoder.card, part_size)
+    elif wanted.kind == "plaid":
+        raise SettingsError(
+            f"index.{encoder.name}.kind = plaid, and the column {encoder.name!r} holds no token "
+            "vectors.",
+            "Leave it out; plaid is over a column whose encoder has family = late.",
+        )
+    elif wanted.kind != "none" and (dim := dim_of(encoder.card)):
         refuse_misfits(wanted, dim, part_size)
         require_faiss("exact" if wanted.kind == "auto" else wanted.kind)
     else:

@@ -11,10 +11,11 @@ from shardrank.core.settings import Settings
 from shardrank.index.bm25 import Bm25
 from shardrank.index.library import require_faiss
 from shardrank.models.encoders.registry import read_again
-from shardrank.stages.rank.opened import Effort
+from shardrank.stages.rank.opening import Effort
 from shardrank.stages.rank.search import Retriever
 from shardrank.version.indexes import Index
 from shardrank.version.manifest import StoredEncoder, Version
+from shardrank.version.sizing import TOKEN_KINDS
 
 
 def plan_retrievers(version: Version, settings: Settings) -> list[Retriever]:
@@ -99,10 +100,13 @@ def _correction(wanted: RetrieverSettings) -> Correction | None:
 def _refuse_strange(index: Index, wanted: RetrieverSettings) -> None:
     """Raise SettingsError where something is asked for that this kind of index has not."""
     known = {"index", "name", "k"} | ({"k1", "b"} if index.counts else set())
-    known |= {"depth", "hubness"} if index.plan.kind != "inverted" else set()
-    known |= {"nprobe"} if index.plan.kind not in ("inverted", "binary") else set()
+    kind = index.plan.kind
+    known |= {"depth"} if kind not in ("inverted", "maxsim") else set()
+    known |= {"nprobe"} if kind not in ("inverted", "maxsim", "binary") else set()
+    known |= {"hubness"} if kind != "inverted" and kind not in TOKEN_KINDS else set()
     known |= {"gallery"} if wanted.hubness else set()
-    known |= {"feedback"} | ({"alpha", "beta"} if wanted.feedback else set())
+    known |= {"feedback"} if kind not in TOKEN_KINDS else set()
+    known |= {"alpha", "beta"} if wanted.feedback else set()
     known |= {"feedback_terms"} if wanted.feedback and index.plan.kind == "inverted" else set()
     strange = wanted.model_fields_set - known
     if strange:

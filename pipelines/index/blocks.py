@@ -1,6 +1,6 @@
 """A part in memory: its documents, its vectors, and how hits in it become tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -54,18 +54,28 @@ class PartBlock:
             IntegrityError: the documents do not fill the rows, each its own, or a live vector is
                 not finite.
         """
+        whole = cls.without_vectors(ordinal, keys, live, vectors.num_rows)
+        return replace(whole, vectors=finite_vectors(ordinal, vectors, live))
+
+    @classmethod
+    def without_vectors(cls, ordinal: int, keys: pa.Table, live: Bool, rows: int) -> "PartBlock":
+        """Of documents alone, of so many rows in all; its vectors have no components.
+
+        Raises:
+            IntegrityError: the documents do not fill the rows, each its own.
+        """
         keys = keys.sort_by("row")
-        rows = keys["rows"].to_numpy()
-        first = np.cumsum(rows, dtype=np.int64) - rows
-        if rows.sum() != vectors.num_rows or not np.array_equal(first, keys["row"].to_numpy()):
+        each = keys["rows"].to_numpy()
+        first = np.cumsum(each, dtype=np.int64) - each
+        if each.sum() != rows or not np.array_equal(first, keys["row"].to_numpy()):
             raise IntegrityError(
-                f"Part {ordinal} has {vectors.num_rows} vectors, its documents have {rows.sum()}.",
+                f"Part {ordinal} has {rows} vectors, its documents have {each.sum()}.",
                 "Its files do not belong together: embed the part again.",
             )
-        own = pa.array(np.repeat(np.arange(len(rows)), rows))
+        own = pa.array(np.repeat(np.arange(len(each)), each))
         ids = pa.concat_arrays([pa.array([], pa.string()), *keys["doc_id"].take(own).chunks])
-        passages = (np.arange(len(live)) - np.repeat(first, rows)).astype(np.int32)
-        return cls(ordinal, ids, passages, finite_vectors(ordinal, vectors, live), live)
+        passages = (np.arange(len(live)) - np.repeat(first, each)).astype(np.int32)
+        return cls(ordinal, ids, passages, np.empty((rows, 0), np.float32), live)
 
     @property
     def rows(self) -> int:

@@ -7,11 +7,11 @@ finds depends neither on its batch nor on how wide a search happened to be tried
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from shardrank.core.arrays import Bool, Float32, Int32, Int64
+from shardrank.core.arrays import Bool, Int32, Int64
 from shardrank.kernels.document_loops import meet, move_runs, place
 
 #: Candidates looked for at once, before those beyond the last document are dropped.
@@ -24,7 +24,7 @@ _TRIED = 3
 
 
 class CodedShard(Protocol):
-    """Codes of a shard's rows, in lists."""
+    """Codes of a shard's rows, in lists. Queries are vectors float32[Q, d], or TokenVectors."""
 
     @property
     def size(self) -> int:
@@ -34,11 +34,11 @@ class CodedShard(Protocol):
     def nlist(self) -> int:
         """Lists in it."""
 
-    def search(self, queries: Float32, nprobe: int, depth: int, live: Bool | None = None) -> Int64:
+    def search(self, queries: Any, nprobe: int, depth: int, live: Bool | None = None) -> Int64:
         """Positions int64[Q, depth] of candidates, best first by their codes, padded with -1."""
 
     def widening(
-        self, queries: Float32, nprobes: Sequence[int], depth: int, live: Bool | None = None
+        self, queries: Any, nprobes: Sequence[int], depth: int, live: Bool | None = None
     ) -> Iterator[Int64]:
         """As `search` by each of `nprobes`, ascending and no more than `nlist`."""
 
@@ -120,12 +120,12 @@ class DocumentSearch:
         """Rows of the shard's parts."""
         return len(self._documents)
 
-    def find(self, queries: Float32, reach: Reach) -> ShardHits:
-        """The candidates of float32[Q, d]: of each query `reach.depth` documents, or all that its
+    def find(self, queries: Any, reach: Reach) -> ShardHits:
+        """The candidates of Q queries: of each `reach.depth` documents, or all that its
         lists hold, and those are at least `reach.least`."""
         return self.find_each(queries, [reach])[0]
 
-    def find_each(self, queries: Float32, reaches: Sequence[Reach]) -> list[ShardHits]:
+    def find_each(self, queries: Any, reaches: Sequence[Reach]) -> list[ShardHits]:
         """What `find` finds by each reach: of ascending nprobes, and of one depth.
 
         A list is looked through once for all of them, as long as it holds documents enough.
@@ -139,7 +139,7 @@ class DocumentSearch:
                 mine.append(self._take(found, _Round(turn.asking, nprobe, width), reach))
         return [self._finished(queries, *both) for both in zip(reaches, taken, strict=True)]
 
-    def _finished(self, queries: Float32, reach: Reach, taken: list[_Taken]) -> ShardHits:
+    def _finished(self, queries: Any, reach: Reach, taken: list[_Taken]) -> ShardHits:
         """All candidates by one reach: `taken` ones, and those of the rounds that they leave."""
         for one in taken:  # grows meanwhile
             for turn in one.again:

@@ -1,8 +1,10 @@
 """What the audit measures in one shard: the nearest documents, and by which score a search at each
 effort finds them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -106,22 +108,52 @@ def nearest_documents(
         InputError: a query vector is not finite.
     """
     check_queries(queries)
+    each = (
+        PartPairs(part.rows, partial(_near_pairs, queries, part, n + 1, product)) for part in parts
+    )
+    return nearest_by(len(queries), each, offsets, documents, n, own)
+
+
+@dataclass(frozen=True, eq=False)
+class PartPairs:
+    """A part of so many rows, and what finds its pairs: float32[Q], scores under which none is
+    wanted → pairs that hold each query's n + 1 best documents of the part."""
+
+    rows: int
+    near: Callable[[Float32], Iterable[NearPairs]]
+
+
+def _near_pairs(
+    queries: Float32, part: PartBlock, k: int, product: Int8Product, floor: Float32
+) -> Iterable[NearPairs]:
+    return near_pairs(queries, part, k, floor, product)
+
+
+def nearest_by(
+    queries: int,
+    parts: Iterable[PartPairs],
+    offsets: Sequence[int],
+    documents: Int32,
+    n: int,
+    own: Int32,
+) -> Nearest:
+    """As `nearest_documents`, of so many queries, however pairs are found."""
     kept, best = Passages.none(), Passages.none()
-    floor = np.full(len(queries), -np.inf, np.float32)
+    floor = np.full(queries, -np.inf, np.float32)
     for part, offset in zip(parts, offsets, strict=True):
         # One more than n, since a query's own document may be among them.
         scored = [
             _passages(near, documents[offset : offset + part.rows], offset)
-            for near in near_pairs(queries, part, n + 1, floor, product)
+            for near in part.near(floor)
         ]
         kept = kept.joined([each.taken(each.documents != own[each.queries]) for each in scored])
         best = kept.ordered(n)
-        floor = _square(best, n, len(queries))[:, -1]
+        floor = _square(best, n, queries)[:, -1]
         kept = kept.taken(kept.scores >= floor[kept.queries])
-        if len(kept.queries) > _UNSORTED * n * len(queries):
+        if len(kept.queries) > _UNSORTED * n * queries:
             kept = _near(kept, best)
     kept = _near(kept, best)
-    return Nearest(_square(best, n, len(queries)), kept, _places(kept, best))
+    return Nearest(_square(best, n, queries), kept, _places(kept, best))
 
 
 def _passages(near: NearPairs, documents: Int32, offset: int) -> Passages:
@@ -161,7 +193,7 @@ def _ranks(best: Passages) -> Int64:
     return np.arange(len(best.queries)) - np.searchsorted(best.queries, best.queries)
 
 
-def probe(search: DocumentSearch, queries: Float32, near: Nearest, grid: Grid, least: int) -> Probe:
+def probe(search: DocumentSearch, queries: Any, near: Nearest, grid: Grid, least: int) -> Probe:
     """By which score a search at each effort finds the nearest documents.
 
     A stored passage finds its own document too, which takes a document's place in its search: the
@@ -169,7 +201,7 @@ def probe(search: DocumentSearch, queries: Float32, near: Nearest, grid: Grid, l
 
     Args:
         search: of the shard.
-        queries: float32[Q, d].
+        queries: float32[Q, d], or token vectors, as the shard is searched by.
         near: their nearest documents.
         grid: the efforts.
         least: documents that each query is given, whatever the effort.

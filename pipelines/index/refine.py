@@ -3,7 +3,7 @@
 Hits are held as a position and a score each, and are put in order a block of queries at a time.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,10 +93,23 @@ class Refined:
         return pa.Table.from_arrays(columns, schema=HITS)
 
 
+@dataclass(frozen=True, eq=False)
+class ScoredPart:
+    """A part whose rows can be scored.
+
+    Attributes:
+        rows: its documents.
+        score: queries int32[m] and rows int64[m] of the part → float32[m].
+    """
+
+    rows: PartBlock
+    score: Callable[[Int32, Int64], Float32]
+
+
 def refine(
     queries: Float32, hits: ShardHits, parts: Iterable[PartBlock], offsets: Sequence[int]
 ) -> Refined:
-    """Score the hits of a shard, which takes about 20 bytes for each of them.
+    """Score the hits of a shard of dense vectors, which takes about 20 bytes for each of them.
 
     Args:
         queries: float32[Q, d].
@@ -108,16 +121,26 @@ def refine(
         InputError: a query vector is not finite.
     """
     check_queries(queries)
+    return refine_parts(hits, (_scored(queries, part) for part in parts), offsets)
+
+
+def _scored(queries: Float32, part: PartBlock) -> ScoredPart:
+    return ScoredPart(part, lambda query, row: pair_scores(queries, query, part.vectors, row))
+
+
+def refine_parts(hits: ShardHits, parts: Iterable[ScoredPart], offsets: Sequence[int]) -> Refined:
+    """As `refine`, by the parts' own scores."""
     positions, query = hits.positions, hits.queries
     order, ends = by_value(positions, int(positions.max(initial=-1)) + 1)
     scores, tables, hit = np.zeros(len(positions), np.float32), [], []
-    for part, offset in zip(parts, offsets, strict=True):
+    for each, offset in zip(parts, offsets, strict=True):
+        part = each.rows
         begin, end = ends[np.minimum([offset, offset + part.rows], len(ends) - 1)]
         seen = np.zeros(part.rows, np.bool_)
         for mine in _pieces(order[begin:end]):
             row = positions[mine].astype(np.int64) - offset
             mine, row = mine[part.live[row]], row[part.live[row]]
-            scores[mine] = pair_scores(queries, query[mine], part.vectors, row)
+            scores[mine] = each.score(query[mine], row)
             seen[row] = True
         tables.append(_described(part, np.flatnonzero(seen)))
         hit.append(seen)

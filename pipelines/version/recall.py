@@ -7,11 +7,15 @@ that it refines exactly, but may know a document by another passage than its bes
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from shardrank.core.arrays import Bool, Float32, Int64
 from shardrank.version.indexes import AuditPoint
+
+#: Centroids that are probed for a question's token, at most, that are tried.
+_MOST_CENTROIDS = 64
 
 #: The score of a document that is not found.
 NOWHERE = -np.inf
@@ -27,6 +31,11 @@ class Grid:
     @classmethod
     def of(cls, nlist: int, k: int, max_depth: int) -> "Grid":
         return cls(tuple(probe_grid(nlist)), tuple(depth_grid(k, max_depth)))
+
+    @classmethod
+    def of_tokens(cls, centroids: int, k: int, max_depth: int) -> "Grid":
+        """Of late interaction, each of whose many tokens probes few of many centroids."""
+        return cls.of(min(centroids, _MOST_CENTROIDS), k, max_depth)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +77,33 @@ class CostModel:
         return scanned * self.dim + hits * REFINED_PRODUCTS
 
 
+#: Of late interaction: tokens of a question and of a passage, about; a candidate's product with a
+#: centroid takes as long as half an 8-bit multiply-add, and one of float32 as long as two.
+_ASKED, _HELD, _NEAR, _FLOAT = 32, 64, 0.5, 2
+
+
+@dataclass(frozen=True)
+class TokenCosts:
+    """As `CostModel`, of a search by centroids of token vectors of `dim` components, of which the
+    lists of `nlist` are taken as equally long."""
+
+    passages: int
+    nlist: int
+    dim: int
+
+    def products(self, nprobe: int, hits: float) -> float:
+        """Candidates × their tokens × the question's, and hits decoded and compared."""
+        met = min(1.0, _ASKED * min(nprobe, self.nlist) * _HELD / self.nlist)
+        return _ASKED * _HELD * (self.passages * met * _NEAR + hits * self.dim * _FLOAT)
+
+
+class Costs(Protocol):
+    """What one query makes a search compute, in 8-bit multiply-adds."""
+
+    def products(self, nprobe: int, hits: float) -> float:
+        """With so many lists probed, and passages refined."""
+
+
 def followed(k: int) -> int:
     """How many of the nearest documents are followed, so that it is known which take the places of
     those of the first k that a search does not find: twice as many."""
@@ -107,7 +143,7 @@ def merge_probes(one: Probe, other: Probe, n: int) -> Probe:
     )
 
 
-def recall_curve(probe: Probe, k: int, grid: Grid, costs: CostModel) -> list[AuditPoint]:
+def recall_curve(probe: Probe, k: int, grid: Grid, costs: Costs) -> list[AuditPoint]:
     """One point for each nprobe and depth.
 
     Args:

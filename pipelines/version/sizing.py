@@ -54,7 +54,10 @@ TEXT_PER_COMPRESSED_BYTE = 3
 _SCALAR_KINDS = ("ivfsq8", "ivfrabitq")
 
 #: Of an index.
-Kind = Literal["exact", "ivfpq", "ivfsq8", "ivfrabitq", "inverted", "binary"]
+Kind = Literal["exact", "ivfpq", "ivfsq8", "ivfrabitq", "inverted", "binary", "maxsim", "plaid"]
+
+#: Over token vectors: all of them are compared, or those of passages that centroids choose.
+TOKEN_KINDS: frozenset[Kind] = frozenset({"maxsim", "plaid"})
 
 #: Bytes of what a RaBitQ code is multiplied by.
 FACTOR_BYTES = 4
@@ -62,8 +65,9 @@ FACTOR_BYTES = 4
 
 @dataclass(frozen=True)
 class CodecPlan:
-    """What decides a codec. `nlist` to `train_rows` are 0 where the kind has none: "exact" and
-    "inverted". Of "binary" all codes are one list, and the codec is that of their column.
+    """What decides a codec. `nlist` to `train_rows` are 0 where the kind has none: "exact",
+    "inverted" and "maxsim". Of "binary" all codes are one list, and the codec is that of their
+    column; so it is of "plaid", whose nlist are that codec's centroids.
 
     Of "ivfsq8" every component is a sub-quantiser of 8 bits: pq_m is the dimension, pq_bits 8; of
     "ivfrabitq" one of pq_bits bits. `dim` components are searched, 0: all, and `unit` says that
@@ -191,6 +195,11 @@ def refuse_misfits(settings: IndexSettings, dim: int, part_size: int) -> None:
         return
     if settings.kind not in _SCALAR_KINDS:
         _pq_m(settings, seen)
+    refuse_small_shards(settings, part_size)
+
+
+def refuse_small_shards(settings: IndexSettings, part_size: int) -> None:
+    """Raise SettingsError where a shard cannot hold one part."""
     if settings.shard_passages < part_size:
         raise SettingsError(
             f"index.shard_passages = {settings.shard_passages}, but a part has {part_size} "

@@ -8,6 +8,7 @@ import pytest
 import shardrank as package
 from shardrank.core.settings import Settings
 from tests.inline import installed
+from tests.late_models import late_model
 from tests.sparse_models import sparse_encoder
 from tests.world import World, make_world, tiny_models, write_lines
 
@@ -29,6 +30,8 @@ KINDS: dict[str, tuple[str, dict[str, object]]] = {
     "words": ("bm25", {"shard_passages": 256}),
     "terms": ("sparse", {"shard_passages": 256}),
     "bits": ("bits", {"shard_passages": 256}),
+    "maxsim": ("late", {"kind": "exact"}),
+    "plaid": ("late", {"kind": "plaid", "shard_passages": 256}),
 }
 
 
@@ -49,8 +52,13 @@ def terms(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(sparse_encoder(tmp_path_factory.mktemp("splade") / "model", "bert"))
 
 
-def settings(world: World, terms: str, kind: str, **search: object) -> Settings:
-    column, index = KINDS[kind]
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(late_model(tmp_path_factory.mktemp("late") / "model", "st-bert"))
+
+
+def settings(world: World, models: tuple[str, str], kind: str, **search: object) -> Settings:
+    (terms, tokens), (column, index) = models, KINDS[kind]
     encoders: list[dict[str, object]] = [{"model": str(world.encoder)}]
     if column == "bm25":
         encoders.append({"family": "bm25"})
@@ -58,6 +66,8 @@ def settings(world: World, terms: str, kind: str, **search: object) -> Settings:
         encoders.append({"family": "bits", "bits": 2})
     if column == "sparse":
         encoders.append({"family": "sparse", "model": terms})
+    if column == "late":
+        encoders.append({"family": "late", "model": tokens, "stored": "4", "centroids": 32})
     return Settings.model_validate(
         {
             "encoder": encoders,
@@ -78,9 +88,11 @@ def ranked(index: Path, world: World, out: Path, given: Settings) -> list[dict[s
     return pq.read_table(out / "rankings").sort_by(order).to_pylist()
 
 
-def test_the_audit_compares_with_whole_vectors(world: World, terms: str, tmp_path: Path) -> None:
+def test_the_audit_compares_with_whole_vectors(
+    world: World, terms: str, tokens: str, tmp_path: Path
+) -> None:
     """Among the candidates of one component are few of the nearest by all; of all, all are."""
-    given = settings(world, terms, "first-of-all")
+    given = settings(world, (terms, tokens), "first-of-all")
     recalls = []
     for dim in (1, None):
         [one] = given.index
@@ -94,14 +106,16 @@ def test_the_audit_compares_with_whole_vectors(world: World, terms: str, tmp_pat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kind_of_index(world: World, terms: str, kind: str, tmp_path: Path) -> None:
+def test_a_kind_of_index(world: World, terms: str, tokens: str, kind: str, tmp_path: Path) -> None:
     """In blocks of one query, of some, or of all; with little memory; and after a night that
     deletes every document that was first."""
-    index, given = tmp_path / "index", settings(world, terms, kind)
+    models = (terms, tokens)
+    index, given = tmp_path / "index", settings(world, models, kind)
     made = package.index(world.corpus, index, settings=given)
     column, wanted = KINDS[kind]
     without = {"bits": "binary"}.get(column, "inverted")
-    assert made.version.indexes[column].plan.kind == wanted.get("kind", without)
+    plan = made.version.indexes[column].plan.kind
+    assert plan == {"maxsim": "maxsim"}.get(kind, wanted.get("kind", without))
     whole = ranked(index, world, tmp_path / "whole", given)
     counts = dict.fromkeys((row["query_id"] for row in whole), 0)
     for row in whole:
@@ -111,7 +125,7 @@ def test_a_kind_of_index(world: World, terms: str, kind: str, tmp_path: Path) ->
     for number, search in enumerate(
         ({"block_queries": 1}, {"block_queries": 4}, {"block_queries": 4, "memory_mb": 1})
     ):
-        asked = settings(world, terms, kind, **search)
+        asked = settings(world, models, kind, **search)
         assert ranked(index, world, tmp_path / f"{number}", asked) == whole
     first = {row["doc_id"] for row in whole if row["rank"] == 1}
     night = write_lines(

@@ -16,7 +16,7 @@ from shardrank.core.units import Unit
 from shardrank.corpus.part_keys import part_keys
 from shardrank.index.codec import train_codec
 from shardrank.index.shard import build_shard
-from shardrank.stages.rank.opened import Effort
+from shardrank.stages.rank.opening import Effort
 from shardrank.stages.rank.search import Search, SearchBatch, Searched, SearchSpec
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.open_shards import (

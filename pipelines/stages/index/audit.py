@@ -6,7 +6,7 @@ these the curve is arithmetic.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 
 import numpy as np
@@ -14,14 +14,16 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Int32
 from shardrank.core.arrow_columns import matrix, vector_column
-from shardrank.core.cards import AnchorCard, EncoderCard, dim_of
+from shardrank.core.cards import AnchorCard, EncoderCard, LateCard, dim_of
 from shardrank.core.files import FileRef
 from shardrank.core.index_settings import AuditSettings
+from shardrank.core.token_vectors import TokenVectors
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.corpus.queries import read_queries
 from shardrank.models.encoders.anchor_codec import AnchorCodec
 from shardrank.models.forward.products import int8_product
+from shardrank.stages.index.token_questions import token_questions
 from shardrank.stages.index.wanted import WantedIndex
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
@@ -35,6 +37,7 @@ from shardrank.stages.shared.open_shards import (
     open_shard,
     searched_shards,
 )
+from shardrank.stages.shared.open_tokens import load_token_parts, open_plaid
 from shardrank.stages.shared.part_blocks import PartColumn, load_blocks, offsets
 from shardrank.stages.shared.sample import Draw, sample
 from shardrank.storage import Sources
@@ -43,8 +46,10 @@ from shardrank.version.manifest import StoredEncoder, dense
 from shardrank.version.parts import Part
 from shardrank.version.recall import (
     CostModel,
+    Costs,
     Grid,
     Probe,
+    TokenCosts,
     choose,
     followed,
     merge_probes,
@@ -138,9 +143,12 @@ def _questions(context: Context, index: Audited) -> list[FileRef]:
     """Files of question vectors: the real queries that the settings name, if the column is made of
     texts by a dense encoder, else held-out passages.
 
-    Where queries' vectors are no passages', they are those that the encoder learnt of.
+    Where queries' vectors are no passages', they are those that the encoder learnt of, or made of
+    passages' token vectors.
     """
     settings, encoder = context.settings, index.vectors
+    if index.plan.kind == "plaid":
+        return token_questions(context, index.wanted)
     if isinstance(encoder.card, AnchorCard):
         return [_anchor_questions(context.workspace, encoder, settings.audit)]
     if settings.audit.query_file is None or not isinstance(encoder.card, EncoderCard):
@@ -171,8 +179,9 @@ def plan_audit(
 ) -> list[AuditSpec]:
     """Of each shard."""
     grid, documents = _grid(index, settings), followed(settings.k)
+    codec = index.wanted.encoder.codec if index.plan.kind == "plaid" else None
     return [
-        AuditSpec(shard, tuple(questions), documents, grid)
+        AuditSpec(replace(shard, codec=codec), tuple(questions), documents, grid)
         for shard in searched_shards(
             index.parts, index.vectors.name, index.shards, settings.k, index.coded
         )
@@ -186,22 +195,38 @@ class Measure:
     workspace: Workspace
 
     def __call__(self, unit: Unit[AuditSpec], tables: Tables) -> Result[Measured]:
-        from shardrank.index.probe import nearest_documents, probe  # brings faiss and numba
-
-        spec, shard, parts = unit.spec, unit.spec.shard, unit.spec.shard.parts
+        spec, shard = unit.spec, unit.spec.shard
         asked = pa.concat_tables([self.workspace.read_table(ref) for ref in spec.questions])
-        queries, starts = matrix(asked["vector"]), offsets(parts)
         numbers = document_numbers(self.workspace, shard.parts)
-        own = _own_documents(asked, parts, starts, numbers)
-        blocks = load_blocks(self.workspace, parts)
+        own = _own_documents(asked, shard.parts, offsets(shard.parts), numbers)
+        measure = self._tokens if shard.codec else self._vectors
+        found = measure(spec, asked, numbers, own)
+        ref = self.workspace.write_scratch(unit, "probe.parquet", _from_probe(found))
+        hits = tuple(map(tuple, found.hits.tolist()))
+        return Result(Measured(ref, hits), {"rows": asked.num_rows})
+
+    def _vectors(self, spec: AuditSpec, asked: pa.Table, numbers: Int32, own: Int32) -> Probe:
+        from shardrank.index.probe import nearest_documents, probe  # brings numba
+
+        queries, shard = matrix(asked["vector"]), spec.shard
+        blocks, starts = load_blocks(self.workspace, shard.parts), offsets(shard.parts)
         near = nearest_documents(
             queries, blocks, starts, numbers, spec.documents, own, int8_product
         )
         search = open_shard(self.workspace, shard, numbers)
-        found = probe(search, queries, near, spec.grid, shard.least)
-        ref = self.workspace.write_scratch(unit, "probe.parquet", _from_probe(found))
-        hits = tuple(map(tuple, found.hits.tolist()))
-        return Result(Measured(ref, hits), {"rows": len(queries)})
+        return probe(search, queries, near, spec.grid, shard.least)
+
+    def _tokens(self, spec: AuditSpec, asked: pa.Table, numbers: Int32, own: Int32) -> Probe:
+        from shardrank.index.probe import PartPairs, nearest_by, probe  # brings numba
+        from shardrank.index.token_parts import near_tokens
+
+        queries, shard = TokenVectors.of(asked["vector"]), spec.shard
+        parts = load_token_parts(self.workspace, shard)
+        pairs = (PartPairs(each.rows.rows, partial(near_tokens, queries, each)) for each in parts)
+        starts = offsets(shard.parts)
+        near = nearest_by(queries.rows, pairs, starts, numbers, spec.documents, own)
+        search = open_plaid(self.workspace, shard, numbers)
+        return probe(search, queries, near, spec.grid, shard.least)
 
 
 def _own_documents(
@@ -243,13 +268,14 @@ def _merged(
 
 
 def _grid(index: Audited, settings: AuditSettings) -> Grid:
-    return Grid.of(index.plan.nlist, settings.k, settings.max_depth)
+    grid = Grid.of_tokens if index.plan.kind == "plaid" else Grid.of
+    return grid(index.plan.nlist, settings.k, settings.max_depth)
 
 
 def _curve(probe: Probe, index: Audited, settings: AuditSettings) -> list[AuditPoint]:
-    costs = CostModel(
-        passages=sum(part.live.passages for part in index.parts),
-        nlist=index.plan.nlist,
-        dim=index.plan.searched(dim_of(index.vectors.card)),
-    )
+    card, passages = index.vectors.card, sum(part.live.passages for part in index.parts)
+    searched = index.plan.searched(dim_of(card))
+    costs: Costs = CostModel(passages, index.plan.nlist, searched)
+    if isinstance(card, LateCard):
+        costs = TokenCosts(passages, index.plan.nlist, card.dim)
     return recall_curve(probe, settings.k, _grid(index, settings), costs)

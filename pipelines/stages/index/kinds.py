@@ -5,6 +5,7 @@ from functools import partial
 
 from shardrank.stages.index.binary_index import binary_index
 from shardrank.stages.index.inverted_index import inverted_index
+from shardrank.stages.index.token_index import token_index
 from shardrank.stages.index.vector_index import vector_index
 from shardrank.stages.index.wanted import WantedIndex
 from shardrank.stages.run.runner import Context
@@ -14,6 +15,7 @@ _MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
     "dense": vector_index,
     "bm25": partial(inverted_index, counted=True),
     "sparse": partial(inverted_index, counted=False),
+    "late": token_index,
     "bits": binary_index,
     "muvera": vector_index,
     "learned": vector_index,
@@ -22,8 +24,9 @@ _MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
 
 
 def has_index(wanted: WantedIndex) -> bool:
-    """Whether there shall be an index over the column: over token vectors there is none."""
-    return wanted.settings.kind != "none" and wanted.encoder.card.family in _MAKERS
+    """Whether there shall be an index over the column: over token vectors where it is asked for."""
+    family, kind = wanted.encoder.card.family, wanted.settings.kind
+    return kind != "none" and family in _MAKERS and (family, kind) != ("late", "auto")
 
 
 def make_index(context: Context, wanted: WantedIndex) -> Index:

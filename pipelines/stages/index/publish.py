@@ -68,16 +68,15 @@ def _too_low(audit: Audit, recall: Mapping[str, float]) -> AuditRefused:
         f"The audit found Recall@{audit.k} {audit.recall:.3f} at the greatest effort "
         f"(nprobe {audit.nprobe}, depth {audit.depth}), below the target "
         f"{audit.target:g}; nothing was published.",
-        f"{_more(audit)} or audit.max_depth, or lower audit.target.",
+        f"{_more(audit)}audit.max_depth, or lower audit.target.",
         recall,
     )
 
 
 def _more(audit: Audit) -> str:
-    """What makes an index of this kind find more."""
-    binary = audit.kind == "binary"
-    setting = "bits of the codes" if binary else "index.bytes_per_vector"
-    return f"Raise {setting}"
+    """What makes an index of this kind find more, beside more candidates."""
+    others = {"plaid": "", "binary": "bits of the codes or "}
+    return f"Raise {others.get(audit.kind, 'index.bytes_per_vector or ')}"
 
 
 def made_now(flow: str, run: str, command: str) -> Origin:

@@ -1,9 +1,8 @@
 """A shard that is ready to be searched, of whichever kind its index is."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +12,11 @@ from shardrank.core.arrow_columns import matrix
 from shardrank.core.files import FileRef
 from shardrank.core.sparse import SparseRows, joined
 from shardrank.core.topk import split
-from shardrank.index.bm25 import Bm25
+from shardrank.stages.rank.opened_tokens import ExactTokens, ProbedTokens
+from shardrank.stages.rank.opening import Opened, Opening
 from shardrank.stages.rank.row_hits import row_hits
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.open_shards import (
-    SearchedShard,
     document_numbers,
     finding_on,
     open_shard,
@@ -28,50 +27,6 @@ from shardrank.version.sizing import REFINED_BYTES, Kind, fill, queries_at_once
 
 if TYPE_CHECKING:
     from shardrank.index.documents import ShardHits
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How hard to look, and by which rule.
-
-    Attributes:
-        k: documents kept.
-        nprobe, depth: lists probed and documents refined in each shard; both 0: exact search.
-        bm25: what makes weights of counted words; None: they are weights.
-    """
-
-    k: int
-    nprobe: int = 0
-    depth: int = 0
-    bm25: Bm25 | None = None
-
-
-@dataclass(frozen=True)
-class Opening:
-    """A shard of an index, where it lies, how hard to look in it, the components of its vectors (0:
-    others), bytes for the queries that are searched at once, and torch's name of the device
-    that they are searched on."""
-
-    index: Workspace
-    shard: SearchedShard
-    how: Effort
-    dim: int
-    memory: int
-    device: str
-
-
-class Opened(Protocol):
-    """A shard that is ready to be searched, any number of times."""
-
-    @property
-    def at_once(self) -> int:
-        """Queries that memory has room for."""
-
-    def read(self, workspace: Workspace, files: Sequence[FileRef]) -> Any:
-        """The vectors of these files of queries, as `hits` wants them."""
-
-    def hits(self, queries: Any, starts: Sequence[int]) -> Iterator[pa.Table]:
-        """For each run of queries [starts[i], starts[i + 1]): HITS, counted from its start."""
 
 
 def open_kind(kind: Kind, opening: Opening) -> Opened:
@@ -178,4 +133,6 @@ _KINDS: dict[Kind, Callable[[Opening], Opened]] = {
     "binary": Probed,
     "ivfrabitq": Probed,
     "inverted": Inverted,
+    "maxsim": ExactTokens,
+    "plaid": ProbedTokens,
 }

@@ -12,18 +12,20 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 
+from shardrank.core.cards import components_of
 from shardrank.core.feedback import Feedback
 from shardrank.core.files import FileRef
 from shardrank.core.hubness import Correction
 from shardrank.core.units import Done, Stage, Unit
-from shardrank.stages.rank.opened import Effort, Opened, Opening, open_kind
+from shardrank.stages.rank.opened import open_kind
+from shardrank.stages.rank.opening import Effort, Opened, Opening
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.open_shards import CodedColumn, SearchedShard, searched_shards
 from shardrank.version.indexes import Index
 from shardrank.version.manifest import Version
-from shardrank.version.sizing import Kind, fill
+from shardrank.version.sizing import TOKEN_KINDS, Kind, fill
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,10 @@ def search(
 ) -> list[Done[Searched]]:
     """The hits of all queries, whose vectors lie in a file a block; a unit a shard."""
     specs = plan_search(version, queries, retriever)
-    dim, memory = version.dim(retriever.index.scored), context.settings.search.memory_mb << 20
-    pool = context.search_pool(len(specs), dense=dim > 0)
-    batch = SearchBatch(queries, dim, memory, pool.device)
+    column, memory = retriever.index.scored, context.settings.search.memory_mb << 20
+    pool = context.search_pool(len(specs), dense=version.dim(column) > 0)
+    asked = components_of(version.columns[column].card)
+    batch = SearchBatch(queries, asked, memory, pool.device)
     make = partial(Search, context.workspace, index, batch)
     named = replace(SEARCH, name=stage).of(retriever.name)
     return run_stage(context, named, specs, [Step(make, pool)])
@@ -84,6 +87,8 @@ def plan_search(
     index, how = retriever.index, retriever.how
     coded = CodedColumn(index.column, index.codec.file) if index.source and index.codec else None
     shards = searched_shards(version.parts, index.scored, index.shards, how.k, coded)
+    if index.plan.kind in TOKEN_KINDS:
+        shards = [replace(shard, codec=version.columns[index.column].codec) for shard in shards]
     return [SearchSpec(index.plan.kind, shard, tuple(queries), how) for shard in shards]
 
 
@@ -93,7 +98,7 @@ class SearchBatch:
 
     Attributes:
         files: their vectors, a file a block.
-        dim: components of a vector; 0: they are sparse.
+        dim: components of a query's vector, or of all its token vectors; 0: they are sparse.
         memory: bytes for the queries that are searched at once.
         device: torch's name of what they are searched on.
     """

@@ -49,12 +49,14 @@ class SearchedShard:
         parts: in the shard's order, with the vectors that score what is found.
         least: documents that it gives every query at least.
         codes: that are searched; None: the file, or the vectors.
+        codec: what codes of token vectors are of; None: the column holds none.
     """
 
     file: FileRef | None
     parts: tuple[PartColumn, ...]
     least: int
     codes: Codes | None = None
+    codec: FileRef | None = None
 
 
 def searched_shards(

@@ -1,0 +1,112 @@
+"""Parts of a column of token vectors: how queries of many vectors are compared with all of their
+passages, or with some."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+import pyarrow as pa
+
+from shardrank.core.arrays import Float32, Int32, Int64
+from shardrank.core.errors import InputError
+from shardrank.core.schemas import HITS
+from shardrank.core.token_vectors import TokenVectors, one_array, row_ends
+from shardrank.core.topk import Best
+from shardrank.index.blocks import PartBlock
+from shardrank.index.maxsim import StoredTokens, Tokens, maxsim_of_column, maxsim_scores
+from shardrank.index.nearest import NearPairs
+from shardrank.index.refine import ScoredPart
+from shardrank.kernels.residual_codes import token_vectors
+
+#: Pairs that are scored at once, and components of passages that are decoded at once: 256 MiB.
+_PAIRS, _DECODED = 1 << 20, 1 << 26
+
+
+@dataclass(frozen=True, eq=False)
+class TokenPart:
+    """One part's rows and their token vectors, as they are stored.
+
+    Attributes:
+        rows: its documents.
+        column: List<FixedSizeList<fp16 or fp32>[d]> or List<FixedSizeBinary[width]>, a row a row.
+        codec: what the column's codes are of; None: it holds vectors.
+    """
+
+    rows: PartBlock
+    column: pa.Array
+    codec: bytes | None
+
+    @cached_property
+    def ends(self) -> Int64:
+        """int64[rows + 1], where each row's tokens begin."""
+        return row_ends(self.column)
+
+    @property
+    def searched(self) -> Int64:
+        """int64[n]: the rows that are live and have tokens."""
+        return np.flatnonzero(self.rows.live & (np.diff(self.ends) > 0))
+
+    def scored(self, queries: TokenVectors) -> ScoredPart:
+        """By MaxSim of queries that have tokens, and rows that have."""
+        return ScoredPart(self.rows, partial(self._score, queries))
+
+    def _score(self, queries: TokenVectors, query: Int32, rows: Int64) -> Float32:
+        whole = pa.chunked_array([self.column])
+        return maxsim_of_column(queries, whole, self.codec, query, rows.astype(np.int32))
+
+    def pieces(self, dim: int) -> Iterator[tuple[Int64, Tokens]]:
+        """Rows that can be found, as many as are decoded at once, and their token vectors."""
+        rows = self.searched
+        sizes = np.diff(self.ends)[rows] * max(1, dim)
+        piece = np.cumsum(sizes) // _DECODED
+        for number in np.unique(piece):
+            mine = rows[piece == number]
+            taken = one_array(self.column.take(pa.array(mine)))
+            decoded = token_vectors(taken, self.codec) if self.codec else StoredTokens.of(taken)
+            yield mine, decoded
+
+
+def near_tokens(queries: TokenVectors, part: TokenPart, floor: Float32) -> Iterator[NearPairs]:
+    """All pairs of queries and rows of a part whose MaxSim is not below float32[Q], ascending by
+    (query, row); some at a time.
+
+    Raises:
+        InputError: a query is not finite.
+    """
+    check_token_queries(queries)
+    asking = np.flatnonzero(np.diff(queries.ends) > 0)
+    for rows, tokens in part.pieces(queries.vectors.shape[1]):
+        step = max(1, _PAIRS // len(rows))
+        for begin in range(0, len(asking), step):
+            some = asking[begin : begin + step]
+            query = np.repeat(some, len(rows))
+            place = np.tile(np.arange(len(rows)), len(some))
+            scores = maxsim_scores(queries, tokens, query, place)
+            near = np.flatnonzero(~(scores < floor[query]))
+            yield NearPairs(query[near], rows[place[near]], scores[near])
+
+
+def sweep_tokens(queries: TokenVectors, parts: Iterable[TokenPart], k: int) -> pa.Table:
+    """The k best documents over all parts by MaxSim, loaded one at a time: HITS in the total order.
+
+    Raises:
+        InputError: a query is not finite.
+    """
+    best = Best(queries.rows, k)
+    for part in parts:
+        for near in near_tokens(queries, part, best.floor):
+            hits = part.rows.hits(near.queries, near.rows, near.scores, k)
+            best.add(pa.concat_tables([HITS.empty_table(), hits]))
+    return best.table()
+
+
+def check_token_queries(queries: TokenVectors) -> None:
+    """Raises InputError where a query's vector is not finite."""
+    wrong = np.flatnonzero(~np.isfinite(queries.vectors).all(axis=1))
+    if len(wrong):
+        raise InputError(
+            f"{len(wrong)} of {len(queries.vectors)} token vectors of queries are not finite, "
+            f"first {wrong[0]}.",
+            "Look at the text of that query and at the encoder's dtype.",
+        )
