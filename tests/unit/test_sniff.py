@@ -51,7 +51,7 @@ def opener(data: bytes) -> SourceOpener:
 
 
 WRONG = [
-    ("a.jsonl", gzip.compress(PLAIN), "gzip"),
+    ("a.jsonl", gzip.compress(PLAIN, mtime=0), "gzip"),
     ("a.jsonl", zstd(PLAIN), "zstd"),
     ("a.jsonl", bz2.compress(PLAIN), "bzip2"),
     ("a.jsonl", lzma.compress(PLAIN), "xz"),
@@ -67,13 +67,13 @@ WRONG = [
     ("a.jsonl", b"\xef\xbb\xbf" + json.dumps(ROWS, indent=1).encode(), "a JSON array"),
     ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git-lfs"),
     ("a.jsonl.gz", zstd(PLAIN), "zstd"),
-    ("a.jsonl.zst", gzip.compress(PLAIN), "gzip"),
+    ("a.jsonl.zst", gzip.compress(PLAIN, mtime=0), "gzip"),
     ("a.jsonl.gz", PLAIN, "JSON, not compressed"),
-    ("a.jsonl.gz", gzip.compress(gzip.compress(PLAIN)), "gzip"),
-    ("a.jsonl.gz", gzip.compress(LINES.encode("utf-16")), "UTF-16"),
+    ("a.jsonl.gz", gzip.compress(gzip.compress(PLAIN, mtime=0), mtime=0), "gzip"),
+    ("a.jsonl.gz", gzip.compress(LINES.encode("utf-16"), mtime=0), "UTF-16"),
     ("a.jsonl.zst", zstd(written(pq.write_table)), "Parquet"),
     ("a.jsonl.zst", zstd(json.dumps(ROWS).encode()), "a JSON array"),
-    ("a.parquet", gzip.compress(PLAIN), "gzip"),
+    ("a.parquet", gzip.compress(PLAIN, mtime=0), "gzip"),
     ("a.pq", written(pa.orc.write_table), "ORC"),
 ]
 
