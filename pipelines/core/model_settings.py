@@ -1,7 +1,7 @@
 """Settings of encoders, one for each column."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import Discriminator, Field, Tag
 
@@ -11,6 +11,9 @@ from shardrank.core.late_settings import LateSettings
 from shardrank.core.learned_settings import LearnedSettings
 from shardrank.core.muvera_settings import MuveraSettings
 from shardrank.core.settings_base import NAME, SettingsTable, resize
+
+#: Something that has an encoder's settings.
+Made = TypeVar("Made")
 
 #: The column of the first encoder, and the index over it.
 DENSE = "dense"
@@ -102,6 +105,17 @@ def made_of(settings: SettingsTable) -> str | None:
     """The column that an encoder's column is made of; None: of the passages' texts."""
     found: str | None = getattr(settings, "of", None)
     return found
+
+
+def made_in_turn(encoders: Iterable[Made], settings: Callable[[Made], Any]) -> list[Made]:
+    """Encoders beside the first, each behind what its column is made of, else in their order; what
+    is made of a column that is not there comes last."""
+    left, found, made = list(encoders), [], {None, DENSE}
+    while ready := [each for each in left if made_of(settings(each)) in made]:
+        found.append(ready[0])
+        made.add(settings(ready[0]).name)
+        left.remove(ready[0])
+    return [*found, *left]
 
 
 def _family(given: Any) -> Any:

@@ -46,9 +46,9 @@ class TokenVectors:
                 f"A column of type {array.type} holds no token vectors.",
                 "Its file was not written by shardrank: index again.",
             )
-        width = array.type.value_type.list_size
+        width, ends = array.type.value_type.list_size, row_ends(array)
         flat = array.flatten().flatten().to_numpy()
-        return cls(row_ends(array), np.ascontiguousarray(flat.reshape(-1, width), np.float32))
+        return cls(ends, np.ascontiguousarray(flat.reshape(-1, width), np.float32))
 
     def text(self, row: int) -> Float32:
         """float32[tokens, d], of one text."""
@@ -109,6 +109,8 @@ def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """A column's chunks in one."""
     if isinstance(column, pa.Array):
         return column
+    if column.num_chunks == 1:
+        return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
@@ -118,9 +120,10 @@ def row_ends(array: pa.ListArray) -> Int64:
     Raises:
         IntegrityError: a row is null.
     """
-    if array.null_count:
+    absent = array.null_count or array.flatten().null_count
+    if absent:
         raise IntegrityError(
-            f"A column of token vectors has {array.null_count:,} rows without a value.",
+            f"A column of token vectors has {absent:,} rows or tokens without a value.",
             "Its file was not written by shardrank: index again.",
         )
     offsets = array.offsets.to_numpy()
@@ -175,6 +178,7 @@ def _packed(field: pa.Field) -> pa.DataType:
 
 
 def _bytes(array: pa.ListArray) -> pa.ListArray:
+    row_ends(array)  # refuses rows and tokens without a value, which bytes could not tell
     inner = array.type.value_type
     width = inner.list_size * inner.value_type.bit_width // 8
     flat = array.values.flatten().to_numpy()

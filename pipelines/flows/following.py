@@ -6,9 +6,9 @@ from typing import Any
 
 from shardrank.core.cards import ColumnCard, weights_of
 from shardrank.core.errors import InputError, ShardrankError
-from shardrank.core.model_settings import DENSE, ColumnSettings
+from shardrank.core.model_settings import DENSE, ColumnSettings, made_in_turn
 from shardrank.core.settings import Settings
-from shardrank.models.encoders.registry import family_of
+from shardrank.models.encoders.registry import read_again
 from shardrank.stages.shared.versions import Published
 from shardrank.version.kept_settings import (
     audit_settings,
@@ -28,8 +28,9 @@ def following(settings: Settings, base: Published | None) -> Settings:
     first = _followed(version.columns[DENSE], settings.dense)
     asked: dict[str, ColumnSettings] = {each.name: each for each in settings.further}
     held = {each.name: _followed(each, asked.get(each.name)) for each in version.further}
+    further = made_in_turn({**held, **asked, **held}.values(), lambda each: each)
     own = {
-        "encoder": (first, *{**held, **asked, **held}.values()),
+        "encoder": (first, *further),
         "passages": passage_settings(version, settings.passages),
         "index": index_settings(version, settings),
         "audit": audit_settings(version, settings.audit),
@@ -69,7 +70,7 @@ def _place(settings: ColumnSettings) -> dict[str, Any]:
 
 def _same_weights(settings: ColumnSettings, made: ColumnCard) -> bool:
     try:
-        card = family_of(settings).read(settings, None)
+        card = read_again(settings, made, None)
     except ShardrankError:  # settings of the old model need not suit another
         return False
     return weights_of(card) == weights_of(made)

@@ -13,7 +13,7 @@ from shardrank.core.papers import from_json, to_json
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card, settled
 from shardrank.models.complete import check_encoder
-from shardrank.models.encoders.registry import family_of
+from shardrank.models.encoders.registry import family_of, read_again
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.versions import BEGUN, Published
 
@@ -53,8 +53,11 @@ def settle_further(
 
     Raises what the family's `read` raises.
     """
-    card = family_of(encoder).read(encoder, source)
     made = base.version.columns.get(encoder.name) if base else None
+    if made and made.settings.deciding() == encoder.deciding():
+        card = read_again(encoder, made.card, source)
+    else:
+        card = family_of(encoder).read(encoder, source)
     if not (made and isinstance(made.card, Halved) and isinstance(card, Halved)):
         return card
     assert isinstance(encoder, EncoderSettings | LateSettings)

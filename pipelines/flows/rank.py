@@ -56,7 +56,7 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
         RunFailed: some units failed; rerun to resume.
     """
     version = plan.published.version
-    if any(version.dim(each.index.column) for each in plan.retrievers):
+    if any(version.dim(each.index.scored) for each in plan.retrievers):
         context.search_pool(1, dense=True)
     claim(context.workspace, RANKED, plan.run, overwrite)
     texts = write_blocks(

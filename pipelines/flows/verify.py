@@ -107,8 +107,9 @@ def _shard(workspace: Workspace, shard: Shard, index: Index, version: Version) -
 
 
 def _codecs(workspace: Workspace, version: Version) -> Iterator[str]:
-    """And what words are weighted by."""
-    for index in version.indexes.values():
-        for file in files_in([index.codec, index.counts]):
-            workspace.storage.read_checked(file)
+    """Of columns and of indexes; and what words are weighted by."""
+    fitted = [encoder.codec for encoder in version.columns.values()]
+    others = [(index.codec, index.counts) for index in version.indexes.values()]
+    for file in files_in([fitted, others]):
+        workspace.storage.read_checked(file)
     yield from ()

@@ -108,6 +108,8 @@ class CentroidLists:
                 raise _broken(f"has {name} of type {tensor.dtype}")
         _check_lists(self.centroid_ends, self.passages, self.rows)
         _check_lists(self.passage_ends, self.centroids, self.count)
+        if not np.diff(self.passage_ends)[self.passages].all():
+            raise _broken("lists passages that have no centroid")
 
     @property
     def rows(self) -> int:
@@ -285,7 +287,7 @@ _LOW = (1 << 32) - 1
 def _rounded(vectors: Float32) -> Int8:
     """int8[n, d], by one scale for all of them."""
     largest = float(np.abs(vectors).max(initial=0)) or 1.0
-    small: Int8 = np.rint(vectors * np.float32(_MOST / largest)).astype(np.int8)
+    small: Int8 = np.rint(vectors / np.float32(largest) * np.float32(_MOST)).astype(np.int8)
     return small
 
 

@@ -80,7 +80,7 @@ def encode_rows(rows: Float32, bits: int, tries: Float32, codes: UInt8, factors:
             energy += np.float64(rows[row, i]) * np.float64(rows[row, i])
         codes[row] = 0
         factors[row] = 0
-        if energy == 0:
+        if energy < 1e-60:  # of which steps would be infinite
             continue
         length, best, step = np.sqrt(energy / dim), -1.0, np.float32(0)
         for trial in tries:

@@ -27,8 +27,9 @@ def ward(cosines: Float32, clusters: int, labels: Int64) -> None:
     n = len(cosines)
     apart = np.empty((n, n), np.float64)
     for i in range(n):
-        for j in range(n):
+        for j in range(i):  # a product need not be symmetric to the bit, and chains need it
             apart[i, j] = min(max(np.float32(1) - cosines[i, j], np.float32(0)), np.float32(2))
+            apart[j, i] = apart[i, j]
         apart[i, i] = np.inf
     pairs, heights = np.empty((n - 1, 2), np.int64), np.empty(n - 1, np.float64)
     _merge(apart, pairs, heights)

@@ -90,10 +90,23 @@ def index_settings(version: Version, wanted: Settings) -> tuple[IndexSettings, .
 
 def _index_settings(version: Version, wanted: Settings, name: str) -> IndexSettings:
     built, asked = version.indexes.get(name), wanted.index_of(name)
+    if _of_another_family(version, wanted, name):
+        return asked
     if built is None and asked not in wanted.index:  # its column has none, and shall have none
         return IndexSettings(of=name, kind="none")
+    given = asked.model_dump(exclude_unset=True)
+    if given.get("kind") == "none":
+        return IndexSettings(of=name, kind="none")
     kept = built.settings.deciding() if built else {}
-    return IndexSettings(**{**kept, **asked.model_dump(exclude_unset=True)})
+    return IndexSettings(**{**kept, **given})
+
+
+def _of_another_family(version: Version, wanted: Settings, name: str) -> bool:
+    """Whether the column shall be of another family than it is, so that nothing of its index's
+    settings holds."""
+    asked = next((each for each in wanted.further if each.name == name), None)
+    held = version.columns.get(name)
+    return bool(asked and held and asked.family != held.settings.family)
 
 
 def kept_indexes(version: Version, wanted: Settings) -> tuple[IndexSettings, ...]:

@@ -15,6 +15,7 @@ from shardrank.core.model_settings import (
     ColumnSettings,
     EncoderSettings,
     Stored,
+    made_in_turn,
     made_of,
 )
 from shardrank.core.papers import files_in, from_json, to_json
@@ -166,8 +167,10 @@ class Version:
 
     @property
     def further(self) -> tuple[StoredEncoder, ...]:
-        """What makes the other columns."""
-        return tuple(made for name, made in self.columns.items() if name != DENSE)
+        """What makes the other columns, each behind what it is made of; a manifest sorts them by
+        name."""
+        others = [made for name, made in self.columns.items() if name != DENSE]
+        return tuple(made_in_turn(others, lambda made: made.settings))
 
     @property
     def index(self) -> Index:

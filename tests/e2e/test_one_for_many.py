@@ -141,6 +141,35 @@ def test_a_night_keeps_codecs_and_makes_what_is_new(scene: Scene, tmp_path: Path
     assert shardrank("verify", str(index)) == 0
 
 
+def test_columns_of_columns_may_have_any_names(
+    scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A manifest sorts them by name: here what is made of others stands before these."""
+    index, late = tmp_path / "index", ("family=late", f"model={scene.model}", *LATE[1:])
+    each = {
+        "zz": late,
+        "mm": (*MUVERA, "of=zz"),
+        "aa": ("family=bits", "of=mm", "rotation=random"),
+    }
+    sets = [*SETS, *(f"encoder.{name}.{one}" for name, told in each.items() for one in told)]
+    assert shardrank(*scene.world.index(index, *sets)) == 0
+    before = latest(index)
+    words = scene.world.index(index, *SETS)
+    rows = scene.world.rows("corpus")[3:]
+    words[1] = write_lines(tmp_path / "night.jsonl", rows)
+    assert shardrank(*words) == 0
+    assert latest(index).columns == before.columns
+    ask = ["reranker.model=off", "retriever.aa.index=aa"]
+    assert shardrank(*scene.world.rank(index, tmp_path / "out", *ask)) == 0
+    ref = before.columns["zz"].codec
+    assert ref is not None
+    damaged = bytearray((index / ref.key).read_bytes())
+    damaged[-1] ^= 1
+    (index / ref.key).write_bytes(damaged)
+    assert shardrank("verify", str(index)) != 0
+    assert ref.key in capsys.readouterr().out
+
+
 def test_what_they_are_made_of_changes_them(scene: Scene, tmp_path: Path) -> None:
     index = Path(shutil.copytree(scene.index, tmp_path / "index"))
     before = latest(index)

@@ -29,6 +29,9 @@ _RIDGE = 1e-3
 #: Token vectors of passages that are compared with the fixed ones at once.
 _AT_ONCE = 1024
 
+#: Texts whose tokens are decoded at once.
+_TEXTS = 256
+
 
 @dataclass(frozen=True, eq=False)
 class LearnedCodec:
@@ -88,9 +91,13 @@ class Learned:
 
     def column(self, read: pa.Array) -> pa.Array:
         """FixedSizeList<fp16>[dim] of passages; one without tokens has zeros."""
-        largest = largest_products(self.codec.tokens, token_vectors(read, self.source))
+        found = np.empty((len(read), len(self.codec.solver)), np.float16)
         with np.errstate(over="ignore"):  # infinite: whoever asked refuses it
-            return vector_column((largest @ self.codec.solver.T).astype(np.float16))
+            for at in range(0, len(read), _TEXTS):
+                tokens = token_vectors(read.slice(at, _TEXTS), self.source)
+                largest = largest_products(self.codec.tokens, tokens)
+                found[at : at + _TEXTS] = largest @ self.codec.solver.T
+        return vector_column(found)
 
     def queries(self, read: pa.Array) -> pa.Array:
         """FixedSizeList<fp32>[dim] of queries."""

@@ -23,9 +23,13 @@ from shardrank.core.arrow_columns import vector_column
 from shardrank.core.muvera_settings import MuveraSettings
 from shardrank.core.token_vectors import TokenVectors
 from shardrank.kernels.residual_codes import token_vectors
+from shardrank.kernels.rotation_loops import along
 
 #: Tokens that are cut and projected at once, about: some 100 MB.
 _TOKENS = 1 << 15
+
+#: Texts whose tokens are decoded at once.
+_TEXTS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +46,7 @@ class Space:
 
     def cells(self, vectors: Float32) -> Int64:
         """int64[t]: the cell of each of float32[t, d]; bit j is set on the far side of plane j."""
-        sides = vectors @ self.planes > 0
+        sides = along(vectors, self.planes.T) > 0  # in one order, so beside any others the same
         bits: Int64 = sides @ (1 << np.arange(self.planes.shape[1], dtype=np.int64))
         return bits
 
@@ -67,9 +71,13 @@ class Muvera:
 
     def column(self, read: pa.Array) -> pa.Array:
         """FixedSizeList<fp16>[dim] of passages; one without tokens has zeros."""
-        vectors = self._made(token_vectors(read, self.source), means=True)
+        dim = self.settings.dim or self._whole
+        found = np.empty((len(read), dim), np.float16)
         with np.errstate(over="ignore"):  # infinite: whoever asked refuses it
-            return vector_column(vectors.astype(np.float16))
+            for at in range(0, len(read), _TEXTS):
+                tokens = token_vectors(read.slice(at, _TEXTS), self.source)
+                found[at : at + _TEXTS] = self._made(tokens, means=True)
+        return vector_column(found)
 
     def queries(self, read: pa.Array) -> pa.Array:
         """FixedSizeList<fp32>[dim] of queries."""

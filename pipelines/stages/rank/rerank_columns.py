@@ -115,7 +115,8 @@ class RerankColumns:
         order = [(name, "ascending") for name in ("part", "row", "block", "query")]
         parts = [part.ordinal for part in spec.parts]
         pairs = wanted_pairs(self._workspace, spec.blocks, parts, spec.depth).sort_by(order)
-        scores = np.concatenate([*self._scored(spec, pairs)])
+        scored = self._scored(spec, pairs) if pairs.num_rows else ()  # all may lie too deep
+        scores = np.concatenate([np.empty(0, np.float32), *scored])
         broken = int((~np.isfinite(scores)).sum())
         refuse_broken(self._source, broken, len(scores), "pairs of a unit", hint=EMPTY)
         table = pairs.select(["block", "query", "part", "row"])
