@@ -76,6 +76,11 @@ def test_a_passage_or_query_without_tokens_has_no_score_and_is_counted(tmp_path:
         assert found[query, part, row] == products.max(axis=1).sum()
 
 
+def test_pairs_may_all_lie_deeper_than_is_reranked(tmp_path: Path) -> None:
+    made = _scored(tmp_path, _tokens([3], 1), [_tokens([2], 2)], _pairs((0, 0, 0, 9)))
+    assert made.counts == {"rows": 0, "truncated": 0, "not_finite": 0}
+
+
 def test_nothing_but_empty_passages_is_the_columns_fault(tmp_path: Path) -> None:
     parts, rows = [_tokens([0] * 20, 1)], [(0, 0, n, 1) for n in range(20)]
     with pytest.raises(InputError, match="gives no finite score") as refused:
