@@ -7,6 +7,7 @@ index, so what one machine has decided is held for all later ones.
 from dataclasses import dataclass
 
 from shardrank.core.cards import ColumnCard, EncoderCard, Halved
+from shardrank.core.errors import SettingsError
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import ColumnSettings, EncoderSettings
 from shardrank.core.papers import from_json, to_json
@@ -54,10 +55,12 @@ def settle_further(
     Raises what the family's `read` raises.
     """
     made = base.version.columns.get(encoder.name) if base else None
-    if made and made.settings.deciding() == encoder.deciding():
-        card = read_again(encoder, made.card, source)
-    else:
+    try:
         card = family_of(encoder).read(encoder, source)
+    except SettingsError:  # of the same settings only what was read once is gone, such as a file
+        if not made or made.settings.deciding() != encoder.deciding():
+            raise
+        card = read_again(encoder, made.card, source)
     if not (made and isinstance(made.card, Halved) and isinstance(card, Halved)):
         return card
     assert isinstance(encoder, EncoderSettings | LateSettings)

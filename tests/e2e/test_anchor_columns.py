@@ -166,6 +166,7 @@ def test_queries_of_a_file_are_the_anchors(scene: Scene, tmp_path: Path) -> None
     assert shardrank(*scene.world.index(index, *SETS, "gate.reembed=true")) == 0
     assert latest(index).columns["anchors"].card.fingerprint != card.fingerprint
     asked.unlink()
+    assert shardrank(*scene.world.index(index, *SETS)) == 0
     out = tmp_path / "out"
     assert shardrank(*scene.world.rank(index, out, *SETS)) == 0  # the anchors are in the index
 

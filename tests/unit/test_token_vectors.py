@@ -40,7 +40,7 @@ def test_slices_and_chunks() -> None:
 def test_what_holds_no_token_vectors_is_refused() -> None:
     with pytest.raises(IntegrityError, match="no token vectors"):
         TokenVectors.of(vector_column(VECTORS))
-    with pytest.raises(IntegrityError, match="1 rows without a value"):
+    with pytest.raises(IntegrityError, match="1 rows or tokens without a value"):
         TokenVectors.of(vector_lists(ENDS, VECTORS, np.array([False, False, True, False])))
 
 
