@@ -24,6 +24,23 @@ VOCABULARY = tuple(dict.fromkeys(WORDS[6:]))
 #: What must be equal, byte for byte, however a run was cut, scaled or resumed.
 INDEX_FOLDERS = ("parts", "shards", "codecs")
 OUT_FILES = ("run.trec", "metrics.json")
+#: Several parts of a small corpus, nights that may do anything, and no model that reranks.
+SMALL_PARTS = (
+    "passages.max_tokens=16",
+    "passages.overlap=0",
+    "passages.part_size=24",
+    "index.kind=exact",
+    "gate.max_deleted=1",
+    "gate.max_changed=1",
+    "gate.max_change=100",
+    "reranker.model=off",
+)
+
+
+def codec_of(index: Path, version: Version, name: str) -> bytes | None:
+    """What the encoder of a column learnt; None: nothing."""
+    ref = version.columns[name].codec
+    return None if ref is None else LocalStorage(str(index)).read_checked(ref)
 
 
 @dataclass(frozen=True)

@@ -20,19 +20,9 @@ from shardrank.models.encoders.anchors import AnchorScores, load_anchors
 from shardrank.stages.run.workspace import Workspace
 from shardrank.storage.local import LocalStorage
 from shardrank.version.manifest import Version
-from tests.world import World, latest, make_world, shardrank, write_lines
+from tests.world import SMALL_PARTS, World, codec_of, latest, make_world, shardrank, write_lines
 
-SETS = (
-    "passages.max_tokens=16",
-    "passages.overlap=0",
-    "passages.part_size=24",
-    "index.kind=exact",
-    "gate.max_deleted=1",
-    "gate.max_changed=1",
-    "gate.max_change=100",
-    "search.k=12",
-    "reranker.model=off",
-)
+SETS = (*SMALL_PARTS, "search.k=12")
 QUERIES, PASSAGES = 6, 10
 
 pytestmark = pytest.mark.usefixtures("inline")
@@ -67,10 +57,10 @@ def scene(
     return found
 
 
-def codec_of(index: Path, version: Version) -> bytes:
-    ref = version.columns["anchors"].codec
-    assert ref is not None
-    return LocalStorage(str(index)).read_checked(ref)
+def learnt(index: Path, version: Version) -> bytes:
+    found = codec_of(index, version, "anchors")
+    assert found is not None
+    return found
 
 
 def encoder_of(scene: Scene, index: Path) -> AnchorScores:
@@ -78,7 +68,7 @@ def encoder_of(scene: Scene, index: Path) -> AnchorScores:
     made = version.columns["anchors"]
     assert isinstance(made.settings, AnchorSettings)
     assert isinstance(made.card, AnchorCard)
-    return load_anchors(made.settings, "cpu", made.card, codec_of(index, version))
+    return load_anchors(made.settings, "cpu", made.card, learnt(index, version))
 
 
 def columns(index: Path) -> tuple[list[str], list[str], Float32]:
@@ -99,7 +89,7 @@ def columns(index: Path) -> tuple[list[str], list[str], Float32]:
 
 def test_a_column_is_the_scores_with_the_anchor_queries(scene: Scene) -> None:
     version = latest(scene.index)
-    codec = AnchorCodec.of(codec_of(scene.index, version))
+    codec = AnchorCodec.of(learnt(scene.index, version))
     assert (len(codec.queries), len(codec.passages)) == (QUERIES, PASSAGES)
     assert (version.dim("anchors"), version.indexes["anchors"].plan.kind) == (QUERIES, "exact")
     _, texts, scores = columns(scene.index)
@@ -158,7 +148,7 @@ def test_queries_of_a_file_are_the_anchors(scene: Scene, tmp_path: Path) -> None
     sets = [*SETS, *anchors(scene.world, f"queries={asked}")]
     index = tmp_path / "index"
     assert shardrank(*scene.world.index(index, *sets)) == 0
-    codec = AnchorCodec.of(codec_of(index, latest(index)))
+    codec = AnchorCodec.of(learnt(index, latest(index)))
     assert {*codec.queries} <= {row["text"] for row in scene.world.rows("queries")}
     card = latest(index).columns["anchors"].card
     asked.write_text(asked.read_text() + '{"_id": "more", "text": "heat of the plate"}\n')

@@ -18,18 +18,7 @@ from shardrank.stages.run.workspace import Workspace
 from shardrank.storage.local import LocalStorage
 from shardrank.version.manifest import Version
 from tests.late_models import DIM, late_model
-from tests.world import World, latest, make_world, shardrank, write_lines
-
-SETS = (
-    "passages.max_tokens=16",
-    "passages.overlap=0",
-    "passages.part_size=24",
-    "index.kind=exact",
-    "gate.max_deleted=1",
-    "gate.max_changed=1",
-    "gate.max_change=100",
-    "reranker.model=off",
-)
+from tests.world import SMALL_PARTS, World, codec_of, latest, make_world, shardrank, write_lines
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -45,7 +34,7 @@ class Scene:
 
     @property
     def sets(self) -> tuple[str, ...]:
-        return (*SETS, *late("late", self.model), *late("bits", self.model, "stored=2"))
+        return (*SMALL_PARTS, *late("late", self.model), *late("bits", self.model, "stored=2"))
 
 
 def late(name: str, model: Path, *more: str) -> list[str]:
@@ -68,11 +57,6 @@ def scene(
 def read(index: Path, ref: FileRef, column: str) -> pa.Array:
     chunks = Workspace(LocalStorage(str(index))).read_table(ref, [column])[column].chunks
     return pa.concat_arrays(chunks)
-
-
-def codec_of(index: Path, version: Version, name: str) -> bytes | None:
-    ref = version.columns[name].codec
-    return None if ref is None else LocalStorage(str(index)).read_checked(ref)
 
 
 def check_columns(index: Path, encoder: LateEncoder) -> None:
@@ -117,7 +101,7 @@ def test_columns_are_made_and_searched_by_nothing(scene: Scene, encoder: LateEnc
 
 
 def test_queries_are_ranked_beside_them(scene: Scene, tmp_path: Path) -> None:
-    assert shardrank(*scene.world.rank(scene.index, tmp_path / "out", *SETS)) == 0
+    assert shardrank(*scene.world.rank(scene.index, tmp_path / "out", *SMALL_PARTS)) == 0
     assert (tmp_path / "out" / "run.trec").read_text()
 
 
@@ -133,7 +117,7 @@ def test_a_night_keeps_the_codec_and_embeds_what_is_new(
     before = latest(index)
     rows = scene.world.rows("corpus")[3:]
     rows += [{"_id": f"new{n}", "text": "shock tube of the wing"} for n in range(5)]
-    words = scene.world.index(index, *SETS)
+    words = scene.world.index(index, *SMALL_PARTS)
     words[1] = write_lines(tmp_path / "night.jsonl", rows)
     assert shardrank(*words) == 0
     after = latest(index)
@@ -163,7 +147,7 @@ def test_other_codes_are_fitted_anew(scene: Scene, tmp_path: Path) -> None:
 def test_an_index_over_token_vectors_is_refused(
     scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sets = [*SETS, *late("late", scene.model), "index.late.kind=ivfpq"]
+    sets = [*SMALL_PARTS, *late("late", scene.model), "index.late.kind=ivfpq"]
     assert shardrank(*scene.world.index(tmp_path / "index", *sets)) == 2
     assert "kind" in capsys.readouterr().err
 
@@ -174,6 +158,6 @@ def test_an_incomplete_model_is_refused_before_any_stage(
     model = Path(shutil.copytree(scene.model, tmp_path / "model"))
     (model / "1_Dense" / "model.safetensors").unlink()
     index = tmp_path / "index"
-    assert shardrank(*scene.world.index(index, *SETS, *late("late", model))) == 2
+    assert shardrank(*scene.world.index(index, *SMALL_PARTS, *late("late", model))) == 2
     assert "1_Dense" in capsys.readouterr().err
     assert not (index / "units").exists()

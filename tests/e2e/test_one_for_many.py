@@ -18,18 +18,8 @@ from shardrank.stages.run.workspace import Workspace
 from shardrank.storage.local import LocalStorage
 from shardrank.version.manifest import Version
 from tests.late_models import DIM, late_model
-from tests.world import World, latest, make_world, shardrank, write_lines
+from tests.world import SMALL_PARTS, World, codec_of, latest, make_world, shardrank, write_lines
 
-SETS = (
-    "passages.max_tokens=16",
-    "passages.overlap=0",
-    "passages.part_size=24",
-    "index.kind=exact",
-    "gate.max_deleted=1",
-    "gate.max_changed=1",
-    "gate.max_change=100",
-    "reranker.model=off",
-)
 LATE = ("family=late", "dtype=fp32", "stored=4")
 MUVERA = ("family=muvera", "repetitions=3", "planes=2", "inner=4")
 LEARNED = ("family=learned", "dim=16", "tokens=64", "passages=20", "steps=5")
@@ -49,7 +39,10 @@ class Scene:
     def sets(self) -> tuple[str, ...]:
         late = ("family=late", f"model={self.model}", *LATE[1:])
         each = {"late": late, "muvera": MUVERA, "learned": LEARNED}
-        return (*SETS, *(f"encoder.{name}.{one}" for name, told in each.items() for one in told))
+        return (
+            *SMALL_PARTS,
+            *(f"encoder.{name}.{one}" for name, told in each.items() for one in told),
+        )
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +62,9 @@ def read(index: Path, ref: FileRef) -> pa.Array:
 
 
 def codec(index: Path, version: Version, name: str) -> bytes:
-    ref = version.columns[name].codec
-    assert ref is not None
-    return LocalStorage(str(index)).read_checked(ref)
+    found = codec_of(index, version, name)
+    assert found is not None
+    return found
 
 
 def check_columns(index: Path) -> None:
@@ -130,7 +123,7 @@ def test_a_night_keeps_codecs_and_makes_what_is_new(scene: Scene, tmp_path: Path
     before = latest(index)
     rows = scene.world.rows("corpus")[3:]
     rows += [{"_id": f"new{n}", "text": "shock tube of the wing"} for n in range(5)]
-    words = scene.world.index(index, *SETS)
+    words = scene.world.index(index, *SMALL_PARTS)
     words[1] = write_lines(tmp_path / "night.jsonl", rows)
     assert shardrank(*words) == 0
     assert latest(index).columns == before.columns
@@ -151,10 +144,10 @@ def test_columns_of_columns_may_have_any_names(
         "mm": (*MUVERA, "of=zz"),
         "aa": ("family=bits", "of=mm", "rotation=random"),
     }
-    sets = [*SETS, *(f"encoder.{name}.{one}" for name, told in each.items() for one in told)]
+    sets = [*SMALL_PARTS, *(f"encoder.{name}.{one}" for name, told in each.items() for one in told)]
     assert shardrank(*scene.world.index(index, *sets)) == 0
     before = latest(index)
-    words = scene.world.index(index, *SETS)
+    words = scene.world.index(index, *SMALL_PARTS)
     rows = scene.world.rows("corpus")[3:]
     words[1] = write_lines(tmp_path / "night.jsonl", rows)
     assert shardrank(*words) == 0
@@ -186,7 +179,7 @@ def test_what_they_are_made_of_changes_them(scene: Scene, tmp_path: Path) -> Non
 def test_what_is_not_there_is_not_read(
     scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sets = [*SETS, "encoder.muvera.family=muvera"]
+    sets = [*SMALL_PARTS, "encoder.muvera.family=muvera"]
     assert shardrank(*scene.world.index(tmp_path / "index", *sets)) == 2
     assert "'late', which no [[encoder]] before it makes" in capsys.readouterr().err
 

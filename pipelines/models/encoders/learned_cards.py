@@ -1,9 +1,9 @@
 """What decides learnt vectors of many token vectors, known before any is made."""
 
-from shardrank.core.cards import ColumnCard, LateCard, LearnedCard
-from shardrank.core.errors import SettingsError
+from shardrank.core.cards import ColumnCard, LearnedCard
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.learned_settings import LearnedSettings
+from shardrank.models.encoders.token_source import token_source
 
 #: Tokens that a passage has, about, when it is said how many passages are drawn.
 _TOKENS_EACH = 16
@@ -15,13 +15,8 @@ def read_learned_card(settings: LearnedSettings, source: ColumnCard | None) -> L
     Raises:
         SettingsError: the column holds no token vectors.
     """
-    if not isinstance(source, LateCard):
-        raise SettingsError(
-            f"[[encoder]] {settings.name!r} is made of {settings.of!r}, which holds no token "
-            "vectors.",
-            "Set of = to the name of an encoder of family late that stands before it.",
-        )
-    deciding = [settings.deciding(), source.fingerprint]
+    late = token_source(settings, source)
+    deciding = [settings.deciding(), late.fingerprint]
     return LearnedCard(settings.name, fingerprint(["learned-1", *deciding]), settings.dim)
 
 

@@ -1,9 +1,10 @@
 """What decides vectors of many token vectors, known before any is made."""
 
-from shardrank.core.cards import ColumnCard, LateCard, MuveraCard
+from shardrank.core.cards import ColumnCard, MuveraCard
 from shardrank.core.errors import SettingsError
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.muvera_settings import MuveraSettings
+from shardrank.models.encoders.token_source import token_source
 
 #: A passage's vector is stored whole: more components are no column any more.
 _MOST = 65_536
@@ -16,14 +17,9 @@ def read_muvera_card(settings: MuveraSettings, source: ColumnCard | None) -> Muv
         SettingsError: the column holds no token vectors, a projection would widen, or the vectors
             would have more than 65,536 components.
     """
-    if not isinstance(source, LateCard):
-        raise SettingsError(
-            f"[[encoder]] {settings.name!r} is made of {settings.of!r}, which holds no token "
-            "vectors.",
-            "Set of = to the name of an encoder of family late that stands before it.",
-        )
-    _refuse_wider("inner", settings.inner, source.dim)
-    whole = settings.repetitions * (settings.inner or source.dim) << settings.planes
+    late = token_source(settings, source)
+    _refuse_wider("inner", settings.inner, late.dim)
+    whole = settings.repetitions * (settings.inner or late.dim) << settings.planes
     _refuse_wider("dim", settings.dim, whole)
     dim = settings.dim or whole
     if dim > _MOST:
@@ -32,8 +28,8 @@ def read_muvera_card(settings: MuveraSettings, source: ColumnCard | None) -> Muv
             f"inner · 2^planes. The most are {_MOST:,}.",
             "Lower one of them, or set dim.",
         )
-    deciding = [settings.deciding(), source.fingerprint]
-    return MuveraCard(settings.name, fingerprint(["muvera-1", *deciding]), source.dim, dim)
+    deciding = [settings.deciding(), late.fingerprint]
+    return MuveraCard(settings.name, fingerprint(["muvera-1", *deciding]), late.dim, dim)
 
 
 def _refuse_wider(name: str, wanted: int | None, most: int) -> None:
