@@ -67,6 +67,22 @@ class RetrieverSettings(SettingsTable):
     feedback_terms: int = Field(
         10, ge=1, description="of feedback: terms of the documents that are added, at most"
     )
+    guide: str | None = Field(
+        None,
+        description="of vectors: another retriever, until whose scores are met the query is moved "
+        "before it is asked again (guided query refinement); default: none",
+    )
+    guide_documents: int = Field(
+        50, ge=1, description="of a guide: first documents of either list that are compared"
+    )
+    guide_weight: float = Field(
+        0.5, ge=0, le=1, description="of a guide: its share in what the scores shall be"
+    )
+    guide_steps: int = Field(25, ge=1, le=10_000, description="of a guide: steps of descent")
+    guide_rate: float = Field(0.01, gt=0, description="of a guide: how far a step goes")
+    guide_temperature: float = Field(
+        0.1, gt=0, description="of a guide: by which scores are divided before the softmax"
+    )
     hubness: float | None = Field(
         None,
         gt=0,

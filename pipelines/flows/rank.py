@@ -1,7 +1,7 @@
 """The rank flow: queries → encode → search → merge → rerank → collate → deliver."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
@@ -21,6 +21,7 @@ from shardrank.stages.rank.collate import LastOrder, collate
 from shardrank.stages.rank.deliver import RANKED, deliver
 from shardrank.stages.rank.encode_further import Asking, encode_further
 from shardrank.stages.rank.feedback import Round, moved
+from shardrank.stages.rank.guided import guided_queries
 from shardrank.stages.rank.hubness import corrected
 from shardrank.stages.rank.merge import FoundBy, Merged, Merging, merge
 from shardrank.stages.rank.query_documents import SearchedBatch, count_same_ids
@@ -86,11 +87,11 @@ def _merging(context: Context, version: Version, blocks: Sequence[QueryBlock]) -
 def _retrieve(context: Context, plan: RankPlan, blocks: Sequence[QueryBlock]) -> list[FoundBy]:
     """What each retriever finds for the queries, by the vectors of its index's encoder."""
     version, asked = plan.published.version, _asked(context, plan, blocks)
-    found = []
-    for retriever in plan.retrievers:
+    found: dict[str, FoundBy] = {}
+    for retriever in sorted(plan.retrievers, key=lambda each: each.guidance is not None):
         first = Round(plan.index, version, blocks, asked[retriever.index.column])
-        found.append(_found(context, retriever, first))
-    return found
+        found[retriever.name] = _found(context, retriever, first, found)
+    return [found[retriever.name] for retriever in plan.retrievers]
 
 
 def _asked(
@@ -109,12 +110,17 @@ def _asked(
     return asked
 
 
-def _found(context: Context, retriever: Retriever, first: Round) -> FoundBy:
-    """What a retriever finds, by the queries as they were asked or as feedback moves them, and in
-    the order of its scores or of corrected ones."""
+def _found(
+    context: Context, retriever: Retriever, first: Round, before: Mapping[str, FoundBy]
+) -> FoundBy:
+    """What a retriever finds, by the queries as they were asked or as feedback or another one's
+    hits move them, and in the order of its scores or of corrected ones."""
     asked = first
     if retriever.feedback:
         queries = moved(context, first, retriever, retriever.feedback)
+        asked = replace(first, queries=queries)
+    elif how := retriever.guidance:
+        queries = guided_queries(context, first, retriever, before[how.by], how)
         asked = replace(first, queries=queries)
     searched = search(context, asked.index, asked.version, asked.queries, retriever)
     found = FoundBy(searched, retriever.k)
@@ -222,6 +228,7 @@ def _told(plan: RankPlan, retriever: Retriever) -> RankedRetriever:
         depth=how.depth,
         bm25=how.bm25,
         feedback=retriever.feedback,
+        guidance=retriever.guidance,
         correction=retriever.correction,
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.feedback import Feedback
+from shardrank.core.guidance import Guidance
 from shardrank.core.hubness import Correction
 from shardrank.core.model_settings import DENSE
 from shardrank.core.rank_settings import RetrieverSettings
@@ -16,6 +17,9 @@ from shardrank.stages.rank.search import Retriever
 from shardrank.version.indexes import Index
 from shardrank.version.manifest import StoredEncoder, Version
 from shardrank.version.sizing import TOKEN_KINDS
+
+#: What is said of a guide, where there is one.
+GUIDE = {f"guide_{name}" for name in ("documents", "weight", "steps", "rate", "temperature")}
 
 
 def plan_retrievers(version: Version, settings: Settings) -> list[Retriever]:
@@ -30,6 +34,7 @@ def plan_retrievers(version: Version, settings: Settings) -> list[Retriever]:
     others = sorted(n for n in indexes if n != DENSE and indexes[n].source not in indexes)
     wanted = settings.retriever or [RetrieverSettings(index=n) for n in (DENSE, *others)]
     _refuse_weights(settings, wanted)
+    _refuse_guides(wanted)
     return [_retriever(version, settings, each) for each in wanted]
 
 
@@ -54,6 +59,18 @@ def _refuse_weights(settings: Settings, wanted: Sequence[RetrieverSettings]) -> 
         )
 
 
+def _refuse_guides(wanted: Sequence[RetrieverSettings]) -> None:
+    """A guide must be one of the others, and have no guide itself."""
+    guides = {each.called for each in wanted if each.guide is None}
+    for each in wanted:
+        if each.guide is not None and each.guide not in guides:
+            raise SettingsError(
+                f"[[retriever]] {each.called!r} has the guide {each.guide!r}, which is none of "
+                f"the retrievers without one: {', '.join(sorted(guides)) or 'there is none'}.",
+                "Name a [[retriever]] that has no guide itself.",
+            )
+
+
 def _retriever(version: Version, settings: Settings, wanted: RetrieverSettings) -> Retriever:
     index = version.indexes.get(wanted.index)
     if index is None:
@@ -65,7 +82,15 @@ def _retriever(version: Version, settings: Settings, wanted: RetrieverSettings) 
     _refuse_strange(index, wanted)
     k = wanted.k or settings.search.k
     how = _effort(index, settings, wanted)
-    return Retriever(wanted.called, index, how, k, _feedback(index, wanted), _correction(wanted))
+    return Retriever(
+        name=wanted.called,
+        index=index,
+        how=how,
+        k=k,
+        feedback=_feedback(index, wanted),
+        guidance=_guidance(wanted),
+        correction=_correction(wanted),
+    )
 
 
 def _effort(index: Index, settings: Settings, wanted: RetrieverSettings) -> Effort:
@@ -93,6 +118,19 @@ def _feedback(index: Index, wanted: RetrieverSettings) -> Feedback | None:
     )
 
 
+def _guidance(wanted: RetrieverSettings) -> Guidance | None:
+    if wanted.guide is None:
+        return None
+    return Guidance(
+        by=wanted.guide,
+        documents=wanted.guide_documents,
+        steps=wanted.guide_steps,
+        rate=wanted.guide_rate,
+        weight=wanted.guide_weight,
+        temperature=wanted.guide_temperature,
+    )
+
+
 def _correction(wanted: RetrieverSettings) -> Correction | None:
     return Correction(wanted.hubness, wanted.gallery) if wanted.hubness else None
 
@@ -105,7 +143,9 @@ def _refuse_strange(index: Index, wanted: RetrieverSettings) -> None:
     known |= {"nprobe"} if kind not in ("inverted", "maxsim", "binary") else set()
     known |= {"hubness"} if kind != "inverted" and kind not in TOKEN_KINDS else set()
     known |= {"gallery"} if wanted.hubness else set()
-    known |= {"feedback"} if kind not in TOKEN_KINDS else set()
+    known |= {"guide"} if kind != "inverted" and kind not in TOKEN_KINDS else set()
+    known |= GUIDE if wanted.guide else set()
+    known |= {"feedback"} if kind not in TOKEN_KINDS and not wanted.guide else set()
     known |= {"alpha", "beta"} if wanted.feedback else set()
     known |= {"feedback_terms"} if wanted.feedback and index.plan.kind == "inverted" else set()
     strange = wanted.model_fields_set - known

@@ -1,5 +1,6 @@
-"""Feedback and hubs lowered, by whole commands, against numpy over the stored vectors."""
+"""Feedback, guides and hubs lowered, by whole commands, against numpy over the stored vectors."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import shardrank as package
 from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import matrix
+from shardrank.core.errors import SettingsError
+from shardrank.core.guidance import Guidance, guided
 from shardrank.core.hubness import hubness
 from shardrank.core.settings import Settings
 from tests.world import World, latest, make_world
@@ -30,25 +33,37 @@ def world(
     return made
 
 
-def settings(world: World, retriever: Retriever) -> Settings:
+def settings(world: World, *retrievers: Retriever) -> Settings:
     return Settings.model_validate(
         {
             "encoder": [{"model": str(world.encoder)}, {"family": "bm25"}],
             "passages": {"part_size": 16},
-            "retriever": [{"index": "dense", **retriever}],
+            "retriever": [{"index": "dense", **each} for each in retrievers],
             "search": {"k": K, "block_queries": 4},
             "reranker": [{"model": "off"}],
         }
     )
 
 
-def ranked(world: World, out: Path, retriever: Retriever) -> dict[str, dict[str, float]]:
+def ranked(world: World, out: Path, *retrievers: Retriever) -> dict[str, dict[str, float]]:
     """Retrieval scores by document, in the order of ranks, of each query."""
-    package.rank(world.root / "index", world.queries, out, settings=settings(world, retriever))
+    package.rank(world.root / "index", world.queries, out, settings=settings(world, *retrievers))
     found: dict[str, dict[str, float]] = {}
     order = [("query_id", "ascending"), ("rank", "ascending")]
     for row in pq.read_table(out / "rankings").sort_by(order).to_pylist():
         found.setdefault(row["query_id"], {})[row["doc_id"]] = row["retrieval_score"]
+    return found
+
+
+def lists_of(out: Path) -> dict[str, dict[str, list[float]]]:
+    """Of each retriever of several the scores of each query, in the order of ranks."""
+    run = package.api.read_ranked(package.api.open_workspace(str(out), Settings()))
+    found: dict[str, dict[str, list[float]]] = {each.name: {} for each in run.retrievers}
+    for block in run.blocks:
+        names = pq.read_table(out / block.queries.key)["query_id"].to_pylist()
+        for retriever, ref in zip(run.retrievers, block.lists, strict=True):
+            for row in pq.read_table(out / ref.key).to_pylist():
+                found[retriever.name].setdefault(names[row["query"]], []).append(row["score"])
     return found
 
 
@@ -89,6 +104,42 @@ def test_feedback_without_weight_changes_no_order(world: World, tmp_path: Path, 
     plain = ranked(world, tmp_path / "plain", {"index": index})
     given = {"index": index, "feedback": FIRST, "alpha": 1, "beta": 0}
     assert ranked(world, tmp_path / "again", given) == plain
+
+
+def test_a_guide_moves_the_query_before_it_is_asked_again(world: World, tmp_path: Path) -> None:
+    """The pool is the first documents of both; the guide's own hits stay as they are."""
+    how = Guidance("bm25", documents=4, steps=9, rate=0.02, weight=0.6, temperature=0.2)
+    guide = {f"guide_{name}": value for name, value in asdict(how).items() if name != "by"}
+    dense, words = (ranked(world, tmp_path / n, {"index": n}) for n in ("dense", "bm25"))
+    ranked(world, tmp_path / "moved", {"guide": "bm25", **guide}, {"index": "bm25"})
+    place, vectors, names, queries = stored(world, tmp_path / "moved")
+    lists = lists_of(tmp_path / "moved")
+    for name, query in zip(names, queries, strict=True):
+        given = dict(list(words[name].items())[: how.documents])
+        pool = sorted({*list(dense[name])[: how.documents], *given})
+        scores = np.array([given.get(doc, np.nan) for doc in pool])
+        near, zero = vectors[[place[doc] for doc in pool]], np.zeros(len(pool), np.int32)
+        moved = guided(query[None], zero, near, scores, how)[0]
+        wanted = sorted((float(vectors[n] @ moved) for n in place.values()), reverse=True)[:K]
+        assert lists["dense"][name] == pytest.approx(wanted, abs=1e-5)
+        assert lists["bm25"][name] == pytest.approx(list(words[name].values()))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ([{"guide": "none"}], "has the guide 'none', which is none of"),
+        ([{"guide": "dense"}], "has the guide 'dense'"),
+        ([{"guide": "bm25", "feedback": 3}, {"index": "bm25"}], "sets feedback"),
+        ([{"guide_steps": 3}], "sets guide_steps"),
+        ([{}, {"index": "bm25", "guide": "dense"}], "sets guide, which an index of kind inverted"),
+    ],
+)
+def test_a_guide_that_cannot_be_is_refused(
+    world: World, tmp_path: Path, wanted: list[Retriever], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        ranked(world, tmp_path / "out", *wanted)
 
 
 def test_hubs_are_lowered_by_the_batch(world: World, tmp_path: Path) -> None:

@@ -64,12 +64,7 @@ def moved(context: Context, first: Round, retriever: Retriever, how: Feedback) -
     """The queries' vectors for the second round."""
     name, documents = retriever.name, how.documents
     ignored = context.settings.search.ignore_same_id
-    k, depth = documents + ignored, retriever.how.depth
-    how_few = replace(retriever.how, k=k, depth=max(depth, k) if depth else 0)
-    few = replace(retriever, how=how_few, k=documents)
-    found = FoundBy(
-        search(context, first.index, first.version, first.queries, few, "first"), documents
-    )
+    found = first_round(context, first, retriever, documents)
     bucket = bucket_parts(len(first.version.parts), documents * first.blocks[0].queries.rows)
     merging = Merging(documents, ignored, None, bucket, f"first-merge-{name}")
     hits = [
@@ -83,6 +78,16 @@ def moved(context: Context, first: Round, retriever: Retriever, how: Feedback) -
     stage = replace(FEEDBACK, name=f"feedback-{name}")
     step = Step(partial(MoveQueries, context.workspace, first.index))
     return [done.made.vectors for done in run_stage(context, stage, specs, [step])]
+
+
+def first_round(context: Context, first: Round, retriever: Retriever, documents: int) -> FoundBy:
+    """The first documents that a retriever finds for the queries as they were asked."""
+    k = documents + context.settings.search.ignore_same_id
+    depth = retriever.how.depth
+    how = replace(retriever.how, k=k, depth=max(depth, k) if depth else 0)
+    few = replace(retriever, how=how, k=documents)
+    searched = search(context, first.index, first.version, first.queries, few, "first")
+    return FoundBy(searched, documents)
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ class Merge:
         best = Best(spec.queries.rows, k)
         for ref in files.hits:
             best.add(self.workspace.read_table(ref))
-        return best.table()
+        return _first(best.table(), k)  # a guide is searched for more than are asked of it
 
     def _lists(self, unit: Unit[MergeSpec], found: Sequence[pa.Table]) -> tuple[FileRef, ...]:
         if len(found) == 1:
@@ -192,13 +192,18 @@ def _one(found: Sequence[pa.Table], spec: MergeSpec, k: int) -> pa.Table:
     """Several lists fused; one as it is, but for what is behind the k-th."""
     if spec.fusion:
         return fuse(found, spec.fusion, k)
-    return found[0].filter(pa.array(ranks(found[0]) <= k)).combine_chunks()
+    return _first(found[0], k)
+
+
+def _first(hits: pa.Table, k: int) -> pa.Table:
+    """HITS up to each query's k-th."""
+    return hits.filter(pa.array(ranks(hits) <= k)).combine_chunks()
 
 
 def _without(hits: pa.Table, ids: pa.ChunkedArray, k: int) -> pa.Table:
     """The first k of each query, but for those with the query's own id."""
     others = hits.filter(pc.not_equal(ids.take(hits["query"]), hits["doc_id"]))
-    return others.filter(pa.array(ranks(others) <= k)).combine_chunks()
+    return _first(others, k)
 
 
 def _told(hits: pa.Table, ids: pa.ChunkedArray) -> SameIdHits:

@@ -15,6 +15,7 @@ from typing import Any
 from shardrank.core.cards import components_of
 from shardrank.core.feedback import Feedback
 from shardrank.core.files import FileRef
+from shardrank.core.guidance import Guidance
 from shardrank.core.hubness import Correction
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.rank.opened import open_kind
@@ -48,13 +49,15 @@ class Searched:
 @dataclass(frozen=True)
 class Retriever:
     """An index that is searched: its name among the retrievers, how hard to look, how many
-    documents it gives each query in the end, and by which feedback and correction, if any."""
+    documents it gives each query in the end, and by which feedback, guidance and correction, if
+    any."""
 
     name: str
     index: Index
     how: Effort
     k: int
     feedback: Feedback | None = None
+    guidance: Guidance | None = None
     correction: Correction | None = None
 
 

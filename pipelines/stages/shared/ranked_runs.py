@@ -8,6 +8,7 @@ from shardrank.core.cards import ColumnCard, RerankerCard
 from shardrank.core.errors import InputError
 from shardrank.core.feedback import Feedback
 from shardrank.core.files import FileRef
+from shardrank.core.guidance import Guidance
 from shardrank.core.hubness import Correction
 from shardrank.core.model_settings import DENSE, EncoderSettings
 from shardrank.core.papers import from_json, to_readable
@@ -47,6 +48,7 @@ class RankedRetriever:
         bm25: how words were weighted; None: they were not counted.
         feedback: towards how many first documents queries were moved; None: there was one round.
         correction: how hubs were lowered; None: they were not.
+        guidance: by which other retriever queries were moved, and how; None: by none.
     """
 
     name: str
@@ -58,6 +60,7 @@ class RankedRetriever:
     bm25: Bm25 | None
     feedback: Feedback | None
     correction: Correction | None
+    guidance: Guidance | None = None  # none in rankings of before it was there
 
 
 @dataclass(frozen=True)
