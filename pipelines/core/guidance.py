@@ -87,5 +87,6 @@ def _scaled(scores: Float64) -> Float64:
 
 
 def _softmax(scores: Float64) -> Float64:
-    powers = np.exp(scores - scores.max())
-    return powers / powers.sum()
+    powers: Float64 = np.exp(scores - scores.max())
+    powers /= powers.sum()
+    return powers

@@ -26,7 +26,8 @@ def by_autograd(query: Float32, pool: Float32, scores: Float64) -> Float64:
     for _ in range(HOW.steps):
         descent.zero_grad()
         now = torch.log_softmax(vectors @ z / HOW.temperature, 0)
-        torch.nn.functional.kl_div(now, target, reduction="sum").backward()
+        loss = torch.nn.functional.kl_div(now, target, reduction="sum")
+        loss.backward()  # type: ignore[no-untyped-call]
         descent.step()
     return z.detach().numpy()
 
