@@ -55,7 +55,7 @@ from tests.bench import (
 )
 from tests.bench.bounds import Bound, bounds_table
 from tests.bench.chart import write_chart
-from tests.bench.harness import Benchmark, Outcome, measure
+from tests.bench.harness import AnswersDisagree, Benchmark, Outcome, measure
 from tests.bench.machine import machine
 from tests.bench.show import table, write_json, write_markdown
 
@@ -85,9 +85,11 @@ def main() -> None:
 
 
 def _measure(arguments: argparse.Namespace, folder: Path) -> None:
-    """What is measured is written after each benchmark, so that a run cut off keeps what it has."""
+    """What is measured is written after each benchmark, so that a run cut off keeps what it has.
+    What answers wrongly is named in the end, and spoils no other."""
     outcomes: list[Outcome] = []
     bounds: list[Bound] = []
+    wrong: list[AnswersDisagree] = []
 
     about = _about(arguments.rounds)
 
@@ -97,7 +99,11 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> None:
         write_markdown(path.with_suffix(".md"), json.loads(path.read_text("utf-8")))
 
     for make in _builds(arguments, folder):
-        outcomes.append(_measured(make, arguments.rounds))
+        try:
+            outcomes.append(_measured(make, arguments.rounds))
+        except AnswersDisagree as error:
+            wrong.append(error)
+            continue
         write()
         write_chart(arguments.folder / "bench.png", outcomes)
     for name in arguments.only or BOUNDS:
@@ -105,6 +111,8 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> None:
         write()
     if bounds:
         Console().print(bounds_table(bounds))
+    if wrong:
+        raise SystemExit("\n".join(f"Not measured: {error}" for error in wrong))
 
 
 def _arguments() -> argparse.Namespace:

@@ -46,7 +46,7 @@ def benchmark(passages: int, folder: Path) -> Benchmark:
         Contender(ALONE, partial(alone, encoder, texts), None),
         Contender(OURS, partial(whole_flow, corpus, folder / "index"), TOLERANCE),
     ]
-    duels = [Duel(OURS, ALONE, floor=0.85, goal=0.93)]
+    duels = [Duel(OURS, ALONE, floor=0.95, goal=1.1)]
     cores = os.cpu_count() or 1
     return Benchmark("whole flow", "passages", passages, contenders, duels, worst_cosine, cores)
 

@@ -84,7 +84,7 @@ def any_layout() -> Benchmark:
         Contender(BEST, partial(cheapest(_fast_scan(made), made, judge, least), made.queries), 0),
         Contender(OURS, partial(cheapest(ours, made, judge, least), made.queries), 0),
     ]
-    duels = [Duel(OURS, PEER, floor=4, goal=10), Duel(OURS, BEST, floor=1.2, goal=2)]
+    duels = [Duel(OURS, PEER, floor=4, goal=10), Duel(OURS, BEST, floor=2, goal=4)]
     name = "search, any layout"
     return Benchmark(name, "queries", QUERIES, contenders, duels, judge.lost, threads())
 

@@ -19,7 +19,8 @@ from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.folder.resolve import resolve_model
 from shardrank.models.rerankers.cross import CrossEncoderReranker, load_reranker
 from tests.bench.distances import worst_logit
-from tests.bench.harness import Benchmark, Contender, Duel, fastest
+from tests.bench.embed import DTYPES, float_dtypes, float_duels
+from tests.bench.harness import Benchmark, Contender, fastest
 from tests.bench.texts import documents, questions
 
 #: What two dtypes of one model may differ by, in a logit.
@@ -27,7 +28,7 @@ TOLERANCE = 0.01
 MAX_TOKENS = 256
 PER_QUERY, QUERIES_PER_DOCUMENT = 15, 2
 BATCHES = (16, 32, 64)
-DEFAULT, BEST = "CrossEncoder fp32", "CrossEncoder bf16"
+DEFAULT = "CrossEncoder fp32"
 
 
 class Pairs:
@@ -49,23 +50,19 @@ class Pairs:
 def benchmark(queries: int, folder: Path) -> Benchmark:
     """`queries` × 15 pairs with a model that is saved into `folder`."""
     pairs, model = Pairs(queries), save_cross_encoder(folder)
-    texts = pairs.texts()
-    best = fastest([_peer(model, texts, torch.bfloat16, size) for size in BATCHES])
+    texts, floats = pairs.texts(), float_dtypes()
+    best = fastest([_peer(model, texts, DTYPES[floats[-1]], size) for size in BATCHES])
+    tuned = f"CrossEncoder {floats[-1]}, {best.name}"
     contenders = [
         Contender(DEFAULT, _peer(model, texts, torch.float32, 32).run, None),
-        Contender(BEST, best.run, None),
-        Contender("shardrank fp32", partial(_ours, _load(model, "fp32"), pairs), TOLERANCE),
-        Contender("shardrank bf16", partial(_ours, _load(model, "bf16"), pairs), TOLERANCE),
-        Contender("shardrank int8", partial(_ours, _load(model, "int8"), pairs), TOLERANCE),
+        Contender(tuned, best.run, None),
+        *(
+            Contender(f"shardrank {dtype}", partial(_ours, _load(model, dtype), pairs), TOLERANCE)
+            for dtype in (*floats, "int8")
+        ),
     ]
-    duels = [
-        Duel("shardrank fp32", DEFAULT, floor=1, goal=1.3),
-        Duel("shardrank bf16", DEFAULT, floor=2.5, goal=3),
-        Duel("shardrank bf16", BEST, floor=1.3, goal=1.6),
-        Duel("shardrank int8", DEFAULT, floor=3.4, goal=5),
-    ]
-    name = f"rerank (peer's best: {best.name})"
-    return Benchmark(name, "pairs", len(texts), contenders, duels, worst_logit)
+    duels = float_duels(DEFAULT, tuned)
+    return Benchmark("rerank", "pairs", len(texts), contenders, duels, worst_logit)
 
 
 def save_cross_encoder(folder: Path) -> Path:
