@@ -13,11 +13,11 @@ from sentence_transformers import SentenceTransformer
 
 from shardrank.core.arrays import Float32
 from shardrank.core.model_settings import EncoderSettings
-from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.encoders.dense import BiEncoder, load_encoder
 from shardrank.models.folder.resolve import resolve_model
 from tests.bench.distances import worst_cosine
 from tests.bench.harness import Benchmark, Contender, Duel, fastest
+from tests.bench.machine import float_dtypes
 from tests.bench.texts import documents
 
 #: Cosine .9999: what two dtypes of one model may differ by.
@@ -52,18 +52,13 @@ def benchmark(count: int) -> Benchmark:
     return Benchmark("embed", "documents", len(texts), contenders, duels, worst_cosine)
 
 
-def float_dtypes() -> list[str]:
-    """What this CPU multiplies floats in, the fastest last."""
-    return ["fp32", "bf16"] if multiplies_bf16() else ["fp32"]
-
-
 def float_duels(default: str, tuned: str) -> list[Duel]:
     """Of each dtype with the peer's default in fp32, and of the fastest with its best."""
-    fast = f"shardrank {float_dtypes()[-1]}"
+    fast = float_dtypes()[-1]
     return [
         Duel("shardrank fp32", default, floor=1, goal=1.3),
-        *([Duel(fast, default, floor=2.5, goal=3)] if multiplies_bf16() else []),
-        Duel(fast, tuned, floor=1.3, goal=1.6),
+        *([Duel("shardrank bf16", default, floor=2.5, goal=3)] if fast == "bf16" else []),
+        Duel(f"shardrank {fast}", tuned, floor=1.3, goal=1.6),
         Duel("shardrank int8", default, floor=4.5, goal=6),
     ]
 

@@ -24,6 +24,7 @@ from shardrank.models.encoders.dense import BiEncoder, load_encoder
 from tests.bench.command import settings, shardrank
 from tests.bench.distances import worst_cosine
 from tests.bench.harness import Benchmark, Contender, Duel
+from tests.bench.machine import float_dtypes
 from tests.bench.texts import documents
 
 ALONE, OURS = "the model alone", "shardrank index"
@@ -31,17 +32,21 @@ ALONE, OURS = "the model alone", "shardrank index"
 TOLERANCE = 2e-4
 #: Of a passage: shorter than most corpora's, for what Ray costs is by the unit and not by the word.
 WORDS = 40
+DTYPE = float_dtypes()[-1]
 SETTINGS = settings(
-    cluster__executor="ray", encoder__dtype="bf16", index__kind="exact", passages__split="false"
+    cluster__executor="ray",
+    encoder__dtype=DTYPE,
+    index__kind="exact",
+    passages__split="false",
 )
 
 
 def benchmark(passages: int, folder: Path) -> Benchmark:
-    """`passages` of 40 words each, in bf16."""
+    """`passages` of 40 words each."""
     texts = short_texts(passages, WORDS)
     corpus = folder / "flow.jsonl"
     write_corpus(texts, corpus)
-    encoder = load_encoder(EncoderSettings(dtype="bf16"), "cpu")
+    encoder = load_encoder(EncoderSettings.model_validate({"dtype": DTYPE}), "cpu")
     contenders = [
         Contender(ALONE, partial(alone, encoder, texts), None),
         Contender(OURS, partial(whole_flow, corpus, folder / "index"), TOLERANCE),

@@ -89,20 +89,21 @@ def benchmark(name: str, count: int, folder: Path, clock: Clock = time.perf_coun
     """As many texts, or pairs by 15, of a model that is saved into the folder."""
     kin, model = KIN[name], save(KIN[name], folder / name)
     work = Work(kin, count)
-    plain, short = (
+    plain, *other = (
         fastest([each for way in kin.ways for each in work.peers(model, dtype, way)], clock)
-        for dtype in _TYPES
+        for dtype in float_dtypes()
     )
-    best = fastest([plain, short], clock)
+    best = fastest([plain, *other], clock)
+    others = [*float_dtypes()[1:], "int8"]
     contenders = [Contender("library fp32", plain.run, None), Contender("library", best.run, None)]
     contenders += [
         Contender(f"shardrank {dtype}", work.ours(model, dtype), most)
         for dtype, most in TOLERANCES.items()
+        if dtype in ("fp32", *others)
     ]
     duels = [
         Duel("shardrank fp32", "library fp32", floor=1.4, goal=1.8),
-        Duel("shardrank bf16", "library", floor=1.4, goal=1.8),
-        Duel("shardrank int8", "library", floor=1.4, goal=1.8),
+        *(Duel(f"shardrank {dtype}", "library", floor=1.4, goal=1.8) for dtype in others),
     ]
     title = f"{name} (library's best: {best.name}; in fp32: {plain.name})"
     return Benchmark(title, work.unit, work.items, contenders, duels, work.distance)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from shardrank.kernels.machine import multiplies_bf16
+
 _ROWS, _DEPTH, _COLUMNS, _TRIES = 1024, 384, 1536, 20
 _CPUINFO = Path("/proc/cpuinfo")
 _NAMED = ("model name", "cpu family", "model")
@@ -21,6 +23,11 @@ _NAMED = ("model name", "cpu family", "model")
 def machine() -> dict[str, Any]:
     """Its CPU, cores, and peaks in 10^9 operations a second on one thread, as JSON."""
     return {"cpu": cpu(), "cores": os.cpu_count(), "peaks": peaks()}
+
+
+def float_dtypes() -> list[str]:
+    """What this CPU multiplies floats in, the fastest last."""
+    return ["fp32", "bf16"] if multiplies_bf16() else ["fp32"]
 
 
 def cpu() -> str:

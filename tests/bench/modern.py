@@ -25,12 +25,13 @@ from shardrank.models.folder.resolve import resolve_model
 from tests.bench.distances import worst_cosine
 from tests.bench.embed import INT8_TOLERANCE, TOLERANCE, ours
 from tests.bench.harness import Benchmark, Contender, Duel, fastest
+from tests.bench.machine import float_dtypes
 from tests.bench.masked import DOCUMENTS, Masked
 from tests.bench.texts import documents
 
 LAYERS, MAX_TOKENS, LONG_TOKENS = 6, 512, 4096
 BATCHES = (1, 2, 4, 8, 16, 32)
-FP32, BF16 = "sentence-transformers fp32", "sentence-transformers bf16"
+FP32 = "sentence-transformers fp32"
 OURS = "shardrank fp32"
 
 
@@ -47,22 +48,23 @@ def long(folder: Path) -> Benchmark:
 
 
 def _benchmark(folder: Path, texts: Sequence[str], kind: str, goal: float) -> Benchmark:
-    peers = {name: _best(folder, texts, dtype) for name, dtype in ((FP32, "fp32"), (BF16, "bf16"))}
-    tolerances = {"fp32": TOLERANCE, "bf16": TOLERANCE, "int8": INT8_TOLERANCE}
+    peers = {dtype: _best(folder, texts, dtype) for dtype in float_dtypes()}
+    own = dict.fromkeys(peers, TOLERANCE) | {"int8": INT8_TOLERANCE}
     contenders = [
-        Contender(FP32, peers[FP32].run, None),
-        Contender(BF16, peers[BF16].run, None),
+        *(Contender(f"sentence-transformers {dtype}", peers[dtype].run, None) for dtype in peers),
         *(
             Contender(f"shardrank {dtype}", partial(ours, _load(folder, dtype), texts), tolerance)
-            for dtype, tolerance in tolerances.items()
+            for dtype, tolerance in own.items()
         ),
     ]
     duels = [
-        Duel(OURS, FP32, floor=1, goal=1.5),
-        Duel("shardrank bf16", BF16, floor=1.5, goal=goal),
+        *(
+            Duel(f"shardrank {dtype}", f"sentence-transformers {dtype}", floor=1.5, goal=goal)
+            for dtype in peers
+        ),
         Duel("shardrank int8", FP32, floor=3, goal=5),
     ]
-    best = f"{peers[FP32].name} and {peers[BF16].name}"
+    best = " and ".join(each.name for each in peers.values())
     name = f"ModernBERT{kind} (peer's best: {best})"
     return Benchmark(name, "documents", len(texts), contenders, duels, worst_cosine)
 

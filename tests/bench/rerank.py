@@ -19,8 +19,9 @@ from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.folder.resolve import resolve_model
 from shardrank.models.rerankers.cross import CrossEncoderReranker, load_reranker
 from tests.bench.distances import worst_logit
-from tests.bench.embed import DTYPES, float_dtypes, float_duels
+from tests.bench.embed import DTYPES, float_duels
 from tests.bench.harness import Benchmark, Contender, fastest
+from tests.bench.machine import float_dtypes
 from tests.bench.texts import documents, questions
 
 #: What two dtypes of one model may differ by, in a logit.
