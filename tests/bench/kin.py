@@ -33,7 +33,7 @@ from shardrank.models.rerankers.cross import CrossEncoderReranker, load_reranker
 from tests.bench.distances import worst_cosine, worst_logit
 from tests.bench.embed import ours as embedded
 from tests.bench.harness import Benchmark, Clock, Contender, Duel, fastest, measure
-from tests.bench.machine import machine
+from tests.bench.machine import float_dtypes, machine
 from tests.bench.rerank import Pairs
 from tests.bench.show import table
 from tests.bench.texts import documents
