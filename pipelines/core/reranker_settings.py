@@ -94,6 +94,11 @@ class ListSettings(LanguageSettings):
     passage_tokens: int = Field(
         300, ge=8, description="of a passage, the first so many tokens are read"
     )
+    votes: bool = Field(
+        False,
+        description="whether each passage begins with its document's rank in every retriever's "
+        'list, as "(dense: 3, bm25: -)"; see the prompt "votes"',
+    )
 
 
 class AnswerSettings(ListSettings):

@@ -22,6 +22,7 @@ from shardrank.stages.rank.rerank_plan import (
     Candidates,
     scores_by_block,
 )
+from shardrank.stages.rank.votes import votes_of
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.locate import WANTED, Located, locate
 from shardrank.stages.shared.sample import Draw, sample
@@ -175,9 +176,12 @@ def _teach(
     known = teacher in _known(plan)
     at = _known(plan).index(teacher) if known else 0
     pairs = (done.made.lacking[at] if known else done.made.every for done in mined)
-    both = zip(plan.ranked.run.blocks, pairs, strict=True)
+    names = [retriever.name for retriever in plan.ranked.run.retrievers]
     candidates = Candidates(
-        blocks=[BlockCandidates(block.queries, p.buckets, p.pairs) for block, p in both],
+        blocks=[
+            BlockCandidates(b.queries, p.buckets, p.pairs, votes_of(b.hits, b.lists, names))
+            for b, p in zip(plan.ranked.run.blocks, pairs, strict=True)
+        ],
         depth=ALL,
         bucket_parts=_bucket(plan),
         version=plan.ranked.version,

@@ -29,6 +29,7 @@ from shardrank.stages.rank.reorder import Ordered, reorder
 from shardrank.stages.rank.rerank import require_scores, rerank
 from shardrank.stages.rank.rerank_plan import BlockCandidates, Candidates, scores_by_block
 from shardrank.stages.rank.search import Retriever, search
+from shardrank.stages.rank.votes import votes_of
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.column_encoders import Sourced
 from shardrank.stages.shared.encode import QueryBlock, encode, write_blocks
@@ -140,12 +141,14 @@ def _rerank(
     order = [Ordered(done.made.hits, done.made.buckets, done.made.pairs) for done in merged]
     retrieved = [each.hits for each in order]
     last = LastOrder(retrieved, order, (), Blend(0, 0.0))
+    names = [retriever.name for retriever in plan.retrievers]
+    votes = [votes_of(done.made.hits, done.made.lists, names) for done in merged]
     for number, reranker in enumerate(plan.rerankers, 1):
         if number > 1:
             order = reorder(context, order, last.reranked, last.blend, bucket, number - 1)
-        both = zip(blocks, order, strict=True)
+        each = zip(blocks, order, votes, strict=True)
         candidates = Candidates(
-            blocks=[BlockCandidates(b.queries, o.buckets, o.pairs) for b, o in both],
+            blocks=[BlockCandidates(b.queries, o.buckets, o.pairs, v) for b, o, v in each],
             depth=reranker.settings.depth,
             bucket_parts=bucket,
             version=plan.published.version,

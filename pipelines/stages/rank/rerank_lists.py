@@ -16,7 +16,7 @@ from shardrank.core.finite import Source, refuse_broken
 from shardrank.core.pools import TASK_CPUS
 from shardrank.core.progress import tell
 from shardrank.core.protocols import ListReranker, ListScores
-from shardrank.core.reranker_settings import RerankerSettings
+from shardrank.core.reranker_settings import ListSettings, RerankerSettings
 from shardrank.core.tally import spend
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.models.forward.threads import use_threads
@@ -29,6 +29,7 @@ from shardrank.stages.rank.rerank_plan import (
     Scores,
     score_source,
 )
+from shardrank.stages.rank.votes import Votes, with_votes
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
@@ -36,12 +37,14 @@ from shardrank.stages.run.workspace import Result, Workspace
 
 @dataclass(frozen=True)
 class ListsSpec:
-    """Queries of a block, the files of their lists, and the fingerprint of the reranker's card."""
+    """Queries of a block, the files of their lists, the fingerprint of the reranker's card, and
+    what each retriever found, where the model is told."""
 
     block: int
     queries: FileRef
     lists: tuple[FileRef, ...]
     reranker: str
+    votes: Votes | None = None
 
 
 LISTS = Stage("rerank", ListsSpec, Scores)
@@ -52,7 +55,7 @@ def rerank_lists(
 ) -> list[Done[Scores]]:
     """The candidates' scores, a unit some queries of a block."""
     texts = list_texts(context, candidates, f"texts-{stage}")
-    specs = _plan_lists(candidates, texts, reranker.card)
+    specs = _plan_lists(candidates, texts, reranker)
     pool = context.model_pool(len(specs))
     steps = [
         Step(partial(ReadLists, context.workspace, candidates.batch), cpus=TASK_CPUS),
@@ -63,15 +66,18 @@ def rerank_lists(
 
 
 def _plan_lists(
-    candidates: Candidates, texts: Sequence[ListTexts], card: RerankerCard
+    candidates: Candidates, texts: Sequence[ListTexts], reranker: PlannedReranker
 ) -> list[ListsSpec]:
     """Of the files of lists, in the order of blocks and queries."""
+    asked = reranker.settings
+    told = isinstance(asked, ListSettings) and asked.votes
     return [
         ListsSpec(
             block=block,
             queries=candidates.blocks[block].queries,
             lists=tuple(each.texts for each in files),
-            reranker=card.fingerprint,
+            reranker=reranker.card.fingerprint,
+            votes=candidates.blocks[block].votes if told else None,
         )
         for (block, _), files in groupby(texts, key=lambda each: (each.block, each.first))
     ]
@@ -107,6 +113,8 @@ class ReadLists:
         found = pc.equal(lists["rank"], 0).cast(pa.int8())
         order = [(name, "ascending") for name in ("query", "none", "rank", "part", "row")]
         lists = lists.append_column("none", found).sort_by(order).drop_columns("none")
+        if unit.spec.votes:
+            lists = with_votes(self.batch, unit.spec.votes, lists)
         asked = self.batch.read_table(unit.spec.queries, ["text"])["text"]
         wanted = pc.unique(lists["query"])
         queries = pa.table({"query": wanted, "text": asked.take(wanted)})

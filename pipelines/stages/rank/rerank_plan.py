@@ -10,6 +10,7 @@ from shardrank.core.finite import Source
 from shardrank.core.papers import from_json, to_json
 from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.core.units import REVISION, Done, Stage
+from shardrank.stages.rank.votes import Votes
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.pairs_by_part import (
     PairFile,
@@ -59,12 +60,13 @@ class Candidates:
 
 @dataclass(frozen=True)
 class BlockCandidates:
-    """A block's queries, and its pairs (query, part, row, rank) by the parts that they lie in; and
-    how many lie in each."""
+    """A block's queries, and its pairs (query, part, row, rank) by the parts that they lie in; how
+    many lie in each; and what each retriever found for the block."""
 
     queries: FileRef
     buckets: Sequence[PairFile]
     pairs: Sequence[PartPairs]
+    votes: Votes
 
 
 @dataclass(frozen=True)
