@@ -28,9 +28,6 @@ from shardrank.stages.shared.locate import WANTED, Located, locate
 from shardrank.stages.shared.sample import Draw, sample
 from shardrank.version.sizing import bucket_parts
 
-#: Every candidate is scored.
-ALL = (1 << 31) - 1
-
 
 def label(context: Context, plan: LabelPlan, overwrite: bool = False) -> Labelled:
     """Run the flow into the context's workspace, LABELS; what an earlier run finished is not done
@@ -182,7 +179,7 @@ def _teach(
             BlockCandidates(b.queries, p.buckets, p.pairs, votes_of(b.hits, b.lists, names))
             for b, p in zip(plan.ranked.run.blocks, pairs, strict=True)
         ],
-        depth=ALL,
+        depth=reranker.settings.depth,
         bucket_parts=_bucket(plan),
         version=plan.ranked.version,
         index=plan.ranked.index,

@@ -10,6 +10,9 @@ from shardrank.stages.rank.rerank_plan import PlannedReranker
 from shardrank.version.kept_settings import further_encoders, runs_in_bf16
 from shardrank.version.manifest import StoredEncoder, Version
 
+#: More than any list has.
+ANY_DEPTH = (1 << 31) - 1
+
 
 def plan_rerankers(version: Version, settings: Settings) -> list[PlannedReranker]:
     """Those that the settings name, in their order.
@@ -30,7 +33,8 @@ def plan_reranker(each: RerankerSettings, version: Version, settings: Settings) 
 def plan_teacher_model(
     each: RerankerSettings, version: Version, settings: Settings
 ) -> PlannedReranker:
-    """One that judges lists of any length."""
+    """One that judges lists of any length: its windows are as large as they are set."""
+    each = each.model_copy(update={"depth": ANY_DEPTH})
     card = reranker_family(each).read(each, _beside(version))
     return PlannedReranker(each, card, _asking(card, version, settings))
 

@@ -86,6 +86,7 @@ def test_each_passage_begins_with_its_ranks(world: World) -> None:
 
 
 def test_a_teacher_is_told_what_the_ranking_had(world: World) -> None:
+    """In lists that are longer than what the reranker was given, and shorter than its window."""
     one = {"index": "dense"}
     with installed() as patch:
         how = settings(world, {"votes": True}, one)
