@@ -10,6 +10,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.ranked_runs import read_ranked
+from shardrank.storage.local import LocalStorage
 
 #: A word is at least two letters, digits or underscores, and these are left out on request.
 STOP_WORDS = {
@@ -144,6 +151,22 @@ def check_fused(found: Sequence[Hit], lists: Sequence[Sequence[Hit]], how: Fusin
     scores = {doc: [-math.inf] * hit.passage + [hit.score] for doc, hit in wanted.items()}
     check_list(found, scores, k)
     assert all(hit.passage == wanted[hit.doc_id].passage for hit in found)
+
+
+def lists_of(out: Path) -> dict[str, list[list[Hit]]]:
+    """What each retriever of a ranking found, by the query; the ranking itself where there is
+    one."""
+    found: dict[str, list[list[Hit]]] = {}
+    for block in read_ranked(Workspace(LocalStorage(str(out)))).blocks:
+        ids = pq.read_table(out / block.queries.key)["query_id"].to_pylist()
+        refs = block.lists or (block.hits,)
+        for query_id in ids:
+            found[query_id] = [[] for _ in refs]
+        for number, ref in enumerate(refs):
+            for row in pq.read_table(out / ref.key).to_pylist():
+                hit = Hit(row["doc_id"], row["passage"], row["score"])
+                found[ids[row["query"]]][number].append(hit)
+    return found
 
 
 def close(one: float, other: float) -> bool:

@@ -22,7 +22,7 @@ from tests.tiny_models import WORDS, tiny_encoder, tiny_reranker
 #: Each of these is one token of the tiny BERT tokeniser.
 VOCABULARY = tuple(dict.fromkeys(WORDS[6:]))
 #: What must be equal, byte for byte, however a run was cut, scaled or resumed.
-INDEX_FOLDERS = ("parts", "shards", "codecs")
+INDEX_FOLDERS = ("parts", "shards", "codecs", "terms", "deletions")
 OUT_FILES = ("run.trec", "metrics.json")
 #: Several parts of a small corpus, nights that may do anything, and no model that reranks.
 SMALL_PARTS = (

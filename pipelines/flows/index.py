@@ -51,8 +51,7 @@ def index(context: Context, plan: IndexPlan) -> Published:
         RunFailed: some units failed; rerun to resume.
     """
     _refuse_reembedding(plan, context.settings)
-    if not plan.base:
-        hold(context.workspace, plan.card)
+    hold(context.workspace, plan.begun)
     night = _compare(context, plan)
     night.refuse(context, night.expected())
     made = _make(context, plan, night.compared)

@@ -1,18 +1,19 @@
-"""The dtype of an index: settled when its first run begins, and then the same for good.
+"""The dtype of a column: settled when the first run that makes it begins, then the same for good.
 
 It is the one setting that may be left to the machine. Vectors of two dtypes do not belong into one
-index, so what one machine has decided is held for all later ones.
+column, so what one machine has decided is held for all later ones.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from shardrank.core.cards import ColumnCard, EncoderCard, Halved
 from shardrank.core.errors import SettingsError
 from shardrank.core.late_settings import LateSettings
-from shardrank.core.model_settings import ColumnSettings, EncoderSettings
+from shardrank.core.model_settings import DENSE, ColumnSettings, EncoderSettings
 from shardrank.core.papers import from_json, to_json
 from shardrank.kernels.machine import multiplies_bf16
-from shardrank.models.cards import read_encoder_card, settled
+from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder
 from shardrank.models.encoders.registry import family_of, read_again
 from shardrank.stages.run.workspace import Workspace
@@ -20,15 +21,26 @@ from shardrank.stages.shared.versions import BEGUN, Published
 
 
 @dataclass(frozen=True)
-class Begun:
-    """The weights that an index was begun with, and in which type they run."""
+class BegunColumn:
+    """The weights that a column was begun with, and in which type they run."""
 
     weights_sha256: str
     dtype: str
 
     @classmethod
-    def of(cls, card: EncoderCard) -> "Begun":
+    def of(cls, card: Halved) -> "BegunColumn":
         return cls(card.weights_sha256, card.dtype)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What was settled of columns whose type may be left to the machine, by their names."""
+
+    columns: Mapping[str, BegunColumn] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, cards: Mapping[str, ColumnCard]) -> "Begun":
+        return cls({n: BegunColumn.of(c) for n, c in cards.items() if isinstance(c, Halved)})
 
 
 def settle(encoder: EncoderSettings, workspace: Workspace, base: Published | None) -> EncoderCard:
@@ -40,14 +52,17 @@ def settle(encoder: EncoderSettings, workspace: Workspace, base: Published | Non
     """
     check_encoder(encoder)
     card = read_encoder_card(encoder, halve=multiplies_bf16())
-    held = Begun.of(base.version.dense.card) if base else _begun(workspace)
+    held = _held(DENSE, workspace, base)
     if encoder.dtype == "auto" and held and held.weights_sha256 == card.weights_sha256:
         return read_encoder_card(encoder.model_copy(update={"dtype": held.dtype}))
     return card
 
 
 def settle_further(
-    encoder: ColumnSettings, base: Published | None, source: ColumnCard | None
+    encoder: ColumnSettings,
+    workspace: Workspace,
+    base: Published | None,
+    source: ColumnCard | None,
 ) -> ColumnCard:
     """The card of a further encoder, which reads texts or the column that `source` made; "auto" is
     what the index has the same weights in.
@@ -61,22 +76,32 @@ def settle_further(
         if not made or made.settings.deciding() != encoder.deciding():
             raise
         card = read_again(encoder, made.card, source)
-    if not (made and isinstance(made.card, Halved) and isinstance(card, Halved)):
+    if not isinstance(card, Halved):
         return card
     assert isinstance(encoder, EncoderSettings | LateSettings)
-    if encoder.dtype != "auto" or made.card.weights_sha256 != card.weights_sha256:
+    held = _held(encoder.name, workspace, base)
+    if encoder.dtype != "auto" or not held or held.weights_sha256 != card.weights_sha256:
         return card
-    return family_of(encoder).read(settled(encoder, made.card), source)
+    return family_of(encoder).read(encoder.model_copy(update={"dtype": held.dtype}), source)
 
 
-def hold(workspace: Workspace, card: EncoderCard) -> None:
-    """Write down what was settled, before a run without a version to follow begins its work."""
-    wanted = Begun.of(card)
-    if _begun(workspace) != wanted:
+def hold(workspace: Workspace, cards: Mapping[str, ColumnCard]) -> None:
+    """Write down what was settled of columns that no version has yet, by their names, before a run
+    begins its work on them."""
+    wanted = Begun.of(cards)
+    if wanted.columns and _begun(workspace) != wanted:
         workspace.write_json(BEGUN, to_json(wanted))
 
 
-def _begun(workspace: Workspace) -> Begun | None:
+def _held(name: str, workspace: Workspace, base: Published | None) -> BegunColumn | None:
+    """What the index has a column in, or a run that came to no version had begun it in."""
+    made = base.version.columns.get(name) if base else None
+    if made is None:
+        return _begun(workspace).columns.get(name)
+    return BegunColumn.of(made.card) if isinstance(made.card, Halved) else None
+
+
+def _begun(workspace: Workspace) -> Begun:
     if not workspace.storage.exists(BEGUN):
-        return None
+        return Begun()
     return from_json(Begun, workspace.read_json(BEGUN))

@@ -109,6 +109,12 @@ class IndexPlan:
         return [StoredEncoder(self.card, self.settings.dense), *self.further]
 
     @property
+    def begun(self) -> dict[str, ColumnCard]:
+        """The cards of the columns that the base has not, by name."""
+        held = self.base.version.columns if self.base else {}
+        return {each.name: each.card for each in self.encoders if each.name not in held}
+
+    @property
     def dense(self) -> DenseEncoder:
         """The first encoder."""
         return DenseEncoder(self.card, self.settings.dense)
@@ -148,7 +154,7 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     with told_whose(asked, DENSE, base):
         card = settle(settings.dense, workspace, base)
     _refuse_unmade(settings.encoder)
-    further = _further(asked, settings, base, card)
+    further = _further(asked, settings, workspace, base, card)
     recipe = _recipe(settings, card)
     differs = _differs(base.version, StoredEncoder(card, settings.dense), recipe) if base else []
     if base and differs and mode == "upsert":
@@ -192,7 +198,11 @@ def _read_source(corpus: str, settings: Settings, base: Published | None) -> Sou
 
 
 def _further(
-    asked: Settings, settings: Settings, base: Published | None, first: EncoderCard
+    asked: Settings,
+    settings: Settings,
+    workspace: Workspace,
+    base: Published | None,
+    first: EncoderCard,
 ) -> list[StoredEncoder]:
     """The encoders beside the first; each has its codec from the version before, if it is the same
     one and what is stored serves."""
@@ -201,7 +211,7 @@ def _further(
     for encoder in settings.further:
         of = made_of(encoder)
         with told_whose(asked, encoder.name, base):
-            card = settle_further(encoder, base, cards[of] if of else None)
+            card = settle_further(encoder, workspace, base, cards[of] if of else None)
         cards[encoder.name] = card
         found.append(StoredEncoder(card, encoder))
     return found

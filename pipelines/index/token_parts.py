@@ -67,9 +67,14 @@ class TokenPart:
             yield mine, decoded
 
 
-def near_tokens(queries: TokenVectors, part: TokenPart, floor: Float32) -> Iterator[NearPairs]:
-    """All pairs of queries and rows of a part whose MaxSim is not below float32[Q], ascending by
-    (query, row); some at a time.
+def near_tokens(
+    queries: TokenVectors, part: TokenPart, k: int, floor: Float32
+) -> Iterator[NearPairs]:
+    """Pairs that hold each query's k best documents of a part by MaxSim, and few others, ascending
+    by (query, row); some queries at a time.
+
+    All passages are there that score no less than the k-th best document does, but for those under
+    float32[Q], the floor.
 
     Raises:
         InputError: a query is not finite.
@@ -77,14 +82,26 @@ def near_tokens(queries: TokenVectors, part: TokenPart, floor: Float32) -> Itera
     check_token_queries(queries)
     asking = np.flatnonzero(np.diff(queries.ends) > 0)
     for rows, tokens in part.pieces(queries.vectors.shape[1]):
+        firsts = np.flatnonzero(np.diff(part.rows.documents[rows], prepend=-1))
         step = max(1, _PAIRS // len(rows))
         for begin in range(0, len(asking), step):
             some = asking[begin : begin + step]
             query = np.repeat(some, len(rows))
             place = np.tile(np.arange(len(rows)), len(some))
-            scores = maxsim_scores(queries, tokens, query, place)
-            near = np.flatnonzero(~(scores < floor[query]))
-            yield NearPairs(query[near], rows[place[near]], scores[near])
+            scores = maxsim_scores(queries, tokens, query, place).reshape(len(some), len(rows))
+            least = np.maximum(floor[some], _last_of_best(scores, firsts, k))
+            mine, near = np.nonzero(~(scores < least[:, None]))
+            yield NearPairs(some[mine], rows[near], scores[mine, near])
+
+
+def _last_of_best(scores: Float32, firsts: Int64, k: int) -> Float32:
+    """float32[q]: the k-th best of documents, which begin at these columns of float32[q, rows];
+    -inf where there are fewer."""
+    if len(firsts) <= k:
+        return np.full(len(scores), -np.inf, np.float32)
+    best = np.maximum.reduceat(scores, firsts, axis=1)
+    last: Float32 = np.partition(best, -k, axis=1)[:, -k]
+    return last
 
 
 def sweep_tokens(queries: TokenVectors, parts: Iterable[TokenPart], k: int) -> pa.Table:
@@ -95,7 +112,7 @@ def sweep_tokens(queries: TokenVectors, parts: Iterable[TokenPart], k: int) -> p
     """
     best = Best(queries.rows, k)
     for part in parts:
-        for near in near_tokens(queries, part, best.floor):
+        for near in near_tokens(queries, part, k, best.floor):
             hits = part.rows.hits(near.queries, near.rows, near.scores, k)
             best.add(pa.concat_tables([HITS.empty_table(), hits]))
     return best.table()

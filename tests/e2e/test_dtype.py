@@ -8,6 +8,7 @@ import pytest
 
 from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.cards import read_reranker_card
+from tests.late_models import late_model
 from tests.tiny_models import tiny_encoder
 from tests.world import World, latest, make_world, shardrank, versions, write_lines
 
@@ -20,7 +21,8 @@ def world(tmp_path: Path, models: tuple[Path, Path]) -> World:
 
 
 def plan_on(machine: pytest.MonkeyPatch, multiplies: bool) -> None:
-    machine.setattr("shardrank.flows.index_dtype.multiplies_bf16", lambda: multiplies)
+    for module in ("flows.index_dtype", "models.encoders.registry"):
+        machine.setattr(f"shardrank.{module}.multiplies_bf16", lambda: multiplies)
 
 
 def add_document(world: World) -> None:
@@ -109,6 +111,33 @@ def test_a_first_run_goes_on_in_its_type_on_another_machine(
     assert shardrank(*world.index(index)) == 0
     assert latest(index).dense.card.dtype == "bf16"
     assert units(index, "embed") == embedded
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_further_column_goes_on_in_its_type_too(
+    late: bool, world: World, tmp_path: Path, inline: pytest.MonkeyPatch
+) -> None:
+    """Before the first version that has it is published: of a new index, and of an old one."""
+    index, made = tmp_path / "index", f"model={world.encoder}"
+    if late:
+        made = f"model={late_model(tmp_path / 'late', 'st-bert')}"
+        further = ("encoder.more.family=late", f"encoder.more.{made}")
+    else:
+        further = (f"encoder.more.{made}",)
+    sets = ("passages.max_tokens=24", *further)
+    for old in (False, True):
+        plan_on(inline, True)
+        with inline.context() as patch:
+            patch.setattr("shardrank.flows.index.assemble", _stop)
+            assert shardrank(*world.index(index, *sets)) != 0
+        embedded = units(index, "embed-more")
+        plan_on(inline, False)
+        assert shardrank(*world.index(index, *sets)) == 0
+        assert latest(index).columns["more"].card.dtype == "bf16"
+        assert units(index, "embed-more") == embedded
+        index = tmp_path / "old"  # one without the column
+        if not old:
+            assert shardrank(*world.index(index, "passages.max_tokens=24")) == 0
 
 
 def _stop(*_: object) -> None:

@@ -41,10 +41,19 @@ from shardrank.stages.run.reporter import Silent
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.watch import Watch
 from shardrank.stages.run.workspace import Workspace
-from shardrank.stages.shared.ranked_runs import read_ranked
 from shardrank.stages.shared.versions import Published
 from shardrank.storage.local import LocalStorage
-from tests.hybrid import Bm25Oracle, Documents, Fusing, Hit, Words, check_fused, check_list, close
+from tests.hybrid import (
+    Bm25Oracle,
+    Documents,
+    Fusing,
+    Hit,
+    Words,
+    check_fused,
+    check_list,
+    close,
+    lists_of,
+)
 from tests.world import VOCABULARY, write_lines
 
 MAX_TOKENS = 16
@@ -360,21 +369,6 @@ def run_rank(root: Path, out: str, case: Case, wanted: Settings) -> pa.Table:
     return pa.concat_tables(pq.read_table(p) for p in sorted((root / out / "rankings").iterdir()))
 
 
-def lists_of(root: Path, out: str) -> dict[str, list[list[Hit]]]:
-    """What each retriever found, by the query; the ranking itself where there is one."""
-    found: dict[str, list[list[Hit]]] = {}
-    for block in read_ranked(workspace(root / out)).blocks:
-        ids = pq.read_table(root / out / block.queries.key)["query_id"].to_pylist()
-        refs = block.lists or (block.hits,)
-        for query_id in ids:
-            found[query_id] = [[] for _ in refs]
-        for number, ref in enumerate(refs):
-            for row in pq.read_table(root / out / ref.key).to_pylist():
-                hit = Hit(row["doc_id"], row["passage"], row["score"])
-                found[ids[row["query"]]][number].append(hit)
-    return found
-
-
 # What must hold.
 
 
@@ -422,7 +416,7 @@ def live_through(case: Case, root: Path, models: tuple[Path, Path]) -> Published
     words = Bm25Oracle(live, case.stop_words, 1, 1).words
     assert (counts.passages, counts.words) == (passages, words)
     table = run_rank(root, "out", case, wanted)
-    check(case, live, lists_of(root, "out"), table)
+    check(case, live, lists_of(root / "out"), table)
     compacted = run_compact(root, base, wanted)
     assert all(part.deleted is None for part in compacted.version.parts)
     assert run_rank(root, "compacted", case, wanted).equals(table)
@@ -459,7 +453,7 @@ def test_the_passage_is_that_of_the_best_rank(tmp_path: Path, models: tuple[Path
     case = long_documents()
     base = live_through(case, tmp_path, models)
     assert any(part.deleted for part in base.version.parts)
-    found = lists_of(tmp_path, "out").values()
+    found = lists_of(tmp_path / "out").values()
     passages = [{hit.doc_id: hit.passage for hit in hits} for one in found for hits in one[:2]]
     pairs = zip(passages[::2], passages[1::2], strict=True)
     assert any(one[doc] != other.get(doc, one[doc]) for one, other in pairs for doc in one)

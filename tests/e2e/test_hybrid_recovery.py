@@ -45,13 +45,16 @@ SETS = (
 
 @dataclass(frozen=True)
 class Job:
-    """Commands in their order: two nights, and a ranking."""
+    """Commands in their order: two nights, and a ranking; in `processes` of their own with more
+    settings."""
 
     world: World
     second: str
+    sets: tuple[str, ...] = SETS
+    processes: tuple[str, ...] = ("cluster.executor=inline",)
 
     def commands(self, root: Path, *sets: str) -> list[list[str]]:
-        index, sets = root / "index", (*SETS, *sets)
+        index, sets = root / "index", (*self.sets, *sets)
         night = self.world.index(index, *sets)
         night[1] = self.second
         rank = self.world.rank(index, root / "out", *sets)
@@ -77,12 +80,17 @@ class Job:
 def job(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -> Job:
     root = tmp_path_factory.mktemp("world")
     world = make_world(root, models, documents=60, queries=8)
+    return Job(world, second_night(world))
+
+
+def second_night(world: World) -> str:
+    """A corpus without some of the world's documents, with some changed, and with ten new ones."""
     rows = [json.loads(line) for line in Path(world.corpus).read_text().splitlines()]
     rows = [row for n, row in enumerate(rows) if n > 15 or n % 3]
     for n, row in enumerate(rows[:50:10]):
         row["text"] += f" {VOCABULARY[n]}"
     rows += [{"_id": f"new{n}", "text": f"{VOCABULARY[n]} tube flow"} for n in range(10)]
-    return Job(world, write_lines(root / "second.jsonl", rows))
+    return write_lines(world.root / "second.jsonl", rows)
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +103,8 @@ def expected(tmp_path_factory: pytest.TempPathFactory, job: Job) -> dict[str, An
 
 
 def seen(root: Path) -> dict[str, Any]:
-    """All that a reader sees: what lies in terms/ and deletions/, too."""
-    found = snapshot(root / "index", root / "out")
-    for folder in ("terms", "deletions"):
-        paths = (root / "index" / folder).iterdir()
-        found |= {f"{folder}/{path.name}": path.read_bytes() for path in paths}
-    return found
+    """All that a reader sees."""
+    return snapshot(root / "index", root / "out")
 
 
 def check_every(job: Job, expected: dict[str, Any], root: Path, every: int, first: int) -> set[str]:
@@ -162,7 +166,7 @@ def kill_in(job: Job, root: Path, moment: tuple[int, str], delay: float) -> bool
     """Give a command in a process of its own, and kill -9 it so long after the stage began; False
     where it ended before."""
     number, stage = moment
-    driver = Driver.start(job.commands(root, "cluster.executor=inline")[number])
+    driver = Driver.start(job.commands(root, *job.processes)[number])
     try:
         if wait_for(driver, root / ("out" if number == 2 else "index"), stage):
             time.sleep(delay)
@@ -172,14 +176,21 @@ def kill_in(job: Job, root: Path, moment: tuple[int, str], delay: float) -> bool
     return False
 
 
-def recover(job: Job, root: Path, moments: Sequence[tuple[int, str]], rng: random.Random) -> int:
-    """Kill at each moment in turn; a command that is over is ended in this process first."""
+def recover(
+    job: Job,
+    root: Path,
+    moments: Sequence[tuple[int, str]],
+    rng: random.Random,
+    most: float = 0.05,
+) -> int:
+    """Kill at each moment in turn, at most so many seconds after it; a command that is over is
+    ended in this process first."""
     killed, done = 0, 0
     for moment in moments:
         while done < moment[0]:
             assert shardrank(*job.commands(root)[done]) == 0
             done += 1
-        killed += kill_in(job, root, moment, rng.uniform(0, 0.05))
+        killed += kill_in(job, root, moment, rng.uniform(0, most))
     job.finish(root, done)
     return killed
 

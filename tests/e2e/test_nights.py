@@ -208,9 +208,15 @@ def live_vectors(index: Path, version: Version) -> dict[tuple[str, int, str], np
 
 
 def live_through(world: World, root: Path, nights: int, seed: int, kind: tuple[str, ...]) -> Story:
-    root.mkdir(parents=True, exist_ok=True)
     first, least = (20, 10) if kind == EXACT else (450, 400)  # enough to train a codec on
     story = Story(world, root, kind, random.Random(seed), least)
+    lived(story, first, nights)
+    return story
+
+
+def lived(story: Story, first: int, nights: int) -> None:
+    """So many nights, of which the first brings so many documents."""
+    story.root.mkdir(parents=True, exist_ok=True)
     story.live = story.fresh(first)
     story.again()
     story.check()
@@ -219,7 +225,6 @@ def live_through(world: World, root: Path, nights: int, seed: int, kind: tuple[s
         story.check()
         if night % 10 == 9:
             story.check_ranking()
-    return story
 
 
 def check_against_a_rebuild(story: Story) -> None:

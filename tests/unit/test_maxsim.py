@@ -1,5 +1,7 @@
 """MaxSim is that of numpy, with the same bits in any batch and order."""
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -132,6 +134,32 @@ def test_codes_are_decoded_a_few_passages_at_a_time(monkeypatch: pytest.MonkeyPa
         given = (queries, column, codec.to_bytes(), left[some], rows[some])
         np.testing.assert_array_equal(maxsim_of_column(*given), expected[some])
         monkeypatch.setattr(maxsim, "_DECODED", 1)  # a passage at a time
+
+
+def test_a_cpu_that_does_not_widen_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the passages that have pairs are widened, a few at a time: the same bits."""
+    queries, passages = _texts([3, 7], 16, 1), _texts([5, 0, 30, 9, 12, 800], 16, 2)
+    left, right = _all_pairs(2, 6)
+    expected = maxsim_scores(queries, passages, left, right)
+    monkeypatch.setattr(maxsim, "widens_halves", lambda: False)
+    for most in (1, 16 * 20, 1 << 20):
+        monkeypatch.setattr(maxsim, "_DECODED", most)
+        for some in (slice(None), slice(2, 9), right == 3):
+            found = maxsim_scores(queries, _halves(passages), left[some], right[some])
+            np.testing.assert_array_equal(found, expected[some])
+
+
+def test_what_widening_holds_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maxsim, "widens_halves", lambda: False)
+    monkeypatch.setattr(maxsim, "_DECODED", 1 << 14)
+    queries, passages = _texts([4], 16, 1), _halves(_texts([64] * 256, 16, 2))
+    left, right = _all_pairs(1, 256)
+    maxsim_scores(queries, passages, left, right)  # loops are loaded
+    tracemalloc.start()
+    maxsim_scores(queries, passages, left, right)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < passages.vectors.nbytes / 2
 
 
 def test_unlike_components_are_refused() -> None:

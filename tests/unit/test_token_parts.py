@@ -139,7 +139,7 @@ def test_a_shard_that_is_searched_to_the_end() -> None:
 def test_its_audit() -> None:
     """All is found where all is probed and refined, and less with less."""
     parts, queries = parts_of(coded=True), drawn(9, 6, most=3)
-    pairs = [PartPairs(each.rows.rows, partial(near_tokens, queries, each)) for each in parts]
+    pairs = [PartPairs(each.rows.rows, partial(near_tokens, queries, each, 7)) for each in parts]
     documents, own = documents_of(parts), np.full(6, -1, np.int32)
     near = nearest_by(6, pairs, [0, PASSAGES[0]], documents, 6, own)
     wanted = by_hand(queries, parts, 6)
@@ -151,6 +151,27 @@ def test_its_audit() -> None:
     assert points[-1].recall == 1
     assert points[0].recall < 1
     assert points[-1].cost > points[0].cost
+
+
+def test_a_part_gives_few_pairs_but_all_of_the_best_documents() -> None:
+    """Even where no query has a floor yet: thousands of questions would else keep every pair."""
+    [part, _], queries = parts_of(coded=True), drawn(9, 5, most=40)
+    none = np.full(5, -np.inf, np.float32)
+    whole, best = ([*near_tokens(queries, part, k, none)] for k in (100, 2))
+    assert sum(len(each.rows) for each in best) < sum(len(each.rows) for each in whole) / 2
+    for query in range(5):
+        scores = {
+            int(row): score
+            for each in whole
+            for asked, row, score in zip(each.queries, each.rows, each.scores, strict=True)
+            if asked == query
+        }
+        documents = part.rows.documents[[*scores]]
+        firsts = {n: max(s for s, d in zip(scores.values(), documents, strict=True) if d == n)
+                  for n in set(documents.tolist())}  # fmt: skip
+        least = sorted(firsts.values())[-2]
+        found = [row for each in best for row in each.rows[each.queries == query].tolist()]
+        assert found == [row for row, score in scores.items() if score >= least]
 
 
 def test_a_question_is_the_beginning_of_a_passage() -> None:

@@ -222,7 +222,10 @@ class Measure:
 
         queries, shard = TokenVectors.of(asked["vector"]), spec.shard
         parts = load_token_parts(self.workspace, shard)
-        pairs = (PartPairs(each.rows.rows, partial(near_tokens, queries, each)) for each in parts)
+        wanted = spec.documents + 1  # a question's own document may be among them
+        pairs = (
+            PartPairs(each.rows.rows, partial(near_tokens, queries, each, wanted)) for each in parts
+        )
         starts = offsets(shard.parts)
         near = nearest_by(queries.rows, pairs, starts, numbers, spec.documents, own)
         search = open_plaid(self.workspace, shard, numbers)

@@ -1,0 +1,257 @@
+"""One index with a column of every family and type, under every kind of index: the table that the
+suites of nights, kills, actors and storages go over. A new family is a row of it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shardrank.core.arrays import Float64
+from shardrank.core.arrow_columns import matrix
+from shardrank.core.sparse import SparseRows
+from shardrank.core.token_vectors import TokenVectors
+from shardrank.stages.run.workspace import Workspace
+from shardrank.stages.shared.column_encoders import Sourced, load_column_encoder
+from shardrank.storage.local import LocalStorage
+from shardrank.version.liveness import unpack
+from shardrank.version.manifest import Version
+from shardrank.version.parts import Part
+from tests.hybrid import Hit, lists_of
+from tests.late_models import late_model
+from tests.sparse_models import sparse_encoder
+from tests.world import World, latest
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column, and the index over it.
+
+    Attributes:
+        encoder: settings of its [[encoder]]; {dense}, {late} and others stand for models.
+        index: settings of its [[index]].
+        kind: of the index's plan; none: it has no index.
+        exact: whether a search finds what there is to find, with nothing to refine.
+        fitted: whether it learns of a sample, so that another index's values are others.
+    """
+
+    encoder: tuple[str, ...]
+    index: tuple[str, ...] = ()
+    kind: str | None = None
+    exact: bool = False
+    fitted: bool = False
+
+
+_TOKENS = ("family=late", "model={late}", "dtype=fp32")
+_CODES = (*_TOKENS, "centroids=16")
+_SHARDS = "shard_passages=40"
+_ONE_LIST = ("nlist=1", _SHARDS)
+
+#: By name, in the order in which they are made. The first encoder's is beside them: "dense".
+COLUMNS = {
+    "int8": Column(
+        ("model={dense}", "dtype=int8", "stored=fp32"), ("kind=ivfsq8", *_ONE_LIST), "ivfsq8"
+    ),
+    "bm25": Column(("family=bm25",), (_SHARDS,), "inverted", exact=True),
+    "sparse": Column(("family=sparse", "model={sparse}"), (_SHARDS,), "inverted", exact=True),
+    "late": Column(_TOKENS, ("kind=exact", _SHARDS), "maxsim", exact=True),
+    "late4": Column((*_CODES, "stored=4"), ("kind=plaid", _SHARDS), "plaid", fitted=True),
+    "pooled2": Column(
+        (*_CODES, "stored=2", "pool=2"), ("kind=plaid", _SHARDS), "plaid", fitted=True
+    ),
+    "late1": Column((*_CODES, "stored=1"), fitted=True),
+    "muvera": Column(
+        ("family=muvera", "of=late4", "repetitions=2", "planes=1", "inner=8"),
+        ("kind=ivfpq", "pq_m=4", "pq_bits=4", *_ONE_LIST),
+        "ivfpq",
+        fitted=True,
+    ),
+    "learned": Column(
+        ("family=learned", "of=pooled2", "dim=16", "tokens=64", "passages=20", "steps=5"),
+        ("kind=ivfrabitq", *_ONE_LIST),
+        "ivfrabitq",
+        fitted=True,
+    ),
+    "bits": Column(("family=bits",), (_SHARDS,), "binary", fitted=True),
+    "bits2": Column(
+        ("family=bits", "of=int8", "bits=2", "rotation=random", "asked=codes"),
+        (_SHARDS,),
+        "binary",
+        fitted=True,
+    ),
+    "anchors": Column(
+        ("family=anchors", "model={pairs}", "anchor_queries=8", "anchor_passages=10"),
+        ("kind=exact",),
+        "exact",
+        exact=True,
+        fitted=True,
+    ),
+}
+DENSE = Column((), ("kind=exact",), "exact", exact=True)
+ALL = {"dense": DENSE, **COLUMNS}
+SEARCHED = {name: column for name, column in ALL.items() if column.kind}
+
+#: Several parts and shards of a small corpus, and nights that may do anything.
+SETS = (
+    "passages.max_tokens=24",
+    "passages.overlap=0",
+    "passages.part_size=16",
+    "index.kind=exact",
+    "audit.k=5",
+    "audit.target=0.2",
+    "audit.queries=12",
+    "audit.max_depth=40",
+    "gate.max_deleted=1",
+    "gate.max_changed=1",
+    "gate.max_change=100",
+    "gate.max_rejected=1",
+    "compact.max_deleted=0.5",
+    "compact.fold=3",
+    "search.k=10",
+    "search.block_queries=3",
+)
+
+
+def columns_of(models: Path, world: World) -> tuple[str, ...]:
+    """Settings of all columns and indexes, whose models are saved into the folder."""
+    places = {
+        "dense": world.encoder,
+        "pairs": world.reranker,
+        "late": late_model(models / "late", "st-bert"),
+        "sparse": sparse_encoder(models / "sparse", "bert"),
+    }
+    sets = []
+    for name, column in COLUMNS.items():
+        sets += [f"encoder.{name}.{each.format(**places)}" for each in column.encoder]
+        sets += [f"index.{name}.{each}" for each in column.index]
+    return tuple(sets)
+
+
+def retrievers() -> tuple[str, ...]:
+    """Settings of one over each index."""
+    return tuple(f"retriever.{name}.index={name}" for name in SEARCHED)
+
+
+#: In processes of their own, which cannot be patched, no codebook learns of so few passages.
+NO_CODEBOOKS = ("index.muvera.kind=ivfsq8",)
+
+
+def few_to_train_on(patch: pytest.MonkeyPatch) -> None:
+    """Codebooks learn of so few passages as these corpora have."""
+    patch.setattr("shardrank.version.sizing.FEWEST_PER_CENTROID", 1)
+
+
+def plain(column: pa.Array) -> Float64:
+    """The numbers of a column of vectors, a row a row; of token vectors a row a token; of terms a
+    component for each that is there."""
+    if pa.types.is_fixed_size_list(column.type):
+        return matrix(pa.chunked_array([column])).astype(np.float64)
+    if pa.types.is_fixed_size_list(column.type.value_type):
+        return TokenVectors.of(column).vectors.astype(np.float64)
+    rows = SparseRows.of(pa.chunked_array([column]))
+    terms, place = np.unique(rows.terms, return_inverse=True)
+    dense = np.zeros((rows.rows, len(terms)))
+    dense[np.repeat(np.arange(rows.rows), np.diff(rows.ends)), place] = rows.weights
+    return dense
+
+
+def live_rows(index: Path, part: Part) -> pa.Array:
+    """bool[rows]: what is live in a part."""
+    if part.deleted is None:
+        return pa.array([True] * part.rows)
+    return pa.array(~unpack((index / part.deleted.key).read_bytes(), part.rows))
+
+
+def live_passages(index: Path, version: Version) -> Iterator[tuple[str, int, str]]:
+    """Document, number and text of each live passage, part after part."""
+    for part in version.parts:
+        table = pq.read_table(index / part.passages.key).filter(live_rows(index, part))
+        names = ("doc_id", "passage", "text")
+        yield from zip(*(table[name].to_pylist() for name in names), strict=True)
+
+
+def live_column(index: Path, version: Version, name: str) -> pa.Array:
+    """The values of the live passages, in the same order."""
+    workspace = Workspace(LocalStorage(str(index)))
+    chunks = []
+    for part in version.parts:
+        values = workspace.read_table(part.columns[name].file, ["vector"])
+        chunks += values.filter(live_rows(index, part))["vector"].chunks
+    return pa.concat_arrays(chunks)
+
+
+#: What a column holds of each live passage: plain Python values, equal where all bits are.
+Values = dict[tuple[str, int, str], Any]
+
+
+def live_values(index: Path, version: Version, name: str) -> Values:
+    """By document, number of the passage, and text."""
+    values = live_column(index, version, name).to_pylist()
+    return dict(zip(live_passages(index, version), values, strict=True))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An index as it was left by a command, and a ranking over it."""
+
+    index: Path
+    out: Path
+
+    @cached_property
+    def version(self) -> Version:
+        return latest(self.index)
+
+    @cached_property
+    def lists(self) -> dict[str, list[list[Hit]]]:
+        """What each retriever found, by query and retriever."""
+        found = lists_of(self.out)
+        names = list(SEARCHED)
+        return {name: [found[q][names.index(name)] for q in sorted(found)] for name in names}
+
+    @cached_property
+    def passages(self) -> list[tuple[str, int, str]]:
+        return list(live_passages(self.index, self.version))
+
+    def column(self, name: str) -> pa.Array:
+        return live_column(self.index, self.version, name)
+
+    def values(self, name: str) -> Values:
+        return live_values(self.index, self.version, name)
+
+    def codec(self, name: str) -> bytes | None:
+        ref = self.version.columns[name].codec
+        return (self.index / ref.key).read_bytes() if ref else None
+
+    def made(self, name: str, texts: Sequence[str], queries: bool) -> pa.Array:
+        """What the column's encoder makes of texts, or of what the encoder before it makes of
+        them."""
+        stored = self.version.columns[name]
+        read = pa.array(texts, pa.string())
+        if stored.made_of:
+            read = self.made(stored.made_of, texts, queries)
+        return self._make(name, read, queries)
+
+    def _make(self, name: str, read: pa.Array, queries: bool) -> pa.Array:
+        wanted = Sourced.of(self.version.columns[name], self.version.columns)
+        encoder = load_column_encoder(Workspace(LocalStorage(str(self.index))), wanted, "cpu")
+        return encoder.queries(read) if queries else encoder.column(read)
+
+    def require_values(self, name: str) -> None:
+        """The column is what its encoder, with the codec that it learnt in the first night, makes
+        of the passages now, or of the stored column that it reads."""
+        source = self.version.columns[name].made_of
+        texts = pa.array([text for _, _, text in self.passages], pa.string())
+        found = self.column(name)
+        wanted = self._make(name, self.column(source) if source else texts, queries=False)
+        if source:
+            assert found.equals(wanted.cast(found.type)), "no model runs: all bits are the same"
+        elif pa.types.is_fixed_size_binary(found.type.value_type):
+            codes = [np.array(each.flatten().to_pylist()) for each in (found, wanted)]
+            assert (codes[0] == codes[1]).mean() > 0.9, "a vector's last bits may change its code"
+        else:
+            np.testing.assert_allclose(plain(found), plain(wanted), atol=5e-3, rtol=5e-3)
