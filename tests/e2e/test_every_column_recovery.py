@@ -1,0 +1,132 @@
+"""A version with a column of every family (tests/every_column.py): ended at each change of the
+storage, killed with kill -9 at random moments, on Ray and without, and lived through random
+nights. Minutes each."""
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_hybrid_recovery import Job, check_every, recover, second_night, seen
+from tests.e2e.test_nights import SETS as NIGHTS
+from tests.e2e.test_nights import Story, lived
+from tests.e2e.test_recovery import differing
+from tests.every_column import (
+    ALL,
+    COLUMNS,
+    NO_CODEBOOKS,
+    SEARCHED,
+    SETS,
+    Stored,
+    Values,
+    columns_of,
+    few_to_train_on,
+    retrievers,
+)
+from tests.inline import installed
+from tests.world import make_world, shardrank
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -> Job:
+    """One part a night, so that a stage has few units, and a ranking by two rerankers."""
+    root = tmp_path_factory.mktemp("every")
+    world = make_world(root, models, documents=26, queries=3)
+    one_part = ("passages.part_size=80", "compact.fold=2", *NO_CODEBOOKS)
+    maxsim = ("reranker.depth=4", "reranker.maxsim.of=pooled2", "reranker.maxsim.depth=3")
+    asked = (*retrievers(), *maxsim)
+    sets = (*SETS, *columns_of(root, world), *one_part, *asked)
+    ray = ("cluster.executor=ray", "cluster.cpus=2", "cluster.object_store_mb=100")
+    return Job(world, second_night(world), sets, ray)
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory, job: Job) -> dict[str, Any]:
+    """What an uninterrupted run leaves."""
+    root = tmp_path_factory.mktemp("whole")
+    with installed():
+        job.finish(root)
+    return seen(root)
+
+
+def test_ended_at_every_change(job: Job, expected: dict[str, Any], tmp_path: Path) -> None:
+    keys = check_every(job, expected, tmp_path, every=1, first=1)
+    assert {f"units/embed-{name}" for name in COLUMNS} <= keys
+    assert {f"units/fit-{name}" for name, column in COLUMNS.items() if column.fitted} <= keys
+    assert {f"units/search-{name}" for name in SEARCHED if name != "dense"} <= keys
+    assert {"units/rerank", "units/compact", "units/delete"} <= keys
+    assert {"manifests/000001.json", "manifests/000002.json", "manifest.json"} <= keys
+
+
+#: Stages in their order, of each command, within which its process is killed.
+NIGHT = [f"{stage}-{name}" for name, c in COLUMNS.items() for stage in ("fit", "embed")
+         if stage == "embed" or c.fitted]  # fmt: skip
+RANKING = [*(f"search-{name}" for name in SEARCHED if name != "dense"), "merge", "rerank"]
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("seed", [0])
+def test_killed_on_ray(job: Job, expected: dict[str, Any], tmp_path: Path, seed: int) -> None:
+    """At seven random moments, each time going on from what the one before left."""
+    rng = random.Random(seed)
+    stages = (NIGHT, [s for s in NIGHT if not s.startswith("fit")], RANKING)
+    moments = [
+        (command, stage)
+        for command, count in enumerate((3, 2, 2))
+        for stage in sorted(rng.sample(stages[command], count), key=stages[command].index)
+    ]
+    with installed():
+        killed = recover(job, tmp_path, moments, rng, most=1.0)
+    print(f"{killed} of {len(moments)} kills met a running process")
+    assert differing(seen(tmp_path), expected) == []
+    assert killed >= 4
+
+
+@dataclass
+class EveryStory(Story):
+    """A story of every column: what each held of what is live, in each version."""
+
+    held: dict[int, dict[str, Values]] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """What is live on keeps its values bit for bit; a rollback brings those back that were."""
+        super().check()
+        found, now = self.latest(), Stored(self.index, self.root)
+        values = {name: now.values(name) for name in ALL}
+        before = self.held.get(found.number - 1, {})
+        if found.version.made.flow == "rollback":
+            before = next(v for n, v in self.held.items() if self.past[n] == self.live)
+        for name, held in before.items():
+            both = held.keys() & values[name].keys()
+            assert all(held[key] == values[name][key] for key in both), name
+            now.require_values(name)
+        self.held[found.number] = values
+
+    def check_ranking(self) -> None:
+        """Every retriever finds live documents only; an exact one of vectors finds all."""
+        out = self.root / f"out{self.rng.randrange(10**9)}"
+        sets = (f"encoder.model={self.world.encoder}", *NIGHTS, *retrievers())
+        parted = [word for value in sets for word in ("--set", value)]
+        assert shardrank("rank", str(self.index), self.world.queries, str(out), *parted) == 0
+        for name, lists in Stored(self.index, out).lists.items():
+            for hits in lists:
+                found = [hit.doc_id for hit in hits]
+                assert len(found) == len(set(found))
+                assert set(found) <= self.live.keys()
+                whole = ALL[name].exact and name not in ("bm25", "sparse")
+                assert not whole or len(found) == len(self.live)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_nights(
+    tmp_path: Path, models: tuple[Path, Path], seed: int, inline: pytest.MonkeyPatch
+) -> None:
+    few_to_train_on(inline)
+    world = make_world(tmp_path / "world", models, documents=2, queries=2)
+    sets = (*SETS, *columns_of(tmp_path, world))
+    story = EveryStory(world, tmp_path / "story", sets, random.Random(seed), least=40)
+    lived(story, first=50, nights=20)
