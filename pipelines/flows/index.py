@@ -7,8 +7,8 @@ and only what is new or changed is cut and embedded.
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from shardrank.core.cards import dim_of
 from shardrank.core.errors import GateRefused, InputError
-from shardrank.core.model_settings import DENSE
 from shardrank.core.settings import Settings
 from shardrank.core.units import total
 from shardrank.corpus.named import named, refuse_absent
@@ -98,23 +98,25 @@ def _make(context: Context, plan: IndexPlan, compared: Compared) -> Made:
     ingested = ingest(context, plan.source.slices, compared, Cutting(plan.card, plan.part_size))
     set_aside(context, "ingest", ingested)
     files = [part for done in ingested for part in done.made.parts]
-    _refuse_codec(plan, sum(part.passages.rows for part in files))
+    _refuse_codecs(plan, sum(part.passages.rows for part in files))
     embedded = embed(context, files, plan.dense)
     set_aside(context, "embed", embedded)
     return Made(ingested, embedded, [done.made.part for done in embedded])
 
 
-def _refuse_codec(plan: IndexPlan, new: int) -> None:
-    """Raise SettingsError where no index can be made of so many passages, before any is embedded.
+def _refuse_codecs(plan: IndexPlan, new: int) -> None:
+    """Raise SettingsError where an index that is asked for cannot be made of so many passages,
+    before any is embedded.
 
     What is deleted tonight still counts here, so that only what fails in any case is refused.
     """
-    settings = plan.settings.index_of(DENSE)
     passages = new + sum(part.live.passages for part in plan.stored if plan.reuse)
-    base = plan.reuse.index if plan.reuse else None
-    if base and (settings.kind == "auto" or serving_codec(base, settings, passages)):
-        return
-    require_faiss(plan_codec(settings, passages, plan.card.dim).kind)
+    for encoder in plan.encoders:
+        settings, dim = plan.settings.index_of(encoder.name), dim_of(encoder.card)
+        base = plan.kept_index(encoder.name)
+        serves = base and (settings.kind == "auto" or serving_codec(base, settings, passages))
+        if dim and settings.kind != "none" and not serves:
+            require_faiss(plan_codec(settings, passages, dim).kind)
 
 
 def _without(parts: Sequence[Part], columns: Collection[str]) -> list[Part]:

@@ -26,6 +26,7 @@ from shardrank.stages.shared.places import Use, refuse_other_use
 from shardrank.stages.shared.versions import Published, latest_version
 from shardrank.storage import Sources, contains
 from shardrank.version.differences import cut_differences, encoder_differences
+from shardrank.version.indexes import Index
 from shardrank.version.manifest import DenseEncoder, Recipe, StoredEncoder, Version
 from shardrank.version.parts import Part
 from shardrank.version.sizing import (
@@ -135,6 +136,11 @@ class IndexPlan:
     def reuse(self) -> Version | None:
         """The version whose parts, codec and shards are kept where they serve."""
         return self.base.version if self.base and not self.differs else None
+
+    def kept_index(self, column: str) -> Index | None:
+        """The base's index over a column that serves tonight."""
+        reuse = self.reuse
+        return reuse.indexes.get(column) if reuse and column not in self.replaced else None
 
 
 def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Settings) -> IndexPlan:

@@ -167,7 +167,7 @@ def plan_codec(settings: IndexSettings, passages: int, dim: int, unit: bool = Tr
         plan = _plan_pq(settings, passages, seen, nlist)
     if seen < dim:
         plan = replace(plan, dim=seen, unit=unit)
-    _refuse_few(plan, passages)
+    _refuse_few(settings, plan, passages)
     return plan
 
 
@@ -271,11 +271,12 @@ def _pq_m(settings: IndexSettings, dim: int) -> int:
     return fitting[-1]
 
 
-def _refuse_few(plan: CodecPlan, passages: int) -> None:
+def _refuse_few(settings: IndexSettings, plan: CodecPlan, passages: int) -> None:
+    table = "index" if settings.of == "dense" else f"index.{settings.of}"
     if plan.nlist > passages:
         raise SettingsError(
-            f"index.nlist = {plan.nlist} is more than the corpus's {passages} passages.",
-            "Lower index.nlist, or set index.kind = exact.",
+            f"{table}.nlist = {plan.nlist} is more than the corpus's {passages} passages.",
+            f"Lower {table}.nlist, or set {table}.kind = exact.",
         )
     if plan.train_rows < plan.fewest_rows:
         raise SettingsError(
@@ -283,7 +284,7 @@ def _refuse_few(plan: CodecPlan, passages: int) -> None:
             f"{plan.fewest_rows} vectors ({FEWEST_PER_CENTROID} for each of "
             f"{plan.fewest_rows // FEWEST_PER_CENTROID} centroids); the plan has "
             f"{plan.train_rows}, of {passages} passages.",
-            "Set index.kind = exact, or lower index.nlist or index.pq_bits.",
+            f"Set {table}.kind = exact, or lower {table}.nlist or {table}.pq_bits.",
         )
 
 

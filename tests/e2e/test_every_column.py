@@ -236,6 +236,23 @@ def test_a_rebuild_finds_the_same(scene: Scene, second: Stored) -> None:
             assert name != "bm25" or one == other
 
 
+def test_too_few_passages_for_an_index_are_refused_before_any_model_runs(
+    scene: Scene,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over whichever column it is."""
+    monkeypatch.setattr("shardrank.version.sizing.FEWEST_PER_CENTROID", 39)
+    index = tmp_path / "index"
+    words = scene.world.index(index, *SETS, *scene.columns, OFF)
+    assert shardrank(*words) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "trains on at least 624 vectors" in said
+    assert "Set index.muvera.kind = exact" in said
+    assert not (index / "units" / "embed").exists()
+
+
 # What stays, bit for bit.
 
 
