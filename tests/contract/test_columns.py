@@ -13,16 +13,18 @@ from shardrank.core.arrow_columns import matrix
 from shardrank.core.bits_settings import BitsSettings
 from shardrank.core.cards import ColumnCard
 from shardrank.core.late_settings import LateSettings
+from shardrank.core.learned_settings import LearnedSettings
 from shardrank.core.model_settings import (
     Bm25Settings,
     ColumnSettings,
     EncoderSettings,
     SparseSettings,
 )
+from shardrank.core.muvera_settings import MuveraSettings
 from shardrank.core.papers import from_json, to_json
 from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.core.sparse import SparseRows
-from shardrank.core.token_vectors import TokenVectors
+from shardrank.kernels.residual_codes import token_vectors
 from shardrank.models.encoders.registry import Fitting, family_of
 from shardrank.version.manifest import StoredEncoder
 from tests.late_models import late_model
@@ -39,9 +41,19 @@ TEXTS = strings(
 )
 
 
+#: What codecs learn of, where TEXTS are too few.
+SAMPLE = strings(
+    [
+        *("wing", "flow of heat", "shock", "plate", "lift", "the wave", "drag"),
+        *(f"{one} of the {other}" for one in ("wing", "jet", "cone") for other in ("gas", "body")),
+        "the boundary layer and the pressure at mach number and temperature of the surface",
+    ]
+)
+
+
 @dataclass(frozen=True)
 class Row:
-    """A family: how its settings are made in a folder, and another of them; those of what makes the
+    """A family, or a type of its values: how its settings are made in a folder, and another of them; those of what makes the
     column that it reads, if it reads one; texts that it is fitted on, if on others; and whether a
     text's vectors as a query and as a passage are alike."""
 
@@ -69,6 +81,18 @@ def _late(folder: Path, **more: object) -> ColumnSettings:
     )
 
 
+def _codes(folder: Path, stored: str, **more: object) -> ColumnSettings:
+    return _late(folder, stored=stored, centroids=4, **more)
+
+
+def _muvera(planes: int) -> ColumnSettings:
+    return MuveraSettings(repetitions=2, planes=planes, inner=8)
+
+
+def _learned(seed: int) -> ColumnSettings:
+    return LearnedSettings(dim=16, tokens=64, passages=4, steps=3, seed=seed)
+
+
 def _anchors(folder: Path, **more: object) -> ColumnSettings:
     model = str(tiny_reranker(folder / "anchors", "bert"))
     counts = {"anchor_queries": 3, "anchor_passages": 4}
@@ -83,10 +107,43 @@ FAMILIES = {
     "bits": Row(
         lambda _: BitsSettings(rotation="random"), lambda _: BitsSettings(rotation="none"), _dense
     ),
+    "int8": Row(
+        lambda folder: _dense(folder, dtype="int8", stored="fp32"),
+        lambda folder: _dense(folder, dtype="fp32", stored="fp32"),
+    ),
+    "late-4": Row(
+        lambda folder: _codes(folder, "4"),
+        lambda folder: _codes(folder, "4", document_tokens=20),
+        fitted_on=SAMPLE,
+    ),
+    "late-2": Row(
+        lambda folder: _codes(folder, "2"),
+        lambda folder: _codes(folder, "4"),
+        fitted_on=SAMPLE,
+        alike=False,
+    ),
+    "late-1": Row(
+        lambda folder: _codes(folder, "1"),
+        lambda folder: _codes(folder, "2"),
+        fitted_on=SAMPLE,
+        alike=False,
+    ),
+    "late-pooled": Row(
+        lambda folder: _late(folder, pool=2), lambda folder: _late(folder, pool=3), alike=False
+    ),
+    "muvera": Row(lambda _: _muvera(1), lambda _: _muvera(2), _late, alike=False),
+    "learned": Row(
+        lambda _: _learned(0), lambda _: _learned(1), _late, fitted_on=SAMPLE, alike=False
+    ),
+    "bits-2": Row(
+        lambda _: BitsSettings(bits=2, rotation="none"),
+        lambda _: BitsSettings(bits=1, rotation="none"),
+        _dense,
+    ),
     "anchors": Row(
         _anchors,
         lambda folder: _anchors(folder, anchor_passages=5),
-        fitted_on=strings(["wing", "flow of heat", "shock", "plate", "lift", "the wave", "drag"]),
+        fitted_on=SAMPLE,
         alike=False,
     ),
 }
@@ -98,10 +155,14 @@ class Loaded:
 
     encoder: ColumnEncoder
     source: ColumnEncoder | None
+    codec: bytes | None
     stored: StoredEncoder
     read: ColumnCard | None
     other: str
     alike: bool
+
+    def numbers(self, column: pa.Array) -> list[dict[int, float]]:
+        return numbers(column, self.codec)
 
     def column(self, texts: pa.Array) -> pa.Array:
         return self.encoder.column(self.source.column(texts) if self.source else texts)
@@ -117,13 +178,14 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     read, source = _source(row, folder)
     family = family_of(settings)
     card, codec = family.read(settings, read), None
-    sample = source.column(TEXTS) if source else row.fitted_on
-    if family.fit and sample is not None:
+    sample = TEXTS if row.fitted_on is None else row.fitted_on
+    sample = source.column(sample) if source else sample
+    if family.fit and family.fit.rows(settings, card):
         codec = family.fit.make(Fitting(settings, card, "cpu", None, sample))
     encoder = family.load(settings, "cpu", card, Codecs(codec))
     fingerprint = family.read(other, read).fingerprint
     stored = StoredEncoder(card, settings)
-    return Loaded(encoder, source, stored, read, fingerprint, row.alike)
+    return Loaded(encoder, source, codec, stored, read, fingerprint, row.alike)
 
 
 def _source(row: Row, folder: Path) -> tuple[ColumnCard | None, ColumnEncoder | None]:
@@ -134,11 +196,12 @@ def _source(row: Row, folder: Path) -> tuple[ColumnCard | None, ColumnEncoder | 
     return card, family_of(settings).load(settings, "cpu", card, Codecs())
 
 
-def numbers(column: pa.Array) -> list[dict[int, float]]:
-    """Of each row the numbers that are not 0, by component or term; of token vectors their sums."""
+def numbers(column: pa.Array, codec: bytes | None) -> list[dict[int, float]]:
+    """Of each row the numbers that are not 0, by component or term; of token vectors, or their
+    codes, the sums."""
     chunked = pa.chunked_array([column])
-    if pa.types.is_list(column.type) and pa.types.is_fixed_size_list(column.type.value_type):
-        tokens = TokenVectors.of(column)
+    if pa.types.is_list(column.type) and not pa.types.is_struct(column.type.value_type):
+        tokens = token_vectors(column, codec)
         sums = [tokens.text(row).sum(axis=0) for row in range(tokens.rows)]
         return [dict(enumerate(each.tolist())) for each in sums]
     if pa.types.is_fixed_size_binary(column.type):
@@ -157,8 +220,8 @@ def length(row: dict[int, float]) -> float:
 
 def test_a_row_a_text_whatever_is_beside_it(loaded: Loaded) -> None:
     for made in (loaded.column, loaded.queries):
-        together = numbers(made(TEXTS))
-        alone = [numbers(made(strings([text])))[0] for text in TEXTS.to_pylist()]
+        together = loaded.numbers(made(TEXTS))
+        alone = [loaded.numbers(made(strings([text])))[0] for text in TEXTS.to_pylist()]
         assert len(together) == len(TEXTS)
         for one, other in zip(together, alone, strict=True):
             assert one == pytest.approx(other, abs=2e-3)
@@ -177,10 +240,10 @@ def test_no_text_gives_no_row_of_the_same_type(loaded: Loaded) -> None:
 def test_a_query_is_nearest_to_its_own_text(loaded: Loaded) -> None:
     if not loaded.alike:
         pytest.skip("a query's vector says how to weigh a passage's components")
-    documents, queries = numbers(loaded.column(TEXTS)), loaded.queries(TEXTS)
+    documents, queries = loaded.numbers(loaded.column(TEXTS)), loaded.queries(TEXTS)
     if loaded.stored.card.family == "bits":  # whoever searches makes codes of them
         queries = loaded.encoder.column(queries)
-    query = numbers(queries)[2]
+    query = loaded.numbers(queries)[2]
     cosines = [
         sum(query.get(term, 0) * x for term, x in row.items()) / max(1e-9, length(row))
         for row in documents
