@@ -53,9 +53,9 @@ SAMPLE = strings(
 
 @dataclass(frozen=True)
 class Row:
-    """A family, or a type of its values: how its settings are made in a folder, and another of them; those of what makes the
-    column that it reads, if it reads one; texts that it is fitted on, if on others; and whether a
-    text's vectors as a query and as a passage are alike."""
+    """A family, or a type of its values: how its settings are made in a folder, and another of
+    them; those of what makes the column that it reads, if it reads one; texts that it is fitted on,
+    if on others; and whether a text's vectors as a query and as a passage are alike."""
 
     settings: Callable[[Path], ColumnSettings]
     other: Callable[[Path], ColumnSettings]
