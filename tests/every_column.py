@@ -37,7 +37,7 @@ class Column:
         index: settings of its [[index]].
         kind: of the index's plan; none: it has no index.
         exact: whether a search finds what there is to find, with nothing to refine.
-        fitted: whether it learns of a sample, so that another index's values are others.
+        fitted: whether it learns of a sample of its own.
     """
 
     encoder: tuple[str, ...]
@@ -69,7 +69,6 @@ COLUMNS = {
         ("family=muvera", "of=late4", "repetitions=2", "planes=1", "inner=8"),
         ("kind=ivfpq", "pq_m=4", "pq_bits=4", *_ONE_LIST),
         "ivfpq",
-        fitted=True,
     ),
     "learned": Column(
         ("family=learned", "of=pooled2", "dim=16", "tokens=64", "passages=20", "steps=5"),

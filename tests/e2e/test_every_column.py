@@ -90,8 +90,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path], _
 
 
 def two_nights(first: dict[str, str]) -> tuple[dict[str, str], ...]:
-    """The second changes some, brings some, and deletes others: all that were last, which empties
-    their part, and some here and there."""
+    """The second changes some, brings some, and deletes others: all that were last, so that most of
+    their part goes, and some here and there."""
     ids = sorted(first)
     second = {d: text for n, (d, text) in enumerate(first.items()) if n < 34 and n % 9 != 4}
     for doc_id in ids[1:30:8]:
