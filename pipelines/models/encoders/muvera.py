@@ -138,7 +138,7 @@ class Muvera:
 
 def _pieces(tokens: TokenVectors) -> Iterator[TokenVectors]:
     """Runs of texts with so many tokens together, about; at least one text each."""
-    starts, begin = [0], 0
+    starts, begin = [0] if tokens.rows else [], 0
     for row in range(tokens.rows):
         if tokens.ends[row + 1] - tokens.ends[begin] > _TOKENS and row > begin:
             starts.append(row)
