@@ -53,8 +53,8 @@ class LateSettings(SettingsTable):
     )
     dtype: LateDtype = Field(
         "auto",
-        description="of the forward pass: fp32, bf16, fp16, or int8 (CPUs only); auto: the index's; "
-        "for a new column bf16 where this machine multiplies it (for BERT's family and "
+        description="of the forward pass: fp32, bf16, fp16, or int8 (CPUs only); auto: the "
+        "index's; for a new column bf16 where this machine multiplies it (for BERT's family and "
         "ModernBERT), else as the model's files",
     )
     trust_remote_code: bool = Field(False, description="run code that comes with the model")

@@ -14,13 +14,17 @@ LEAST = 1e-2
 
 
 def cross_factor(crossing: Float32, least: float = LEAST) -> Float32:
-    """float32[p, q], the pseudo-inverse of float32[q, p], all of it finite.
+    """float32[p, q], the pseudo-inverse of float32[q, p], all of it finite. By torch, which the
+    caller keeps to one thread: its sums then have one order.
 
     Args:
         crossing: scores of the q anchor queries with the p anchor passages.
         least: singular values below this share of the largest count as 0.
     """
-    left, values, right = np.linalg.svd(crossing.astype(np.float64), full_matrices=False)
+    import torch
+
+    whole = torch.from_numpy(crossing.astype(np.float64))
+    left, values, right = torch.linalg.svd(whole, full_matrices=False)
     kept = values > least * values[0]
     inverse = (right[kept].T / values[kept]) @ left[:, kept].T
-    return np.ascontiguousarray(inverse, np.float32)
+    return np.ascontiguousarray(inverse.numpy(), np.float32)

@@ -65,16 +65,20 @@ class LearnedCodec:
 
     def features(self, vectors: Float32) -> Float32:
         """float32[t, m + 1] of float32[t, d]: φ, and a 1."""
-        hidden = np.maximum(vectors @ self.weights + self.bias, 0)
+        hidden = np.maximum(_products(vectors, self.weights.T) + self.bias, 0)
         return np.concatenate([hidden, np.ones((len(hidden), 1), np.float32)], axis=1)
 
     @cached_property
     def solver(self) -> Float32:
-        """float32[m + 1, n]: from y_d of the fixed tokens to W_d, (ΦᵀΦ + λI)⁻¹ Φᵀ."""
-        phi = self.features(self.tokens).astype(np.float64)
+        """float32[m + 1, n]: from y_d of the fixed tokens to W_d, (ΦᵀΦ + λI)⁻¹ Φᵀ; by torch, as
+        `_products`."""
+        import torch
+
+        phi = torch.from_numpy(self.features(self.tokens).astype(np.float64))
         gram = phi.T @ phi
-        gram[np.diag_indices_from(gram)] += _RIDGE * np.trace(gram) / len(gram)
-        return np.linalg.solve(gram, phi.T).astype(np.float32)
+        gram.diagonal().add_(_RIDGE * gram.trace() / len(gram))
+        found: Float32 = torch.linalg.solve(gram, phi.T).float().numpy()
+        return np.ascontiguousarray(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +100,7 @@ class Learned:
             for at in range(0, len(read), _TEXTS):
                 tokens = token_vectors(read.slice(at, _TEXTS), self.source)
                 largest = largest_products(self.codec.tokens, tokens)
-                found[at : at + _TEXTS] = largest @ self.codec.solver.T
+                found[at : at + _TEXTS] = _products(largest, self.codec.solver)
         return vector_column(found)
 
     def queries(self, read: pa.Array) -> pa.Array:
@@ -126,9 +130,20 @@ def _largest(
     ends = passages.ends[rows.start : rows.stop + 1]
     some = np.flatnonzero(np.diff(ends))
     if len(some):
-        products = passages.vectors[ends[0] : ends[-1]] @ fixed.T
+        products = _products(passages.vectors[ends[0] : ends[-1]], fixed)
         begins = ends[:-1][some] - ends[0]
         found[some + rows.start] = np.maximum.reduceat(products, begins, axis=0)
+
+
+def _products(left: Float32, right: Float32) -> Float32:
+    """float32[n, m] inner products of the rows of float32[n, d] and float32[m, d], by torch, which
+    the caller keeps to one thread: numpy takes as many as it likes, and other last bits come of
+    other numbers of them."""
+    import torch
+
+    both = (torch.from_numpy(np.require(each, requirements="W")) for each in (left, right))
+    product: Float32 = (next(both) @ next(both).T).numpy()
+    return product
 
 
 def _broken(what: str) -> IntegrityError:

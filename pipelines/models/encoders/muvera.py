@@ -34,7 +34,8 @@ _TEXTS = 256
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """A cut of the space, and how the vectors of its cells are projected.
+    """A cut of the space, and how the vectors of its cells are projected: by products that are
+    added in one order, so that a token's are the same beside any others.
 
     Attributes:
         planes: float32[d, k], normals of its planes.
@@ -46,13 +47,13 @@ class Space:
 
     def cells(self, vectors: Float32) -> Int64:
         """int64[t]: the cell of each of float32[t, d]; bit j is set on the far side of plane j."""
-        sides = along(vectors, self.planes.T) > 0  # in one order, so beside any others the same
+        sides = along(vectors, self.planes.T) > 0
         bits: Int64 = sides @ (1 << np.arange(self.planes.shape[1], dtype=np.int64))
         return bits
 
     def projected(self, vectors: Float32) -> Float32:
         """float32[t, p] of float32[t, d]."""
-        return vectors if self.projection is None else vectors @ self.projection
+        return vectors if self.projection is None else along(vectors, self.projection.T)
 
 
 @dataclass(frozen=True, eq=False)
