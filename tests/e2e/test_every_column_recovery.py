@@ -33,13 +33,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -> Job:
-    """One part a night, so that a stage has few units, and a ranking by two rerankers."""
+    """Few parts, so that a stage has few units; and a ranking by two rerankers."""
     root = tmp_path_factory.mktemp("every")
-    world = make_world(root, models, documents=26, queries=3)
-    one_part = ("passages.part_size=80", "compact.fold=2", *NO_CODEBOOKS)
+    world = make_world(root, models, documents=30, queries=3)
+    few_parts = ("passages.part_size=36", "compact.fold=2", *NO_CODEBOOKS)
     maxsim = ("reranker.depth=4", "reranker.maxsim.of=pooled2", "reranker.maxsim.depth=3")
     asked = (*retrievers(), *maxsim)
-    sets = (*SETS, *columns_of(root, world), *one_part, *asked)
+    sets = (*SETS, *columns_of(root, world), *few_parts, *asked)
     ray = ("cluster.executor=ray", "cluster.cpus=2", "cluster.object_store_mb=100")
     return Job(world, second_night(world), sets, ray)
 
