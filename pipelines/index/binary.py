@@ -16,7 +16,7 @@ from shardrank.core.errors import IntegrityError
 from shardrank.core.selection import RowSelector
 from shardrank.index.list_major import capacity, rounded
 from shardrank.kernels.hamming_loops import collect_codes
-from shardrank.kernels.rotation_loops import along, centred
+from shardrank.kernels.rotation_loops import along
 from shardrank.kernels.search_loops import best_first
 
 UInt8 = npt.NDArray[np.uint8]
@@ -79,10 +79,10 @@ class BinaryShard:
     def _nearest(self, queries: Float32, codes: UInt8, depth: int) -> Int64:
         """int64[Q, depth], which codes uint8[n, bytes] are nearest; -1: there are no more."""
         codec = self._codec
+        turned = queries if codec.axes is None else along(queries, codec.axes)
         if not codec.symmetric:
-            turned = queries if codec.axes is None else along(queries, codec.axes)
             return self._by_products(rounded(turned * codec.steps), codes, depth)
-        own = packed(centred(queries, codec.mean, codec.axes), codec)
+        own = packed(_as_long_as_coded(turned, codec.steps), codec)
         if codec.bits == 1:
             return nearest_codes(words(own), words(codes), depth)
         return self._by_products(code_values(own, codec.dim, codec.bits), codes, depth)
@@ -106,6 +106,18 @@ class BinaryShard:
                 asking = np.arange(first, min(first + height, len(queries)), dtype=np.int32)
                 best.add(asking, rows, positions)
         return best.sorted()
+
+
+def _as_long_as_coded(queries: Float32, steps: Float32) -> Float32:
+    """Queries float32[q, d] as long as centred vectors are, about, of whose components the steps
+    are: where a second bit begins hangs on that.
+
+    They are not centred themselves: q·x is q·m + q·(x - m), where only x - m has a code.
+    """
+    own = np.sqrt(np.square(queries).sum(axis=1, keepdims=True))
+    wanted = np.sqrt(np.square(steps).sum())
+    longer: Float32 = queries / np.where(own > 0, own, np.float32(1)) * wanted
+    return longer
 
 
 def nearest_codes(queries: UInt64, codes: UInt64, depth: int) -> Int64:

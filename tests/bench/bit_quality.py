@@ -1,4 +1,5 @@
-"""What codes of one or two bits find of the vectors that they are of, and what that is worth.
+"""What codes of one or two bits find of the vectors that they are of, and what that is worth; and
+beside them codes of -1, 0 and 1, which fill two bits too and are not among the library's.
 
 python -m tests.bench.bit_quality DATA/cranfield [DATA/...]
 """
@@ -16,11 +17,13 @@ import numpy as np
 from shardrank.core.arrays import Float32, Int64
 from shardrank.core.arrow_columns import vector_column
 from shardrank.core.bit_codes import BitsCodec
-from shardrank.core.bits_settings import BitsSettings
+from shardrank.core.bits_settings import Asked, BitsSettings, Rotation
 from shardrank.core.model_settings import EncoderSettings
 from shardrank.core.text import passage_text
 from shardrank.index.best_rows import CompiledSelector
 from shardrank.index.binary import BinaryShard
+from shardrank.index.list_major import rounded
+from shardrank.kernels.rotation_loops import along, centred
 from shardrank.models.encoders.bit_cards import sampled_vectors
 from shardrank.models.encoders.bit_fitting import fit_bits
 from shardrank.models.encoders.bits import BitEncoder
@@ -31,6 +34,8 @@ from tests.bench.beir import Collection
 #: nDCG counts so many; recall of exact search as many as are searched for.
 FIRST, K = 10, 100
 DEPTHS = (100, 200, 400, 800)
+ROTATIONS: tuple[Rotation, ...] = ("none", "random", "itq")
+ASKED: tuple[Asked, ...] = ("codes", "vectors")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,23 +91,77 @@ def recall(exact: Int64, found: Int64) -> float:
     return float(np.mean([np.isin(wanted, mine).mean() for wanted, mine in both]))
 
 
+@dataclass(frozen=True, eq=False)
+class Ternary:
+    """Codes of -1, 0 and 1: the sign of a component of y = R(x - m) where it is beyond a threshold.
+
+    Of each component the threshold is the one whose codes are most like it, by the cosine of both
+    over the sample, and the step that its codes are multiplied by is the mean beyond it.
+    """
+
+    made: BitsCodec
+    thresholds: Float32
+    steps: Float32
+
+    @classmethod
+    def of(cls, sample: Float32, rotation: Rotation) -> "Ternary":
+        made = BitsCodec.of(fit_bits(sample, BitsSettings(bits=1, rotation=rotation)))
+        sizes = -np.sort(-np.abs(centred(sample, made.mean, made.axes)), axis=0)
+        beyond = np.arange(1, len(sizes) + 1)[:, None]
+        sums = np.cumsum(sizes, axis=0, dtype=np.float64)
+        best = np.argmax(sums / np.sqrt(beyond), axis=0)[None]
+        last, first = (np.take_along_axis(sizes, n, axis=0)[0] for n in (best, best + 1))
+        steps = np.take_along_axis(sums / beyond, best, axis=0)[0].astype(np.float32)
+        return cls(made, (last + first) / 2, steps)
+
+    @property
+    def code_bytes(self) -> int:
+        """Of two planes of bits: signs, and which are not 0."""
+        return 2 * self.made.code_bytes
+
+    def codes(self, turned: Float32) -> Float32:
+        return np.sign(turned) * (np.abs(turned) > self.thresholds)
+
+    def found(self, task: Task, asked: str) -> Int64:
+        """The documents int64[q, depth] whose codes are nearest."""
+        codes = self.codes(centred(task.documents, self.made.mean, self.made.axes))
+        axes = self.made.axes
+        turned = task.queries if axes is None else along(task.queries, axes)
+        if asked == "vectors":
+            own = rounded(turned * self.steps).astype(np.float32)
+        else:
+            longer = np.linalg.norm(self.made.steps) / np.linalg.norm(turned, axis=1, keepdims=True)
+            own = self.codes(turned * longer)
+        return np.argsort(-(own @ codes.T), axis=1, kind="stable")[:, : DEPTHS[-1]]
+
+
 def rows(task: Task) -> Iterator[tuple[Any, ...]]:
-    """For each way its bytes a passage, nDCG@10 and recall by codes alone, recall and nDCG@10 of
-    what is refined of each depth."""
+    """For each way its bytes a passage, and `figures`."""
     exact = task.exact()
     yield "vectors, fp16", 2 * task.documents.shape[1], task.ndcg(exact), 1.0, *[1.0] * len(DEPTHS)
     generator = np.random.default_rng(0)
     count = min(len(task.documents), sampled_vectors(task.documents.shape[1]))
     sample = task.documents[generator.permutation(len(task.documents))[:count]]
-    for bits, rotation, asked in product((1, 2), ("none", "random", "itq"), ("codes", "vectors")):
+    for bits, rotation, asked in product((1, 2), ROTATIONS, ASKED):
         settings = BitsSettings(bits=bits, rotation=rotation, asked=asked)
         codec = BitsCodec.of(fit_bits(sample, settings))
         codes = BitEncoder("bits", codec).column(vector_column(task.documents))
         shard = BinaryShard(codec, [codes], CompiledSelector(int8_product))
-        found = shard.search(task.queries, 1, DEPTHS[-1])
-        refined = [recall(exact, task.refined(found[:, :depth])) for depth in DEPTHS]
         name = f"{bits} bit{'s' * (bits > 1)}, rotation {rotation}, {asked} asked"
-        yield name, codec.code_bytes, task.ndcg(found), recall(exact, found), *refined
+        found = shard.search(task.queries, 1, DEPTHS[-1])
+        yield name, codec.code_bytes, *figures(task, exact, found)
+    for rotation, asked in product(ROTATIONS, ASKED):
+        ternary = Ternary.of(sample, rotation)
+        name = f"-1, 0, 1, rotation {rotation}, {asked} asked"
+        yield name, ternary.code_bytes, *figures(task, exact, ternary.found(task, asked))
+
+
+def figures(task: Task, exact: Int64, found: Int64) -> Iterator[float]:
+    """nDCG@10 and recall by codes alone, and recall of what is refined of each depth."""
+    yield task.ndcg(found)
+    yield recall(exact, found)
+    for depth in DEPTHS:
+        yield recall(exact, task.refined(found[:, :depth]))
 
 
 def main() -> None:

@@ -205,10 +205,12 @@ def test_a_shard_orders_by_what_codes_stand_for(bits: int, rotation: str, asked:
     live = np.random.default_rng(0).random(300) < 0.7
     found = shard.search(queries, 1, 250, live)
     values = code_values(packed(centred(stored, codec.mean, codec.axes), codec), 30, bits)
+    turned = centred(queries, np.zeros(30, np.float32), codec.axes)  # q·m is the same for all
     if asked == "codes":
-        own = code_values(packed(centred(queries, codec.mean, codec.axes), codec), 30, bits)
+        ratio = np.linalg.norm(codec.steps) / np.linalg.norm(turned, axis=1, keepdims=True)
+        own = code_values(packed(turned * ratio, codec), 30, bits)
     else:
-        turned = centred(queries, np.zeros(30, np.float32), codec.axes) * codec.steps
+        turned = turned * codec.steps
         own = np.rint(turned * (127 / np.abs(turned).max(axis=1, keepdims=True)))
     scores = own.astype(np.int64) @ values.T.astype(np.int64)
     scores[:, ~live] = -(10**9)
@@ -222,7 +224,7 @@ def test_a_gpu_would_find_the_same() -> None:
     """There codes are compared by products, too: a distance and a product order alike."""
     codec, stored = fitted(30, 1, "none", "codes"), vectors(2, 500, 30)
     shard, queries = shard_of(codec, stored), vectors(3, 9, 30)
-    own = code_values(packed(centred(queries, codec.mean, None), codec), 30, 1)
+    own = code_values(packed(queries, codec), 30, 1)
     codes = packed(centred(stored, codec.mean, None), codec)
     assert np.array_equal(shard._by_products(own, codes, 50), shard.search(queries, 1, 50))
 
