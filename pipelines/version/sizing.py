@@ -19,11 +19,11 @@ FEWEST_PER_CENTROID = 39
 WANTED_PER_LIST = 64
 WANTED_PER_PQ_CENTROID = 256
 
-#: OPQ is worth its product with each query where a code has fewer bits than this for each
-#: component. Measured on 14,000 vectors of all-MiniLM-L6-v2 (128 lists, 32 probed), with a rotation
-#: that found less than today's, share of the 100 nearest among 200 candidates: .80 to .84 at half a
-#: bit, .896 to .905 at one. At two bits, with codes of residuals, .934 to .935.
-OPQ_BELOW_BITS = 2
+#: OPQ is worth its product with each vector and query where a code has fewer bits than this for
+#: each component. Measured at equal bytes (docs/measured.md, codes of few bits): among 100
+#: candidates it finds .049 to .122 more of the 100 nearest at one bit, .034 to .046 at two, .003 at
+#: four, and trains as long.
+OPQ_BELOW_BITS = 4
 
 #: Text of one token, about; used only to say sizes before the text is read.
 BYTES_PER_TOKEN = 4.3

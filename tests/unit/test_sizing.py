@@ -30,7 +30,8 @@ def test_a_million_passages_of_384() -> None:
     plan = plan_codec(IndexSettings(), 1_000_000, 384)
     assert (plan.nlist, plan.pq_m, plan.code_bytes, plan.train_rows) == (4096, 48, 48, 262_144)
     assert plan.opq
-    assert not plan_codec(IndexSettings(bytes_per_vector=96), 1_000_000, 384).opq
+    assert plan_codec(IndexSettings(bytes_per_vector=96), 1_000_000, 384).opq
+    assert not plan_codec(IndexSettings(bytes_per_vector=192), 1_000_000, 384).opq
     assert plan_codec(IndexSettings(), 10**9, 384) == plan  # lists are counted for one shard
 
 
