@@ -126,56 +126,41 @@ class LateCard:
 
 
 @dataclass(frozen=True)
-class BitsCard:
-    """Binary codes of vectors, as they will be made.
+class DerivedCard:
+    """What is made of another column, as it will be made.
 
     Attributes:
         name: the column.
-        fingerprint: of all that decides the codes but for the sample that they are fitted on: that
-            of the vectors' own card is in it.
-        dim: components of the vectors.
-        bits: for each component.
+        fingerprint: of all that decides it but for the sample that it is fitted on: that of the
+            other column's own card is in it.
+        dim: components of a passage's vector, or of those that codes are of.
     """
 
     name: str
     fingerprint: str
     dim: int
+
+
+@dataclass(frozen=True)
+class BitsCard(DerivedCard):
+    """Binary codes of vectors, of so many bits for each component."""
+
     bits: int
     family: Literal["bits"] = "bits"
 
 
 @dataclass(frozen=True)
-class MuveraCard:
-    """Vectors that are made of token vectors, as they will be made.
+class MuveraCard(DerivedCard):
+    """Vectors that are made of token vectors, of `width` components each."""
 
-    Attributes:
-        name: the column.
-        fingerprint: of all that decides them: that of the token vectors' own card is in it.
-        width: components of a token's vector.
-        dim: components of a passage's vector.
-    """
-
-    name: str
-    fingerprint: str
     width: int
-    dim: int
     family: Literal["muvera"] = "muvera"
 
 
 @dataclass(frozen=True)
-class LearnedCard:
-    """Learnt vectors of token vectors, as they will be made.
+class LearnedCard(DerivedCard):
+    """Learnt vectors of token vectors."""
 
-    Attributes:
-        name: the column.
-        fingerprint: of all that decides them but for the sample that they are learnt of: that of
-            the token vectors' own card is in it.
-        dim: components of a passage's vector.
-    """
-
-    name: str
-    fingerprint: str
-    dim: int
     family: Literal["learned"] = "learned"
 
 

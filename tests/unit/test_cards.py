@@ -6,7 +6,14 @@ import huggingface_hub
 import pytest
 import torch
 
-from shardrank.core.cards import EncoderCard, RerankerCard
+from shardrank.core.cards import (
+    BitsCard,
+    DerivedCard,
+    EncoderCard,
+    LearnedCard,
+    MuveraCard,
+    RerankerCard,
+)
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.model_settings import EncoderSettings
 from shardrank.core.papers import from_json, to_json
@@ -325,6 +332,22 @@ def test_a_card_of_before_is_read() -> None:
     card = replace(plain, relevant=1, activation="sigmoid")
     stored = {n: v for n, v in to_json(card).items() if n not in ("relevant", "activation")}
     assert from_json(RerankerCard, stored) == plain
+
+
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        (BitsCard("c", "f", 8, 2), {"bits": 2, "family": "bits"}),
+        (MuveraCard("c", "f", 8, 3), {"width": 3, "family": "muvera"}),
+        (LearnedCard("c", "f", 8), {"family": "learned"}),
+    ],
+)
+def test_a_card_of_another_column_stands_in_manifests(
+    card: DerivedCard, told: dict[str, object]
+) -> None:
+    stored = {"name": "c", "fingerprint": "f", "dim": 8, **told}
+    assert to_json(card) == stored
+    assert from_json(type(card), stored) == card
 
 
 @pytest.mark.parametrize(

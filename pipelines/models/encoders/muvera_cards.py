@@ -29,7 +29,7 @@ def read_muvera_card(settings: MuveraSettings, source: ColumnCard | None) -> Muv
             "Lower one of them, or set dim.",
         )
     deciding = [settings.deciding(), late.fingerprint]
-    return MuveraCard(settings.name, fingerprint(["muvera-1", *deciding]), late.dim, dim)
+    return MuveraCard(settings.name, fingerprint(["muvera-1", *deciding]), dim, late.dim)
 
 
 def _refuse_wider(name: str, wanted: int | None, most: int) -> None:
