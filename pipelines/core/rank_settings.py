@@ -67,6 +67,12 @@ class RetrieverSettings(SettingsTable):
     feedback_terms: int = Field(
         10, ge=1, description="of feedback: terms of the documents that are added, at most"
     )
+    query_pool: float = Field(
+        1.0,
+        ge=1,
+        description="of token vectors: a query keeps one for so many tokens, the sum of those that "
+        "are alike; 1: all",
+    )
     guide: str | None = Field(
         None,
         description="of vectors: another retriever, until whose scores are met the query is moved "

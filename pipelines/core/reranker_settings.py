@@ -237,6 +237,12 @@ class MaxsimSettings(RerankerSettings):
 
     family: Literal["maxsim"] = Field("maxsim", description="products of stored token vectors")
     of: str = Field("late", description="the column of token vectors, by its encoder's name")
+    query_pool: float = Field(
+        1.0,
+        ge=1,
+        description="a query keeps one vector for so many tokens, the sum of those that are alike; "
+        "1: all",
+    )
 
     @property
     def called(self) -> str:

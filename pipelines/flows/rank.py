@@ -21,6 +21,7 @@ from shardrank.stages.rank.collate import LastOrder, collate
 from shardrank.stages.rank.deliver import RANKED, deliver
 from shardrank.stages.rank.encode_further import Asking, encode_further
 from shardrank.stages.rank.feedback import Round, moved
+from shardrank.stages.rank.fewer_tokens import fewer_tokens
 from shardrank.stages.rank.guided import guided_queries
 from shardrank.stages.rank.hubness import corrected
 from shardrank.stages.rank.merge import FoundBy, Merged, Merging, merge
@@ -114,15 +115,18 @@ def _asked(
 def _found(
     context: Context, retriever: Retriever, first: Round, before: Mapping[str, FoundBy]
 ) -> FoundBy:
-    """What a retriever finds, by the queries as they were asked or as feedback or another one's
-    hits move them, and in the order of its scores or of corrected ones."""
-    asked = first
+    """What a retriever finds, by the queries as they were asked, with fewer token vectors, or as
+    feedback or another one's hits move them, and in the order of its scores or of corrected
+    ones."""
     if retriever.feedback:
         queries = moved(context, first, retriever, retriever.feedback)
         asked = replace(first, queries=queries)
     elif how := retriever.guidance:
         queries = guided_queries(context, first, retriever, before[how.by], how)
         asked = replace(first, queries=queries)
+    else:
+        fewer = fewer_tokens(context, retriever.name, first.queries, retriever.query_pool)
+        asked = replace(first, queries=fewer)
     searched = search(context, asked.index, asked.version, asked.queries, retriever)
     found = FoundBy(searched, retriever.k)
     if retriever.correction:
@@ -233,6 +237,7 @@ def _told(plan: RankPlan, retriever: Retriever) -> RankedRetriever:
         feedback=retriever.feedback,
         guidance=retriever.guidance,
         correction=retriever.correction,
+        query_pool=retriever.query_pool,
     )
 
 

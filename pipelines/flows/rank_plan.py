@@ -170,7 +170,10 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         "queries": fingerprint(batch.table.to_pylist()),
         "search": settings.search.deciding(),
         "retrievers": [
-            [r.index.column, r.k, *map(to_json, (r.how, r.feedback, r.guidance, r.correction))]
+            [
+                *(r.index.column, r.k, r.query_pool),
+                *map(to_json, (r.how, r.feedback, r.guidance, r.correction)),
+            ]
             for r in retrievers
         ],
         "fusion": settings.fusion.deciding() if len(retrievers) > 1 else None,

@@ -90,6 +90,7 @@ def _retriever(version: Version, settings: Settings, wanted: RetrieverSettings) 
         feedback=_feedback(index, wanted),
         guidance=_guidance(wanted),
         correction=_correction(wanted),
+        query_pool=wanted.query_pool,
     )
 
 
@@ -143,6 +144,7 @@ def _refuse_strange(index: Index, wanted: RetrieverSettings) -> None:
     known |= {"nprobe"} if kind not in ("inverted", "maxsim", "binary") else set()
     known |= {"hubness"} if kind != "inverted" and kind not in TOKEN_KINDS else set()
     known |= {"gallery"} if wanted.hubness else set()
+    known |= {"query_pool"} if kind in TOKEN_KINDS else set()
     known |= {"guide"} if kind != "inverted" and kind not in TOKEN_KINDS else set()
     known |= GUIDE if wanted.guide else set()
     known |= {"feedback"} if kind not in TOKEN_KINDS and not wanted.guide else set()

@@ -45,11 +45,13 @@ Top = Mapping[str, frozenset[str]]
 
 @dataclass(frozen=True)
 class Way:
-    """How a ranking is made: the retriever's column, and token vectors to rerank by."""
+    """How a ranking is made: the retriever's column, token vectors to rerank by, and for how many
+    tokens a query keeps one there."""
 
     name: str
     column: str
     rerank: str = ""
+    query_pool: int = 1
 
     def settings(self, depth: int) -> list[str]:
         """For so many documents."""
@@ -57,6 +59,7 @@ class Way:
         if not self.rerank:
             return [*found, "reranker.model=off"]
         told = {"family": "maxsim", "of": self.rerank, "depth": depth, "interpolation": 1}
+        told["query_pool"] = self.query_pool
         return [*found, *(f"reranker.{name}={value}" for name, value in told.items())]
 
 
@@ -65,6 +68,7 @@ WAYS = (
     Way("dense, 1 bit", "bits"),
     Way("dense, 2 bits", "bits2"),
     *(Way(f"dense, then MaxSim, {LATE[c]}", "dense", c) for c in LATE),
+    *(Way(f"dense, then MaxSim, fp16, queries / {n}", "dense", "late16", n) for n in (2, 4)),
     Way("MUVERA", "muvera"),
     Way("MUVERA, then MaxSim, fp16", "muvera", "late16"),
     Way("learnt", "learned"),

@@ -188,6 +188,12 @@ def test_a_retriever_has_no_lists_to_probe(scene: Scene, tmp_path: Path, capsys:
     assert "nprobe, which an index of kind binary" in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_retriever_has_no_token_vectors(scene: Scene, tmp_path: Path, capsys: Any) -> None:
+    asked = ("retriever.dense.index=dense", "retriever.dense.query_pool=2")
+    assert shardrank(*scene.world.rank(scene.index, tmp_path / "out", *SETS, *asked)) == 2
+    assert "sets query_pool" in " ".join(capsys.readouterr().err.split())
+
+
 def test_too_few_passages_for_itq(scene: Scene, tmp_path: Path, capsys: Any) -> None:
     words = scene.world.index(tmp_path / "index", *SETS, *BITS)
     words[1] = write_lines(tmp_path / "few.jsonl", scene.world.rows("corpus")[:3])

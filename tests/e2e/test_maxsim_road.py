@@ -113,6 +113,15 @@ def test_codes_are_near(setting: Setting) -> None:
     assert [found[pair] for pair in whole] == pytest.approx([*whole.values()], rel=0.05)
 
 
+def test_queries_of_fewer_vectors(setting: Setting) -> None:
+    with _quiet():
+        assert setting.rank("fewer", "reranker.query_pool=4") == 0
+    found, whole = setting.scores("fewer"), setting.scores("out")
+    assert found.keys() == whole.keys()
+    assert all(found[pair] < score + 1e-4 for pair, score in whole.items())
+    assert found != whole
+
+
 def test_blocks_and_units_change_nothing(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shardrank.stages.shared.pairs_by_part.pairs_per_unit", lambda pairs: 10)
     with _quiet():

@@ -1,5 +1,6 @@
 """Indexes over token vectors, through nights: hits have the MaxSim of what is stored."""
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.protocols import Codecs
 from shardrank.core.token_vectors import TokenVectors
+from shardrank.index.query_pooling import pooled_queries
 from shardrank.kernels.residual_codes import token_vectors
 from shardrank.models.encoders.registry import family_of
 from shardrank.version.manifest import Version
@@ -79,7 +81,7 @@ def scene(
     return found
 
 
-def by_hand(scene: Scene, index: Path) -> dict[tuple[str, str], float]:
+def by_hand(scene: Scene, index: Path, pool: float = 1) -> dict[tuple[str, str], float]:
     """MaxSim of each query and live document's best passage, in float64."""
     version = latest(index)
     settings = LateSettings(model=str(scene.model), stored="4", dtype="fp32")
@@ -87,7 +89,8 @@ def by_hand(scene: Scene, index: Path) -> dict[tuple[str, str], float]:
     family = family_of(settings)
     encoder = family.load(settings, "cpu", family.read(settings, None), Codecs(codec))
     asked = scene.world.rows("queries")
-    queries = TokenVectors.of(encoder.queries(pa.array([row["text"] for row in asked])))
+    whole = TokenVectors.of(encoder.queries(pa.array([row["text"] for row in asked])))
+    queries = pooled_queries(whole, pool)
     found: dict[tuple[str, str], float] = {}
     for part in version.parts:
         assert part.deleted is None
@@ -142,6 +145,17 @@ def test_hits_have_the_maxsim_of_what_is_stored(scene: Scene, tmp_path: Path) ->
     assert shardrank(*scene.world.index(exact, *SETS, kind, "index.late.shard_passages=100")) == 0
     assert latest(exact).indexes["late"].plan.kind == "maxsim"
     assert scene.ranked(exact, tmp_path / "exact", *LATE) == probed
+
+
+def test_queries_of_fewer_vectors(scene: Scene, tmp_path: Path) -> None:
+    wanted, told = by_hand(scene, scene.index, pool=2), "retriever.late.query_pool=2"
+    everything = (f"retriever.late.nprobe={ALL}", f"retriever.late.depth={ALL}")
+    found = scene.ranked(scene.index, tmp_path / "out", *LATE, *everything, told)
+    for row in found:
+        pair = (row["query_id"], row["doc_id"])
+        assert row["retrieval_score"] == pytest.approx(wanted[pair], abs=1e-4)
+    run = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert [each["query_pool"] for each in run["retrievers"]] == [2]
 
 
 def test_nights(scene: Scene, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def read_maxsim(settings: MaxsimSettings, beside: Beside) -> RerankerCard:
     card, codec = _column(settings, beside)
     return RerankerCard(
         name=f"maxsim of {settings.of}",
-        fingerprint=fingerprint(["maxsim-1", card.fingerprint, codec]),
+        fingerprint=fingerprint(["maxsim-2", card.fingerprint, codec, settings.query_pool]),
         weights_sha256=card.weights_sha256,
         tokeniser_fingerprint=card.tokeniser_fingerprint,
         max_tokens=card.max_tokens,

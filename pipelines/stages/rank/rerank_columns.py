@@ -17,9 +17,11 @@ from shardrank.core.cards import RerankerCard
 from shardrank.core.files import FileRef
 from shardrank.core.finite import refuse_broken
 from shardrank.core.progress import tell
+from shardrank.core.reranker_settings import MaxsimSettings
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.index.maxsim import StoredTokens, maxsim_of_column
 from shardrank.stages.rank.encode_further import Asking, encode_further
+from shardrank.stages.rank.fewer_tokens import fewer_tokens
 from shardrank.stages.rank.rerank_pairs import write_scores
 from shardrank.stages.rank.rerank_plan import (
     BlockPairs,
@@ -67,20 +69,22 @@ def rerank_columns(
     context: Context, candidates: Candidates, reranker: PlannedReranker, stage: str
 ) -> list[Done[Scores]]:
     """The candidates' scores, a unit a run of parts."""
-    asked = _asked(context, candidates, reranker)
+    asked = _asked(context, candidates, reranker, stage)
     specs = _plan(candidates, reranker, asked)
     work = partial(RerankColumns, context.workspace, candidates.index, reranker.card)
     return run_stage(context, replace(COLUMNS, name=stage), specs, [Step(work)])
 
 
 def _asked(
-    context: Context, candidates: Candidates, reranker: PlannedReranker
+    context: Context, candidates: Candidates, reranker: PlannedReranker, stage: str
 ) -> Sequence[FileRef]:
-    """The values of each block's queries in the column."""
+    """The values of each block's queries in the column, or fewer of them."""
     assert reranker.asking is not None
+    assert isinstance(reranker.settings, MaxsimSettings)
     texts = [block.queries for block in candidates.blocks]
     asking = Asking(Sourced(reranker.asking, None), None, candidates.batch)
-    return encode_further(context, candidates.index, texts, asking)
+    whole = encode_further(context, candidates.index, texts, asking)
+    return fewer_tokens(context, stage, whole, reranker.settings.query_pool)
 
 
 def _plan(

@@ -49,8 +49,8 @@ class Searched:
 @dataclass(frozen=True)
 class Retriever:
     """An index that is searched: its name among the retrievers, how hard to look, how many
-    documents it gives each query in the end, and by which feedback, guidance and correction, if
-    any."""
+    documents it gives each query in the end, by which feedback, guidance and correction, if any,
+    and for how many tokens a query keeps a vector, if it has token vectors."""
 
     name: str
     index: Index
@@ -59,6 +59,7 @@ class Retriever:
     feedback: Feedback | None = None
     guidance: Guidance | None = None
     correction: Correction | None = None
+    query_pool: float = 1.0
 
 
 SEARCH = Stage("search", SearchSpec, Searched)

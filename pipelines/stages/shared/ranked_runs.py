@@ -49,6 +49,7 @@ class RankedRetriever:
         feedback: towards how many first documents queries were moved; None: there was one round.
         correction: how hubs were lowered; None: they were not.
         guidance: by which other retriever queries were moved, and how; None: by none.
+        query_pool: for how many tokens a query kept one vector.
     """
 
     name: str
@@ -61,6 +62,7 @@ class RankedRetriever:
     feedback: Feedback | None
     correction: Correction | None
     guidance: Guidance | None = None  # none in rankings of before it was there
+    query_pool: float = 1.0  # likewise
 
 
 @dataclass(frozen=True)
