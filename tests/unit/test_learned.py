@@ -73,7 +73,7 @@ def test_a_passage_is_fitted_by_ridge_regression(codec: LearnedCodec) -> None:
 
 
 def test_the_largest_products_of_any_lengths() -> None:
-    passages, fixed = texts([3, 0, 2000, 1, 0], seed=5), texts([7]).vectors
+    passages, fixed = texts([3, 0, 8192, 1, 0], seed=5), texts([7]).vectors
     found = largest_products(fixed, passages)
     for row in range(passages.rows):
         mine = passages.text(row)
