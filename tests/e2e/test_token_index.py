@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file, save_file
 
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.protocols import Codecs
@@ -19,7 +20,8 @@ from shardrank.kernels.residual_codes import token_vectors
 from shardrank.models.encoders.registry import family_of
 from shardrank.version.manifest import Version
 from tests.late_models import late_model
-from tests.world import World, latest, make_world, shardrank, write_lines
+from tests.tiny_models import write_json
+from tests.world import VOCABULARY, World, latest, make_world, shardrank, write_lines
 
 SETS = (
     "passages.max_tokens=24",
@@ -41,6 +43,8 @@ SETS = (
 )
 LATE = ("retriever.late.index=late",)
 DOCUMENTS = 120
+#: Of the model: which words keep no vector.
+MASK = "2_MultiVectorMask/config.json"
 #: More than there are documents, or centroids.
 ALL = 1000
 
@@ -186,6 +190,46 @@ def test_real_queries_of_the_audit(scene: Scene, tmp_path: Path) -> None:
     file = f"audit.query_file={scene.world.queries}"
     assert shardrank(*scene.world.index(index, *SETS, file)) == 0
     assert latest(index).indexes["late"].audit.questions == 6
+
+
+def test_passages_that_keep_no_token(scene: Scene, tmp_path: Path) -> None:
+    """They are stored, counted and verified, and found by no token vectors."""
+    model, skipped = Path(shutil.copytree(scene.model, tmp_path / "model")), VOCABULARY[:4]
+    write_json(model / MASK, {"skiplist_words": ["[CLS]", "[SEP]", "[D] ", *skipped]})
+    rows = scene.world.rows("corpus")[:70]
+    rows += [{"_id": f"empty{n}", "text": " ".join(skipped)} for n in range(20)]
+    whole = [each.replace("encoder.late", "encoder.whole") for each in column_of(model, "fp16")]
+    derived = ("encoder.muvera.family=muvera", "encoder.muvera.repetitions=2")
+    sets = (*SETS, *column_of(model, "4"), *whole, "index.whole.kind=exact", *derived)
+    words = scene.world.index(tmp_path / "index", *sets)
+    words[1] = write_lines(tmp_path / "corpus.jsonl", rows)
+    assert shardrank(*words) == 0
+    assert shardrank("verify", str(tmp_path / "index")) == 0
+    version = latest(tmp_path / "index")
+    assert version.live.documents == 90
+    files = [part.columns["whole"].file.key for part in version.parts]
+    stored = [row for key in files for row in pq.read_table(tmp_path / "index" / key)["vector"]]
+    assert [len(row) for row in stored].count(0) == 20
+    everything = (f"retriever.late.nprobe={ALL}", f"retriever.late.depth={ALL}", f"search.k={ALL}")
+    for name, more in (("late", everything), ("whole", everything[2:])):
+        told = (f"retriever.{name}.index={name}", *more)
+        found = scene.ranked(tmp_path / "index", tmp_path / name, *told)
+        ids = {str(row["doc_id"]) for row in found}
+        assert len(ids) > 50
+        assert not any(each.startswith("empty") for each in ids)
+
+
+def test_a_model_whose_numbers_are_none(scene: Scene, tmp_path: Path, capsys: Any) -> None:
+    model = Path(shutil.copytree(scene.model, tmp_path / "model"))
+    vocabulary = json.loads((model / "tokenizer.json").read_text())["model"]["vocab"]
+    weights = load_file(model / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"][vocabulary[VOCABULARY[0]]] = float("nan")
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    sets = (*SETS, *column_of(model, "4"))
+    assert shardrank(*scene.world.index(tmp_path / "index", *sets)) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "gives numbers that are NaN or infinite for" in said
+    assert "passages of a part" in said
 
 
 @pytest.mark.parametrize(

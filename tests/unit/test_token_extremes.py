@@ -118,7 +118,7 @@ def test_fewer_vectors_of_a_query() -> None:
 
 @pytest.mark.slow
 def test_fewer_vectors_of_a_long_passage() -> None:
-    """All pairs of 8,192 tokens are compared: .8 GB for a second or two."""
+    """All pairs of 8,192 tokens are compared, in .8 GB."""
     passages, pooling = drawn(), TokenPooling(4, 1)
     found = pooled(passages.vectors, np.array(SIZES), pooling, normalise=False)
     assert pooled_sizes(np.array(SIZES), pooling).tolist() == [0, 1 + 8191 // 4, 1]
