@@ -2,19 +2,27 @@
 torch."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shardrank.core.model_settings import EncoderSettings
+from shardrank.core.late_settings import LateSettings
+from shardrank.core.model_settings import EncoderSettings, SparseSettings
 from shardrank.core.reranker_settings import CrossSettings
+from shardrank.models.encoders.width import hidden_width
+from shardrank.models.folder.attention_size import AttentionSize, attention_size
 from shardrank.models.folder.decoder_size import kept_numbers
 from shardrank.models.folder.encoder_folder import read_encoder_folder, tower_files
-from shardrank.models.folder.headers import parameters, read_headers
+from shardrank.models.folder.headers import Header, parameters, read_headers
+from shardrank.models.folder.late_folder import late_files, read_late_folder
 from shardrank.models.folder.layers import is_kept
 from shardrank.models.folder.layout import Layout
+from shardrank.models.folder.modules import Tower
 from shardrank.models.folder.plain_decoder import HEAD
 from shardrank.models.folder.reranker_folder import read_reranker_folder
+from shardrank.models.folder.sparse_folder import read_sparse_folder, vocabulary
+from shardrank.models.folder.sparse_modules import MaskedTower, SparseTower
+from shardrank.models.folder.table import read_table_shape
 from shardrank.models.folder.weights import find_weights
 
 
@@ -27,26 +35,75 @@ class ModelSize:
         held: of its weights; of a cross-encoder its embeddings are left out.
         kept: of the keys and values of a token that others attend to later.
         terms: of the vocabulary, whose logits are made for a token that is written.
+        attention: by how much a token is compared with others.
+        looked_up: of a token's row, in a static table.
     """
 
     multiplied: int
     held: int
     kept: int = 0
     terms: int = 0
+    attention: AttentionSize = AttentionSize()
+    looked_up: int = 0
 
 
-def encoder_parameters(settings: EncoderSettings) -> int:
-    """The parameters that each token of a document is multiplied with; see `parameters`."""
-    files = tower_files(read_encoder_folder(settings).towers.documents)
-    headers = (read_headers([file]).items() for file in files)
-    kept = [{name: h for name, h in each if is_kept(name, settings.layers)} for each in headers]
-    return sum(map(parameters, kept))
+@dataclass(frozen=True)
+class Sides:
+    """What documents go through, and what queries do: most often the same."""
+
+    documents: ModelSize
+    queries: ModelSize
 
 
-def listing_encoder_size(settings: EncoderSettings) -> ModelSize:
-    """Of an encoder that reranks."""
-    files = tower_files(read_encoder_folder(settings).towers.documents)
-    return ModelSize(_multiplied(files), sum(_numbers([file]) for file in files))
+def encoder_sides(settings: EncoderSettings) -> Sides:
+    """Of a bi-encoder, or of one that reranks."""
+    towers = read_encoder_folder(settings).towers
+    return Sides(
+        _tower_size(towers.documents, settings.layers),
+        _tower_size(towers.queries, settings.layers),
+    )
+
+
+def encoder_size(settings: EncoderSettings) -> ModelSize:
+    """What documents go through; see `parameters`."""
+    return encoder_sides(settings).documents
+
+
+def _tower_size(tower: Tower, layers: int | None) -> ModelSize:
+    if not isinstance(tower.source, Layout):
+        width = read_table_shape(tower.source.folder).width
+        return ModelSize(0, _numbers(tower_files(tower)), looked_up=width)
+    headers = (read_headers([file]).items() for file in tower_files(tower))
+    kept = [{name: h for name, h in each if is_kept(name, layers)} for each in headers]
+    held = sum(_held(each) for each in kept)
+    attention = attention_size(tower.source.config)
+    return ModelSize(sum(map(parameters, kept)), held, attention=attention)
+
+
+def late_sides(settings: LateSettings) -> Sides:
+    """Of a model of token vectors."""
+    tower = read_late_folder(settings).tower
+    files, attention = late_files(tower), attention_size(tower.source.config)
+    size = ModelSize(_multiplied(files), _numbers_of_each(files), attention=attention)
+    return Sides(size, size)
+
+
+def sparse_sides(settings: SparseSettings) -> Sides:
+    """Of a learned sparse encoder, whose logits of all terms are made for every token."""
+    towers = read_sparse_folder(settings).towers
+    return Sides(_sparse_size(towers.documents), _sparse_size(towers.queries))
+
+
+def _sparse_size(tower: SparseTower) -> ModelSize:
+    files = find_weights(tower.source.transformer).files
+    if not isinstance(tower, MaskedTower):
+        return ModelSize(0, _numbers(files), looked_up=1)
+    config, terms = tower.source.config, vocabulary(tower)
+    layers = {n: h for n, h in read_headers(files).items() if terms not in h.shape}
+    mapped = terms * hidden_width(config)
+    return ModelSize(
+        parameters(layers) + mapped, _numbers(files), attention=attention_size(config)
+    )
 
 
 def cross_size(settings: CrossSettings) -> ModelSize:
@@ -56,7 +113,7 @@ def cross_size(settings: CrossSettings) -> ModelSize:
         counted = _multiplied(tower_files(folder.head))
     else:
         counted = parameters(read_headers(find_weights(folder.layout.transformer).files))
-    return ModelSize(counted, counted)
+    return ModelSize(counted, counted, attention=attention_size(folder.layout.config))
 
 
 def decoder_size(layout: Layout) -> ModelSize:
@@ -71,6 +128,7 @@ def decoder_size(layout: Layout) -> ModelSize:
         held=_numbers(files),
         kept=kept_numbers(layout.config),
         terms=terms if isinstance(terms, int) else 0,
+        attention=attention_size(layout.config),
     )
 
 
@@ -78,6 +136,15 @@ def _multiplied(files: Iterable[Path]) -> int:
     return sum(parameters(read_headers([file])) for file in files)
 
 
+def _numbers_of_each(files: Iterable[Path]) -> int:
+    """Of all tensors of files that may have names in common."""
+    return sum(_numbers([file]) for file in files)
+
+
 def _numbers(files: Iterable[Path]) -> int:
     """Of all tensors."""
-    return sum(math.prod(header.shape) for header in read_headers(files).values())
+    return _held(read_headers(files))
+
+
+def _held(headers: Mapping[str, Header]) -> int:
+    return sum(math.prod(header.shape) for header in headers.values())

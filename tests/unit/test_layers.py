@@ -18,7 +18,7 @@ from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.layers import is_kept
 from shardrank.models.forward.batch import Batch
 from shardrank.models.forward.batches import make_runner
-from shardrank.models.size import encoder_parameters
+from shardrank.models.size import encoder_size
 from tests.family_models import save_encoder
 from tests.reranker_models import V3
 from tests.tiny_models import tiny_encoder
@@ -100,7 +100,7 @@ def test_layers_are_in_the_fingerprint_and_weigh_less(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path / "model", "bert-st")
     cards = [read_encoder_card(of(folder, layers=layers)) for layers in (None, 2, 1)]
     assert cards[0].fingerprint == cards[1].fingerprint != cards[2].fingerprint
-    whole, same, half = (encoder_parameters(of(folder, layers=n)) for n in (None, 2, 1))
+    whole, same, half = (encoder_size(of(folder, layers=n)).multiplied for n in (None, 2, 1))
     assert whole == same > half > whole // 3
 
 

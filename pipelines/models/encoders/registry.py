@@ -4,7 +4,7 @@ here.
 A family comes from `family =` in the settings, never from a model's name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder, check_late, check_sparse
 from shardrank.models.encoders.anchor_cards import (
+    cross_settings,
     read_anchor_card,
     read_anchors_again,
     sampled_for_anchors,
@@ -26,8 +27,17 @@ from shardrank.models.encoders.bit_cards import read_bits_card, sampled_vectors
 from shardrank.models.encoders.bm25 import read_bm25_card
 from shardrank.models.encoders.late_sample import sampled_texts
 from shardrank.models.encoders.learned_cards import read_learned_card, sampled_passages
+from shardrank.models.encoders.looks import (
+    Looked,
+    look_anchors,
+    look_dense,
+    look_late,
+    look_sparse,
+    look_words,
+)
 from shardrank.models.encoders.muvera_cards import read_muvera_card
 from shardrank.models.late_cards import read_late_card
+from shardrank.models.size import Sides, cross_size, encoder_sides, late_sides, sparse_sides
 from shardrank.models.sparse_cards import read_sparse_card
 
 
@@ -75,6 +85,20 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class Reads:
+    """How much a family takes of texts, known without running it: for forecasts.
+
+    Attributes:
+        look: settings, card, texts → what is read and kept of them.
+        sides: settings → the sizes of the models that documents and queries go through; none: no
+            model runs.
+    """
+
+    look: Callable[[Any, Any, Sequence[str]], Looked]
+    sides: Callable[[Any], Sides] | None = None
+
+
+@dataclass(frozen=True)
 class Family:
     """A family of encoders.
 
@@ -85,6 +109,7 @@ class Family:
         load: settings, device, card, what was fitted → encoder.
         runs_a_model: on a pool of actors, and on a GPU where there is one.
         fit: what is learnt of a sample before any column is made; none: nothing is.
+        reads: how much it takes of texts; none: it reads another column.
         read_again: settings, a version's card → the card of what is here, where files that only the
             codec was made with may be gone; none: as `read`.
     """
@@ -93,6 +118,7 @@ class Family:
     load: Callable[[Any, str, Any, Codecs], ColumnEncoder]
     runs_a_model: bool
     fit: Fit | None = None
+    reads: Reads | None = None
     read_again: Callable[[Any, Any], ColumnCard] | None = None
 
 
@@ -108,6 +134,11 @@ def read_again(settings: ColumnSettings, made: ColumnCard, source: ColumnCard | 
 def family_of(settings: ColumnSettings) -> Family:
     """That of an encoder's settings."""
     return _FAMILIES[settings.family]
+
+
+def families() -> list[str]:
+    """The names of all, as the settings and cards have them."""
+    return list(_FAMILIES)
 
 
 def _read_dense(settings: Any, source: ColumnCard | None) -> ColumnCard:
@@ -219,17 +250,32 @@ def _anchor_queries(settings: Any) -> Asked | None:
     return None if path is None else Asked(path, settings.anchor_queries)
 
 
+def _anchor_sides(settings: Any) -> Sides:
+    size = cross_size(cross_settings(settings))
+    return Sides(size, size)
+
+
 _FAMILIES = {
-    "dense": Family(_read_dense, _load_dense, runs_a_model=True),
-    "bm25": Family(_read_bm25, _load_bm25, runs_a_model=False),
-    "sparse": Family(_read_sparse, _load_sparse, runs_a_model=True),
+    "dense": Family(
+        _read_dense, _load_dense, runs_a_model=True, reads=Reads(look_dense, encoder_sides)
+    ),
+    "bm25": Family(_read_bm25, _load_bm25, runs_a_model=False, reads=Reads(look_words)),
+    "sparse": Family(
+        _read_sparse, _load_sparse, runs_a_model=True, reads=Reads(look_sparse, sparse_sides)
+    ),
     "bits": Family(
         _read_bits,
         _load_bits,
         runs_a_model=False,
         fit=Fit(lambda _, card: sampled_vectors(card.dim), _fit_bits),
     ),
-    "late": Family(_read_late, _load_late, runs_a_model=True, fit=Fit(sampled_texts, _fit_late)),
+    "late": Family(
+        _read_late,
+        _load_late,
+        runs_a_model=True,
+        fit=Fit(sampled_texts, _fit_late),
+        reads=Reads(look_late, late_sides),
+    ),
     "muvera": Family(read_muvera_card, _load_muvera, runs_a_model=False),
     "learned": Family(
         read_learned_card,
@@ -242,6 +288,7 @@ _FAMILIES = {
         _load_anchors,
         runs_a_model=True,
         fit=Fit(sampled_for_anchors, _fit_anchors, _anchor_queries),
+        reads=Reads(look_anchors, _anchor_sides),
         read_again=read_anchors_again,
     ),
 }

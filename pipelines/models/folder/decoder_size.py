@@ -3,10 +3,10 @@
 from shardrank.models.folder.plain_decoder import Config, DecoderShape, is_plain_decoder
 
 #: What families call their layers, heads and width (transformers 5.23, attribute_map).
-_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
-_KEY_HEADS = ("num_key_value_heads", "num_kv_heads", *_HEADS)
-_WIDTH = ("hidden_size", "n_embd", "d_model")
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
+KEY_HEADS = ("num_key_value_heads", "num_kv_heads", *HEADS)
+WIDTH = ("hidden_size", "n_embd", "d_model")
 
 
 def kept_numbers(config: Config) -> int:
@@ -15,10 +15,11 @@ def kept_numbers(config: Config) -> int:
     if is_plain_decoder(config):
         shape = DecoderShape.of(config)
         return 2 * shape.layers * shape.key_heads * shape.head_width
-    heads = _said(config, _HEADS)
-    width = _said(config, ("head_dim",)) or _said(config, _WIDTH) // max(1, heads)
-    return 2 * _said(config, _LAYERS) * _said(config, _KEY_HEADS) * width
+    heads = said(config, HEADS)
+    width = said(config, ("head_dim",)) or said(config, WIDTH) // max(1, heads)
+    return 2 * said(config, LAYERS) * said(config, KEY_HEADS) * width
 
 
-def _said(config: Config, names: tuple[str, ...]) -> int:
+def said(config: Config, names: tuple[str, ...]) -> int:
+    """What config.json says under the first of the names that it has; 0: under none."""
     return next((config[name] for name in names if isinstance(config.get(name), int)), 0)

@@ -35,7 +35,7 @@ from shardrank.models.rerankers.maxsim import maxsim_size, read_maxsim
 from shardrank.models.rerankers.pairwise import make_pairwise
 from shardrank.models.rerankers.pointwise import make_pointwise
 from shardrank.models.rerankers.setwise import make_setwise
-from shardrank.models.size import ModelSize, cross_size, listing_encoder_size
+from shardrank.models.size import ModelSize, cross_size, encoder_size
 from shardrank.orders.calls import shown_together
 
 
@@ -129,7 +129,7 @@ def _enriched_notes(settings: Any) -> list[str]:
 
 
 def _enriched_size(settings: Any) -> ModelSize:
-    return listing_encoder_size(encoder_of(settings))
+    return encoder_size(encoder_of(settings))
 
 
 def _language(

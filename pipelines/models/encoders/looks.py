@@ -1,0 +1,78 @@
+"""What an encoder reads and keeps of some texts, without running its model: for forecasts."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from shardrank.core.anchor_settings import AnchorSettings
+from shardrank.core.cards import AnchorCard, Bm25Card, EncoderCard, LateCard, SparseCard
+from shardrank.core.late_settings import LateSettings
+from shardrank.core.model_settings import Bm25Settings, EncoderSettings, SparseSettings
+from shardrank.models.encoders.anchor_cards import cross_settings
+from shardrank.models.folder.encoder_folder import read_encoder_folder
+from shardrank.models.folder.late_folder import read_late_folder
+from shardrank.models.folder.reranker_folder import read_reranker_folder
+from shardrank.models.folder.sparse_folder import read_sparse_folder
+from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Of a text, on average.
+
+    Attributes:
+        read: tokens of the model's input, special ones included; 0: no model reads texts.
+        held: token vectors or terms that are stored; 0: one vector, or not known without the model.
+    """
+
+    read: float
+    held: float = 0.0
+
+
+def look_dense(settings: EncoderSettings, card: EncoderCard, texts: Sequence[str]) -> Looked:
+    """Of an encoder of vectors."""
+    tokeniser = load_tokeniser(read_encoder_folder(settings).towers.documents.source)
+    prompted = [card.document_prompt + text for text in texts]
+    return Looked(_mean(_lengths(tokeniser, prompted, card.max_tokens)))
+
+
+def look_sparse(settings: SparseSettings, card: SparseCard, texts: Sequence[str]) -> Looked:
+    """Of a learned sparse encoder, whose terms only its model knows."""
+    tokeniser = load_tokeniser(read_sparse_folder(settings).towers.documents.source)
+    prompted = [card.document_prompt + text for text in texts]
+    return Looked(_mean(_lengths(tokeniser, prompted, card.max_tokens)))
+
+
+def look_late(settings: LateSettings, card: LateCard, texts: Sequence[str]) -> Looked:
+    """Of a model of token vectors."""
+    from shardrank.models.encoders.late_inputs import document_side, late_inputs  # brings torch
+    from shardrank.models.encoders.token_pooling import pooled_sizes
+
+    folder = read_late_folder(settings)
+    tokeniser = load_tokeniser(folder.tower.source)
+    side = document_side(folder, tokeniser, card.max_tokens, card.document_prompt)
+    inputs = late_inputs(tokeniser, texts, side)
+    kept = pooled_sizes(inputs.counted, folder.tower.pooling)
+    return Looked(_mean(map(len, inputs.rows)), _mean(kept.tolist()))
+
+
+def look_words(settings: Bm25Settings, card: Bm25Card, texts: Sequence[str]) -> Looked:
+    """Of counted words."""
+    from shardrank.models.encoders.word_counter import WordCounter  # brings numba
+
+    return Looked(0.0, len(WordCounter(card).counted(texts).terms) / max(1, len(texts)))
+
+
+def look_anchors(settings: AnchorSettings, card: AnchorCard, texts: Sequence[str]) -> Looked:
+    """Of a cross-encoder's passages, without the anchor queries and the special tokens."""
+    folder = read_reranker_folder(cross_settings(settings))
+    return Looked(_mean(_lengths(load_tokeniser(folder.layout), texts, card.max_tokens)))
+
+
+def _lengths(tokeniser: FastTokeniser, texts: Sequence[str], most: int) -> Iterable[int]:
+    specials = tokeniser.specials
+    return [min(most, len(spans.ids) + specials) for spans in tokeniser.encode(texts)]
+
+
+def _mean(numbers: Iterable[float]) -> float:
+    found = list(numbers)
+    return sum(found) / max(1, len(found))
