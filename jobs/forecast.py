@@ -2,27 +2,27 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.table import Table
 
 from shardrank.core.cards import ColumnCard, EncoderCard, RerankerCard
 from shardrank.core.errors import InputError
-from shardrank.core.model_settings import DENSE, made_of
-from shardrank.core.reranker_settings import MaxsimSettings, RerankerSettings
+from shardrank.core.model_settings import DENSE
+from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.core.settings import Settings
 from shardrank.forecast.cluster_time import Cluster, Flow, Forecast, StageForecast, forecast
 from shardrank.forecast.misfits import misfits
 from shardrank.forecast.rates import Rates
-from shardrank.forecast.work import Model, Reranking, Work
+from shardrank.forecast.work import Reranking, Work
+from shardrank.jobs.columns import Encoded, columns, expected_searches, model_of, read_encoded
 from shardrank.jobs.console import console
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
-from shardrank.models.encoders.registry import family_of
 from shardrank.models.folder.table import UNLIMITED
 from shardrank.models.rerankers.beside import Beside, HeldColumn
 from shardrank.models.rerankers.registry import read_reranker, reranker_family
-from shardrank.models.size import encoder_parameters
+from shardrank.models.size import encoder_size
 from shardrank.report.figures import coarse
 from shardrank.version.sizing import BYTES_PER_TOKEN, default_part_size, plan_codec, refuse_misfits
 
@@ -96,12 +96,20 @@ def _rates(job: ClusterJob) -> Rates:
     return Rates(gpu_flops_per_s=job.gpu_tflops * TERA) if job.gpu_tflops else Rates()
 
 
-def expected_work(
-    job: ClusterJob, settings: Settings, cards: Sequence[RerankerCard] | None = None
+def expected_work(job: ClusterJob, settings: Settings) -> Work:
+    """What both flows have to do, of a corpus that nobody has read."""
+    card = read_encoder_card(settings.dense, halve=multiplies_bf16())
+    encoded = read_encoded(settings, card)
+    work = dense_work(job, settings, card, _cards(settings, card, encoded))
+    work = replace(work, columns=columns(encoded, settings, work, {}))
+    return replace(work, searches=expected_searches(work, settings.search.nprobe or AUDITED_NPROBE))
+
+
+def dense_work(
+    job: ClusterJob, settings: Settings, card: EncoderCard, rerankers: Sequence[RerankerCard]
 ) -> Work:
-    """What both flows have to do, of a corpus that nobody has read; the rerankers' cards are read
-    where none are given."""
-    card, passages = read_encoder_card(settings.dense, halve=multiplies_bf16()), int(job.passages)
+    """The same of the first column alone."""
+    passages = int(job.passages)
     own = card.max_tokens if card.max_tokens < UNLIMITED else WHOLE_DOCUMENT
     limit = min(settings.passages.max_tokens or own, own)
     tokens = max(1, int(FILLED * limit))
@@ -116,9 +124,9 @@ def expected_work(
         passage_tokens=tokens,
         query_tokens=QUERY_TOKENS,
         dim=card.dim,
-        component_bytes=2 if settings.dense.stored == "fp16" else 4,
-        encoder=Model(encoder_parameters(settings.dense), card.dtype),
-        rerankers=_rerankings(settings, card, cards),
+        value_bytes=card.dim * (2 if settings.dense.stored == "fp16" else 4),
+        encoder=model_of(encoder_size(settings.dense), card.dtype),
+        rerankers=tuple(map(_reranking, settings.rerankers, rerankers)),
         index=index,
         shard_passages=settings.index_of(DENSE).shard_passages,
         part_size=part_size,
@@ -134,26 +142,14 @@ def expected_work(
     )
 
 
-def _rerankings(
-    settings: Settings, encoder: EncoderCard, cards: Sequence[RerankerCard] | None
-) -> tuple[Reranking, ...]:
-    found = _cards(settings, encoder) if cards is None else cards
-    return tuple(map(_reranking, settings.rerankers, found))
-
-
-def _cards(settings: Settings, encoder: EncoderCard) -> list[RerankerCard]:
-    columns, k = _columns(settings, encoder), settings.search.k
-    beside = Beside(encoder.dtype == "bf16", columns)
-    return [read_reranker(each, beside, min(each.depth, k)) for each in settings.rerankers]
-
-
-def _columns(settings: Settings, encoder: EncoderCard) -> dict[str, HeldColumn]:
-    """Those of all encoders, where a reranker reads one."""
+def _cards(
+    settings: Settings, encoder: EncoderCard, encoded: Sequence[Encoded]
+) -> list[RerankerCard]:
     cards: dict[str, ColumnCard] = {DENSE: encoder}
-    if any(isinstance(each, MaxsimSettings) for each in settings.rerankers):
-        for each in settings.further:
-            cards[each.name] = family_of(each).read(each, cards.get(made_of(each) or ""))
-    return {name: HeldColumn(card) for name, card in cards.items()}
+    cards |= {each.settings.name: each.card for each in encoded}
+    held = {name: HeldColumn(card) for name, card in cards.items()}
+    beside, k = Beside(encoder.dtype == "bf16", held), settings.search.k
+    return [read_reranker(each, beside, min(each.depth, k)) for each in settings.rerankers]
 
 
 def _reranking(each: RerankerSettings, card: RerankerCard) -> Reranking:
@@ -161,12 +157,12 @@ def _reranking(each: RerankerSettings, card: RerankerCard) -> Reranking:
     return Reranking(
         settings=each,
         sees=card.sees,
-        model=Model(size.multiplied, card.dtype),
+        model=model_of(size, card.dtype),
         limit=card.max_tokens,
         weights=size.held,
         kept=size.kept,
         terms=size.terms,
-        dim=card.reads.dim if card.reads else 0,
+        reads=card.reads.name if card.reads else "",
     )
 
 

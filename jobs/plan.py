@@ -14,8 +14,16 @@ from shardrank.corpus.changes import Mode
 from shardrank.flows.index_plan import IndexPlan, plan_indexing
 from shardrank.flows.rank_plan import RankPlan, plan_ranking
 from shardrank.jobs.console import console, error_console
+from shardrank.jobs.plan_columns import column_lines
 from shardrank.jobs.plan_rerankers import rerank_lines
-from shardrank.jobs.plan_time import index_time, rank_time, rank_work, rerank_misfits
+from shardrank.jobs.plan_time import (
+    index_time,
+    index_work,
+    passages_of,
+    rank_time,
+    rank_work,
+    rerank_misfits,
+)
 from shardrank.jobs.source_lines import left_out_lines, read_lines
 from shardrank.kernels.limits import usable_cpus
 from shardrank.kernels.machine import visible_gpus
@@ -23,13 +31,14 @@ from shardrank.models.notes import column_notes
 from shardrank.models.rerankers.registry import reranker_notes
 from shardrank.report.figures import size
 from shardrank.report.sentences import deeper, uncounted
+from shardrank.stages.index.look import look
 from shardrank.stages.index.vector_index import serving_codec
 from shardrank.stages.rank.search import Retriever
 from shardrank.stages.run.executors import cluster_address
 from shardrank.stages.run.workspace import open_workspace
 from shardrank.version.codec_sizes import Sizes, estimate
 from shardrank.version.manifest import Version
-from shardrank.version.sizing import BYTES_PER_TOKEN, CodecPlan, plan_codec
+from shardrank.version.sizing import CodecPlan, plan_codec
 
 
 def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> None:
@@ -38,7 +47,8 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
     pool = plan_pool(resources, settings.cluster)
     plan = plan_indexing(corpus, open_workspace(path, settings), mode, settings)
     settings = plan.settings
-    read = _estimate_passages(plan, settings)
+    seen = look(plan.source.slices, plan.source.text, settings, plan.card)
+    read = passages_of(plan, seen)
     total = read + (plan.base.version.live.passages if plan.base and mode == "upsert" else 0)
     sizes, origin = _codec(plan, settings, total)
     component = 2 if settings.dense.stored == "fp16" else 4
@@ -48,22 +58,22 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
     table = _table(f"shardrank index {corpus} {path}")
     table.add_row("source", f"{size(plan.source.bytes)} in {len(plan.source.slices):,} slices")
     _add_listing(table, plan.source.listing)
-    table.add_row("passages", f"about {read:,} (by bytes), in parts of {plan.part_size:,}")
+    work = index_work(plan, seen, total)
+    tokens = f"of {work.passage_tokens:,} tokens each"
+    table.add_row("passages", f"about {read:,} {tokens}, in parts of {plan.part_size:,}")
     table.add_row("on top of", _base_line(plan, settings))
     table.add_row("encoder", f"{plan.card.name}: {plan.card.dim} components, {plan.card.dtype}")
     for note in column_notes(settings.encoder):
         table.add_row("", note)
-    for each in plan.further:
-        table.add_row(
-            "", f"and {each.name}, of family {each.card.family}, whose sizes are not below"
-        )
+    for line in column_lines(work, total):
+        table.add_row("column", line)
     table.add_row("embed pool", pool.explain())
     table.add_row("index", f"{_index_line(sizes)}{origin}, for about {total:,} passages")
     table.add_row("disk", _disk_line(bytes_))
     if bytes_.training:
         memory = f"training {size(bytes_.training)}, building a shard {size(bytes_.build)}"
         table.add_row("memory", memory)
-    table.add_row("time", index_time(plan, read, total, resources))
+    table.add_row("time", index_time(plan, work, resources))
     console().print(table)
 
 
@@ -150,11 +160,6 @@ def _resources(settings: ClusterSettings) -> Resources:
 
     with connect(settings, error_console().print) as executor:
         return executor.resources
-
-
-def _estimate_passages(plan: IndexPlan, settings: Settings) -> int:
-    window = min(settings.passages.max_tokens or plan.card.max_tokens, plan.card.max_tokens)
-    return max(1, int(plan.source.text / BYTES_PER_TOKEN / window))
 
 
 def _base_line(plan: IndexPlan, settings: Settings) -> str:

@@ -2,23 +2,23 @@
 and what there is to do."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
-from shardrank.core.cards import RerankerCard
-from shardrank.core.model_settings import DENSE
 from shardrank.core.pools import Resources
 from shardrank.core.settings import Settings
 from shardrank.flows.index_plan import IndexPlan
 from shardrank.flows.rank_plan import RankPlan
 from shardrank.forecast.cluster_time import Cluster, Flow, forecast
 from shardrank.forecast.misfits import kind, too_large
-from shardrank.forecast.rates import Rates
-from shardrank.forecast.work import Work
-from shardrank.jobs.forecast import GB, ClusterJob, expected_work
+from shardrank.forecast.rates import AVX2, VNNI, ZEN_4, Cpu, Rates
+from shardrank.forecast.work import Searching, Work
+from shardrank.jobs.columns import Encoded, columns, looks, stored_columns
+from shardrank.jobs.forecast import GB, ClusterJob, dense_work
 from shardrank.kernels.limits import usable_memory
+from shardrank.kernels.machine import has_vnni, multiplies_bf16
 from shardrank.kernels.pace import flops_per_core_s
 from shardrank.report.figures import coarse
+from shardrank.stages.index.look import Look
 from shardrank.stages.run.executors import cluster_address, runs_inline
 from shardrank.version.sizing import BYTES_PER_TOKEN
 
@@ -28,16 +28,38 @@ RAY_STARTS_S, MODEL_LOADS_S = 12.0, 4.0
 BYTES_PER_S = 1 * GB
 
 
-def index_time(plan: IndexPlan, passages: int, total: int, resources: Resources) -> str:
-    """Of an index run that reads so many passages of `total`, all as if they were new."""
-    settings = plan.settings
+def index_work(plan: IndexPlan, seen: Look | None, total: int) -> Work:
+    """What an index run has to do, all as if it were new, by a look at its corpus; its index is
+    over `total` passages."""
+    settings, read = plan.settings, passages_of(plan, seen)
     work = replace(
-        _work(settings, total, 1, []),
-        passages=passages,
-        passage_tokens=max(1, int(plan.source.text / BYTES_PER_TOKEN / passages)),
-        part_size=min(plan.part_size, passages),
-        documents=passages,
+        dense_work(_job(total, 1), settings, plan.card, []),
+        passages=read,
+        documents=max(1, round(seen.documents)) if seen else read,
+        passage_tokens=max(1, round(seen.tokens if seen else _tokens(plan, read))),
+        part_size=min(plan.part_size, read),
     )
+    encoded = [Encoded(each.settings, each.card) for each in plan.further]
+    looked = looks(encoded, seen.texts) if seen else {}
+    return replace(work, columns=columns(encoded, settings, work, looked))
+
+
+def passages_of(plan: IndexPlan, seen: Look | None) -> int:
+    """Of the corpus, about: as a look says, or by bytes."""
+    if seen is not None:
+        return max(1, round(seen.passages))
+    settings = plan.settings
+    window = min(settings.passages.max_tokens or plan.card.max_tokens, plan.card.max_tokens)
+    return max(1, int(plan.source.text / BYTES_PER_TOKEN / window))
+
+
+def _tokens(plan: IndexPlan, passages: int) -> float:
+    return plan.source.text / BYTES_PER_TOKEN / passages
+
+
+def index_time(plan: IndexPlan, work: Work, resources: Resources) -> str:
+    """Of an index run that has so much to do."""
+    settings = plan.settings
     inline = runs_inline(settings.cluster, plan.amount)
     most = "at most " if plan.base else ""
     return f"{most}about {_told('index', work, settings, resources, inline)}"
@@ -45,22 +67,28 @@ def index_time(plan: IndexPlan, passages: int, total: int, resources: Resources)
 
 def rank_work(plan: RankPlan) -> Work:
     """What a rank run has to do."""
-    settings, live = plan.settings, plan.published.version.live
-    dense = [each.how for each in plan.retrievers if each.name == DENSE]
-    return replace(
-        _work(
-            settings,
-            max(1, live.passages),
-            max(1, plan.queries.table.num_rows),
-            [each.card for each in plan.rerankers],
-        ),
+    settings, version = plan.settings, plan.published.version
+    live, count = version.live, max(1, plan.queries.table.num_rows)
+    searched = [
+        Searching(each.index.column, each.k, each.how.nprobe, each.how.depth)
+        for each in plan.retrievers
+    ]
+    cards = [each.card for each in plan.rerankers]
+    work = replace(
+        dense_work(_job(max(1, live.passages), count), settings, plan.encoder.card, cards),
         passage_tokens=max(1, live.tokens // max(1, live.passages)),
-        part_size=plan.published.version.part_size,
-        index=plan.published.version.index.plan,
-        nprobe=dense[0].nprobe if dense else 0,
-        depth=dense[0].depth if dense else settings.search.k,
+        query_tokens=_query_tokens(plan, count),
+        part_size=version.part_size,
+        index=version.index.plan,
         documents=max(1, live.documents),
+        searches=tuple(searched),
     )
+    return replace(work, columns=stored_columns(version, settings, work))
+
+
+def _query_tokens(plan: RankPlan, count: int) -> int:
+    texts = plan.queries.table["text"].to_pylist()
+    return max(1, round(sum(len(text.encode()) for text in texts) / BYTES_PER_TOKEN / count))
 
 
 def rank_time(plan: RankPlan, work: Work, resources: Resources) -> str:
@@ -78,18 +106,27 @@ def rerank_misfits(plan: RankPlan, work: Work, resources: Resources) -> list[str
     return [line for stage in reranking for line in too_large(stage)]
 
 
-def _work(
-    settings: Settings, passages: int, queries: int, cards: Sequence[RerankerCard] | None = None
-) -> Work:
-    job = ClusterJob(
+def _job(passages: int, queries: int) -> ClusterJob:
+    return ClusterJob(
         passages, queries, nodes=1, cpus=1, gpus=0, memory=1.0, bandwidth=1.0, gpu_tflops=None
     )
-    return expected_work(job, settings, cards)
+
+
+def rates_here() -> Rates:
+    """Of this machine, by the kind of its CPU and how fast it multiplies now."""
+    return replace(Rates(), request_s=0.0).on(cpu_here(), flops_per_core_s())
+
+
+def cpu_here() -> Cpu:
+    """The measured one that is of this machine's kind."""
+    if multiplies_bf16():
+        return ZEN_4
+    return VNNI if has_vnni() else AVX2
 
 
 def _told(flow: Flow, work: Work, settings: Settings, resources: Resources, inline: bool) -> str:
     joined = cluster_address(settings.cluster)
-    rates = Rates() if joined else replace(Rates(), request_s=0.0).on(flops_per_core_s())
+    rates = Rates() if joined else rates_here()
     stages = forecast(work, _cluster(settings, resources), rates).of(flow)
     models = sum(stage.need.model is not None for stage in stages)
     start = models * MODEL_LOADS_S + (0.0 if inline else RAY_STARTS_S)

@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from shardrank.forecast.model import Model
 from shardrank.forecast.rates import Rates
-from shardrank.forecast.work import Model, Work
+from shardrank.forecast.work import Work
 
 #: What runs a unit: a task of one CPU, an actor with a model, one that searches, or the driver.
 Runner = Literal["task", "model", "search", "driver"]
@@ -30,9 +31,6 @@ MERGED_MEMORY = 220
 
 #: Bytes in the driver of the count of one part's pairs, which each block's marker holds.
 COUNT_MEMORY = 130
-
-#: Tokens that a model adds to a text.
-SPECIALS = 2
 
 
 @dataclass(frozen=True)
@@ -76,29 +74,14 @@ class Need:
 
 def part_memory(work: Work) -> float:
     """Bytes of a part while its vectors are read: both files, and the vectors as fp32."""
-    return work.part_rows * (work.row_bytes + work.dim * 4)
+    return work.part_rows * (work.vector_row_bytes + work.dim * 4)
 
 
 def part_files(work: Work, rows: int) -> int:
-    """The files of the parts that hold so many passages: two of each."""
+    """The files of the parts that hold so many passages: two of each, its keys and its vectors."""
     return 2 * math.ceil(rows / work.part_rows)
 
 
 def read_parts_s(work: Work, rows: int, rates: Rates) -> float:
-    """Seconds of a core for so many passages' ids and vectors, both files of each part whole."""
-    return rows * work.row_bytes / rates.part_bytes_per_core_s
-
-
-def model_memory(model: Model) -> float:
-    """Bytes of a loaded model's weights, less its embeddings."""
-    return model.parameters * number_bytes(model.dtype)
-
-
-def number_bytes(dtype: str) -> int:
-    """Bytes of a weight, or of a key's or value's number."""
-    return {"int8": 1, "bf16": 2, "fp16": 2}.get(dtype, 4)
-
-
-def forward_flops(model: Model, tokens: float) -> float:
-    """Of a forward pass: two for each parameter and token, as the measured rates count them."""
-    return 2.0 * model.parameters * tokens
+    """Seconds of a core for so many passages' keys and vectors."""
+    return rows * work.vector_row_bytes / rates.part_bytes_per_core_s

@@ -1,7 +1,12 @@
 """What the stages of the rank flow need, from the way in which they read and write."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import replace
 
+from shardrank.core.model_settings import DENSE
+from shardrank.forecast.built_needs import shard_bytes
+from shardrank.forecast.encode_needs import first_encode, further_encodes
 from shardrank.forecast.needs import (
     COUNT_MEMORY,
     HIT_BYTES,
@@ -12,18 +17,15 @@ from shardrank.forecast.needs import (
     REF_BYTES,
     REF_MEMORY,
     SCORE_BYTES,
-    SPECIALS,
     Need,
-    forward_flops,
-    model_memory,
     part_files,
     part_memory,
     read_parts_s,
 )
 from shardrank.forecast.rates import Rates
 from shardrank.forecast.rerank_needs import bucket, rerank_needs, score_files
-from shardrank.forecast.work import Work
-from shardrank.version.sizing import BYTES_PER_TOKEN
+from shardrank.forecast.search_speed import search_s
+from shardrank.forecast.work import Searching, Work
 
 #: Stored bytes of a ranking, and of its TREC line.
 RANKING_BYTES = 18
@@ -41,57 +43,33 @@ WALKS = 9
 
 def rank_needs(work: Work, rates: Rates) -> list[Need]:
     """Of all stages in order."""
-    found = [stage(work, rates) for stage in (_encode, _search, _merge)]
+    asked = [first_encode(work, rates), *further_encodes(work, rates)]
+    searches = [_search(work, each, rates) for each in work.searched]
+    found = [*asked, *searches, _merge(work, rates)]
     return [*found, *rerank_needs(work, rates), _collate(work, rates), _deliver(work, rates)]
 
 
-def _encode(work: Work, rates: Rates) -> Need:
-    rows = work.block_rows
-    return Need(
-        "encode",
-        work.blocks,
-        "model",
-        work_s=rows * work.query_tokens / rates.tokens_per_core_s,
-        files=2,
-        bytes=rows * (work.query_tokens * BYTES_PER_TOKEN + work.dim * 4),
-        memory=PROCESS_BYTES + model_memory(work.encoder) + rows * work.dim * 8,
-        spec=2 * REF_BYTES,
-        flops=forward_flops(work.encoder, rows * (work.query_tokens + SPECIALS)),
-        model=work.encoder,
-    )
-
-
-def _search(work: Work, rates: Rates) -> Need:
+def _search(work: Work, search: Searching, rates: Rates) -> Need:
     """A group of queries after another, for each of which the shard's vectors are read anew. An
     actor keeps the queries of an only group."""
-    rows, vectors, hits = work.shard_rows, work.queries * work.dim * 4, work.queries * work.k
-    again = vectors if work.groups > 1 else 0
+    column = None if search.column == DENSE else work.column(search.column)
+    over = replace(work, k=search.k) if column is None else work.over(column, search)
+    asked = over.dim if column is None else int(column.takes.asked * max(2, column.takes.dim))
+    shard = over.sizes.shard if column is None else shard_bytes(over, column)
+    rows, vectors, hits = over.shard_rows, work.queries * asked * 4, work.queries * over.k
+    again = vectors if over.groups > 1 else 0
     return Need(
+        "search" if column is None else f"search-{column.name}",
+        over.shards,
         "search",
-        work.shards,
-        "search",
-        work_s=work.groups * read_parts_s(work, rows, rates) + search_s(work, rates),
-        files=work.groups * part_files(work, rows) + 1 + work.blocks * (2 if again else 1),
-        bytes=work.groups * rows * work.row_bytes + work.sizes.shard + hits * HIT_BYTES + again,
-        memory=PROCESS_BYTES + work.group_bytes + 2 * work.sizes.shard + part_memory(work),
-        spec=work.blocks * REF_BYTES + work.shard_parts * PART_SPEC_BYTES,
+        work_s=over.groups * read_parts_s(over, rows, rates) + search_s(over, column, rates),
+        files=over.groups * part_files(over, rows) + 1 + over.blocks * (2 if again else 1),
+        bytes=over.groups * rows * over.vector_row_bytes + shard + hits * HIT_BYTES + again,
+        memory=PROCESS_BYTES + over.group_bytes + 2 * shard + part_memory(over),
+        spec=over.blocks * REF_BYTES + over.shard_parts * PART_SPEC_BYTES,
         loaded=vectors - again,
-        gathered=work.shards * work.blocks * REF_MEMORY,
+        gathered=over.shards * over.blocks * REF_MEMORY,
     )
-
-
-def search_s(work: Work, rates: Rates) -> float:
-    """Seconds of a core for all queries in one shard: lists chosen and scanned, hits refined.
-
-    All shards share the codec's lists, and yet each chooses them anew for every query.
-    """
-    refining = work.queries * work.candidates / rates.refined_pairs_per_core_s
-    products = work.queries * work.shard_rows * work.dim
-    if work.index.kind == "exact":
-        return products / rates.fp32_products_per_core_s + refining
-    choosing = work.queries * work.index.nlist * work.dim
-    scanning = products * work.nprobe / work.index.nlist
-    return (choosing + scanning) / rates.int8_products_per_core_s + refining
 
 
 def sorted_hits(kept: int, shards: int) -> float:
@@ -104,23 +82,38 @@ def sorted_hits(kept: int, shards: int) -> float:
 
 
 def _merge(work: Work, rates: Rates) -> Need:
-    """Every shard gives a query as many hits as are kept in the end, and few of them pass."""
+    """Every shard of a retriever gives a query as many hits as are kept of it in the end, and few
+    of them pass; several retrievers' lists are fused, and kept beside."""
     kept = work.block_rows * work.k
-    hits = work.shards * work.block_rows * min(work.k, work.shard_rows)
+    pieces = [_pieces(work, search) for search in work.searched]
+    files, hits = sum(shards for shards, _ in pieces), sum(found for _, found in pieces)
+    ordered = sum(sorted_hits(work.block_rows * each.k, n) for each, (n, _) in _both(work, pieces))
+    several = len(pieces) > 1
+    fused = sum(work.block_rows * each.k for each in work.searched) if several else 0
     touched = min(work.parts, kept)
     buckets = math.ceil(touched / bucket(work))
     return Need(
         "merge",
         work.blocks,
         "task",
-        work_s=hits / rates.read_rows_per_core_s
-        + sorted_hits(kept, work.shards) / rates.merged_hits_per_core_s,
-        files=work.shards + 1 + buckets,
-        bytes=(hits + kept) * HIT_BYTES + kept * PAIR_BYTES,
-        memory=PROCESS_BYTES + kept * MERGED_MEMORY,
-        spec=work.shards * REF_BYTES,
+        work_s=(hits + fused) / rates.read_rows_per_core_s
+        + (ordered + fused) / rates.merged_hits_per_core_s,
+        files=files + 1 + buckets + (len(pieces) if several else 0),
+        bytes=(hits + kept + fused) * HIT_BYTES + kept * PAIR_BYTES,
+        memory=PROCESS_BYTES + (kept + fused) * MERGED_MEMORY,
+        spec=files * REF_BYTES,
         gathered=work.blocks * (touched * COUNT_MEMORY + buckets * REF_MEMORY),
     )
+
+
+def _pieces(work: Work, search: Searching) -> tuple[int, int]:
+    """The shards that a retriever searches, and the hits of a block in all of them."""
+    over = work if search.column == DENSE else work.over(work.column(search.column))
+    return over.shards, over.shards * work.block_rows * min(search.k, over.shard_rows)
+
+
+def _both(work: Work, pieces: list[tuple[int, int]]) -> Iterator[tuple[Searching, tuple[int, int]]]:
+    return zip(work.searched, pieces, strict=True)
 
 
 def _collate(work: Work, rates: Rates) -> Need:

@@ -6,9 +6,33 @@ What is of 2026-11-25 is of a CPU whose products of bf16 and 8 bits are twice as
 
 from dataclasses import dataclass, replace
 
-#: What numpy's product of float32 does on a core of the machine that these speeds are of
-#: (`shardrank.kernels.pace`).
-PRODUCTS_PER_CORE_S = 100e9
+
+@dataclass(frozen=True)
+class Cpu:
+    """A kind of CPU by one that was measured, in operations a second of a core.
+
+    Attributes:
+        products: of numpy's product of float32 (`shardrank.kernels.pace`).
+        fp32, bf16, int8: of a model, 2 for each parameter and token: by the documents that the
+            benchmark `embed` embeds in a second.
+    """
+
+    products: float
+    fp32: float
+    bf16: float
+    int8: float
+
+
+#: 50,000 passages of 75 tokens in 265 s of embed on two cores in bf16, less 5 for the actors' start
+#: (2026-11-26); 97, 184 and 292 documents a second.
+ZEN_4 = Cpu(products=100e9, fp32=82e9, bf16=155e9, int8=246e9)
+
+#: VNNI, and bf16 in software: an Emerald Rapids as virtual machines show it, 150.9, 32.9 and 341.3
+#: documents (2026-11-30).
+VNNI = Cpu(products=165e9, fp32=127e9, bf16=28e9, int8=287e9)
+
+#: The same without AVX-512: 65.2, 12.7 and 75.7 documents (2026-11-29).
+AVX2 = Cpu(products=95e9, fp32=55e9, bf16=11e9, int8=64e9)
 
 
 @dataclass(frozen=True)
@@ -22,11 +46,7 @@ class Rates:
             tokeniser, in .95 s, and a fifth for hashing and writing.
         scanned_bytes_per_core_s: reading and checking source text; the same run's scan.
         compared_keys_per_core_s: 17,721 ids in .02 s, in the first run of `tests.bench.nights`.
-        bf16_flops_per_core_s: of a model, counted as 2 for each parameter and token: 50,000
-            passages of 75 tokens in 265 s of embed on two cores, less 5 for the actors' start
-            (2026-11-26). A token of a longer passage takes more.
-        fp32_flops_per_core_s, int8_flops_per_core_s: that of bf16, by the documents that the
-            benchmark embeds in a second: 97, 184 and 292 in fp32, bf16 and int8.
+        bf16_flops_per_core_s, fp32_flops_per_core_s, int8_flops_per_core_s: of a model, see `Cpu`.
         maxsim_flops_per_core_s: products of token vectors, 2 for each pair of components: .8 of
             numpy's, as on a core of an Emerald Rapids (134 of 165 GFLOP/s on 2026-11-29, of
             passages that no two queries share).
@@ -40,6 +60,22 @@ class Rates:
             supposed; those that are probed are larger.
         fp32_products_per_core_s: multiply-adds of faiss's exact search: 220 queries over 400,000
             vectors of 384 components.
+        exact_products_per_core_s: multiply-adds of exact search in 8 bits, with the bounds that
+            they are compared with: 1,000 queries of 16,384 vectors of 384 in .035 s (2026-11-29,
+            Zen 5). exact_pairs_per_core_s: of the pairs that it then scores, 227 a query in .03 s
+            there; of both an Emerald Rapids does about half.
+        code_products_per_core_s: multiply-adds of queries in 8 bits with binary codes: 1,650
+            queries a second of 300,000 codes of 384 bits (2026-11-29).
+        posting_rows_per_core_s: passages of an inverted index that a term of a query costs, and
+            ranked_rows_per_core_s that a query does: 13,100 queries of 6 terms and 6,700 of 30 a
+            second over 200,000 passages of 60 terms, most of which blocks' maxima pass over
+            (2026-11-29).
+        centroid_tokens_per_core_s: a candidate's token's product with one of a query's, by
+            centroids.
+        counted_tokens_per_core_s: tokens of a text whose words are counted.
+        inverted_terms_per_core_s: terms of passages that are put into posting lists, or counted.
+        decoded_components_per_core_s: of token vectors that are read as fp16 or decoded of codes.
+        scattered_numbers_per_core_s: numbers that are added or moved one by one.
         codebook_components_per_core_s: components of the sample that PQ is trained on: 65,536
             vectors of 384 in 5.6 s (2026-11-25), in 25 rounds, of which 10 are made now.
         refined_pairs_per_core_s: `refine` of 819,200 pairs of 384 components, ordering included.
@@ -58,15 +94,25 @@ class Rates:
     cut_passages_per_core_s: float = 25_000
     scanned_bytes_per_core_s: float = 60e6
     compared_keys_per_core_s: float = 0.9e6
-    bf16_flops_per_core_s: float = 155e9
-    fp32_flops_per_core_s: float = 82e9
-    int8_flops_per_core_s: float = 246e9
+    bf16_flops_per_core_s: float = ZEN_4.bf16
+    fp32_flops_per_core_s: float = ZEN_4.fp32
+    int8_flops_per_core_s: float = ZEN_4.int8
     maxsim_flops_per_core_s: float = 80e9
     written_numbers_per_core_s: float = 2.7e9
     gpu_flops_per_s: float = 20e12
     gpu_written_bytes_per_s: float = 1e12
     int8_products_per_core_s: float = 80e9
     fp32_products_per_core_s: float = 34e9
+    exact_products_per_core_s: float = 120e9
+    exact_pairs_per_core_s: float = 4e6
+    code_products_per_core_s: float = 190e9
+    posting_rows_per_core_s: float = 66e9
+    ranked_rows_per_core_s: float = 3.5e9
+    centroid_tokens_per_core_s: float = 4e9
+    counted_tokens_per_core_s: float = 3e6
+    inverted_terms_per_core_s: float = 3e6
+    decoded_components_per_core_s: float = 0.5e9
+    scattered_numbers_per_core_s: float = 0.5e9
     codebook_components_per_core_s: float = 11e6
     refined_pairs_per_core_s: float = 0.9e6
     merged_hits_per_core_s: float = 0.13e6
@@ -91,13 +137,14 @@ class Rates:
             return self.gpu_written_bytes_per_s / number_bytes
         return self.written_numbers_per_core_s
 
-    def on(self, flops_per_core_s: float) -> "Rates":
-        """Those of a machine whose cores multiply so fast: what models do scales with it."""
-        faster = flops_per_core_s / PRODUCTS_PER_CORE_S
+    def on(self, cpu: Cpu, products_per_core_s: float) -> "Rates":
+        """Those of a machine of such a kind, whose cores make so many products a second: what
+        models do scales with them."""
+        faster = products_per_core_s / cpu.products
         return replace(
             self,
-            bf16_flops_per_core_s=self.bf16_flops_per_core_s * faster,
-            fp32_flops_per_core_s=self.fp32_flops_per_core_s * faster,
-            int8_flops_per_core_s=self.int8_flops_per_core_s * faster,
-            maxsim_flops_per_core_s=self.maxsim_flops_per_core_s * faster,
+            bf16_flops_per_core_s=cpu.bf16 * faster,
+            fp32_flops_per_core_s=cpu.fp32 * faster,
+            int8_flops_per_core_s=cpu.int8 * faster,
+            maxsim_flops_per_core_s=0.8 * products_per_core_s,
         )

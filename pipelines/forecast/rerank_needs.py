@@ -9,6 +9,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from shardrank.forecast.columns import stored_bytes
+from shardrank.forecast.encode_needs import encode_need
+from shardrank.forecast.model import number_bytes
 from shardrank.forecast.needs import (
     COUNT_MEMORY,
     HIT_BYTES,
@@ -19,10 +22,9 @@ from shardrank.forecast.needs import (
     REF_MEMORY,
     SCORE_BYTES,
     Need,
-    forward_flops,
-    number_bytes,
 )
 from shardrank.forecast.rates import Rates
+from shardrank.forecast.search_speed import maxsim_s
 from shardrank.forecast.work import Reranking, Work
 from shardrank.version.sizing import (
     BYTES_PER_TOKEN,
@@ -33,9 +35,6 @@ from shardrank.version.sizing import (
 
 #: Bytes in memory of each row while it is worked on, measured at 819,200 pairs.
 PAIR_MEMORY = 200
-
-#: Tokens of a query that a column's encoder fills up, and bytes of a component that is stored.
-_ASKED_TOKENS, _STORED_BYTES = 32, 2
 
 #: Bytes of a logit.
 _LOGIT_BYTES = 4
@@ -86,6 +85,8 @@ def rerank_needs(work: Work, rates: Rates) -> Iterator[Need]:
         if each.sees == "pairs":
             yield _pairs(work, each, stage, rates)
         elif each.sees == "columns":
+            if each.reads not in {search.column for search in work.searched}:
+                yield encode_need(work, work.column(each.reads), rates)
             yield _columns(work, each, stage, rates)
         else:
             yield _texts(work, each, f"texts-{stage}", rates)
@@ -143,7 +144,7 @@ def _pairs(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
         runner="model",
         files=swept.files + 2 * blocks,
         memory=swept.memory + model_bytes(work, each),
-        flops=forward_flops(each.model, runs.pairs * work.tokens(each).read / work.listed(each)),
+        flops=each.model.flops(work.tokens(each).read / work.listed(each), runs.pairs),
         model=each.model,
         gathered=runs.units * blocks * REF_MEMORY,
         steps=3,
@@ -153,17 +154,18 @@ def _pairs(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
 def _columns(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
     """Values take the place of texts, and products that of a model. A part's values are held as
     they are stored, and once more as they are read."""
-    pairs, stored = work.pairs(each), work.passage_tokens * each.dim * _STORED_BYTES
+    column, pairs = work.column(each.reads), work.pairs(each)
+    takes = column.takes
+    stored, asked = stored_bytes(takes.bytes, 1), takes.asked * takes.dim * 4
     swept, runs = _sweep(work, pairs, rates, stored), Runs.of(work, pairs)
-    blocks, asked = min(work.blocks, runs.pairs), _ASKED_TOKENS * each.dim
-    products = 2.0 * runs.pairs * asked * work.passage_tokens
+    blocks, passages = min(work.blocks, runs.pairs), min(runs.pairs, runs.parts * work.part_rows)
     return replace(
         swept,
         stage=stage,
-        work_s=swept.work_s + products / rates.maxsim_flops_per_core_s,
+        work_s=swept.work_s + maxsim_s(runs.pairs, passages, column, rates),
         files=swept.files + 2 * blocks,
-        bytes=swept.bytes + runs.pairs * asked * 4,
-        memory=swept.memory + 2 * work.part_rows * stored + runs.pairs * asked * 4,
+        bytes=swept.bytes + runs.pairs * asked,
+        memory=swept.memory + 2 * work.part_rows * stored + runs.pairs * asked,
         gathered=runs.units * blocks * REF_MEMORY,
     )
 
@@ -187,6 +189,7 @@ def _texts(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
 def _lists(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
     """A unit reads its lists, a file of every run of parts with passages of them."""
     units, tokens = ListUnits.of(work, each), work.tokens(each)
+    input_ = max(1.0, tokens.read / max(1, work.asked(each).prompts))
     pairs = units.queries * work.listed(each)
     files = min(pairs, Runs.of(work, work.pairs(each)).units)
     texts = pairs * _text_bytes(work)
@@ -200,7 +203,7 @@ def _lists(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
         bytes=texts + pairs * SCORE_BYTES,
         memory=PROCESS_BYTES + model_bytes(work, each) + 2 * texts,
         spec=(files + 1) * REF_BYTES,
-        flops=forward_flops(each.model, units.queries * tokens.read),
+        flops=each.model.flops(input_, units.queries * tokens.read / input_),
         moved=units.queries * tokens.written * float(each.weights),
         model=each.model,
         gathered=work.blocks * units.of_block * REF_MEMORY,

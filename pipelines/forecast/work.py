@@ -4,10 +4,14 @@ Every slice, part, shard and block counts as a full one, so a forecast errs to t
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from shardrank.core.model_settings import DENSE
 from shardrank.core.reranker_settings import RerankerSettings
+from shardrank.forecast.columns import Column
+from shardrank.forecast.model import Model
 from shardrank.orders.calls import Asked, Lengths, Tokens, most_asked, most_tokens
 from shardrank.version.codec_sizes import Sizes, estimate
 from shardrank.version.sizing import (
@@ -21,13 +25,28 @@ from shardrank.version.sizing import (
 #: Stored bytes of a passage (text, tokens, ids) for each token: 1.9 to 3.1 in four indexes.
 PASSAGE_BYTES_PER_TOKEN = 3.0
 
+#: Bytes of a document's key in a part, which is read with its vectors (MedQuAD: 36.8).
+KEY_BYTES = 37
+
+#: Kinds of indexes that compare a query with every passage's values.
+EXHAUSTIVE = ("exact", "maxsim")
+
 
 @dataclass(frozen=True)
-class Model:
-    """A transformer: the parameters that each token is multiplied with, and its dtype."""
+class Searching:
+    """What a retriever searches: a column, and how hard.
 
-    parameters: int
-    dtype: str
+    Attributes:
+        column: by its name.
+        k: documents that it gives each query.
+        nprobe: lists probed for each query in each shard; 0: the kind has none.
+        depth: documents refined for each query in each shard.
+    """
+
+    column: str
+    k: int
+    nprobe: int
+    depth: int
 
 
 @dataclass(frozen=True)
@@ -36,13 +55,12 @@ class Reranking:
 
     Attributes:
         settings: how it asks, and how deep.
-        sees: "pairs", "lists" or "columns".
+        sees: "pairs", "lists" or "columns"; of the last, `reads` is the column's name.
         model: what a token that is read is multiplied with.
         limit: tokens of an input, at most.
         weights: numbers that an actor holds.
         kept: numbers of the keys and values of a token that later ones attend to.
         terms: whose logits are made for a token that is written.
-        dim: components of a token's vector in the column that is read.
     """
 
     settings: RerankerSettings
@@ -52,7 +70,7 @@ class Reranking:
     weights: int
     kept: int = 0
     terms: int = 0
-    dim: int = 0
+    reads: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,8 +80,8 @@ class Work:
     Attributes:
         documents: that the passages are cut from.
         passage_tokens: of a passage, on average; likewise `query_tokens`.
-        dim: components of a vector.
-        component_bytes: of a stored vector: 2 for fp16, 4 for fp32.
+        dim: components of a vector; of a query's, of all its token vectors.
+        value_bytes: of a passage's vector as it is stored.
         rerankers: in turn; none where nothing is reranked.
         index: from `plan_codec`.
         shard_passages: passages in a shard, at most.
@@ -77,6 +95,8 @@ class Work:
         depth: documents refined for each query in each shard.
         block_queries: queries in one block of the batch.
         search_bytes: for the queries that an actor searches at once, and their hits.
+        columns: beside the first, in the order in which they are made.
+        searches: what is searched; none: the first column alone.
     """
 
     passages: int
@@ -85,7 +105,7 @@ class Work:
     passage_tokens: int
     query_tokens: int
     dim: int
-    component_bytes: int
+    value_bytes: float
     encoder: Model
     rerankers: tuple[Reranking, ...]
     index: CodecPlan
@@ -100,6 +120,37 @@ class Work:
     depth: int
     block_queries: int
     search_bytes: int
+    columns: tuple[Column, ...] = ()
+    searches: tuple[Searching, ...] = ()
+
+    @property
+    def searched(self) -> Sequence[Searching]:
+        """All that is searched."""
+        return self.searches or (Searching(DENSE, self.k, self.nprobe, self.depth),)
+
+    def column(self, name: str) -> Column:
+        """The one of that name, beside the first."""
+        return next(each for each in self.columns if each.name == name)
+
+    def over(self, column: Column, search: Searching | None = None) -> "Work":
+        """The same with a further column in the first one's place, as an index over it is built,
+        audited and searched: of codes, the vectors that they are of are read beside them."""
+        assert column.plan is not None
+        takes, coded = column.takes, column.plan.kind == "binary"
+        return replace(
+            self,
+            dim=int(takes.asked * takes.dim),
+            value_bytes=takes.bytes + (self.values_of(column.of) if coded else 0.0),
+            index=column.plan,
+            shard_passages=column.shard_passages,
+            k=search.k if search else self.k,
+            nprobe=search.nprobe if search else self.nprobe,
+            depth=search.depth if search else self.depth,
+        )
+
+    def values_of(self, name: str) -> float:
+        """Bytes of a passage's value in a column."""
+        return self.value_bytes if name == DENSE else self.column(name).takes.bytes
 
     @property
     def slice_passages(self) -> int:
@@ -139,7 +190,8 @@ class Work:
     def shard_rows(self) -> int:
         """Passages of a full shard."""
         exact = max(EXACT_SHARD_PASSAGES, self.part_rows)
-        return min(self.passages, exact if self.index.kind == "exact" else self.shard_passages)
+        whole = self.index.kind in EXHAUSTIVE
+        return min(self.passages, exact if whole else self.shard_passages)
 
     @property
     def shards(self) -> int:
@@ -153,8 +205,10 @@ class Work:
     def candidates(self) -> float:
         """Hits of a query that are scored exactly in one shard; exact search scores a few more
         than it keeps."""
-        if self.index.kind == "exact":
+        if not self.refined:
             return min(2 * self.k, self.shard_rows)
+        if self.index.kind in ("binary", "plaid"):
+            return min(self.refined, self.shard_rows)
         return min(self.refined, self.shard_rows * self.nprobe / self.index.nlist)
 
     @property
@@ -175,9 +229,14 @@ class Work:
     @property
     def refined(self) -> int:
         """Hits refined for each query, of each document as many as it has passages on average;
-        0: exact search."""
-        passages = math.ceil(self.passages / self.documents)
-        return 0 if self.index.kind == "exact" else self.depth * passages
+        0: no codes are searched."""
+        coded = self.index.kind not in (*EXHAUSTIVE, "inverted")
+        return self.depth * self.document_passages if coded else 0
+
+    @property
+    def document_passages(self) -> int:
+        """Of a document, on average."""
+        return math.ceil(self.passages / self.documents)
 
     @property
     def group_bytes(self) -> int:
@@ -207,8 +266,13 @@ class Work:
 
     @property
     def row_bytes(self) -> float:
-        """Stored bytes of a passage and its vector, which are read together."""
-        return self.passage_bytes + self.dim * self.component_bytes
+        """Stored bytes of a passage and its vector, which embedding reads and writes."""
+        return self.passage_bytes + self.value_bytes
+
+    @property
+    def vector_row_bytes(self) -> float:
+        """Stored bytes of a passage's key and its vector, which are read together."""
+        return self.value_bytes + KEY_BYTES * self.documents / self.passages
 
     @property
     def passage_bytes(self) -> float:
@@ -217,6 +281,4 @@ class Work:
     @property
     def sizes(self) -> Sizes:
         """Of the index's files, and of the processes that make them."""
-        return estimate(
-            self.index, self.passages, self.dim, self.shard_passages, self.component_bytes
-        )
+        return estimate(self.index, self.passages, self.dim, self.shard_passages)

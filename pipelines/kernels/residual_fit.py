@@ -9,19 +9,17 @@ and 4 bits; by ColBERT's way .856, .920 and .975; by quantiles of each component
 .981.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from shardrank.core.arrays import Float32, Int64
+from shardrank.core.centroids import centroid_count
 from shardrank.core.errors import InputError
 from shardrank.kernels.residual_codes import ResidualCodec, nearest_centroids
 
 #: Rounds of k-means, as ColBERT has them.
 _ROUNDS = 4
-#: Vectors at least for a centroid.
-_FEWEST = 8
 #: Vectors at most that cut-offs and weights are of, and the share of a sample that they take.
 _HELD_OUT, _SHARE = 1 << 15, 8
 _SEED = 123
@@ -35,20 +33,13 @@ class ResidualPlan:
 
     Attributes:
         bits: of a component: 1, 2 or 4.
-        centroids: how many; none: see `centroid_count`.
+        centroids: how many; none: see `shardrank.core.centroids`.
         normalise: whether vectors have a length of 1, to which decoded ones are brought.
     """
 
     bits: int
     centroids: int | None
     normalise: bool
-
-
-def centroid_count(tokens: int) -> int:
-    """How many centroids suit so many vectors: the power of two at or below 16 · √tokens, but no
-    more than leave 8 vectors to each."""
-    most = min(16 * math.sqrt(tokens), tokens / _FEWEST)
-    return 1 << max(0, int(math.log2(most))) if most >= 1 else 1
 
 
 def fit_residuals(sample: Float32, plan: ResidualPlan) -> ResidualCodec:

@@ -10,7 +10,7 @@ from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import EncoderSettings, SparseSettings
 from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.encoders.width import hidden_width
-from shardrank.models.folder.attention_size import AttentionSize, attention_size
+from shardrank.models.folder.attention_size import NO_ATTENTION, AttentionSize, attention_size
 from shardrank.models.folder.decoder_size import kept_numbers
 from shardrank.models.folder.encoder_folder import read_encoder_folder, tower_files
 from shardrank.models.folder.headers import Header, parameters, read_headers
@@ -43,7 +43,7 @@ class ModelSize:
     held: int
     kept: int = 0
     terms: int = 0
-    attention: AttentionSize = AttentionSize()
+    attention: AttentionSize = NO_ATTENTION
     looked_up: int = 0
 
 
@@ -101,9 +101,7 @@ def _sparse_size(tower: SparseTower) -> ModelSize:
     config, terms = tower.source.config, vocabulary(tower)
     layers = {n: h for n, h in read_headers(files).items() if terms not in h.shape}
     mapped = terms * hidden_width(config)
-    return ModelSize(
-        parameters(layers) + mapped, _numbers(files), attention=attention_size(config)
-    )
+    return ModelSize(parameters(layers) + mapped, _numbers(files), attention=attention_size(config))
 
 
 def cross_size(settings: CrossSettings) -> ModelSize:

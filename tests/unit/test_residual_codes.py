@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from shardrank.core.centroids import centroid_count
 from shardrank.core.arrays import Float32
 from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.token_vectors import lists
@@ -17,7 +18,6 @@ from shardrank.kernels.residual_codes import (
 )
 from shardrank.kernels.residual_fit import (
     ResidualPlan,
-    centroid_count,
     fit_residuals,
     levels,
     means,

@@ -55,6 +55,13 @@ def look_late(settings: LateSettings, card: LateCard, texts: Sequence[str]) -> L
     return Looked(_mean(map(len, inputs.rows)), _mean(kept.tolist()))
 
 
+def asked_late(settings: LateSettings, card: LateCard, tokens: float) -> float:
+    """Token vectors of a query of so many tokens: as many as it is filled up to."""
+    expansion = read_late_folder(settings).tower.expansion
+    own = min(tokens + 3, card.query_max_tokens)
+    return own if expansion is None else max(own, expansion.length)
+
+
 def look_words(settings: Bm25Settings, card: Bm25Card, texts: Sequence[str]) -> Looked:
     """Of counted words."""
     from shardrank.models.encoders.word_counter import WordCounter  # brings numba

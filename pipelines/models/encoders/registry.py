@@ -29,6 +29,7 @@ from shardrank.models.encoders.late_sample import sampled_texts
 from shardrank.models.encoders.learned_cards import read_learned_card, sampled_passages
 from shardrank.models.encoders.looks import (
     Looked,
+    asked_late,
     look_anchors,
     look_dense,
     look_late,
@@ -92,10 +93,13 @@ class Reads:
         look: settings, card, texts → what is read and kept of them.
         sides: settings → the sizes of the models that documents and queries go through; none: no
             model runs.
+        asked: settings, card, tokens of a query → those that a model reads of it, and as many
+            vectors as it has where each has one.
     """
 
     look: Callable[[Any, Any, Sequence[str]], Looked]
     sides: Callable[[Any], Sides] | None = None
+    asked: Callable[[Any, Any, float], float] = lambda settings, card, tokens: tokens + 2
 
 
 @dataclass(frozen=True)
@@ -274,7 +278,7 @@ _FAMILIES = {
         _load_late,
         runs_a_model=True,
         fit=Fit(sampled_texts, _fit_late),
-        reads=Reads(look_late, late_sides),
+        reads=Reads(look_late, late_sides, asked_late),
     ),
     "muvera": Family(read_muvera_card, _load_muvera, runs_a_model=False),
     "learned": Family(

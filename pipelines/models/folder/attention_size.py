@@ -26,6 +26,10 @@ class AttentionSize:
     reach: int = 0
 
 
+#: Of a model that compares no tokens.
+NO_ATTENTION = AttentionSize()
+
+
 def attention_size(config: Mapping[str, Any]) -> AttentionSize:
     """All zero where config.json does not say it."""
     if is_packable(config):
