@@ -33,11 +33,31 @@ class Encoded:
 
 
 def model_of(size: ModelSize, dtype: str) -> Model:
-    """The model of such a size."""
-    attention = size.attention
+    """The model of such a size. No speed was measured of models that run as transformers has them,
+    and none in fp16."""
+    attention, measured = size.attention, size.ours and dtype != "fp16"
     return Model(
-        size.multiplied, dtype, attention.far, attention.near, attention.reach, size.looked_up
+        parameters=size.multiplied,
+        dtype=dtype,
+        far=attention.far,
+        near=attention.near,
+        reach=attention.reach,
+        looked_up=size.looked_up,
+        measured=measured,
     )
+
+
+def unmeasured(work: Work) -> list[str]:
+    """A line for each model whose speed is only about as said."""
+    models = {"the first encoder": work.encoder}
+    sides = [(c.name, model) for c in work.columns for model in (c.takes.passage.model,)]
+    models |= {f"the encoder {name}": model for name, model in sides if model is not None}
+    models |= {f"the reranker {each.settings.model}": each.model for each in work.rerankers}
+    return [
+        f"Of models such as {name} ({model.dtype}) no speed was measured: a guess by its size."
+        for name, model in models.items()
+        if not model.measured
+    ]
 
 
 def read_encoded(settings: Settings, first: EncoderCard) -> list[Encoded]:

@@ -15,13 +15,25 @@ from shardrank.forecast.cluster_time import Cluster, Flow, Forecast, StageForeca
 from shardrank.forecast.misfits import misfits
 from shardrank.forecast.rates import Rates
 from shardrank.forecast.work import Reranking, Work
-from shardrank.jobs.columns import Encoded, columns, expected_searches, model_of, read_encoded
+from shardrank.jobs.columns import (
+    Encoded,
+    columns,
+    expected_searches,
+    model_of,
+    read_encoded,
+    unmeasured,
+)
 from shardrank.jobs.console import console
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.folder.table import UNLIMITED
 from shardrank.models.rerankers.beside import Beside, HeldColumn
-from shardrank.models.rerankers.registry import read_reranker, reranker_family
+from shardrank.models.rerankers.registry import (
+    prompt_tokens,
+    read_reranker,
+    reads_grades,
+    reranker_family,
+)
 from shardrank.models.size import encoder_size
 from shardrank.report.figures import coarse
 from shardrank.version.sizing import BYTES_PER_TOKEN, default_part_size, plan_codec, refuse_misfits
@@ -60,7 +72,8 @@ def explain_cluster(job: ClusterJob, settings: Settings) -> None:
     """Print the forecast of both flows. Raises what the runs themselves would refuse with."""
     found = foretell(job, settings)
     console().print(_table(job, found))
-    for line in (_bottleneck(found), _driver(found), *_assumptions(job, found.work, settings)):
+    told = (_bottleneck(found), _driver(found), *_assumptions(job, found.work, settings))
+    for line in (*told, *unmeasured(found.work)):
         console().print(line)
     if lines := misfits(found):
         console().print("What does not fit, and what changes it:")
@@ -126,7 +139,10 @@ def dense_work(
         dim=card.dim,
         value_bytes=card.dim * (2 if settings.dense.stored == "fp16" else 4),
         encoder=model_of(encoder_size(settings.dense), card.dtype),
-        rerankers=tuple(map(_reranking, settings.rerankers, rerankers)),
+        rerankers=tuple(
+            _reranking(*each, settings.search.k)
+            for each in zip(settings.rerankers, rerankers, strict=True)
+        ),
         index=index,
         shard_passages=settings.index_of(DENSE).shard_passages,
         part_size=part_size,
@@ -152,7 +168,7 @@ def _cards(
     return [read_reranker(each, beside, min(each.depth, k)) for each in settings.rerankers]
 
 
-def _reranking(each: RerankerSettings, card: RerankerCard) -> Reranking:
+def _reranking(each: RerankerSettings, card: RerankerCard, k: int) -> Reranking:
     size = reranker_family(each).size(each)
     return Reranking(
         settings=each,
@@ -163,6 +179,8 @@ def _reranking(each: RerankerSettings, card: RerankerCard) -> Reranking:
         kept=size.kept,
         terms=size.terms,
         reads=card.reads.name if card.reads else "",
+        prompt=prompt_tokens(each, card, min(each.depth, k)),
+        writes=not reads_grades(card),
     )
 
 

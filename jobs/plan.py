@@ -13,6 +13,7 @@ from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
 from shardrank.flows.index_plan import IndexPlan, plan_indexing
 from shardrank.flows.rank_plan import RankPlan, plan_ranking
+from shardrank.jobs.columns import unmeasured
 from shardrank.jobs.console import console, error_console
 from shardrank.jobs.plan_columns import column_lines
 from shardrank.jobs.plan_rerankers import rerank_lines
@@ -73,7 +74,7 @@ def explain_index(corpus: str, path: str, mode: Mode, settings: Settings) -> Non
     if bytes_.training:
         memory = f"training {size(bytes_.training)}, building a shard {size(bytes_.build)}"
         table.add_row("memory", memory)
-    table.add_row("time", index_time(plan, work, resources))
+    table.add_row("time", "\n".join([index_time(plan, work, resources), *unmeasured(work)]))
     console().print(table)
 
 
@@ -109,7 +110,7 @@ def explain_rank(path: str, queries: str, qrels: str | None, settings: Settings)
     for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
         table.add_row("", note)
     table.add_row("model pool", pool.explain())
-    table.add_row("time", rank_time(plan, work, resources))
+    table.add_row("time", "\n".join([rank_time(plan, work, resources), *unmeasured(work)]))
     for line in rerank_misfits(plan, work, resources):
         table.add_row("does not fit", line)
     console().print(table)

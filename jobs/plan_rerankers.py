@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from shardrank.core.cards import RerankerCard
 from shardrank.core.reranker_settings import EnrichedSettings, ListSettings
 from shardrank.flows.rank_plan import RankPlan
-from shardrank.forecast.needs import number_bytes
+from shardrank.forecast.model import number_bytes
 from shardrank.forecast.work import Reranking, Work
 from shardrank.models.rerankers.registry import passage_room
 from shardrank.report.figures import size

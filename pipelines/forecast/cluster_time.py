@@ -12,7 +12,8 @@ from typing import Literal
 from shardrank.core.pools import Pool, Resources, on_cpus, plan_pool
 from shardrank.core.settings import ClusterSettings
 from shardrank.forecast.index_needs import index_needs
-from shardrank.forecast.needs import Need, number_bytes
+from shardrank.forecast.model import number_bytes
+from shardrank.forecast.needs import Need
 from shardrank.forecast.rank_needs import rank_needs
 from shardrank.forecast.rates import Rates
 from shardrank.forecast.work import Work

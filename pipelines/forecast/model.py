@@ -17,6 +17,7 @@ class Model:
         near: likewise of layers where it sees only those around it.
         reach: how many these are.
         looked_up: components of a token's row, where a table is all there is.
+        measured: whether models of its kind were, in such a type.
     """
 
     parameters: int
@@ -25,6 +26,7 @@ class Model:
     near: int = 0
     reach: int = 0
     looked_up: int = 0
+    measured: bool = True
 
     def flops(self, tokens: float, inputs: float = 1.0) -> float:
         """Of a forward pass over so many inputs of so many tokens each: two for each parameter, and

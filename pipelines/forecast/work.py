@@ -12,7 +12,7 @@ from shardrank.core.model_settings import DENSE
 from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.forecast.columns import Column
 from shardrank.forecast.model import Model
-from shardrank.orders.calls import Asked, Lengths, Tokens, most_asked, most_tokens
+from shardrank.orders.calls import PROMPT_TOKENS, Asked, Lengths, Tokens, most_asked, most_tokens
 from shardrank.version.codec_sizes import Sizes, estimate
 from shardrank.version.sizing import (
     BYTES_PER_TOKEN,
@@ -55,12 +55,15 @@ class Reranking:
 
     Attributes:
         settings: how it asks, and how deep.
-        sees: "pairs", "lists" or "columns"; of the last, `reads` is the column's name.
+        sees: "pairs", "lists" or "columns".
         model: what a token that is read is multiplied with.
         limit: tokens of an input, at most.
         weights: numbers that an actor holds.
         kept: numbers of the keys and values of a token that later ones attend to.
         terms: whose logits are made for a token that is written.
+        reads: the column that is seen; "": none is.
+        prompt: tokens of its prompt beside query and passages.
+        writes: whether its answer is written, where the family writes one.
     """
 
     settings: RerankerSettings
@@ -71,6 +74,8 @@ class Reranking:
     kept: int = 0
     terms: int = 0
     reads: str = ""
+    prompt: int = PROMPT_TOKENS
+    writes: bool = True
 
 
 @dataclass(frozen=True)
@@ -261,7 +266,9 @@ class Work:
 
     def tokens(self, each: Reranking) -> Tokens:
         """About how many it reads and writes for a query."""
-        lengths = Lengths(self.query_tokens, self.passage_tokens, each.limit)
+        lengths = Lengths(
+            self.query_tokens, self.passage_tokens, each.limit, each.prompt, each.writes
+        )
         return most_tokens(each.settings, self.listed(each), lengths)
 
     @property

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import EncoderSettings, SparseSettings
@@ -12,13 +13,13 @@ from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.encoders.width import hidden_width
 from shardrank.models.folder.attention_size import NO_ATTENTION, AttentionSize, attention_size
 from shardrank.models.folder.decoder_size import kept_numbers
-from shardrank.models.folder.encoder_folder import read_encoder_folder, tower_files
+from shardrank.models.folder.encoder_folder import packs, read_encoder_folder, tower_files
 from shardrank.models.folder.headers import Header, parameters, read_headers
 from shardrank.models.folder.late_folder import late_files, read_late_folder
 from shardrank.models.folder.layers import is_kept
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modules import Tower
-from shardrank.models.folder.plain_decoder import HEAD
+from shardrank.models.folder.plain_decoder import HEAD, is_plain_decoder
 from shardrank.models.folder.reranker_folder import read_reranker_folder
 from shardrank.models.folder.sparse_folder import read_sparse_folder, vocabulary
 from shardrank.models.folder.sparse_modules import MaskedTower, SparseTower
@@ -37,6 +38,7 @@ class ModelSize:
         terms: of the vocabulary, whose logits are made for a token that is written.
         attention: by how much a token is compared with others.
         looked_up: of a token's row, in a static table.
+        ours: whether our own forward pass runs it, whose speed was measured.
     """
 
     multiplied: int
@@ -45,6 +47,7 @@ class ModelSize:
     terms: int = 0
     attention: AttentionSize = NO_ATTENTION
     looked_up: int = 0
+    ours: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,15 +79,14 @@ def _tower_size(tower: Tower, layers: int | None) -> ModelSize:
     headers = (read_headers([file]).items() for file in tower_files(tower))
     kept = [{name: h for name, h in each if is_kept(name, layers)} for each in headers]
     held = sum(_held(each) for each in kept)
-    attention = attention_size(tower.source.config)
-    return ModelSize(sum(map(parameters, kept)), held, attention=attention)
+    return ModelSize(sum(map(parameters, kept)), held, **_of_config(tower.source.config))
 
 
 def late_sides(settings: LateSettings) -> Sides:
     """Of a model of token vectors."""
     tower = read_late_folder(settings).tower
-    files, attention = late_files(tower), attention_size(tower.source.config)
-    size = ModelSize(_multiplied(files), _numbers_of_each(files), attention=attention)
+    files = late_files(tower)
+    size = ModelSize(_multiplied(files), _numbers_of_each(files), **_of_config(tower.source.config))
     return Sides(size, size)
 
 
@@ -111,7 +113,7 @@ def cross_size(settings: CrossSettings) -> ModelSize:
         counted = _multiplied(tower_files(folder.head))
     else:
         counted = parameters(read_headers(find_weights(folder.layout.transformer).files))
-    return ModelSize(counted, counted, attention=attention_size(folder.layout.config))
+    return ModelSize(counted, counted, **_of_config(folder.layout.config))
 
 
 def decoder_size(layout: Layout) -> ModelSize:
@@ -126,8 +128,14 @@ def decoder_size(layout: Layout) -> ModelSize:
         held=_numbers(files),
         kept=kept_numbers(layout.config),
         terms=terms if isinstance(terms, int) else 0,
-        attention=attention_size(layout.config),
+        **_of_config(layout.config),
     )
+
+
+def _of_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What config.json says of it."""
+    ours = packs(config) or is_plain_decoder(config)
+    return {"attention": attention_size(config), "ours": ours}
 
 
 def _multiplied(files: Iterable[Path]) -> int:

@@ -19,9 +19,9 @@ from shardrank.orders.groups import Groups
 from shardrank.orders.sets import most_calls as most_sets
 from shardrank.orders.windows import Windows
 
-#: Tokens of a prompt without its query and passages, of an identifier, and of what stands behind a
-#: passage that is asked about by itself, by SmolLM2's tokeniser: shardrank's own prompts have 70 to
-#: 110, rank-zephyr 145, rank-r1 180, and grouprank 490.
+#: Tokens of a prompt without its query and passages, where nobody counted them; of an identifier;
+#: and of what stands behind a passage that is asked about by itself. By SmolLM2's tokeniser
+#: shardrank's own prompts have 70 to 110, rank-zephyr 145, rank-r1 180, and grouprank 490.
 PROMPT_TOKENS, NAME_TOKENS, END_TOKENS = 150, 6, 30
 
 #: Tokens that a model may put around an answer: blanks, a code fence, <answer>.
@@ -65,11 +65,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens of a query, of a passage on average, and of a prompt with its answer at most."""
+    """Tokens of a query, of a passage on average, of a prompt with its answer at most, and of what
+    a prompt says beside its query and passages; `written`: an answer is written, and not read off
+    logits behind each name."""
 
     query: int
     passage: int
     limit: int
+    prompt: int = PROMPT_TOKENS
+    written: bool = True
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,12 @@ def most_tokens(settings: RerankerSettings, n: int, each: Lengths) -> Tokens:
     read = asked.alone * each.passage + asked.ends * (END_TOKENS + each.query)
     if asked.prompts:
         shown = min(each.passage, _shown_tokens(settings, asked.shown, each)) + NAME_TOKENS
-        read += asked.prompts * (PROMPT_TOKENS + each.query) + asked.passages * shown
+        read += asked.prompts * (each.prompt + each.query) + asked.passages * shown
     if settings.family == "cross":
         read += asked.calls * (each.query + PAIR_SPECIALS)
     written = asked.answers * _around(settings) + asked.named * NAME_TOKENS
+    if not each.written:  # every grade is read off behind a branch of its own
+        read, written = read + asked.passages * NAME_TOKENS, 0
     return Tokens(read, written, _kept(settings, asked, each))
 
 
@@ -115,7 +121,7 @@ def shown_together(settings: RerankerSettings, n: int) -> int:
 
 def _shown_tokens(settings: RerankerSettings, shown: int, each: Lengths) -> int:
     """About how many tokens of each passage are read in a prompt about so many, at most."""
-    rest = each.limit - PROMPT_TOKENS - each.query - answer_tokens(settings, shown)
+    rest = each.limit - each.prompt - each.query - answer_tokens(settings, shown)
     return max(LEAST_TOKENS, min(_most(settings, each), rest // shown - NAME_TOKENS))
 
 
@@ -136,7 +142,7 @@ def _kept(settings: RerankerSettings, asked: Asked, each: Lengths) -> int:
     if not asked.prompts:
         return 0
     passages = asked.kept * (_most(settings, each) + NAME_TOKENS)
-    prompt = PROMPT_TOKENS + each.query + passages + answer_tokens(settings, asked.shown)
+    prompt = each.prompt + each.query + passages + answer_tokens(settings, asked.shown)
     return min(each.limit, prompt)
 
 

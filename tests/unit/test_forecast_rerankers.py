@@ -12,7 +12,8 @@ from shardrank.forecast.cluster_time import Forecast, forecast
 from shardrank.forecast.misfits import misfits
 from shardrank.forecast.rates import Rates
 from shardrank.forecast.rerank_needs import ListUnits, Runs, model_bytes, score_files
-from shardrank.forecast.work import Model, Reranking
+from shardrank.forecast.model import Model
+from shardrank.forecast.work import Reranking
 from shardrank.models.folder.decoder_size import kept_numbers
 from shardrank.models.folder.layout import read_layout
 from shardrank.models.forward.decoder import load_decoder

@@ -36,7 +36,8 @@ from shardrank.models.rerankers.pairwise import make_pairwise
 from shardrank.models.rerankers.pointwise import make_pointwise
 from shardrank.models.rerankers.setwise import make_setwise
 from shardrank.models.size import ModelSize, cross_size, encoder_size
-from shardrank.orders.calls import shown_together
+from shardrank.models.text.prompts import parse_prompt
+from shardrank.orders.calls import NAME_TOKENS, PROMPT_TOKENS, shown_together
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,23 @@ def passage_room(
     room, shown = reranker_family(settings).room, shown_together(settings, n)
     assert room is not None
     return tokens_each(settings, room(settings, card, shown), shown, query)
+
+
+def prompt_tokens(settings: RerankerSettings, card: RerankerCard, n: int) -> int:
+    """Tokens of a prompt about as many of n passages as one shows, without these, their names and
+    its query, as the folder's tokeniser and chat template have it; about, where no prompt is about
+    several."""
+    room, shown = reranker_family(settings).room, shown_together(settings, n)
+    if room is None:
+        return PROMPT_TOKENS
+    return card.max_tokens - room(settings, card, shown) - shown * NAME_TOKENS
+
+
+def reads_grades(card: RerankerCard) -> bool:
+    """Whether grades are read off the logits behind each passage's name, and none is written."""
+    if card.family != "groupwise":
+        return False
+    return "{rank}" in parse_prompt(card.prompt, frozenset({"groupwise"})).assistant
 
 
 def reranker_notes(settings: RerankerSettings) -> list[str]:
