@@ -52,7 +52,7 @@ def unmeasured(work: Work) -> list[str]:
     models = {"the first encoder": work.encoder}
     sides = [(c.name, model) for c in work.columns for model in (c.takes.passage.model,)]
     models |= {f"the encoder {name}": model for name, model in sides if model is not None}
-    models |= {f"the reranker {each.settings.model}": each.model for each in work.rerankers}
+    models |= {f"the {each.settings.family} reranker": each.model for each in work.rerankers}
     return [
         f"Of models such as {name} ({model.dtype}) no speed was measured: a guess by its size."
         for name, model in models.items()

@@ -113,15 +113,20 @@ def expected_work(job: ClusterJob, settings: Settings) -> Work:
     """What both flows have to do, of a corpus that nobody has read."""
     card = read_encoder_card(settings.dense, halve=multiplies_bf16())
     encoded = read_encoded(settings, card)
-    work = dense_work(job, settings, card, _cards(settings, card, encoded))
+    rerankers = rerankings(settings, _cards(settings, card, encoded))
+    work = replace(dense_work(job, settings, card), rerankers=rerankers)
     work = replace(work, columns=columns(encoded, settings, work, {}))
     return replace(work, searches=expected_searches(work, settings.search.nprobe or AUDITED_NPROBE))
 
 
-def dense_work(
-    job: ClusterJob, settings: Settings, card: EncoderCard, rerankers: Sequence[RerankerCard]
-) -> Work:
-    """The same of the first column alone."""
+def rerankings(settings: Settings, cards: Sequence[RerankerCard]) -> tuple[Reranking, ...]:
+    """Of the rerankers that the settings name, whose cards these are."""
+    both = zip(settings.rerankers, cards, strict=True)
+    return tuple(_reranking(each, card, settings.search.k) for each, card in both)
+
+
+def dense_work(job: ClusterJob, settings: Settings, card: EncoderCard) -> Work:
+    """The same of the first column alone, and without rerankers."""
     passages = int(job.passages)
     own = card.max_tokens if card.max_tokens < UNLIMITED else WHOLE_DOCUMENT
     limit = min(settings.passages.max_tokens or own, own)
@@ -139,10 +144,7 @@ def dense_work(
         dim=card.dim,
         value_bytes=card.dim * (2 if settings.dense.stored == "fp16" else 4),
         encoder=model_of(encoder_size(settings.dense), card.dtype),
-        rerankers=tuple(
-            _reranking(*each, settings.search.k)
-            for each in zip(settings.rerankers, rerankers, strict=True)
-        ),
+        rerankers=(),
         index=index,
         shard_passages=settings.index_of(DENSE).shard_passages,
         part_size=part_size,

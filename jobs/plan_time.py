@@ -13,7 +13,7 @@ from shardrank.forecast.misfits import kind, too_large
 from shardrank.forecast.rates import AVX2, VNNI, ZEN_4, Cpu, Rates
 from shardrank.forecast.work import Searching, Work
 from shardrank.jobs.columns import Encoded, columns, looks, stored_columns
-from shardrank.jobs.forecast import GB, ClusterJob, dense_work
+from shardrank.jobs.forecast import GB, ClusterJob, dense_work, rerankings
 from shardrank.kernels.limits import usable_memory
 from shardrank.kernels.machine import has_vnni, multiplies_bf16
 from shardrank.kernels.pace import flops_per_core_s
@@ -33,7 +33,7 @@ def index_work(plan: IndexPlan, seen: Look | None, total: int) -> Work:
     over `total` passages."""
     settings, read = plan.settings, passages_of(plan, seen)
     work = replace(
-        dense_work(_job(total, 1), settings, plan.card, []),
+        dense_work(_job(total, 1), settings, plan.card),
         passages=read,
         documents=max(1, round(seen.documents)) if seen else read,
         passage_tokens=max(1, round(seen.tokens if seen else _tokens(plan, read))),
@@ -75,13 +75,14 @@ def rank_work(plan: RankPlan) -> Work:
     ]
     cards = [each.card for each in plan.rerankers]
     work = replace(
-        dense_work(_job(max(1, live.passages), count), settings, plan.encoder.card, cards),
+        dense_work(_job(max(1, live.passages), count), settings, plan.encoder.card),
         passage_tokens=max(1, live.tokens // max(1, live.passages)),
         query_tokens=_query_tokens(plan, count),
         part_size=version.part_size,
         index=version.index.plan,
         documents=max(1, live.documents),
         searches=tuple(searched),
+        rerankers=rerankings(settings, cards),
     )
     return replace(work, columns=stored_columns(version, settings, work))
 
