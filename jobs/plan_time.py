@@ -101,7 +101,7 @@ def rank_time(plan: RankPlan, work: Work, resources: Resources) -> str:
 
 def rerank_misfits(plan: RankPlan, work: Work, resources: Resources) -> list[str]:
     """A line for each reranker whose actors' memory is more than there is."""
-    cluster = _cluster(plan.settings, resources)
+    cluster = cluster_here(plan.settings, resources)
     stages = forecast(work, cluster, Rates()).of("rank")
     reranking = [stage for stage in stages if kind(stage.need.stage) == "rerank"]
     return [line for stage in reranking for line in too_large(stage)]
@@ -128,7 +128,7 @@ def cpu_here() -> Cpu:
 def _told(flow: Flow, work: Work, settings: Settings, resources: Resources, inline: bool) -> str:
     joined = cluster_address(settings.cluster)
     rates = Rates() if joined else rates_here()
-    stages = forecast(work, _cluster(settings, resources), rates).of(flow)
+    stages = forecast(work, cluster_here(settings, resources), rates).of(flow)
     models = sum(stage.need.model is not None for stage in stages)
     start = models * MODEL_LOADS_S + (0.0 if inline else RAY_STARTS_S)
     longest = max(stages, key=lambda stage: stage.wall_s)
@@ -137,7 +137,8 @@ def _told(flow: Flow, work: Work, settings: Settings, resources: Resources, inli
     return f"{coarse(total)} {where}, most of it {longest.need.stage}"
 
 
-def _cluster(settings: Settings, resources: Resources) -> Cluster:
+def cluster_here(settings: Settings, resources: Resources) -> Cluster:
+    """The machine or cluster at hand, as equal nodes."""
     of_a_node = int(resources.largest or resources.cpus)
     nodes = max(1, math.ceil(resources.cpus / max(1, of_a_node)))
     gpus = math.ceil(resources.gpus / nodes)

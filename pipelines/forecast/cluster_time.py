@@ -79,6 +79,7 @@ class StageForecast:
         driver_s: for handing out the units.
         first_s: for the bytes of a node's first units, which its workers want at once.
         last_s: of a worker for one unit.
+        core_s: of all units' models and arithmetic, one after another, without waiting.
         free_bytes: memory for each worker.
     """
 
@@ -94,6 +95,7 @@ class StageForecast:
     driver_s: float
     first_s: float
     last_s: float
+    core_s: float
     free_bytes: float
 
     @property
@@ -184,6 +186,7 @@ def _stage(flow: Flow, need: Need, cluster: Cluster, rates: Rates) -> StageForec
         driver_s=_driver_s(need, rates),
         first_s=(crowd * need.bytes + loaded) / cluster.bytes_per_s,
         last_s=model_s + work_s,
+        core_s=need.units * (model_s + need.work_s),
         free_bytes=cluster.free_bytes / crowd,
     )
 

@@ -4,22 +4,20 @@ import time
 
 import numpy as np
 
-from shardrank.kernels.limits import usable_cpus
-
 #: Components of a side of the matrices, and how often they are multiplied.
 _SIDE, _TIMES = 512, 8
 
 
 def flops_per_core_s() -> float:
-    """Floating-point operations of float32 that a core does in a second, by numpy's product of
-    matrices on all cores at once; the best of a few rounds, since others may work here, too."""
+    """Floating-point operations of float32 that a core does in a second of its own, by numpy's
+    product of matrices on all cores at once; the best of a few rounds, since others may work here,
+    too."""
     left = np.random.default_rng(0).standard_normal((_SIDE, _SIDE), np.float32)
-    found = max(_round(left) for _ in range(5))
-    return found / usable_cpus()
+    return max(_round(left) for _ in range(5))
 
 
 def _round(left: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(_TIMES):
         left @ left
-    return _TIMES * 2 * _SIDE**3 / (time.perf_counter() - began)
+    return _TIMES * 2 * _SIDE**3 / max(1e-6, time.process_time() - began)

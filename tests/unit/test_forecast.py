@@ -22,10 +22,10 @@ from shardrank.core.settings import ClusterSettings, Settings
 from shardrank.forecast import misfits as advice
 from shardrank.forecast.cluster_time import Cluster, Forecast, StageForecast, forecast
 from shardrank.forecast.misfits import misfits
+from shardrank.forecast.model import Model
 from shardrank.forecast.needs import REF_BYTES
 from shardrank.forecast.rates import Rates
 from shardrank.forecast.rerank_needs import Runs
-from shardrank.forecast.model import Model
 from shardrank.forecast.work import Reranking, Work
 from shardrank.jobs.forecast import ClusterJob, explain_cluster
 from shardrank.models.size import cross_size, encoder_size

@@ -9,10 +9,11 @@ import torch
 
 from shardrank.core.reranker_settings import CrossSettings, MaxsimSettings, PairwiseSettings
 from shardrank.forecast.cluster_time import Forecast, forecast
+from shardrank.forecast.columns import Column, Cost, Takes
 from shardrank.forecast.misfits import misfits
+from shardrank.forecast.model import Model
 from shardrank.forecast.rates import Rates
 from shardrank.forecast.rerank_needs import ListUnits, Runs, model_bytes, score_files
-from shardrank.forecast.model import Model
 from shardrank.forecast.work import Reranking
 from shardrank.models.folder.decoder_size import kept_numbers
 from shardrank.models.folder.layout import read_layout
@@ -21,9 +22,12 @@ from shardrank.models.forward.packed_decoder import PackedDecoder
 from shardrank.models.size import decoder_size
 from tests.tiny_decoders import tiny_decoder
 from tests.tiny_language import tiny_language
-from tests.unit.test_forecast import CROSS, LANGUAGE, WINDOWS, cluster, named, work
+from tests.unit.test_forecast import CROSS, LANGUAGE, MINILM, WINDOWS, cluster, named, work
 
-MAXSIM = Reranking(MaxsimSettings(), "columns", Model(0, "fp32"), 300, 0, dim=128)
+MAXSIM = Reranking(MaxsimSettings(), "columns", Model(0, "fp32"), 300, 0, reads="late")
+#: 40 token vectors of 128 components a passage, and 32 a query.
+TOKENS = Takes(128, 40, 32, 40 * 128 * 2, Cost(), Cost(MINILM, 1, 32))
+LATE = (Column("late", "late", "", TOKENS, 0, None, 1_000_000),)
 
 
 def stages(found: Forecast) -> list[str]:
@@ -36,8 +40,8 @@ def stages(found: Forecast) -> list[str]:
         ((), []),
         ((CROSS,), ["rerank"]),
         ((LANGUAGE,), ["texts-rerank", "rerank"]),
-        ((MAXSIM,), ["rerank"]),
-        ((CROSS, MAXSIM), ["rerank-1", "reorder-1", "rerank"]),
+        ((MAXSIM,), ["encode-late", "rerank"]),
+        ((CROSS, MAXSIM), ["rerank-1", "reorder-1", "encode-late", "rerank"]),
         ((CROSS, LANGUAGE), ["rerank-1", "reorder-1", "texts-rerank", "rerank"]),
         (
             (LANGUAGE, CROSS, CROSS),
@@ -48,7 +52,8 @@ def stages(found: Forecast) -> list[str]:
 def test_stages_are_those_of_the_flow(
     rerankers: tuple[Reranking, ...], expected: list[str]
 ) -> None:
-    assert stages(forecast(work(rerankers=rerankers), cluster(), Rates())) == expected
+    some = work(rerankers=rerankers, columns=LATE)
+    assert stages(forecast(some, cluster(), Rates())) == expected
 
 
 def test_each_reranker_has_its_own_depth() -> None:
@@ -62,8 +67,13 @@ def test_each_reranker_has_its_own_depth() -> None:
 
 def test_columns_by_hand() -> None:
     """A unit's 256 pairs of 32 and 40 tokens, and the values of its parts."""
-    some = work(10**6, 1_000, rerankers=(MAXSIM,), passage_tokens=40, query_tokens=10)
-    idle = Rates(read_rows_per_core_s=1e30, part_bytes_per_core_s=1e30, maxsim_flops_per_core_s=1e9)
+    some = work(10**6, 1_000, rerankers=(MAXSIM,), columns=LATE)
+    idle = Rates(
+        read_rows_per_core_s=1e30,
+        part_bytes_per_core_s=1e30,
+        decoded_components_per_core_s=1e30,
+        maxsim_flops_per_core_s=1e9,
+    )
     need = named(forecast(some, cluster(1, 2), idle), "rerank").need
     runs = Runs.of(some, some.pairs(MAXSIM))
     assert need.work_s == pytest.approx(2 * runs.pairs * 32 * 40 * 128 / 1e9)
