@@ -8,7 +8,7 @@ from shardrank.core.cards import BitsCard, ColumnCard, EncoderCard, LateCard, di
 from shardrank.core.index_settings import IndexSettings
 from shardrank.core.model_settings import DENSE, ColumnSettings, made_of
 from shardrank.core.settings import Settings
-from shardrank.forecast.columns import Column, Made, Takes, Texts, stored_bytes, takes
+from shardrank.forecast.columns import Column, Made, Takes, Texts, takes
 from shardrank.forecast.model import Model
 from shardrank.forecast.work import Searching, Work
 from shardrank.models.encoders.looks import Looked
@@ -102,7 +102,7 @@ def stored_columns(version: Version, settings: Settings, work: Work) -> tuple[Co
         files = [part.columns[column.name].file for part in version.parts]
         bytes_ = sum(file.bytes for file in files) / rows
         index = version.indexes.get(column.name)
-        held = column.takes.held * bytes_ / max(1.0, stored_bytes(column.takes.bytes, 1))
+        held = column.takes.held * bytes_ / max(1.0, column.takes.bytes)
         known = replace(column.takes, bytes=bytes_, held=max(1.0, held))
         found.append(replace(column, takes=known, plan=index.plan if index else None))
     return tuple(found)

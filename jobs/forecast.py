@@ -12,6 +12,7 @@ from shardrank.core.model_settings import DENSE
 from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.core.settings import Settings
 from shardrank.forecast.cluster_time import Cluster, Flow, Forecast, StageForecast, forecast
+from shardrank.forecast.columns import vector_bytes
 from shardrank.forecast.misfits import misfits
 from shardrank.forecast.rates import Rates
 from shardrank.forecast.work import Reranking, Work
@@ -142,7 +143,7 @@ def dense_work(job: ClusterJob, settings: Settings, card: EncoderCard) -> Work:
         passage_tokens=tokens,
         query_tokens=QUERY_TOKENS,
         dim=card.dim,
-        value_bytes=card.dim * (2 if settings.dense.stored == "fp16" else 4),
+        value_bytes=vector_bytes(card.dim, 2 if settings.dense.stored == "fp16" else 4),
         encoder=model_of(encoder_size(settings.dense), card.dtype),
         rerankers=(),
         index=index,

@@ -1,5 +1,6 @@
 """What `shardrank plan index` says of each column beside the first: what it is, and its bytes."""
 
+import math
 from collections.abc import Iterator
 
 from shardrank.forecast.built_needs import shard_bytes
@@ -16,7 +17,7 @@ def column_lines(work: Work, total: int) -> list[str]:
 def _line(work: Work, column: Column, total: int) -> Iterator[str]:
     takes = column.takes
     made = f" of {column.of}" if column.of else ""
-    bytes_ = stored_bytes(takes.bytes, total)
+    bytes_ = stored_bytes(takes.bytes, total, math.ceil(total / work.part_rows))
     yield f"{column.name}: {column.family}{made}, {size(bytes_)} (about {_each(takes.bytes)})"
     if takes.dim and takes.held != 1:
         yield f"about {takes.held:,.0f} token vectors of {takes.dim} components a passage"

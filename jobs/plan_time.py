@@ -22,7 +22,7 @@ from shardrank.stages.index.look import Look
 from shardrank.stages.run.executors import cluster_address, runs_inline
 from shardrank.version.sizing import BYTES_PER_TOKEN
 
-#: Seconds until Ray stands, with its first workers; and until a model is loaded.
+#: Seconds until Ray stands, with its first workers; and until a pool has actors.
 RAY_STARTS_S, MODEL_LOADS_S = 12.0, 4.0
 #: Bytes a second of a disk or a network, read and written together.
 BYTES_PER_S = 1 * GB
@@ -130,7 +130,7 @@ def _told(flow: Flow, work: Work, settings: Settings, resources: Resources, inli
     rates = Rates() if joined else rates_here()
     stages = forecast(work, cluster_here(settings, resources), rates).of(flow)
     models = sum(stage.need.model is not None for stage in stages)
-    start = models * MODEL_LOADS_S + (0.0 if inline else RAY_STARTS_S)
+    start = 0.0 if inline else RAY_STARTS_S + models * MODEL_LOADS_S
     longest = max(stages, key=lambda stage: stage.wall_s)
     where = "on that cluster" if joined else f"on this machine's {resources.cpus:g} CPUs"
     total = start + sum(stage.wall_s for stage in stages)

@@ -32,8 +32,8 @@ RABITQ_PRODUCTS = 1_100
 #: Bytes of a posting, of a passage and of a word in an inverted shard; in memory, of a posting.
 _POSTING, _PASSAGE, _WORD, _POSTING_MEMORY = 6, 4, 16, 14
 
-#: Of Heaps' law: so many tokens have 3.3 times as many words, to the power of .6, as in Cranfield.
-_WORDS, _GROWTH = 3.3, 0.6
+#: Of Heaps' law: so many tokens have 14.5 times as many words, to the power of .5, as in Cranfield.
+_WORDS, _GROWTH = 14.5, 0.5
 
 #: Share of a passage's token vectors that have centroids of their own, and the bytes of each.
 _DISTINCT, _MET = 0.8, 8

@@ -168,11 +168,13 @@ def _stage(flow: Flow, need: Need, cluster: Cluster, rates: Rates) -> StageForec
     busiest, loaded = math.ceil(need.units / cluster.nodes), crowd * need.loaded
     wait_s = need.files * rates.request_s
     model_s = _model_s(need, pool, rates)
-    work_s = need.work_s / (cluster.cpus if need.spread else 1) + wait_s
+    work_s = need.work_s / (cluster.cpus if need.spread else 1) + rates.unit_s + wait_s
+    load_s = rates.load_s if need.loads else 0.0
     # Where a model is on GPUs, the cores read for it meanwhile; on CPUs both want the same cores.
     apart = pool.device != "cpu"
     reads = math.ceil(need.units / cluster.cores) if apart else waves
     both_s = max(waves * model_s, reads * work_s) if apart else waves * (model_s + work_s)
+    both_s += load_s
     return StageForecast(
         flow,
         need,
@@ -186,7 +188,7 @@ def _stage(flow: Flow, need: Need, cluster: Cluster, rates: Rates) -> StageForec
         driver_s=_driver_s(need, rates),
         first_s=(crowd * need.bytes + loaded) / cluster.bytes_per_s,
         last_s=model_s + work_s,
-        core_s=need.units * (model_s + need.work_s),
+        core_s=need.units * (model_s + need.work_s + rates.unit_s) + workers * load_s,
         free_bytes=cluster.free_bytes / crowd,
     )
 

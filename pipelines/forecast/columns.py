@@ -15,11 +15,9 @@ from shardrank.forecast.model import SPECIALS, Model
 from shardrank.forecast.rates import Rates
 from shardrank.version.sizing import CodecPlan
 
-#: Bytes of a passage's value beside its content: how Parquet pages count and compress.
-_PAGE_BYTES = 6 / 775
-
-#: Bytes of a row's place in a column of lists.
-_ROW_BYTES = 4
+#: Bytes that Parquet has beside the content: of a vector, a token's vector, a token's code, a term,
+#: a passage's bits, and of a file.
+_VECTOR, _TOKEN, _CODE, _TERM, _BITS, _FILE = 6.4, 0.9, 3.8, 0.2, 1.5, 400
 
 #: Of a token of English: token vectors that are stored, since punctuation is skipped; words that
 #: are counted once in a passage; terms that a model of SPLADE's kind gives a passage of 200.
@@ -109,7 +107,7 @@ class Takes:
         dim: components of a vector, or of a token's; 0: it holds terms.
         held: token vectors or terms of a passage; 1: one vector.
         asked: likewise of a query.
-        bytes: of a passage's value on disk, uncounted what files have beside.
+        bytes: of a passage's value on disk.
         passage, query, fit: what one of each costs.
         coded: bits of a component that is stored beside a centroid; 0: none is.
         centroids: that codes are of.
@@ -177,9 +175,9 @@ def takes(made: Made) -> Takes:
     return ROWS[made.card.family](made)
 
 
-def stored_bytes(bytes_: float, rows: float) -> float:
+def stored_bytes(bytes_: float, rows: float, files: int) -> float:
     """Of so many passages' values in files."""
-    return bytes_ * rows * (1 + _PAGE_BYTES)
+    return bytes_ * rows + files * _FILE
 
 
 def _dense(made: Made) -> Takes:
@@ -189,7 +187,12 @@ def _dense(made: Made) -> Takes:
 
 
 def _vector(made: Made, dim: int, component: int, passage: Cost, query: Cost) -> Takes:
-    return Takes(dim, 1, 1, dim * component, passage, query, compared=dim)
+    return Takes(dim, 1, 1, vector_bytes(dim, component), passage, query, compared=dim)
+
+
+def vector_bytes(dim: int, component: int) -> float:
+    """Of a stored vector of so many components of so many bytes."""
+    return dim * component + _VECTOR
 
 
 def _read(made: Made, tokens: float) -> Cost:
@@ -210,7 +213,7 @@ def _bm25(made: Made) -> Takes:
         0,
         held,
         asked,
-        held * 11 + _ROW_BYTES,
+        held * (12 + _TERM) + _VECTOR,
         Cost(counted=texts.passage),
         Cost(counted=texts.query),
     )
@@ -222,7 +225,7 @@ def _sparse(made: Made) -> Takes:
     held = min(held, TERMS)
     asked = min(float(made.card.query_top or TERMS), 2 * made.texts.query)
     passage, query = _read(made, made.texts.input), _asked(made)
-    return Takes(0, held, asked, held * 6 + _ROW_BYTES, passage, query)
+    return Takes(0, held, asked, held * (6 + _TERM) + _VECTOR, passage, query)
 
 
 def _late(made: Made) -> Takes:
@@ -231,9 +234,9 @@ def _late(made: Made) -> Takes:
     held = texts.held or HELD_A_TOKEN * texts.input / card.pool
     sampled = made.sampled * held
     centroids = (made.settings.centroids or centroid_count(int(sampled))) if card.bits else 0
-    token = card.dim * 2.0
+    token = card.dim * 2 + _TOKEN
     if card.bits:
-        token = card.dim * card.bits / 8 + (2 if centroids <= 1 << 16 else 4)
+        token = card.dim * card.bits / 8 + (2 if centroids <= 1 << 16 else 4) + _CODE
     compared = held * centroids * card.dim
     read = _read(made, texts.input)
     passage = Cost(read.model, 1, read.tokens, read.tokenised, 0.0, compared, held * card.dim)
@@ -249,7 +252,7 @@ def _late(made: Made) -> Takes:
         card.dim,
         held,
         texts.question,
-        held * token + _ROW_BYTES,
+        held * token + _VECTOR,
         passage,
         _asked(made),
         fit if card.bits else Cost(),
@@ -267,7 +270,7 @@ def _bits(made: Made) -> Takes:
     once = Cost(products=turned, scattered=card.dim)
     fit = Cost(products=made.sampled * turned * 2 * rounds, scattered=made.sampled * card.dim * 10)
     compared = card.dim if settings.asked == "vectors" else card.dim * 0.3
-    bytes_ = card.dim * card.bits / 8
+    bytes_ = card.dim * card.bits / 8 + _BITS
     return Takes(card.dim, 1, 1, bytes_, once, Cost(), fit, compared=compared)
 
 
@@ -310,7 +313,8 @@ def _anchors(made: Made) -> Takes:
     query = Cost(made.queries, card.anchor_passages, asked, texts.query)
     pairs = settings.anchor_queries * card.anchor_passages
     fit = Cost(made.documents, pairs, input_, made.sampled * texts.input)
-    return Takes(card.dim, 1, 1, card.dim * component, passage, query, fit, compared=card.dim)
+    bytes_ = vector_bytes(card.dim, component)
+    return Takes(card.dim, 1, 1, bytes_, passage, query, fit, compared=card.dim)
 
 
 def _source(made: Made) -> Takes:

@@ -70,6 +70,7 @@ def _ingest(work: Work, rates: Rates) -> Need:
         memory=PROCESS_BYTES + 2 * work.slice_text + cut,
         spec=3 * REF_BYTES,
         gathered=work.parts * 2 * REF_MEMORY,
+        tokenises=True,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from shardrank.forecast.cluster_time import Forecast, StageForecast
+from shardrank.forecast.work import EXHAUSTIVE, Work
 
 #: Bytes of one stage's specs from which they are worth a word: the driver makes them all at once.
 MANY_SPEC_BYTES = 1e9
@@ -17,7 +18,12 @@ SMALLER_WORKER = {
     "compare": "No setting lowers it: let Ray have fewer CPUs of a node, or take larger nodes.",
     "ingest": "Lower corpus.slice_bytes.",
     "embed": "Lower passages.part_size or cluster.actors.",
+    "draw": "Lower passages.part_size.",
+    "fit": "Have the encoder learn of less, or take larger nodes.",
     "sample": "Lower passages.part_size.",
+    "questions": "Lower passages.part_size.",
+    "count": "Lower index.shard_passages.",
+    "total": "No setting lowers it: take larger nodes.",
     "train": "Lower index.nlist or index.train_rows.",
     "build": "Lower index.shard_passages.",
     "audit": "Lower index.shard_passages.",
@@ -37,6 +43,11 @@ SMALLER_DRIVER = {
     "compare": "Raise corpus.slice_bytes.",
     "ingest": "Raise passages.part_size.",
     "embed": "Raise passages.part_size.",
+    "draw": "Raise passages.part_size.",
+    "fit": "Raise passages.part_size.",
+    "questions": "Raise passages.part_size.",
+    "count": "Raise index.shard_passages.",
+    "total": "Raise index.shard_passages.",
     "sample": "Raise passages.part_size.",
     "train": "Raise passages.part_size.",
     "build": "Raise passages.part_size.",
@@ -57,7 +68,10 @@ MORE_UNITS = {
     "scan": "corpus.slice_bytes",
     "ingest": "corpus.slice_bytes",
     "embed": "passages.part_size",
+    "draw": "passages.part_size",
     "sample": "passages.part_size",
+    "questions": "passages.part_size",
+    "count": "index.shard_passages",
     "build": "index.shard_passages",
     "audit": "index.shard_passages",
     "encode": "search.block_queries",
@@ -121,12 +135,19 @@ def _idle(stage: StageForecast, found: Forecast) -> Iterator[str]:
     name = stage.need.stage
     idle = stage.workers < (1 - LEAST_IDLE) * stage.slots
     matters = stage.wall_s > LEAST_TIME * found.seconds(stage.flow)
-    fixed = kind(name) not in MORE_UNITS or (name == "search" and found.work.index.kind == "exact")
+    fixed = kind(name) not in MORE_UNITS or name in _exhaustive(found.work)
     if idle and matters and not fixed:
         yield (
             f"{name}: there are units for {stage.workers:,} of {stage.slots:,} workers. "
             f"Lower {MORE_UNITS[kind(name)]}."
         )
+
+
+def _exhaustive(work: Work) -> set[str]:
+    """The searches whose shards have a size of their own."""
+    first = {"search"} if work.index.kind in EXHAUSTIVE else set()
+    plans = [(column.name, column.plan) for column in work.columns]
+    return first | {f"search-{name}" for name, plan in plans if plan and plan.kind in EXHAUSTIVE}
 
 
 def _gb(bytes_: float) -> str:

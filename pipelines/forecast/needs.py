@@ -51,6 +51,7 @@ class Need:
         model: whose flops they are.
         loaded: bytes that each worker reads once.
         gathered: bytes that the driver holds at the stage's end.
+        tokenises: whether texts are tokenised, though no model runs.
         spread: whether a unit computes on all cores of its node.
         steps: of the stage; around a model, reading and writing are steps of their own.
     """
@@ -68,8 +69,14 @@ class Need:
     model: Model | None = None
     loaded: float = 0.0
     gathered: float = 0.0
+    tokenises: bool = False
     spread: bool = False
     steps: int = 1
+
+    @property
+    def loads(self) -> bool:
+        """Whether each worker reads a model or a tokeniser first."""
+        return self.tokenises or self.model is not None
 
 
 def part_memory(work: Work) -> float:

@@ -13,7 +13,7 @@ class Cpu:
 
     Attributes:
         products: of numpy's product of float32 (`shardrank.kernels.pace`).
-        fp32, bf16, int8: of a model, 2 for each parameter and token: by the documents that the
+        fp32, bf16, int8: of a model, counted as `Model.flops` does: by the documents that the
             benchmark `embed` embeds in a second.
     """
 
@@ -23,16 +23,16 @@ class Cpu:
     int8: float
 
 
-#: 50,000 passages of 75 tokens in 265 s of embed on two cores in bf16, less 5 for the actors' start
-#: (2026-11-26); 97, 184 and 292 documents a second.
-ZEN_4 = Cpu(products=100e9, fp32=82e9, bf16=155e9, int8=246e9)
+#: 97, 184 and 292 documents of 40 tokens a second, of 904 million operations each (2026-11-26).
+ZEN_4 = Cpu(products=100e9, fp32=88e9, bf16=166e9, int8=264e9)
 
-#: VNNI, and bf16 in software: an Emerald Rapids as virtual machines show it, 150.9, 32.9 and 341.3
-#: documents (2026-11-30).
-VNNI = Cpu(products=165e9, fp32=127e9, bf16=28e9, int8=287e9)
+#: VNNI, and bf16 in software: an Emerald Rapids as virtual machines show it, 142, 32.9 and 333
+#: documents (2026-11-29). MPNet, DistilBERT and ModernBERT reach .95 to 1.3 of that, DeBERTa .7 to
+#: .8, and Gemma .65.
+VNNI = Cpu(products=165e9, fp32=130e9, bf16=30e9, int8=306e9)
 
 #: The same without AVX-512: 65.2, 12.7 and 75.7 documents (2026-11-29).
-AVX2 = Cpu(products=95e9, fp32=55e9, bf16=11e9, int8=64e9)
+AVX2 = Cpu(products=95e9, fp32=59e9, bf16=11.5e9, int8=68e9)
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,9 @@ class Rates:
         read_rows_per_core_s: hits, keys or scores checked and decoded; two million hits.
         unit_step_s: what the driver spends on a unit in each step; 7 ms a block, of one step.
         spec_bytes_per_s: naming and writing a unit's spec as JSON in the driver.
+        unit_s: of a core for any unit, whatever it holds: checks, files and a marker.
+        load_s: of a core until a worker has read a small model or a tokeniser: all-MiniLM-L6-v2's,
+            .4 s, and wordllama's likewise (2026-11-30).
         request_s: until a storage answers; an assumption for S3.
     """
 
@@ -122,6 +125,8 @@ class Rates:
     read_rows_per_core_s: float = 3.5e6
     unit_step_s: float = 0.007
     spec_bytes_per_s: float = 80e6
+    unit_s: float = 0.01
+    load_s: float = 0.4
     request_s: float = 0.02
 
     def flops_per_s(self, dtype: str, device: str) -> float:

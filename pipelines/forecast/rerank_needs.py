@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from shardrank.forecast.columns import stored_bytes
 from shardrank.forecast.encode_needs import encode_need
 from shardrank.forecast.model import number_bytes
 from shardrank.forecast.needs import (
@@ -156,7 +155,7 @@ def _columns(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
     they are stored, and once more as they are read."""
     column, pairs = work.column(each.reads), work.pairs(each)
     takes = column.takes
-    stored, asked = stored_bytes(takes.bytes, 1), takes.asked * takes.dim * 4
+    stored, asked = takes.bytes, takes.asked * takes.dim * 4
     swept, runs = _sweep(work, pairs, rates, stored), Runs.of(work, pairs)
     blocks, passages = min(work.blocks, runs.pairs), min(runs.pairs, runs.parts * work.part_rows)
     return replace(

@@ -175,8 +175,8 @@ def bytes_of(case: Case, data: Data, work: Work) -> list[tuple[str, float, float
     """Of each column its name, and bytes on disk as they are and as foretold."""
     path = str(data.folder / case.name.replace(" ", "-") / "index")
     version = open_version(open_workspace(path, load_settings(None, []))).version
-    found = {"dense": stored_bytes(work.value_bytes, work.passages)}
-    found |= {c.name: stored_bytes(c.takes.bytes, work.passages) for c in work.columns}
+    found = {"dense": stored_bytes(work.value_bytes, work.passages, work.parts)}
+    found |= {c.name: stored_bytes(c.takes.bytes, work.passages, work.parts) for c in work.columns}
     held = {n: sum(p.columns[n].file.bytes for p in version.parts) for n in found}
     return [(name, held[name], found[name]) for name in found]
 

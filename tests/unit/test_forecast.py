@@ -192,6 +192,8 @@ def test_embed_by_hand() -> None:
         request_s=0.5,
         unit_step_s=0.1,
         spec_bytes_per_s=1e3,
+        unit_s=0.0,
+        load_s=0.0,
     )
     slow = replace(some, encoder=Model(2_000_000, "fp32"))
     stage = named(forecast(slow, cluster(1, 2, bytes_per_s=1e5), rates), "embed")
@@ -215,6 +217,7 @@ def test_search_by_hand() -> None:
         refined_pairs_per_core_s=1e6,
         part_bytes_per_core_s=1e8,
         request_s=0.01,
+        unit_s=0.0,
     )
     stage = named(forecast(some, cluster(1, 2), rates), "search")
     choosing = 5_000 * 1_000 * 384 / 2e9
@@ -310,7 +313,9 @@ def test_the_batch_of_queries_does_not_fill_the_driver() -> None:
 
 
 def test_advice_names_settings_that_there_are_for_every_stage() -> None:
-    every = work(rerankers=(LANGUAGE, CROSS))
+    from tests.unit.test_forecast_columns import with_columns  # it reads this file
+
+    every = with_columns(rerankers=(LANGUAGE, CROSS))
     stages = {advice.kind(s.need.stage) for s in forecast(every, cluster(), Rates()).stages}
     assert set(advice.SMALLER_DRIVER) == stages
     assert set(advice.SMALLER_WORKER) == stages - {"deliver"}

@@ -91,6 +91,7 @@ def test_lists_by_hand() -> None:
         read_rows_per_core_s=1e6,
         tokens_per_core_s=1e6,
         request_s=0.0,
+        unit_s=0.0,
     )
     read = 9 * (150 + 10) + 36 * (40 + 6)
     written = 9 * 16 + 36 * 6
