@@ -10,6 +10,7 @@ from shardrank.flows.index_plan import IndexPlan
 from shardrank.flows.rank_plan import RankPlan
 from shardrank.forecast.cluster_time import Cluster, Flow, forecast
 from shardrank.forecast.misfits import kind, too_large
+from shardrank.forecast.model import SPECIALS
 from shardrank.forecast.rates import AVX2, VNNI, ZEN_4, Cpu, Rates
 from shardrank.forecast.work import Searching, Work
 from shardrank.jobs.columns import Encoded, columns, looks, stored_columns
@@ -17,6 +18,7 @@ from shardrank.jobs.forecast import GB, ClusterJob, dense_work, rerankings
 from shardrank.kernels.limits import usable_memory
 from shardrank.kernels.machine import has_vnni, multiplies_bf16
 from shardrank.kernels.pace import flops_per_core_s
+from shardrank.models.encoders.looks import look_dense
 from shardrank.report.figures import coarse
 from shardrank.stages.index.look import Look
 from shardrank.stages.run.executors import cluster_address, runs_inline
@@ -24,6 +26,8 @@ from shardrank.version.sizing import BYTES_PER_TOKEN
 
 #: Seconds until Ray stands, with its first workers; and until a pool has actors.
 RAY_STARTS_S, MODEL_LOADS_S = 12.0, 4.0
+#: Queries whose tokens are counted.
+LOOKED_AT = 1024
 #: Bytes a second of a disk or a network, read and written together.
 BYTES_PER_S = 1 * GB
 
@@ -77,7 +81,7 @@ def rank_work(plan: RankPlan) -> Work:
     work = replace(
         dense_work(_job(max(1, live.passages), count), settings, plan.encoder.card),
         passage_tokens=max(1, live.tokens // max(1, live.passages)),
-        query_tokens=_query_tokens(plan, count),
+        query_tokens=_query_tokens(plan),
         part_size=version.part_size,
         index=version.index.plan,
         documents=max(1, live.documents),
@@ -87,9 +91,11 @@ def rank_work(plan: RankPlan) -> Work:
     return replace(work, columns=stored_columns(version, settings, work))
 
 
-def _query_tokens(plan: RankPlan, count: int) -> int:
-    texts = plan.queries.table["text"].to_pylist()
-    return max(1, round(sum(len(text.encode()) for text in texts) / BYTES_PER_TOKEN / count))
+def _query_tokens(plan: RankPlan) -> int:
+    """Of a query, on average, without special ones; of the first encoder's."""
+    texts = plan.queries.table["text"].slice(0, LOOKED_AT).to_pylist()
+    read = look_dense(plan.encoder.settings, plan.encoder.card, texts).read
+    return max(1, round(read) - SPECIALS)
 
 
 def rank_time(plan: RankPlan, work: Work, resources: Resources) -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+from shardrank.core.model_settings import DENSE
 from shardrank.forecast.columns import Column
 from shardrank.forecast.needs import (
     PART_SPEC_BYTES,
@@ -126,8 +127,10 @@ def _plaid(work: Work, column: Column, rates: Rates) -> list[Need]:
 
 
 def _binary(work: Work, column: Column, rates: Rates) -> list[Need]:
+    """Its questions are vectors of the column that the codes are of."""
     asked = _sample(work, rates, "questions", work.questions)
-    return [_of(need, column.name) for need in (asked, _compared(work, column, rates, 0.0))]
+    audit = _compared(work, column, rates, 0.0)
+    return [_of(asked, "" if column.of == DENSE else column.of), _of(audit, column.name)]
 
 
 def _compared(work: Work, column: Column, rates: Rates, shard: float) -> Need:

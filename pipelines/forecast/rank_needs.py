@@ -98,7 +98,7 @@ def _merge(work: Work, rates: Rates) -> Need:
         "task",
         work_s=(hits + fused) / rates.read_rows_per_core_s
         + ordered / rates.merged_hits_per_core_s
-        + fused / rates.collated_rows_per_core_s,
+        + fused / rates.fused_hits_per_core_s,
         files=files + 1 + buckets + (len(pieces) if several else 0),
         bytes=(hits + kept + fused) * HIT_BYTES + kept * PAIR_BYTES,
         memory=PROCESS_BYTES + (kept + fused) * MERGED_MEMORY,

@@ -195,7 +195,7 @@ def test_stages_are_those_of_the_flows() -> None:
         "embed-muvera",
         *("sample", "train", "build", "questions", "audit"),
         *("build-plaid", "questions-plaid", "audit-plaid"),
-        *("questions-bits", "audit-bits"),
+        *("questions", "audit-bits"),
         *("build-bm25", "count-bm25", "total-bm25"),
         *(f"{name}-muvera" for name in ("sample", "train", "build", "questions", "audit")),
     ]
