@@ -152,7 +152,7 @@ def dense_work(job: ClusterJob, settings: Settings, card: EncoderCard) -> Work:
         slice_bytes=settings.corpus.slice_bytes,
         audited=settings.audit.k,
         audited_depth=settings.audit.max_depth,
-        questions=settings.audit.queries,
+        questions=min(settings.audit.queries, passages),
         k=settings.search.k,
         nprobe=min(settings.search.nprobe or AUDITED_NPROBE, index.nlist),
         depth=_depth(passages, settings),

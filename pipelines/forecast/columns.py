@@ -28,7 +28,7 @@ _ANCHOR_TOKENS, _PAIR_SPECIALS = 17, 3
 
 #: Rounds of k-means and of ITQ; numbers that are moved for each of a rotation's d³, by Gram and
 #: Schmidt without a library.
-_CENTROID_ROUNDS, _ITQ_ROUNDS, _ROTATED = 5, 50, 8
+_CENTROID_ROUNDS, _ITQ_ROUNDS, _ROTATED = 5, 50, 1
 
 #: Tokens of a step of training, and multiply-adds forwards and back for one forwards.
 _STEP, _BACK = 512, 3

@@ -11,9 +11,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.reranker_settings import GroupwiseSettings
+from shardrank.models.rerankers.beside import Beside
 from shardrank.models.rerankers.groupwise import make_groupwise
+from shardrank.models.rerankers.listed import AskingList
+from shardrank.models.rerankers.registry import prompt_tokens, read_reranker, reads_grades
 from shardrank.models.text.prompts import METHODS, parse_prompt, read_prompt
 from shardrank.orders.answers import numbers
+from shardrank.orders.calls import NAME_TOKENS
 from shardrank.orders.grades import grades
 from tests.judges import Stub, language_of
 from tests.tiny_language import Plain, tiny_language
@@ -169,3 +173,19 @@ def test_logits_do_not_reason(folder: Path) -> None:
     how = settings(reasoning_tokens=9)
     with pytest.raises(SettingsError, match="reasoning_tokens = 9"):
         make_groupwise(how, language_of(folder, "expected-grades", Stub()))
+
+
+@pytest.mark.parametrize(("prompt", "read_off"), [("grades", False), ("expected-grades", True)])
+def test_a_prompt_is_foretold_as_it_is(folder: Path, prompt: str, read_off: bool) -> None:
+    """Beside its passages, their names and its query."""
+    how = settings(model=str(folder), prompt=prompt, group=2, depth=4, passage_tokens=8)
+    card = read_reranker(how, Beside(False, {}), 4)
+    found = prompt_tokens(how, card, 4)
+    asking = AskingList.of(language_of(folder, prompt, Stub([])), 8)
+    asked = asking.about("ab", ["cd", "ef"], numbers(2), 1)
+    assert asked is not None
+    empty = asking.about("", ["", ""], numbers(2), 1)
+    assert empty is not None
+    assert found == len(empty.input) - 2 * NAME_TOKENS
+    assert len(asked.input) > len(empty.input)
+    assert reads_grades(card) is read_off
