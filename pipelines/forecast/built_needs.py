@@ -37,7 +37,7 @@ _POSTING, _PASSAGE, _WORD, _POSTING_MEMORY = 6, 4, 16, 14
 _WORDS, _GROWTH = 14.5, 0.5
 
 #: Share of a passage's token vectors that have centroids of their own, and the bytes of each.
-_DISTINCT, _MET = 0.8, 8
+_DISTINCT, _MET = 0.55, 8
 
 
 def index_over(work: Work, column: Column, rates: Rates) -> list[Need]:

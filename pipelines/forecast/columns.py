@@ -17,7 +17,7 @@ from shardrank.version.sizing import CodecPlan
 
 #: Bytes that Parquet has beside the content: of a vector, a token's vector, a token's code, a term,
 #: a passage's bits, and of a file.
-_VECTOR, _TOKEN, _CODE, _TERM, _BITS, _FILE = 6.4, 0.9, 3.8, 0.2, 1.5, 400
+_VECTOR, _TOKEN, _CODE, _TERM, _BITS, _FILE = 6.4, 0.9, 2.0, 0.2, 1.5, 400
 
 #: Of a token of English: token vectors that are stored, since punctuation is skipped; words that
 #: are counted once in a passage; terms that a model of SPLADE's kind gives a passage of 200.

@@ -112,7 +112,7 @@ def test_token_vectors_take_a_vector_each() -> None:
 
 
 def test_codes_of_tokens_are_of_centroids() -> None:
-    assert PLAID.bytes == pytest.approx(PLAID.held * (128 / 4 + 6), rel=0.01)
+    assert PLAID.bytes == pytest.approx(PLAID.held * (128 / 4 + 4), rel=0.01)
     assert PLAID.centroids == 4096  # 16 · √(2048 · 90) is 6,869
     assert PLAID.passage.products == PLAID.held * 4096 * 128
     assert PLAID.fit.flops == 2048 * PLAID.passage.flops
