@@ -48,6 +48,13 @@ build/autofaiss/.made:
 		autofaiss==2.18.0 faiss-cpu==1.9.0 numpy==1.26.4 pyarrow==20.0.0
 	@touch $@
 
+# Of late retrieval: each of its wheels is for one torch, and the newest for none of ours.
+build/fastplaid/.made:
+	$(PYTHON) -m venv build/fastplaid
+	build/fastplaid/bin/python -m pip install --quiet --disable-pip-version-check \
+		fast-plaid==1.7.0.2110 fastkmeans==0.5.0 torch==2.11.0 numpy==2.4.6
+	@touch $@
+
 # Peers of tests/bench/hybrid.py: ranx brings a numba and a pandas of its own choice.
 build/bm25s/.made:
 	$(PYTHON) -m venv build/bm25s
@@ -91,7 +98,7 @@ check: $(VENV)/.test ## Lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.bench build/autofaiss/.made ## Benchmarks against named peers, in one run
+bench: $(VENV)/.bench build/autofaiss/.made build/fastplaid/.made ## Benchmarks against named peers, in one run
 	$(BIN)/python -m tests.bench
 
 clean: ## Remove what make made

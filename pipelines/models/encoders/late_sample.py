@@ -6,7 +6,7 @@ from shardrank.core.cards import LateCard
 from shardrank.core.late_settings import LateSettings
 
 #: Texts of a sample: 8,192 centroids come of 2,048 with 128 tokens each.
-_TEXTS = 2048
+TEXTS = 2048
 #: Vectors wanted for a centroid where the settings say how many there are, and tokens that any text
 #: may be taken to have.
 _EACH, _TOKENS = 32, 64
@@ -17,4 +17,4 @@ def sampled_texts(settings: LateSettings, card: LateCard) -> int:
     if not card.bits:
         return 0
     wanted = (settings.centroids or 0) * _EACH * card.pool / _TOKENS
-    return max(_TEXTS, math.ceil(wanted))
+    return max(TEXTS, math.ceil(wanted))
