@@ -13,17 +13,25 @@ from shardrank.core.arrays import Float32, Int32, Int64
 from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.token_vectors import TokenVectors, one_array, row_ends
 from shardrank.kernels.machine import widens_halves
-from shardrank.kernels.maxsim_loops import Asked, Pairs, lay_queries, score_floats, score_halves
-from shardrank.kernels.residual_codes import token_vectors
+from shardrank.kernels.maxsim_loops import (
+    Asked,
+    Pairs,
+    lay_queries,
+    score_codes,
+    score_floats,
+    score_halves,
+)
+from shardrank.kernels.residual_codes import Bytes, ResidualCodec, token_bytes
 
 #: Components of the queries that are laid out at once, about: 64 MiB of float32.
 _LAID = 1 << 24
 
-#: Components of codes that are decoded, or of halves that are widened, at once, about: 256 MiB.
-_DECODED = 1 << 26
+#: Components of halves that are widened at once, about: 256 MiB.
+_WIDENED = 1 << 26
 
-#: A vector for each token of some texts.
+#: A vector for each token of some texts; and of passages, whose vectors may be in codes.
 Tokens = Union[TokenVectors, "StoredTokens"]
+Passages = Union[Tokens, "CodedTokens"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +65,39 @@ class StoredTokens:
         return cls(row_ends(array), flat.reshape(-1, width))
 
 
+@dataclass(frozen=True, eq=False)
+class CodedTokens:
+    """Token vectors in codes, each of which is decoded when it is compared.
+
+    Attributes:
+        ends: int64[n + 1].
+        tokens: uint8[t, width].
+        codec: what they are of.
+    """
+
+    ends: Int64
+    tokens: Bytes
+    codec: ResidualCodec
+
+    @classmethod
+    def of(cls, column: pa.Array | pa.ChunkedArray, codec: bytes) -> "CodedTokens":
+        """Of a column List<FixedSizeBinary[width]>, not copied where it is one chunk.
+
+        Raises:
+            IntegrityError: it is of another type, or a value is null.
+        """
+        array = one_array(column)
+        kind = array.type
+        if not (pa.types.is_list(kind) and pa.types.is_fixed_size_binary(kind.value_type)):
+            raise IntegrityError(
+                f"A column of type {kind} holds no codes of token vectors.",
+                "Its file was not written by shardrank: index again.",
+            )
+        return cls(row_ends(array), token_bytes(array), ResidualCodec.of(codec))
+
+
 def maxsim_scores(
-    queries: Tokens, passages: Tokens, left: Int32 | Int64, right: Int32 | Int64
+    queries: Tokens, passages: Passages, left: Int32 | Int64, right: Int32 | Int64
 ) -> Float32:
     """float32[m]: of each pair (queries[left[i]], passages[right[i]]) the sum, over the query's
     tokens, of the largest inner product with a token of the passage.
@@ -69,15 +108,17 @@ def maxsim_scores(
     token, or a product is not finite.
 
     Args:
-        queries, passages: each is read, and widened, once for all pairs of it that are near.
+        queries, passages: each is read, and widened or decoded, once for all pairs of it that are
+            near.
         left, right: int[m].
 
     Raises:
         InputError: the components of queries and passages are not equally many.
+        IntegrityError: codes are not of their codec.
     """
     _refuse_widths(queries, passages)
     scores = np.full(len(left), np.nan, np.float32)
-    if not queries.vectors.size or not passages.vectors.size:
+    if not queries.vectors.size or not passages.ends[-1]:
         return scores
     asked, place = np.unique(left.astype(np.int64), return_inverse=True)
     for begin, end in _blocks(queries, asked):
@@ -91,8 +132,7 @@ def maxsim_scores(
 def maxsim_of_column(
     queries: Tokens, column: pa.ChunkedArray, codec: bytes | None, left: Int32, rows: Int32
 ) -> Float32:
-    """As `maxsim_scores`, of pairs (queries[left[i]], column[rows[i]]). Codes are decoded of the
-    passages that have pairs, some passages at a time.
+    """As `maxsim_scores`, of pairs (queries[left[i]], column[rows[i]]).
 
     Args:
         queries: of any number.
@@ -104,20 +144,14 @@ def maxsim_of_column(
         InputError: as there.
         IntegrityError: the column holds no token vectors, or not codes of this codec.
     """
-    if codec is None:
-        return maxsim_scores(queries, StoredTokens.of(column), left, rows)
-    scores, array = np.empty(len(left), np.float32), one_array(column)
-    wanted, place = np.unique(rows, return_inverse=True)
-    sizes = row_ends(array)[1:][wanted] - row_ends(array)[:-1][wanted]
-    for begin, end in _spans(sizes * max(1, queries.vectors.shape[1]), _DECODED):
-        mine = np.flatnonzero((place >= begin) & (place < end))
-        held = token_vectors(array.take(pa.array(wanted[begin:end])), codec)
-        scores[mine] = maxsim_scores(queries, held, left[mine], place[mine] - begin)
-    return scores
+    held = CodedTokens.of(column, codec) if codec is not None else StoredTokens.of(column)
+    return maxsim_scores(queries, held, left, rows)
 
 
-def _refuse_widths(queries: Tokens, passages: Tokens) -> None:
-    asked, held = queries.vectors.shape[1], passages.vectors.shape[1]
+def _refuse_widths(queries: Tokens, passages: Passages) -> None:
+    asked = queries.vectors.shape[1]
+    coded = isinstance(passages, CodedTokens)
+    held = passages.codec.dim if coded else passages.vectors.shape[1]
     if asked != held:
         raise InputError(
             f"The queries' token vectors have {asked} components, and the passages' {held}.",
@@ -148,9 +182,13 @@ def _laid(queries: Tokens, asked: Int64) -> Asked:
     return lay_queries(flat, begins, queries.ends[asked + 1] - begins, width)
 
 
-def _scored(asked: Asked, passages: Tokens, pairs: Pairs) -> Float32:
+def _scored(asked: Asked, passages: Passages, pairs: Pairs) -> Float32:
     """Of pairs passage after passage."""
     out = np.empty(len(pairs.left), np.float32)
+    if isinstance(passages, CodedTokens):
+        coded = passages.codec.coded(passages.tokens)
+        passages.codec.refuse(score_codes(asked, coded, passages.ends, pairs, out))
+        return out
     flat = np.ascontiguousarray(passages.vectors).reshape(-1)
     if flat.dtype != np.float16:
         score_floats(asked, flat, passages.ends, pairs, out)
@@ -168,7 +206,7 @@ def _score_widened(
     pairs."""
     wanted, place = np.unique(pairs.right, return_inverse=True)
     sizes = ends[wanted + 1] - ends[wanted]
-    for begin, end in _spans(sizes * asked.depth, _DECODED):
+    for begin, end in _spans(sizes * asked.depth, _WIDENED):
         mine = slice(*np.searchsorted(place, [begin, end]))
         rows = [halves[slice(*ends[row : row + 2] * asked.depth)] for row in wanted[begin:end]]
         wide = np.concatenate(rows).astype(np.float32)

@@ -14,13 +14,18 @@ from shardrank.core.schemas import HITS
 from shardrank.core.token_vectors import TokenVectors, one_array, row_ends
 from shardrank.core.topk import Best
 from shardrank.index.blocks import PartBlock
-from shardrank.index.maxsim import StoredTokens, Tokens, maxsim_of_column, maxsim_scores
+from shardrank.index.maxsim import (
+    CodedTokens,
+    Passages,
+    StoredTokens,
+    maxsim_of_column,
+    maxsim_scores,
+)
 from shardrank.index.nearest import NearPairs
 from shardrank.index.refine import ScoredPart
-from shardrank.kernels.residual_codes import token_vectors
 
-#: Pairs that are scored at once, and components of passages that are decoded at once: 256 MiB.
-_PAIRS, _DECODED = 1 << 20, 1 << 26
+#: Pairs that are scored at once, and components of passages that are copied at once: 128 MiB.
+_PAIRS, _COPIED = 1 << 20, 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +60,15 @@ class TokenPart:
         whole = pa.chunked_array([self.column])
         return maxsim_of_column(queries, whole, self.codec, query, rows.astype(np.int32))
 
-    def pieces(self, dim: int) -> Iterator[tuple[Int64, Tokens]]:
-        """Rows that can be found, as many as are decoded at once, and their token vectors."""
+    def pieces(self, dim: int) -> Iterator[tuple[Int64, Passages]]:
+        """Rows that can be found, as many as are copied at once, and their token vectors."""
         rows = self.searched
         sizes = np.diff(self.ends)[rows] * max(1, dim)
-        piece = np.cumsum(sizes) // _DECODED
+        piece = np.cumsum(sizes) // _COPIED
         for number in np.unique(piece):
             mine = rows[piece == number]
             taken = one_array(self.column.take(pa.array(mine)))
-            decoded = token_vectors(taken, self.codec) if self.codec else StoredTokens.of(taken)
-            yield mine, decoded
+            yield mine, CodedTokens.of(taken, self.codec) if self.codec else StoredTokens.of(taken)
 
 
 def near_tokens(

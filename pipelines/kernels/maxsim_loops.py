@@ -7,6 +7,7 @@ import numpy as np
 from shardrank.core.arrays import Float32, Int64, UInt16
 from shardrank.kernels.compiled import compiled, compiled_bare
 from shardrank.kernels.maxsim_tiles import HEIGHT, PAIR, tile_of_one, tile_of_two, widen
+from shardrank.kernels.residual_loops import Coded, decode_tokens
 from shardrank.kernels.vector_loops import transpose
 from shardrank.kernels.vectors import LANES
 
@@ -106,6 +107,29 @@ def score_halves(asked: Asked, vectors: UInt16, ends: Int64, pairs: Pairs, out: 
         after = ends[pairs.right[min(pair + 1, len(out) - 1)]] * depth
         height = max(tokens, HEIGHT) if tokens else 0
         out[pair] = _score(asked, pairs.left[pair], wide, 0, height, best, vectors, after)
+
+
+@compiled
+def score_codes(asked: Asked, coded: Coded, ends: Int64, pairs: Pairs, out: Float32) -> int:
+    """As `score_floats`, of passages in codes; each is decoded once for neighbouring pairs.
+
+    Returns:
+        As `decode_tokens`.
+    """
+    depth, most = asked.depth, max(HEIGHT, (ends[1:] - ends[:-1]).max())
+    vectors, best = np.empty(most * depth, np.float32), np.empty(2 * PAIR, np.float32)
+    for pair in range(len(out)):
+        passage = pairs.right[pair]
+        begin, tokens = _span(ends, passage)
+        if pair == 0 or passage != pairs.right[pair - 1]:
+            strange = decode_tokens(coded, begin, tokens, vectors)
+            if strange >= 0:
+                return strange
+            _repeat(vectors, tokens, depth)
+        height = max(tokens, HEIGHT) if tokens else 0
+        # Its own vectors come nearer meanwhile, which are near: codes take few bytes to read.
+        out[pair] = _score(asked, pairs.left[pair], vectors, 0, height, best, vectors, 0)
+    return -1
 
 
 @compiled_bare

@@ -5,7 +5,6 @@ Here each component has cut-offs and weights of its own, where ColBERT has the s
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ from safetensors.numpy import load, save
 from shardrank.core.arrays import Float32, Int64
 from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.token_vectors import TokenVectors, one_array, row_ends
-from shardrank.kernels.residual_loops import divide_by_norms, pack, settle_nearest, unpack
+from shardrank.kernels.residual_loops import Coded, decode_tokens, pack, settle_nearest
 from shardrank.kernels.score_loops import summation
 
 Bytes = npt.NDArray[np.uint8]
@@ -49,7 +48,7 @@ class ResidualCodec:
         try:
             held = load(data)
             found = cls(
-                centroids=held["centroids"],
+                centroids=held["centroids"].copy(),  # which may be written to, as a fitted one's
                 cutoffs=held["cutoffs"],
                 weights=held["weights"],
                 normalise=bool(held["normalise"][0]),
@@ -120,27 +119,49 @@ class ResidualCodec:
         Raises:
             IntegrityError: the codes are of another codec.
         """
-        numbers = self.numbers(tokens)
-        found = np.empty((len(tokens), self.dim), np.float32)
-        codes = np.ascontiguousarray(tokens[:, self.number_bytes :])
-        unpack(codes, numbers, self.centroids, self._flat_weights, self.bits, found)
-        if self.normalise:
-            divide_by_norms(found.reshape(-1), self.dim, summation(self.dim))
+        coded, found = self.coded(tokens), np.empty((len(tokens), self.dim), np.float32)
+        self.refuse(decode_tokens(coded, 0, len(tokens), found.reshape(-1)))
         return found
+
+    def coded(self, tokens: Bytes) -> Coded:
+        """uint8[n, width], as compiled loops read them; which `refuse` what is none of this codec.
+
+        Raises:
+            IntegrityError: the codes are of another width.
+        """
+        self._check_width(tokens)
+        plan = summation(self.dim) if self.normalise else np.empty((0, 2), np.int64)
+        flat = np.ascontiguousarray(tokens).reshape(-1).view()
+        flat.setflags(write=False)  # as a column's: loops are compiled for each kind of array
+        return Coded(
+            flat,
+            self.width,
+            self.number_bytes,
+            np.ascontiguousarray(self.centroids).reshape(-1),
+            len(self.centroids),
+            self.dim,
+            np.ascontiguousarray(self.weights.T).reshape(-1),
+            self.bits,
+            plan,
+        )
+
+    def refuse(self, number: int) -> None:
+        """Raises IntegrityError where compiled loops found a number that is none of a centroid."""
+        if number >= 0:
+            raise _of_another(f"centroid {number} of {len(self.centroids)}")
+
+    def _check_width(self, tokens: Bytes) -> None:
+        if tokens.shape[1] != self.width:
+            raise _of_another(f"{tokens.shape[1]} bytes a token, not {self.width}")
 
     def numbers(self, tokens: Bytes) -> Int64:
         """int64[n]: the number of each token's centroid. Raises IntegrityError as `decode`."""
-        if tokens.shape[1] != self.width:
-            raise _of_another(f"{tokens.shape[1]} bytes a token, not {self.width}")
+        self._check_width(tokens)
         front = np.ascontiguousarray(tokens[:, : self.number_bytes])
         numbers: Int64 = front.view(f"<u{self.number_bytes}").reshape(-1).astype(np.int64)
-        if numbers.max(initial=0) >= len(self.centroids):
-            raise _of_another(f"centroid {numbers.max()} of {len(self.centroids)}")
+        largest = int(numbers.max(initial=0))
+        self.refuse(largest if largest >= len(self.centroids) else -1)
         return numbers
-
-    @cached_property
-    def _flat_weights(self) -> Float32:
-        return np.ascontiguousarray(self.weights).reshape(-1)
 
 
 def nearest_centroids(vectors: Float32, centroids: Float32) -> Int64:

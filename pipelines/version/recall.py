@@ -93,8 +93,12 @@ class TokenCosts:
 
     def products(self, nprobe: int, hits: float) -> float:
         """Candidates × their tokens × the question's, and hits decoded and compared."""
-        met = min(1.0, _ASKED * min(nprobe, self.nlist) * _HELD / self.nlist)
-        return _ASKED * _HELD * (self.passages * met * _NEAR + hits * self.dim * _FLOAT)
+        candidates = self.passages * self.met(nprobe)
+        return _ASKED * _HELD * (candidates * _NEAR + hits * self.dim * _FLOAT)
+
+    def met(self, nprobe: int) -> float:
+        """The share of the passages that are candidates."""
+        return min(1.0, _ASKED * min(nprobe, self.nlist) * _HELD / self.nlist)
 
 
 class Costs(Protocol):

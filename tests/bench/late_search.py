@@ -55,7 +55,8 @@ Run = Callable[[], Int64]
 class Ours:
     """A shard, the column that it is of, and its codec."""
 
-    search: DocumentSearch
+    shard: PlaidShard
+    lists: CentroidLists
     column: pa.ChunkedArray
     codec: bytes
 
@@ -91,7 +92,7 @@ def opened(given: Given, folder: Path, threads: int) -> FastPlaid | None:
 
 def compared(given: Given, threads: int, peer: FastPlaid | None) -> Benchmark:
     """Each by the efforts that find the SHARES with the least seconds of the processor."""
-    made = _made(given.passages)
+    made = made_of(given.passages)
     most = 1 - given.missed(nearest(given.queries, token_vectors(made.column, made.codec)))
     wanted = [share * most for share in SHARES]
     ours = Search(partial(_ours, given, made, threads), DEPTHS, time.process_time)
@@ -116,7 +117,7 @@ def built(given: Given, peer: FastPlaid | None) -> Benchmark:
     Ours goes four times over seven eighths of the vectors of 2,048 passages; fast-plaid four times
     over those of 16 · √(120 · passages) of them. Both then encode all.
     """
-    contenders = [Contender(OURS, partial(_made, given.passages), None)]
+    contenders = [Contender(OURS, partial(made_of, given.passages), None)]
     if peer is not None:
         contenders.append(Contender(PEER, partial(peer.create, nbits=BITS), None))
     duels = [Duel(OURS, each.name, floor=2, goal=4) for each in contenders[1:]]
@@ -124,7 +125,7 @@ def built(given: Given, peer: FastPlaid | None) -> Benchmark:
     return Benchmark(name, "passages", given.passages.rows, contenders, duels, lambda *_: 0.0)
 
 
-def _made(passages: TokenVectors) -> Ours:
+def made_of(passages: TokenVectors) -> Ours:
     """As an index flow makes it: a codec of a sample, the codes of all, and the shard over them."""
     drawn_ones = np.random.default_rng(1).permutation(passages.rows)[:TEXTS]
     sample = passages[np.sort(drawn_ones)].vectors
@@ -135,9 +136,9 @@ def _made(passages: TokenVectors) -> Ours:
     )
     block = (np.arange(passages.rows), passages.ends, codec.numbers(codes))
     data = build_plaid([block], passages.rows, len(codec.centroids))
-    shard = PlaidShard(CentroidLists.load(data), codec.centroids, int8_product)
-    search = DocumentSearch(shard, np.arange(passages.rows, dtype=np.int32), None)
-    return Ours(search, pa.chunked_array([lists(passages.ends, values)]), codec.to_bytes())
+    held = CentroidLists.load(data)
+    shard = PlaidShard(held, codec.centroids, int8_product)
+    return Ours(shard, held, pa.chunked_array([lists(passages.ends, values)]), codec.to_bytes())
 
 
 def _ours(given: Given, made: Ours, threads: int, nprobe: int, depth: int) -> Run:
@@ -156,7 +157,8 @@ def _ours(given: Given, made: Ours, threads: int, nprobe: int, depth: int) -> Ru
 
 
 def _found(queries: TokenVectors, made: Ours, reach: Reach) -> Int64:
-    hits = made.search.find(queries, reach)
+    documents = np.arange(made.lists.rows, dtype=np.int32)
+    hits = DocumentSearch(made.shard, documents, None).find(queries, reach)
     scores = maxsim_of_column(queries, made.column, made.codec, hits.queries, hits.positions)
     found = np.empty((queries.rows, K), np.int64)
     for number, (begin, end) in enumerate(zip(hits.ends[:-1], hits.ends[1:], strict=True)):

@@ -120,9 +120,11 @@ def test_nothing_to_compare_is_no_score() -> None:
     assert not len(maxsim_scores(some, some, left[:0], right[:0]))
 
 
-def test_codes_are_decoded_a_few_passages_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    queries, passages = _texts([3, 7], 16, 1), _texts([5, 0, 30, 9, 12], 16, 2)
-    codec = fit_residuals(_texts([900], 16, 3).vectors, ResidualPlan(2, 8, normalise=True))
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("dim", [16, 40])
+def test_codes_are_compared_as_they_are_decoded(bits: int, dim: int) -> None:
+    queries, passages = _texts([3, 7], dim, 1), _texts([5, 0, 30, 9, 12], dim, 2)
+    codec = fit_residuals(_texts([900], dim, 3).vectors, ResidualPlan(bits, 8, normalise=True))
     codes = codec.encode(passages.vectors)
     kind = pa.binary(codec.width)
     values = pa.FixedSizeBinaryArray.from_buffers(kind, len(codes), [None, pa.py_buffer(codes)])
@@ -133,7 +135,9 @@ def test_codes_are_decoded_a_few_passages_at_a_time(monkeypatch: pytest.MonkeyPa
     for some in (slice(None), slice(2, 9), rows != 2):
         given = (queries, column, codec.to_bytes(), left[some], rows[some])
         np.testing.assert_array_equal(maxsim_of_column(*given), expected[some])
-        monkeypatch.setattr(maxsim, "_DECODED", 1)  # a passage at a time
+    codes[40] = 255  # no number of a centroid
+    with pytest.raises(IntegrityError, match="centroid 65535 of 8"):
+        maxsim_of_column(queries, column, codec.to_bytes(), left, rows)
 
 
 def test_a_cpu_that_does_not_widen_halves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ def test_exact_search(coded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         require_hits(sweep_tokens(queries, parts, k), by_hand(queries, parts, k))
     whole = sweep_tokens(queries, parts, 4)
     monkeypatch.setattr(token_parts, "_PAIRS", 7)
-    monkeypatch.setattr(token_parts, "_DECODED", 3 * DIM)
+    monkeypatch.setattr(token_parts, "_COPIED", 3 * DIM)
     assert sweep_tokens(queries, parts, 4).equals(whole)
 
 
