@@ -26,6 +26,7 @@ from shardrank.core.errors import IntegrityError
 from shardrank.core.protocols import Int8Product
 from shardrank.core.token_vectors import TokenVectors
 from shardrank.kernels import plaid_loops as loops
+from shardrank.kernels.centroid_lanes import WIDTH
 
 #: What the bytes hold.
 _LAYOUT = {
@@ -39,8 +40,9 @@ _LAYOUT = {
 #: has room for, so that none is the lowest number, which stands for none.
 _MOST, _KEPT_BITS = 127, 15
 
-#: Products of centroids and tokens that are made at once: 64 MiB.
-_PRODUCTS = 1 << 24
+#: Products of centroids and tokens that are made at once: 2 MiB, which a core's cache holds. Of 64
+#: MiB they took twice as long to make and to narrow (docs/measured.md).
+_PRODUCTS = 1 << 19
 
 
 def build_plaid(blocks: Iterable[tuple[Int64, Int64, Int64]], rows: int, centroids: int) -> bytes:
@@ -194,7 +196,7 @@ class PlaidShard:
             products = self._product(self._centroids, np.concatenate(small))
             for number, tokens in enumerate(small, begin):
                 if len(tokens):
-                    width = -(-len(tokens) // loops.WIDTH) * loops.WIDTH
+                    width = -(-len(tokens) // WIDTH) * WIDTH
                     near = np.empty((self.nlist, width), np.int16)
                     shift = self._shift(tokens)
                     at = queries.ends[number] - first

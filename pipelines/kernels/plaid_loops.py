@@ -3,11 +3,8 @@
 import numpy as np
 
 from shardrank.core.arrays import Bool, Int16, Int32, Int64
+from shardrank.kernels.centroid_lanes import WIDTH, largest_products
 from shardrank.kernels.compiled import compiled
-
-#: Tokens of a query stand side by side, so many at a time: a centroid's products with them fill
-#: whole vectors.
-WIDTH = 32
 
 #: Of a key its lower half holds the position, from the highest down.
 _LOW = (1 << 32) - 1
@@ -110,26 +107,18 @@ def interact(near: Int16, ends: Int64, centroids: Int32, found: Int32, keys: Int
     the larger key.
 
     Args:
-        near: int16[k, w], of centroids and the query's tokens.
+        near: int16[k, w], of centroids and the query's tokens; w a multiple of WIDTH.
         ends, centroids: int64[rows + 1] and int32[c], the centroids of each passage, of which each
             of `found` has some.
         found: int32[m].
         keys: int64[m], overwritten.
     """
-    count = near.shape[1]
-    best = np.empty(count, np.int16)
+    flat, width = near.reshape(-1), near.shape[1]
     for i in range(len(found)):
         begin, end = ends[found[i]], ends[found[i] + 1]
-        first = near[centroids[begin]]
-        for token in range(count):
-            best[token] = first[token]
-        for place in range(begin + 1, end):
-            mine = near[centroids[place]]
-            for token in range(count):
-                best[token] = max(best[token], mine[token])
-        total = np.int64(0)
-        for token in range(count):
-            total += best[token]
+        total = 0
+        for column in range(0, width, WIDTH):
+            total += largest_products(flat, width, column, centroids, begin, end)
         keys[i] = (total << 32) | (_LOW - np.int64(found[i]))
 
 

@@ -52,9 +52,9 @@ def blocks(builder: Any, count: Any) -> Iterator[tuple[int, Any, Any]]:
         begin = end
 
 
-def load(builder: Any, at: Any, kind: ir.VectorType = FLOATS) -> Any:
-    """The numbers from a place on, as many as the vector has lanes."""
-    return builder.load(builder.bitcast(at, kind.as_pointer()), align=4)
+def load(builder: Any, at: Any, kind: ir.VectorType = FLOATS, align: int = 4) -> Any:
+    """The numbers from a place on, as many as the vector has lanes, of so many bytes."""
+    return builder.load(builder.bitcast(at, kind.as_pointer()), align=align)
 
 
 def store(builder: Any, value: Any, at: Any) -> None:

@@ -42,11 +42,11 @@ PASSAGES, QUERIES, BITS = 4000, 100, 2
 #: Of what the codes can find.
 SHARES = (0.8, 0.9)
 #: Centroids that each token probes, and how many passages are decoded: ascending.
-PROBES, DEPTHS = (1, 2, 4, 8), (10, 20, 50, 100, 200, 400)
+PROBES, DEPTHS = (1, 2, 4, 8), (10, 20, 40, 80, 160, 320)
 #: fast-plaid decodes a quarter of its `n_full_scores`; 4,096 are its default, beside 8 probes.
-PEER_DEPTHS = (64, 128, 256, 512, 1024, 4096)
+PEER_DEPTHS = (64, 128, 256, 1024, 4096)
 #: Documents that it scores at once; the default first.
-PEER_BATCHES = ("auto", 64, 1024)
+PEER_BATCHES = ("auto", 256)
 OURS, EXACT, PEER = "shardrank", "MaxSim of all", "fast-plaid"
 Run = Callable[[], Int64]
 
