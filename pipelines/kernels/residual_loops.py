@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from shardrank.core.arrays import Float32, Int64
 from shardrank.kernels.code_lanes import decode_fours, decode_ones, decode_twos
-from shardrank.kernels.compiled import compiled, compiled_bare
+from shardrank.kernels.compiled import compiled, inlined
 from shardrank.kernels.score_loops import score_pair
 from shardrank.kernels.vectors import LANES
 
@@ -136,12 +136,13 @@ def decode_tokens(coded: Coded, begin: int, count: int, out: Float32) -> int:
         if len(coded.plan):
             square = score_pair(out, to, out, to, coded.plan, sums)
             norm = max(np.sqrt(np.float32(square)), np.float32(1e-12))
-            for i in range(to, to + coded.depth):
-                out[i] = out[i] / norm
+            mine = out[to : to + coded.depth]  # counted from 0, which makes vectors of the loop
+            for i in range(coded.depth):
+                mine[i] = mine[i] / norm
     return -1
 
 
-@compiled_bare
+@inlined
 def _number(coded: Coded, at: int) -> int:
     """Of a token's centroid."""
     number = 0
@@ -150,7 +151,7 @@ def _number(coded: Coded, at: int) -> int:
     return number
 
 
-@compiled_bare
+@inlined
 def _decode(coded: Coded, at: int, centre: int, out: Float32, to: int) -> None:
     """A token whose codes stand from `at` on."""
     tokens, centroids, levels = coded.tokens, coded.centroids, coded.levels

@@ -6,7 +6,7 @@ import numpy as np
 from llvmlite import ir
 
 from shardrank.core.arrays import Float32, Int32, Int64
-from shardrank.kernels.compiled import compiled, written
+from shardrank.kernels.compiled import compiled, compiled_bare, written
 
 #: Sums that numpy keeps side by side, and the most components that it sums without halving them.
 _LANES, _HALVED = 8, 128
@@ -28,7 +28,7 @@ def score_pairs(
         out[number] = score_pair(queries, left, vectors, right, plan, sums)
 
 
-@compiled
+@compiled_bare
 def score_pair(
     left: Float32, at: int, right: Float32, other: int, plan: Int64, sums: Float32
 ) -> float:

@@ -44,7 +44,7 @@ SHARES = (0.8, 0.9)
 #: Centroids that each token probes, and how many passages are decoded: ascending.
 PROBES, DEPTHS = (1, 2, 4, 8), (10, 20, 40, 80, 160, 320)
 #: fast-plaid decodes a quarter of its `n_full_scores`; 4,096 are its default, beside 8 probes.
-PEER_DEPTHS = (64, 128, 256, 1024, 4096)
+PEER_PROBES, PEER_DEPTHS = (1, 4), (64, 128, 256, 1024)
 #: Documents that it scores at once; the default first.
 PEER_BATCHES = ("auto", 256)
 OURS, EXACT, PEER = "shardrank", "MaxSim of all", "fast-plaid"
@@ -67,6 +67,7 @@ class Search:
     processor that it spent so far."""
 
     run: Callable[[int, int], Run]
+    probes: Sequence[int]
     depths: Sequence[int]
     spent: Clock
 
@@ -95,7 +96,7 @@ def compared(given: Given, threads: int, peer: FastPlaid | None) -> Benchmark:
     made = made_of(given.passages)
     most = 1 - given.missed(nearest(given.queries, token_vectors(made.column, made.codec)))
     wanted = [share * most for share in SHARES]
-    ours = Search(partial(_ours, given, made, threads), DEPTHS, time.process_time)
+    ours = Search(partial(_ours, given, made, threads), PROBES, DEPTHS, time.process_time)
     contenders = [
         Contender(EXACT, partial(nearest, given.queries, given.passages), None),
         *_cheapest(given, wanted, OURS, ours),
@@ -179,7 +180,7 @@ def _theirs(
     def run(nprobe: int, depth: int) -> Run:
         return partial(peer.search, **usual, n_ivf_probe=nprobe, n_full_scores=depth)
 
-    for best in _cheapest(given, wanted, PEER, Search(run, PEER_DEPTHS, spent)):
+    for best in _cheapest(given, wanted, PEER, Search(run, PEER_PROBES, PEER_DEPTHS, spent)):
         ways = [
             Contender(best.name, partial(best.run, batch_size=size, n_processes=count), None)
             for size in PEER_BATCHES
@@ -195,7 +196,7 @@ def _cheapest(
     """For each share, of the efforts that find it the one that took least; else the one that finds
     most."""
     tried: list[tuple[float, float, Run]] = []
-    for nprobe in PROBES:
+    for nprobe in search.probes:
         for depth in search.depths:
             run = search.run(nprobe, depth)
             before = search.spent()
