@@ -5,6 +5,7 @@ each by its best passage, that are among the k that a search gives. A search sco
 that it refines exactly, but may know a document by another passage than its best.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -77,28 +78,32 @@ class CostModel:
         return scanned * self.dim + hits * REFINED_PRODUCTS
 
 
-#: Of late interaction: tokens of a question and of a passage, about; a candidate's product with a
-#: centroid takes as long as half an 8-bit multiply-add, and one of float32 as long as two.
-_ASKED, _HELD, _NEAR, _FLOAT = 32, 64, 0.5, 2
+#: Of late interaction: tokens of a question and of a passage, about.
+_ASKED, _HELD = 32, 64
+#: In 8-bit multiply-adds (docs/measured.md, "Late retrieval"): a place among the nearest centroids
+#: of a token; a candidate's centroid, compared for all tokens of a question; and a product of
+#: float32 with what is decoded for it, where no two questions share that.
+_PLACED, _MET, _DECODED = 13_000, 54, 1.3
 
 
 @dataclass(frozen=True)
 class TokenCosts:
     """As `CostModel`, of a search by centroids of token vectors of `dim` components, of which the
-    lists of `nlist` are taken as equally long."""
+    lists of `nlist` are taken as equally long and independent of each other."""
 
     passages: int
     nlist: int
     dim: int
 
     def products(self, nprobe: int, hits: float) -> float:
-        """Candidates × their tokens × the question's, and hits decoded and compared."""
+        """Centroids probed, candidates × their tokens, and hits decoded and compared."""
         candidates = self.passages * self.met(nprobe)
-        return _ASKED * _HELD * (candidates * _NEAR + hits * self.dim * _FLOAT)
+        compared = _HELD * (candidates * _MET + hits * _ASKED * self.dim * _DECODED)
+        return _ASKED * min(nprobe, self.nlist) * _PLACED + compared
 
     def met(self, nprobe: int) -> float:
         """The share of the passages that are candidates."""
-        return min(1.0, _ASKED * min(nprobe, self.nlist) * _HELD / self.nlist)
+        return -math.expm1(-_ASKED * min(nprobe, self.nlist) * _HELD / self.nlist)
 
 
 class Costs(Protocol):

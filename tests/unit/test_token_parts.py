@@ -174,6 +174,15 @@ def test_a_part_gives_few_pairs_but_all_of_the_best_documents() -> None:
         assert found == [row for row, score in scores.items() if score >= least]
 
 
+def test_what_a_search_costs_grows_with_its_effort() -> None:
+    costs = TokenCosts(1000, 4096, DIM)
+    shares = [costs.met(nprobe) for nprobe in (0, 1, 8, 4096, 9999)]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    assert costs.products(1, 10) < costs.products(2, 10) < costs.products(2, 11)
+    assert costs.products(9999, 10) == costs.products(4096, 10)
+
+
 def test_a_question_is_the_beginning_of_a_passage() -> None:
     held = drawn(0, 20, most=2 * QUESTION_TOKENS)
     asked = beginnings(held)
