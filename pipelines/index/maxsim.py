@@ -130,7 +130,11 @@ def maxsim_scores(
 
 
 def maxsim_of_column(
-    queries: Tokens, column: pa.ChunkedArray, codec: bytes | None, left: Int32, rows: Int32
+    queries: Tokens,
+    column: pa.ChunkedArray,
+    codec: bytes | None,
+    left: Int32 | Int64,
+    rows: Int32 | Int64,
 ) -> Float32:
     """As `maxsim_scores`, of pairs (queries[left[i]], column[rows[i]]).
 
@@ -138,7 +142,7 @@ def maxsim_of_column(
         queries: of any number.
         column: List<FixedSizeList<fp16 or fp32>[d]> or List<FixedSizeBinary[width]>.
         codec: what the column's codes are of; none: it holds vectors.
-        left, rows: int32[m].
+        left, rows: int[m].
 
     Raises:
         InputError: as there.

@@ -48,7 +48,7 @@ PEER_PROBES, PEER_DEPTHS = (1, 4), (64, 128, 256, 1024)
 #: Documents that it scores at once; the default first.
 PEER_BATCHES = ("auto", 256)
 OURS, EXACT, PEER = "shardrank", "MaxSim of all", "fast-plaid"
-Run = Callable[[], Int64]
+Run = Callable[..., Int64]
 
 
 @dataclass(frozen=True)
