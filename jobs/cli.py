@@ -8,6 +8,7 @@ import typer
 
 from shardrank import __version__
 from shardrank.core.errors import ShardrankError
+from shardrank.core.no_pandas import leave_pandas_out
 from shardrank.core.outcomes import INTERRUPTED, TERMINATED
 from shardrank.core.python_gc import collect_seldom
 from shardrank.jobs import cli_judge, cli_plan, cli_run, cli_upkeep
@@ -45,6 +46,7 @@ def main() -> None:
     """Entry point. Exit codes: 0 done; 1 failed, retry is safe; 2 bad input or settings;
     3 gate or audit refused; 4 commit state unknown; 130 and 143 stopped by SIGINT and SIGTERM."""
     collect_seldom()
+    leave_pandas_out()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app()

@@ -22,6 +22,7 @@ os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "20000")
 import ray
 
 from shardrank.core.errors import RunFailed
+from shardrank.core.no_pandas import take_pandas_in
 from shardrank.core.pools import Resources, growing
 from shardrank.core.settings import ClusterSettings
 from shardrank.kernels.limits import usable_cpus
@@ -37,8 +38,6 @@ _PATIENCE = {
     "RAY_task_actor_unavailable_retry_delay_base_ms": "16000",
     "RAY_task_actor_unavailable_retry_max_delay_ms": "60000",
 }
-#: What Ray Data imports that is no part of Ray: it can be imported while Ray starts.
-_WANTED = ("pandas",)
 
 
 @contextmanager
@@ -65,8 +64,9 @@ def connect(
     if ray.is_initialized():
         yield OnRay(resources(settings), settings.retries)
         return
-    for module in filter(None, (*_WANTED, meanwhile)):
-        Thread(target=import_module, args=[module]).start()
+    Thread(target=take_pandas_in).start()  # Ray Data wants it, too
+    if meanwhile:
+        Thread(target=import_module, args=[meanwhile]).start()
     address = cluster_address(settings)
     with _ended():
         if address is None:
