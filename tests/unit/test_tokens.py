@@ -91,6 +91,19 @@ def test_fingerprint_ignores_baked_limits_and_sees_rules(tmp_path: Path) -> None
     assert load_tokeniser(read_layout(folder)).fingerprint != before
 
 
+def test_a_folder_is_read_once_and_workers_remember_words_apart(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path, "bert")
+    one, other = (load_tokeniser(read_layout(folder)) for _ in range(2))
+    assert one._backend is other._backend
+    assert one.fingerprint is other.fingerprint
+    one.encode(["lift " * (1 << 17)])
+    assert one._words is not None
+    assert "_words" not in vars(other)
+    assert other.twin()._words is not one._words
+    (folder / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes() + b"\n")
+    assert load_tokeniser(read_layout(folder))._backend is not one._backend
+
+
 def test_lower_casing_of_sentence_transformers(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path, "roberta-cls")
     edit_json(folder / "sentence_bert_config.json", do_lower_case=True)

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from shardrank.core.errors import InputError, IntegrityError
+from shardrank.models.folder.hashes import weights_sha256
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.packable import bare_name
 from shardrank.models.folder.packed_families import FAMILIES
@@ -124,6 +125,6 @@ def sha256_of(path: Path) -> str:
 def _verify(path: Path, expected: str, hint: str) -> None:
     if not path.is_file():
         raise InputError(f"{path} is missing.", hint)
-    found = sha256_of(path)
+    found = weights_sha256(path)
     if found != expected:
         raise IntegrityError(f"{path} has sha256 {found}, not {expected}.", hint)

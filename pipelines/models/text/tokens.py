@@ -7,7 +7,9 @@ do not say what it would do.
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from copy import copy
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,25 @@ if TYPE_CHECKING:
 _PROBES = ("", "The quick  brown\nfox 0123, ünïcode 東京!", " HEAT [SEP] </s> <pad> transfer ")
 
 
+@dataclass(frozen=True, eq=False)
+class _Facts:
+    """What is asked of a tokeniser's rules and vocabulary, each once."""
+
+    backend: Tokenizer
+    typed: bool
+
+    @cached_property
+    def fingerprint(self) -> str:
+        rules = json.loads(self.backend.to_str())
+        split = {"encode_special_tokens": True} if self.backend.encode_special_tokens else {}
+        untold = {} if self.typed or not _has_types(rules) else {"typed": False}
+        return fingerprint(rules | split | untold, digits=64)
+
+    @cached_property
+    def vocab_size(self) -> int:
+        return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
+
+
 class FastTokeniser:
     """A model's tokeniser with truncation and padding switched off (protocol: Tokeniser)."""
 
@@ -47,24 +68,30 @@ class FastTokeniser:
         backend.no_padding()
         self.typed = typed
         self._backend = backend
+        self._facts = _Facts(backend, typed)
         self._single = probe_template(backend, texts=1)
         self._seen = 0  # characters
 
-    @cached_property
+    def twin(self) -> "FastTokeniser":
+        """One for another worker: the memory of words is its own, all that never changes is
+        shared."""
+        made = copy(self)
+        made.__dict__.pop("_words", None)
+        made._seen = 0
+        return made
+
+    @property
     def fingerprint(self) -> str:
         """The sha256 of the serialised tokeniser: vocabulary, normaliser, rules, template.
 
         What is not serialised is added only where it is not as in most models.
         """
-        rules = json.loads(self._backend.to_str())
-        split = {"encode_special_tokens": True} if self._backend.encode_special_tokens else {}
-        untold = {} if self.typed or not _has_types(rules) else {"typed": False}
-        return fingerprint(rules | split | untold, digits=64)
+        return self._facts.fingerprint
 
-    @cached_property
+    @property
     def vocab_size(self) -> int:
         """One more than the largest id of a text, added tokens included."""
-        return max(self._backend.get_vocab(with_added_tokens=True).values()) + 1
+        return self._facts.vocab_size
 
     @cached_property
     def largest_id(self) -> int:
@@ -133,12 +160,43 @@ class FastTokeniser:
         return probe_template(self._backend, texts=2)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Whose tokeniser is asked for: folders of equal files that are read alike have the same.
+
+    Attributes:
+        files: path, inode, bytes and time of each file beside the tokeniser's.
+        how: what else decides, as text.
+        source: the model.
+    """
+
+    files: tuple[tuple[str, int, int, int], ...]
+    how: str
+    source: Layout | StaticTable = field(compare=False)
+
+    @classmethod
+    def of(cls, source: Layout | StaticTable) -> "_Asked":
+        folder = source.transformer if isinstance(source, Layout) else source.folder
+        found = [(file, file.stat()) for file in sorted(folder.glob("*")) if file.is_file()]
+        files = tuple((str(f), s.st_ino, s.st_size, s.st_mtime_ns) for f, s in found)
+        return cls(files, repr(source), source)
+
+
 def load_tokeniser(source: Layout | StaticTable) -> FastTokeniser:
     """The tokeniser of a model, as sentence-transformers has it.
+
+    A command asks for one eight times: its checks, its card, its notes, its plan and each of its
+    workers. A process reads it once, until a file in the folder is another.
 
     Raises:
         InputError: the folder has no tokeniser, a damaged one, or one that cannot be followed.
     """
+    return _read(_Asked.of(source)).twin()
+
+
+@lru_cache(maxsize=4)
+def _read(asked: _Asked) -> FastTokeniser:
+    source = asked.source
     if isinstance(source, StaticTable):
         return _table_tokeniser(source.folder / "tokenizer.json")
     files = read_tokeniser_files(source)
