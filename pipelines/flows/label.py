@@ -68,7 +68,7 @@ def label(context: Context, plan: LabelPlan, overwrite: bool = False) -> Labelle
 
 def _delivered(context: Context, plan: LabelPlan, batch: LabelledBatch) -> Labelled:
     """Write what lies beside the rows; the report last, which only people read."""
-    from shardrank.flows.label_report import write_label_report  # brings matplotlib: a second
+    from shardrank.flows.label_report import write_label_report  # brings jinja2
 
     manifest = deliver_labels(context, plan.form, batch.scored, batch.exported)
     write_label_report(context, plan, batch)

@@ -169,7 +169,7 @@ def _rerank(
 
 def _delivered(context: Context, plan: RankPlan, batch: RankedBatch) -> Ranked:
     """Write what lies beside the rankings; the report last, which only people read."""
-    from shardrank.flows.report import Finished, write_report  # brings matplotlib: a second
+    from shardrank.flows.report import Finished, write_report  # brings jinja2
 
     manifest = _manifest(context, plan, batch)
     metrics, ignored = context.settings.evaluate.metrics, context.settings.search.ignore_same_id

@@ -79,5 +79,5 @@ def _plots(data: LabelReportData) -> dict[str, Markup]:
         drawn["margins"] = plots.distribution(
             data.margins, "positive's score less the negative's", "pairs", plots.BLUE
         )
-    # The charts' texts are numbers and names of ours, and matplotlib escapes them.
+    # The charts' texts are numbers and names of ours, and they are escaped.
     return {name: Markup(svg) for name, svg in drawn.items()}

@@ -90,7 +90,7 @@ def _plots(data: ReportData) -> dict[str, Markup]:
     ):
         if histogram and histogram.total:
             drawn[name] = plots.distribution(histogram, value, unit, colour)
-    # The charts' texts are numbers and names of ours, and matplotlib escapes them.
+    # The charts' texts are numbers and names of ours, and they are escaped.
     return {name: Markup(svg) for name, svg in drawn.items()}
 
 
