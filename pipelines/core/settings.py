@@ -23,6 +23,7 @@ from shardrank.core.index_settings import (
     IndexSettings,
 )
 from shardrank.core.model_settings import DENSE, ColumnSettings, EncoderSettings
+from shardrank.core.passage_settings import PassageSettings
 from shardrank.core.rank_settings import FusionSettings, RetrieverSettings, SearchSettings
 from shardrank.core.reranker_settings import AnyReranker, CrossSettings, RerankerSettings
 from shardrank.core.settings_base import SettingsTable, resize, several
@@ -52,29 +53,6 @@ class CorpusSettings(SettingsTable):
     slice_bytes: int = Field(
         64 << 20, ge=1, description="source bytes in one unit of reading, where files can be cut"
     )
-
-
-class PassageSettings(SettingsTable):
-    """[passages]: how documents become passages and parts."""
-
-    split: bool = Field(True, description="split long documents; false keeps one passage each")
-    max_tokens: int | None = Field(
-        None,
-        ge=16,
-        description="an input's tokens, with title, prompt and special ones, up to the "
-        "encoder's limit, which is the default",
-    )
-    overlap: int = Field(32, ge=0, description="tokens that two neighbouring passages share")
-    part_size: int | None = Field(
-        None,
-        ge=1,
-        le=1 << 20,
-        description="passages in a part; default: the index's, for a new one by size, 512 to 16384",
-    )
-
-    def overlap_of(self, limit: int) -> int:
-        """Tokens that two neighbours of so many share: as set, and at most half of a passage."""
-        return min(self.overlap, limit // 2)
 
 
 class LabelSettings(SettingsTable):

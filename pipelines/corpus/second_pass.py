@@ -10,7 +10,8 @@ from shardrank.core.fingerprint import content_hash
 from shardrank.core.protocols import SourceOpener, Tokeniser
 from shardrank.core.schemas import passages_schema, token_type
 from shardrank.core.settings import CorpusSettings
-from shardrank.corpus.passages import CutRule, Passage, cut_document, full_text
+from shardrank.corpus.cut_rule import CutRule, Passage
+from shardrank.corpus.cutting import cut_documents
 from shardrank.corpus.reader import read_slice
 from shardrank.corpus.slices import Slice
 from shardrank.corpus.validate import Document, Reason, Rejected, check, rejected_table
@@ -51,9 +52,8 @@ def cut_slice(
     accepted = (check(row, settings) for row in read_slice(piece, opener, settings))
     documents = (d for d in accepted if isinstance(d, Document) and d.row not in skip_rows)
     for batch in _batches(documents):
-        spans = tokeniser.encode([full_text(document, rule) for document in batch])
-        for document, tokens in zip(batch, spans, strict=True):
-            builder.add(document, cut_document(document, tokens, rule))
+        for document, passages in zip(batch, cut_documents(batch, tokeniser, rule), strict=True):
+            builder.add(document, passages)
             if builder.size >= part_size:
                 yield builder.close()
     if builder.pending:

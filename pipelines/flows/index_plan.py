@@ -342,4 +342,7 @@ def _recipe(settings: Settings, card: EncoderCard) -> Recipe:
         split=settings.passages.split,
         max_tokens=limit,
         overlap=settings.passages.overlap_of(limit),
+        by=settings.passages.by,
+        markup=settings.passages.markup,
+        rules=settings.passages.rules,
     )

@@ -19,9 +19,12 @@ _DIGITS = 12
 
 def cut_differences(before: Recipe, now: Recipe) -> list[str]:
     """Of how documents are cut, as it works out with either encoder."""
-    names = ("split", "max_tokens", "overlap")
+    names = ("by", "markup", "split", "max_tokens", "overlap")
     both = ((name, getattr(before, name), getattr(now, name)) for name in names)
-    return [_said(f"passages.{name}", old, new) for name, old, new in both if old != new]
+    found = [_said(f"passages.{name}", old, new) for name, old, new in both if old != new]
+    if before.by == now.by and before.rules != now.rules:
+        found.append(_said("shardrank's rules of sentences", before.rules, now.rules))
+    return found
 
 
 def encoder_differences(before: StoredEncoder, now: StoredEncoder) -> list[str]:

@@ -11,7 +11,8 @@ from shardrank.core.errors import SettingsError
 from shardrank.core.index_settings import AuditSettings, IndexSettings
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import ColumnSettings, EncoderSettings
-from shardrank.core.settings import PassageSettings, Settings
+from shardrank.core.passage_settings import PassageSettings
+from shardrank.core.settings import Settings
 from shardrank.version.manifest import StoredEncoder, Version
 
 #: Taken from the run and never from the index: who runs it decides about speed, and whether code
@@ -74,7 +75,7 @@ def passage_settings(version: Version, wanted: PassageSettings) -> PassageSettin
     What is no other than the default was not set: another encoder has other defaults.
     """
     recipe, default = version.recipe, PassageSettings()
-    held: dict[str, Any] = {"split": recipe.split}
+    held: dict[str, Any] = {"split": recipe.split, "by": recipe.by, "markup": recipe.markup}
     if recipe.max_tokens != version.dense.card.max_tokens:
         held["max_tokens"] = recipe.max_tokens
     if recipe.overlap != default.overlap_of(recipe.max_tokens):

@@ -19,6 +19,7 @@ from shardrank.core.model_settings import (
     made_of,
 )
 from shardrank.core.papers import files_in, from_json, to_json
+from shardrank.core.passage_settings import CutBy, Markup
 from shardrank.core.settings_base import DECIDING
 from shardrank.version.indexes import Index
 from shardrank.version.parts import Counts, LengthClass, Part
@@ -83,6 +84,7 @@ class Recipe:
         encoder, tokeniser: fingerprints of the card and of what documents are tokenised by.
         stored: the type of stored vectors.
         split, max_tokens, overlap: how documents are cut, as it works out with this encoder.
+        by, markup, rules: and into what, see `CutRule`.
     """
 
     encoder: str
@@ -91,6 +93,9 @@ class Recipe:
     split: bool
     max_tokens: int
     overlap: int
+    by: CutBy = "tokens"
+    markup: Markup = "plain"
+    rules: int = 0
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from datasets import disable_caching, disable_progress_bars, load_dataset
 from transformers import AutoTokenizer
 
 from shardrank.core.model_settings import EncoderSettings
-from shardrank.core.settings import CorpusSettings, PassageSettings, S3Settings
+from shardrank.core.passage_settings import PassageSettings
+from shardrank.core.settings import CorpusSettings, S3Settings
 from shardrank.corpus.changes import compare
 from shardrank.corpus.first_pass import scan_slice
 from shardrank.corpus.parquet_bytes import encode_table

@@ -16,7 +16,8 @@ from shardrank.core.fingerprint import content_hash
 from shardrank.core.protocols import Entry, SourceOpener, TokenPlaces, TokenSpans
 from shardrank.core.schemas import REJECTED, passages_schema
 from shardrank.core.settings import CorpusSettings
-from shardrank.corpus.passages import CutRule, cut_document, full_text, windows
+from shardrank.corpus.cut_rule import CutRule, full_text
+from shardrank.corpus.passages import cut_document, windows
 from shardrank.corpus.second_pass import CutPart, cut_slice
 from shardrank.corpus.slices import plan_slices
 from shardrank.corpus.validate import Document

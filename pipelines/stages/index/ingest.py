@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 from shardrank.core.cards import EncoderCard
 from shardrank.core.files import FileRef
 from shardrank.core.model_settings import EncoderSettings
+from shardrank.core.passage_settings import PassageSettings
 from shardrank.core.schemas import REJECTED
-from shardrank.core.settings import CorpusSettings, PassageSettings
+from shardrank.core.settings import CorpusSettings
 from shardrank.core.settings_base import DECIDING
 from shardrank.core.tally import spend
 from shardrank.core.units import Done, Stage, Unit
-from shardrank.corpus.passages import CutRule
+from shardrank.corpus.cut_rule import CutRule
 from shardrank.corpus.second_pass import CutPart, cut_slice
 from shardrank.corpus.slices import Slice
 from shardrank.models.cards import check_fingerprint
@@ -119,6 +120,9 @@ def cut_rule(settings: PassageSettings, card: EncoderCard, specials: int) -> Cut
         overlap=settings.overlap_of(limit),
         split=settings.split,
         prompt=card.document_prompt,
+        by=settings.by,
+        markup=settings.markup,
+        rules=settings.rules,
     )
 
 

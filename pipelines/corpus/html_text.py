@@ -1,0 +1,89 @@
+"""HTML as text, by Python's own parser: blocks, headings, and the words in them.
+
+White space is as a browser shows it, blocks lie between blank lines, and what no reader sees is
+left out: scripts, styles, templates, comments and the title of the window.
+"""
+
+from collections.abc import Sequence
+from html.parser import HTMLParser
+
+from shardrank.corpus.outline import Outline, blocks_of
+from shardrank.kernels.sentence_loops import TEXT, VERBATIM
+
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_BLOCKS = frozenset(
+    (
+        "address article aside blockquote body caption center dd details dialog dir div dl dt "
+        "fieldset figcaption figure footer form header hgroup hr html legend li main menu nav ol "
+        "optgroup option p pre search section summary table tbody textarea tfoot thead tr ul"
+    ).split()  # noqa: SIM905
+)
+_KEPT_LINES = frozenset({"pre", "textarea"})
+_CELLS = frozenset({"td", "th"})
+_UNSEEN = frozenset({"script", "style", "template", "title"})
+_BETWEEN = "\n\n"
+
+
+def read_html(texts: Sequence[str], headings: bool) -> list[Outline]:
+    """The outlines of texts in HTML, without their tags."""
+    return [_outline(text, headings) for text in texts]
+
+
+def _outline(text: str, headings: bool) -> Outline:
+    reader = _Reader()
+    reader.feed(text)
+    reader.close()
+    reader.end_block()
+    spans, at = [], 0
+    for words, level in reader.found:
+        shown = level if headings or level < 0 else TEXT
+        spans.append((at, at + len(words), shown))
+        at += len(words) + len(_BETWEEN)
+    heads = [words for words, level in reader.found if headings and level > 0]
+    return Outline(_BETWEEN.join(words for words, _ in reader.found), blocks_of(spans), heads)
+
+
+class _Reader(HTMLParser):
+    """Gathers `found`: the words of each block, and its level."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: list[tuple[str, int]] = []
+        self._words: list[str] = []
+        self._level = TEXT
+        self._unseen = 0
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag in _UNSEEN:
+            self._unseen += 1
+        elif tag in _BLOCKS or tag in _HEADINGS:
+            self.end_block()
+            self._unseen = 0 if tag == "body" else self._unseen
+            self._level = VERBATIM if tag in _KEPT_LINES else _HEADINGS.get(tag, TEXT)
+        elif tag == "br":
+            self._words.append("\n")
+        elif tag in _CELLS:
+            self._words.append(" ")
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        if tag not in _UNSEEN:
+            self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _UNSEEN:
+            self._unseen = max(self._unseen - 1, 0)
+        elif tag in _BLOCKS or tag in _HEADINGS:
+            self.end_block()
+
+    def handle_data(self, data: str) -> None:
+        if not self._unseen:
+            self._words.append(data)
+
+    def end_block(self) -> None:
+        """Keep the block so far, if there is anything in it, and begin one of text."""
+        words = "".join(self._words)
+        kept = words.strip("\r\n") if self._level == VERBATIM else " ".join(words.split())
+        if kept.strip():
+            self.found.append((kept, self._level))
+        self._words.clear()
+        self._level = TEXT

@@ -1,0 +1,68 @@
+"""Markdown, as CommonMark has it and markdown-it-py reads it: blocks and headings.
+
+The text stays as it is; only the lines of headings are no part of passages, which carry their
+words. Headings within lists and quotes are text of these. https://spec.commonmark.org/0.31.2/
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from itertools import accumulate
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from shardrank.corpus.outline import Outline, blocks_of
+from shardrank.kernels.sentence_loops import TEXT, VERBATIM
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n|$)")
+_LEAVES = {
+    "paragraph_open": TEXT,
+    "heading_open": TEXT,
+    "html_block": TEXT,
+    "fence": VERBATIM,
+    "code_block": VERBATIM,
+}
+
+
+def read_markdown(texts: Sequence[str], headings: bool) -> list[Outline]:
+    """The outlines of texts in Markdown, which stay as they are."""
+    return [_outline(text, headings) for text in texts]
+
+
+@cache
+def _parser() -> MarkdownIt:
+    """One that looks for blocks alone."""
+    made = MarkdownIt("commonmark")
+    made.core.ruler.enableOnly(["normalize", "block"])
+    return made
+
+
+def _outline(text: str, headings: bool) -> Outline:
+    lines = [0, *accumulate(len(line) for line in _LINE.findall(text))]
+    spans: list[tuple[int, int, int]] = []
+    words: list[str] = []
+    tokens = _parser().parse(text)
+    for n, token in enumerate(tokens):
+        if token.map is None or token.type not in _LEAVES:
+            continue
+        begin, end = _stripped(text, lines[token.map[0]], lines[token.map[1]])
+        if begin >= end or (spans and begin <= spans[-1][0]):
+            continue
+        level = _level(token) if headings else _LEAVES[token.type]
+        spans.append((begin, end, level))
+        if level > 0:
+            words.append(" ".join(tokens[n + 1].content.split()))
+    return Outline(text, blocks_of(spans), words)
+
+
+def _level(token: Token) -> int:
+    heads = token.type == "heading_open" and token.level == 0
+    return int(token.tag[1]) if heads else _LEAVES[token.type]
+
+
+def _stripped(text: str, begin: int, end: int) -> tuple[int, int]:
+    """The characters without white space around them."""
+    piece = text[begin:end]
+    left = begin + len(piece) - len(piece.lstrip())
+    return left, begin + len(piece.rstrip())
