@@ -60,13 +60,12 @@ def pack(
             inside = cut == covered
             if inside:
                 cut = _last_word(words, covered, limit)
-            found[filled] = section, start, cut
+            found[filled, 0], found[filled, 1], found[filled, 2] = section, start, cut
             filled += 1
+            least = max(start + 1, cut - overlap)
             start = covered = cut
             if cut < last and not inside:
-                begun, room = found[filled - 1, 1], rooms[section]
-                least = max(begun + 1, cut - overlap)
-                start = _shared(edges, kinds, count, cut, least, last, room, wanted)
+                start = _shared(edges, kinds, count, cut, least, last, rooms[section], wanted)
         token = last
     return found[:filled].copy()
 
@@ -116,14 +115,14 @@ def _last_edge(
 ) -> int:
     """The last edge behind `covered` and up to `limit`, of the wanted kind if there is one;
     `covered`: there is none."""
-    kept = any_ = covered
+    whole = found = covered
     for i in range(_after(edges, count, covered), count):
         if edges[i] > limit:
             break
-        any_ = edges[i]
+        found = edges[i]
         if kinds[i] >= wanted:
-            kept = edges[i]
-    return int(kept if kept > covered else any_)
+            whole = edges[i]
+    return int(whole if whole > covered else found)
 
 
 @compiled_bare

@@ -1,9 +1,7 @@
 """The loops of `corpus/plain_text.py`, as machine code: paragraphs and headings of plain text, by
 its lines."""
 
-import numpy as np
-
-from shardrank.core.arrays import Int64, UInt16
+from shardrank.core.arrays import Int8, Int64, UInt16
 from shardrank.kernels.compiled import compiled, compiled_bare
 from shardrank.kernels.sentence_loops import (
     DIGIT,
@@ -199,7 +197,7 @@ def _numbers(codes: UInt32, begin: int, end: int, classes: UInt16) -> int:
 
 
 @compiled_bare
-def _settle(levels: np.ndarray, begin: int, end: int) -> None:  # type: ignore[type-arg]
+def _settle(levels: Int8, begin: int, end: int) -> None:
     """What may be headings are, where text follows one, two or three of them."""
     at = begin
     while at < end:

@@ -1,5 +1,6 @@
 """What a refusal says of another encoder or cut: from what to what."""
 
+from dataclasses import replace
 from typing import Any
 
 from shardrank.core.cards import Bm25Card, EncoderCard
@@ -95,3 +96,9 @@ def test_how_documents_are_cut() -> None:
         "passages.max_tokens from 512 to 20",
         "passages.overlap from 32 to 10",
     ]
+    by, anew = (replace(before, by="headings", markup="html", rules=n) for n in (1, 2))
+    assert cut_differences(before, by) == [
+        "passages.by from tokens to headings",
+        "passages.markup from plain to html",
+    ]
+    assert cut_differences(by, anew) == ["shardrank's rules of sentences and headings from 1 to 2"]

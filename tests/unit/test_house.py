@@ -57,6 +57,7 @@ HOMES = {
     **dict.fromkeys(("fsspec", "s3fs", "boto3", "botocore"), ("storage",)),
     **dict.fromkeys(("numba", "llvmlite"), ("kernels",)),
     "faiss": ("index",),
+    "markdown_it": ("corpus",),
     "ray": ("stages.run", "jobs"),
 }
 

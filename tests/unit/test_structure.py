@@ -263,8 +263,8 @@ def test_a_sentence_longer_than_the_room_is_cut_between_words() -> None:
     [first, second, third] = cut("abcd " * 25 + "end. Next one.", "sentences", "plain")
     assert (first.text, second.text) == (("abcd " * 12)[:-1],) * 2
     assert third.text == "abcd end. Next one."
-    pieces = cut("x" * 120, "paragraphs", "plain")
-    assert [len(p.text) for p in pieces] == [48, 48, 24]
+    pieces = cut("x" * 90, "paragraphs", "plain")
+    assert [len(p.text) for p in pieces] == [48, 42]
 
 
 def test_what_fits_has_the_tokens_of_the_whole_and_html_no_tags() -> None:
