@@ -22,5 +22,5 @@ def cut_documents(
 
 
 def _without_tags(documents: Sequence[Document]) -> list[Document]:
-    outlines = read_html([document.text for document in documents], False)
-    return [d._replace(text=o.text) for d, o in zip(documents, outlines, strict=True)]
+    texts = read_html([document.text for document in documents], False).texts
+    return [d._replace(text=text) for d, text in zip(documents, texts, strict=True)]

@@ -7,16 +7,56 @@ left out: scripts, styles, templates, comments and the title of the window.
 from collections.abc import Sequence
 from html.parser import HTMLParser
 
-from shardrank.corpus.outline import Outline, blocks_of
+from shardrank.corpus.outline import Outlines, Written, outlines_of
 from shardrank.kernels.sentence_loops import TEXT, VERBATIM
 
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BLOCKS = frozenset(
-    (
-        "address article aside blockquote body caption center dd details dialog dir div dl dt "
-        "fieldset figcaption figure footer form header hgroup hr html legend li main menu nav ol "
-        "optgroup option p pre search section summary table tbody textarea tfoot thead tr ul"
-    ).split()  # noqa: SIM905
+    [
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "caption",
+        "center",
+        "dd",
+        "details",
+        "dialog",
+        "dir",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "header",
+        "hgroup",
+        "hr",
+        "html",
+        "legend",
+        "li",
+        "main",
+        "menu",
+        "nav",
+        "ol",
+        "optgroup",
+        "option",
+        "p",
+        "pre",
+        "search",
+        "section",
+        "summary",
+        "table",
+        "tbody",
+        "textarea",
+        "tfoot",
+        "thead",
+        "tr",
+        "ul",
+    ]
 )
 _KEPT_LINES = frozenset({"pre", "textarea"})
 _CELLS = frozenset({"td", "th"})
@@ -24,12 +64,12 @@ _UNSEEN = frozenset({"script", "style", "template", "title"})
 _BETWEEN = "\n\n"
 
 
-def read_html(texts: Sequence[str], headings: bool) -> list[Outline]:
+def read_html(texts: Sequence[str], headings: bool) -> Outlines:
     """The outlines of texts in HTML, without their tags."""
-    return [_outline(text, headings) for text in texts]
+    return outlines_of([_read(text, headings) for text in texts])
 
 
-def _outline(text: str, headings: bool) -> Outline:
+def _read(text: str, headings: bool) -> Written:
     reader = _Reader()
     reader.feed(text)
     reader.close()
@@ -40,7 +80,7 @@ def _outline(text: str, headings: bool) -> Outline:
         spans.append((at, at + len(words), shown))
         at += len(words) + len(_BETWEEN)
     heads = [words for words, level in reader.found if headings and level > 0]
-    return Outline(_BETWEEN.join(words for words, _ in reader.found), blocks_of(spans), heads)
+    return Written(_BETWEEN.join(words for words, _ in reader.found), spans, heads)
 
 
 class _Reader(HTMLParser):

@@ -12,7 +12,7 @@ from itertools import accumulate
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from shardrank.corpus.outline import Outline, blocks_of
+from shardrank.corpus.outline import Outlines, Written, outlines_of
 from shardrank.kernels.sentence_loops import TEXT, VERBATIM
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n|$)")
@@ -25,9 +25,9 @@ _LEAVES = {
 }
 
 
-def read_markdown(texts: Sequence[str], headings: bool) -> list[Outline]:
+def read_markdown(texts: Sequence[str], headings: bool) -> Outlines:
     """The outlines of texts in Markdown, which stay as they are."""
-    return [_outline(text, headings) for text in texts]
+    return outlines_of([_read(text, headings) for text in texts])
 
 
 @cache
@@ -38,7 +38,7 @@ def _parser() -> MarkdownIt:
     return made
 
 
-def _outline(text: str, headings: bool) -> Outline:
+def _read(text: str, headings: bool) -> Written:
     lines = [0, *accumulate(len(line) for line in _LINE.findall(text))]
     spans: list[tuple[int, int, int]] = []
     words: list[str] = []
@@ -53,7 +53,7 @@ def _outline(text: str, headings: bool) -> Outline:
         spans.append((begin, end, level))
         if level > 0:
             words.append(" ".join(tokens[n + 1].content.split()))
-    return Outline(text, blocks_of(spans), words)
+    return Written(text, spans, words)
 
 
 def _level(token: Token) -> int:

@@ -1,35 +1,43 @@
-"""What a document's text is made of: its blocks, its headings, and the sections between these."""
+"""What texts are made of: their blocks, their headings, and the sections between these."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from shardrank.core.arrays import Int8, Int64
 from shardrank.kernels.sentence_loops import Blocks
 
 
+class Heading(NamedTuple):
+    """Its level from 1, its words, which may be "", and its characters of the text."""
+
+    level: int
+    words: str
+    begin: int
+    end: int
+
+
 @dataclass(frozen=True, eq=False)
-class Outline:
-    """A text without its markup, as far as that is taken off, and where what lies in it.
+class Outlines:
+    """Texts without their markup, as far as that is taken off, and what lies where in them.
 
     Attributes:
-        text: what passages are cut from.
-        blocks: paragraphs and headings of it, by characters.
-        headings: the words of each block that is a heading, in order; they may be "".
+        texts: what passages are cut from.
+        blocks: paragraphs and headings of all texts, as these lie one behind the other.
+        headings: of the texts that have any, by their numbers, in order.
     """
 
-    text: str
+    texts: Sequence[str]
     blocks: Blocks
-    headings: Sequence[str]
+    headings: Mapping[int, Sequence[Heading]]
 
 
 #: Outlines of texts; the flag asks for headings, which are paragraphs else.
-Reader = Callable[[Sequence[str], bool], list[Outline]]
+Reader = Callable[[Sequence[str], bool], Outlines]
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """Characters begin to end of a text, below the headings of `path`, from the outermost in."""
 
     path: tuple[str, ...]
@@ -37,55 +45,59 @@ class Section:
     end: int
 
 
-def sections(outline: Outline) -> list[Section]:
+def sections(text: str, headings: Sequence[Heading]) -> list[Section]:
     """The text between headings, without these; a heading with nothing below it is a section of its
     own words. So no character is lost but those of headings, which are in paths."""
-    heads = np.flatnonzero(outline.blocks.levels > 0)
-    if not len(heads):
-        return [Section((), 0, len(outline.text))]
-    return list(_sections(outline, heads))
+    if not headings:
+        return [Section((), 0, len(text))]
+    return list(_sections(text, headings))
 
 
-def _sections(outline: Outline, heads: Int64) -> Iterator[Section]:
-    text, blocks = outline.text, outline.blocks
-    begins, ends = blocks.begins[heads].tolist(), blocks.ends[heads].tolist()
-    levels = blocks.levels[heads].tolist()
-    yield from _filled(text, Section((), 0, begins[0]))
-    path: list[tuple[int, str]] = []
-    stops, below = [*begins[1:], len(text)], [*levels[1:], 0]
-    for n, level in enumerate(levels):
-        above = [(each, words) for each, words in path if each < level]
-        path = [*above, (level, outline.headings[n])]
-        own = Section(_words(path), ends[n], stops[n])
-        yield from _filled(text, own)
-        if below[n] <= level and not text[own.begin : own.end].strip():
-            yield Section(_words(above), begins[n], ends[n])
+def _sections(text: str, headings: Sequence[Heading]) -> Iterator[Section]:
+    if not _blank(text, 0, headings[0].begin):
+        yield Section((), 0, headings[0].begin)
+    path: list[Heading] = []
+    following = [*headings[1:], Heading(0, "", len(text), len(text))]
+    for heading, after in zip(headings, following, strict=True):
+        while path and path[-1].level >= heading.level:
+            path.pop()
+        path.append(heading)
+        if not _blank(text, heading.end, after.begin):
+            yield Section(_words(path), heading.end, after.begin)
+        elif after.level <= heading.level:
+            yield Section(_words(path[:-1]), heading.begin, heading.end)
 
 
-def _filled(text: str, section: Section) -> Iterator[Section]:
-    if text[section.begin : section.end].strip():
-        yield section
+def _blank(text: str, begin: int, end: int) -> bool:
+    return begin >= end or text[begin:end].isspace()
 
 
-def _words(path: Sequence[tuple[int, str]]) -> tuple[str, ...]:
-    return tuple(words for _, words in path if words)
+def _words(path: Sequence[Heading]) -> tuple[str, ...]:
+    return tuple(heading.words for heading in path if heading.words)
 
 
-def blocks_of(spans: Sequence[tuple[int, int, int]]) -> Blocks:
-    """Blocks from (begin, end, level) each, in order."""
-    table = np.array(spans, np.int64).reshape(-1, 3)
-    levels: Int8 = table[:, 2].astype(np.int8)
-    return Blocks(table[:, 0].copy(), table[:, 1].copy(), levels)
+class Written(NamedTuple):
+    """A text without its markup; begin, end and level of each block; and the headings' words."""
+
+    text: str
+    spans: Sequence[tuple[int, int, int]]
+    words: Sequence[str]
 
 
-def joined(outlines: Sequence[Outline]) -> Blocks:
-    """The blocks of texts that lie one behind the other."""
-    sizes = [len(outline.text) for outline in outlines]
-    moved = np.cumsum([0, *sizes[:-1]])
-    counts = [len(outline.blocks.begins) for outline in outlines]
-    shift = np.repeat(moved, counts)
-    return Blocks(
-        begins=np.concatenate([o.blocks.begins for o in outlines]) + shift,
-        ends=np.concatenate([o.blocks.ends for o in outlines]) + shift,
-        levels=np.concatenate([o.blocks.levels for o in outlines]),
-    )
+def outlines_of(written: Sequence[Written]) -> Outlines:
+    """Texts read one by one."""
+    rows: list[tuple[int, int, int]] = []
+    headings, moved = {}, 0
+    for number, one in enumerate(written):
+        rows += [(begin + moved, end + moved, level) for begin, end, level in one.spans]
+        if one.words:
+            heads = (span for span in one.spans if span[2] > 0)
+            both = zip(heads, one.words, strict=True)
+            headings[number] = [Heading(lv, words, a, b) for (a, b, lv), words in both]
+        moved += len(one.text)
+    return Outlines([one.text for one in written], _blocks(rows), headings)
+
+
+def _blocks(rows: Sequence[tuple[int, int, int]]) -> Blocks:
+    table = np.array(rows, np.int64).reshape(-1, 3).T
+    return Blocks(table[0].copy(), table[1].copy(), table[2].astype(np.int8))

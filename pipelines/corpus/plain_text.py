@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shardrank.corpus.outline import Outline
+from shardrank.core.arrays import Int64
+from shardrank.corpus.outline import Heading, Outlines
 from shardrank.corpus.sentences import characters, sentence_rules
 from shardrank.kernels.paragraph_loops import find_blocks
 from shardrank.kernels.sentence_loops import Blocks
 
 
-def read_plain(texts: Sequence[str], headings: bool) -> list[Outline]:
+def read_plain(texts: Sequence[str], headings: bool) -> Outlines:
     """The outlines of plain texts, which stay as they are."""
     codes = characters("".join(texts))
     bounds = np.cumsum([0, *map(len, texts)])
@@ -25,18 +26,24 @@ def read_plain(texts: Sequence[str], headings: bool) -> list[Outline]:
     blocks = Blocks(np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int8))
     stops = np.empty(len(texts), np.int64)
     find_blocks(codes, bounds, sentence_rules().classes, headings, blocks, stops)
-    begun = 0
-    found = []
-    for text, moved, stop in zip(texts, bounds.tolist(), stops.tolist(), strict=False):
-        own = slice(begun, stop)
-        here = Blocks(blocks.begins[own] - moved, blocks.ends[own] - moved, blocks.levels[own])
-        found.append(Outline(text, here, _headings(text, here)))
-        begun = stop
+    filled = int(stops[-1]) if len(texts) else 0
+    found = Blocks(blocks.begins[:filled], blocks.ends[:filled], blocks.levels[:filled])
+    return Outlines(texts, found, _headings(texts, found, bounds) if headings else {})
+
+
+def _headings(texts: Sequence[str], blocks: Blocks, bounds: Int64) -> dict[int, list[Heading]]:
+    heads = np.flatnonzero(blocks.levels > 0)
+    owners = np.searchsorted(bounds, blocks.begins[heads], side="right") - 1
+    moved = bounds[owners]
+    begins, ends = blocks.begins[heads] - moved, blocks.ends[heads] - moved
+    columns = (each.tolist() for each in (owners, blocks.levels[heads], begins, ends))
+    found: dict[int, list[Heading]] = {}
+    for owner, level, begin, end in zip(*columns, strict=True):
+        words = _words(texts[owner][begin:end])
+        found.setdefault(owner, []).append(Heading(level, words, begin, end))
     return found
 
 
-def _headings(text: str, blocks: Blocks) -> list[str]:
-    """The words of the headings: their first lines, without the marks of wikis."""
-    heads = np.flatnonzero(blocks.levels > 0)
-    spans = zip(blocks.begins[heads].tolist(), blocks.ends[heads].tolist(), strict=True)
-    return [text[begin:end].split("\n", 1)[0].strip(" \t\r=").rstrip(".") for begin, end in spans]
+def _words(heading: str) -> str:
+    """Its first line, without the marks of wikis and a dot at the end."""
+    return heading.split("\n", 1)[0].strip(" \t\r=").rstrip(".")

@@ -1,7 +1,7 @@
 """Cutting documents by what they are made of: sentences, paragraphs, sections."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from shardrank.core.protocols import Tokeniser, TokenSpans
 from shardrank.corpus.cut_rule import TITLE_CHARACTERS, CutRule, Passage, full_text
 from shardrank.corpus.html_text import read_html
 from shardrank.corpus.markdown import read_markdown
-from shardrank.corpus.outline import Outline, Reader, Section, joined, sections
+from shardrank.corpus.outline import Outlines, Reader, Section, sections
 from shardrank.corpus.plain_text import read_plain
 from shardrank.corpus.sentences import characters, sentence_marks
 from shardrank.corpus.validate import Document
@@ -30,8 +30,7 @@ READERS: dict[str, Reader] = {
 _KEPT = {"sentences": SENTENCE, "paragraphs": PARAGRAPH, "headings": PARAGRAPH}
 
 
-@dataclass(frozen=True, eq=False)
-class _Read:
+class _Read(NamedTuple):
     """A document as it is cut: without its markup, and what is known of it."""
 
     document: Document
@@ -40,8 +39,7 @@ class _Read:
     marks: UInt8
 
 
-@dataclass(frozen=True, eq=False)
-class _Head:
+class _Head(NamedTuple):
     """What stands before a section's text: title with headings, and its tokens as far as they are
     seen, int32[n]."""
 
@@ -59,24 +57,22 @@ def cut_by_structure(
     A document that fits and has no section is one passage, with exactly the tokens of `full_text`.
     """
     outlines = READERS[rule.markup]([d.text for d in documents], rule.by == "headings")
-    marks = sentence_marks(characters("".join(o.text for o in outlines)), joined(outlines))
-    plain = [d._replace(text=o.text) for d, o in zip(documents, outlines, strict=True)]
+    plain = [d._replace(text=text) for d, text in zip(documents, outlines.texts, strict=True)]
     spans = tokeniser.encode([full_text(document, rule) for document in plain])
-    reads = list(_reads(plain, spans, outlines, marks))
+    reads = list(_reads(plain, spans, outlines))
     heads = _heads(reads, tokeniser, rule)
     return (_cut(read, heads, rule) for read in reads)
 
 
 def _reads(
-    documents: Sequence[Document],
-    spans: Sequence[TokenSpans],
-    outlines: Sequence[Outline],
-    marks: UInt8,
+    documents: Sequence[Document], spans: Sequence[TokenSpans], outlines: Outlines
 ) -> Iterator[_Read]:
-    at = 0
-    for document, tokens, outline in zip(documents, spans, outlines, strict=True):
-        yield _Read(document, tokens, sections(outline), marks[at : at + len(outline.text)])
-        at += len(outline.text)
+    marks, at = sentence_marks(characters("".join(outlines.texts)), outlines.blocks), 0
+    for number, (document, tokens) in enumerate(zip(documents, spans, strict=True)):
+        text = document.text
+        found = sections(text, outlines.headings.get(number, ()))
+        yield _Read(document, tokens, found, marks[at : at + len(text)])
+        at += len(text)
 
 
 def _title(document: Document, section: Section) -> str:

@@ -6,7 +6,6 @@ from shardrank.kernels.compiled import compiled, compiled_bare
 from shardrank.kernels.sentence_loops import (
     DIGIT,
     FULL,
-    JOIN,
     LETTER,
     SPACE,
     STOP,

@@ -130,7 +130,10 @@ def test_and_into_what() -> None:
         recipe=Recipe("", "", "fp16", True, 512, 32, "headings", "markdown", 1),
         dense=SimpleNamespace(card=SimpleNamespace(max_tokens=512)),
     )
-    for override, cut in (("split=true", ("headings", "markdown")), ("by=sentences", ("sentences", "markdown"))):
+    for override, cut in (
+        ("split=true", ("headings", "markdown")),
+        ("by=sentences", ("sentences", "markdown")),
+    ):
         found = passage_settings(cast(Version, made), settings(f"passages.{override}").passages)
         assert (found.by, found.markup) == cut
 

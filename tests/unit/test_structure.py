@@ -14,7 +14,8 @@ from shardrank.corpus.cut_rule import CutRule, Passage
 from shardrank.corpus.cutting import cut_documents
 from shardrank.corpus.html_text import read_html
 from shardrank.corpus.markdown import read_markdown
-from shardrank.corpus.outline import Outline, Reader, blocks_of, sections
+from shardrank.corpus.outline import Outlines, Reader, outlines_of, sections
+from shardrank.corpus.outline import Written as Spans
 from shardrank.corpus.plain_text import read_plain
 from shardrank.corpus.sentences import characters, sentence_marks
 from shardrank.corpus.validate import Document
@@ -22,7 +23,8 @@ from tests.unit.test_passages import TinyTokeniser
 
 
 def sentences(text: str) -> list[str]:
-    marks = sentence_marks(characters(text), blocks_of([(0, len(text), 0)]))
+    whole = outlines_of([Spans(text, [(0, len(text), 0)], [])])
+    marks = sentence_marks(characters(text), whole.blocks)
     cuts = [*np.flatnonzero(marks).tolist(), len(text)]
     return [text[a:b].strip() for a, b in pairwise(cuts)]
 
@@ -66,23 +68,24 @@ def test_where_sentences_end(parts: list[str]) -> None:
     assert sentences(between.join(parts)) == parts
 
 
-def shown(outline: Outline) -> list[tuple[str, int]]:
-    both = zip(outline.blocks.begins, outline.blocks.ends, outline.blocks.levels, strict=True)
-    return [(outline.text[begin:end], int(level)) for begin, end, level in both]
+def shown(outlines: Outlines) -> list[tuple[str, int]]:
+    together = "".join(outlines.texts)
+    both = zip(*outlines.blocks, strict=True)
+    return [(together[begin:end], int(level)) for begin, end, level in both]
 
 
-def paths(outline: Outline) -> list[tuple[tuple[str, ...], str]]:
-    found = sections(outline)
-    return [(section.path, outline.text[section.begin : section.end].strip()) for section in found]
+def paths(outlines: Outlines, number: int = 0) -> list[tuple[tuple[str, ...], str]]:
+    text = outlines.texts[number]
+    found = sections(text, outlines.headings.get(number, ()))
+    return [(section.path, text[section.begin : section.end].strip()) for section in found]
 
 
 LONG = "This is a sentence that ends. And this is another one, which is longer than the first is."
 
 
 def test_plain_paragraphs() -> None:
-    [apart, lines] = read_plain([" one\ntwo\n \n three\n", "one\n two \r\nthree"], False)
-    assert shown(apart) == [("one\ntwo", 0), ("three", 0)]
-    assert shown(lines) == [("one", 0), ("two", 0), ("three", 0)]
+    found = read_plain([" one\ntwo\n \n three\n", "one\n two \r\nthree"], False)
+    assert shown(found) == [(t, 0) for t in ("one\ntwo", "three", "one", "two", "three")]
 
 
 def test_plain_headings() -> None:
@@ -92,15 +95,15 @@ def test_plain_headings() -> None:
         f"== Wiki ==\n{LONG}\n=== Deeper ===\n{LONG}",
         f"1 Method\n\n{LONG}\n\n1.2 Data\n\n{LONG}\n\n2. Results\n\n{LONG}\n\n12 eggs are here",
     ]
-    found = [[path for path, _ in paths(outline)] for outline in read_plain(texts, True)]
+    outlines = read_plain(texts, True)
+    found = [[path for path, _ in paths(outlines, number)] for number in range(len(texts))]
     assert found == [
         [("Title",), ("A heading", "Below it"), ("A heading", "Part")],
         [(), ("History",)],
         [("Wiki",), ("Wiki", "Deeper")],
         [("1 Method",), ("1 Method", "1.2 Data"), ("2. Results",)],
     ]
-    texts_of = paths(read_plain(texts[1:2], True)[0])
-    assert texts_of[1][1].endswith("References."), "nothing follows it: it heads nothing"
+    assert paths(outlines, 1)[1][1].endswith("References."), "nothing follows it: it heads nothing"
 
 
 def test_markdown() -> None:
@@ -108,7 +111,7 @@ def test_markdown() -> None:
         "intro\n\n# One #\ntext\n```\n# no heading\n```\n\nTwo *words*\n---\r\n- # of a list\n\n"
         "## Empty\n### Deep\n    # code\n\n# Last"
     )
-    [outline] = read_markdown([text], True)
+    outline = read_markdown([text], True)
     assert paths(outline) == [
         ((), "intro"),
         (("One",), "text\n```\n# no heading\n```"),
@@ -117,7 +120,7 @@ def test_markdown() -> None:
         ((), "# Last"),
     ]
     assert [level for _, level in shown(outline)] == [0, 1, 0, -1, 2, 0, 2, 3, -1, 1]
-    assert max(level for _, level in shown(read_markdown([text], False)[0])) == 0
+    assert max(level for _, level in shown(read_markdown([text], False))) == 0
 
 
 def test_html() -> None:
@@ -126,7 +129,7 @@ def test_html() -> None:
         "<h1>One <b>two</b></h1><p>e\n f<p>g<ul><li>h<li>i</ul><h2></h2><h2>x</h2>"
         "<table><tr><td>1<td>2</table><pre>\n k\n  l</pre><script>if (1<2) {}</script><!-- z -->"
     )
-    [outline] = read_html([text], True)
+    outline = read_html([text], True)
     assert shown(outline) == [
         ("a&b c d", 0),
         ("One two", 1),
@@ -136,8 +139,8 @@ def test_html() -> None:
         (" k\n  l", -1),
     ]
     assert [path for path, _ in paths(outline)] == [(), ("One two",), ("One two", "x")]
-    [nothing] = read_html(["<p></p>"], True)
-    assert (nothing.text, shown(nothing), len(sections(nothing))) == ("", [], 1)
+    nothing = read_html(["<p></p>"], True)
+    assert (nothing.texts, shown(nothing), len(paths(nothing))) == ([""], [], 1)
 
 
 # Documents of words that occur once, so that a word says where it comes from.
@@ -214,7 +217,9 @@ def test_sections_are_never_crossed_and_nothing_is_lost(
         if set(words) <= section_of.keys():
             [path] = {section_of[word] for word in words}
             assert passage.title == " > ".join(["ti", *path])
-        head, body = (TinyTokeniser().encode([each])[0].ids for each in (passage.title, passage.text))
+        head, body = (
+            TinyTokeniser().encode([each])[0].ids for each in (passage.title, passage.text)
+        )
         assert passage.tokens.tolist() == [*head[:25], *body]
         assert passage.truncated == (len(head) > 25)
     kept = {word for passage in found for word in words_of(passage)}
@@ -286,4 +291,4 @@ def test_settings_that_do_nothing_are_refused(given: dict[str, object]) -> None:
 
 def test_readers_are_of_one_kind() -> None:
     readers: list[Reader] = [read_plain, read_markdown, read_html]
-    assert all(reader([], True) == [] for reader in readers)
+    assert all(not shown(reader([], True)) for reader in readers)
