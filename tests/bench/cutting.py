@@ -1,8 +1,8 @@
 """Cutting by structure, beside windows of tokens and beside splitters that keep to the same limit.
 
 All get texts and give the pieces of each, of 256 tokens at most with special ones, by one
-tokeniser, in one process and thread. Ours and the windows also give the pieces' tokens, which are what is
-embedded; the others count tokens and throw them away.
+tokeniser, in one process and thread. Ours and the windows also give the pieces' tokens, which are
+what is embedded; the others count tokens and throw them away.
 
 python -m tests.bench.cutting [CORPUS] [--documents 1000] [--rounds 5]: of a corpus's Parquet file,
 or of docstrings, in seconds of the process.
