@@ -118,7 +118,7 @@ def main() -> None:
     rule = CutRule(asked.tokens, OVERLAP, True, "", encoder.tokeniser.specials)
     for way in WAYS:
         passages, owners = cut(task, encoder, replace(rule, by=way, rules=1))
-        ids = {way: [passage.tokens for passage in passages]}
+        ids: dict[str, list[Int32]] = {way: [passage.tokens for passage in passages]}
         if way == "headings":
             both = zip(passages, owners.tolist(), strict=True)
             bare = [passage_text(task.documents[owner].title, p.text) for p, owner in both]
