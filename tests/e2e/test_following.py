@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.tiny_models import tiny_encoder
@@ -46,6 +47,30 @@ def test_what_is_not_set_stays(world: World) -> None:
     assert (after.recipe, dict(after.columns)) == (before.recipe, dict(before.columns))
     assert shardrank("index", world.corpus, str(index), "--set", "gate.max_change=1") == 0
     assert latest(index).changes.embedded == 0, "a snapshot, too"
+
+
+def test_how_documents_are_cut_stays(world: World, tmp_path: Path) -> None:
+    text = "# One\n\nfirst words\n\n## Two\n\nsecond words"
+    rows = [{"_id": "a", "title": "T", "text": text}, {"_id": "b", "text": "plain words"}]
+    write_lines(tmp_path / "corpus.jsonl", rows)
+    index = tmp_path / "cut"
+    how = ("passages.by=headings", "passages.markup=markdown")
+    assert shardrank(*world.index(index, *how)) == 0
+    [part] = (index / "parts").glob("*/passages.parquet")
+    columns = pq.read_table(part, columns=["doc_id", "passage", "title", "text"])
+    assert [tuple(row.values()) for row in columns.to_pylist()] == [
+        ("a", 0, "T > One", "first words"),
+        ("a", 1, "T > One > Two", "second words"),
+        ("b", 0, "", "plain words"),
+    ]
+    assert shardrank("index", str(tmp_path / "more.jsonl"), str(index), "--mode", "upsert") == 0
+    found = latest(index)
+    assert (found.changes.embedded, found.recipe.by, found.recipe.markup) == (
+        1,
+        "headings",
+        "markdown",
+    )
+    assert shardrank(*world.index(index, "passages.by=sentences")) == 3, "another cut: the gate"
 
 
 def test_a_model_that_was_moved_is_the_same(
