@@ -195,8 +195,38 @@ class AnchorCard:
     family: Literal["anchors"] = "anchors"
 
 
+@dataclass(frozen=True)
+class ImageCard:
+    """An encoder of pictures and texts as it will run.
+
+    Attributes:
+        name: the model as the settings name it.
+        fingerprint: of all that decides its vectors; the name and the place are not in it.
+        weights_sha256, tokeniser_fingerprint: of what pictures and texts go through.
+        dim: components of a vector.
+        max_tokens: the longest text in tokens, special ones included.
+        query_prompt, document_prompt: put before texts.
+        mix: what becomes of a picture and a text in one: "mean" or "image".
+        dtype: of the forward pass: "fp32", "bf16" or "fp16".
+        stored: the type of stored vectors: "fp16" or "fp32".
+    """
+
+    name: str
+    fingerprint: str
+    weights_sha256: str
+    tokeniser_fingerprint: str
+    dim: int
+    max_tokens: int
+    query_prompt: str
+    document_prompt: str
+    mix: str
+    dtype: str
+    stored: str
+    family: Literal["image"] = "image"
+
+
 #: Columns of dense vectors.
-DenseCard = EncoderCard | MuveraCard | LearnedCard | AnchorCard
+DenseCard = EncoderCard | MuveraCard | LearnedCard | AnchorCard | ImageCard
 
 #: Of what makes a column.
 ColumnCard = DenseCard | Bm25Card | SparseCard | LateCard | BitsCard

@@ -28,12 +28,14 @@ def fingerprint(value: Any, digits: int = 20) -> str:
     return sha256_hex(canonical_json(value))[:digits]
 
 
-def content_hash(title: str, text: str) -> str:
-    """128 bits in hex over a document's title and text: another for any other pair of the two.
+def content_hash(title: str, text: str, picture: bytes | None = None) -> str:
+    """128 bits in hex over a document's title, text and picture: another for any other three.
 
     A NUL ends the title. One that holds a NUL itself is announced by its length behind a byte that
-    UTF-8 never has, so that all others keep the hashes that indexes hold of them.
+    UTF-8 never has, so that all others keep the hashes that indexes hold of them. Such a byte
+    announces the picture, too.
     """
     head = title.encode()
     length = b"\xff%d\0" % len(head) if b"\0" in head else b""
-    return sha256_hex(length + head + b"\0" + text.encode())[:32]
+    behind = b"" if picture is None else b"\xff" + picture
+    return sha256_hex(length + head + b"\0" + text.encode() + behind)[:32]

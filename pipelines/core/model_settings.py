@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag
 
 from shardrank.core.anchor_settings import AnchorSettings
 from shardrank.core.bits_settings import BitsSettings
+from shardrank.core.image_settings import ImageSettings
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.learned_settings import LearnedSettings
 from shardrank.core.muvera_settings import MuveraSettings
@@ -107,6 +108,11 @@ def made_of(settings: SettingsTable) -> str | None:
     return found
 
 
+def reads_pictures(settings: SettingsTable) -> bool:
+    """Whether an encoder reads pictures beside texts."""
+    return isinstance(settings, ImageSettings)
+
+
 def made_in_turn(encoders: Iterable[Made], settings: Callable[[Made], Any]) -> list[Made]:
     """Encoders beside the first, each behind what its column is made of, else in their order; what
     is made of a column that is not there comes last."""
@@ -134,7 +140,8 @@ ColumnSettings = Annotated[
     | Annotated[BitsSettings, Tag("bits")]
     | Annotated[MuveraSettings, Tag("muvera")]
     | Annotated[LearnedSettings, Tag("learned")]
-    | Annotated[AnchorSettings, Tag("anchors")],
+    | Annotated[AnchorSettings, Tag("anchors")]
+    | Annotated[ImageSettings, Tag("image")],
     Discriminator(_family),
 ]
 

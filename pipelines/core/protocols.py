@@ -140,11 +140,13 @@ class ColumnEncoder(Protocol):
     `shardrank.core.schemas.column_schema`."""
 
     def column(self, read: pa.Array) -> pa.Array:
-        """A value of each passage: of its title and text, as strings, or of its value in the column
-        that this one is made of."""
+        """A value of each passage: of its title and text, as strings, with its picture beside it
+        where the family reads pictures and the part has any (`shardrank.core.pictured`), or of its
+        value in the column that this one is made of."""
 
     def queries(self, read: pa.Array) -> pa.Array:
-        """A value of each query: of its text, or of its value by that column's encoder."""
+        """A value of each query: of its text, with its picture likewise, or of its value by that
+        column's encoder."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ PASSAGES = pa.schema(
     ]
 )
 
+#: Pictures of a part, row by row: a document's lies beside its first passage.
+PICTURES = pa.schema([pa.field("picture", pa.binary())])
+
 #: Hits: (query, passage, score); `query` counts within the query block, `row` within the part.
 HITS = pa.schema(
     [
@@ -115,7 +118,8 @@ REMOVED = pa.schema(
     ]
 )
 
-#: Queries as encoded: row i of a block is query i of it.
+#: Queries as encoded: row i of a block is query i of it. Where any has a picture, a column
+#: "picture" follows, binary.
 QUERIES = pa.schema(
     [
         pa.field("query_id", pa.string(), nullable=False),

@@ -35,6 +35,11 @@ class CorpusSettings(SettingsTable):
     id: str = Field("_id", description="column of the document's or query's id")
     title: str = Field("title", description="column of the title; it may be absent")
     text: str = Field("text", description="column of the text")
+    image: str | None = Field(
+        None,
+        description="binary column of Parquet files that holds pictures, or Hugging Face's struct "
+        "of bytes and path, of which only bytes are read; texts may then be absent",
+    )
     tombstone: str | None = Field(
         None, description="column that is true where a row only says that its document is gone"
     )
@@ -48,6 +53,15 @@ class CorpusSettings(SettingsTable):
     )
     max_document_bytes: int = Field(
         16 << 20, ge=1, description="a document over this many bytes of UTF-8 is rejected"
+    )
+    max_image_bytes: int = Field(
+        16 << 20, ge=1, description="a picture over this many bytes is rejected"
+    )
+    max_image_pixels: int = Field(
+        1 << 26,
+        ge=1,
+        le=89_478_485,
+        description="a picture whose header declares more pixels is rejected, undecoded",
     )
     max_id_bytes: int = Field(512, ge=1, description="an id over this many bytes is rejected")
     slice_bytes: int = Field(

@@ -68,7 +68,8 @@ def row_groups(footer: pq.FileMetaData, rows: tuple[int, int]) -> list[int]:
 def stored_bytes(footer: pq.FileMetaData, names: Sequence[str], rows: tuple[int, int]) -> int:
     """Bytes in the file of some columns of some row groups."""
     paths = [footer.schema.column(n).path for n in range(footer.num_columns)]
-    wanted = [n for n, path in enumerate(paths) if path in names]
+    within = tuple(f"{name}." for name in names)
+    wanted = [n for n, path in enumerate(paths) if path in names or path.startswith(within)]
     groups = [footer.row_group(number) for number in row_groups(footer, rows)]
     return sum(g.column(n).total_compressed_size for g in groups for n in wanted)
 

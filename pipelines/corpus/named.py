@@ -14,12 +14,19 @@ _SHOWN = 30
 def known_names(files: Sequence[SourceFile], columns: CorpusSettings) -> set[str]:
     """Names of columns that schemas and paths say, before a row is read.
 
-    Raises InputError where a schema cannot serve: see `check_schema` and `path_columns`.
+    Raises InputError where a schema cannot serve, see `check_schema` and `path_columns`; or where
+    a file cannot hold pictures that are asked for.
     """
     names: set[str] = set()
     for file in files:
         given = path_columns(file.uri, columns)
         names.update(given)
+        if file.schema is None and columns.image:
+            raise InputError(
+                f"corpus.image = {columns.image!r}, and {file.uri} is JSON Lines, which holds no "
+                "pictures: paths and URLs in it are not opened.",
+                "Write the rows as Parquet with a binary column, or leave corpus.image out.",
+            )
         if file.schema is not None:
             check_schema(file.uri, file.schema, columns, given)
             names.update(file.schema.names)

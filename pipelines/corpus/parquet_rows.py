@@ -18,6 +18,7 @@ from shardrank.corpus.failures import readable
 from shardrank.corpus.footer import open_parquet, row_groups
 from shardrank.corpus.order import Instant
 from shardrank.corpus.partitions import Given
+from shardrank.corpus.picture_columns import check_pictures, pictures_of
 from shardrank.corpus.rows import SourceRow
 from shardrank.corpus.slices import Slice
 
@@ -56,7 +57,8 @@ def open_slice(
 
 
 def _wanted(columns: CorpusSettings) -> list[str]:
-    names = (columns.id, columns.title, columns.text, columns.tombstone, columns.order)
+    texts = (columns.id, columns.title, columns.text)
+    names = (*texts, columns.tombstone, columns.order, columns.image)
     return [name for name in dict.fromkeys(names) if name]
 
 
@@ -105,12 +107,14 @@ def rows_of(
     """A batch's rows, by these numbers."""
     names = (columns.id, columns.title, columns.text, columns.tombstone)
     read = [_column(batch, name) for name in names]
-    read.append(_orders(batch.column(columns.order)) if columns.order else [None] * len(batch))
-    for row, values in zip(numbers, zip(*read, strict=True), strict=True):
+    nothing = [None] * batch.num_rows
+    read.append(_orders(batch.column(columns.order)) if columns.order else nothing)
+    pictures = pictures_of(batch.column(columns.image)) if columns.image else nothing
+    for row, values, picture in zip(numbers, zip(*read, strict=True), pictures, strict=True):
         broken = any(value is _INVALID for value in values)
         doc_id, title, text, gone, order = (None if v is _INVALID else v for v in values)
         problem = "invalid_utf8" if broken else ""
-        yield SourceRow(row, doc_id, title, text, problem, gone, order)
+        yield SourceRow(row, doc_id, title, text, problem, gone, order, picture=picture)
 
 
 _INVALID = object()
@@ -176,8 +180,11 @@ def check_schema(uri: str, schema: pa.Schema, columns: CorpusSettings, given: Gi
     gone = columns.tombstone in {*schema.names, *given}
     if columns.id not in given:
         _check_column(uri, schema, "id", columns.id)
-    if columns.text not in given and (columns.text in schema.names or not gone):
+    needed = not gone and not columns.image
+    if columns.text not in given and (columns.text in schema.names or needed):
         _check_column(uri, schema, "text", columns.text)
+    if columns.image:
+        check_pictures(uri, schema, columns.image)
     if columns.title in schema.names and columns.title not in given:
         _check_column(uri, schema, "title", columns.title)
     if columns.tombstone in schema.names and columns.tombstone not in given:

@@ -9,7 +9,8 @@ from shardrank.corpus.validate import Document
 
 
 def cut_document(document: Document, spans: TokenSpans, rule: CutRule) -> list[Passage]:
-    """The document's passages in order; [] where its text has no token.
+    """The document's passages in order; [] where its text has no token and it has no picture. A
+    picture without text is one passage, and one with text belongs to the first.
 
     A document that fits has exactly the ids of `full_text`. A window of a longer one has the ids
     of prompt and title (at most half the room, however long the title) and then its own; its title
@@ -21,10 +22,11 @@ def cut_document(document: Document, spans: TokenSpans, rule: CutRule) -> list[P
         rule: how to cut.
     """
     head_characters = len(full_text(document, rule)) - len(document.text)
-    if spans.end <= head_characters:
+    empty = spans.end <= head_characters
+    if empty and document.picture is None:
         return []
     total = len(spans.ids)
-    if total <= rule.room or not rule.split:
+    if empty or total <= rule.room or not rule.split:
         seen = spans.ids[: rule.room]
         return [Passage(document.title, document.text, seen, total > rule.room)]
     places = spans.places()

@@ -5,20 +5,24 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from shardrank.core.errors import InputError
 from shardrank.core.protocols import Entry, SourceOpener
 from shardrank.core.schemas import QUERIES, REJECTED
 from shardrank.core.settings import CorpusSettings
 from shardrank.corpus.reader import SourceRow, read_slice
-from shardrank.corpus.slices import plan_slices
+from shardrank.corpus.slices import plan_files
 from shardrank.corpus.sniff import unreadable_file
 from shardrank.corpus.validate import Document, Reason, Rejected, check, rejected_table, shown_id
+
+#: Bytes of the pictures of one batch of queries, which who plans a ranking holds.
+MOST_PICTURE_BYTES = 1 << 30
 
 _PLACES = pa.schema([REJECTED.field("source"), REJECTED.field("row")])
 
 
 @dataclass(frozen=True)
 class QueryBatch:
-    """Queries (QUERIES) in the order of their files, and the rows set aside (REJECTED).
+    """Queries (QUERIES, and pictures) in the order of their files, and the rows set aside (REJECTED).
 
     Attributes:
         places: beside each query, source and row, as REJECTED has them.
@@ -44,15 +48,23 @@ class QueryBatch:
 
 
 def read_queries(
-    entries: Sequence[Entry], opener: SourceOpener, settings: CorpusSettings
+    entries: Sequence[Entry],
+    opener: SourceOpener,
+    settings: CorpusSettings,
+    pictures: bool = False,
 ) -> QueryBatch:
     """All queries; of an id that occurs again, the first occurrence counts.
 
-    The same files and rules as for documents, without titles, tombstones and order. Raises what
-    `read_slice` raises, and InputError where no row of a file can be read.
+    The same files and rules as for documents, without titles, tombstones and order. `pictures` says
+    that a query may be a picture, where its file has the column of corpus.image. Raises what
+    `read_slice` raises, and InputError where no row of a file can be read, or where pictures are
+    too many for one batch.
     """
     settings = settings.model_copy(update={"order": None})
-    queries: dict[str, str] = {}
+    if not pictures:
+        settings = settings.model_copy(update={"image": None})
+    held = 0
+    queries: dict[str, Document] = {}
     places: list[tuple[str, int]] = []
     rejected = []
     for entry in entries:
@@ -66,17 +78,40 @@ def read_queries(
             if isinstance(found, Reason):
                 aside.append(Rejected(row.row, shown_id(row.doc_id), found))
             elif isinstance(found, Document):
-                queries[found.doc_id] = found.text
+                held += len(found.picture or b"")
+                _refuse_too_many(held)
+                queries[found.doc_id] = found
                 places.append((entry.key, row.row))
         if 0 < rows == unreadable:
             raise unreadable_file(entry.key, rows, opener, entry.version)
         rejected.append(rejected_table(entry.key, "encode", aside))
-    table = pa.table([list(queries), list(queries.values())], schema=QUERIES)
+    table = _table(list(queries.values()))
     found_at = pa.table([list(column) for column in zip(*places, strict=True)] or [[], []], _PLACES)
     return QueryBatch(table, pa.concat_tables([rejected_table("", "", []), *rejected]), found_at)
 
 
+def _table(queries: Sequence[Document]) -> pa.Table:
+    """QUERIES, with their pictures where any has one."""
+    texts = [[query.doc_id for query in queries], [query.text for query in queries]]
+    table = pa.table(texts, schema=QUERIES)
+    pictures = [query.picture for query in queries]
+    if all(picture is None for picture in pictures):
+        return table
+    return table.append_column("picture", pa.array(pictures, pa.binary()))
+
+
+def _refuse_too_many(held: int) -> None:
+    if held > MOST_PICTURE_BYTES:
+        raise InputError(
+            f"The queries' pictures take more than {MOST_PICTURE_BYTES >> 20:,} MiB.",
+            "Rank them in several batches.",
+        )
+
+
 def _rows(entry: Entry, opener: SourceOpener, settings: CorpusSettings) -> Iterator[SourceRow]:
-    for piece in plan_slices([entry], opener, settings.slice_bytes):
+    [file] = plan_files([entry], opener, settings.slice_bytes)
+    if settings.image and (file.schema is None or settings.image not in file.schema.names):
+        settings = settings.model_copy(update={"image": None})  # queries of texts alone
+    for piece in file.slices:
         for row in read_slice(piece, opener, settings):
             yield row._replace(title=None, tombstone=None)

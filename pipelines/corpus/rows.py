@@ -11,8 +11,12 @@ from shardrank.core.arrays import Bool, Int64
 from shardrank.core.settings import CorpusSettings
 
 
+class Elsewhere:
+    """In place of a picture that a row only names: nothing that data names is ever opened."""
+
+
 class SourceRow(NamedTuple):
-    """A row's number (see Slice) and five values of any type, None where absent.
+    """A row's number (see Slice) and six values of any type, None where absent.
 
     `problem` is a reason of `shardrank.corpus.validate.Reason` where the row could not be read,
     else empty. `names` are the keys of a JSON row; of Parquet the schema says them once for all.
@@ -26,6 +30,7 @@ class SourceRow(NamedTuple):
     tombstone: Any = None
     order: Any = None
     names: Set[str] = frozenset()
+    picture: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +88,11 @@ class RowBatch:
 
 
 def are_plain(columns: CorpusSettings) -> bool:
-    """Whether id, title and text say all of a row: all differ, and no column orders rows."""
+    """Whether id, title and text say all of a row: all differ, no column orders rows, and none
+    holds pictures."""
     names = {columns.id, columns.title, columns.text}
-    return len(names) == 3 and columns.tombstone not in names and not columns.order
+    others = columns.order or columns.image
+    return len(names) == 3 and columns.tombstone not in names and not others
 
 
 def unread(numbers: Int64, rows: Callable[[Bool], Iterator[SourceRow]]) -> RowBatch:

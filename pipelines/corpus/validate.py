@@ -3,14 +3,17 @@
 import re
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
 from shardrank.core.schemas import REJECTED
 from shardrank.core.settings import CorpusSettings
 from shardrank.corpus.order import order_key
-from shardrank.corpus.rows import SourceRow
+from shardrank.corpus.rows import Elsewhere, SourceRow
+
+if TYPE_CHECKING:
+    from shardrank.pictures.opening import Bounds
 
 _SPACE = re.compile(r"\s")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -38,10 +41,17 @@ class Reason(StrEnum):
     TOMBSTONE_NOT_BOOLEAN = "tombstone_not_boolean"
     MISSING_ORDER = "missing_order"
     ORDER_NOT_SORTABLE = "order_not_sortable"
+    IMAGE_IS_PATH = "image_is_path"  # a name of a file or a URL, without its bytes
+    IMAGE_TOO_LARGE = "image_too_large"
+    IMAGE_TOO_MANY_PIXELS = "image_too_many_pixels"
+    IMAGE_UNKNOWN = "image_unknown"  # in no format that is read
+    IMAGE_BROKEN = "image_broken"
+    IMAGE_UNUSUAL = "image_unusual"  # samples of no known range, or far too narrow
 
 
 class Document(NamedTuple):
-    """A row that can be indexed; `title` may be empty, `text` is not blank.
+    """A row that can be indexed; `title` may be empty, `text` is not blank, but where there is a
+    `picture`, whose header was looked at.
 
     `order` sorts among the rows of its id (see `shardrank.corpus.order`); "" without corpus.order.
     """
@@ -51,6 +61,7 @@ class Document(NamedTuple):
     title: str
     text: str
     order: str = ""
+    picture: bytes | None = None
 
 
 class Tombstone(NamedTuple):
@@ -87,8 +98,22 @@ def check(row: SourceRow, settings: CorpusSettings) -> Document | Tombstone | Re
         return order
     if row.tombstone:
         return Tombstone(row.row, doc_id, order)
-    reason = _check_content(row.title, row.text, settings.max_document_bytes)
-    return reason or Document(row.row, doc_id, row.title or "", row.text, order)
+    text = row.text
+    if row.picture is not None:
+        if reason := _check_picture(row.picture, settings):
+            return reason
+        text = "" if text is None else text
+    reason = _check_content(row.title, text, settings.max_document_bytes)
+    if reason == Reason.EMPTY_TEXT and row.picture is not None:
+        reason, text = None, ""
+    return reason or Document(row.row, doc_id, row.title or "", text, order, row.picture)
+
+
+def picture_bounds(settings: CorpusSettings) -> "Bounds":
+    """What pictures are held to."""
+    from shardrank.pictures.opening import Bounds  # brings Pillow
+
+    return Bounds(settings.max_image_bytes, settings.max_image_pixels)
 
 
 def rejected_table(source: str, stage: str, rows: Iterable[Rejected]) -> pa.Table:
@@ -135,6 +160,16 @@ def _check_order(value: Any) -> str | Reason:
         return Reason.MISSING_ORDER
     found = order_key(value)
     return Reason.ORDER_NOT_SORTABLE if found is None else found
+
+
+def _check_picture(picture: Any, settings: CorpusSettings) -> Reason | None:
+    """By its header alone: pixels are decoded by who cuts what is new."""
+    from shardrank.pictures.opening import look
+
+    if isinstance(picture, Elsewhere):
+        return Reason.IMAGE_IS_PATH
+    fault = look(picture, picture_bounds(settings))
+    return None if fault is None else Reason(str(fault))
 
 
 def _check_content(title: Any, text: Any, limit: int) -> Reason | None:

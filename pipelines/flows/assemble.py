@@ -89,10 +89,14 @@ def _serving(base: Version | None, encoder: StoredEncoder) -> Index | None:
     return base.indexes.get(encoder.name) if base and serves else None
 
 
+def _size(part: Part) -> Size:
+    return Size(part.rows, part.live.passages, part.pictures.bytes if part.pictures else 0)
+
+
 def _compacted(context: Context, material: Material) -> Compacted:
     """All parts, rewritten where the limits ask for it."""
     before = [*material.stored, *material.new]
-    groups = plan_rewrites([Size(p.rows, p.live.passages) for p in before], material.limits)
+    groups = plan_rewrites([_size(part) for part in before], material.limits)
     rewritten = compact(context, before, groups)
     moved = {old for group in groups for old in group}
     # A rewritten part takes the place of the first of those it is made from; it may be empty.

@@ -75,6 +75,8 @@ def _part(workspace: Workspace, part: Part) -> Iterator[str]:
     found = count(live_keys(keys, deleted))
     if found != part.live:
         yield f"{found} are live, {part.live} listed"
+    if part.pictures and workspace.read_table(part.pictures).num_rows != part.rows:
+        yield f"{part.pictures.rows} pictures or places of them, {part.rows} listed"
     for name, column in part.columns.items():
         yield from _column(workspace, part, name, column.file)
 

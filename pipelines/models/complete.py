@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from shardrank.core.errors import InputError
+from shardrank.core.image_settings import ImageSettings
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import EncoderSettings, SparseSettings
 from shardrank.core.reranker_settings import CrossSettings
 from shardrank.models.folder.decoder_encoder import decoder_differences, is_packed_decoder
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.headers import read_headers
+from shardrank.models.folder.image_folder import read_image_folder
 from shardrank.models.folder.language_head import head_of, needed_language_head
 from shardrank.models.folder.late_folder import read_late_folder
 from shardrank.models.folder.late_modules import LINEAR, check_steps
@@ -103,6 +105,19 @@ def check_late(settings: LateSettings) -> None:
         mark_id(tower.source, tokeniser, before.mark)
     if tower.expansion is not None:
         filler(tower.source, tokeniser, tower.expansion.token)
+
+
+def check_image(settings: ImageSettings) -> None:
+    """Raise InputError where the model of pictures and texts that the settings name cannot be run
+    right."""
+    folder = read_image_folder(settings)
+    # transformers takes seconds to load
+    from shardrank.models.encoders.image_inputs import text_ids
+    from shardrank.models.forward.two_towers import tower_report
+
+    _refuse(folder.layout.transformer, *tower_report(folder))
+    _check_ids(folder.layout, folder.texts.vocabulary)
+    text_ids(folder)
 
 
 def check_decoder(layout: Layout, trusted: bool) -> None:

@@ -14,6 +14,10 @@ from dataclasses import dataclass
 
 from shardrank.core.index_settings import CompactSettings
 
+#: Pictures of a part, or of a block of queries, take so many bytes, and one picture more: a worker
+#: holds them all.
+PICTURE_BYTES = 64 << 20
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -43,10 +47,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Size:
-    """A part's rows, and how many of them are live."""
+    """A part's rows, how many of them are live, and the bytes of its pictures."""
 
     rows: int
     live: int
+    pictures: int = 0
 
 
 def plan_rewrites(parts: Sequence[Size], limits: Limits) -> list[list[int]]:
@@ -58,13 +63,18 @@ def plan_rewrites(parts: Sequence[Size], limits: Limits) -> list[list[int]]:
 
     Returns:
         Ascending ordinals; a part is in at most one group, and a group's live rows stay within
-        part_size unless it is a single part.
+        part_size, and its pictures within PICTURE_BYTES, unless it is a single part.
     """
     sparse = {n for n, part in enumerate(parts) if _deleted(part) > limits.max_deleted}
-    small = {n: p.live for n, p in enumerate(parts) if 0 < p.live <= limits.part_size // 2}
+    small = {n: p.live for n, p in enumerate(parts) if _is_small(p, limits.part_size)}
     chosen = sorted(sparse | crowded(small, limits.fold))
-    groups = _fill(chosen, [part.live for part in parts], limits.part_size)
+    groups = _fill(chosen, parts, limits.part_size)
     return [group for group in groups if len(group) > 1 or group[0] in sparse]
+
+
+def _is_small(part: Size, part_size: int) -> bool:
+    """Whether another of its size fits beside it."""
+    return 0 < part.live <= part_size // 2 and part.pictures <= PICTURE_BYTES // 2
 
 
 def _deleted(part: Size) -> float:
@@ -102,14 +112,14 @@ def crowded(sizes: Mapping[int, int], fold: int | None) -> set[int]:
     return {number for members in folded for number in members}
 
 
-def _fill(chosen: Sequence[int], live: Sequence[int], limit: int) -> list[list[int]]:
-    """Groups in order, each filled as far as the limit allows."""
+def _fill(chosen: Sequence[int], parts: Sequence[Size], limit: int) -> list[list[int]]:
+    """Groups in order, each filled as far as the limits allow."""
     groups: list[list[int]] = []
-    held = limit + 1
-    for number in chosen:
-        if held + live[number] > limit:
+    held, pictures = limit + 1, 0
+    for part, number in ((parts[n], n) for n in chosen):
+        if held + part.live > limit or pictures + part.pictures > PICTURE_BYTES:
             groups.append([])
-            held = 0
+            held = pictures = 0
         groups[-1].append(number)
-        held += live[number]
+        held, pictures = held + part.live, pictures + part.pictures
     return groups

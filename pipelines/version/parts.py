@@ -58,6 +58,7 @@ class Part:
             live.
         live: what is left of it.
         lengths: its passages, deleted ones too, by token count, ascending.
+        pictures: PICTURES; None: no passage has one.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Part:
     deleted: FileRef | None
     live: Counts
     lengths: tuple[LengthClass, ...]
+    pictures: FileRef | None = None
 
     @property
     def rows(self) -> int:

@@ -43,7 +43,7 @@ HOUSE = (
     ("stages.shared",),
     ("stages.run",),
     ("corpus", "models", "index", "report", "forecast"),
-    ("version", "labels", "orders", "storage", "kernels"),
+    ("version", "labels", "orders", "storage", "kernels", "pictures"),
     ("core",),
     ("",),
 )
@@ -58,6 +58,7 @@ HOMES = {
     **dict.fromkeys(("numba", "llvmlite"), ("kernels",)),
     "faiss": ("index",),
     "markdown_it": ("corpus",),
+    "PIL": ("pictures",),
     "ray": ("stages.run", "jobs"),
 }
 

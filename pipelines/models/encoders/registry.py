@@ -16,7 +16,7 @@ from shardrank.core.model_settings import ColumnSettings
 from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
-from shardrank.models.complete import check_encoder, check_late, check_sparse
+from shardrank.models.complete import check_encoder, check_image, check_late, check_sparse
 from shardrank.models.encoders.anchor_cards import (
     cross_settings,
     read_anchor_card,
@@ -37,6 +37,7 @@ from shardrank.models.encoders.looks import (
     look_words,
 )
 from shardrank.models.encoders.muvera_cards import read_muvera_card
+from shardrank.models.image_cards import read_image_card
 from shardrank.models.late_cards import read_late_card
 from shardrank.models.size import Sides, cross_size, encoder_sides, late_sides, sparse_sides
 from shardrank.models.sparse_cards import read_sparse_card
@@ -259,6 +260,17 @@ def _anchor_sides(settings: Any) -> Sides:
     return Sides(size, size)
 
 
+def _read_image(settings: Any, source: ColumnCard | None) -> ColumnCard:
+    check_image(settings)
+    return read_image_card(settings)
+
+
+def _load_image(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
+    from shardrank.models.encoders.image import load_image  # brings torch: a second
+
+    return load_image(settings, device, card)
+
+
 _FAMILIES = {
     "dense": Family(
         _read_dense, _load_dense, runs_a_model=True, reads=Reads(look_dense, encoder_sides)
@@ -295,4 +307,5 @@ _FAMILIES = {
         reads=Reads(look_anchors, _anchor_sides),
         read_again=read_anchors_again,
     ),
+    "image": Family(_read_image, _load_image, runs_a_model=True),
 }

@@ -86,7 +86,7 @@ def _make(context: Context, parts: Sequence[Part], wanted: Sourced) -> list[Stor
 
 def _spec(part: Part, wanted: Sourced) -> ColumnSpec:
     encoder = wanted.encoder
-    read, card = Read.of(part, encoder.made_of), encoder.card
+    read, card = Read.of(part, encoder), encoder.card
     return ColumnSpec(read, card.fingerprint, encoder.stored, encoder.codec, wanted.source_codec)
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Bool
 from shardrank.core.files import FileRef
+from shardrank.core.schemas import PICTURES
 from shardrank.core.units import Stage, Unit
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
@@ -26,11 +27,13 @@ class StoredPart:
     columns: Mapping[str, FileRef]
     deleted: FileRef | None
     live: int
+    pictures: FileRef | None = None
 
     @classmethod
     def of(cls, part: Part) -> "StoredPart":
         columns = {name: column.file for name, column in part.columns.items()}
-        return cls(part.passages, columns, part.deleted, part.live.documents)
+        live = part.live.documents
+        return cls(part.passages, columns, part.deleted, live, part.pictures)
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,24 @@ class Compact:
             )
             for name in parts[0].columns
         }
-        files = write_part(self.workspace, passages)
+        files = write_part(self.workspace, passages, self._pictures(parts, live))
         deleted: Bool = np.zeros(passages.num_rows, np.bool_)
         part = new_part(self.workspace, files, passages, columns, deleted)
         return Result(Compacted(part), {"rows": passages.num_rows})
+
+    def _pictures(self, parts: Sequence[StoredPart], live: Sequence[pa.Array]) -> pa.Table | None:
+        """PICTURES of the live rows; None where none has one."""
+        if not any(part.pictures for part in parts):
+            return None
+        tables = [
+            self.workspace.read_table(part.pictures)
+            if part.pictures
+            else pa.Table.from_arrays([pa.nulls(part.passages.rows, pa.binary())], schema=PICTURES)
+            for part in parts
+        ]
+        both = zip(tables, live, strict=True)
+        found = pa.concat_tables(table.filter(rows) for table, rows in both)
+        return found if found["picture"].null_count < found.num_rows else None
 
     def _live(self, part: StoredPart) -> pa.Array:
         """bool[rows]: which stay."""

@@ -111,7 +111,7 @@ def plan_draw(parts: Sequence[Part], encoder: StoredEncoder, rows: int) -> list[
     """One unit for every SAMPLED_PARTS_PER_UNIT parts that give rows to the sample."""
     counts = allocate([part.live.passages for part in parts], rows, _SEED)
     drawn = [
-        DrawnRead(part.id, Read.of(part, encoder.made_of), count)
+        DrawnRead(part.id, Read.of(part, encoder), count)
         for part, count in zip(parts, counts, strict=True)
         if count
     ]

@@ -141,7 +141,7 @@ class Ingest:
             rejected.append(part.rejected)
             spend("truncated", pc.sum(part.passages["truncated"]).as_py() or 0)
             if part.passages.num_rows:
-                parts.append(write_part(self.workspace, part.passages))
+                parts.append(write_part(self.workspace, part.passages, part.pictures))
         table = pa.concat_tables(rejected)
         ref = self.workspace.write_scratch(unit, "rejected.parquet", table)
         rows = sum(part.passages.rows for part in parts)

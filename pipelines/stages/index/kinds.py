@@ -20,6 +20,7 @@ _MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
     "muvera": vector_index,
     "learned": vector_index,
     "anchors": vector_index,
+    "image": vector_index,
 }
 
 

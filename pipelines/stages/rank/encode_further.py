@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from shardrank.core.arrow_columns import refuse_not_finite
 from shardrank.core.files import FileRef
+from shardrank.core.model_settings import reads_pictures
+from shardrank.core.pictured import pictured
 from shardrank.core.sparse import SparseRows
 from shardrank.core.units import Stage, Unit
 from shardrank.index.bm25 import idf
@@ -17,6 +19,7 @@ from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.column_encoders import Sourced, load_column_encoder
+from shardrank.stages.shared.encode import PICTURE
 from shardrank.version.indexes import TermCounts
 
 
@@ -84,18 +87,25 @@ class EncodeFurther:
 
     def __init__(self, places: Places, wanted: Sourced, device: str) -> None:
         self._places, self._name = places, wanted.encoder.card.name
-        self._reads = "text" if wanted.source is None else "vector"
+        self._reads = ["text"] if wanted.source is None else ["vector"]
+        self._sees = reads_pictures(wanted.encoder.settings)
         self._encoder = load_column_encoder(places.index, wanted, device)
 
     def __call__(self, unit: Unit[FurtherSpec], tables: Tables) -> Result[FurtherBlock]:
-        read = self._places.batch.read_table(unit.spec.read, [self._reads])[self._reads]
-        column = self._encoder.queries(pa.concat_arrays(read.chunks))
+        column = self._encoder.queries(self._read(unit.spec.read))
         if unit.spec.counts:
             column = weighted(self._places.index, pa.chunked_array([column]), unit.spec.counts)
         refuse_not_finite(column, f"The encoder {self._name!r}", "queries of a block")
         table = pa.table({"vector": column})
         ref = self._places.out.write_scratch(unit, "vectors.parquet", table)
         return Result(FurtherBlock(ref), {"rows": table.num_rows})
+
+    def _read(self, file: FileRef) -> pa.Array:
+        """Texts, with pictures where there are any and the encoder sees them, or values."""
+        found = self._places.batch.read_table(file, None if self._sees else self._reads)
+        read = pa.concat_arrays(found[self._reads[0]].chunks)
+        seen = self._sees and PICTURE in found.column_names
+        return pictured(read, found[PICTURE].combine_chunks()) if seen else read
 
 
 def weighted(index: Workspace, column: pa.ChunkedArray, counts: TermCounts) -> pa.Array:

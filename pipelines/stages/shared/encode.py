@@ -3,14 +3,15 @@
 Those of the first encoder decide which queries can be asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from shardrank.core.arrays import Float32, Int64
+from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import vector_column
 from shardrank.core.errors import InputError
 from shardrank.core.files import FileRef
@@ -22,10 +23,13 @@ from shardrank.models.forward.threads import use_threads
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
+from shardrank.version.folding import PICTURE_BYTES
 from shardrank.version.manifest import DenseEncoder
 
 #: Where the blocks of a batch lie, named from their content.
 KEY = "units/queries/{}.parquet"
+#: The column of queries' pictures, where any has one.
+PICTURE = "picture"
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,25 @@ ENCODE = Stage("encode", EncodeSpec, QueryBlock)
 
 
 def write_blocks(workspace: Workspace, queries: pa.Table, block_queries: int) -> list[FileRef]:
-    """The query batch as files of at most `block_queries` rows, in the order given."""
-    starts = range(0, queries.num_rows, block_queries)
-    blocks = (queries.slice(at, block_queries) for at in starts)
+    """The query batch as files of at most `block_queries` rows, in the order given; where they have
+    pictures, of few enough for a worker."""
+    blocks = _blocks(queries, block_queries)
     return [workspace.write_content(KEY, encode_table(b), b.num_rows) for b in blocks]
+
+
+def _blocks(queries: pa.Table, block_queries: int) -> Iterator[pa.Table]:
+    if PICTURE not in queries.column_names:
+        for start in range(0, queries.num_rows, block_queries):
+            yield queries.slice(start, block_queries)
+        return
+    sizes = pc.fill_null(pc.binary_length(queries[PICTURE]), 0).to_pylist()
+    start = held = 0
+    for row, size in enumerate(sizes):
+        if row > start and (row - start == block_queries or held + size > PICTURE_BYTES):
+            yield queries.slice(start, row - start)
+            start, held = row, 0
+        held += size
+    yield queries.slice(start)
 
 
 def encode(context: Context, blocks: Sequence[FileRef], encoder: DenseEncoder) -> list[QueryBlock]:
@@ -93,7 +112,7 @@ class Encode:
     """A block of queries → float32 vectors of those that have one.
 
     A query of which the tokeniser leaves nothing has the vector of no text, and is set aside as
-    such a document is.
+    such a document is, unless it has a picture.
     """
 
     def __init__(self, workspace: Workspace, encoder: DenseEncoder, device: str) -> None:
@@ -107,8 +126,9 @@ class Encode:
 
     def __call__(self, unit: Unit[EncodeSpec], tables: Tables) -> Result[QueryBlock]:
         asked = unit.spec.queries
-        queries = self._workspace.read_table(asked, ["query_id", "text"])
-        rejected, rows = self._without_tokens(queries["text"].to_pylist())
+        queries = self._workspace.read_table(asked)
+        rejected = self._unusable(queries)
+        rows = np.array([n for n in range(queries.num_rows) if n not in rejected], np.int64)
         vectors = self._vectors(queries["text"].take(rows).to_pylist())
         finite = finite_rows(vectors)
         refuse_broken(self._source, int((~finite).sum()), len(finite), "queries of a block")
@@ -121,10 +141,15 @@ class Encode:
         )
         return Result(block, {"rows": table.num_rows, "rejected": len(rejected)})
 
-    def _without_tokens(self, texts: list[str]) -> tuple[dict[int, Reason], Int64]:
-        """The queries that the tokeniser leaves nothing of, and int64[n] the others."""
-        empty = np.array([not len(spans.ids) for spans in self._encoder.tokeniser.encode(texts)])
-        return {int(row): Reason.NO_TOKENS for row in np.flatnonzero(empty)}, np.flatnonzero(~empty)
+    def _unusable(self, queries: pa.Table) -> dict[int, Reason]:
+        """Queries without a picture that the tokeniser leaves nothing of, and those whose picture
+        cannot be decoded, by their rows."""
+        spans = self._encoder.tokeniser.encode(queries["text"].to_pylist())
+        if PICTURE not in queries.column_names:
+            return {n: Reason.NO_TOKENS for n, each in enumerate(spans) if not len(each.ids)}
+        both = zip(spans, queries[PICTURE], strict=True)
+        found = ((n, _reason(len(each.ids), picture)) for n, (each, picture) in enumerate(both))
+        return {n: reason for n, reason in found if reason}
 
     def _vectors(self, texts: list[str]) -> Float32:
         if not texts:
@@ -133,3 +158,16 @@ class Encode:
 
     def _kept(self, queries: pa.Table) -> FileRef:
         return self._workspace.write_content(KEY, encode_table(queries), queries.num_rows)
+
+
+def _reason(tokens: int, picture: pa.BinaryScalar) -> Reason | None:
+    """Why a query of so many tokens cannot be asked."""
+    if not picture.is_valid:
+        return None if tokens else Reason.NO_TOKENS
+    from shardrank.pictures.opening import READ, BadPicture, decoded  # brings Pillow
+
+    try:
+        decoded(picture.as_py(), READ)
+    except BadPicture as error:
+        return Reason(str(error.fault))
+    return None

@@ -23,14 +23,23 @@ class PartFiles:
 
     passages: FileRef
     keys: FileRef
+    pictures: FileRef | None = None
 
 
-def write_part(workspace: Workspace, passages: pa.Table) -> PartFiles:
-    """A part's passages and keys, in a folder named from the passages' content."""
+def write_part(
+    workspace: Workspace, passages: pa.Table, pictures: pa.Table | None = None
+) -> PartFiles:
+    """A part's passages, keys and pictures (PICTURES), in a folder named from the passages'
+    content, which holds hashes of the pictures."""
     key = "parts/{}/passages.parquet"
     ref = workspace.write_content(key, encode_table(passages), passages.num_rows)
     beside = ref.key.replace("passages.parquet", "keys.parquet")
-    return PartFiles(ref, workspace.write_table(beside, part_keys(passages)))
+    keys = workspace.write_table(beside, part_keys(passages))
+    if pictures is None:
+        return PartFiles(ref, keys)
+    beside = ref.key.replace("passages.parquet", "pictures-{}.parquet")
+    shown = workspace.write_content(beside, encode_table(pictures), pictures.num_rows)
+    return PartFiles(ref, keys, shown)
 
 
 def write_column(
@@ -78,4 +87,5 @@ def new_part(
         deleted=write_bitmap(workspace, deleted) if deleted.any() else None,
         live=count(live_keys(part_keys(passages), deleted)),
         lengths=lengths(passages["tokens"]),
+        pictures=files.pictures,
     )

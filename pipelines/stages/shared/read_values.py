@@ -1,28 +1,36 @@
-"""What an encoder of a further column reads of a part: its texts, or another column."""
+"""What an encoder of a further column reads of a part: its texts, with its pictures or without, or
+another column."""
 
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from shardrank.core.files import FileRef
+from shardrank.core.model_settings import reads_pictures
+from shardrank.core.pictured import pictured
 from shardrank.core.text import passage_text
 from shardrank.stages.run.workspace import Workspace
+from shardrank.version.manifest import StoredEncoder
 from shardrank.version.parts import Part
 
 
 @dataclass(frozen=True)
 class Read:
-    """A part's passages, the file of the column that is read (none: its texts are), and which of
-    its rows are deleted."""
+    """A part's passages, the file of the column that is read (none: its texts are), which of its
+    rows are deleted, and its pictures, where these are read too."""
 
     passages: FileRef
     values: FileRef | None
     deleted: FileRef | None
+    pictures: FileRef | None = None
 
     @classmethod
-    def of(cls, part: Part, column: str | None) -> "Read":
+    def of(cls, part: Part, encoder: StoredEncoder) -> "Read":
+        """What the encoder reads."""
+        column = encoder.made_of
         values = None if column is None else part.columns[column].file
-        return cls(part.passages, values, part.deleted)
+        pictures = part.pictures if reads_pictures(encoder.settings) else None
+        return cls(part.passages, values, part.deleted, pictures)
 
     @property
     def rows(self) -> int:
@@ -30,10 +38,18 @@ class Read:
 
 
 def read_values(workspace: Workspace, read: Read) -> pa.Array:
-    """Of each passage its title and text as one string, or its value in the column."""
+    """Of each passage its title and text as one string, with its picture beside it where the part's
+    are read, or its value in the column."""
     if read.values is None:
         passages = workspace.read_table(read.passages, ["title", "text"])
         both = zip(passages["title"].to_pylist(), passages["text"].to_pylist(), strict=True)
-        return pa.array([passage_text(*each) for each in both], pa.string())
+        texts = pa.array([passage_text(*each) for each in both], pa.string())
+        return pictured(texts, _pictures(workspace, read))
     chunks = workspace.read_table(read.values, ["vector"])["vector"].chunks
     return pa.concat_arrays(chunks)
+
+
+def _pictures(workspace: Workspace, read: Read) -> pa.Array | None:
+    if read.pictures is None:
+        return None
+    return workspace.read_table(read.pictures)["picture"].combine_chunks()
