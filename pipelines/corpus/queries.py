@@ -22,7 +22,7 @@ _PLACES = pa.schema([REJECTED.field("source"), REJECTED.field("row")])
 
 @dataclass(frozen=True)
 class QueryBatch:
-    """Queries (QUERIES, and pictures) in the order of their files, and the rows set aside (REJECTED).
+    """Queries (QUERIES) in the order of their files, and the rows set aside (REJECTED).
 
     Attributes:
         places: beside each query, source and row, as REJECTED has them.

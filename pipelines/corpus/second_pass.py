@@ -52,10 +52,10 @@ def cut_slice(
     """The slice's documents as parts, in order.
 
     A part closes after the first document with which it has `part_size` passages or more, or
-    pictures of PICTURE_BYTES, so a document's passages never cross parts. Rows that `scan_slice` rejected, and `skip_rows`
-    (unchanged, gone or duplicate), are passed over silently: they were reported before. A document
-    whose text has no token is rejected here, with the reason no_tokens, unless it has a picture;
-    and one whose picture cannot be decoded.
+    pictures of PICTURE_BYTES, so a document's passages never cross parts. Rows that `scan_slice`
+    rejected, and `skip_rows` (unchanged, gone or duplicate), are passed over silently: they were
+    reported before. A document whose text has no token is rejected here, with the reason no_tokens,
+    unless it has a picture; and so is one whose picture cannot be decoded.
 
     Raises what `read_slice` raises.
     """

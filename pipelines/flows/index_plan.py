@@ -7,7 +7,7 @@ from shardrank.core.cards import ColumnCard, EncoderCard, LateCard, dim_of
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.index_settings import IndexSettings
-from shardrank.core.model_settings import DENSE, ColumnSettings, made_of
+from shardrank.core.model_settings import DENSE, ColumnSettings, made_of, reads_pictures
 from shardrank.core.papers import to_json
 from shardrank.core.settings import Settings
 from shardrank.core.source_files import Listing
@@ -160,6 +160,7 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     with told_whose(asked, DENSE, base):
         card = settle(settings.dense, workspace, base)
     _refuse_unmade(settings.encoder)
+    _refuse_unseen(settings)
     further = _further(asked, settings, workspace, base, card)
     recipe = _recipe(settings, card)
     differs = _differs(base.version, StoredEncoder(card, settings.dense), recipe) if base else []
@@ -251,6 +252,16 @@ def _refuse_unmade(encoders: Sequence[ColumnSettings]) -> None:
                 f"Before it: {', '.join(made) or 'none'}.",
             )
         made.append(each.name)
+
+
+def _refuse_unseen(settings: Settings) -> None:
+    """Raise SettingsError where an encoder sees pictures, and nothing says where they are."""
+    seeing = [each.name for each in settings.encoder if reads_pictures(each)]
+    if seeing and settings.corpus.image is None:
+        raise SettingsError(
+            f"[[encoder]] {seeing[0]!r} is of family image, and no column of pictures is named.",
+            "Name it each time that the corpus is read: --set corpus.image=COLUMN.",
+        )
 
 
 def _differs(base: Version, encoder: StoredEncoder, recipe: Recipe) -> list[str]:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pyarrow.compute as pc
+
 from shardrank.core.cards import RerankerCard
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.evaluation import Judgement
@@ -285,5 +287,12 @@ def _plan_model(
 
 
 def _query_ids(out: Workspace, ref: FileRef) -> list[str]:
-    names: list[str] = out.read_table(ref, ["query_id"])["query_id"].to_pylist()
+    queries = out.read_table(ref, ["query_id", "text"])
+    names: list[str] = queries["query_id"].to_pylist()
+    bare = pc.index(queries["text"], "").as_py()
+    if bare >= 0:
+        raise InputError(
+            f"The query {names[bare]!r} is a picture without text, of which no label is made.",
+            "Rank queries of texts for labels.",
+        )
     return names

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError
 from shardrank.core.evaluation import Evaluation, Judgement, Metrics
-from shardrank.core.fingerprint import fingerprint
+from shardrank.core.fingerprint import fingerprint, sha256_hex
 from shardrank.core.papers import to_json
 from shardrank.core.rank_counts import RankCounts
 from shardrank.core.same_ids import SameIds
@@ -19,7 +20,7 @@ from shardrank.core.units import Done, total
 from shardrank.corpus.qrels import read_judged
 from shardrank.corpus.queries import QueryBatch, read_queries
 from shardrank.flows.rerankers import plan_rerankers
-from shardrank.flows.retrievers import plan_retrievers, require_same_model
+from shardrank.flows.retrievers import plan_retrievers, refuse_unseen, require_same_model
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder
 from shardrank.stages.rank.collate import Collated
@@ -29,7 +30,7 @@ from shardrank.stages.rank.rerank_plan import PlannedReranker, Scores
 from shardrank.stages.rank.search import Retriever
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.workspace import Workspace
-from shardrank.stages.shared.encode import QueryBlock
+from shardrank.stages.shared.encode import PICTURE, QueryBlock
 from shardrank.stages.shared.ranked_runs import RankedRun
 from shardrank.stages.shared.versions import Published, open_version
 from shardrank.storage import Sources
@@ -148,7 +149,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     published = open_version(index)
     sources = Sources(settings.s3)
     listing = sources.listing(queries, settings.corpus.allow_unread)
-    batch = read_queries(listing.read, sources.open, settings.corpus)
+    batch = read_queries(listing.read, sources.open, settings.corpus, pictures=True)
     if not batch.table.num_rows:
         raise InputError(f"{queries} holds no usable query.", "Queries need an id and a text.")
     asked = batch.table["query_id"].to_pylist()
@@ -163,11 +164,12 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     for each in further:
         require_same_model(each, version)
     rerankers = plan_rerankers(version, settings)
+    refuse_unseen(batch.table, version, retrievers, len(rerankers))
     asked = settings
     settings = settings.model_copy(update={"encoder": (encoder, *settings.further)})
     decided = {
         "version": fingerprint(published.version.content()),
-        "queries": fingerprint(batch.table.to_pylist()),
+        "queries": fingerprint(_told(batch.table)),
         "search": settings.search.deciding(),
         "retrievers": [
             [
@@ -199,6 +201,15 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         rerankers=rerankers,
         run=run,
     )
+
+
+def _told(queries: pa.Table) -> list[dict[str, Any]]:
+    """The queries as JSON, their pictures by sha256."""
+    if PICTURE not in queries.column_names:
+        return queries.to_pylist()  # type: ignore[no-any-return]
+    shown = (each and sha256_hex(each) for each in queries[PICTURE].to_pylist())
+    others = queries.drop_columns(PICTURE).to_pylist()
+    return [{**each, PICTURE: picture} for each, picture in zip(others, shown, strict=True)]
 
 
 def _needed(

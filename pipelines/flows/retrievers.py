@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.feedback import Feedback
 from shardrank.core.guidance import Guidance
 from shardrank.core.hubness import Correction
-from shardrank.core.model_settings import DENSE
+from shardrank.core.model_settings import DENSE, reads_pictures
 from shardrank.core.rank_settings import RetrieverSettings
 from shardrank.core.settings import Settings
 from shardrank.index.bm25 import Bm25
@@ -14,6 +17,7 @@ from shardrank.index.library import require_faiss
 from shardrank.models.encoders.registry import read_again
 from shardrank.stages.rank.opening import Effort
 from shardrank.stages.rank.search import Retriever
+from shardrank.stages.shared.encode import PICTURE
 from shardrank.version.indexes import Index
 from shardrank.version.manifest import StoredEncoder, Version
 from shardrank.version.sizing import TOKEN_KINDS
@@ -47,6 +51,39 @@ def require_same_model(encoder: StoredEncoder, version: Version) -> None:
             f"The encoder {encoder.name!r} is not the one that its column was made with.",
             "Give the original model, or index again.",
         )
+
+
+def refuse_unseen(
+    queries: pa.Table, version: Version, retrievers: Sequence[Retriever], rerankers: int
+) -> None:
+    """Raise SettingsError where a query has a picture that no retriever sees, or is a picture
+    without text that is asked of somebody who reads texts alone."""
+    if PICTURE not in queries.column_names:
+        return
+    sighted = [each for each in retrievers if _sees(version, each.index.column)]
+    others = [each.name for each in retrievers if each not in sighted]
+    columns = [name for name in version.columns if _sees(version, name)]
+    hint = f'Name one that does, as [[retriever]] index = "{columns[0]}"' if columns else ""
+    if not sighted:
+        raise SettingsError(
+            "Queries have pictures, and no retriever here sees pictures.",
+            f"{hint or 'Index with an [[encoder]] of family image'}, or leave corpus.image out.",
+        )
+    bare = pc.sum(pc.equal(queries["text"], "")).as_py() or 0
+    if bare and (others or rerankers):
+        who = f"the retriever {others[0]!r}" if others else "a reranker"
+        raise SettingsError(
+            f"{bare:,} queries are pictures without text, and {who} reads texts alone.",
+            f"{hint} alone" + (", and set reranker.model=off." if rerankers else "."),
+        )
+
+
+def _sees(version: Version, column: str) -> bool:
+    """Whether a column is made of pictures, be it by way of others."""
+    made = version.columns[column]
+    while made.made_of is not None:
+        made = version.columns[made.made_of]
+    return reads_pictures(made.settings)
 
 
 def _refuse_weights(settings: Settings, wanted: Sequence[RetrieverSettings]) -> None:

@@ -1,4 +1,4 @@
-"""Pictures and texts as a model of both takes them, equal to transformers' processors to the bit."""
+"""Pictures and texts as a model of both takes them, equal to those of transformers to the bit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -92,8 +92,8 @@ def read_picture_input(folder: Path, family: str, edge: int) -> PictureInput:
     framing = _framing(path, said)
     if framing.seen != (edge, edge):
         raise InputError(
-            f"{path} gives pictures of {framing.seen[0]} by {framing.seen[1]} pixels, and the model "
-            f"sees {edge} by {edge}.",
+            f"{path} gives pictures of {framing.seen[0]} by {framing.seen[1]} pixels, and the "
+            f"model sees {edge} by {edge}.",
             "Name a folder whose files belong together.",
         )
     mean, std = (_colours(path, name, said[name]) for name in ("image_mean", "image_std"))
