@@ -12,6 +12,7 @@ from shardrank.core.anchor_settings import AnchorSettings
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.bits_settings import BitsSettings
 from shardrank.core.cards import ColumnCard
+from shardrank.core.image_settings import ImageSettings
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.learned_settings import LearnedSettings
 from shardrank.core.model_settings import (
@@ -27,6 +28,7 @@ from shardrank.core.sparse import SparseRows
 from shardrank.kernels.residual_codes import token_vectors
 from shardrank.models.encoders.registry import Fitting, family_of
 from shardrank.version.manifest import StoredEncoder
+from tests.image_models import tiny_clip
 from tests.late_models import late_model
 from tests.sparse_models import sparse_encoder
 from tests.tiny_models import tiny_encoder, tiny_reranker
@@ -99,6 +101,10 @@ def _anchors(folder: Path, **more: object) -> ColumnSettings:
     return AnchorSettings.model_validate({"model": model, **counts, **more})
 
 
+def _image(folder: Path, **more: object) -> ColumnSettings:
+    return ImageSettings.model_validate({"model": str(tiny_clip(folder / "image")), **more})
+
+
 FAMILIES = {
     "dense": Row(_dense, lambda folder: _dense(folder, query_prompt="wing ")),
     "bm25": Row(lambda _: Bm25Settings(), lambda _: Bm25Settings(stop_words="none")),
@@ -146,6 +152,7 @@ FAMILIES = {
         fitted_on=SAMPLE,
         alike=False,
     ),
+    "image": Row(_image, lambda folder: _image(folder, mix="image")),
 }
 
 
