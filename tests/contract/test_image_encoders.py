@@ -163,6 +163,7 @@ def test_folders_of_sentence_transformers(tmp_path: Path) -> None:
     edit_json(around / "config_sentence_transformers.json", prompts={"query": "a photo of "})
     with pytest.raises(InputError, match="a photo of"):
         read_image_card(ImageSettings(model=str(around)))
+    (around / "config_sentence_transformers.json").unlink()
     write_json(around / "modules.json", [{**module, "path": "../plain"}])
     with pytest.raises(InputError, match="path"):
         read_image_card(ImageSettings(model=str(around)))

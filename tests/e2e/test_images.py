@@ -186,6 +186,15 @@ def test_a_night_sees_a_changed_picture(scene: Scene, index: Path, tmp_path: Pat
     assert shardrank("verify", str(index)) == 0
 
 
+def test_texts_audit_an_index_of_pictures(scene: Scene, tmp_path: Path) -> None:
+    queries = write_lines(tmp_path / "q.jsonl", [{"_id": f"q{n}", "text": "wing"} for n in range(3)])
+    lists = ("index.image.kind=ivfsq8", "index.image.nlist=1", "audit.k=5")
+    asked = (f"audit.query_file={queries}", *lists)
+    assert scene.index(tmp_path / "index", scene.corpus, *asked) == 0
+    found = latest(tmp_path / "index").indexes["image"]
+    assert (found.plan.kind, found.audit.questions) == ("ivfsq8", 3)
+
+
 def test_bad_pictures_are_rejected_and_counts_add_up(scene: Scene, tmp_path: Path) -> None:
     whole = saved(noise(1), "JPEG")
     bad = {

@@ -159,7 +159,7 @@ def _lost_lines(patch: pytest.MonkeyPatch) -> None:
 
 
 def _one_hash(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(scan, "content_hash", lambda title, text: content_hash("", "one"))
+    patch.setattr(scan, "content_hash", lambda *document: content_hash("", "one"))
 
 
 def _nothing_known(patch: pytest.MonkeyPatch) -> None:

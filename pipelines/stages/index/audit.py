@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Int32
 from shardrank.core.arrow_columns import matrix, vector_column
-from shardrank.core.cards import AnchorCard, EncoderCard, LateCard, dim_of
+from shardrank.core.cards import AnchorCard, EncoderCard, ImageCard, LateCard, dim_of
 from shardrank.core.files import FileRef
 from shardrank.core.index_settings import AuditSettings
 from shardrank.core.token_vectors import TokenVectors
@@ -23,6 +23,7 @@ from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.corpus.queries import read_queries
 from shardrank.models.encoders.anchor_codec import AnchorCodec
 from shardrank.models.forward.products import int8_product
+from shardrank.stages.index.query_questions import query_questions
 from shardrank.stages.index.token_questions import token_questions
 from shardrank.stages.index.wanted import WantedIndex
 from shardrank.stages.run.hosts import Step, Tables
@@ -141,7 +142,7 @@ def exact_audit(kind: Kind, settings: AuditSettings) -> Audit:
 
 def _questions(context: Context, index: Audited) -> list[FileRef]:
     """Files of question vectors: the real queries that the settings name, if the column is made of
-    texts by a dense encoder, else held-out passages.
+    texts by a dense encoder, or of texts and pictures, else held-out passages.
 
     Where queries' vectors are no passages', they are those that the encoder learnt of, or made of
     passages' token vectors.
@@ -151,7 +152,10 @@ def _questions(context: Context, index: Audited) -> list[FileRef]:
         return token_questions(context, index.wanted)
     if isinstance(encoder.card, AnchorCard):
         return [_anchor_questions(context.workspace, encoder, settings.audit)]
-    if settings.audit.query_file is None or not isinstance(encoder.card, EncoderCard):
+    file = settings.audit.query_file
+    if file is not None and isinstance(encoder.card, ImageCard):
+        return query_questions(context, index.column, encoder, file)
+    if file is None or not isinstance(encoder.card, EncoderCard):
         seed = index.wanted.settings.seed + 1
         return sample(
             context,
@@ -159,7 +163,7 @@ def _questions(context: Context, index: Audited) -> list[FileRef]:
             Draw("questions", index.vectors.name, settings.audit.queries, seed),
         )
     sources = Sources(settings.s3)
-    listing = sources.listing(settings.audit.query_file, settings.corpus.allow_unread)
+    listing = sources.listing(file, settings.corpus.allow_unread)
     batch = read_queries(listing.read, sources.open, settings.corpus)
     texts = write_blocks(context.workspace, batch.table, settings.search.block_queries)
     blocks = encode(context, texts, dense(index.vectors))

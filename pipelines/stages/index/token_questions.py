@@ -11,21 +11,18 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from shardrank.core.arrow_columns import refuse_not_finite
 from shardrank.core.files import FileRef
 from shardrank.core.token_vectors import TokenVectors
 from shardrank.core.units import Stage, Unit
-from shardrank.corpus.queries import read_queries
 from shardrank.kernels.residual_codes import token_vectors
+from shardrank.stages.index.query_questions import query_questions
 from shardrank.stages.index.wanted import WantedIndex
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.column_encoders import Sourced, load_column_encoder, read_codec
-from shardrank.stages.shared.encode import write_blocks
+from shardrank.stages.shared.column_encoders import read_codec
 from shardrank.stages.shared.open_tokens import load_token_part
 from shardrank.stages.shared.sample import Draw, DrawnPart, Sampled, plan_sample
-from shardrank.storage import Sources
 from shardrank.version.sampling import draw
 
 #: Of a question that is a passage, at most: what ColBERT's queries have.
@@ -41,20 +38,12 @@ class HeldOutSpec:
     codec: FileRef | None
 
 
-@dataclass(frozen=True)
-class AskedSpec:
-    """A block of queries, the fingerprint of the encoder's card, and its codec."""
-
-    queries: FileRef
-    encoder: str
-    codec: FileRef | None
-
-
 def token_questions(context: Context, wanted: WantedIndex) -> list[FileRef]:
     """Files of token vectors; of held-out passages also part and row."""
-    if context.settings.audit.query_file is None:
+    file = context.settings.audit.query_file
+    if file is None:
         return _held_out(context, wanted)
-    return _asked(context, wanted, context.settings.audit.query_file)
+    return query_questions(context, wanted.column, wanted.encoder, file)
 
 
 def _held_out(context: Context, wanted: WantedIndex) -> list[FileRef]:
@@ -64,19 +53,6 @@ def _held_out(context: Context, wanted: WantedIndex) -> list[FileRef]:
     stage = Stage("questions", HeldOutSpec, Sampled).of(wanted.column)
     dones = run_stage(context, stage, specs, [Step(partial(HeldOut, context.workspace))])
     return [done.made.sample for done in dones]
-
-
-def _asked(context: Context, wanted: WantedIndex, file: str) -> list[FileRef]:
-    settings, encoder = context.settings, wanted.encoder
-    sources = Sources(settings.s3)
-    listing = sources.listing(file, settings.corpus.allow_unread)
-    batch = read_queries(listing.read, sources.open, settings.corpus)
-    texts = write_blocks(context.workspace, batch.table, settings.search.block_queries)
-    specs = [AskedSpec(ref, encoder.card.fingerprint, encoder.codec) for ref in texts]
-    stage = Stage("questions", AskedSpec, Sampled).of(wanted.column)
-    pool = context.model_pool(len(specs))
-    make = partial(Ask, context.workspace, Sourced(encoder, None), pool.device)
-    return [done.made.sample for done in run_stage(context, stage, specs, [Step(make, pool)])]
 
 
 @dataclass(frozen=True)
@@ -112,18 +88,3 @@ def beginnings(passages: TokenVectors) -> TokenVectors:
     place = np.arange(passages.ends[-1]) - np.repeat(passages.ends[:-1], sizes)
     ends = np.concatenate([[0], np.cumsum(np.minimum(sizes, QUESTION_TOKENS), dtype=np.int64)])
     return TokenVectors(ends, passages.vectors[place < QUESTION_TOKENS])
-
-
-class Ask:
-    """A block of queries → their token vectors."""
-
-    def __init__(self, workspace: Workspace, wanted: Sourced, device: str) -> None:
-        self._workspace, self._name = workspace, wanted.encoder.card.name
-        self._encoder = load_column_encoder(workspace, wanted, device)
-
-    def __call__(self, unit: Unit[AskedSpec], tables: Tables) -> Result[Sampled]:
-        texts = self._workspace.read_table(unit.spec.queries, ["text"])["text"]
-        column = self._encoder.queries(pa.concat_arrays(texts.chunks))
-        refuse_not_finite(column, f"The encoder {self._name!r}", "queries of the audit")
-        ref = self._workspace.write_scratch(unit, "sample.parquet", pa.table({"vector": column}))
-        return Result(Sampled(ref), {"rows": len(column)})
