@@ -118,7 +118,9 @@ class _Names:
 
 
 def _key(found: Document | Tombstone) -> dict[str, int | str]:
-    digest = "" if isinstance(found, Tombstone) else content_of(found)
+    digest = ""
+    if isinstance(found, Document):
+        digest = content_hash(found.title, found.text, found.picture)
     return {
         "id_hash": id_hash(found.doc_id),
         "doc_id": found.doc_id,
@@ -126,11 +128,6 @@ def _key(found: Document | Tombstone) -> dict[str, int | str]:
         "order": found.order,
         "row": found.row,
     }
-
-
-def content_of(document: Document) -> str:
-    """The hash of all that is indexed of it."""
-    return content_hash(document.title, document.text, document.picture)
 
 
 def id_hash(doc_id: str) -> int:

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from shardrank.core.fingerprint import content_hash
 from shardrank.core.protocols import SourceOpener, Tokeniser
 from shardrank.core.schemas import PICTURES, passages_schema, token_type
 from shardrank.core.settings import CorpusSettings
 from shardrank.corpus.cut_rule import CutRule, Passage
 from shardrank.corpus.cutting import cut_documents
-from shardrank.corpus.first_pass import content_of
 from shardrank.corpus.reader import read_slice
 from shardrank.corpus.slices import Slice
 from shardrank.corpus.validate import (
@@ -115,7 +115,8 @@ class _PartBuilder:
         if document.picture is not None:
             self._pictures[len(self._rows)] = document.picture
             self.picture_bytes += len(document.picture)
-        digest, doc_id = content_of(document), document.doc_id
+        digest = content_hash(document.title, document.text, document.picture)
+        doc_id = document.doc_id
         self._rows.extend((doc_id, number, digest) for number in range(len(passages)))
         self._passages.extend(passages)
 

@@ -187,10 +187,14 @@ def test_a_night_sees_a_changed_picture(scene: Scene, index: Path, tmp_path: Pat
 
 
 def test_texts_audit_an_index_of_pictures(scene: Scene, tmp_path: Path) -> None:
-    queries = write_lines(tmp_path / "q.jsonl", [{"_id": f"q{n}", "text": "wing"} for n in range(3)])
+    queries = write_lines(
+        tmp_path / "q.jsonl", [{"_id": f"q{n}", "text": "wing"} for n in range(3)]
+    )
+    more = [{"_id": f"m{n}", "text": f"jet {n}", "image": None} for n in range(30)]
+    write(tmp_path / "more.parquet", [*documents(), *more])
     lists = ("index.image.kind=ivfsq8", "index.image.nlist=1", "audit.k=5")
     asked = (f"audit.query_file={queries}", *lists)
-    assert scene.index(tmp_path / "index", scene.corpus, *asked) == 0
+    assert scene.index(tmp_path / "index", tmp_path / "more.parquet", *asked) == 0
     found = latest(tmp_path / "index").indexes["image"]
     assert (found.plan.kind, found.audit.questions) == ("ivfsq8", 3)
 

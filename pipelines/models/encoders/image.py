@@ -104,7 +104,8 @@ class ImageColumn:
 def unit(vectors: Float32) -> Float32:
     """Rows divided by their length; 0 stays 0."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, np.float32(1))
+    lengths[lengths == 0] = 1
+    return (vectors / lengths).astype(np.float32)
 
 
 def load_image(settings: ImageSettings, device: str, planned: ImageCard) -> ImageColumn:

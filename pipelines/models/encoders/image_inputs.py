@@ -108,7 +108,7 @@ def _end(folder: ImageFolder, template: Template, largest: int) -> int:
             f"{wanted}, at which the model's vector of it is taken.",
             "Name a folder whose tokeniser and config.json belong together.",
         )
-    return int(wanted)
+    return int(behind[-1])
 
 
 def _decoded(picture: bytes) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":

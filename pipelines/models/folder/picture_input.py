@@ -136,11 +136,11 @@ def _framing(path: Path, said: Mapping[str, Any]) -> Framing:
     if not 0 <= resample <= 5:
         raise _strange(path, "resample", resample)
     if set(size) == {"shortest_edge"} and crop is not None:
-        framing = Framing(_whole(path, "size", size["shortest_edge"]), None, resample, crop)
-        smallest = (framing.shortest, framing.shortest)
+        shortest = _whole(path, "size", size["shortest_edge"])
+        framing, smallest = Framing(shortest, None, resample, crop), (shortest, shortest)
     else:
-        framing = Framing(None, _edges(path, "size", size), resample, crop)
-        smallest = framing.size
+        smallest = _edges(path, "size", size)
+        framing = Framing(None, smallest, resample, crop)
     if crop is not None and any(have < want for have, want in zip(smallest, crop, strict=True)):
         raise _strange(path, "crop_size", said["crop_size"])  # the library fills up with black
     return framing
