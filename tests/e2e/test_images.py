@@ -86,10 +86,9 @@ def write(path: Path, rows: Sequence[Row], struct: bool = True) -> None:
 
 @pytest.fixture(scope="module")
 def scene(
-    tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path], inline: pytest.MonkeyPatch
+    tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path], inline: object
 ) -> Scene:
     root = tmp_path_factory.mktemp("images")
-    inline.setattr("shardrank.flows.report.write_report", lambda workspace, finished: None)
     found = Scene(root, *models, tiny_clip(root / "clip"))
     write(found.corpus, documents())
     assert found.index(root / "index", found.corpus) == 0
