@@ -10,7 +10,7 @@ from shardrank.core.protocols import Entry, SourceOpener
 from shardrank.core.schemas import QUERIES, REJECTED
 from shardrank.core.settings import CorpusSettings
 from shardrank.corpus.reader import SourceRow, read_slice
-from shardrank.corpus.slices import plan_files
+from shardrank.corpus.slices import plan_files, plan_slices
 from shardrank.corpus.sniff import unreadable_file
 from shardrank.corpus.validate import Document, Reason, Rejected, check, rejected_table, shown_id
 
@@ -108,10 +108,15 @@ def _refuse_too_many(held: int) -> None:
         )
 
 
-def _rows(entry: Entry, opener: SourceOpener, settings: CorpusSettings) -> Iterator[SourceRow]:
+def _holds(entry: Entry, opener: SourceOpener, settings: CorpusSettings) -> bool:
+    """Whether a file of queries has the column of pictures."""
     [file] = plan_files([entry], opener, settings.slice_bytes)
-    if settings.image and (file.schema is None or settings.image not in file.schema.names):
+    return file.schema is not None and settings.image in file.schema.names
+
+
+def _rows(entry: Entry, opener: SourceOpener, settings: CorpusSettings) -> Iterator[SourceRow]:
+    if settings.image and not _holds(entry, opener, settings):
         settings = settings.model_copy(update={"image": None})  # queries of texts alone
-    for piece in file.slices:
+    for piece in plan_slices([entry], opener, settings.slice_bytes):
         for row in read_slice(piece, opener, settings):
             yield row._replace(title=None, tombstone=None)

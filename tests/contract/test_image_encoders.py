@@ -137,6 +137,15 @@ def test_both_in_one(pair: Pair) -> None:
     np.testing.assert_allclose(values(alone), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_halves_are_near(pair: Pair, dtype: str) -> None:
+    column = loaded(pair.folder, dtype=dtype)
+    shown = asked([""] * len(PICTURES), list(PICTURES))
+    assert (values(column.column(shown)) * pair.pictures).sum(axis=1).min() > 0.99
+    told = values(column.queries(pa.array(TEXTS)))
+    assert (told * pair.texts).sum(axis=1).min() > 0.99
+
+
 def test_sentence_transformers_gives_the_same(tmp_path: Path) -> None:
     folder = tiny_clip(tmp_path / "clip")
     library = SentenceTransformer(str(folder), device="cpu")

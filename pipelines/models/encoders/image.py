@@ -105,7 +105,8 @@ def unit(vectors: Float32) -> Float32:
     """Rows divided by their length; 0 stays 0."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     lengths[lengths == 0] = 1
-    return (vectors / lengths).astype(np.float32)
+    found: Float32 = (vectors / lengths).astype(np.float32)
+    return found
 
 
 def load_image(settings: ImageSettings, device: str, planned: ImageCard) -> ImageColumn:
