@@ -3,13 +3,14 @@
 All tables here are of one range of id hashes, so that no process ever holds all ids.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shardrank.core.arrays import Bool, Int64
 from shardrank.core.arrow_columns import text_bounds
@@ -46,7 +47,8 @@ class Comparison:
         duplicates: DUPLICATES, those of a snapshot's rows that do not count, by (slice, row):
             there an id should be once. In an upsert they are only counted, as superseded.
         removed: REMOVED, the live documents that are so no more, by (part, row).
-        counts: added, changed, unchanged, deleted documents, tombstones, and superseded rows.
+        counts: added, changed, unchanged, deleted documents, tombstones, and superseded rows;
+            and backfilled: those of the changed documents whose content is as before.
         taken: how many rows of each slice are to be ingested.
     """
 
@@ -61,7 +63,7 @@ def compare(
     scanned: Sequence[tuple[int, pa.Table]],
     stored: Sequence[tuple[int, pa.Table]],
     mode: Mode,
-    reuse: bool,
+    due: Collection[int],
 ) -> Comparison:
     """Compare ids and content hashes.
 
@@ -71,14 +73,12 @@ def compare(
         scanned: (slice ordinal, DOCUMENT_KEYS) of the corpus.
         stored: (part ordinal, PART_KEYS) of the index's live documents; an id is in them once.
         mode: whether a document that the corpus lacks is deleted.
-        reuse: whether what is stored of a document serves; otherwise all count as changed.
+        due: ordinals of parts of which nothing serves: their documents count as changed.
     """
     rows = _joined(scanned, "slice", DOCUMENT_KEYS)
     base = _joined(stored, "part", PART_KEYS)
     kinds, fates = _compared(rows, base)
-    if not reuse:
-        kinds[kinds == UNCHANGED] = CHANGED
-        fates[fates == UNCHANGED] = CHANGED
+    backfilled = _backfill(rows, base, kinds, fates, due)
     counted = np.bincount(kinds, minlength=KINDS)
     gone = (fates == TOMBSTONE) | ((fates == UNNAMED) & (mode == "snapshot"))
     replaced = fates == CHANGED
@@ -90,6 +90,7 @@ def compare(
         "tombstones": int(counted[TOMBSTONE]),
         "deleted": int(gone.sum()),
         "superseded": int(counted[EARLIER]) - int(twice.sum()),
+        "backfilled": backfilled,
     }
     taken, slices = (kinds == ADDED) | (kinds == CHANGED), rows["slice"].to_numpy()
     return Comparison(
@@ -107,6 +108,20 @@ def _compared(rows: pa.Table, base: pa.Table) -> tuple[Bytes, Bytes]:
     order = hash_order(rows, ("doc_id", "order", "slice", "row"))
     compare_keys(_side(rows, order), _side(base, hash_order(base, ("doc_id",))), kinds, fates)
     return kinds, fates
+
+
+def _backfill(
+    rows: pa.Table, base: pa.Table, kinds: Bytes, fates: Bytes, due: Collection[int]
+) -> int:
+    """Let unchanged documents of parts that are due count as changed; how many these are."""
+    if not due:
+        return 0
+    wanted = (fates == UNCHANGED) & np.isin(base["part"].to_numpy(), list(due))
+    ids = base["doc_id"].filter(pa.array(wanted))
+    same = pc.is_in(rows["doc_id"], value_set=ids.combine_chunks()).to_numpy()
+    kinds[(kinds == UNCHANGED) & same] = CHANGED
+    fates[wanted] = CHANGED
+    return len(ids)
 
 
 def _side(keys: pa.Table, order: Int64) -> Side:

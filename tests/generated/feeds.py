@@ -154,7 +154,7 @@ def check_feed(feed: Feed) -> None:
     scans = [scan_slice(piece, files, feed.columns()) for piece in pieces]
     stored = [(0, stored_keys(feed.stored))]
     keys = [(number, scan.keys) for number, scan in enumerate(scans)]
-    found = compare(keys, stored, feed.mode, reuse=True)
+    found = compare(keys, stored, feed.mode, due=())
     said = {str(row.doc_id): row for row in feed.rows if not row.bad}
     wanted = dict(feed.stored) if feed.mode == "upsert" else {}
     for doc_id, row in said.items():

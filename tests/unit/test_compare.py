@@ -22,7 +22,7 @@ class Case:
     slices: list[list[tuple[str, str, str]]]
     stored: dict[str, tuple[int, str]]
     mode: Mode
-    reuse: bool
+    due: frozenset[int]
 
 
 _row = st.tuples(
@@ -35,7 +35,7 @@ _cases = st.builds(
         st.sampled_from("abcdefghé"), st.tuples(st.integers(0, 3), st.sampled_from("xy"))
     ),
     mode=st.sampled_from(["snapshot", "upsert"]),
-    reuse=st.booleans(),
+    due=st.frozensets(st.integers(0, 3)),
 )
 
 
@@ -70,7 +70,7 @@ def part(case: Case, ordinal: int) -> pa.Table:
 def test_it_is_what_dictionaries_say(case: Case) -> None:
     slices = list(enumerate(scanned(rows) for rows in case.slices))
     parts = [(n, part(case, n)) for n in range(4)]
-    found = compare(slices[::-1], parts[::-1], case.mode, case.reuse)
+    found = compare(slices[::-1], parts[::-1], case.mode, case.due)
     last: dict[str, tuple[str, str, int, int]] = {}
     places = [
         (doc_id, (order, n, row), digest)
@@ -87,7 +87,8 @@ def test_it_is_what_dictionaries_say(case: Case) -> None:
     live = {doc_id: digest for doc_id, (digest, *_) in last.items() if digest != GONE}
     gone = {doc_id for doc_id, (digest, *_) in last.items() if digest == GONE}
     before = {doc_id: digest for doc_id, (_, digest) in case.stored.items()}
-    unchanged = {d for d, h in live.items() if case.reuse and before.get(d) == h}
+    same = {doc_id for doc_id, digest in live.items() if before.get(doc_id) == digest}
+    unchanged = {doc_id for doc_id in same if case.stored[doc_id][0] not in case.due}
     replaced = (live.keys() & before.keys()) - unchanged
     deleted = before.keys() & gone
     if case.mode == "snapshot":
@@ -106,6 +107,7 @@ def test_it_is_what_dictionaries_say(case: Case) -> None:
         "tombstones": len(gone),
         "deleted": len(deleted),
         "superseded": len(earlier) if case.mode == "upsert" else 0,
+        "backfilled": len(same - unchanged),
     }
     rows_in = sum(len(rows) for rows in case.slices)
     assert sum(found.taken.values()) == rows_in - len(skips)

@@ -41,13 +41,14 @@ class IdRange:
 
 @dataclass(frozen=True)
 class CompareSpec:
-    """A range of ids, and all that is compared; `uris` and `scanned` are of the slices in order."""
+    """A range of ids, and all that is compared; `uris` and `scanned` are of the slices in order, and
+    of the parts `due` nothing serves."""
 
     scanned: tuple[FileRef, ...]
     uris: tuple[str, ...]
     stored: tuple[PartKeys, ...]
     mode: Mode
-    reuse: bool
+    due: tuple[int, ...]
     range: IdRange
 
 
@@ -87,7 +88,8 @@ class Compared:
     dones: Sequence[Done[ComparedRange]]
 
     def count(self, name: str) -> int:
-        """added, changed, unchanged, deleted, tombstones or superseded, over all ranges."""
+        """added, changed, backfilled, unchanged, deleted, tombstones or superseded, over all
+        ranges."""
         return total(self.dones, name)
 
     def taken(self, ordinal: int) -> int:
@@ -129,13 +131,14 @@ class Compared:
 
 @dataclass(frozen=True)
 class Sides:
-    """What is compared: the scanned slices, and the parts of the index (none: it is new)."""
+    """What is compared: the scanned slices, and the parts of the index (none: it is new), of some
+    of which nothing serves."""
 
     slices: Sequence[Slice]
     scans: Sequence[Done[Scanned]]
     parts: Sequence[Part]
     mode: Mode
-    reuse: bool
+    due: Sequence[int]
 
 
 def compare_corpus(context: Context, sides: Sides) -> Compared:
@@ -153,7 +156,7 @@ def plan_compare(sides: Sides) -> list[CompareSpec]:
         uris=tuple(piece.uri for piece in sides.slices),
         stored=tuple(PartKeys.of(n, part) for n, part in enumerate(sides.parts)),
         mode=sides.mode,
-        reuse=sides.reuse,
+        due=tuple(sides.due),
         range=IdRange(0, ranges),
     )
     return [replace(whole, range=IdRange(place, ranges)) for place in range(ranges)]
@@ -171,7 +174,7 @@ class Compare:
         scanned = [(n, _in_range(keys, spec.range)) for n, keys in enumerate(read)]
         live = (load_live_keys(self.workspace, part) for part in spec.stored)
         stored = [(n, _in_range(keys, spec.range)) for n, keys in enumerate(live)]
-        found = compare(scanned, stored, spec.mode, spec.reuse)
+        found = compare(scanned, stored, spec.mode, spec.due)
         rejected = _as_rejected(found.duplicates, spec.uris)
         made = ComparedRange(
             skips=self._grouped(unit, "skips", found.skips, "slice"),
