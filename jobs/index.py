@@ -12,6 +12,7 @@ from shardrank.stages.run.workspace import Workspace, open_workspace
 from shardrank.stages.shared.versions import Published
 from shardrank.version.indexes import Audit, Index
 from shardrank.version.manifest import Changes, Version
+from shardrank.version.mapped import mapped_documents
 from shardrank.version.parts import Counts
 
 #: Of the encoder, on average, of texts with spaces between words: about 2.5 in English, whose stop
@@ -65,6 +66,18 @@ def summary(path: str, published: Published) -> list[str]:
         f" {live.truncated:,} truncated",
         f"  index      {version.index.plan.kind}; {found}",
         *_further_lines(version),
+        *_mapped_lines(version),
+    ]
+
+
+def _mapped_lines(version: Version) -> list[str]:
+    mapped = version.mapped
+    if mapped is None:
+        return []
+    left, target = mapped_documents(version.parts), mapped.settings.target
+    return [
+        f"  mapped     {left:,} of {version.live.documents:,} documents, {mapped.kind} map from "
+        f"{mapped.before.name}: Recall@10 {mapped.recall:.3f} (target {target:g})"
     ]
 
 
@@ -103,7 +116,16 @@ def _further(index: Index, live: Counts) -> list[str]:
 
 def _rows(changes: Changes) -> str:
     """The equation of a run's rows; kinds of which there are none are left out."""
-    kinds = ("added", "changed", "unchanged", "tombstones", "superseded", "rejected")
+    kinds = (
+        "added",
+        "changed",
+        "backfilled",
+        "unchanged",
+        "tombstones",
+        "superseded",
+        "rejected",
+    )
     counts = {kind: getattr(changes, kind) for kind in kinds}
+    counts["changed"] -= changes.backfilled  # whose content is as before
     shown = [f"{count:,} {kind}" for kind, count in counts.items() if count]
     return f"{changes.rows:,} = {' + '.join(shown) or '0'}"

@@ -11,6 +11,7 @@ from shardrank.core.pools import Pool, Resources, plan_pool, plan_search
 from shardrank.core.settings import ClusterSettings, Settings
 from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
+from shardrank.flows.backfill import Backfill
 from shardrank.flows.index_plan import IndexPlan, plan_indexing
 from shardrank.flows.rank_plan import RankPlan, plan_ranking
 from shardrank.jobs.columns import unmeasured
@@ -169,6 +170,8 @@ def _base_line(plan: IndexPlan, settings: Settings) -> str:
         return "nothing: a new index, everything is embedded"
     live = plan.base.version.live
     what = f"version {plan.base.number:06d}: {live.documents:,} documents"
+    if plan.backfill:
+        return f"{what}; {_backfill_line(plan, plan.backfill, settings)}"
     if not plan.differs:
         return f"{what}; only new and changed ones are embedded"
     allowed = "" if settings.gate.reembed else "; refused without --set gate.reembed=true"
@@ -177,11 +180,28 @@ def _base_line(plan: IndexPlan, settings: Settings) -> str:
     return f"{what}; changed: {changed}; {anew}"
 
 
+def _backfill_line(plan: IndexPlan, backfill: Backfill, settings: Settings) -> str:
+    """What is embedded of the documents that an encoder before has embedded."""
+    changed = f"changed: {'; '.join(plan.differs)}; " if plan.differs else ""
+    due = sum(plan.stored[n].live.documents for n in backfill.due)
+    embedded = f"new and changed ones are embedded, and {due:,} old ones"
+    if not backfill.left:
+        return f"{changed}{embedded}, which are all"
+    asked = settings.backfill
+    learnt = (
+        f" that is learnt of up to {asked.sample:,} passages and refused below Recall@10 "
+        f"{asked.target:g}"
+        if backfill.before
+        else ""
+    )
+    return f"{changed}{embedded}; {backfill.left:,} are served through a map{learnt}"
+
+
 def _codec(plan: IndexPlan, settings: Settings, passages: int) -> tuple[CodecPlan, str]:
     """The codec that is kept, or the one to be trained; and where it comes from."""
     wanted = settings.index_of(DENSE)
-    if plan.reuse and serving_codec(plan.reuse.index, wanted, passages):
-        return plan.reuse.index.plan, f", that of version {plan.parent:06d} while it serves"
+    if plan.index_before and serving_codec(plan.index_before, wanted, passages):
+        return plan.index_before.plan, f", that of version {plan.parent:06d} while it serves"
     return plan_codec(wanted, passages, plan.card.dim), ""
 
 

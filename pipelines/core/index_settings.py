@@ -122,3 +122,31 @@ class CompactSettings(SettingsTable):
     max_drift: float = Field(
         0.1, ge=0, description="growth of the codes' error at which the codec is trained again"
     )
+
+
+class BackfillSettings(SettingsTable):
+    """[backfill]: another encoder, and old documents that are embedded by it over several nights.
+
+    Until then they are served through a map from the old vectors to the new ones.
+    """
+
+    share: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="of the old documents, this share, in whole parts, is embedded by another "
+        "encoder each night, and the others are served through a map; 0: none is; default: all at "
+        "once, which gate.reembed must allow",
+    )
+    sample: int = Field(
+        8192,
+        ge=160,
+        description="old passages that the map is learnt of: both encoders have seen them",
+    )
+    target: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Recall@10 through the map against vectors of the new encoder, among a quarter "
+        "of the sample",
+    )

@@ -18,6 +18,7 @@ from shardrank.core.evaluate_settings import EvaluateSettings
 from shardrank.core.event_settings import EventSettings, LogSettings
 from shardrank.core.index_settings import (
     AuditSettings,
+    BackfillSettings,
     CompactSettings,
     GateSettings,
     IndexSettings,
@@ -213,6 +214,7 @@ class Settings(SettingsTable):
     index: Annotated[tuple[IndexSettings, ...], BeforeValidator(several)] = ()
     audit: AuditSettings = AuditSettings()
     gate: GateSettings = GateSettings()
+    backfill: BackfillSettings = BackfillSettings()
     compact: CompactSettings = CompactSettings()
     search: SearchSettings = SearchSettings()
     retriever: Annotated[tuple[RetrieverSettings, ...], BeforeValidator(several)] = ()

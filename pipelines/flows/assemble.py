@@ -10,6 +10,7 @@ from shardrank.stages.run.runner import Context
 from shardrank.version.folding import Limits, Size, plan_rewrites
 from shardrank.version.indexes import Index, Shard
 from shardrank.version.manifest import StoredEncoder, Version
+from shardrank.version.mapped import is_mapped
 from shardrank.version.parts import Part
 
 
@@ -93,10 +94,21 @@ def _size(part: Part) -> Size:
     return Size(part.rows, part.live.passages, part.pictures.bytes if part.pictures else 0)
 
 
+def _groups(parts: Sequence[Part], limits: Limits) -> list[list[int]]:
+    """What is rewritten together: parts whose vectors come out of a map, or others, whose passages
+    another tokeniser has cut."""
+    groups = []
+    for kind in (False, True):
+        mine = [n for n, part in enumerate(parts) if is_mapped(part) == kind]
+        sizes = [_size(parts[n]) for n in mine]
+        groups += [[mine[n] for n in group] for group in plan_rewrites(sizes, limits)]
+    return groups
+
+
 def _compacted(context: Context, material: Material) -> Compacted:
     """All parts, rewritten where the limits ask for it."""
     before = [*material.stored, *material.new]
-    groups = plan_rewrites([_size(part) for part in before], material.limits)
+    groups = _groups(before, material.limits)
     rewritten = compact(context, before, groups)
     moved = {old for group in groups for old in group}
     # A rewritten part takes the place of the first of those it is made from; it may be empty.

@@ -17,6 +17,7 @@ from shardrank.version.kept_settings import (
     kept_indexes,
 )
 from shardrank.version.manifest import Changes, StoredEncoder, Version
+from shardrank.version.mapped import still
 
 
 def own_settings(base: Published, wanted: Settings) -> Settings:
@@ -68,6 +69,7 @@ def compact_index(context: Context, base: Published, asked: Settings) -> Publish
         recipe=version.recipe,
         part_size=version.part_size,
         changes=Changes(rows=documents, unchanged=documents),
+        mapped=still(version.mapped, assembled.parts),
         made=replace(
             made_now("compact", context.run, context.command),
             columns=version.made.columns,

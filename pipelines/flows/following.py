@@ -12,6 +12,7 @@ from shardrank.models.encoders.registry import read_again
 from shardrank.stages.shared.versions import Published
 from shardrank.version.kept_settings import (
     audit_settings,
+    backfill_settings,
     index_settings,
     night_encoder,
     passage_settings,
@@ -21,7 +22,7 @@ from shardrank.version.manifest import StoredEncoder
 
 def following(settings: Settings, base: Published | None) -> Settings:
     """[encoder], [passages], [index] and [audit] are the index's own where nothing else is asked
-    for."""
+    for; and [backfill], as long as one goes on."""
     if base is None:
         return settings
     version = base.version
@@ -34,6 +35,7 @@ def following(settings: Settings, base: Published | None) -> Settings:
         "passages": passage_settings(version, settings.passages),
         "index": index_settings(version, settings),
         "audit": audit_settings(version, settings.audit),
+        "backfill": backfill_settings(version, settings.backfill),
     }
     return settings.model_copy(update=own)
 

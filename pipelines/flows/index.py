@@ -1,7 +1,8 @@
 """The index flow: scan → compare → ingest → embed → delete → assemble → publish.
 
 The first run of an INDEX compares its corpus with nothing; every later one with the latest version,
-and only what is new or changed is cut and embedded.
+and only what is new or changed is cut and embedded. Where the first encoder is another one, what is
+old may be served through a map, and be embedded night by night (flows/backfill.py).
 """
 
 from collections.abc import Collection, Sequence
@@ -13,6 +14,7 @@ from shardrank.core.settings import Settings
 from shardrank.core.units import total
 from shardrank.corpus.named import named, refuse_absent
 from shardrank.flows.assemble import Assembled, Material, assemble
+from shardrank.flows.backfill import learnt
 from shardrank.flows.index_changes import Made, Night, refuse_collapsed
 from shardrank.flows.index_dtype import hold
 from shardrank.flows.index_plan import IndexPlan
@@ -25,6 +27,7 @@ from shardrank.stages.index.ingest import (
     Cutting,
     ingest,
 )
+from shardrank.stages.index.mapping import with_mapped
 from shardrank.stages.index.publish import keep_listing, made_now, publish, rejected_told, set_aside
 from shardrank.stages.index.scan import names_of, refuse_unreadable, scan
 from shardrank.stages.index.vector_index import serving_codec
@@ -33,6 +36,7 @@ from shardrank.stages.shared.versions import Published
 from shardrank.storage import Sources
 from shardrank.version.folding import Limits
 from shardrank.version.manifest import Changes, Version
+from shardrank.version.mapped import Mapped, still
 from shardrank.version.parts import Part
 from shardrank.version.sizing import (
     plan_codec,
@@ -46,7 +50,7 @@ def index(context: Context, plan: IndexPlan) -> Published:
         InputError: no document would be left in the index, no row of a file can be read, no file
             has a column that the settings name, or the encoder gives nothing finite.
         GateRefused: the version would differ too much from the one before it.
-        AuditRefused: the index does not reach the audit's target.
+        AuditRefused: the index does not reach the audit's target, or a map its own.
         CommitConflict: another run published meanwhile.
         RunFailed: some units failed; rerun to resume.
     """
@@ -54,16 +58,19 @@ def index(context: Context, plan: IndexPlan) -> Published:
     hold(context.workspace, plan.begun)
     night = _compare(context, plan)
     night.refuse(context, night.expected())
+    mapped = _mapped(context, plan)
     made = _make(context, plan, night.compared)
     # A snapshot is all there is, so what cannot be indexed is gone; an upsert keeps what it had.
     spared = made.late if plan.mode == "upsert" else []
     stored = delete(context, plan.stored, night.compared, spared) if plan.reuse else []
+    if plan.differs and mapped:
+        stored = with_mapped(context, stored, mapped.map, plan.settings.dense.stored)
     changes = night.changes(context.workspace, made)
     try:
         _require_documents(context, plan, changes, [*stored, *made.parts], made)
         night.refuse(context, changes)
         refuse_broken_parts(plan.dense, made.embedded)
-        refuse_collapsed(stored, made.parts, context.settings.gate)
+        refuse_collapsed(_of_encoder(plan, stored), made.parts, context.settings.gate)
     except (GateRefused, InputError):
         # What an encoder gone wrong has made must not be found again by the run after its repair.
         context.workspace.forget("embed", made.embedded)
@@ -75,6 +82,7 @@ def index(context: Context, plan: IndexPlan) -> Published:
     version = _version(
         context, plan, changes, assembled, tuple(named(names, context.settings.corpus))
     )
+    version = replace(version, mapped=still(mapped, version.parts))
     published = publish(context.workspace, version)
     # What could not be embedded tonight is tried again by the next run that finds it.
     context.workspace.forget("embed", [d for d in made.embedded if d.counts.get("rejected")])
@@ -88,10 +96,25 @@ def _compare(context: Context, plan: IndexPlan) -> Night:
     refuse_unreadable(plan.source.slices, scans, Sources(context.settings.s3))
     if total(scans, "rows"):
         refuse_absent(plan.source.names | names_of(scans), context.settings.corpus, plan.met)
-    sides = Sides(plan.source.slices, scans, plan.stored, plan.mode, plan.reuse is not None)
+    sides = Sides(plan.source.slices, scans, plan.stored, plan.mode, plan.due)
     compared = compare_corpus(context, sides)
     set_aside(context, "compare", compared.dones)
-    return Night(plan.stored, plan.mode, bool(plan.differs), scans, compared)
+    return Night(plan.stored, plan.mode, plan.reuse is None, scans, compared)
+
+
+def _mapped(context: Context, plan: IndexPlan) -> Mapped | None:
+    """The map that serves what is old, if something is: the version's, or one that is learnt."""
+    if plan.backfill is None or plan.reuse is None:
+        return None
+    if plan.backfill.before is None:
+        return None if plan.differs else plan.reuse.mapped
+    return learnt(context, plan.backfill, plan.reuse, plan.dense)
+
+
+def _of_encoder(plan: IndexPlan, stored: Sequence[Part]) -> list[Part]:
+    """Stored parts with vectors of the first encoder, or mapped to them: not those of an encoder
+    before, of which nothing is left."""
+    return [part for part in stored if not plan.differs or part.live.documents]
 
 
 def _make(context: Context, plan: IndexPlan, compared: Compared) -> Made:
@@ -159,14 +182,15 @@ def _version(
 
 
 def _refuse_reembedding(plan: IndexPlan, settings: Settings) -> None:
-    differs = [*plan.differs, *(each for said in plan.replaced.values() for each in said)]
+    differs = plan.embedded_anew
     if differs and plan.base and not settings.gate.reembed:
         passages = plan.base.version.live.passages
         raise GateRefused(
             f"Changed since version {plan.base.number:06d}: {'; '.join(differs)}. All of its "
             f"{passages:,} passages would be embedded anew.",
             "Leave out what the index was made with, or allow it for this run: --set "
-            "gate.reembed=true. Readers keep the old version meanwhile.",
+            "gate.reembed=true. Readers keep the old version meanwhile. Another first encoder can "
+            "take over night by night: backfill.share.",
         )
 
 

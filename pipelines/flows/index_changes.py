@@ -78,10 +78,12 @@ class Night:
         """Where `late` documents were rejected after the comparison, `in_vain` of which were to
         replace live ones; in a snapshot these are gone."""
         count = self.compared.count
+        changed = count("changed") - in_vain
         return Changes(
             rows=total(self.scans, "rows"),
             added=count("added") - (late - in_vain),
-            changed=count("changed") - in_vain,
+            changed=changed,
+            backfilled=min(changed, 0 if self.anew else count("backfilled")),
             unchanged=count("unchanged"),
             tombstones=count("tombstones"),
             superseded=count("superseded"),
@@ -94,7 +96,8 @@ class Night:
         change = Change(
             before=self.before,
             after=self.before + changes.added - changes.deleted,
-            changed=0 if self.anew else changes.changed,  # gate.reembed has allowed it
+            # gate.reembed has allowed what is embedded anew, and backfill.share what is backfilled
+            changed=0 if self.anew else changes.changed - changes.backfilled,
             deleted=changes.deleted,
             rows=changes.rows,
             rejected=changes.rejected,

@@ -15,6 +15,7 @@ from shardrank.corpus.changes import Mode
 from shardrank.corpus.heads import look_at_heads
 from shardrank.corpus.named import known_names, refuse_absent
 from shardrank.corpus.slices import Slice, plan_files
+from shardrank.flows.backfill import Backfill, plan_backfill
 from shardrank.flows.following import following, told_whose
 from shardrank.flows.index_dtype import settle, settle_further
 from shardrank.index.library import require_faiss
@@ -68,8 +69,9 @@ class IndexPlan:
     """What an index run will read, with which models, on top of which version.
 
     `differs` says what changed about passages or vectors since the base was made, from what to
-    what: nothing that is stored serves then. `further` are the encoders beside the first.
-    `settings` are the run's, `asked` those that it was given.
+    what: nothing that is stored serves then, but for what `backfill` has served through a map.
+    `further` are the encoders beside the first. `settings` are the run's, `asked` those that it was
+    given.
     """
 
     source: SourcePlan
@@ -77,6 +79,7 @@ class IndexPlan:
     card: EncoderCard
     base: Published | None
     differs: Sequence[str]
+    backfill: Backfill | None
     recipe: Recipe
     further: Sequence[StoredEncoder]
     part_size: int
@@ -135,12 +138,31 @@ class IndexPlan:
     @property
     def reuse(self) -> Version | None:
         """The version whose parts, codec and shards are kept where they serve."""
-        return self.base.version if self.base and not self.differs else None
+        serves = not self.differs or self.backfill
+        return self.base.version if self.base and serves else None
+
+    @property
+    def due(self) -> Sequence[int]:
+        """Parts of the version before of which nothing serves."""
+        if self.reuse is None:
+            return range(len(self.stored))
+        return self.backfill.due if self.backfill else ()
+
+    @property
+    def embedded_anew(self) -> Sequence[str]:
+        """What changed that has all passages embedded again tonight. What is made of another column
+        is not: no model runs on passages for it."""
+        first = () if self.backfill else self.differs
+        derived = {each.name for each in self.further if each.made_of}
+        kept = derived if self.backfill else set()
+        others = (said for name, said in self.replaced.items() if name not in kept)
+        return [*first, *(each for said in others for each in said)]
 
     def kept_index(self, column: str) -> Index | None:
         """The base's index over a column that serves tonight."""
-        reuse = self.reuse
-        return reuse.indexes.get(column) if reuse and column not in self.replaced else None
+        reuse, moved = self.reuse, column == DENSE and self.differs
+        kept = reuse and not moved and column not in self.replaced
+        return reuse.indexes.get(column) if reuse and kept else None
 
 
 def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Settings) -> IndexPlan:
@@ -163,8 +185,11 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     _refuse_unseen(settings)
     further = _further(asked, settings, workspace, base, card)
     recipe = _recipe(settings, card)
-    differs = _differs(base.version, StoredEncoder(card, settings.dense), recipe) if base else []
-    if base and differs and mode == "upsert":
+    first = StoredEncoder(card, settings.dense)
+    differs = _differs(base.version, first, recipe) if base else []
+    same = base is not None and not encoder_differences(base.version.columns[DENSE], first)
+    backfill = plan_backfill(base, differs, same, settings.backfill, mode)
+    if base and differs and mode == "upsert" and not backfill:
         _refuse_upsert(differs, base)
     stored_size = base.version.part_size if base else default_part_size(source.bytes)
     plan = IndexPlan(
@@ -173,6 +198,7 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
         card=card,
         base=base,
         differs=differs,
+        backfill=backfill,
         recipe=recipe,
         further=further,
         part_size=settings.passages.part_size or stored_size,
@@ -288,6 +314,7 @@ def _run_name(plan: IndexPlan) -> str:
             "recipe": to_json(plan.recipe),
             "further": [[e.name, e.card.fingerprint, e.stored] for e in plan.further],
             "part_size": plan.part_size,
+            "backfill": settings.backfill.deciding() if plan.backfill else None,
             "corpus": settings.corpus.deciding(),
             "audit": settings.audit.deciding(),
             "index": [index.deciding() for index in settings.index],

@@ -6,6 +6,7 @@ from shardrank.core.outcomes import Outcome
 from shardrank.flows.label_plan import Labelled
 from shardrank.flows.rank_plan import Ranked
 from shardrank.stages.shared.versions import Published
+from shardrank.version.mapped import mapped_documents
 
 
 def published_outcome(published: Published) -> Outcome:
@@ -18,6 +19,8 @@ def published_outcome(published: Published) -> Outcome:
         "rows": changes.rows,
         "rejected": changes.rejected,
     }
+    if version.mapped:
+        counts["mapped"] = mapped_documents(version.parts)
     said = f"Version {published.number:06d} " + ("published." if published.new else "stays.")
     return Outcome(
         "published" if published.new else "unchanged",

@@ -109,9 +109,9 @@ def _shard(workspace: Workspace, shard: Shard, index: Index, version: Version) -
 
 
 def _codecs(workspace: Workspace, version: Version) -> Iterator[str]:
-    """Of columns and of indexes; and what words are weighted by."""
+    """Of columns, of the map and of indexes; and what words are weighted by."""
     fitted = [encoder.codec for encoder in version.columns.values()]
     others = [(index.codec, index.counts) for index in version.indexes.values()]
-    for file in files_in([fitted, others]):
+    for file in files_in([fitted, others, version.mapped]):
         workspace.storage.read_checked(file)
     yield from ()

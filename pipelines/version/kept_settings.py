@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from shardrank.core.cards import Halved
 from shardrank.core.errors import SettingsError
-from shardrank.core.index_settings import AuditSettings, IndexSettings
+from shardrank.core.index_settings import AuditSettings, BackfillSettings, IndexSettings
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import ColumnSettings, EncoderSettings
 from shardrank.core.passage_settings import PassageSettings
@@ -181,6 +181,13 @@ def audit_settings(version: Version, wanted: AuditSettings) -> AuditSettings:
     return AuditSettings(
         **{**version.index.audit_settings.deciding(), **wanted.model_dump(exclude_unset=True)}
     )
+
+
+def backfill_settings(version: Version, wanted: BackfillSettings) -> BackfillSettings:
+    """The [backfill] settings of the backfill that goes on, if one does, and over them what is
+    asked for."""
+    held = version.mapped.settings.deciding() if version.mapped else {}
+    return BackfillSettings(**{**held, **wanted.model_dump(exclude_unset=True)})
 
 
 def _stored_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:

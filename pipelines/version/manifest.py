@@ -22,6 +22,7 @@ from shardrank.core.papers import files_in, from_json, to_json
 from shardrank.core.passage_settings import CutBy, Markup
 from shardrank.core.settings_base import DECIDING
 from shardrank.version.indexes import Index
+from shardrank.version.mapped import Mapped
 from shardrank.version.parts import Counts, LengthClass, Part
 
 FORMAT = 5
@@ -101,7 +102,8 @@ class Recipe:
 @dataclass(frozen=True)
 class Changes:
     """rows = added + changed + unchanged + tombstones + superseded + rejected; and documents that
-    are gone, and passages that were embedded."""
+    are gone, passages that were embedded, and those of the changed documents whose content is as
+    before, which another encoder has embedded."""
 
     rows: int = 0
     added: int = 0
@@ -112,6 +114,7 @@ class Changes:
     deleted: int = 0
     rejected: int = 0
     embedded: int = 0
+    backfilled: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,8 @@ class Version:
         indexes: over the columns, by name.
         part_size: passages in a part.
         changes: what its run found and did.
+        mapped: how documents are served that the first encoder has not embedded; None: there are
+            none.
     """
 
     parent: int
@@ -164,6 +169,7 @@ class Version:
     part_size: int
     changes: Changes
     made: Origin
+    mapped: Mapped | None = None
 
     @property
     def dense(self) -> DenseEncoder:

@@ -39,10 +39,12 @@ class StoredColumn:
         file: one row a passage.
         spread: of vectors: 1 minus the length of the mean of their directions, 0 where all point
             the same way; None of what is no vector.
+        mapped: whether it comes out of the version's map, from the column of the encoder before.
     """
 
     file: FileRef
     spread: float | None
+    mapped: bool = False
 
 
 @dataclass(frozen=True)

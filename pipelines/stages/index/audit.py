@@ -43,7 +43,7 @@ from shardrank.stages.shared.part_blocks import PartColumn, load_blocks, offsets
 from shardrank.stages.shared.sample import Draw, sample
 from shardrank.storage import Sources
 from shardrank.version.indexes import Audit, AuditPoint, Shard
-from shardrank.version.manifest import StoredEncoder, dense
+from shardrank.version.manifest import DenseEncoder, StoredEncoder, dense
 from shardrank.version.parts import Part
 from shardrank.version.recall import (
     CostModel,
@@ -162,12 +162,16 @@ def _questions(context: Context, index: Audited) -> list[FileRef]:
             index.parts,
             Draw("questions", index.vectors.name, settings.audit.queries, seed),
         )
-    sources = Sources(settings.s3)
-    listing = sources.listing(file, settings.corpus.allow_unread)
+    return query_vectors(context, dense(encoder), file)
+
+
+def query_vectors(context: Context, encoder: DenseEncoder, path: str) -> list[FileRef]:
+    """Files of the vectors of real queries."""
+    settings, sources = context.settings, Sources(context.settings.s3)
+    listing = sources.listing(path, settings.corpus.allow_unread)
     batch = read_queries(listing.read, sources.open, settings.corpus)
     texts = write_blocks(context.workspace, batch.table, settings.search.block_queries)
-    blocks = encode(context, texts, dense(index.vectors))
-    return [block.vectors for block in blocks]
+    return [block.vectors for block in encode(context, texts, encoder)]
 
 
 def _anchor_questions(

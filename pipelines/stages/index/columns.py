@@ -56,17 +56,21 @@ def with_columns(
     further: Sequence[StoredEncoder],
 ) -> Columns:
     """The parts, which have the first encoder's column, with one of each further encoder; what they
-    have of it stays."""
+    have of it stays. Those of which nothing is live get none: no version lists them."""
     found, made = list(parts), {first.name: first}
     for encoder in further:
         wanted = Sourced.of(encoder, made)
         wanted = replace(wanted, encoder=fitted(context, found, wanted))
-        lacking = [n for n, part in enumerate(found) if encoder.name not in part.columns]
+        lacking = [n for n, part in enumerate(found) if _lacks(part, encoder.name)]
         columns = _make(context, [found[n] for n in lacking], wanted)
         for n, column in zip(lacking, columns, strict=True):
             found[n] = replace(found[n], columns={**found[n].columns, encoder.name: column})
         made[encoder.name] = wanted.encoder
     return Columns(found, list(made.values()))
+
+
+def _lacks(part: Part, column: str) -> bool:
+    return column not in part.columns and part.live.documents > 0
 
 
 def _make(context: Context, parts: Sequence[Part], wanted: Sourced) -> list[StoredColumn]:

@@ -1,7 +1,7 @@
 """compact: groups of parts become one part each, from what is stored; nothing is embedded."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -56,10 +56,23 @@ COMPACT = Stage("compact", CompactSpec, Compacted)
 def compact(
     context: Context, parts: Sequence[Part], groups: Sequence[Sequence[int]]
 ) -> list[Part | None]:
-    """The part that each group becomes; None where nothing in it is live."""
+    """The part that each group becomes; None where nothing in it is live. What comes out of a map
+    stays known as such: a group's live parts do, or none does."""
     specs = [CompactSpec(tuple(StoredPart.of(parts[n]) for n in group)) for group in groups]
     dones = run_stage(context, COMPACT, specs, [Step(partial(Compact, context.workspace))])
-    return [done.made.part for done in dones]
+    both = zip(groups, dones, strict=True)
+    return [_marked(done.made.part, [parts[n] for n in group]) for group, done in both]
+
+
+def _marked(made: Part | None, of: Sequence[Part]) -> Part | None:
+    if made is None:
+        return None
+    live = [part for part in of if part.live.documents]
+    columns = {
+        name: replace(column, mapped=live[0].columns[name].mapped)
+        for name, column in made.columns.items()
+    }
+    return replace(made, columns=columns)
 
 
 @dataclass(frozen=True)

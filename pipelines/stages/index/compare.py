@@ -41,8 +41,8 @@ class IdRange:
 
 @dataclass(frozen=True)
 class CompareSpec:
-    """A range of ids, and all that is compared; `uris` and `scanned` are of the slices in order, and
-    of the parts `due` nothing serves."""
+    """A range of ids, and all that is compared; `uris` and `scanned` are of the slices in order,
+    `due` parts of which nothing serves."""
 
     scanned: tuple[FileRef, ...]
     uris: tuple[str, ...]

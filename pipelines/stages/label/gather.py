@@ -185,7 +185,8 @@ class Gather:
             ordinal = pa.array(np.full(len(rows), part.ordinal, dtype=np.int32))
             taken = taken.add_column(0, "part", ordinal).add_column(1, "row", pa.array(rows))
             pieces.append(taken)
-        return pa.concat_tables(pieces)
+        # Of two tokenisers, while a backfill goes on, one may need wider ids.
+        return pa.concat_tables(pieces, promote_options="permissive")
 
     def _scores(self, spec: GatherSpec, pairs: pa.Table) -> pa.Table:
         from shardrank.index.pairs import pair_scores  # brings numba

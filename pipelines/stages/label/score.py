@@ -234,5 +234,5 @@ def passages_of(
 ) -> pa.Table:
     """Columns of a block's gathered passages at these places, in this order."""
     read = [workspace.read_table(ref, ["part", "row", *columns]) for ref in refs]
-    passages = pa.concat_tables(read)
+    passages = pa.concat_tables(read, promote_options="permissive")  # as `Gather` does
     return passages.take(pa.array(find(places_of(passages), places)))

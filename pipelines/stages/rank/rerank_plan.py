@@ -171,12 +171,13 @@ def _blocks_in(candidates: Candidates, group: Sequence[int]) -> tuple[BlockPairs
 def stored_tokens_serve(version: Version, card: RerankerCard) -> bool:
     """Whether the encoder's stored ids are those that the reranker would make of the text.
 
-    They are not with another tokeniser, with a document prompt in them, or where some were cut at
-    the encoder's limit.
+    They are not with another tokeniser, with a document prompt in them, where some were cut at the
+    encoder's limit, or where an encoder before cut documents that are still served through a map.
     """
     encoder = version.dense.card
     same = card.tokeniser_fingerprint == encoder.tokeniser_fingerprint
-    return same and not encoder.document_prompt and not version.live.truncated
+    whole = not version.live.truncated and version.mapped is None
+    return same and not encoder.document_prompt and whole
 
 
 def scores_by_block(dones: Sequence[Done[Scores]], blocks: int) -> list[tuple[FileRef, ...]]:

@@ -1,7 +1,7 @@
 """What an encoder of a further column reads of a part: its texts, with its pictures or without, or
 another column."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -27,10 +27,20 @@ class Read:
     @classmethod
     def of(cls, part: Part, encoder: StoredEncoder) -> "Read":
         """What the encoder reads."""
-        column = encoder.made_of
-        values = None if column is None else part.columns[column].file
+        if encoder.made_of is not None:
+            return cls.column(part, encoder.made_of)
         pictures = part.pictures if reads_pictures(encoder.settings) else None
-        return cls(part.passages, values, part.deleted, pictures)
+        return replace(cls.texts(part), pictures=pictures)
+
+    @classmethod
+    def texts(cls, part: Part) -> "Read":
+        """Its passages' titles and texts."""
+        return cls(part.passages, None, part.deleted)
+
+    @classmethod
+    def column(cls, part: Part, name: str) -> "Read":
+        """What a column holds of it."""
+        return cls(part.passages, part.columns[name].file, part.deleted)
 
     @property
     def rows(self) -> int:

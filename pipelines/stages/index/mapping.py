@@ -1,0 +1,182 @@
+"""Old vectors beside those of another encoder: a map is learnt of passages that both have seen, and
+the column of every part that keeps its old passages goes through it.
+
+draw-map-texts and draw-map-vectors gather the same passages, embed-map embeds them by the new
+encoder, fit-map fits and measures, map makes the columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import pyarrow as pa
+
+from shardrank.core.arrays import Float32
+from shardrank.core.arrow_columns import matrix, refuse_not_finite, vector_column
+from shardrank.core.files import FileRef
+from shardrank.core.model_settings import DENSE, Stored
+from shardrank.core.space_map import MapKind, SpaceMap
+from shardrank.core.units import Stage, Unit
+from shardrank.models.forward.threads import use_threads
+from shardrank.stages.index.audit import query_vectors
+from shardrank.stages.index.drawn import Drawing, draw_rows, read_drawn
+from shardrank.stages.index.embed import narrow
+from shardrank.stages.run.hosts import Step, Tables
+from shardrank.stages.run.runner import Context, run_stage
+from shardrank.stages.run.workspace import Result, Workspace
+from shardrank.stages.shared.part_blocks import read_bitmap
+from shardrank.stages.shared.part_files import write_column
+from shardrank.stages.shared.read_values import Read, read_values
+from shardrank.version.manifest import DenseEncoder
+from shardrank.version.parts import Part, StoredColumn
+
+
+@dataclass(frozen=True)
+class EmbedSampleSpec:
+    """A file of drawn texts, and the fingerprint of the encoder's card."""
+
+    texts: FileRef
+    encoder: str
+
+
+@dataclass(frozen=True)
+class EmbeddedSample:
+    """The file of the rows with their vectors."""
+
+    vectors: FileRef
+
+
+@dataclass(frozen=True)
+class FitMapSpec:
+    """Files of the same rows by both encoders, of queries by the new one, and whether its vectors
+    have length 1."""
+
+    old: tuple[FileRef, ...]
+    new: tuple[FileRef, ...]
+    asked: tuple[FileRef, ...]
+    unit: bool
+
+
+@dataclass(frozen=True)
+class LearntMap:
+    """The map's file, what it finds, and among how many passages: see `Mapped`."""
+
+    map: FileRef
+    kind: MapKind
+    recall: float
+    measured: int
+
+
+@dataclass(frozen=True)
+class MapSpec:
+    """A part and its old column, the map, and how vectors are stored."""
+
+    read: Read
+    map: FileRef
+    stored: Stored
+
+
+def learn_map(context: Context, parts: Sequence[Part], encoder: DenseEncoder) -> LearntMap:
+    """The map from the parts' vectors to those of the encoder.
+
+    Raises:
+        InputError: the encoder gives vectors that are not finite, or there are too few passages.
+    """
+    rows = context.settings.backfill.sample
+    texts = draw_rows(context, parts, Drawing("map-texts", Read.texts, rows))
+    old = draw_rows(context, parts, Drawing("map-vectors", partial(Read.column, name=DENSE), rows))
+    new = _embedded(context, texts, encoder)
+    path = context.settings.audit.query_file
+    asked = query_vectors(context, encoder, path) if path is not None else []
+    stage = Stage("fit-map", FitMapSpec, LearntMap)
+    spec = FitMapSpec(old, new, tuple(asked), encoder.card.normalise)
+    [done] = run_stage(context, stage, [spec], [Step(partial(FitMap, context.workspace))])
+    return done.made
+
+
+def with_mapped(
+    context: Context, parts: Sequence[Part], learnt: FileRef, stored: Stored
+) -> list[Part]:
+    """The parts with vectors that come out of a map; those of which nothing is live stay."""
+    live = [n for n, part in enumerate(parts) if part.live.documents]
+    specs = [MapSpec(Read.column(parts[n], DENSE), learnt, stored) for n in live]
+    stage = Stage("map", MapSpec, StoredColumn)
+    dones = run_stage(context, stage, specs, [Step(partial(MapColumn, context.workspace))])
+    found = list(parts)
+    for n, done in zip(live, dones, strict=True):
+        found[n] = replace(found[n], columns={**found[n].columns, DENSE: done.made})
+    return found
+
+
+def _embedded(
+    context: Context, texts: Sequence[FileRef], encoder: DenseEncoder
+) -> tuple[FileRef, ...]:
+    stage = Stage("embed-map", EmbedSampleSpec, EmbeddedSample)
+    specs = [EmbedSampleSpec(ref, encoder.card.fingerprint) for ref in texts]
+    pool = context.model_pool(len(specs))
+    make = partial(EmbedSample, context.workspace, encoder, pool.device)
+    return tuple(done.made.vectors for done in run_stage(context, stage, specs, [Step(make, pool)]))
+
+
+class EmbedSample:
+    """Drawn texts → their vectors."""
+
+    def __init__(self, workspace: Workspace, encoder: DenseEncoder, device: str) -> None:
+        from shardrank.models.encoders.dense import load_encoder  # brings torch: a second
+        from shardrank.models.encoders.texts import TextVectors
+
+        use_threads(1)
+        self._workspace, self._name = workspace, encoder.card.name
+        model = load_encoder(encoder.settings, device, encoder.card)
+        self._encoder = TextVectors(model, encoder.settings.stored)
+
+    def __call__(self, unit: Unit[EmbedSampleSpec], tables: Tables) -> Result[EmbeddedSample]:
+        drawn = self._workspace.read_table(unit.spec.texts)
+        vectors = self._encoder.column(pa.concat_arrays(drawn["read"].chunks))
+        refuse_not_finite(vectors, f"The encoder {self._name!r}", "passages of a sample")
+        table = drawn.set_column(drawn.column_names.index("read"), "read", vectors)
+        ref = self._workspace.write_scratch(unit, "vectors.parquet", table)
+        return Result(EmbeddedSample(ref), {"rows": len(vectors)})
+
+
+@dataclass(frozen=True)
+class FitMap:
+    """Vectors of the same passages by both encoders → the map, and what it finds."""
+
+    workspace: Workspace
+
+    def __call__(self, unit: Unit[FitMapSpec], tables: Tables) -> Result[LearntMap]:
+        from shardrank.models.encoders.space_fit import Pairs, fit_space  # brings numba
+
+        use_threads(1)
+        spec = unit.spec
+        old, new = (self._vectors(files) for files in (spec.old, spec.new))
+        asked = [self.workspace.read_table(ref)["vector"] for ref in spec.asked]
+        queries = matrix(pa.chunked_array([c for a in asked for c in a.chunks])) if asked else None
+        found = fit_space(Pairs(old, new), spec.unit, queries)
+        key = "codecs/{}.safetensors"
+        ref = self.workspace.write_content(key, found.map.to_bytes(), len(old))
+        made = LearntMap(ref, found.map.kind, found.recall, found.measured)
+        return Result(made, {"rows": len(old)})
+
+    def _vectors(self, files: Sequence[FileRef]) -> Float32:
+        return matrix(pa.chunked_array([read_drawn(self.workspace, files)]))
+
+
+@dataclass(frozen=True)
+class MapColumn:
+    """A part's old column → the vectors that come out of the map, in a file beside its passages."""
+
+    workspace: Workspace
+
+    def __call__(self, unit: Unit[MapSpec], tables: Tables) -> Result[StoredColumn]:
+        from shardrank.models.encoders.space_fit import through  # brings numba
+
+        read = unit.spec.read
+        found = SpaceMap.of(self.workspace.storage.read_checked(unit.spec.map))
+        old = matrix(pa.chunked_array([read_values(self.workspace, read)]))
+        values = vector_column(narrow(through(found, old), unit.spec.stored))
+        refuse_not_finite(values, "The map of old vectors", "passages of a part")
+        live = ~read_bitmap(self.workspace, read.deleted, read.rows)
+        made = write_column(self.workspace, read.passages, DENSE, values, live)
+        return Result(replace(made, mapped=True), {"rows": len(values)})

@@ -1,0 +1,244 @@
+"""Another encoder takes over night by night: what it has not embedded is served through a map."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from shardrank.core.arrow_columns import matrix
+from shardrank.version.manifest import Version
+from shardrank.version.mapped import is_mapped, mapped_documents
+from tests.tiny_models import tiny_encoder
+from tests.world import World, latest, make_world, shardrank, versions, write_lines
+
+DOCUMENTS = 240
+SETS = (
+    "passages.overlap=0",
+    "passages.part_size=40",
+    "passages.max_tokens=32",
+    "index.kind=exact",
+    "gate.max_deleted=0.2",
+    "gate.max_changed=0.1",
+    "reranker.model=off",
+)
+#: Random models agree about little.
+BACKFILL = ("backfill.share=0.5", "backfill.sample=240", "backfill.target=0.05")
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A world, an index by its encoder, and another encoder: other tokens, more components."""
+
+    world: World
+    index: Path
+    other: Path
+
+    def copied(self, to: Path) -> "Scene":
+        """Of the corpus and the index, which tests change."""
+        root = to / "world"
+        shutil.copytree(self.world.root, root, ignore=shutil.ignore_patterns("index"))
+        world = World(root, self.world.encoder, self.world.reranker)
+        return Scene(world, Path(shutil.copytree(self.index, to / "index")), self.other)
+
+    def night(self, *sets: str, model: Path | None = None) -> int:
+        """A snapshot by the other encoder."""
+        asked = (*SETS, *sets, f"encoder.model={model or self.other}")
+        return shardrank(*self.world.index(self.index, *asked))
+
+    def edit(self, **texts: str | None) -> None:
+        """Add or change documents; none: leave them out."""
+        rows = {row["_id"]: row for row in self.world.rows("corpus")}
+        rows |= {doc: {"_id": doc, "text": text} for doc, text in texts.items() if text}
+        kept = (row for doc, row in rows.items() if texts.get(doc, "") is not None)
+        write_lines(Path(self.world.corpus), kept)
+
+
+@pytest.fixture(scope="module")
+def scene(
+    tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path], inline: pytest.MonkeyPatch
+) -> Scene:
+    root = tmp_path_factory.mktemp("backfill")
+    inline.setattr("shardrank.flows.report.write_report", lambda workspace, finished: None)
+    world = make_world(root, models, DOCUMENTS, queries=4)
+    other = tiny_encoder(tmp_path_factory.mktemp("other"), "roberta-cls", dim=32)
+    assert shardrank(*world.index(root / "index", *SETS)) == 0
+    return Scene(world, root / "index", other)
+
+
+@pytest.fixture
+def mine(scene: Scene, tmp_path: Path) -> Scene:
+    return scene.copied(tmp_path)
+
+
+def stored(index: Path, version: Version) -> dict[tuple[str, int], bytes]:
+    """The vector of each live passage, by its document and number."""
+    found = {}
+    for part in version.parts:
+        passages = pq.read_table(index / part.passages.key, columns=["doc_id", "passage"])
+        vectors = matrix(pq.read_table(index / part.columns["dense"].file.key)["vector"])
+        dead = np.zeros(part.rows, bool)
+        if part.deleted:
+            bits = np.frombuffer((index / part.deleted.key).read_bytes(), np.uint8)
+            dead = np.unpackbits(bits, bitorder="little")[: part.rows].astype(bool)
+        rows = zip(passages.to_pylist(), vectors, dead, strict=True)
+        found |= {(r["doc_id"], r["passage"]): v.tobytes() for r, v, gone in rows if not gone}
+    return found
+
+
+def rebuilt(scene: Scene, folder: Path) -> dict[tuple[str, int], bytes]:
+    """What a new index by the other encoder holds."""
+    asked = (*SETS, f"encoder.model={scene.other}")
+    assert shardrank(*scene.world.index(folder, *asked)) == 0
+    return stored(folder, latest(folder))
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    found = capsys.readouterr()
+    return " ".join((found.out + found.err).split())
+
+
+def test_nights_until_all_is_embedded(
+    mine: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index = mine.index
+    before = latest(index)
+    mine.edit(new="wing flow heat", d0000=None, d0001="another text of the wing")
+    assert shardrank("plan", *mine.world.index(index, *SETS, *BACKFILL, *_model(mine))) == 0
+    said = told(capsys)
+    assert "are served through a map that is learnt of up to 240 passages" in said
+    assert mine.night(*BACKFILL) == 0
+    first, said = latest(index), told(capsys)
+    assert first.mapped
+    assert first.mapped.before == before.dense.card
+    left = mapped_documents(first.parts)
+    assert f"{left:,} of {DOCUMENTS:,} documents" in said
+    assert 0.3 * DOCUMENTS < left <= 0.5 * DOCUMENTS
+    assert first.changes.backfilled == DOCUMENTS - 2 - left, "but for the changed and the deleted"
+    assert (first.changes.added, first.changes.deleted) == (1, 1)
+    native = sum(part.live.passages for part in first.parts if not is_mapped(part))
+    assert first.changes.embedded == native
+    assert shardrank("verify", str(index)) == 0
+    assert _ranks(mine, tmp_path / "half") == 0
+
+    assert mine.night() == 0, "which goes on as it began"
+    last = latest(index)
+    assert (last.mapped, last.changes.backfilled) == (None, left)
+    assert not any(is_mapped(part) for part in last.parts)
+    assert stored(index, last) == rebuilt(mine, tmp_path / "rebuilt")
+    assert shardrank("verify", str(index)) == 0
+    assert mine.night() == 0
+    assert latest(index) == last, "nothing is left to do"
+
+
+def _model(scene: Scene) -> tuple[str]:
+    return (f"encoder.model={scene.other}",)
+
+
+def _ranks(scene: Scene, out: Path) -> int:
+    return shardrank(*scene.world.rank(scene.index, out, *_model(scene)))
+
+
+def test_what_is_mapped_stays_in_compaction_and_rollback(mine: Scene) -> None:
+    index, quiet = mine.index, ("backfill.share=0", *BACKFILL[1:])
+    assert mine.night(*quiet) == 0
+    whole = latest(index)
+    assert (whole.changes.embedded, mapped_documents(whole.parts)) == (0, DOCUMENTS)
+    assert (whole.dense.card.dim, {p.columns["dense"].mapped for p in whole.parts}) == (32, {True})
+    mine.edit(**{f"d{n:04d}": None for n in range(12)}, new="flow of heat")
+    assert mine.night() == 0
+    some = stored(index, latest(index))
+    assert shardrank("compact", str(index)) == 0
+    after = latest(index)
+    assert not any(part.deleted for part in after.parts)
+    assert stored(index, after) == some
+    assert mapped_documents(after.parts) == DOCUMENTS - 12
+    assert after.mapped == whole.mapped
+    assert shardrank("verify", str(index)) == 0
+    assert shardrank("rollback", str(index), "2") == 0
+    assert latest(index).content() == whole.content()
+    assert shardrank("rollback", str(index), "1") == 0
+    assert (latest(index).mapped, latest(index).dense.card.dim) == (None, 16)
+
+
+def test_an_upsert_embeds_no_old_document(mine: Scene) -> None:
+    write_lines(mine.world.root / "more.jsonl", [{"_id": "new", "text": "one more wing"}])
+    words = [w for s in (*SETS, *BACKFILL, *_model(mine)) for w in ("--set", s)]
+    more = str(mine.world.root / "more.jsonl")
+    assert shardrank("index", more, str(mine.index), "--mode", "upsert", *words) == 0
+    found = latest(mine.index)
+    assert (found.changes.embedded, mapped_documents(found.parts)) == (1, DOCUMENTS)
+
+
+def test_a_killed_night_goes_on(mine: Scene, inline: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    twin = mine.copied(tmp_path / "twin")
+    assert twin.night(*BACKFILL) == 0
+    for stopped in ("with_mapped", "assemble"):
+        with inline.context() as patch:
+            patch.setattr(f"shardrank.flows.index.{stopped}", _stop)
+            assert mine.night(*BACKFILL) != 0
+    assert mine.night(*BACKFILL) == 0
+    assert versions(mine.index) == versions(twin.index)
+
+
+def _stop(*args: Any, **kwargs: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def test_what_is_refused(mine: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mine.night("backfill.share=0.5", "backfill.sample=240", "backfill.target=1") == 3
+    assert "below backfill.target 1; nothing was published" in told(capsys)
+    assert not _embedded(mine.index, "embed", of=latest(mine.index)), "before it costs anything"
+    assert mine.night() == 3
+    assert "Another first encoder can take over night by night" in told(capsys)
+    assert mine.night(*BACKFILL) == 0
+    capsys.readouterr()
+    third = mine.world.encoder
+    assert mine.night(model=third) == 2
+    assert "there is no map of two encoders at once" in told(capsys)
+    assert mine.night("backfill.share=1", model=third) == 0
+    found = latest(mine.index)
+    assert (found.mapped, found.dense.card.dim) == (None, 16)
+    assert found.changes.backfilled == DOCUMENTS
+
+
+def _embedded(index: Path, stage: str, of: Version) -> list[str]:
+    """Parts that a stage's markers name, beside the version's."""
+    markers = (index / "units" / stage).glob("*.json")
+    made = {json.loads(m.read_text())["made"]["part"]["id"] for m in markers}
+    return sorted(made - {part.id for part in of.parts})
+
+
+def test_too_few_passages(
+    models: tuple[Path, Path], scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = Scene(make_world(tmp_path, models, 20, queries=1), tmp_path / "index", scene.other)
+    assert shardrank(*few.world.index(few.index, *SETS)) == 0
+    assert few.night(*BACKFILL, "backfill.share=0") == 2
+    assert "160 are needed" in told(capsys)
+
+
+def test_columns_beside_the_first(mine: Scene, tmp_path: Path) -> None:
+    index = mine.index
+    further = (
+        "encoder.words.family=bm25",
+        "encoder.bits.family=bits",
+        "encoder.bits.rotation=random",
+        "audit.k=5",
+        "audit.target=0",
+    )
+    old = f"encoder.model={mine.world.encoder}"
+    assert shardrank(*mine.world.index(index, *SETS, *further, old)) == 0
+    before = latest(index)
+    assert mine.night(*BACKFILL) == 0
+    after = latest(index)
+    assert after.columns["words"] == before.columns["words"], "texts are the same"
+    assert after.columns["bits"].codec != before.columns["bits"].codec, "vectors are not"
+    assert shardrank("verify", str(index)) == 0
+    assert _ranks(mine, tmp_path / "out") == 0
