@@ -98,7 +98,7 @@ class GateSettings(SettingsTable):
         description="least spread of new vectors' directions, as a share of the stored ones'",
     )
     reembed: bool = Field(
-        False, description="allow another encoder or cut: everything is embedded again"
+        False, description="allow another encoder or cut: everything is embedded again at once"
     )
 
 

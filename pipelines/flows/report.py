@@ -37,6 +37,7 @@ from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import StoredTables, Workspace
 from shardrank.version.indexes import Audit
 from shardrank.version.manifest import Version
+from shardrank.version.mapped import mapped_documents
 from shardrank.version.parts import LengthClass
 
 #: What becomes of rows that are no rejects.
@@ -147,10 +148,23 @@ def _of_each(values: Sequence[float]) -> str:
 
 
 def _notices(finished: Finished) -> list[str]:
-    said = [absent(finished.ranked.absent), notice(finished.ranked.same_ids)]
+    version = finished.plan.published.version
+    said = [absent(finished.ranked.absent), notice(finished.ranked.same_ids), _mapped(version)]
     if found := finished.evaluation:
         said += [*deeper(found.metrics["retrieved"], found.k), found.unmet]
     return [sentence for sentence in said if sentence]
+
+
+def _mapped(version: Version) -> str:
+    """That a part of the vectors is the encoder's only in about."""
+    mapped = version.mapped
+    if mapped is None:
+        return ""
+    return (
+        f"{mapped_documents(version.parts):,} of {version.live.documents:,} documents are served "
+        f"through a map from vectors of {mapped.before.name}, which finds {mapped.recall:.3f} of "
+        "the 10 nearest passages."
+    )
 
 
 def _counts(version: Version, ranked: RankedBatch) -> ReportCounts:

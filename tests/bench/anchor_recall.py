@@ -9,7 +9,9 @@ the passages, three times.
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,8 +68,13 @@ def _dense(queries: list[str], passages: list[str]) -> Float32:
     return encoder.encode_queries(queries) @ encoder.encode_ids(ids).T
 
 
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Its rows."""
+    yield from map(json.loads, path.read_text("utf-8").splitlines())
+
+
 def _texts(path: Path) -> list[str]:
-    rows = map(json.loads, path.read_text("utf-8").splitlines())
+    rows = json_lines(path)
     found = (passage_text(row.get("title", ""), row["text"]) for row in rows)
     return list(dict.fromkeys(text for text in found if text.strip()))
 

@@ -38,7 +38,7 @@ HOUSE = (
         "flows.options",
     ),
     ("flows.rerankers",),
-    ("flows.index_dtype", "flows.following", "flows.retrievers", "flows.tuned"),
+    ("flows.backfill", "flows.index_dtype", "flows.following", "flows.retrievers", "flows.tuned"),
     ("stages.index", "stages.rank", "stages.label"),
     ("stages.shared",),
     ("stages.run",),
