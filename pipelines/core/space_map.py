@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 from shardrank.core.arrays import Float32
 from shardrank.core.errors import IntegrityError
 
-#: Orthogonal: turned, scaled and moved, so that angles stay. Affine: by any matrix.
+#: Orthogonal: turned, scaled and moved. Affine: by any matrix.
 MapKind = Literal["orthogonal", "affine"]
 
 

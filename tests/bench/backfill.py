@@ -125,7 +125,8 @@ class Residual(torch.nn.Module):
 
     def __init__(self, start: Any, unit: bool) -> None:
         super().__init__()
-        self.unit, into, of = unit, *start.axes.shape
+        self.unit = unit
+        into, of = start.axes.shape
         self.mean = torch.from_numpy(start.mean)
         self.axes = torch.nn.Parameter(torch.from_numpy(start.axes.copy()))
         self.bias = torch.nn.Parameter(torch.from_numpy(start.bias.copy()))

@@ -86,7 +86,7 @@ def ours(source: Path, out: Path) -> frozenset[str]:
     opener = sources.open
     [piece] = plan_slices(sources.list(str(source)), opener, 1 << 30)
     scanned = scan_slice(piece, opener, settings)
-    skips = compare([(0, scanned.keys)], [], "snapshot", True).skips["row"].to_pylist()
+    skips = compare([(0, scanned.keys)], [], "snapshot", ()).skips["row"].to_pylist()
     tokeniser = load_tokeniser(read_layout(resolve_model("embedded", None)))
     rule = cut_rule(PassageSettings(), read_encoder_card(EncoderSettings()), tokeniser.specials)
     found: set[str] = set()

@@ -103,7 +103,7 @@ def _ours(night: Night) -> frozenset[str]:
     with ThreadPoolExecutor(THREADS) as pool:
         scans = list(pool.map(lambda piece: scan_slice(piece, sources.open, settings), pieces))
     keys = [(number, scan.keys) for number, scan in enumerate(scans)]
-    removed = compare(keys, [(0, night.stored)], "snapshot", True).removed
+    removed = compare(keys, [(0, night.stored)], "snapshot", ()).removed
     return frozenset(removed["doc_id"].to_pylist())
 
 

@@ -1,12 +1,15 @@
 """What a map between two encoders' vectors learns of passages that both have seen, and what it
 finds of what the new vectors find.
 
-Orthogonal: the scaled rotation that brings old vectors nearest to new ones (Schönemann and Carroll,
-Fitting One Matrix to Another Under Choice of a Central Dilation and a Rigid Motion, Psychometrika
-1970): with U·S·Vᵀ = Xᵀ·Y of centred vectors, R = U·Vᵀ and the scale tr(S) / |X|². Where the
-dimensions differ, R has orthonormal rows or columns. Affine: least squares with a ridge, W =
-(Xᵀ·X + r·I)⁻¹·Xᵀ·Y. BT² (Zhou et al., ICCV 2023, arXiv 2302.03989) trains the new model together
-with such a basis transformation; here both models are given.
+Orthogonal: the rotation that brings old vectors nearest to new ones (Schönemann, A Generalized
+Solution of the Orthogonal Procrustes Problem, Psychometrika 1966): with U·S·Vᵀ = Xᵀ·Y of centred
+vectors, R = U·Vᵀ. Where the dimensions differ, R has orthonormal rows or columns. Affine: least
+squares with a ridge, W = (Xᵀ·X + r·I)⁻¹·Xᵀ·Y. BT² (Zhou et al., ICCV 2023, arXiv 2302.03989) trains
+the new model together with such a basis transformation; here both models are given.
+
+Least squares draw what they do not know towards the mean, so that mapped vectors stand closer
+together than new ones, and where both are searched one kind crowds out the other. So each map is
+scaled until mapped vectors spread as the new ones do.
 """
 
 from collections.abc import Iterator, Sequence
@@ -63,7 +66,8 @@ class FittedMap:
     """A map, and what it finds.
 
     Attributes:
-        way: the one that found most among pairs that it was not fitted on.
+        way: the one that found most among pairs that it was not fitted on, with all of them mapped
+            and with every other one.
         recall: share of the NEAREST new vectors that are among the NEAREST through the map.
         measured: pairs that recall was measured among; the map has seen none of them.
     """
@@ -107,7 +111,8 @@ def _split(count: int) -> tuple[Int64, Int64, Int64]:
 
 
 def _best(fitting: Pairs, choosing: Pairs, unit: bool) -> Way:
-    recalls = [map_recall(fit_way(fitting, way, unit), choosing) for way in WAYS]
+    maps = [fit_way(fitting, way, unit) for way in WAYS]
+    recalls = [map_recall(m, choosing) + map_recall(m, choosing, half=True) for m in maps]
     return WAYS[int(np.argmax(recalls))]
 
 
@@ -120,31 +125,42 @@ def fit_way(pairs: Pairs, way: Way, unit: bool) -> SpaceMap:
     mean, bias = old.mean(dim=0), new.mean(dim=0)
     old, new = old - mean, new - bias
     if way.kind == "orthogonal":
-        left, scales, right = torch.linalg.svd(old.T @ new, full_matrices=False)
-        axes = (left @ right).T * (scales.sum() / old.square().sum().clamp_min(1e-300))
+        left, _, right = torch.linalg.svd(old.T @ new, full_matrices=False)
+        axes = (left @ right).T
     else:
         gram = old.T @ old
         ridge = way.ridge * gram.diagonal().mean().clamp_min(1e-300)
         axes = torch.linalg.solve(gram + ridge * torch.eye(len(gram)), old.T @ new).T
+    spread = (old @ axes.T).square().sum().clamp_min(1e-300)
+    axes = axes * (new.square().sum() / spread).sqrt()
     mean32, axes32, bias32 = (each.float().contiguous().numpy() for each in (mean, axes, bias))
     return SpaceMap(way.kind, mean32, axes32, bias32, unit)
 
 
 def through(found: SpaceMap, vectors: Float32) -> Float32:
     """float32[n, e] of float32[n, d]; a row's bits do not depend on the others."""
-    moved = along(vectors - found.mean, found.axes) + found.bias
-    if not found.unit:
-        return moved
-    norms = np.linalg.norm(moved, axis=1, keepdims=True)
-    return moved / np.maximum(norms, np.finfo(np.float32).tiny)
+    moved: Float32 = along(vectors - found.mean, found.axes) + found.bias
+    if found.unit:
+        norms = np.linalg.norm(moved, axis=1, keepdims=True)
+        moved /= np.maximum(norms, np.finfo(np.float32).tiny)
+    return moved
 
 
-def map_recall(found: SpaceMap, pairs: Pairs, asked: Float32 | None = None) -> float:
+def map_recall(
+    found: SpaceMap, pairs: Pairs, asked: Float32 | None = None, half: bool = False
+) -> float:
     """Of each query's NEAREST passages by their new vectors, the share that is among the NEAREST
-    through the map. Passages that ask do not find themselves."""
+    through the map. Passages that ask do not find themselves.
+
+    Args:
+        asked: as of `fit_space`.
+        half: whether every other passage stands by its new vector, as in the midst of a backfill.
+    """
     itself = asked is None
     queries = pairs.new if asked is None else asked
     mapped = through(found, pairs.old)
+    if half:
+        mapped[::2] = pairs.new[::2]
     shares = [
         np.isin(true, near).mean()
         for block in _blocks(len(queries))
