@@ -11,6 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardrank.core.arrow_columns import matrix
+from shardrank.core.reranker_settings import CrossSettings
+from shardrank.models.cards import read_reranker_card
+from shardrank.stages.rank.rerank_plan import stored_tokens_serve
 from shardrank.version.manifest import Version
 from shardrank.version.mapped import is_mapped, mapped_documents
 from tests.tiny_models import tiny_encoder
@@ -242,3 +245,28 @@ def test_columns_beside_the_first(mine: Scene, tmp_path: Path) -> None:
     assert after.columns["bits"].codec != before.columns["bits"].codec, "vectors are not"
     assert shardrank("verify", str(index)) == 0
     assert _ranks(mine, tmp_path / "out") == 0
+
+
+def test_a_codec_of_old_vectors_is_not_kept(mine: Scene) -> None:
+    index, old = mine.index, f"encoder.model={mine.world.encoder}"
+    kind = ("index.kind=ivfsq8", "index.nlist=4", "audit.k=5", "audit.target=0")
+    assert shardrank(*mine.world.index(index, *SETS, *kind, old)) == 0
+    before = latest(index).index
+    assert mine.night(*kind, *BACKFILL) == 0
+    first = latest(index).index
+    assert before.codec
+    assert first.codec
+    assert first.codec.file != before.codec.file
+    assert not {s.file for s in first.shards} & {s.file for s in before.shards}
+    assert mine.night() == 0
+    assert latest(index).mapped is None
+    assert shardrank("verify", str(index)) == 0
+
+
+def test_a_reranker_reads_no_tokens_of_the_old_encoder(mine: Scene, tmp_path: Path) -> None:
+    card = CrossSettings.model_validate({"model": str(mine.world.reranker)})
+    reranker = read_reranker_card(card)
+    assert stored_tokens_serve(latest(mine.index), reranker), "one tokeniser, nothing cut"
+    again = tiny_encoder(tmp_path / "again", "bert", dim=32)
+    assert mine.night(*BACKFILL, model=again) == 0
+    assert not stored_tokens_serve(latest(mine.index), reranker)
