@@ -1,23 +1,20 @@
 """What an index run reads, with which encoders and on which version, known before any work."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shardrank.core.cards import ColumnCard, EncoderCard, LateCard, dim_of
-from shardrank.core.errors import InputError, SettingsError
+from shardrank.core.errors import SettingsError
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.index_settings import IndexSettings
 from shardrank.core.model_settings import DENSE, ColumnSettings, made_of, reads_pictures
 from shardrank.core.papers import to_json
 from shardrank.core.settings import Settings
-from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
-from shardrank.corpus.heads import look_at_heads
-from shardrank.corpus.named import known_names, refuse_absent
-from shardrank.corpus.slices import Slice, plan_files
 from shardrank.flows.backfill import Backfill, plan_backfill
 from shardrank.flows.following import following, told_whose
 from shardrank.flows.index_dtype import settle, settle_further
+from shardrank.flows.index_source import SourcePlan, read_source, refuse_overlap
 from shardrank.index.library import require_faiss
 from shardrank.stages.index.asked import asked_queries
 from shardrank.stages.index.ingest import passage_limit
@@ -25,43 +22,16 @@ from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.places import Use, refuse_other_use
 from shardrank.stages.shared.versions import Published, latest_version
-from shardrank.storage import Sources, contains
 from shardrank.version.differences import cut_differences, encoder_differences
 from shardrank.version.indexes import Index
 from shardrank.version.manifest import DenseEncoder, Recipe, StoredEncoder, Version
 from shardrank.version.parts import Part
 from shardrank.version.sizing import (
-    TEXT_PER_COMPRESSED_BYTE,
     default_part_size,
     refuse_misfits,
     refuse_vector_settings,
 )
 from shardrank.version.token_sizing import refuse_token_misfits
-
-
-@dataclass(frozen=True)
-class SourcePlan:
-    """What is read.
-
-    Attributes:
-        corpus: file, folder or glob, as it was given.
-        listing: its files.
-        names: columns known before a row is read: of Parquet files, and those of paths.
-        slices: pieces of the files.
-        bytes: of all files.
-    """
-
-    corpus: str
-    listing: Listing
-    names: Set[str]
-    slices: Sequence[Slice]
-    bytes: int
-
-    @property
-    def text(self) -> int:
-        """Bytes of text, about."""
-        packed = any(piece.compression or piece.format == "parquet" for piece in self.slices)
-        return self.bytes * (TEXT_PER_COMPRESSED_BYTE if packed else 1)
 
 
 @dataclass(frozen=True)
@@ -174,10 +144,10 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
         SettingsError: the index's settings suit neither the model nor the parts, or an upsert
             would have to embed documents that it does not hold.
     """
-    _refuse_overlap(corpus, workspace.storage.root)
+    refuse_overlap(corpus, workspace.storage.root)
     refuse_other_use(workspace.storage.root, Use.INDEX, settings)
     base = latest_version(workspace)
-    source = _read_source(corpus, settings, base)
+    source = read_source(corpus, settings, base)
     asked, settings = settings, following(settings, base)
     with told_whose(asked, DENSE, base):
         card = settle(settings.dense, workspace, base)
@@ -210,24 +180,6 @@ def plan_indexing(corpus: str, workspace: Workspace, mode: Mode, settings: Setti
     plan = _with_codecs(plan)
     _refuse_few_queries(plan)
     return replace(plan, run=_run_name(plan))
-
-
-def _read_source(corpus: str, settings: Settings, base: Published | None) -> SourcePlan:
-    sources = Sources(settings.s3)
-    listing = sources.listing(corpus, settings.corpus.allow_unread)
-    files = plan_files(listing.read, sources.open, settings.corpus.slice_bytes)
-    names = known_names(files, settings.corpus)
-    look_at_heads(files, sources.open, settings.corpus)
-    if all(file.schema is not None for file in files):
-        met = base.version.made.columns if base else ()
-        refuse_absent(names, settings.corpus, met)
-    return SourcePlan(
-        corpus=corpus,
-        listing=listing,
-        names=names,
-        slices=[piece for file in files for piece in file.slices],
-        bytes=sum(entry.bytes for entry in listing.read),
-    )
 
 
 def _further(
@@ -360,14 +312,6 @@ def _refuse_unknown(settings: Settings) -> None:
                 f"[[index]] of = {index.of!r}, and no [[encoder]] is called so.",
                 f"There are: {', '.join(names)}.",
             )
-
-
-def _refuse_overlap(corpus: str, path: str) -> None:
-    if contains(corpus, path):
-        raise InputError(
-            f"INDEX {path} lies inside CORPUS {corpus}: the next run would read its own files.",
-            "Choose an INDEX outside, or name the corpus's files.",
-        )
 
 
 def _recipe(settings: Settings, card: EncoderCard) -> Recipe:
