@@ -200,8 +200,9 @@ def _backfill_line(plan: IndexPlan, backfill: Backfill, settings: Settings) -> s
 def _codec(plan: IndexPlan, settings: Settings, passages: int) -> tuple[CodecPlan, str]:
     """The codec that is kept, or the one to be trained; and where it comes from."""
     wanted = settings.index_of(DENSE)
-    if plan.index_before and serving_codec(plan.index_before, wanted, passages):
-        return plan.index_before.plan, f", that of version {plan.parent:06d} while it serves"
+    before = plan.kept_index(DENSE)
+    if before and serving_codec(before, wanted, passages):
+        return before.plan, f", that of version {plan.parent:06d} while it serves"
     return plan_codec(wanted, passages, plan.card.dim), ""
 
 

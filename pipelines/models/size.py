@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shardrank.core.image_settings import ImageSettings
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import EncoderSettings, SparseSettings
 from shardrank.core.reranker_settings import CrossSettings
@@ -15,6 +16,7 @@ from shardrank.models.folder.attention_size import NO_ATTENTION, AttentionSize, 
 from shardrank.models.folder.decoder_size import kept_numbers
 from shardrank.models.folder.encoder_folder import packs, read_encoder_folder, tower_files
 from shardrank.models.folder.headers import Header, parameters, read_headers
+from shardrank.models.folder.image_folder import read_image_folder
 from shardrank.models.folder.late_folder import late_files, read_late_folder
 from shardrank.models.folder.layers import is_kept
 from shardrank.models.folder.layout import Layout
@@ -104,6 +106,17 @@ def _sparse_size(tower: SparseTower) -> ModelSize:
     layers = {n: h for n, h in read_headers(files).items() if terms not in h.shape}
     mapped = terms * hidden_width(config)
     return ModelSize(parameters(layers) + mapped, _numbers(files), attention=attention_size(config))
+
+
+def image_sides(settings: ImageSettings) -> Sides:
+    """Of a model of pictures and texts: passages go through the tower of pictures, queries through
+    that of texts."""
+    headers = read_headers(find_weights(read_image_folder(settings).layout.transformer).files)
+    vision, text = (
+        {name: header for name, header in headers.items() if name.startswith(begin)}
+        for begin in ("vis", "text_")
+    )
+    return Sides(*(ModelSize(parameters(h), _held(h), ours=False) for h in (vision, text)))
 
 
 def cross_size(settings: CrossSettings) -> ModelSize:

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shardrank.core.centroids import centroid_count
 from shardrank.core.arrays import Float32
+from shardrank.core.centroids import centroid_count
 from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.token_vectors import lists
 from shardrank.kernels.residual_codes import (

@@ -22,7 +22,9 @@ assert torch._meta_registrations.activate_meta
 """
 
 
-@pytest.mark.parametrize("wanted", ["import transformers", "torch._meta_registrations.activate_meta"])
+@pytest.mark.parametrize(
+    "wanted", ["import transformers", "torch._meta_registrations.activate_meta"]
+)
 def test_shapes_come_with_their_user_or_when_they_are_looked_at(wanted: str) -> None:
     code = f"{LATER}{WORK}assert not loaded()\n{wanted}\nassert loaded()\n{META}{WORK}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shardrank.core.anchor_settings import AnchorSettings
-from shardrank.core.cards import AnchorCard, Bm25Card, EncoderCard, LateCard, SparseCard
+from shardrank.core.cards import AnchorCard, Bm25Card, EncoderCard, ImageCard, LateCard, SparseCard
+from shardrank.core.image_settings import ImageSettings
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import Bm25Settings, EncoderSettings, SparseSettings
 from shardrank.models.encoders.anchor_cards import cross_settings
 from shardrank.models.folder.encoder_folder import read_encoder_folder
+from shardrank.models.folder.image_folder import read_image_folder
 from shardrank.models.folder.late_folder import read_late_folder
 from shardrank.models.folder.reranker_folder import read_reranker_folder
 from shardrank.models.folder.sparse_folder import read_sparse_folder
@@ -60,6 +62,11 @@ def asked_late(settings: LateSettings, card: LateCard, tokens: float) -> float:
     expansion = read_late_folder(settings).tower.expansion
     own = min(tokens + 3, card.query_max_tokens)
     return own if expansion is None else max(own, expansion.length)
+
+
+def look_image(settings: ImageSettings, card: ImageCard, texts: Sequence[str]) -> Looked:
+    """Of a model of pictures, where every passage shows one."""
+    return Looked(read_image_folder(settings).patches)
 
 
 def look_words(settings: Bm25Settings, card: Bm25Card, texts: Sequence[str]) -> Looked:

@@ -32,6 +32,7 @@ from shardrank.models.encoders.looks import (
     asked_late,
     look_anchors,
     look_dense,
+    look_image,
     look_late,
     look_sparse,
     look_words,
@@ -39,7 +40,14 @@ from shardrank.models.encoders.looks import (
 from shardrank.models.encoders.muvera_cards import read_muvera_card
 from shardrank.models.image_cards import read_image_card
 from shardrank.models.late_cards import read_late_card
-from shardrank.models.size import Sides, cross_size, encoder_sides, late_sides, sparse_sides
+from shardrank.models.size import (
+    Sides,
+    cross_size,
+    encoder_sides,
+    image_sides,
+    late_sides,
+    sparse_sides,
+)
 from shardrank.models.sparse_cards import read_sparse_card
 
 
@@ -307,5 +315,7 @@ _FAMILIES = {
         reads=Reads(look_anchors, _anchor_sides),
         read_again=read_anchors_again,
     ),
-    "image": Family(_read_image, _load_image, runs_a_model=True),
+    "image": Family(
+        _read_image, _load_image, runs_a_model=True, reads=Reads(look_image, image_sides)
+    ),
 }

@@ -45,6 +45,7 @@ _TEXT_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "siglip": {"max_position_embeddings": 64, "vocab_size": 32000, "hidden_size": 768},
 }
 _VISION_DEFAULTS: Mapping[str, Any] = {"image_size": 224, "num_channels": 3, "hidden_size": 768}
+_PATCHES: Mapping[str, int] = {"clip": 32, "siglip": 16}
 _FAMILIES = ", ".join(_TEXT_DEFAULTS)
 #: The end token of CLIP as its first config.json had it: the largest id is looked for then.
 _OLD_END = 2
@@ -82,12 +83,14 @@ class ImageFolder:
         layout: config.json, weights and tokeniser.
         family: "clip" or "siglip".
         dim: components of a vector.
+        patches: that a picture is taken as, about: tokens of its tower.
         pictures, texts: how both are put in.
     """
 
     layout: Layout
     family: str
     dim: int
+    patches: int
     pictures: PictureInput
     texts: TextInput
 
@@ -120,6 +123,7 @@ def read_image_folder(settings: ImageSettings) -> ImageFolder:
         layout=layout,
         family=family,
         dim=_dim(root, config, texts, vision),
+        patches=(edge // int(vision.get("patch_size", _PATCHES[family]))) ** 2,
         pictures=read_picture_input(root, family, edge),
         texts=_texts(root, family, texts),
     )
