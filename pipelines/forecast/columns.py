@@ -327,6 +327,7 @@ def _source(made: Made) -> Takes:
 #: What a column of each family takes.
 ROWS: dict[str, Callable[[Made], Takes]] = {
     "dense": _dense,
+    "image": _dense,
     "bm25": _bm25,
     "sparse": _sparse,
     "late": _late,

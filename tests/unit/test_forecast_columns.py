@@ -18,6 +18,7 @@ from shardrank.core.cards import (
     MuveraCard,
     SparseCard,
 )
+from shardrank.core.image_settings import ImageSettings
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.learned_settings import LearnedSettings
 from shardrank.core.model_settings import Bm25Settings, EncoderSettings, SparseSettings
@@ -62,6 +63,7 @@ def test_what_reads_texts_says_how_much_of_them() -> None:
         SparseSettings(model="m"),
         LateSettings(model="m"),
         AnchorSettings(),
+        ImageSettings(model="m"),
         BitsSettings(),
         MuveraSettings(),
         LearnedSettings(),
@@ -127,11 +129,11 @@ def test_bits_are_bits() -> None:
 
 
 def test_one_vector_for_many_is_made_of_these() -> None:
-    muvera = made(MuveraSettings(), MuveraCard("", "", 128, 2560), source=LATE)
+    muvera = made(MuveraSettings(), MuveraCard("", "", dim=2560, width=128), source=LATE)
     learned = made(LearnedSettings(), LearnedCard("", "", 1024), source=LATE)
     assert (int(muvera.bytes), int(learned.bytes)) == (5126, 2054)
     assert learned.passage.products == 8192 * (LATE.held * 128 + 1024)
-    many = made(MuveraSettings(repetitions=40), MuveraCard("", "", 128, 5120), source=LATE)
+    many = made(MuveraSettings(repetitions=40), MuveraCard("", "", dim=5120, width=128), source=LATE)
     assert many.passage.products == 2 * muvera.passage.products
 
 
@@ -171,7 +173,7 @@ EVERY = (
     column(
         "muvera",
         "muvera",
-        made(MuveraSettings(), MuveraCard("", "", 128, 2560), source=LATE),
+        made(MuveraSettings(), MuveraCard("", "", dim=2560, width=128), source=LATE),
         of="late",
         plan=CodecPlan("ivfrabitq", 1024, 2560, 1, False, 65_536, 0),
     ),
