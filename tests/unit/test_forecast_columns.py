@@ -133,7 +133,9 @@ def test_one_vector_for_many_is_made_of_these() -> None:
     learned = made(LearnedSettings(), LearnedCard("", "", 1024), source=LATE)
     assert (int(muvera.bytes), int(learned.bytes)) == (5126, 2054)
     assert learned.passage.products == 8192 * (LATE.held * 128 + 1024)
-    many = made(MuveraSettings(repetitions=40), MuveraCard("", "", dim=5120, width=128), source=LATE)
+    many = made(
+        MuveraSettings(repetitions=40), MuveraCard("", "", dim=5120, width=128), source=LATE
+    )
     assert many.passage.products == 2 * muvera.passage.products
 
 
