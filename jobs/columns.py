@@ -8,7 +8,7 @@ from shardrank.core.cards import BitsCard, ColumnCard, EncoderCard, LateCard, di
 from shardrank.core.index_settings import IndexSettings
 from shardrank.core.model_settings import DENSE, ColumnSettings, made_of
 from shardrank.core.settings import Settings
-from shardrank.forecast.columns import Column, Made, Takes, Texts, takes
+from shardrank.forecast.columns import Column, Cost, Made, Takes, Texts, takes
 from shardrank.forecast.model import Model
 from shardrank.forecast.work import Searching, Work
 from shardrank.models.encoders.looks import Looked
@@ -83,7 +83,7 @@ def columns(
 ) -> tuple[Column, ...]:
     """Of all further encoders in order, for a work that knows how many passages there are, and how
     long."""
-    found, made = {DENSE: _first(settings, work)}, []
+    found, made = {DENSE: _first(work)}, []
     for each in encoded:
         source = made_of(each.settings) or ""
         looked = seen.get(each.settings.name, UNSEEN)
@@ -121,14 +121,9 @@ def expected_searches(work: Work, nprobe: int) -> tuple[Searching, ...]:
     return (first, *others)
 
 
-def _first(settings: Settings, work: Work) -> Takes:
+def _first(work: Work) -> Takes:
     """What the first column is, for those that are made of it."""
-    card = replace(_NO_CARD, dim=work.dim)
-    texts = Texts(work.passage_tokens, work.query_tokens)
-    return takes(Made(settings.dense, card, texts, None, work.encoder, work.encoder))
-
-
-_NO_CARD = EncoderCard("", "", "", "", 0, 0, 0, "", True, "", "", "fp32")
+    return Takes(work.dim, 1, 1, work.value_bytes, Cost(), Cost(), compared=work.dim)
 
 
 def _made(each: Encoded, source: Takes | None, work: Work, looked: Looked) -> Made:

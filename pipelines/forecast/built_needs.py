@@ -62,12 +62,17 @@ def shard_bytes(work: Work, column: Column) -> float:
     """Of one full shard's file, of a work that is `Work.over` the column."""
     rows, held = work.shard_rows, column.takes.held
     if work.index.kind == "inverted":
-        words = _WORDS * (rows * work.passage_tokens) ** _GROWTH
+        words = _words(rows * work.passage_tokens)
         return rows * (held * _POSTING + _PASSAGE) + words * _WORD
     if work.index.kind == "plaid":
         distinct = min(held * _DISTINCT, work.index.nlist)
         return rows * (distinct * _MET + 8) + work.index.nlist * 8.0
     return work.sizes.shard if work.index.kind not in ("maxsim", "binary") else 0.0
+
+
+def _words(tokens: float) -> float:
+    """Different ones."""
+    return float(_WORDS * tokens**_GROWTH)
 
 
 def _of(need: Need, name: str) -> Need:
@@ -87,7 +92,7 @@ def _inverted(work: Work, column: Column, rates: Rates) -> list[Need]:
     build = _swept(work, column, rates, "build", shard_bytes(work, column))
     if column.family != "bm25":
         return [_of(build, column.name)]
-    words = _WORDS * (work.passages * work.passage_tokens) ** _GROWTH * _WORD
+    words = _words(work.passages * work.passage_tokens) * _WORD
     count = _swept(work, column, rates, "count", words / work.shards)
     total = Need(
         "total",

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from shardrank.core.cards import EncoderCard
 from shardrank.core.protocols import Tokeniser
+from shardrank.core.schemas import passages_schema
 from shardrank.core.settings import Settings
 from shardrank.core.text import passage_text
 from shardrank.corpus.second_pass import cut_slice
@@ -75,7 +76,8 @@ def _cut(
     rule = cut_rule(settings.passages, card, tokeniser.specials)
     opener = Sources(settings.s3).open
     parts = cut_slice(place, opener, settings.corpus, rule, tokeniser, frozenset(), _PASSAGES)
-    return pa.concat_tables([part.passages for part in islice(parts, None if whole else 1)])
+    none = passages_schema(tokeniser.vocab_size).empty_table()
+    return pa.concat_tables([none, *(p.passages for p in islice(parts, None if whole else 1))])
 
 
 def _length(slices: Sequence[Slice]) -> int:
