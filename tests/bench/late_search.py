@@ -181,8 +181,9 @@ def _theirs(
         return partial(peer.search, **usual, n_ivf_probe=nprobe, n_full_scores=depth)
 
     for best in _cheapest(given, wanted, PEER, Search(run, PEER_PROBES, PEER_DEPTHS, spent)):
+        search: Run = best.run
         ways = [
-            Contender(best.name, partial(best.run, batch_size=size, n_processes=count), None)
+            Contender(best.name, partial(search, batch_size=size, n_processes=count), None)
             for size in PEER_BATCHES
             for count in {1, threads}
         ]
