@@ -93,6 +93,12 @@ class _Reader(HTMLParser):
         self._level = TEXT
         self._unseen = 0
 
+    def parse_html_declaration(self, i: int) -> int:
+        """`<![` begins a comment, as in HTML 5; Python's parser raises where it is no CDATA."""
+        if self.rawdata.startswith("<![", i):
+            return self.parse_bogus_comment(i)
+        return super().parse_html_declaration(i)
+
     def handle_starttag(self, tag: str, attrs: object) -> None:
         if tag in _UNSEEN:
             self._unseen += 1

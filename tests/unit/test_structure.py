@@ -281,6 +281,23 @@ def test_what_fits_has_the_tokens_of_the_whole_and_html_no_tags() -> None:
         assert cut("<script>x</script>", by, "html") == []
 
 
+@pytest.mark.parametrize("reader", [read_plain, read_markdown, read_html])
+@settings(max_examples=150, deadline=None)
+@given(text=st.text("#=-`~>*<![/&; \n\r\tAb1.pre", max_size=60))
+def test_anything_is_read_and_all_of_it_lies_somewhere(reader: Reader, text: str) -> None:
+    outlines = reader([text], True)
+    [found], headings = outlines.texts, outlines.headings.get(0, ())
+    assert reader is read_html or found == text
+    places = [(each.begin, each.end) for each in headings]
+    places += [(section.begin, section.end) for section in sections(found, headings)]
+    kept = {at for begin, end in places for at in range(begin, end)}
+    assert not "".join(c for at, c in enumerate(found) if at not in kept).strip()
+    begins, ends = outlines.blocks.begins.tolist(), outlines.blocks.ends.tolist()
+    assert all(begin < end for begin, end in zip(begins, ends, strict=True))
+    assert begins == sorted(set(begins))
+    sentence_marks(characters(found), outlines.blocks)
+
+
 @pytest.mark.parametrize(
     "given", [{"by": "sentences", "split": False}, {"markup": "markdown"}, {"by": "words"}]
 )
