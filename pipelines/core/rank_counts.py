@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class RankCounts:
-    """queries = ranked + without a hit + rejected, and pairs = scored + not finite.
+    """queries = ranked + without a hit + parts + rejected, and pairs = scored + not finite.
 
     Attributes:
         queries: rows that were read.
         ranked: queries with a ranking.
         hitless: queries for which nothing was found.
+        parts: queries that helped to find another one's documents.
         rejected: reason → queries that were set aside.
         pairs: what the reranker was given.
         not_finite: pairs with a NaN or infinite score: their documents were not reranked.
@@ -27,6 +28,7 @@ class RankCounts:
     not_finite: int
     truncated: int
     told: Mapping[str, int] = field(default_factory=dict)
+    parts: int = 0
 
     @property
     def reranked(self) -> int:
@@ -37,7 +39,8 @@ class RankCounts:
         """Two equations; kinds of which there are none are left out."""
         hitless = [f"{self.hitless:,} without a hit"] if self.hitless else []
         aside = [f"{count:,} rejected ({why})" for why, count in sorted(self.rejected.items())]
-        queries = " + ".join([f"{self.ranked:,} ranked", *hitless, *aside])
+        parts = [f"{self.parts:,} parts of these"] if self.parts else []
+        queries = " + ".join([f"{self.ranked:,} ranked", *hitless, *parts, *aside])
         lost = [f"{self.not_finite:,} without a finite score"] if self.not_finite else []
         pairs = " + ".join([f"{self.reranked:,} reranked", *lost])
         found = [f"  queries    {self.queries:,} = {queries}"]

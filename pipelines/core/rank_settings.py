@@ -7,6 +7,8 @@ from pydantic import Field, field_validator, model_validator
 from shardrank.core.errors import SettingsError
 from shardrank.core.settings_base import NAME, SettingsTable, resize
 
+PartsBy = Literal["rrf", "max"]
+
 
 class SearchSettings(SettingsTable):
     """[search]: retrieval of a query batch."""
@@ -26,6 +28,18 @@ class SearchSettings(SettingsTable):
         False,
         description="BEIR's rule: a document with the query's own id is passed over, as where "
         "queries are documents (ArguAna, Quora)",
+    )
+    parent: str | None = Field(
+        None,
+        min_length=1,
+        description="of a file of queries, the column that holds the id of the query of which a "
+        "row is a part: what parts find is merged into that query's list, and reranked by its "
+        "text; default: no query is a part",
+    )
+    parts: PartsBy = Field(
+        "rrf",
+        description="how a query's list and those of its parts become one, of each retriever: by "
+        "reciprocal ranks, or by a document's largest score",
     )
     device: Literal["auto", "cpu", "gpu"] = resize(
         "cpu",

@@ -1,6 +1,6 @@
 """Reading the queries of a batch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -9,6 +9,7 @@ from shardrank.core.errors import InputError
 from shardrank.core.protocols import Entry, SourceOpener
 from shardrank.core.schemas import QUERIES, REJECTED
 from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.query_parts import parent_of, require_parts, split_parts
 from shardrank.corpus.reader import SourceRow, read_slice
 from shardrank.corpus.slices import plan_files, plan_slices
 from shardrank.corpus.sniff import unreadable_file
@@ -26,25 +27,41 @@ class QueryBatch:
 
     Attributes:
         places: beside each query, source and row, as REJECTED has them.
+        parts: queries that are parts of these, in the order of these, with a column "parent", the
+            id of the query; none: no query is a part.
     """
 
     table: pa.Table
     rejected: pa.Table
     places: pa.Table
+    parts: "QueryBatch | None" = None
+
+    @property
+    def set_aside(self) -> pa.Table:
+        """REJECTED, of queries and of their parts."""
+        parts = [self.parts.rejected] if self.parts else []
+        return pa.concat_tables([self.rejected, *parts])
 
     def reject(self, found: Mapping[int, Reason]) -> "QueryBatch":
         """Without these queries, by their numbers: what the encoder cannot make use of."""
-        numbers = sorted(found)
+        numbers = pa.array(sorted(found), pa.int64())
         names = self.table["query_id"].take(numbers).to_pylist()
+        places = self.places.take(numbers).to_pylist()
         aside = [
             {**place, "doc_id": shown_id(name), "stage": "encode", "reason": str(found[number])}
-            for number, name, place in zip(
-                numbers, names, self.places.take(numbers).to_pylist(), strict=True
-            )
+            for number, name, place in zip(sorted(found), names, places, strict=True)
         ]
         rejected = pa.concat_tables([self.rejected, pa.Table.from_pylist(aside, REJECTED)])
-        kept = pa.array(n not in found for n in range(self.table.num_rows))
-        return QueryBatch(self.table.filter(kept), rejected, self.places.filter(kept))
+        kept = pa.array([n not in found for n in range(self.table.num_rows)], pa.bool_())
+        parts = self.parts.without_parents(set(names)) if self.parts else None
+        return QueryBatch(self.table.filter(kept), rejected, self.places.filter(kept), parts)
+
+    def without_parents(self, gone: Set[str]) -> "QueryBatch":
+        """Parts of other queries, without those of queries that are not asked."""
+        parents = self.table["parent"].to_pylist()
+        return self.reject(
+            {n: Reason.UNKNOWN_PARENT for n, parent in enumerate(parents) if parent in gone}
+        )
 
 
 def read_queries(
@@ -52,15 +69,18 @@ def read_queries(
     opener: SourceOpener,
     settings: CorpusSettings,
     pictures: bool = False,
+    parent: str | None = None,
 ) -> QueryBatch:
     """All queries; of an id that occurs again, the first occurrence counts.
 
     The same files and rules as for documents, without titles, tombstones and order. `pictures` says
-    that a query may be a picture, where its file has the column of corpus.image. Raises what
-    `read_slice` raises, and InputError where no row of a file can be read, or where pictures are
-    too many for one batch.
+    that a query may be a picture, where its file has the column of corpus.image; `parent` is the
+    column that holds the id of the query of which a row is a part. Raises what `read_slice` raises,
+    and InputError where no row of a file can be read, where pictures are too many for one batch, or
+    where there are no parts.
     """
-    settings = settings.model_copy(update={"order": None})
+    # A query has no title, and the id of its parent is read as one.
+    settings = settings.model_copy(update={"order": None, "title": parent or settings.title})
     if not pictures:
         settings = settings.model_copy(update={"image": None})
     held = 0
@@ -71,6 +91,7 @@ def read_queries(
         aside: list[Rejected] = []
         rows = unreadable = 0
         for row in _rows(entry, opener, settings):
+            row = parent_of(row) if parent else row._replace(title=None)
             rows, unreadable = rows + 1, unreadable + (row.problem != "")
             found = check(row, settings)
             if isinstance(found, Document) and found.doc_id in queries:
@@ -85,9 +106,27 @@ def read_queries(
         if 0 < rows == unreadable:
             raise unreadable_file(entry.key, rows, opener, entry.version)
         rejected.append(rejected_table(entry.key, "encode", aside))
-    table = _table(list(queries.values()))
     found_at = pa.table([list(column) for column in zip(*places, strict=True)] or [[], []], _PLACES)
-    return QueryBatch(table, pa.concat_tables([rejected_table("", "", []), *rejected]), found_at)
+    aside = pa.concat_tables([rejected_table("", "", []), *rejected])
+    every = QueryBatch(_table(list(queries.values())), aside, found_at)
+    return _parted(every, queries, parent) if parent else every
+
+
+def _parted(every: QueryBatch, queries: Mapping[str, Document], parent: str) -> QueryBatch:
+    """The queries that are no part of another, and those that are."""
+    split = split_parts(queries)
+    whole, parts, lost = (pa.array(numbers, pa.int64()) for numbers in split)
+    require_parts(parent, [*parts, *lost])
+    rest = every.reject(dict.fromkeys(lost.to_pylist(), Reason.UNKNOWN_PARENT))
+    named = pa.array([each.title for each in queries.values()], pa.string())
+    table = every.table.append_column("parent", named).take(parts)
+    none = rejected_table("", "", [])
+    return QueryBatch(
+        every.table.take(whole),
+        rest.rejected,
+        every.places.take(whole),
+        QueryBatch(table, none, every.places.take(parts)),
+    )
 
 
 def _table(queries: Sequence[Document]) -> pa.Table:
@@ -119,4 +158,4 @@ def _rows(entry: Entry, opener: SourceOpener, settings: CorpusSettings) -> Itera
         settings = settings.model_copy(update={"image": None})  # queries of texts alone
     for piece in plan_slices([entry], opener, settings.slice_bytes):
         for row in read_slice(piece, opener, settings):
-            yield row._replace(title=None, tombstone=None)
+            yield row._replace(tombstone=None)

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     TOMBSTONE_NOT_BOOLEAN = "tombstone_not_boolean"
     MISSING_ORDER = "missing_order"
     ORDER_NOT_SORTABLE = "order_not_sortable"
+    UNKNOWN_PARENT = "unknown_parent"
     IMAGE_IS_PATH = "image_is_path"  # a name of a file or a URL, without its bytes
     IMAGE_TOO_LARGE = "image_too_large"
     IMAGE_TOO_MANY_PIXELS = "image_too_many_pixels"

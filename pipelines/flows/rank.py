@@ -26,6 +26,7 @@ from shardrank.stages.rank.guided import guided_queries
 from shardrank.stages.rank.hubness import corrected
 from shardrank.stages.rank.merge import FoundBy, Merged, Merging, merge
 from shardrank.stages.rank.query_documents import SearchedBatch, count_same_ids
+from shardrank.stages.rank.query_parts import BlockOfParts, write_parts
 from shardrank.stages.rank.reorder import Ordered, reorder
 from shardrank.stages.rank.rerank import require_scores, rerank
 from shardrank.stages.rank.rerank_plan import BlockCandidates, Candidates, scores_by_block
@@ -68,11 +69,13 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
     encoded = encode(context, texts, plan.encoder)
     queries = _without_rejected(plan.queries, texts, encoded)
     blocks = [block for block in encoded if block.queries.rows]
-    how = _merging(context, version, blocks)
-    merged = merge(context, _retrieve(context, plan, blocks), blocks, how)
+    queries, parts = _parts(context, plan, queries, blocks)
+    how = _merging(context, version, blocks, bool(parts))
+    found = _retrieve(context, plan, [*blocks, *(each.parts for each in parts)])
+    merged = merge(context, found, blocks, how, parts)
     last = _rerank(context, plan, blocks, merged, how.bucket_parts)
     collated = collate(context, blocks, last)
-    _set_aside(context, queries.rejected)
+    _set_aside(context, queries.set_aside)
     searched = SearchedBatch(context.workspace, plan.index, version)
     same = count_same_ids(searched, blocks, merged, how.ignore_same_id)
     absent = _count_absent(context, plan, version)
@@ -80,10 +83,27 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
     return _delivered(context, plan, batch)
 
 
-def _merging(context: Context, version: Version, blocks: Sequence[QueryBlock]) -> Merging:
+def _merging(
+    context: Context, version: Version, blocks: Sequence[QueryBlock], parts: bool
+) -> Merging:
     wanted = context.settings.search
     bucket = bucket_parts(len(version.parts), wanted.k * blocks[0].queries.rows)
-    return Merging(wanted.k, wanted.ignore_same_id, context.settings.fusion, bucket)
+    how = Merging(wanted.k, wanted.ignore_same_id, context.settings.fusion, bucket)
+    return replace(how, parts=wanted.parts) if parts else how
+
+
+def _parts(
+    context: Context, plan: RankPlan, queries: QueryBatch, blocks: Sequence[QueryBlock]
+) -> tuple[QueryBatch, list[BlockOfParts]]:
+    """The parts of the blocks' queries, encoded; and the batch without those that cannot be."""
+    if queries.parts is None or not queries.parts.table.num_rows:
+        return queries, []
+    written = write_parts(context.workspace, blocks, queries.parts)
+    encoded = encode(context, written.files, plan.encoder, "encode-parts")
+    left = _without_rejected(queries.parts, written.files, encoded)
+    both = zip(written.blocks, encoded, strict=True)
+    kept = [BlockOfParts(of, block) for of, block in both if block.queries.rows]
+    return replace(queries, parts=left), kept
 
 
 def _retrieve(context: Context, plan: RankPlan, blocks: Sequence[QueryBlock]) -> list[FoundBy]:
@@ -182,7 +202,7 @@ def _delivered(context: Context, plan: RankPlan, batch: RankedBatch) -> Ranked:
         out=context.workspace.storage.root,
         manifest=delivered.manifest,
         counts=batch.counts,
-        rejected=batch.queries.rejected,
+        rejected=batch.queries.set_aside,
         evaluation=evaluation,
         same_ids=batch.same_ids,
         absent=batch.absent,
@@ -203,7 +223,7 @@ def _manifest(context: Context, plan: RankPlan, batch: RankedBatch) -> RankedRun
         rerankers=tuple(each.card for each in plan.rerankers),
         settings=RankSettings(settings.search, settings.fusion, settings.dense, settings.reranker),
         queries=batch.queries.table.num_rows,
-        queries_rejected=batch.queries.rejected.num_rows,
+        queries_rejected=batch.queries.set_aside.num_rows,
         pairs=ScoredPairs(counts.reranked, counts.not_finite),
         same_ids=batch.same_ids,
         blocks=tuple(

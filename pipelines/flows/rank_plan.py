@@ -93,12 +93,13 @@ class RankedBatch:
     @property
     def counts(self) -> RankCounts:
         """Of queries and pairs."""
-        rejected = self.queries.rejected
+        rejected, parts = self.queries.set_aside, self.queries.parts
         asked, ranked = self.queries.table.num_rows, total(self.collated, "queries")
         return RankCounts(
-            queries=asked + rejected.num_rows,
+            queries=asked + (parts.table.num_rows if parts else 0) + rejected.num_rows,
             ranked=ranked,
             hitless=asked - ranked,
+            parts=parts.table.num_rows if parts else 0,
             rejected=Counter(rejected["reason"].to_pylist()),
             pairs=total(self.collated, "pairs"),
             not_finite=total(self.collated, "not_finite"),
@@ -149,7 +150,9 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     published = open_version(index)
     sources = Sources(settings.s3)
     listing = sources.listing(queries, settings.corpus.allow_unread)
-    batch = read_queries(listing.read, sources.open, settings.corpus, pictures=True)
+    batch = read_queries(
+        listing.read, sources.open, settings.corpus, pictures=True, parent=settings.search.parent
+    )
     if not batch.table.num_rows:
         raise InputError(f"{queries} holds no usable query.", "Queries need an id and a text.")
     asked = batch.table["query_id"].to_pylist()
@@ -170,6 +173,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     decided = {
         "version": fingerprint(published.version.content()),
         "queries": fingerprint(_told(batch.table)),
+        "parts": fingerprint(_told(batch.parts.table)) if batch.parts else None,
         "search": settings.search.deciding(),
         "retrievers": [
             [

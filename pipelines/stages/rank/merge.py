@@ -10,10 +10,12 @@ import pyarrow.compute as pc
 
 from shardrank.core.files import FileRef
 from shardrank.core.fusion import fuse
-from shardrank.core.rank_settings import FusionSettings
+from shardrank.core.part_hits import with_parts
+from shardrank.core.rank_settings import FusionSettings, PartsBy
 from shardrank.core.settings_base import DECIDING
 from shardrank.core.topk import Best, ranks
 from shardrank.core.units import Done, Stage, Unit
+from shardrank.stages.rank.query_parts import BlockOfParts, places_of
 from shardrank.stages.rank.search import Searched
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
@@ -27,16 +29,28 @@ PLACES = 16
 
 @dataclass(frozen=True)
 class ListFiles:
-    """What a retriever found for a query block: HITS in every shard; and how many it gives."""
+    """What a retriever found for a query block: HITS in every shard; how many it gives; and what it
+    found for the parts of the block's queries, likewise."""
 
     hits: tuple[FileRef, ...]
     k: int
+    parts: tuple[FileRef, ...] = ()
+
+
+@dataclass(frozen=True)
+class BlockParts:
+    """How the lists of queries and of their parts become one, in all blocks of a batch alike; and
+    the file of the parts of a block's queries, where they have any."""
+
+    how: PartsBy
+    queries: FileRef | None
 
 
 @dataclass(frozen=True)
 class MergeSpec:
     """A query block: what each retriever found for it, how several lists become one, and how many
-    documents are kept; parts whose hits share a file."""
+    documents are kept; parts of the index whose hits share a file; and the parts of the queries, if
+    there are any."""
 
     lists: tuple[ListFiles, ...]
     queries: FileRef
@@ -44,6 +58,7 @@ class MergeSpec:
     k: int
     ignore_same_id: bool
     bucket_parts: int
+    parts: BlockParts | None = None
 
 
 @dataclass(frozen=True)
@@ -97,17 +112,23 @@ class FoundBy:
 @dataclass(frozen=True)
 class Merging:
     """How many documents of a query are kept, whether those with its own id are passed over, how
-    several lists become one, parts whose hits share a file, and the stage's name."""
+    several lists become one, parts whose hits share a file, the stage's name, and how the lists of
+    a query's parts become one with its own."""
 
     k: int
     ignore_same_id: bool
     fusion: FusionSettings | None
     bucket_parts: int
     stage: str = MERGE.name
+    parts: PartsBy | None = None
 
 
 def merge(
-    context: Context, found: Sequence[FoundBy], blocks: Sequence[QueryBlock], how: Merging
+    context: Context,
+    found: Sequence[FoundBy],
+    blocks: Sequence[QueryBlock],
+    how: Merging,
+    parts: Sequence[BlockOfParts] = (),
 ) -> list[Done[Merged]]:
     """The best hits of each query block.
 
@@ -117,15 +138,19 @@ def merge(
             the query's own id are passed over.
         blocks: the queries.
         how: they are merged.
+        parts: of the queries, whose blocks were searched behind these, in their order.
     """
+    behind = {each.of: len(blocks) + n for n, each in enumerate(parts)}
+    files = {each.of: each.parts.queries for each in parts}
     specs = [
         MergeSpec(
-            lists=tuple(_files(each, number) for each in found),
+            lists=tuple(_files(each, number, behind.get(number)) for each in found),
             queries=block.queries,
             fusion=how.fusion if len(found) > 1 else None,
             k=how.k,
             ignore_same_id=how.ignore_same_id,
             bucket_parts=how.bucket_parts,
+            parts=BlockParts(how.parts, files.get(number)) if how.parts else None,
         )
         for number, block in enumerate(blocks)
     ]
@@ -133,8 +158,9 @@ def merge(
     return run_stage(context, stage, specs, [Step(partial(Merge, context.workspace))])
 
 
-def _files(found: FoundBy, block: int) -> ListFiles:
-    return ListFiles(tuple(done.made.hits[block] for done in found.searched), found.k)
+def _files(found: FoundBy, block: int, parts: int | None) -> ListFiles:
+    of_parts = () if parts is None else tuple(done.made.hits[parts] for done in found.searched)
+    return ListFiles(tuple(done.made.hits[block] for done in found.searched), found.k, of_parts)
 
 
 @dataclass(frozen=True)
@@ -163,9 +189,18 @@ class Merge:
         return Result(made, {"rows": hits.num_rows})
 
     def _best(self, spec: MergeSpec, files: ListFiles, k: int) -> pa.Table:
+        """What a retriever found, by the queries and by their parts."""
+        own = self._first(files.hits, spec.queries.rows, k)
+        if spec.parts is None:
+            return own
+        places = places_of(self.workspace, spec.parts.queries)
+        parts = self._first(files.parts, len(places[0]), k)
+        return with_parts(own, parts, places, spec.parts.how, k)
+
+    def _first(self, hits: Sequence[FileRef], queries: int, k: int) -> pa.Table:
         """One shard's hits after another, so that memory does not grow with the shards."""
-        best = Best(spec.queries.rows, k)
-        for ref in files.hits:
+        best = Best(queries, k)
+        for ref in hits:
             best.add(self.workspace.read_table(ref))
         return _first(best.table(), k)  # a guide is searched for more than are asked of it
 

@@ -4,7 +4,7 @@ Those of the first encoder decide which queries can be asked.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -83,7 +83,9 @@ def _blocks(queries: pa.Table, block_queries: int) -> Iterator[pa.Table]:
     yield queries.slice(start)
 
 
-def encode(context: Context, blocks: Sequence[FileRef], encoder: DenseEncoder) -> list[QueryBlock]:
+def encode(
+    context: Context, blocks: Sequence[FileRef], encoder: DenseEncoder, stage: str = "encode"
+) -> list[QueryBlock]:
     """The vectors of every block of queries, with the model's query prompt.
 
     Raises:
@@ -93,9 +95,9 @@ def encode(context: Context, blocks: Sequence[FileRef], encoder: DenseEncoder) -
     specs = [EncodeSpec(ref, card.fingerprint) for ref in blocks]
     pool = context.model_pool(len(specs))
     make = partial(Encode, context.workspace, encoder, pool.device)
-    dones = run_stage(context, ENCODE, specs, [Step(make, pool)])
+    dones = run_stage(context, replace(ENCODE, name=stage), specs, [Step(make, pool)])
     if not total(dones, "rows"):
-        context.workspace.forget("encode", dones)
+        context.workspace.forget(stage, dones)
         raise InputError(
             f"None of the {sum(ref.rows for ref in blocks):,} queries can be encoded: "
             f"{_first_reason(dones)}.",
