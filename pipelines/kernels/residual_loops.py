@@ -13,6 +13,9 @@ from shardrank.kernels.vectors import LANES
 
 Bytes = npt.NDArray[np.uint8]
 
+#: Products that are looked through at once.
+_STRIDE = 64
+
 
 @compiled
 def settle_nearest(
@@ -36,17 +39,11 @@ def settle_nearest(
         nearest: int64[n], overwritten.
     """
     size, sums = plan[-1, 0], np.empty(len(plan) + 1, np.float32)
+    lanes = np.empty(_STRIDE, np.float32)
     for row in range(len(products)):
         mine = products[row]
-        most = np.float32(-np.inf)
-        for i in range(len(mine)):
-            most = max(most, mine[i])
-        floor = most - margins[row]
-        near, best = 0, 0
-        for i in range(len(mine)):
-            if mine[i] >= floor:
-                near += 1
-                best = i
+        floor = _most(mine, lanes) - margins[row]
+        near, best = _above(mine, floor)
         if near > 1:
             best, most = 0, np.float32(-np.inf)
             for i in range(len(mine)):
@@ -55,6 +52,39 @@ def settle_nearest(
                     if score > most:
                         best, most = i, np.float32(score)
         nearest[row] = best
+
+
+@inlined
+def _most(values: Float32, lanes: Float32) -> np.float32:
+    """The largest: of every _STRIDE-th first, since one maximum of all would wait for itself."""
+    lanes[:] = -np.inf
+    whole = len(values) // _STRIDE * _STRIDE
+    for begin in range(0, whole, _STRIDE):
+        some = values[begin : begin + _STRIDE]
+        for i in range(_STRIDE):
+            lanes[i] = some[i] if some[i] > lanes[i] else lanes[i]
+    most = np.float32(-np.inf)
+    for i in range(_STRIDE):
+        most = max(most, lanes[i])
+    for i in range(whole, len(values)):
+        most = max(most, values[i])
+    return most
+
+
+@inlined
+def _above(values: Float32, floor: np.float32) -> tuple[int, int]:
+    """How many are not below, and which is the last of them."""
+    count, last = 0, 0
+    for begin in range(0, len(values), _STRIDE):
+        some = values[begin : begin + _STRIDE]
+        found = False
+        for i in range(len(some)):
+            found |= some[i] >= floor
+        if found:
+            for i in range(len(some)):
+                if some[i] >= floor:
+                    count, last = count + 1, begin + i
+    return count, last
 
 
 @compiled

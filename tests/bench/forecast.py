@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import shardrank
@@ -76,10 +76,14 @@ CASES = (
         ),
         ("reranker.model=off",),
     ),
-    Case("static, bits", (STATIC, "encoder.bits.family=bits"), ("reranker.model=off",)),
+    Case(
+        "static, bits",
+        (STATIC, "encoder.bits.family=bits", "encoder.bits.rotation=random"),
+        ("reranker.model=off",),
+    ),
     Case(
         "dense in int8, RaBitQ",
-        ("encoder.dense.dtype=int8", "index.dense.kind=ivfrabitq", "index.dense.nlist=4"),
+        ("encoder.dense.dtype=int8", "index.dense.kind=ivfrabitq", "index.dense.nlist=1"),
         ("reranker.depth=5", "reranker.dtype=int8"),
     ),
 )
@@ -167,7 +171,7 @@ def foretold(case: Case, data: Data, count: int) -> tuple[Work, dict[Flow, Secon
 
 
 def _seconds(work: Work, cluster: Cluster, flow: Flow) -> Seconds:
-    found = forecast(replace(work), cluster, rates_here())
+    found = forecast(work, cluster, rates_here())
     return {stage.need.stage: stage.core_s for stage in found.of(flow)}
 
 

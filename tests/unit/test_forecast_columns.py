@@ -21,7 +21,12 @@ from shardrank.core.cards import (
 from shardrank.core.image_settings import ImageSettings
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.learned_settings import LearnedSettings
-from shardrank.core.model_settings import Bm25Settings, EncoderSettings, SparseSettings
+from shardrank.core.model_settings import (
+    Bm25Settings,
+    ColumnSettings,
+    EncoderSettings,
+    SparseSettings,
+)
 from shardrank.core.muvera_settings import MuveraSettings
 from shardrank.core.reranker_settings import MaxsimSettings
 from shardrank.forecast.cluster_time import forecast
@@ -57,7 +62,7 @@ def test_every_family_has_a_row() -> None:
 
 def test_what_reads_texts_says_how_much_of_them() -> None:
     """Families that are made of another column read none."""
-    settings = [
+    settings: list[ColumnSettings] = [
         EncoderSettings(),
         Bm25Settings(),
         SparseSettings(model="m"),

@@ -6,17 +6,20 @@ from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.fingerprint import content_hash
 from shardrank.core.protocols import Entry, SourceOpener, TokenPlaces, TokenSpans
-from shardrank.core.schemas import REJECTED, passages_schema
+from shardrank.core.schemas import PICTURES, REJECTED, passages_schema
 from shardrank.core.settings import CorpusSettings
 from shardrank.corpus.cut_rule import CutRule, full_text
+from shardrank.corpus.first_pass import ScanResult, scan_slice
 from shardrank.corpus.passages import cut_document, windows
 from shardrank.corpus.second_pass import CutPart, cut_slice
 from shardrank.corpus.slices import plan_slices
@@ -259,3 +262,44 @@ def test_only_rejects_make_a_part_without_passages() -> None:
     [part] = cut([{"_id": "z", "text": "\u0001"}])
     assert (part.passages.num_rows, part.rejected.num_rows) == (0, 1)
     assert cut([{"_id": "z", "text": ""}]) == []
+
+
+# cut_slice of pictures
+
+
+def pictured(texts: Sequence[str | None]) -> tuple[list[CutPart], ScanResult]:
+    """Documents with a picture each, in one row group; and what scanning them finds."""
+    out = io.BytesIO()
+    Image.new("RGB", (4, 3)).save(out, "PNG")
+    ids = [f"d{n}" for n in range(len(texts))]
+    pictures = pa.array([out.getvalue()] * len(texts), pa.large_binary())
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"_id": ids, "text": texts, "image": pictures}), sink)
+    data = sink.getvalue().to_pybytes()
+    columns, opener = CorpusSettings(image="image"), opener_of(data)
+    [piece] = plan_slices([Entry("a.parquet", len(data), "v")], opener, 1 << 20)
+    parts = cut_slice(piece, opener, columns, rule(), TinyTokeniser(), frozenset(), 100)
+    return list(parts), scan_slice(piece, opener, columns)
+
+
+def test_a_picture_lies_beside_the_first_passage() -> None:
+    [part], scanned = pictured(["word " * 30, None, "\u0001"])
+    assert part.pictures is not None
+    assert part.pictures.schema == PICTURES
+    shown = [each is not None for each in part.pictures["picture"].to_pylist()]
+    assert shown == [number == 0 for number in part.passages["passage"].to_pylist()]
+    assert shown.count(True) == 3 < len(shown)
+    assert hashes(part.passages) == hashes(scanned.keys)
+
+
+def hashes(table: pa.Table) -> dict[str, str]:
+    ids, found = table["doc_id"].to_pylist(), table["content_hash"].to_pylist()
+    return dict(zip(ids, found, strict=True))
+
+
+def test_parts_close_by_the_bytes_of_their_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shardrank.corpus.second_pass.PICTURE_BYTES", 100)
+    parts, _ = pictured(["word"] * 6)
+    assert len(parts) > 1
+    assert sum(part.passages.num_rows for part in parts) == 6
+    assert all(part.pictures and part.pictures.num_rows < 6 for part in parts)
