@@ -11,14 +11,28 @@ from shardrank.corpus.validate import Document
 def cut_documents(
     documents: Sequence[Document], tokeniser: Tokeniser, rule: CutRule
 ) -> Iterable[list[Passage]]:
-    """The passages of each document, in order; [] where its text has no token."""
-    if rule.by != "tokens":
-        from shardrank.corpus.structure import cut_by_structure  # parsers, which windows want not
+    """The passages of each document, in order: one, of a picture without text; none, where a text
+    has no token and there is no picture."""
+    if rule.by == "tokens":
+        return _windows(documents, tokeniser, rule)
+    from shardrank.corpus.structure import cut_by_structure  # parsers, which windows want not
 
-        return cut_by_structure(documents, tokeniser, rule)
+    both = zip(documents, cut_by_structure(documents, tokeniser, rule), strict=True)
+    return (found or _picture(document, tokeniser, rule) for document, found in both)
+
+
+def _windows(
+    documents: Sequence[Document], tokeniser: Tokeniser, rule: CutRule
+) -> Iterable[list[Passage]]:
     plain = _without_tags(documents) if rule.markup == "html" else documents
     spans = tokeniser.encode([full_text(document, rule) for document in plain])
     return (cut_document(d, tokens, rule) for d, tokens in zip(plain, spans, strict=True))
+
+
+def _picture(document: Document, tokeniser: Tokeniser, rule: CutRule) -> list[Passage]:
+    """The picture of a document without text, under its title; [] where it has none."""
+    alone = document._replace(text="")
+    return [found for each in _windows([alone], tokeniser, rule) for found in each]
 
 
 def _without_tags(documents: Sequence[Document]) -> list[Document]:

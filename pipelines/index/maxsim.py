@@ -152,10 +152,16 @@ def maxsim_of_column(
     return maxsim_scores(queries, held, left, rows)
 
 
+def _width(passages: Passages) -> int:
+    """Components of a token's vector."""
+    if isinstance(passages, CodedTokens):
+        return passages.codec.dim
+    width: int = passages.vectors.shape[1]
+    return width
+
+
 def _refuse_widths(queries: Tokens, passages: Passages) -> None:
-    asked = queries.vectors.shape[1]
-    coded = isinstance(passages, CodedTokens)
-    held = passages.codec.dim if coded else passages.vectors.shape[1]
+    asked, held = queries.vectors.shape[1], _width(passages)
     if asked != held:
         raise InputError(
             f"The queries' token vectors have {asked} components, and the passages' {held}.",

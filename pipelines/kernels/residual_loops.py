@@ -123,8 +123,8 @@ class Coded(NamedTuple):
         tokens: uint8[t · width], flat: of each the number of its centroid, the lowest byte first,
             and its codes.
         width, number_bytes: of a token; and of the number.
-        centroids: float32[count · depth], flat.
-        count, depth: of the centroids, and their components.
+        centroids: float32[known · depth], flat.
+        known, depth: of the centroids, and their components.
         levels: float32[2^bits · depth], flat: what stands for a code, code by code.
         bits: 1, 2 or 4.
         plan: of vectors that are brought to a length of 1, see `score_loops.summation`; none: they
@@ -135,7 +135,7 @@ class Coded(NamedTuple):
     width: int
     number_bytes: int
     centroids: Float32
-    count: int
+    known: int
     depth: int
     levels: Float32
     bits: int
@@ -159,7 +159,7 @@ def decode_tokens(coded: Coded, begin: int, count: int, out: Float32) -> int:
     for token in range(count):
         at = (begin + token) * coded.width
         number = _number(coded, at)
-        if number >= coded.count:
+        if number >= coded.known:
             return number
         to = token * coded.depth
         _decode(coded, at + coded.number_bytes, number * coded.depth, out, to)
@@ -177,7 +177,7 @@ def _number(coded: Coded, at: int) -> int:
     """Of a token's centroid."""
     number = 0
     for i in range(coded.number_bytes):
-        number |= np.int64(coded.tokens[at + i]) << (8 * i)
+        number |= int(coded.tokens[at + i]) << (8 * i)
     return number
 
 

@@ -147,7 +147,7 @@ def test_a_cpu_that_does_not_widen_halves(monkeypatch: pytest.MonkeyPatch) -> No
     expected = maxsim_scores(queries, passages, left, right)
     monkeypatch.setattr(maxsim, "widens_halves", lambda: False)
     for most in (1, 16 * 20, 1 << 20):
-        monkeypatch.setattr(maxsim, "_DECODED", most)
+        monkeypatch.setattr(maxsim, "_WIDENED", most)
         for some in (slice(None), slice(2, 9), right == 3):
             found = maxsim_scores(queries, _halves(passages), left[some], right[some])
             np.testing.assert_array_equal(found, expected[some])
@@ -155,7 +155,7 @@ def test_a_cpu_that_does_not_widen_halves(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_widening_holds_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maxsim, "widens_halves", lambda: False)
-    monkeypatch.setattr(maxsim, "_DECODED", 1 << 14)
+    monkeypatch.setattr(maxsim, "_WIDENED", 1 << 14)
     queries, passages = _texts([4], 16, 1), _halves(_texts([64] * 256, 16, 2))
     left, right = _all_pairs(1, 256)
     maxsim_scores(queries, passages, left, right)  # loops are loaded

@@ -309,3 +309,12 @@ def test_settings_that_do_nothing_are_refused(given: dict[str, object]) -> None:
 def test_readers_are_of_one_kind() -> None:
     readers: list[Reader] = [read_plain, read_markdown, read_html]
     assert all(not shown(reader([], True)) for reader in readers)
+
+
+@pytest.mark.parametrize("by", ["tokens", "sentences", "paragraphs", "headings"])
+def test_a_picture_without_text_is_one_passage(by: str) -> None:
+    rule = CutRule(32, 0, True, "", 2, by=by, markup="html")  # type: ignore[arg-type]
+    shown = Document(0, "a", "Wing", "", picture=b"picture")
+    [found, none] = cut_documents([shown, shown._replace(picture=None)], TinyTokeniser(), rule)
+    assert [(each.title, each.text) for each in found] == [("Wing", "")]
+    assert none == []
