@@ -11,7 +11,6 @@ from shardrank.core.errors import ShardrankError
 from shardrank.core.no_pandas import leave_pandas_out
 from shardrank.core.outcomes import INTERRUPTED, TERMINATED
 from shardrank.core.python_gc import collect_seldom
-from shardrank.core.torch_later import leave_shapes_out
 from shardrank.jobs import cli_judge, cli_plan, cli_run, cli_upkeep
 from shardrank.jobs.console import say_error, say_stopped
 
@@ -48,7 +47,6 @@ def main() -> None:
     3 gate or audit refused; 4 commit state unknown; 130 and 143 stopped by SIGINT and SIGTERM."""
     collect_seldom()
     leave_pandas_out()
-    leave_shapes_out()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
