@@ -48,7 +48,8 @@ build/autofaiss/.made:
 		autofaiss==2.18.0 faiss-cpu==1.9.0 numpy==1.26.4 pyarrow==20.0.0
 	@touch $@
 
-# Of late retrieval: each of its wheels is for one torch, and the newest for none of ours.
+# Of late retrieval: each of its wheels is for one torch, and the newest for none of ours. With CUDA's
+# libraries it has 5 GB, so `make bench` goes without, and says so.
 build/fastplaid/.made:
 	$(PYTHON) -m venv build/fastplaid
 	build/fastplaid/bin/python -m pip install --quiet --disable-pip-version-check \
@@ -98,7 +99,7 @@ check: $(VENV)/.test ## Lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.bench build/autofaiss/.made build/fastplaid/.made ## Benchmarks against named peers, in one run
+bench: $(VENV)/.bench build/autofaiss/.made ## Benchmarks against named peers, in one run
 	$(BIN)/python -m tests.bench
 
 clean: ## Remove what make made

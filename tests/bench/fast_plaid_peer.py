@@ -1,4 +1,4 @@
-"""fast-plaid in an environment of its own, which `make bench` makes; see fast_plaid_worker.py."""
+"""fast-plaid in an environment of its own, which `make build/fastplaid/.made` makes; see fast_plaid_worker.py."""
 
 import hashlib
 import json

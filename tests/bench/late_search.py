@@ -87,6 +87,7 @@ def build_benchmark(folder: Path) -> Benchmark:
 def opened(given: Given, folder: Path, threads: int) -> FastPlaid | None:
     """The peer, if its environment is there."""
     if not PYTHON.exists():
+        print("fast-plaid is not measured: `make build/fastplaid/.made` makes its environment.")
         return None
     return FastPlaid(given.passages, given.queries, folder / "fastplaid", threads)
 
