@@ -1,4 +1,4 @@
-"""fast-plaid in an environment of its own, which `make build/fastplaid/.made` makes; see fast_plaid_worker.py."""
+"""fast-plaid, in an environment of its own (make build/fastplaid/.made)."""
 
 import hashlib
 import json
