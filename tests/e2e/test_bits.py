@@ -82,7 +82,7 @@ def test_what_is_told(scene: Scene, tmp_path: Path, capsys: Any) -> None:
     found = f"index binary, over bits; Recall@5 {audit.recall:.3f} (target 0.9)"
     assert f"{found} at depth {audit.depth}" in " ".join(capsys.readouterr().out.split())
     assert shardrank("plan", *scene.world.index(tmp_path / "new", *SETS, *BITS)) == 0
-    assert "bits, of family bits" in " ".join(capsys.readouterr().out.split())
+    assert "bits: bits of dense, " in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_a_version_holds(scene: Scene) -> None:
