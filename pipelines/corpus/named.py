@@ -34,21 +34,29 @@ def known_names(files: Sequence[SourceFile], columns: CorpusSettings) -> set[str
 
 
 def named(names: Collection[str], columns: CorpusSettings) -> list[str]:
-    """Those of the names that the settings ask for as title or tombstone."""
-    return sorted({columns.title, columns.tombstone or ""} & set(names))
+    """Those of the names that the settings ask for as title or tombstone, or as the text beside
+    pictures."""
+    texts = {columns.text} if columns.image else set()
+    return sorted({columns.title, columns.tombstone or "", *texts} & set(names))
 
 
 def refuse_absent(names: Collection[str], columns: CorpusSettings, met: Collection[str]) -> None:
     """Raise InputError where a title or tombstone that was asked for is in no file.
 
     The title of the default name may be absent everywhere; id and text are looked for file by file.
-    Nor is one missed that an earlier run has `met`: a night without deletions has no tombstone.
+    Nor is one missed that an earlier run has `met`: a night without deletions has no tombstone. But
+    beside pictures texts may be absent, and are missed where they were met before: documents would
+    lose them.
     """
     wanted = {"tombstone": columns.tombstone}
     if columns.title != CorpusSettings().title:
         wanted["title"] = columns.title
+    if columns.image and columns.tombstone not in names:
+        given = columns.text != CorpusSettings().text or columns.text in met
+        wanted["text"] = columns.text if given else None
     for setting, name in wanted.items():
-        if name is not None and name not in {*names, *met}:
+        known = {*names, *met} if setting != "text" else names
+        if name is not None and name not in known:
             shown = sorted(names)[:_SHOWN]
             more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
             raise InputError(

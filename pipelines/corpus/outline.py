@@ -69,7 +69,8 @@ def _sections(text: str, headings: Sequence[Heading]) -> Iterator[Section]:
 
 
 def _blank(text: str, begin: int, end: int) -> bool:
-    return begin >= end or text[begin:end].isspace()
+    """Whether nothing is seen there: zero-width characters give no token and are no text."""
+    return all(each.isspace() or not each.isprintable() for each in text[begin:end])
 
 
 def _words(path: Sequence[Heading]) -> tuple[str, ...]:

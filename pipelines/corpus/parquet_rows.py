@@ -109,7 +109,8 @@ def rows_of(
     read = [_column(batch, name) for name in names]
     nothing = [None] * batch.num_rows
     read.append(_orders(batch.column(columns.order)) if columns.order else nothing)
-    pictures = pictures_of(batch.column(columns.image)) if columns.image else nothing
+    shown = columns.image if columns.image in batch.schema.names else None
+    pictures = pictures_of(batch.column(shown)) if shown else nothing
     for row, values, picture in zip(numbers, zip(*read, strict=True), pictures, strict=True):
         broken = any(value is _INVALID for value in values)
         doc_id, title, text, gone, order = (None if v is _INVALID else v for v in values)
@@ -152,7 +153,7 @@ def _orders(column: pa.Array) -> Sequence[Any]:
         unit = _NANOSECONDS[column.type.unit if pat.is_timestamp(column.type) else column.type]
         times = column.cast(pa.int32() if pat.is_date32(column.type) else pa.int64())
         return [None if time is None else Instant(time * unit) for time in times.to_pylist()]
-    return _values(column) if _may_be_text(column.type) else column.to_pylist()
+    return _values(column) if may_be_text(column.type) else column.to_pylist()
 
 
 def _value(scalar: pa.Scalar) -> Any:
@@ -183,7 +184,7 @@ def check_schema(uri: str, schema: pa.Schema, columns: CorpusSettings, given: Gi
     needed = not gone and not columns.image
     if columns.text not in given and (columns.text in schema.names or needed):
         _check_column(uri, schema, "text", columns.text)
-    if columns.image:
+    if columns.image and not (gone and columns.image not in schema.names):
         check_pictures(uri, schema, columns.image)
     if columns.title in schema.names and columns.title not in given:
         _check_column(uri, schema, "title", columns.title)
@@ -210,17 +211,18 @@ def _check_column(uri: str, schema: pa.Schema, setting: str, name: str) -> None:
             f"Name the right one: --set corpus.{setting}=NAME.",
         )
     kind = schema.field(name).type
-    allowed, wanted = _ALLOWED.get(setting, (_may_be_text, "text"))
-    if not (_may_be_text(kind) or allowed(kind)):
+    allowed, wanted = _ALLOWED.get(setting, (may_be_text, "text"))
+    if not (may_be_text(kind) or allowed(kind)):
         raise InputError(
             f"{uri}: column {name!r} holds {kind}, not {wanted}.",
             f"Convert it, or name another: --set corpus.{setting}=NAME.",
         )
 
 
-def _may_be_text(kind: pa.DataType) -> bool:
+def may_be_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type may hold texts."""
     if pat.is_dictionary(kind):
-        return _may_be_text(kind.value_type)
+        return may_be_text(kind.value_type)
     texts = (pat.is_string, pat.is_large_string, pat.is_string_view, pat.is_binary)
     others = (pat.is_large_binary, pat.is_binary_view, pat.is_null)
     return is_plain(kind) and any(test(kind) for test in (*texts, *others))

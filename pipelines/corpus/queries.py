@@ -9,6 +9,7 @@ from shardrank.core.errors import InputError
 from shardrank.core.protocols import Entry, SourceOpener
 from shardrank.core.schemas import QUERIES, REJECTED
 from shardrank.core.settings import CorpusSettings
+from shardrank.corpus.parquet_rows import may_be_text
 from shardrank.corpus.query_parts import parent_of, require_parts, split_parts
 from shardrank.corpus.reader import SourceRow, read_slice
 from shardrank.corpus.slices import plan_files, plan_slices
@@ -88,6 +89,8 @@ def read_queries(
     places: list[tuple[str, int]] = []
     rejected = []
     for entry in entries:
+        if parent:
+            _check_parent(entry, opener, settings, parent)
         aside: list[Rejected] = []
         rows = unreadable = 0
         for row in _rows(entry, opener, settings):
@@ -144,6 +147,17 @@ def _refuse_too_many(held: int) -> None:
         raise InputError(
             f"The queries' pictures take more than {MOST_PICTURE_BYTES >> 20:,} MiB.",
             "Rank them in several batches.",
+        )
+
+
+def _check_parent(entry: Entry, opener: SourceOpener, settings: CorpusSettings, name: str) -> None:
+    """Raise InputError where a Parquet file holds parents' ids as something else than text."""
+    [file] = plan_files([entry], opener, settings.slice_bytes)
+    kind = file.schema.field(name).type if file.schema and name in file.schema.names else None
+    if kind is not None and not may_be_text(kind):
+        raise InputError(
+            f"{entry.key}: column {name!r} (search.parent) holds {kind}, not text.",
+            "Write the ids of queries and of their parents as text.",
         )
 
 

@@ -8,7 +8,7 @@ from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import AuditRefused, SettingsError
 from shardrank.core.index_settings import BackfillSettings
 from shardrank.corpus.changes import Mode
-from shardrank.stages.index.mapping import LearntMap, learn_map
+from shardrank.stages.index.mapping import EMBED, LearntMap, learn_map
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.versions import Published
 from shardrank.version.manifest import DenseEncoder, Version
@@ -55,6 +55,12 @@ def plan_backfill(
     """
     if base is None or (differs and (same_encoder or settings.share is None)):
         return None
+    if mode != "snapshot" and settings.share == 1:
+        raise SettingsError(
+            "backfill.share = 1, and an upsert does not hold the documents that it lacks.",
+            "Give the whole corpus as a snapshot, or leave the others to a map: "
+            "--set backfill.share=0.",
+        )
     share = settings.share if mode == "snapshot" and settings.share else 0.0
     if not differs:
         return _going_on(base.version, share)
@@ -99,8 +105,10 @@ def learnt(context: Context, plan: Backfill, version: Version, now: DenseEncoder
     """
     assert plan.before is not None
     settings = context.settings.backfill
-    found = learn_map(context, version.parts, now)
+    found, embedded = learn_map(context, version.parts, now)
     if found.recall < settings.target:
+        # Not found again by the run after the repair, as of `embed`.
+        context.workspace.forget(EMBED, embedded)
         raise _too_low(found, plan.before, now.card, settings)
     return Mapped(
         before=plan.before,
@@ -120,7 +128,7 @@ def _too_low(
         f"Through the {found.kind} map from {before.name} to {now.name} a search finds Recall@10 "
         f"{found.recall:.3f} of what vectors of {now.name} find, among {found.measured:,} "
         f"passages: below backfill.target {settings.target:g}; nothing was published.",
-        "Embed all documents at once (--set backfill.share=1), learn of more passages "
-        f"(backfill.sample is {settings.sample:,}), or lower backfill.target.",
+        "Embed all documents at once (a snapshot with --set backfill.share=1), learn of more "
+        f"passages (backfill.sample is {settings.sample:,}), or lower backfill.target.",
         {"map": found.recall},
     )

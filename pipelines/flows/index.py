@@ -131,9 +131,12 @@ def _refuse_codecs(plan: IndexPlan, new: int) -> None:
     """Raise SettingsError where an index that is asked for cannot be made of so many passages,
     before any is embedded.
 
-    What is deleted tonight still counts here, so that only what fails in any case is refused.
+    What is deleted tonight still counts here, so that only what fails in any case is refused; what
+    is embedded again counts once.
     """
-    passages = new + sum(part.live.passages for part in plan.stored if plan.reuse)
+    due = set(plan.due)
+    kept = (part for n, part in enumerate(plan.stored) if n not in due)
+    passages = new + sum(part.live.passages for part in kept)
     for encoder in plan.encoders:
         settings, dim = plan.settings.index_of(encoder.name), dim_of(encoder.card)
         base = plan.kept_index(encoder.name)

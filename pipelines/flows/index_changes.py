@@ -83,7 +83,8 @@ class Night:
             rows=total(self.scans, "rows"),
             added=count("added") - (late - in_vain),
             changed=changed,
-            backfilled=min(changed, 0 if self.anew else count("backfilled")),
+            # Of those in vain some were changed: no more than these is let past the gate.
+            backfilled=0 if self.anew else max(0, count("backfilled") - in_vain),
             unchanged=count("unchanged"),
             tombstones=count("tombstones"),
             superseded=count("superseded"),

@@ -100,6 +100,12 @@ class IndexPlan:
         held = self.base.version.columns if self.base else {}
         both = ((each, held[each.name]) for each in self.further if each.name in held)
         found = {now.name: encoder_differences(before, now) for now, before in both}
+        if self.base and self.base.version.mapped and self.backfill and not self.backfill.left:
+            found |= {
+                each.name: [f"encoder.{each.name} was learnt of vectors that came out of a map"]
+                for each in self.further
+                if each.made_of == DENSE and each.name in found
+            }
         for each in self.further:
             if each.name in found and not found[each.name] and found.get(each.made_of or ""):
                 found[each.name] = [f"encoder.{each.name} reads {each.made_of}, which changed"]

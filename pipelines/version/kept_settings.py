@@ -17,7 +17,7 @@ from shardrank.version.manifest import StoredEncoder, Version
 
 #: Taken from the run and never from the index: who runs it decides about speed, and whether code
 #: that came with a stranger's model may run.
-_ASKED_ANEW = ("batch_tokens", "trust_remote_code")
+_ASKED_ANEW = ("batch_tokens", "batch_images", "trust_remote_code")
 
 #: Where a model is, which may be elsewhere by now: its fingerprint says whether it is the same.
 _WHERE = ("model", "revision")
@@ -191,7 +191,7 @@ def backfill_settings(version: Version, wanted: BackfillSettings) -> BackfillSet
 
 
 def _stored_encoder(version: Version, wanted: EncoderSettings) -> EncoderSettings:
-    now = {name: getattr(wanted, name) for name in _ASKED_ANEW}
+    now = {name: getattr(wanted, name) for name in _ASKED_ANEW if hasattr(wanted, name)}
     own = {"dtype": version.dense.card.dtype, **now}
     return version.dense.settings.model_copy(update=own)
 

@@ -233,3 +233,37 @@ def test_pictures_are_asked_for_where_they_cannot_be(
         assert said in " ".join(capsys.readouterr().err.split())
     assert scene.index(tmp_path / "index", scene.corpus, "corpus.image=none") == 2
     assert "no column of pictures is named" in " ".join(capsys.readouterr().err.split())
+
+
+def test_texts_that_were_there_are_missed(
+    scene: Scene, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside pictures a file needs no text; but one that is named, or was met before, does."""
+    bare = [{"_id": row["_id"], "image": row["image"]} for row in documents() if row["image"]]
+    write(tmp_path / "bare.parquet", bare)
+    assert scene.index(tmp_path / "new", tmp_path / "bare.parquet", "corpus.text=caption") == 2
+    assert "No file has a column 'caption' (corpus.text)" in capsys.readouterr().err
+    copied = shutil.copytree(index, tmp_path / "index")
+    assert scene.index(copied, tmp_path / "bare.parquet") == 2
+    assert "No file has a column 'text' (corpus.text)" in capsys.readouterr().err
+
+
+def test_deletions_alone_need_no_pictures(scene: Scene, index: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(index, tmp_path / "index")
+    pq.write_table(pa.table({"_id": ["t0"], "gone": [True]}), tmp_path / "gone.parquet")
+    words = ["index", str(tmp_path / "gone.parquet"), str(copied), "--mode", "upsert"]
+    sets = (f"encoder.model={scene.encoder}", "corpus.image=image", "corpus.tombstone=gone")
+    assert shardrank(*words, *(w for s in sets for w in ("--set", s))) == 0
+    assert latest(copied).live.documents == len(documents()) - 1
+
+
+def test_an_audit_without_a_usable_query_says_so(
+    scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queries = write_lines(tmp_path / "q.jsonl", [{"_id": "q1", "text": " "}])
+    lists = ("index.image.kind=ivfsq8", "index.image.nlist=1", "audit.k=5")
+    more = [{"_id": f"m{n}", "text": f"jet {n}", "image": None} for n in range(30)]
+    write(tmp_path / "more.parquet", [*documents(), *more])
+    asked = (f"audit.query_file={queries}", *lists)
+    assert scene.index(tmp_path / "index", tmp_path / "more.parquet", *asked) == 2
+    assert "holds no usable query" in capsys.readouterr().err

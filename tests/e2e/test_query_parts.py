@@ -151,6 +151,14 @@ def test_parquet_has_parts_too(world: World, tmp_path: Path) -> None:
     assert (done.counts.ranked, done.counts.parts) == (1, 1)
 
 
+def test_parents_that_are_numbers_in_parquet_are_refused(world: World, tmp_path: Path) -> None:
+    rows = [{"_id": 1, "text": "wing", "parent": None}, {"_id": 2, "text": "x", "parent": 1}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "q.parquet")
+    index, given = world.root / "index", settings(world, parent="parent")
+    with pytest.raises(InputError, match=r"'parent' \(search\.parent\) holds int64, not text"):
+        package.rank(index, tmp_path / "q.parquet", tmp_path / "o", settings=given)
+
+
 @pytest.mark.parametrize("rows", [[{"_id": "a", "text": "wing"}]])
 def test_a_batch_without_parts_is_refused(world: World, tmp_path: Path, rows: list[Row]) -> None:
     with pytest.raises(InputError, match=r"search\.parent = 'parent', and no query names another"):

@@ -318,3 +318,12 @@ def test_a_picture_without_text_is_one_passage(by: str) -> None:
     [found, none] = cut_documents([shown, shown._replace(picture=None)], TinyTokeniser(), rule)
     assert [(each.title, each.text) for each in found] == [("Wing", "")]
     assert none == []
+
+
+@pytest.mark.parametrize("unseen", ["&#8203;", "&shy;", ""])
+def test_a_heading_above_what_nobody_sees_is_kept(unseen: str) -> None:
+    text = f"<h1>Boiling point</h1><p>{unseen}</p><h1>Melting</h1><p>wax</p>"
+    found = cut(text, "headings", "html")
+    kept = " ".join(f"{each.title} {each.text}" for each in found)
+    assert "Boiling point" in kept
+    assert "wax" in kept

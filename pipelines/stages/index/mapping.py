@@ -16,7 +16,7 @@ from shardrank.core.arrow_columns import matrix, refuse_not_finite, vector_colum
 from shardrank.core.files import FileRef
 from shardrank.core.model_settings import DENSE, Stored
 from shardrank.core.space_map import MapKind, SpaceMap
-from shardrank.core.units import Stage, Unit
+from shardrank.core.units import Done, Stage, Unit
 from shardrank.models.forward.threads import use_threads
 from shardrank.stages.index.audit import query_vectors
 from shardrank.stages.index.drawn import Drawing, draw_rows, read_drawn
@@ -30,13 +30,17 @@ from shardrank.stages.shared.read_values import Read, read_values
 from shardrank.version.manifest import DenseEncoder
 from shardrank.version.parts import Part, StoredColumn
 
+#: The stage in which the new encoder sees the sample.
+EMBED = "embed-map"
+
 
 @dataclass(frozen=True)
 class EmbedSampleSpec:
-    """A file of drawn texts, and the fingerprint of the encoder's card."""
+    """A file of drawn texts, the fingerprint of the encoder's card, and the type of its vectors."""
 
     texts: FileRef
     encoder: str
+    stored: Stored
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,11 @@ class MapSpec:
     stored: Stored
 
 
-def learn_map(context: Context, parts: Sequence[Part], encoder: DenseEncoder) -> LearntMap:
-    """The map from the parts' vectors to those of the encoder.
+def learn_map(
+    context: Context, parts: Sequence[Part], encoder: DenseEncoder
+) -> tuple[LearntMap, Sequence[Done[EmbeddedSample]]]:
+    """The map from the parts' vectors to those of the encoder, and the markers of what it was
+    learnt of: an encoder gone wrong has made that, too.
 
     Raises:
         InputError: the encoder gives vectors that are not finite, or there are too few passages.
@@ -85,13 +92,14 @@ def learn_map(context: Context, parts: Sequence[Part], encoder: DenseEncoder) ->
     rows = context.settings.backfill.sample
     texts = draw_rows(context, parts, Drawing("map-texts", Read.texts, rows))
     old = draw_rows(context, parts, Drawing("map-vectors", partial(Read.column, name=DENSE), rows))
-    new = _embedded(context, texts, encoder)
+    made = _embedded(context, texts, encoder)
+    new = tuple(done.made.vectors for done in made)
     path = context.settings.audit.query_file
     asked = query_vectors(context, encoder, path) if path is not None else []
     stage = Stage("fit-map", FitMapSpec, LearntMap)
     spec = FitMapSpec(old, new, tuple(asked), encoder.card.normalise)
     [done] = run_stage(context, stage, [spec], [Step(partial(FitMap, context.workspace))])
-    return done.made
+    return done.made, made
 
 
 def with_mapped(
@@ -110,12 +118,13 @@ def with_mapped(
 
 def _embedded(
     context: Context, texts: Sequence[FileRef], encoder: DenseEncoder
-) -> tuple[FileRef, ...]:
-    stage = Stage("embed-map", EmbedSampleSpec, EmbeddedSample)
-    specs = [EmbedSampleSpec(ref, encoder.card.fingerprint) for ref in texts]
+) -> Sequence[Done[EmbeddedSample]]:
+    stage = Stage(EMBED, EmbedSampleSpec, EmbeddedSample)
+    stored = encoder.settings.stored
+    specs = [EmbedSampleSpec(ref, encoder.card.fingerprint, stored) for ref in texts]
     pool = context.model_pool(len(specs))
     make = partial(EmbedSample, context.workspace, encoder, pool.device)
-    return tuple(done.made.vectors for done in run_stage(context, stage, specs, [Step(make, pool)]))
+    return run_stage(context, stage, specs, [Step(make, pool)])
 
 
 class EmbedSample:

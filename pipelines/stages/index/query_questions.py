@@ -6,6 +6,7 @@ from functools import partial
 import pyarrow as pa
 
 from shardrank.core.arrow_columns import refuse_not_finite
+from shardrank.core.errors import InputError
 from shardrank.core.files import FileRef
 from shardrank.core.units import Stage, Unit
 from shardrank.corpus.queries import read_queries
@@ -37,6 +38,8 @@ def query_questions(
     sources = Sources(settings.s3)
     listing = sources.listing(file, settings.corpus.allow_unread)
     batch = read_queries(listing.read, sources.open, settings.corpus)
+    if not batch.table.num_rows:
+        raise InputError(f"{file} holds no usable query.", "Queries need an id and a text.")
     texts = write_blocks(context.workspace, batch.table, settings.search.block_queries)
     specs = [AskedSpec(ref, encoder.card.fingerprint, encoder.codec) for ref in texts]
     stage = Stage("questions", AskedSpec, Sampled).of(column)
