@@ -14,7 +14,7 @@ from shardrank.forecast.work import Searching, Work
 from shardrank.models.encoders.looks import Looked
 from shardrank.models.encoders.registry import Reads, family_of
 from shardrank.models.size import ModelSize
-from shardrank.version.manifest import Version
+from shardrank.version.manifest import StoredEncoder, Version
 from shardrank.version.sizing import CodecPlan, plan_codec
 
 #: What is read and kept of passages, where nobody has looked at any.
@@ -93,9 +93,12 @@ def columns(
     return tuple(made)
 
 
-def stored_columns(version: Version, settings: Settings, work: Work) -> tuple[Column, ...]:
-    """Of a version's, which are as large as their files say."""
-    encoded = [Encoded(each.settings, each.card) for each in version.further]
+def stored_columns(
+    version: Version, wanted: Sequence[StoredEncoder], settings: Settings, work: Work
+) -> tuple[Column, ...]:
+    """Of those of a version's that are wanted, which are as large as their files say; their models
+    are where the encoders say."""
+    encoded = [Encoded(each.settings, each.card) for each in wanted]
     rows = max(1, sum(part.rows for part in version.parts))
     found = []
     for column in columns(encoded, settings, work, {}):

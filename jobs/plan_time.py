@@ -22,6 +22,7 @@ from shardrank.models.encoders.looks import look_dense
 from shardrank.report.figures import coarse
 from shardrank.stages.index.look import Look
 from shardrank.stages.run.executors import cluster_address, runs_inline
+from shardrank.version.manifest import StoredEncoder
 from shardrank.version.sizing import BYTES_PER_TOKEN
 
 #: Seconds until Ray stands, with its first workers; and until a pool has actors.
@@ -88,7 +89,14 @@ def rank_work(plan: RankPlan) -> Work:
         searches=tuple(searched),
         rerankers=rerankings(settings, cards),
     )
-    return replace(work, columns=stored_columns(version, settings, work))
+    return replace(work, columns=stored_columns(version, _seen(plan), settings, work))
+
+
+def _seen(plan: RankPlan) -> list[StoredEncoder]:
+    """The further encoders whose columns are searched or reranked by, in the version's order."""
+    asking = (each.asking for each in plan.rerankers if each.asking)
+    wanted = {each.name: each for each in (*plan.further, *asking)}
+    return [wanted[each.name] for each in plan.published.version.further if each.name in wanted]
 
 
 def _query_tokens(plan: RankPlan) -> int:

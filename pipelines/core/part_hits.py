@@ -1,7 +1,8 @@
 """What the parts of a query find, and the query itself, becomes one list (question decomposition:
 Ammann et al. 2025, arXiv:2507.00355)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,27 +14,47 @@ from shardrank.core.schemas import HITS
 from shardrank.core.topk import fold_and_cut
 
 
-def with_parts(
-    own: pa.Table, parts: pa.Table, places: tuple[Int32, Int32], how: PartsBy, k: int
-) -> pa.Table:
+@dataclass(frozen=True, eq=False)
+class PartHits:
+    """What some parts of queries find.
+
+    Attributes:
+        hits: HITS in the total order; `query` is the part's number here.
+        parents: int32[p], of each part its query, ascending.
+        numbers: int32[p], the number of each among its query's parts.
+    """
+
+    hits: pa.Table
+    parents: Int32
+    numbers: Int32
+
+
+def with_parts(own: pa.Table, parts: Sequence[PartHits], how: PartsBy, k: int) -> pa.Table:
     """HITS: the k best documents of each query, by it and by its parts.
 
     Args:
         own: what queries find; HITS in the total order.
-        parts: what parts find, likewise; `query` is the part's number.
-        places: int32[p], of each part its query, ascending; and its number among that one's parts.
+        parts: what their parts find, whose queries ascend from one to the next.
         how: "max": a document's best score counts; "rrf": the sum of its reciprocal ranks.
         k: documents kept.
     """
-    parents, numbers = (pa.array(each) for each in places)
-    moved = parts.set_column(0, HITS.field("query"), parents.take(parts["query"]))
+    moved = [_moved(each) for each in parts]
     if how == "max":
-        both = pa.concat_tables([own, moved]).sort_by("query")
+        both = pa.concat_tables([own, *moved]).sort_by("query")
         return fold_and_cut(both.combine_chunks(), k)
-    return fuse([own, *_each(moved, numbers.take(parts["query"]))], FusionSettings(), k)
+    return fuse([own, *_lists(moved, parts)], FusionSettings(), k)
 
 
-def _each(hits: pa.Table, number: pa.ChunkedArray) -> Sequence[pa.Table]:
+def _moved(parts: PartHits) -> pa.Table:
+    """Hits of the queries that the parts are of."""
+    query = pa.array(parts.parents).take(parts.hits["query"])
+    return parts.hits.set_column(0, HITS.field("query"), query)
+
+
+def _lists(moved: Sequence[pa.Table], parts: Sequence[PartHits]) -> Iterator[pa.Table]:
     """The hits of the first parts of all queries, of the second ones, and so on."""
-    most = pc.max(number).as_py()
-    return [hits.filter(pc.equal(number, n)) for n in range(0 if most is None else most + 1)]
+    numbers = [pa.array(each.numbers).take(each.hits["query"]) for each in parts]
+    most = max((int(each.numbers.max(initial=-1)) for each in parts), default=-1)
+    for number in range(most + 1):
+        both = zip(moved, numbers, strict=True)
+        yield pa.concat_tables([hits.filter(pc.equal(mine, number)) for hits, mine in both])

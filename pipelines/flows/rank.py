@@ -98,8 +98,9 @@ def _parts(
     """The parts of the blocks' queries, encoded; and the batch without those that cannot be."""
     if queries.parts is None or not queries.parts.table.num_rows:
         return queries, []
-    written = write_parts(context.workspace, blocks, queries.parts)
-    encoded = encode(context, written.files, plan.encoder, "encode-parts")
+    most = context.settings.search.block_queries
+    written = write_parts(context.workspace, blocks, queries.parts, most)
+    encoded = encode(context, written.files, plan.encoder, "encode_parts")
     left = _without_rejected(queries.parts, written.files, encoded)
     both = zip(written.blocks, encoded, strict=True)
     kept = [BlockOfParts(of, block) for of, block in both if block.queries.rows]

@@ -168,6 +168,8 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         require_same_model(each, version)
     rerankers = plan_rerankers(version, settings)
     refuse_unseen(batch.table, version, retrievers, len(rerankers))
+    if batch.parts:
+        refuse_unseen(batch.parts.table, version, retrievers, 0)
     asked = settings
     settings = settings.model_copy(update={"encoder": (encoder, *settings.further)})
     decided = {
@@ -177,7 +179,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         "search": settings.search.deciding(),
         "retrievers": [
             [
-                *(r.index.column, r.k, r.query_pool),
+                *(r.name, r.index.column, r.k, r.query_pool),
                 *map(to_json, (r.how, r.feedback, r.guidance, r.correction)),
             ]
             for r in retrievers

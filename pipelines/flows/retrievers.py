@@ -56,8 +56,8 @@ def require_same_model(encoder: StoredEncoder, version: Version) -> None:
 def refuse_unseen(
     queries: pa.Table, version: Version, retrievers: Sequence[Retriever], rerankers: int
 ) -> None:
-    """Raise SettingsError where a query has a picture that no retriever sees, or is a picture
-    without text that is asked of somebody who reads texts alone."""
+    """Raise SettingsError where a query, or a part of one, has a picture that no retriever sees, or
+    is a picture without text that is asked of somebody who reads texts alone."""
     if PICTURE not in queries.column_names:
         return
     sighted = [each for each in retrievers if _sees(version, each.index.column)]

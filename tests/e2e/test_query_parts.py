@@ -135,6 +135,34 @@ def test_counts_add_up_and_reasons_are_kept(world: World, tmp_path: Path) -> Non
     assert "parts of these" in "\n".join(counts.lines())
 
 
+def test_a_batch_whose_only_part_is_empty_is_ranked(world: World, tmp_path: Path) -> None:
+    rows = [{"_id": "a", "text": "wing"}, {"_id": "b", "text": "\u200b", "parent": "a"}]
+    queries = write_lines(tmp_path / "queries.jsonl", rows)
+    given = settings(world, parent="parent")
+    done = package.rank(world.root / "index", queries, tmp_path / "out", settings=given)
+    assert (done.counts.ranked, done.counts.parts) == (1, 0)
+    assert done.rejected["reason"].to_pylist() == ["no_tokens"]
+
+
+@pytest.mark.parametrize("given", [{}, {"feedback": 1}])
+def test_a_part_passes_over_its_querys_own_document(
+    world: World, tmp_path: Path, given: dict[str, Any]
+) -> None:
+    """So a part is moved by what it finds but for that document."""
+    [doc, text] = next((row["_id"], row["text"]) for row in world.rows("corpus"))
+    rows = [{"_id": doc, "text": "wing"}, {"_id": "p", "text": text, "parent": doc}]
+    how = settings(world, parent="parent", ignore_same_id=True, parts="max")
+    moved = how.retriever[0].model_copy(update=given)
+    found = ranked(world, tmp_path / "out", rows, how.model_copy(update={"retriever": (moved,)}))
+    assert doc not in found[doc]
+    markers = list((tmp_path / "out" / "units" / "first-merge-dense").glob("*.json"))
+    assert bool(markers) == bool(given)
+    for marker in markers:
+        made = json.loads(marker.read_text("utf-8"))["made"]
+        hits = pq.read_table(tmp_path / "out" / made["hits"]["key"])
+        assert doc not in hits["doc_id"].to_pylist()
+
+
 def test_numbers_name_queries_too(world: World, tmp_path: Path) -> None:
     rows = [{"_id": 7, "text": "wing"}, {"_id": 8, "text": "flow", "parent": 7}]
     found = ranked(world, tmp_path / "out", rows, settings(world, parent="parent"))

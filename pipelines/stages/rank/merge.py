@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from shardrank.core.files import FileRef
 from shardrank.core.fusion import fuse
-from shardrank.core.part_hits import with_parts
+from shardrank.core.part_hits import PartHits, with_parts
 from shardrank.core.rank_settings import FusionSettings, PartsBy
 from shardrank.core.settings_base import DECIDING
 from shardrank.core.topk import Best, ranks
@@ -30,20 +30,20 @@ PLACES = 16
 @dataclass(frozen=True)
 class ListFiles:
     """What a retriever found for a query block: HITS in every shard; how many it gives; and what it
-    found for the parts of the block's queries, likewise."""
+    found for each file of parts of the block's queries, likewise."""
 
     hits: tuple[FileRef, ...]
     k: int
-    parts: tuple[FileRef, ...] = ()
+    parts: tuple[tuple[FileRef, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class BlockParts:
     """How the lists of queries and of their parts become one, in all blocks of a batch alike; and
-    the file of the parts of a block's queries, where they have any."""
+    the files of the parts of a block's queries."""
 
     how: PartsBy
-    queries: FileRef | None
+    queries: tuple[FileRef, ...]
 
 
 @dataclass(frozen=True)
@@ -140,17 +140,24 @@ def merge(
         how: they are merged.
         parts: of the queries, whose blocks were searched behind these, in their order.
     """
-    behind = {each.of: len(blocks) + n for n, each in enumerate(parts)}
-    files = {each.of: each.parts.queries for each in parts}
+    behind: dict[int, list[int]] = {}
+    for place, each in enumerate(parts):
+        behind.setdefault(each.of, []).append(place)
     specs = [
         MergeSpec(
-            lists=tuple(_files(each, number, behind.get(number)) for each in found),
+            lists=tuple(
+                _files(each, number, [len(blocks) + n for n in behind.get(number, ())])
+                for each in found
+            ),
             queries=block.queries,
             fusion=how.fusion if len(found) > 1 else None,
             k=how.k,
             ignore_same_id=how.ignore_same_id,
             bucket_parts=how.bucket_parts,
-            parts=BlockParts(how.parts, files.get(number)) if how.parts else None,
+            parts=how.parts
+            and BlockParts(
+                how.parts, tuple(parts[n].parts.queries for n in behind.get(number, ()))
+            ),
         )
         for number, block in enumerate(blocks)
     ]
@@ -158,9 +165,11 @@ def merge(
     return run_stage(context, stage, specs, [Step(partial(Merge, context.workspace))])
 
 
-def _files(found: FoundBy, block: int, parts: int | None) -> ListFiles:
-    of_parts = () if parts is None else tuple(done.made.hits[parts] for done in found.searched)
-    return ListFiles(tuple(done.made.hits[block] for done in found.searched), found.k, of_parts)
+def _files(found: FoundBy, block: int, parts: Sequence[int]) -> ListFiles:
+    hits, *of_parts = (
+        tuple(done.made.hits[number] for done in found.searched) for number in (block, *parts)
+    )
+    return ListFiles(hits, found.k, tuple(of_parts))
 
 
 @dataclass(frozen=True)
@@ -171,7 +180,7 @@ class Merge:
 
     def __call__(self, unit: Unit[MergeSpec], tables: Tables) -> Result[Merged]:
         spec, ignored = unit.spec, unit.spec.ignore_same_id
-        ids = self.workspace.read_table(spec.queries, ["query_id"])["query_id"]
+        ids = _own_ids(self.workspace.read_table(spec.queries))
         found = [self._best(spec, each, each.k + ignored) for each in spec.lists]
         told = _told(_one(found, spec, spec.k + ignored), ids)
         if ignored:
@@ -193,9 +202,10 @@ class Merge:
         own = self._first(files.hits, spec.queries.rows, k)
         if spec.parts is None:
             return own
-        places = places_of(self.workspace, spec.parts.queries)
-        parts = self._first(files.parts, len(places[0]), k)
-        return with_parts(own, parts, places, spec.parts.how, k)
+        places = [places_of(self.workspace, ref) for ref in spec.parts.queries]
+        both = zip(files.parts, places, strict=True)
+        parts = [PartHits(self._first(hits, len(rows), k), rows, n) for hits, (rows, n) in both]
+        return with_parts(own, parts, spec.parts.how, k)
 
     def _first(self, hits: Sequence[FileRef], queries: int, k: int) -> pa.Table:
         """One shard's hits after another, so that memory does not grow with the shards."""
@@ -233,6 +243,11 @@ def _one(found: Sequence[pa.Table], spec: MergeSpec, k: int) -> pa.Table:
 def _first(hits: pa.Table, k: int) -> pa.Table:
     """HITS up to each query's k-th."""
     return hits.filter(pa.array(ranks(hits) <= k)).combine_chunks()
+
+
+def _own_ids(queries: pa.Table) -> pa.ChunkedArray:
+    """Of each query the id that a document of its own would have: of a part its query's."""
+    return queries["parent" if "parent" in queries.column_names else "query_id"]
 
 
 def _without(hits: pa.Table, ids: pa.ChunkedArray, k: int) -> pa.Table:

@@ -13,12 +13,12 @@ from shardrank.core.files import FileRef
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.corpus.queries import QueryBatch
 from shardrank.stages.run.workspace import Workspace
-from shardrank.stages.shared.encode import KEY, QueryBlock
+from shardrank.stages.shared.encode import KEY, QueryBlock, cut_blocks
 
 
 @dataclass(frozen=True)
 class BlockOfParts:
-    """The parts of one block's queries: its number, and the parts as a block."""
+    """Parts of one block's queries: its number, and the parts as a block."""
 
     of: int
     parts: QueryBlock
@@ -26,33 +26,32 @@ class BlockOfParts:
 
 @dataclass(frozen=True)
 class WrittenParts:
-    """Files of parts, each with those of one block's queries, and the blocks' numbers."""
+    """Files of parts, each with some of those of one block's queries, and the blocks' numbers."""
 
     files: Sequence[FileRef]
     blocks: Sequence[int]
 
 
 def write_parts(
-    workspace: Workspace, blocks: Sequence[QueryBlock], parts: QueryBatch
+    workspace: Workspace, blocks: Sequence[QueryBlock], parts: QueryBatch, block_queries: int
 ) -> WrittenParts:
-    """The parts (QUERIES, and "parent") by the blocks of their queries, in the same order; beside
-    each the row of its query in the block, and which of that query's parts it is."""
+    """The parts (QUERIES, and "parent") by the blocks of their queries, in the same order, at most
+    `block_queries` in a file; beside each the row of its query in the block, and which of that
+    query's parts it is."""
     files, numbers = [], []
     for number, block in enumerate(blocks):
         ids = workspace.read_table(block.queries, ["query_id"])["query_id"].combine_chunks()
         row = pc.index_in(parts.table["parent"], value_set=ids)
         mine = parts.table.append_column("row", row).filter(row.is_valid())
-        if mine.num_rows:
-            mine = mine.append_column("number", pa.array(_numbers(mine["row"].to_numpy())))
-            files.append(workspace.write_content(KEY, encode_table(mine), mine.num_rows))
+        mine = mine.append_column("number", pa.array(_numbers(mine["row"].to_numpy())))
+        for some in cut_blocks(mine, block_queries) if mine.num_rows else ():
+            files.append(workspace.write_content(KEY, encode_table(some), some.num_rows))
             numbers.append(number)
     return WrittenParts(files, numbers)
 
 
-def places_of(workspace: Workspace, parts: FileRef | None) -> tuple[Int32, Int32]:
+def places_of(workspace: Workspace, parts: FileRef) -> tuple[Int32, Int32]:
     """int32[p], int32[p]: of each part its query's row, and which of that query's it is."""
-    if parts is None:
-        return np.empty(0, np.int32), np.empty(0, np.int32)
     table = workspace.read_table(parts, ["row", "number"])
     return table["row"].to_numpy(), table["number"].to_numpy()
 

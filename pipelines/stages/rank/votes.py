@@ -6,6 +6,7 @@ each stands once, with its ranks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,8 +35,9 @@ def with_votes(workspace: Workspace, votes: Votes, pairs: pa.Table) -> pa.Table:
     """The pairs (query, part, row, text, …) with "(dense: 3, bm25: -) " before each text; a dash
     where the retriever has not found the document, or nothing knows the pair's."""
     asked = pc.unique(pairs["query"])
-    documents = _by_place(_read(workspace, votes.hits, asked))
-    found = [_by_document(_read(workspace, ref, asked)) for ref in votes.lists]
+    lists = [_read(workspace, ref, asked) for ref in votes.lists]
+    documents = _by_place([_read(workspace, votes.hits, asked), *lists])
+    found = [_by_document(hits) for hits in lists]
     texts = []
     for key, text in zip(places(pairs), pairs["text"].to_pylist(), strict=True):
         document = (key[0], documents.get(key, ""))
@@ -53,8 +55,9 @@ def _read(workspace: Workspace, ref: FileRef, queries: pa.Array) -> pa.Table:
     return hits.filter(pc.is_in(hits["query"], value_set=queries))
 
 
-def _by_place(hits: pa.Table) -> Mapping[tuple[int, int, int], str]:
-    return dict(zip(places(hits), hits["doc_id"].to_pylist(), strict=True))
+def _by_place(tables: Sequence[pa.Table]) -> Mapping[tuple[int, int, int], str]:
+    both = (zip(places(hits), hits["doc_id"].to_pylist(), strict=True) for hits in tables)
+    return dict(chain.from_iterable(both))
 
 
 def _by_document(hits: pa.Table) -> Mapping[tuple[int, str], int]:

@@ -64,11 +64,12 @@ ENCODE = Stage("encode", EncodeSpec, QueryBlock)
 def write_blocks(workspace: Workspace, queries: pa.Table, block_queries: int) -> list[FileRef]:
     """The query batch as files of at most `block_queries` rows, in the order given; where they have
     pictures, of few enough for a worker."""
-    blocks = _blocks(queries, block_queries)
+    blocks = cut_blocks(queries, block_queries)
     return [workspace.write_content(KEY, encode_table(b), b.num_rows) for b in blocks]
 
 
-def _blocks(queries: pa.Table, block_queries: int) -> Iterator[pa.Table]:
+def cut_blocks(queries: pa.Table, block_queries: int) -> Iterator[pa.Table]:
+    """Blocks of at most so many rows; of pictures, of few enough for a worker."""
     if PICTURE not in queries.column_names:
         for start in range(0, queries.num_rows, block_queries):
             yield queries.slice(start, block_queries)
@@ -84,19 +85,20 @@ def _blocks(queries: pa.Table, block_queries: int) -> Iterator[pa.Table]:
 
 
 def encode(
-    context: Context, blocks: Sequence[FileRef], encoder: DenseEncoder, stage: str = "encode"
+    context: Context, blocks: Sequence[FileRef], encoder: DenseEncoder, stage: str = ENCODE.name
 ) -> list[QueryBlock]:
     """The vectors of every block of queries, with the model's query prompt.
 
     Raises:
-        InputError: no query of any block has tokens and a finite vector.
+        InputError: no query of any block has tokens and a finite vector. Of parts of queries, which
+            have a stage of their own, none needs to.
     """
     card = encoder.card
     specs = [EncodeSpec(ref, card.fingerprint) for ref in blocks]
     pool = context.model_pool(len(specs))
     make = partial(Encode, context.workspace, encoder, pool.device)
     dones = run_stage(context, replace(ENCODE, name=stage), specs, [Step(make, pool)])
-    if not total(dones, "rows"):
+    if stage == ENCODE.name and not total(dones, "rows"):
         context.workspace.forget(stage, dones)
         raise InputError(
             f"None of the {sum(ref.rows for ref in blocks):,} queries can be encoded: "

@@ -147,8 +147,11 @@ class RankedRun:
 
     @property
     def by_first(self) -> bool:
-        """Whether its hits' scores are those of the first encoder's vectors alone."""
-        return [each.column for each in self.retrievers] == [DENSE]
+        """Whether its hits' scores are those of the first encoder's vectors alone, of the queries
+        as they were asked."""
+        [first, *others] = self.retrievers
+        moved = first.feedback or first.guidance or first.correction
+        return first.column == DENSE and not (others or moved or self.settings.search.parent)
 
 
 def write_ranked(workspace: Workspace, ranked: RankedRun) -> None:
