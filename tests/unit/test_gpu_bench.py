@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -132,7 +133,7 @@ def test_everything_runs_small_and_says_that_it_is_no_measurement(
     assert all(check["good"] for check in written["checks"])
     assert len(written["checks"]) == 12
     assert all(model["of_peak"] > 0 for b in written["benchmarks"] for model in b["models"])
-    assert (tmp_path / "gpu.png").stat().st_size > 0
+    assert (tmp_path / "gpu.png").exists() == bool(find_spec("matplotlib"))  # for benches only
 
 
 def test_without_a_gpu_nothing_is_measured(tmp_path: Path) -> None:
