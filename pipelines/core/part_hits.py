@@ -40,8 +40,7 @@ def with_parts(own: pa.Table, parts: Sequence[PartHits], how: PartsBy, k: int) -
     """
     moved = [_moved(each) for each in parts]
     if how == "max":
-        both = pa.concat_tables([own, *moved]).sort_by("query")
-        return fold_and_cut(both.combine_chunks(), k)
+        return fold_and_cut(pa.concat_tables([own, *moved]), k)
     return fuse([own, *_lists(moved, parts)], FusionSettings(), k)
 
 

@@ -12,7 +12,7 @@ from shardrank.core.settings import CorpusSettings
 from shardrank.corpus.parquet_rows import may_be_text
 from shardrank.corpus.query_parts import parent_of, require_parts, split_parts
 from shardrank.corpus.reader import SourceRow, read_slice
-from shardrank.corpus.slices import plan_files, plan_slices
+from shardrank.corpus.slices import plan_files
 from shardrank.corpus.sniff import unreadable_file
 from shardrank.corpus.validate import Document, Reason, Rejected, check, rejected_table, shown_id
 
@@ -89,12 +89,9 @@ def read_queries(
     places: list[tuple[str, int]] = []
     rejected = []
     for entry in entries:
-        if parent:
-            _check_parent(entry, opener, settings, parent)
         aside: list[Rejected] = []
         rows = unreadable = 0
-        for row in _rows(entry, opener, settings):
-            row = parent_of(row) if parent else row._replace(title=None)
+        for row in _rows(entry, opener, settings, parent):
             rows, unreadable = rows + 1, unreadable + (row.problem != "")
             found = check(row, settings)
             if isinstance(found, Document) and found.doc_id in queries:
@@ -150,26 +147,26 @@ def _refuse_too_many(held: int) -> None:
         )
 
 
-def _check_parent(entry: Entry, opener: SourceOpener, settings: CorpusSettings, name: str) -> None:
-    """Raise InputError where a Parquet file holds parents' ids as something else than text."""
+def _rows(
+    entry: Entry, opener: SourceOpener, settings: CorpusSettings, parent: str | None
+) -> Iterator[SourceRow]:
+    """A file's rows, whose title is the id of their parent, if there may be one."""
     [file] = plan_files([entry], opener, settings.slice_bytes)
-    kind = file.schema.field(name).type if file.schema and name in file.schema.names else None
-    if kind is not None and not may_be_text(kind):
+    if file.schema is not None and parent in file.schema.names:
+        _check_parent(entry, file.schema, str(parent))
+    if settings.image and (file.schema is None or settings.image not in file.schema.names):
+        settings = settings.model_copy(update={"image": None})  # queries of texts alone
+    for piece in file.slices:
+        for row in read_slice(piece, opener, settings):
+            whole = row._replace(tombstone=None)
+            yield parent_of(whole) if parent else whole._replace(title=None)
+
+
+def _check_parent(entry: Entry, schema: pa.Schema, name: str) -> None:
+    """Raise InputError where parents' ids are something else than text."""
+    kind = schema.field(name).type
+    if not may_be_text(kind):
         raise InputError(
             f"{entry.key}: column {name!r} (search.parent) holds {kind}, not text.",
             "Write the ids of queries and of their parents as text.",
         )
-
-
-def _holds(entry: Entry, opener: SourceOpener, settings: CorpusSettings) -> bool:
-    """Whether a file of queries has the column of pictures."""
-    [file] = plan_files([entry], opener, settings.slice_bytes)
-    return file.schema is not None and settings.image in file.schema.names
-
-
-def _rows(entry: Entry, opener: SourceOpener, settings: CorpusSettings) -> Iterator[SourceRow]:
-    if settings.image and not _holds(entry, opener, settings):
-        settings = settings.model_copy(update={"image": None})  # queries of texts alone
-    for piece in plan_slices([entry], opener, settings.slice_bytes):
-        for row in read_slice(piece, opener, settings):
-            yield row._replace(tombstone=None)

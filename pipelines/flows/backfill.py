@@ -51,11 +51,11 @@ def plan_backfill(
 
     Raises:
         SettingsError: documents are still served through a map to the version's encoder, and
-            another one is asked for.
+            another one is asked for; or an upsert shall embed all that it does not hold.
     """
     if base is None or (differs and (same_encoder or settings.share is None)):
         return None
-    if mode != "snapshot" and settings.share == 1:
+    if differs and mode != "snapshot" and settings.share == 1:
         raise SettingsError(
             "backfill.share = 1, and an upsert does not hold the documents that it lacks.",
             "Give the whole corpus as a snapshot, or leave the others to a map: "

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -150,11 +150,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     published = open_version(index)
     sources = Sources(settings.s3)
     listing = sources.listing(queries, settings.corpus.allow_unread)
-    batch = read_queries(
-        listing.read, sources.open, settings.corpus, pictures=True, parent=settings.search.parent
-    )
-    if not batch.table.num_rows:
-        raise InputError(f"{queries} holds no usable query.", "Queries need an id and a text.")
+    batch = _read_batch(listing, queries, sources, settings)
     asked = batch.table["query_id"].to_pylist()
     judgements = read_judged(sources.open, qrels, asked) if qrels else []
     version = published.version
@@ -172,26 +168,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         refuse_unseen(batch.parts.table, version, retrievers, 0)
     asked = settings
     settings = settings.model_copy(update={"encoder": (encoder, *settings.further)})
-    decided = {
-        "version": fingerprint(published.version.content()),
-        "queries": fingerprint(_told(batch.table)),
-        "parts": fingerprint(_told(batch.parts.table)) if batch.parts else None,
-        "search": settings.search.deciding(),
-        "retrievers": [
-            [
-                *(r.name, r.index.column, r.k, r.query_pool),
-                *map(to_json, (r.how, r.feedback, r.guidance, r.correction)),
-            ]
-            for r in retrievers
-        ],
-        "fusion": settings.fusion.deciding() if len(retrievers) > 1 else None,
-        "rerankers": [
-            [each.card.fingerprint, each.card.interpolation, each.settings.depth]
-            for each in rerankers
-        ],
-    }
-    run = fingerprint(decided)
-    return RankPlan(
+    plan = RankPlan(
         index=index,
         published=published,
         source=queries,
@@ -205,8 +182,42 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         further=further,
         retrievers=retrievers,
         rerankers=rerankers,
-        run=run,
+        run="",
     )
+    return replace(plan, run=_run_name(plan))
+
+
+def _read_batch(listing: Listing, source: str, sources: Sources, settings: Settings) -> QueryBatch:
+    batch = read_queries(
+        listing.read, sources.open, settings.corpus, pictures=True, parent=settings.search.parent
+    )
+    if not batch.table.num_rows:
+        raise InputError(f"{source} holds no usable query.", "Queries need an id and a text.")
+    return batch
+
+
+def _run_name(plan: RankPlan) -> str:
+    """From all that decides the rankings."""
+    settings, batch = plan.settings, plan.queries
+    decided = {
+        "version": fingerprint(plan.published.version.content()),
+        "queries": fingerprint(_told(batch.table)),
+        "parts": fingerprint(_told(batch.parts.table)) if batch.parts else None,
+        "search": settings.search.deciding(),
+        "retrievers": [
+            [
+                *(r.name, r.index.column, r.k, r.query_pool),
+                *map(to_json, (r.how, r.feedback, r.guidance, r.correction)),
+            ]
+            for r in plan.retrievers
+        ],
+        "fusion": settings.fusion.deciding() if len(plan.retrievers) > 1 else None,
+        "rerankers": [
+            [each.card.fingerprint, each.card.interpolation, each.settings.depth]
+            for each in plan.rerankers
+        ],
+    }
+    return fingerprint(decided)
 
 
 def _told(queries: pa.Table) -> list[dict[str, Any]]:

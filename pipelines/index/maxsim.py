@@ -1,7 +1,7 @@
 """MaxSim of pairs of a query and a passage of many vectors (Khattab & Zaharia 2020, ColBERT,
 arXiv:2004.12832, equation 3)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Union
 
@@ -53,13 +53,7 @@ class StoredTokens:
         Raises:
             IntegrityError: it is of another type, or a value is null.
         """
-        array = one_array(column)
-        kind = array.type
-        if not (pa.types.is_list(kind) and pa.types.is_fixed_size_list(kind.value_type)):
-            raise IntegrityError(
-                f"A column of type {kind} holds no token vectors.",
-                "Its file was not written by shardrank: index again.",
-            )
+        array = _lists(column, pa.types.is_fixed_size_list, "token vectors")
         flat = array.flatten().flatten().to_numpy()
         width = array.type.value_type.list_size
         return cls(row_ends(array), flat.reshape(-1, width))
@@ -86,14 +80,22 @@ class CodedTokens:
         Raises:
             IntegrityError: it is of another type, or a value is null.
         """
-        array = one_array(column)
-        kind = array.type
-        if not (pa.types.is_list(kind) and pa.types.is_fixed_size_binary(kind.value_type)):
-            raise IntegrityError(
-                f"A column of type {kind} holds no codes of token vectors.",
-                "Its file was not written by shardrank: index again.",
-            )
+        array = _lists(column, pa.types.is_fixed_size_binary, "codes of token vectors")
         return cls(row_ends(array), token_bytes(array), ResidualCodec.of(codec))
+
+
+def _lists(
+    column: pa.Array | pa.ChunkedArray, holds: Callable[[pa.DataType], bool], what: str
+) -> pa.Array:
+    """One array of lists of such values."""
+    array = one_array(column)
+    kind = array.type
+    if not (pa.types.is_list(kind) and holds(kind.value_type)):
+        raise IntegrityError(
+            f"A column of type {kind} holds no {what}.",
+            "Its file was not written by shardrank: index again.",
+        )
+    return array
 
 
 def maxsim_scores(

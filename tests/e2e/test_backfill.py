@@ -179,6 +179,20 @@ def test_an_upsert_embeds_no_old_document(mine: Scene) -> None:
     assert (found.changes.embedded, mapped_documents(found.parts)) == (1, DOCUMENTS)
 
 
+def test_an_upsert_cannot_embed_what_it_does_not_hold(
+    mine: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is refused where it would begin, and goes on whatever the share is."""
+    write_lines(mine.world.root / "more.jsonl", [{"_id": "new", "text": "one more wing"}])
+    words = ["index", str(mine.world.root / "more.jsonl"), str(mine.index), "--mode", "upsert"]
+    words += [w for s in (*SETS, *_model(mine)) for w in ("--set", s)]
+    assert shardrank(*words, "--set", "backfill.share=1") == 2
+    assert "an upsert does not hold the documents that it lacks" in told(capsys)
+    assert mine.night(*BACKFILL) == 0
+    assert shardrank(*words, "--set", "backfill.share=1") == 0
+    assert latest(mine.index).mapped
+
+
 def test_a_killed_night_goes_on(mine: Scene, inline: pytest.MonkeyPatch, tmp_path: Path) -> None:
     twin = mine.copied(tmp_path / "twin")
     assert twin.night(*BACKFILL) == 0
@@ -197,6 +211,9 @@ def _stop(*args: Any, **kwargs: Any) -> Any:
 def test_what_is_refused(mine: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     assert mine.night("backfill.share=0.5", "backfill.sample=240", "backfill.target=1") == 3
     assert "below backfill.target 1; nothing was published" in told(capsys)
+    assert not list((mine.index / "units" / "embed-map").glob("*.json")), (
+        "a mended encoder is asked"
+    )
     assert not _embedded(mine.index, "embed", of=latest(mine.index)), "before it costs anything"
     assert mine.night() == 3
     assert "Another first encoder can take over night by night" in told(capsys)
@@ -245,6 +262,12 @@ def test_columns_beside_the_first(mine: Scene, tmp_path: Path) -> None:
     assert after.columns["bits"].codec != before.columns["bits"].codec, "vectors are not"
     assert shardrank("verify", str(index)) == 0
     assert _ranks(mine, tmp_path / "out") == 0
+    assert mine.night() == 0
+    last = latest(index)
+    assert last.mapped is None
+    assert last.columns["bits"].codec != after.columns["bits"].codec, "no vector is mapped now"
+    assert last.columns["words"] == before.columns["words"]
+    assert shardrank("verify", str(index)) == 0
 
 
 def test_a_codec_of_old_vectors_is_not_kept(mine: Scene) -> None:

@@ -248,6 +248,17 @@ def test_texts_that_were_there_are_missed(
     assert "No file has a column 'text' (corpus.text)" in capsys.readouterr().err
 
 
+def test_who_ranks_decides_how_many_pictures_run_at_once(
+    scene: Scene, index: Path, tmp_path: Path
+) -> None:
+    queries = write_lines(tmp_path / "q.jsonl", [{"_id": "q", "text": "wing"}])
+    sets = (f"encoder.model={scene.encoder}", "retriever.image.index=image", "reranker.model=off")
+    own = ("encoder.image.family=image", f"encoder.image.model={scene.model}")
+    words = ["rank", str(index), str(queries), str(tmp_path / "out")]
+    every = (*sets, *own, "encoder.image.batch_images=4")
+    assert shardrank(*words, *(w for s in every for w in ("--set", s))) == 0
+
+
 def test_deletions_alone_need_no_pictures(scene: Scene, index: Path, tmp_path: Path) -> None:
     copied = shutil.copytree(index, tmp_path / "index")
     pq.write_table(pa.table({"_id": ["t0"], "gone": [True]}), tmp_path / "gone.parquet")

@@ -140,29 +140,30 @@ def merge(
         how: they are merged.
         parts: of the queries, whose blocks were searched behind these, in their order.
     """
-    behind: dict[int, list[int]] = {}
-    for place, each in enumerate(parts):
-        behind.setdefault(each.of, []).append(place)
-    specs = [
-        MergeSpec(
-            lists=tuple(
-                _files(each, number, [len(blocks) + n for n in behind.get(number, ())])
-                for each in found
-            ),
-            queries=block.queries,
-            fusion=how.fusion if len(found) > 1 else None,
-            k=how.k,
-            ignore_same_id=how.ignore_same_id,
-            bucket_parts=how.bucket_parts,
-            parts=how.parts
-            and BlockParts(
-                how.parts, tuple(parts[n].parts.queries for n in behind.get(number, ()))
-            ),
-        )
-        for number, block in enumerate(blocks)
-    ]
+    specs = [_spec(found, blocks, number, how, parts) for number in range(len(blocks))]
     stage = replace(MERGE, name=how.stage)
     return run_stage(context, stage, specs, [Step(partial(Merge, context.workspace))])
+
+
+def _spec(
+    found: Sequence[FoundBy],
+    blocks: Sequence[QueryBlock],
+    number: int,
+    how: Merging,
+    parts: Sequence[BlockOfParts],
+) -> MergeSpec:
+    """Of one block."""
+    mine = [n for n, each in enumerate(parts) if each.of == number]
+    places, files = [len(blocks) + n for n in mine], (parts[n].parts.queries for n in mine)
+    return MergeSpec(
+        lists=tuple(_files(each, number, places) for each in found),
+        queries=blocks[number].queries,
+        fusion=how.fusion if len(found) > 1 else None,
+        k=how.k,
+        ignore_same_id=how.ignore_same_id,
+        bucket_parts=how.bucket_parts,
+        parts=BlockParts(how.parts, tuple(files)) if how.parts else None,
+    )
 
 
 def _files(found: FoundBy, block: int, parts: Sequence[int]) -> ListFiles:
@@ -180,7 +181,7 @@ class Merge:
 
     def __call__(self, unit: Unit[MergeSpec], tables: Tables) -> Result[Merged]:
         spec, ignored = unit.spec, unit.spec.ignore_same_id
-        ids = _own_ids(self.workspace.read_table(spec.queries))
+        ids = self.workspace.read_table(spec.queries, ["query_id"])["query_id"]
         found = [self._best(spec, each, each.k + ignored) for each in spec.lists]
         told = _told(_one(found, spec, spec.k + ignored), ids)
         if ignored:
@@ -243,11 +244,6 @@ def _one(found: Sequence[pa.Table], spec: MergeSpec, k: int) -> pa.Table:
 def _first(hits: pa.Table, k: int) -> pa.Table:
     """HITS up to each query's k-th."""
     return hits.filter(pa.array(ranks(hits) <= k)).combine_chunks()
-
-
-def _own_ids(queries: pa.Table) -> pa.ChunkedArray:
-    """Of each query the id that a document of its own would have: of a part its query's."""
-    return queries["parent" if "parent" in queries.column_names else "query_id"]
 
 
 def _without(hits: pa.Table, ids: pa.ChunkedArray, k: int) -> pa.Table:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from shardrank.core.arrays import Int32
 from shardrank.core.files import FileRef
+from shardrank.core.schemas import QUERIES
 from shardrank.corpus.parquet_bytes import encode_table
 from shardrank.corpus.queries import QueryBatch
 from shardrank.stages.run.workspace import Workspace
@@ -35,14 +36,15 @@ class WrittenParts:
 def write_parts(
     workspace: Workspace, blocks: Sequence[QueryBlock], parts: QueryBatch, block_queries: int
 ) -> WrittenParts:
-    """The parts (QUERIES, and "parent") by the blocks of their queries, in the same order, at most
+    """The parts (QUERIES) by the blocks of their queries, in the same order, at most
     `block_queries` in a file; beside each the row of its query in the block, and which of that
-    query's parts it is."""
+    query's parts it is. `query_id` is the query's here: its own document is none of theirs."""
     files, numbers = [], []
+    named = parts.table.set_column(0, QUERIES.field("query_id"), parts.table["parent"])
     for number, block in enumerate(blocks):
         ids = workspace.read_table(block.queries, ["query_id"])["query_id"].combine_chunks()
-        row = pc.index_in(parts.table["parent"], value_set=ids)
-        mine = parts.table.append_column("row", row).filter(row.is_valid())
+        row = pc.index_in(named["query_id"], value_set=ids)
+        mine = named.drop_columns("parent").append_column("row", row).filter(row.is_valid())
         mine = mine.append_column("number", pa.array(_numbers(mine["row"].to_numpy())))
         for some in cut_blocks(mine, block_queries) if mine.num_rows else ():
             files.append(workspace.write_content(KEY, encode_table(some), some.num_rows))
