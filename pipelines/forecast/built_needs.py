@@ -21,7 +21,7 @@ from shardrank.forecast.work import Work
 from shardrank.version.recall import depth_grid, followed, probe_grid
 from shardrank.version.sizing import SAMPLED_PARTS_PER_UNIT, Kind
 
-#: faiss's k-means: rounds for the lists; vectors that PQ looks at, at most.
+#: Rounds of k-means for the lists; vectors that faiss's for codebooks looks at, at most.
 LIST_ROUNDS = 10
 MOST_CODEBOOK_ROWS = 65_536
 

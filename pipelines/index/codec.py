@@ -20,6 +20,7 @@ import numpy as np
 
 from shardrank.core.arrays import Float32
 from shardrank.core.errors import InputError, SettingsError
+from shardrank.index.list_centroids import list_centroids
 from shardrank.index.prefix import Prefix
 from shardrank.index.rabitq import Rabitq
 from shardrank.index.rabitq_lists import RabitqLists
@@ -54,7 +55,7 @@ def train_codec(sample: Float32, plan: CodecPlan) -> bytes:
             rotation = _rotation(rows, plan.pq_m)
             rows = rotation.apply(rows)
         steps.append(rotation)
-    ivf = _ivf(prefix.dim, plan)
+    ivf = _ivf(list_centroids(rows, plan), plan)
     ivf.train(rows)
     index = faiss.IndexPreTransform(ivf) if steps else ivf
     for step in reversed(steps):
@@ -133,8 +134,11 @@ def _check(sample: Float32, plan: CodecPlan) -> None:
         )
 
 
-def _ivf(dim: int, plan: CodecPlan) -> Any:
-    lists, metric = faiss.IndexFlatIP(dim), faiss.METRIC_INNER_PRODUCT
+def _ivf(centroids: Float32, plan: CodecPlan) -> Any:
+    """Lists by their centroids, and codes that are not trained; faiss trains what is left."""
+    dim, metric = centroids.shape[1], faiss.METRIC_INNER_PRODUCT
+    lists = faiss.IndexFlatIP(dim)
+    lists.add(centroids)
     ivf: Any
     if plan.kind == "ivfsq8":
         bits = faiss.ScalarQuantizer.QT_8bit
@@ -143,7 +147,6 @@ def _ivf(dim: int, plan: CodecPlan) -> Any:
         ivf = faiss.IndexIVFPQ(lists, dim, plan.nlist, plan.pq_m, plan.pq_bits, metric)
         ivf.pq.cp.seed, ivf.pq.cp.niter = _seed(plan), PQ_ROUNDS
     ivf.by_residual = False
-    ivf.cp.seed = _seed(plan)
     return ivf
 
 

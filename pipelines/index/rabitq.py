@@ -19,12 +19,13 @@ library: signs, Hadamard transforms and Kac's walk, without a matrix.
 
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
 from shardrank.core.arrays import Float32, Int8, Int64
+from shardrank.index.list_centroids import list_centroids
 from shardrank.index.prefix import Prefix
+from shardrank.kernels.k_means import means_of, nearest_centroids
 from shardrank.kernels.rabitq_loops import encode_rows, rotate, unpack_levels
 from shardrank.version.sizing import CodecPlan
 
@@ -32,9 +33,6 @@ UInt8 = npt.NDArray[np.uint8]
 
 #: Rounds of signs and transforms.
 _ROUNDS = 4
-
-#: Rounds of k-means: as many as faiss makes for an IVF.
-_ROUNDS_OF_MEANS = 10
 
 #: Steps between levels, inverted, in root mean squares: those of the uniform quantiser of a normal
 #: variable that errs least (Max, Quantizing for Minimum Distortion, 1960), and about them, since
@@ -84,8 +82,8 @@ class Rabitq:
         random = np.random.default_rng(plan.seed)
         signs = random.choice(np.array([-1, 1], np.int8), (_ROUNDS, prefix.dim))
         rows = _turned(prefix.of(sample), signs)
-        centroids = _centroids(rows, plan)
-        return cls(prefix, plan.pq_bits, signs, centroids, _means(rows, centroids))
+        centroids = list_centroids(rows, plan)
+        return cls(prefix, plan.pq_bits, signs, centroids, _bases(rows, centroids))
 
     @property
     def code_bytes(self) -> int:
@@ -99,7 +97,7 @@ class Rabitq:
 
     def encode(self, turned: Float32) -> Codes:
         """Of what `turned` gives."""
-        lists = _nearest(turned, self.centroids)
+        lists = nearest_centroids(turned, self.centroids)
         codes = np.empty((len(turned), self.code_bytes), np.uint8)
         factors = np.empty(len(turned), np.float32)
         tries = _STEPS[self.bits] * (_ABOUT if self.bits > 1 else np.ones(1))
@@ -121,30 +119,9 @@ def _turned(vectors: Float32, signs: Int8) -> Float32:
     return out
 
 
-def _centroids(rows: Float32, plan: CodecPlan) -> Float32:
-    """By spherical k-means, as faiss trains an IVF for the inner product."""
-    dim = rows.shape[1]
-    lists, means = faiss.IndexFlatIP(dim), faiss.Clustering(dim, plan.nlist)
-    means.spherical, means.niter, means.seed = True, _ROUNDS_OF_MEANS, plan.seed % (1 << 31)
-    means.train(rows, lists)
-    centroids: Float32 = faiss.vector_to_array(means.centroids).reshape(plan.nlist, dim)
-    return centroids
-
-
-def _nearest(rows: Float32, centroids: Float32) -> Int64:
-    """int64[n]: the list of each row."""
-    lists = faiss.IndexFlatIP(centroids.shape[1])
-    lists.add(centroids)
-    nearest: Int64 = lists.search(rows, 1)[1][:, 0]
-    return nearest
-
-
-def _means(rows: Float32, centroids: Float32) -> Float32:
-    """float32[nlist, d]: of each list's rows; of a list without any its centroid."""
-    lists = _nearest(rows, centroids)
-    order, counts = np.argsort(lists, kind="stable"), np.bincount(lists, minlength=len(centroids))
-    filled, means = np.flatnonzero(counts), centroids.copy()
-    starts = (np.cumsum(counts) - counts)[filled]
-    sums = np.add.reduceat(rows[order], starts, axis=0, dtype=np.float64)
-    means[filled] = sums / counts[filled, None]
-    return means
+def _bases(rows: Float32, centroids: Float32) -> Float32:
+    """float32[nlist, d]: the mean of each list's rows; of a list without any its centroid."""
+    bases = centroids.copy()
+    filled, means = means_of(rows, nearest_centroids(rows, centroids), len(centroids))
+    bases[filled] = means
+    return bases

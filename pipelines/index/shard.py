@@ -13,10 +13,11 @@ import numpy as np
 from shardrank.core.arrays import Bool, Float32, Int64
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.selection import RowSelector
-from shardrank.index.codec import made_by_faiss
+from shardrank.index.codec import made_by_faiss, transformed
 from shardrank.index.list_major import ListSearch, StoredLists
 from shardrank.index.lists import FaissLists
 from shardrank.index.rabitq_lists import RabitqLists
+from shardrank.kernels.k_means import nearest_centroids
 
 #: Sub-quantisers that faiss's GPU kernels are compiled for (wiki: Faiss on the GPU), 8 bits each.
 _GPU_PQ_M = frozenset({1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96})
@@ -43,11 +44,29 @@ def build_shard(codec: bytes, blocks: Iterable[tuple[Int64, Float32]], device: s
         _wants_gpu(None, device)
         return RabitqLists.of(RabitqLists.load(codec).rabitq, _finite(blocks)).to_bytes()
     index = _load(codec)
-    target = _to_gpu(index) if _wants_gpu(index, device) else index
+    filled = _on_gpu(index, blocks) if _wants_gpu(index, device) else _on_cpu(index, blocks)
+    return bytes(faiss.serialize_index(filled))
+
+
+def _on_gpu(index: faiss.Index, blocks: Iterable[tuple[Int64, Float32]]) -> faiss.Index:
+    target = _to_gpu(index)
     for positions, vectors in _finite(blocks):
         target.add_with_ids(np.ascontiguousarray(vectors), positions)
-    filled = index if target is index else faiss.index_gpu_to_cpu(target)
-    return bytes(faiss.serialize_index(filled))
+    return faiss.index_gpu_to_cpu(target)
+
+
+def _on_cpu(index: faiss.Index, blocks: Iterable[tuple[Int64, Float32]]) -> faiss.Index:
+    """As `add_with_ids` does it, but for the choice of lists, which takes faiss four times as
+    long."""
+    ivf: Any = faiss.downcast_index(faiss.extract_index_ivf(index))
+    pointer: Any = faiss.swig_ptr
+    centroids = ivf.quantizer.reconstruct_n(0, ivf.nlist)
+    for positions, vectors in _finite(blocks):
+        seen, ids = transformed(index, vectors), np.ascontiguousarray(positions, np.int64)
+        lists = nearest_centroids(seen, centroids)
+        ivf.add_core(len(seen), *map(pointer, (seen, ids, lists)))
+    index.ntotal = ivf.ntotal  # of what turns vectors before they are added
+    return index
 
 
 def _finite(blocks: Iterable[tuple[Int64, Float32]]) -> Iterator[tuple[Int64, Float32]]:

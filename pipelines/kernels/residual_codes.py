@@ -15,15 +15,11 @@ from safetensors.numpy import load, save
 from shardrank.core.arrays import Float32, Int64
 from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.token_vectors import TokenVectors, one_array, row_ends
-from shardrank.kernels.residual_loops import Coded, decode_tokens, pack, settle_nearest
+from shardrank.kernels.k_means import nearest_centroids
+from shardrank.kernels.residual_loops import Coded, decode_tokens, pack
 from shardrank.kernels.score_loops import summation
 
 Bytes = npt.NDArray[np.uint8]
-
-#: Vectors whose products with all centroids are made at once.
-_BLOCK = 512
-#: Of a float32's rounding.
-_ROUNDING = 2.0**-23
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,23 +158,6 @@ class ResidualCodec:
         largest = int(numbers.max(initial=0))
         self.refuse(largest if largest >= len(self.centroids) else -1)
         return numbers
-
-
-def nearest_centroids(vectors: Float32, centroids: Float32) -> Int64:
-    """int64[n]: for each of float32[n, d] which of float32[k, d] has the largest inner product; of
-    equal ones the first. The same in any batch and on any number of threads."""
-    plan, flat = summation(vectors.shape[1]), np.ascontiguousarray(centroids).reshape(-1)
-    longest = float(np.sqrt(np.square(centroids).sum(axis=1).max(initial=0)))
-    found, across = np.empty(len(vectors), np.int64), np.ascontiguousarray(centroids.T)
-    for begin in range(0, len(vectors), _BLOCK):
-        some = np.ascontiguousarray(vectors[begin : begin + _BLOCK])
-        margins = np.linalg.norm(some, axis=1) * np.float32(
-            4 * vectors.shape[1] * _ROUNDING * longest
-        )
-        settle_nearest(
-            some @ across, margins, some.reshape(-1), flat, plan, found[begin : begin + _BLOCK]
-        )
-    return found
 
 
 def token_bytes(array: pa.ListArray) -> Bytes:

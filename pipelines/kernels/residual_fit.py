@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shardrank.core.arrays import Float32, Int64
+from shardrank.core.arrays import Float32
 from shardrank.core.centroids import centroid_count
 from shardrank.core.errors import InputError
-from shardrank.kernels.residual_codes import ResidualCodec, nearest_centroids
+from shardrank.kernels.k_means import k_means, nearest_centroids
+from shardrank.kernels.residual_codes import ResidualCodec
 
 #: Rounds of k-means, as ColBERT has them.
 _ROUNDS = 4
@@ -60,7 +61,7 @@ def fit_residuals(sample: Float32, plan: ResidualPlan) -> ResidualCodec:
     # Of a small sample all is needed for both.
     few = len(rest) < 2 * count or held < 1 << (plan.bits + 6)
     training, tried = (sample[order], sample) if few else (rest, sample[order[:held]])
-    centroids = means(training, count, spherical=plan.normalise)
+    centroids = k_means(training, training[:count], _ROUNDS, spherical=plan.normalise)
     left = tried - centroids[nearest_centroids(tried, centroids)]
     cutoffs, weights = levels(left, 1 << plan.bits)
     return ResidualCodec(centroids, cutoffs, weights, plan.normalise)
@@ -82,45 +83,6 @@ def levels(left: Float32, count: int) -> tuple[Float32, Float32]:
             weights[held > 0, component] = total[held > 0] / held[held > 0]
             cuts[:, component] = (weights[1:, component] + weights[:-1, component]) / 2
     return np.ascontiguousarray(cuts.T, np.float32), np.ascontiguousarray(weights.T, np.float32)
-
-
-def means(vectors: Float32, count: int, spherical: bool) -> Float32:
-    """float32[count, d]: k-means by inner product (Lloyd 1982), from the first `count` vectors.
-
-    A centroid that no vector is nearest to stays where it is.
-
-    Args:
-        vectors: float32[n, d], in an order drawn at random.
-        count: at most n.
-        spherical: whether centroids are brought to a length of 1.
-    """
-    centroids = _placed(vectors[:count].copy(), spherical)
-    for _ in range(_ROUNDS):
-        sums, counts = _sums(vectors, nearest_centroids(vectors, centroids), count)
-        full = counts > 0
-        shares = counts[full, None].astype(np.float32)
-        moved = np.divide(sums[full], shares, dtype=np.float32)
-        centroids[full] = _placed(moved, spherical)
-    return centroids
-
-
-def _sums(vectors: Float32, nearest: Int64, count: int) -> tuple[Float32, Int64]:
-    """float32[count, d] and int64[count], of the vectors nearest to each."""
-    counts = np.bincount(nearest, minlength=count)
-    order = np.argsort(nearest, kind="stable")
-    full = np.flatnonzero(counts)
-    begins = (np.cumsum(counts) - counts)[full]
-    sums = np.zeros((count, vectors.shape[1]), np.float32)
-    sums[full] = np.add.reduceat(vectors[order], begins, axis=0)
-    return sums, counts
-
-
-def _placed(centroids: Float32, spherical: bool) -> Float32:
-    if not spherical:
-        return centroids
-    norms = np.linalg.norm(centroids, axis=1, keepdims=True)
-    found: Float32 = centroids / np.maximum(norms, np.float32(1e-12))
-    return found
 
 
 def _check(sample: Float32, count: int) -> None:

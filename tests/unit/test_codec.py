@@ -59,6 +59,15 @@ def blocks() -> Any:
         yield rows * 2, VECTORS[rows]  # positions have gaps where rows are not ok
 
 
+@pytest.mark.parametrize("plan", [PLAN, SCALAR, FIRST])
+def test_a_shard_is_what_faiss_would_fill(plan: CodecPlan) -> None:
+    codec = train_codec(VECTORS, plan)
+    filled: Any = faiss.deserialize_index(np.frombuffer(codec, np.uint8))
+    for positions, vectors in blocks():
+        filled.add_with_ids(vectors, positions)
+    assert build_shard(codec, blocks(), "cpu") == bytes(faiss.serialize_index(filled))
+
+
 @pytest.mark.parametrize("plan", [PLAN, replace(PLAN, opq=False), SCALAR, RABITQ, FIRST])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_training_gives_the_same_bytes_on_any_threads(plan: CodecPlan, threads: int) -> None:

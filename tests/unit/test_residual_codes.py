@@ -12,7 +12,6 @@ from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.token_vectors import lists
 from shardrank.kernels.residual_codes import (
     ResidualCodec,
-    nearest_centroids,
     token_bytes,
     token_vectors,
 )
@@ -20,7 +19,6 @@ from shardrank.kernels.residual_fit import (
     ResidualPlan,
     fit_residuals,
     levels,
-    means,
 )
 
 RNG = np.random.default_rng(2)
@@ -78,15 +76,6 @@ def test_any_batch_gives_the_same_bytes(codec: ResidualCodec) -> None:
     np.testing.assert_array_equal(codec.decode(whole[5:6]), codec.decode(whole)[5:6])
 
 
-def test_of_equal_centroids_the_first_is_nearest() -> None:
-    centroids = np.repeat(np.eye(8, dtype=np.float32), 3, axis=0)
-    near = np.eye(8, dtype=np.float32)[[3, 0, 7]]
-    assert nearest_centroids(near, centroids).tolist() == [9, 0, 21]
-    barely = np.float32(1) + np.float32(2**-23)
-    centroids[10] *= barely
-    assert nearest_centroids(near, centroids).tolist() == [10, 0, 21]
-
-
 def test_a_codec_is_kept_as_safetensors(codec: ResidualCodec) -> None:
     again = ResidualCodec.of(codec.to_bytes())
     assert again.to_bytes() == codec.to_bytes()
@@ -125,14 +114,6 @@ def test_levels_of_few_values() -> None:
     assert weights[0].tolist() == [1, 1, 1, 1]
     assert weights[1, [0, -1]].tolist() == [5, 9]
     assert (np.diff(cutoffs, axis=1) >= 0).all()
-
-
-def test_means_come_nearer_round_by_round() -> None:
-    spread = RNG.standard_normal((500, 24)).astype(np.float32) * 3
-    found = means(spread, 8, spherical=False)
-    near = spread - found[nearest_centroids(spread, found)]
-    assert found.shape == (8, 24)
-    assert np.square(near).sum() < np.square(spread).sum()
 
 
 def test_lengths_are_kept_where_they_mean_something() -> None:
