@@ -108,7 +108,7 @@ def learnt(context: Context, plan: Backfill, version: Version, now: DenseEncoder
     found, embedded = learn_map(context, version.parts, now)
     if found.recall < settings.target:
         # Not found again by the run after the repair, as of `embed`.
-        context.workspace.forget(EMBED, embedded)
+        context.workspace.forget(EMBED.name, embedded)
         raise _too_low(found, plan.before, now.card, settings)
     return Mapped(
         before=plan.before,

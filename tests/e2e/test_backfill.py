@@ -211,7 +211,7 @@ def _stop(*args: Any, **kwargs: Any) -> Any:
 def test_what_is_refused(mine: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     assert mine.night("backfill.share=0.5", "backfill.sample=240", "backfill.target=1") == 3
     assert "below backfill.target 1; nothing was published" in told(capsys)
-    assert not list((mine.index / "units" / "embed-map").glob("*.json")), (
+    assert not list((mine.index / "units" / "embed_map").glob("*.json")), (
         "a mended encoder is asked"
     )
     assert not _embedded(mine.index, "embed", of=latest(mine.index)), "before it costs anything"

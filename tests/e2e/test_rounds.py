@@ -162,3 +162,18 @@ def test_a_gallery_is_a_second_bank(world: World, tmp_path: Path) -> None:
     for name in names:
         wanted = {doc: score - hubs[place[doc]] for doc, score in plain[name].items()}
         assert found[name] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_retrievers_called_as_stages_are(world: World, tmp_path: Path) -> None:
+    """Each finds what it finds alone: what one is called names no stage of another."""
+    how = {"feedback": FIRST, "hubness": 20, "gallery": 5}
+    both = [{**how, "name": "x"}, {**how, "name": "merge-x", "alpha": 0.5}]
+    ranked(world, tmp_path / "both", *both)
+    found = lists_of(tmp_path / "both")
+    for each in both:
+        alone = ranked(world, tmp_path / each["name"], each)
+        scores = {query: list(hits.values()) for query, hits in alone.items()}
+        assert found[each["name"]] == scores
+    stages = {path.name for path in (tmp_path / "both" / "units").iterdir()}
+    wanted = {"first-x", "first-merge-x", "first_merge-x", "first_merge-merge-x"}
+    assert wanted <= stages

@@ -1,4 +1,4 @@
-"""draw-NAME: a sample of what is read of live passages, texts or a column, to learn of."""
+"""draw: a sample of what is read of live passages, texts or a column, to learn of."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -25,15 +25,6 @@ _SEED = 0
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """What a sample is for (it names the stage), what is read of a part, and how many rows."""
-
-    name: str
-    reads: Callable[[Part], Read]
-    rows: int
-
-
-@dataclass(frozen=True)
 class DrawnRead:
     """A part's name, what is read of it, and how many of its live rows are drawn."""
 
@@ -56,11 +47,22 @@ class Drawn:
     sample: FileRef
 
 
+DRAW = Stage("draw", DrawSpec, Drawn)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The stage, what is read of a part, and how many rows."""
+
+    stage: Stage[DrawSpec, Drawn]
+    reads: Callable[[Part], Read]
+    rows: int
+
+
 def draw_rows(context: Context, parts: Sequence[Part], wanted: Drawing) -> tuple[FileRef, ...]:
     """Files of the drawn rows."""
-    stage = Stage(f"draw-{wanted.name}", DrawSpec, Drawn)
     specs = plan_draw(parts, wanted)
-    dones = run_stage(context, stage, specs, [Step(partial(DrawRows, context.workspace))])
+    dones = run_stage(context, wanted.stage, specs, [Step(partial(DrawRows, context.workspace))])
     return tuple(done.made.sample for done in dones)
 
 

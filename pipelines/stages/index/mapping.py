@@ -1,8 +1,8 @@
 """Old vectors beside those of another encoder: a map is learnt of passages that both have seen, and
 the column of every part that keeps its old passages goes through it.
 
-draw-map-texts and draw-map-vectors gather the same passages, embed-map embeds them by the new
-encoder, fit-map fits and measures, map makes the columns.
+draw_map_texts and draw_map_vectors gather the same passages, embed_map embeds them by the new
+encoder, fit_map fits and measures, map makes the columns.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from shardrank.core.space_map import MapKind, SpaceMap
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.models.forward.threads import use_threads
 from shardrank.stages.index.audit import query_vectors
-from shardrank.stages.index.drawn import Drawing, draw_rows, read_drawn
+from shardrank.stages.index.drawn import DRAW, Drawing, draw_rows, read_drawn
 from shardrank.stages.index.embed import narrow
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
@@ -29,9 +29,6 @@ from shardrank.stages.shared.part_files import write_column
 from shardrank.stages.shared.read_values import Read, read_values
 from shardrank.version.manifest import DenseEncoder
 from shardrank.version.parts import Part, StoredColumn
-
-#: The stage in which the new encoder sees the sample.
-EMBED = "embed-map"
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,15 @@ class MapSpec:
     stored: Stored
 
 
+#: Of the same passages.
+TEXTS = replace(DRAW, name="draw_map_texts")
+VECTORS = replace(DRAW, name="draw_map_vectors")
+#: In which the new encoder sees the sample.
+EMBED = Stage("embed_map", EmbedSampleSpec, EmbeddedSample)
+FIT = Stage("fit_map", FitMapSpec, LearntMap)
+MAP = Stage("map", MapSpec, StoredColumn)
+
+
 def learn_map(
     context: Context, parts: Sequence[Part], encoder: DenseEncoder
 ) -> tuple[LearntMap, Sequence[Done[EmbeddedSample]]]:
@@ -90,15 +96,14 @@ def learn_map(
         InputError: the encoder gives vectors that are not finite, or there are too few passages.
     """
     rows = context.settings.backfill.sample
-    texts = draw_rows(context, parts, Drawing("map-texts", Read.texts, rows))
-    old = draw_rows(context, parts, Drawing("map-vectors", partial(Read.column, name=DENSE), rows))
+    texts = draw_rows(context, parts, Drawing(TEXTS, Read.texts, rows))
+    old = draw_rows(context, parts, Drawing(VECTORS, partial(Read.column, name=DENSE), rows))
     made = _embedded(context, texts, encoder)
     new = tuple(done.made.vectors for done in made)
     path = context.settings.audit.query_file
     asked = query_vectors(context, encoder, path) if path is not None else []
-    stage = Stage("fit-map", FitMapSpec, LearntMap)
     spec = FitMapSpec(old, new, tuple(asked), encoder.card.normalise)
-    [done] = run_stage(context, stage, [spec], [Step(partial(FitMap, context.workspace))])
+    [done] = run_stage(context, FIT, [spec], [Step(partial(FitMap, context.workspace))])
     return done.made, made
 
 
@@ -108,8 +113,7 @@ def with_mapped(
     """The parts with vectors that come out of a map; those of which nothing is live stay."""
     live = [n for n, part in enumerate(parts) if part.live.documents]
     specs = [MapSpec(Read.column(parts[n], DENSE), learnt, stored) for n in live]
-    stage = Stage("map", MapSpec, StoredColumn)
-    dones = run_stage(context, stage, specs, [Step(partial(MapColumn, context.workspace))])
+    dones = run_stage(context, MAP, specs, [Step(partial(MapColumn, context.workspace))])
     found = list(parts)
     for n, done in zip(live, dones, strict=True):
         found[n] = replace(found[n], columns={**found[n].columns, DENSE: done.made})
@@ -119,12 +123,11 @@ def with_mapped(
 def _embedded(
     context: Context, texts: Sequence[FileRef], encoder: DenseEncoder
 ) -> Sequence[Done[EmbeddedSample]]:
-    stage = Stage(EMBED, EmbedSampleSpec, EmbeddedSample)
     stored = encoder.settings.stored
     specs = [EmbedSampleSpec(ref, encoder.card.fingerprint, stored) for ref in texts]
     pool = context.model_pool(len(specs))
     make = partial(EmbedSample, context.workspace, encoder, pool.device)
-    return run_stage(context, stage, specs, [Step(make, pool)])
+    return run_stage(context, EMBED, specs, [Step(make, pool)])
 
 
 class EmbedSample:
