@@ -14,14 +14,16 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import vector_column
 from shardrank.core.errors import IntegrityError
+from shardrank.core.tensors import Held, read_tensors
 from shardrank.core.token_vectors import TokenVectors
 from shardrank.kernels.residual_codes import token_vectors
+
+_LAYOUT = {"weights": Held(2), "bias": Held(1), "tokens": Held(2)}
 
 #: Of the ridge regression, as a share of the mean square of a feature.
 _RIDGE = 1e-3
@@ -54,11 +56,7 @@ class LearnedCodec:
     @classmethod
     def of(cls, data: bytes) -> "LearnedCodec":
         """The way back. Raises IntegrityError where they are not such bytes."""
-        try:
-            found = load(data)
-            made = cls(found["weights"], found["bias"], found["tokens"])
-        except (SafetensorError, KeyError) as error:
-            raise _broken(str(error)) from error
+        made = cls(**read_tensors(data, _LAYOUT, _broken))
         if made.weights.shape != (made.tokens.shape[1], len(made.bias)):
             raise _broken("holds tensors that do not belong together")
         return made
