@@ -6,6 +6,8 @@ What is of 2026-11-25 is of a CPU whose products of bf16 and 8 bits are twice as
 
 from dataclasses import dataclass, replace
 
+from shardrank.forecast.model import Model
+
 
 @dataclass(frozen=True)
 class Cpu:
@@ -118,6 +120,7 @@ class Rates:
     decoded_components_per_core_s: float = 0.5e9
     scattered_numbers_per_core_s: float = 0.5e9
     codebook_components_per_core_s: float = 11e6
+    guided_products_per_core_s: float = 1e9
     refined_pairs_per_core_s: float = 0.9e6
     merged_hits_per_core_s: float = 0.13e6
     fused_hits_per_core_s: float = 0.7e6
@@ -143,6 +146,11 @@ class Rates:
         if device != "cpu":
             return self.gpu_written_bytes_per_s / number_bytes
         return self.written_numbers_per_core_s
+
+    def look_up_s(self, model: Model, tokens: float, inputs: float = 1.0) -> float:
+        """Seconds of a core for the rows of so many inputs' tokens, where a table is all there is
+        of a model."""
+        return inputs * tokens * model.looked_up / self.scattered_numbers_per_core_s
 
     def on(self, cpu: Cpu, products_per_core_s: float) -> "Rates":
         """Those of a machine of such a kind, whose cores make so many products a second: what
