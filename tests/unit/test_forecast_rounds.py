@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from shardrank.core.errors import SettingsError
 from shardrank.core.model_settings import DENSE
+from shardrank.core.settings import Settings
 from shardrank.forecast.cluster_time import forecast
 from shardrank.forecast.columns import Column, Cost, Takes
 from shardrank.forecast.rates import Rates
 from shardrank.forecast.work import FirstRound, Searching, Work
+from shardrank.jobs.columns import expected_searches
 from shardrank.version.sizing import CodecPlan
 from tests.unit.test_forecast import MINILM, cluster, named, work
 
@@ -113,3 +116,19 @@ def test_codes_are_scored_by_what_they_are_of() -> None:
     found = forecast(over, cluster(), Rates())
     plain = forecast(searching(MOVED), cluster(), Rates())
     assert named(found, "feedback-bits").need.bytes == named(plain, "feedback").need.bytes
+
+
+def test_plan_cluster_counts_the_retrievers_that_are_asked_for() -> None:
+    some = searching()
+    given = Settings.model_validate(
+        {"retriever": [{"guide": "words", "guide_steps": 9}, {"index": "bm25", "name": "words"}]}
+    )
+    assert expected_searches(some, given, 64) == (
+        replace(PLAIN, nprobe=64, depth=100, name="dense", first=FirstRound(50, "words", 9)),
+        replace(WORDS, depth=100, name="words"),
+    )
+    every = expected_searches(some, Settings(), 64)
+    assert [each.called for each in every] == ["dense", "bm25"]
+    other = Settings.model_validate({"retriever": [{"index": "late"}]})
+    with pytest.raises(SettingsError, match="'late', and no index is called so"):
+        expected_searches(some, other, 64)
