@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shardrank.core.files import FileRef
 from shardrank.core.units import Stage, Unit
@@ -98,7 +99,24 @@ class DrawRows:
 
 
 def read_drawn(workspace: Workspace, files: Sequence[FileRef]) -> pa.Array:
-    """What was read, by part and row, so that the order does not depend on the units."""
+    """What was read, in the order of `drawn_rows`."""
+    return pa.concat_arrays(drawn_rows(workspace, files)["read"].chunks)
+
+
+def drawn_rows(workspace: Workspace, files: Sequence[FileRef]) -> pa.Table:
+    """Part, row, and what was read, by part and row, so that the order does not depend on the
+    units."""
     table = pa.concat_tables([workspace.read_table(ref) for ref in files])
     order = np.lexsort([table["row"].to_numpy(), table["part"].to_numpy(zero_copy_only=False)])
-    return pa.concat_arrays(table["read"].take(pa.array(order)).chunks)
+    return table.take(pa.array(order))
+
+
+def same_rows(drawn: pa.Table, other: pa.Table) -> pa.Table:
+    """Of the drawn rows those that another drawing has, too."""
+    held = pc.is_in(_places(drawn), value_set=_places(other).combine_chunks())
+    return drawn.filter(held)
+
+
+def _places(drawn: pa.Table) -> pa.ChunkedArray:
+    """A string for each row's part and place."""
+    return pc.binary_join_element_wise(drawn["part"], pc.cast(drawn["row"], pa.string()), " ")
