@@ -13,13 +13,25 @@ import pytest
 
 from shardrank.core.arrow_columns import matrix, vector_column
 from shardrank.core.reranker_settings import CrossSettings
+from shardrank.core.settings import S3Settings
 from shardrank.models.cards import read_reranker_card
 from shardrank.models.encoders.texts import TextVectors
 from shardrank.stages.rank.rerank_plan import stored_tokens_serve
+from shardrank.storage import S3Storage
 from shardrank.version.manifest import Version
 from shardrank.version.mapped import is_mapped, mapped_documents
+from tests.stores import KINDS, endpoint_of, new_bucket
 from tests.tiny_models import tiny_encoder
-from tests.world import World, latest, make_world, shardrank, versions, write_lines
+from tests.world import (
+    World,
+    latest,
+    make_world,
+    shardrank,
+    snapshot,
+    snapshot_of,
+    versions,
+    write_lines,
+)
 
 DOCUMENTS = 240
 SETS = (
@@ -208,6 +220,23 @@ def test_a_killed_night_goes_on(mine: Scene, inline: pytest.MonkeyPatch, tmp_pat
 
 def _stop(*args: Any, **kwargs: Any) -> Any:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_s3(
+    mine: Scene, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two nights, the second of which embeds what is left."""
+    endpoint = endpoint_of(kind, request, monkeypatch)
+    index, old = f"s3://{new_bucket(endpoint)}/index", f"encoder.model={mine.world.encoder}"
+    s3, new = f"s3.endpoint={endpoint}", f"encoder.model={mine.other}"
+    assert shardrank(*mine.world.index(index, *SETS, s3, old)) == 0
+    stored = S3Storage(index, S3Settings(endpoint=endpoint))
+    for _ in range(2):
+        assert shardrank(*mine.world.index(index, *SETS, *BACKFILL, s3, new)) == 0
+        assert mine.night(*BACKFILL) == 0
+        assert snapshot_of(stored) == snapshot(mine.index)
+    assert len(versions(mine.index)) == 3
 
 
 def test_what_is_refused(mine: Scene, capsys: pytest.CaptureFixture[str]) -> None:
