@@ -24,8 +24,8 @@ _MOST = 127 * 256
 #: Of a component: sums of its squares are far from float32's limits.
 _LARGEST = np.float32(1e15)
 
-#: What the bytes hold. `seen` are the components that codes are of, whether they are normalised, and
-#: the bits of each.
+#: What the bytes hold. `seen` are the components that codes are of, whether they are normalised,
+#: and the bits of each.
 _LAYOUT = {
     "seen": Held(1, (np.int64,)),
     "signs": Held(2, (np.int8,)),

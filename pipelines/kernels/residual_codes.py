@@ -234,6 +234,4 @@ def _of_another(found: str) -> IntegrityError:
 
 
 def _broken(what: str) -> IntegrityError:
-    return IntegrityError(
-        f"A codec of token vectors {what}.", "Its file is damaged: index again."
-    )
+    return IntegrityError(f"A codec of token vectors {what}.", "Its file is damaged: index again.")

@@ -101,7 +101,9 @@ def _told_kept(held: dict[str, Any], given: dict[str, Any]) -> str:
     kept = " and ".join(f"passages.{n} = {str(held[n]).lower()}" for n in back)
     sets = " ".join(f"--set passages.{n}={str(value).lower()}" for n, value in back.items())
     names = ", ".join(f"passages.{name}" for name in given)
-    return f"The index has {kept}, and what is not set stays: give {sets}, too, or leave out {names}."
+    return (
+        f"The index has {kept}, and what is not set stays: give {sets}, too, or leave out {names}."
+    )
 
 
 def _agree(values: dict[str, Any]) -> bool:

@@ -323,7 +323,8 @@ def test_the_batch_of_queries_does_not_fill_the_driver() -> None:
 def test_advice_names_settings_that_there_are_for_every_stage() -> None:
     from tests.unit.test_forecast_columns import with_columns  # it reads this file
 
-    every = with_columns(rerankers=(LANGUAGE, CROSS))
+    some = with_columns(rerankers=(LANGUAGE, CROSS), query_parts=1)
+    every = replace(some, searches=(*some.searches, *ROUNDS))
     stages = {advice.kind(s.need.stage) for s in forecast(every, cluster(), Rates()).stages}
     assert set(advice.SMALLER_DRIVER) == stages
     assert set(advice.SMALLER_WORKER) == stages - {"deliver"}

@@ -52,4 +52,3 @@ def test_before_the_hyphen_all_is_ours() -> None:
                 assert "-" not in ast.unparse(name), line
             case _:
                 assert ast.unparse(name) in ("stage", "wanted.stage"), line
-

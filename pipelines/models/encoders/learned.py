@@ -120,9 +120,7 @@ def largest_products(fixed: Float32, passages: TokenVectors) -> Float32:
     one = np.zeros(1, np.int64), np.array([len(fixed)])
     asked = lay_queries(np.ascontiguousarray(fixed).reshape(-1), *one, width)
     found = np.empty((passages.rows, len(fixed)), np.float32)
-    largest_floats(
-        asked, np.ascontiguousarray(passages.vectors).reshape(-1), passages.ends, found
-    )
+    largest_floats(asked, np.ascontiguousarray(passages.vectors).reshape(-1), passages.ends, found)
     return found
 
 
