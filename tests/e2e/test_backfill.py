@@ -313,7 +313,7 @@ def test_the_last_mapped_documents_go_before_their_turn(mine: Scene) -> None:
     tables = [pq.read_table(index / part.keys.key, columns=["doc_id"]) for part in served]
     gone = {doc: None for table in tables for doc in table["doc_id"].to_pylist()}
     mine.edit(**gone)
-    assert mine.night("gate.max_deleted=1", "backfill.share=0") == 0
+    assert mine.night("gate.max_deleted=1", "gate.max_change=1", "backfill.share=0") == 0
     last = latest(index)
     assert (last.mapped, last.changes.backfilled) == (None, 0)
     assert last.live.documents == DOCUMENTS - len(gone)

@@ -19,13 +19,15 @@ pytestmark = [
     pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*"),  # Ray's, about itself
 ]
 
+INLINE = "cluster.executor=inline"
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -> World:
     """With an index by its encoder."""
     found = make_world(tmp_path_factory.mktemp("backfill"), models, DOCUMENTS, queries=1)
     with installed():
-        assert shardrank(*found.index(found.root / "index", *SETS)) == 0
+        assert shardrank(*found.index(found.root / "index", *SETS, INLINE)) == 0
     return found
 
 
@@ -45,7 +47,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, world: World, other: Path) -
     """After a night without Ray."""
     root = tmp_path_factory.mktemp("inline")
     with installed():
-        assert shardrank(*night(world, root, other, "cluster.cpus=1")) == 0
+        assert shardrank(*night(world, root, other, INLINE)) == 0
     found = latest(root / "index")
     assert found.mapped
     assert len(found.parts) > 3

@@ -39,7 +39,7 @@ def test_two_actors_make_some_columns(
 ) -> None:
     sets = (*SETS, *columns_of(tmp_path, world, FEW), *NO_CODEBOOKS)
     with installed():
-        assert shardrank(*world.index(tmp_path / "inline", *sets)) == 0
+        assert shardrank(*world.index(tmp_path / "inline", *sets, "cluster.executor=inline")) == 0
     two = (ON_RAY, "cluster.actors=2")
     assert shardrank(*world.index(tmp_path / "ray", *sets, *two)) == 0
     assert snapshot(tmp_path / "ray") == snapshot(tmp_path / "inline")
