@@ -5,12 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shardrank.core.cards import BitsCard, ColumnCard, EncoderCard, LateCard, dim_of
+from shardrank.core.errors import SettingsError
 from shardrank.core.index_settings import IndexSettings
 from shardrank.core.model_settings import DENSE, ColumnSettings, made_of
+from shardrank.core.rank_settings import RetrieverSettings
 from shardrank.core.settings import Settings
 from shardrank.forecast.columns import Column, Cost, Made, Takes, Texts, takes
 from shardrank.forecast.model import Model
-from shardrank.forecast.work import Searching, Work
+from shardrank.forecast.work import FirstRound, Searching, Work
 from shardrank.models.encoders.looks import Looked
 from shardrank.models.encoders.registry import Reads, family_of
 from shardrank.models.size import ModelSize
@@ -111,17 +113,49 @@ def stored_columns(
     return tuple(found)
 
 
-def expected_searches(work: Work, nprobe: int) -> tuple[Searching, ...]:
-    """What is searched unless the settings say otherwise: every index, but codes of vectors that
-    have one themselves."""
-    indexed = {column.name for column in work.columns if column.plan} | {DENSE}
-    first = Searching(DENSE, work.k, work.nprobe, work.depth)
-    others = [
-        Searching(column.name, work.k, min(nprobe, column.plan.nlist), work.depth)
+def expected_searches(work: Work, settings: Settings, nprobe: int) -> tuple[Searching, ...]:
+    """What is searched: by the retrievers that the settings name, or else every index, but codes of
+    vectors that have one themselves.
+
+    Raises:
+        SettingsError: a retriever is over an index that is not made.
+    """
+    searches = {DENSE: Searching(DENSE, work.k, work.nprobe, work.depth)}
+    searches |= {
+        column.name: Searching(column.name, work.k, min(nprobe, column.plan.nlist), work.depth)
         for column in work.columns
-        if column.plan and not (column.plan.kind == "binary" and column.of in indexed)
-    ]
-    return (first, *others)
+        if column.plan
+    }
+    if settings.retriever:
+        return tuple(_asked(searches, each) for each in settings.retriever)
+    again = {c.name for c in work.columns if c.plan and c.plan.kind == "binary"}
+    again = {name for name in again if work.column(name).of in searches}
+    return tuple(each for name, each in searches.items() if name not in again)
+
+
+def _asked(searches: Mapping[str, Searching], wanted: RetrieverSettings) -> Searching:
+    every = searches.get(wanted.index)
+    if every is None:
+        raise SettingsError(
+            f"[[retriever]] index = {wanted.index!r}, and no index is called so.",
+            f"There are: {', '.join(searches)}.",
+        )
+    return replace(
+        every,
+        k=wanted.k or every.k,
+        nprobe=wanted.nprobe or every.nprobe,
+        depth=wanted.depth or every.depth,
+        name=wanted.called,
+        first=_first_round(wanted),
+    )
+
+
+def _first_round(wanted: RetrieverSettings) -> FirstRound | None:
+    if wanted.feedback:
+        return FirstRound(wanted.feedback)
+    if wanted.guide:
+        return FirstRound(wanted.guide_documents, wanted.guide, wanted.guide_steps)
+    return None
 
 
 def _first(work: Work) -> Takes:

@@ -117,7 +117,8 @@ def expected_work(job: ClusterJob, settings: Settings) -> Work:
     rerankers = rerankings(settings, _cards(settings, card, encoded))
     work = replace(dense_work(job, settings, card), rerankers=rerankers)
     work = replace(work, columns=columns(encoded, settings, work, {}))
-    return replace(work, searches=expected_searches(work, settings.search.nprobe or AUDITED_NPROBE))
+    nprobe = settings.search.nprobe or AUDITED_NPROBE
+    return replace(work, searches=expected_searches(work, settings, nprobe))
 
 
 def rerankings(settings: Settings, cards: Sequence[RerankerCard]) -> tuple[Reranking, ...]:

@@ -78,6 +78,7 @@ def _mapped_lines(version: Version) -> list[str]:
     return [
         f"  mapped     {left:,} of {version.live.documents:,} documents, {mapped.kind} map from "
         f"{mapped.before.name}: Recall@10 {mapped.recall:.3f} (target {target:g})"
+        + (f"; {mapped.not_finite:,} of its sample not_finite" if mapped.not_finite else "")
     ]
 
 

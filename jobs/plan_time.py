@@ -12,7 +12,7 @@ from shardrank.forecast.cluster_time import Cluster, Flow, forecast
 from shardrank.forecast.misfits import kind, too_large
 from shardrank.forecast.model import SPECIALS
 from shardrank.forecast.rates import AVX2, VNNI, ZEN_4, Cpu, Rates
-from shardrank.forecast.work import Searching, Work
+from shardrank.forecast.work import FirstRound, Searching, Work
 from shardrank.jobs.columns import Encoded, columns, looks, stored_columns
 from shardrank.jobs.forecast import GB, ClusterJob, dense_work, rerankings
 from shardrank.kernels.limits import usable_memory
@@ -21,6 +21,7 @@ from shardrank.kernels.pace import flops_per_core_s
 from shardrank.models.encoders.looks import look_dense
 from shardrank.report.figures import coarse
 from shardrank.stages.index.look import Look
+from shardrank.stages.rank.search import Retriever
 from shardrank.stages.run.executors import cluster_address, runs_inline
 from shardrank.version.manifest import StoredEncoder
 from shardrank.version.sizing import BYTES_PER_TOKEN
@@ -74,10 +75,7 @@ def rank_work(plan: RankPlan) -> Work:
     """What a rank run has to do."""
     settings, version = plan.settings, plan.published.version
     live, count = version.live, max(1, plan.queries.table.num_rows)
-    searched = [
-        Searching(each.index.column, each.k, each.how.nprobe, each.how.depth)
-        for each in plan.retrievers
-    ]
+    parts = plan.queries.parts
     cards = [each.card for each in plan.rerankers]
     work = replace(
         dense_work(_job(max(1, live.passages), count), settings, plan.encoder.card),
@@ -86,10 +84,26 @@ def rank_work(plan: RankPlan) -> Work:
         part_size=version.part_size,
         index=version.index.plan,
         documents=max(1, live.documents),
-        searches=tuple(searched),
+        searches=tuple(map(_searching, plan.retrievers)),
+        query_parts=parts.table.num_rows if parts else 0,
         rerankers=rerankings(settings, cards),
     )
     return replace(work, columns=stored_columns(version, _seen(plan), settings, work))
+
+
+def _searching(retriever: Retriever) -> Searching:
+    index, how = retriever.index, retriever.how
+    return Searching(
+        index.column, retriever.k, how.nprobe, how.depth, retriever.name, _first_round(retriever)
+    )
+
+
+def _first_round(retriever: Retriever) -> FirstRound | None:
+    if retriever.feedback:
+        return FirstRound(retriever.feedback.documents)
+    if how := retriever.guidance:
+        return FirstRound(how.documents, how.by, how.steps)
+    return None
 
 
 def _seen(plan: RankPlan) -> list[StoredEncoder]:
@@ -100,7 +114,8 @@ def _seen(plan: RankPlan) -> list[StoredEncoder]:
 
 
 def _query_tokens(plan: RankPlan) -> int:
-    """Of a query, on average, without special ones; of the first encoder's."""
+    """Of a query, on average, without special ones; of the first encoder's. Parts of queries are
+    taken to be as long."""
     texts = plan.queries.table["text"].slice(0, LOOKED_AT).to_pylist()
     read = look_dense(plan.encoder.settings, plan.encoder.card, texts).read
     return max(1, round(read) - SPECIALS)

@@ -1,11 +1,13 @@
 """One index with a column of every family and type, under every kind of index: the table that the
 suites of nights, kills, actors and storages go over. A new family is a row of it."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,8 @@ import pytest
 
 from shardrank.core.arrays import Float64, UInt64
 from shardrank.core.arrow_columns import matrix
+from shardrank.core.model_settings import reads_pictures
+from shardrank.core.pictured import pictured
 from shardrank.core.sparse import SparseRows
 from shardrank.core.token_vectors import TokenVectors
 from shardrank.stages.run.workspace import Workspace
@@ -23,6 +27,7 @@ from shardrank.version.liveness import unpack
 from shardrank.version.manifest import Version
 from shardrank.version.parts import Part
 from tests.hybrid import Hit, lists_of
+from tests.image_models import noise, saved, tiny_clip
 from tests.late_models import late_model
 from tests.sparse_models import sparse_encoder
 from tests.world import World, latest
@@ -90,6 +95,7 @@ COLUMNS = {
         exact=True,
         fitted=True,
     ),
+    "image": Column(("family=image", "model={image}"), ("kind=exact",), "exact", exact=True),
 }
 DENSE = Column((), ("kind=exact",), "exact", exact=True)
 ALL = {"dense": DENSE, **COLUMNS}
@@ -97,6 +103,7 @@ SEARCHED = {name: column for name, column in ALL.items() if column.kind}
 
 #: Several parts and shards of a small corpus, and nights that may do anything.
 SETS = (
+    "corpus.image=image",
     "passages.max_tokens=24",
     "passages.overlap=0",
     "passages.part_size=16",
@@ -116,16 +123,24 @@ SETS = (
 )
 
 
-def columns_of(models: Path, world: World) -> tuple[str, ...]:
-    """Settings of all columns and indexes, whose models are saved into the folder."""
-    places = {
-        "dense": world.encoder,
-        "pairs": world.reranker,
-        "late": late_model(models / "late", "st-bert"),
-        "sparse": sparse_encoder(models / "sparse", "bert"),
-    }
+#: Of models that a world has not: how each is saved into a folder.
+_MODELS: Mapping[str, Callable[[Path], Path]] = {
+    "late": lambda folder: late_model(folder, "st-bert"),
+    "sparse": lambda folder: sparse_encoder(folder, "bert"),
+    "image": tiny_clip,
+}
+
+
+def columns_of(
+    models: Path, world: World, names: Collection[str] = tuple(COLUMNS)
+) -> tuple[str, ...]:
+    """Settings of columns and their indexes, whose models are saved into the folder."""
+    wanted = {name: COLUMNS[name] for name in names}
+    said = " ".join(each for column in wanted.values() for each in column.encoder)
+    places = {"dense": world.encoder, "pairs": world.reranker}
+    places |= {n: make(models / n) for n, make in _MODELS.items() if f"{{{n}}}" in said}
     sets = []
-    for name, column in COLUMNS.items():
+    for name, column in wanted.items():
         sets += [f"encoder.{name}.{each.format(**places)}" for each in column.encoder]
         sets += [f"index.{name}.{each}" for each in column.index]
     return tuple(sets)
@@ -134,6 +149,40 @@ def columns_of(models: Path, world: World) -> tuple[str, ...]:
 def retrievers() -> tuple[str, ...]:
     """Settings of one over each index."""
     return tuple(f"retriever.{name}.index={name}" for name in SEARCHED)
+
+
+class PicturedWorld(World):
+    """A world of which every third document has a picture."""
+
+    @property
+    def corpus(self) -> str:
+        return str(self.root / "corpus.parquet")
+
+
+def pictured_world(world: World) -> PicturedWorld:
+    """The same, with pictures."""
+    with_pictures(world.corpus)
+    return PicturedWorld(world.root, world.encoder, world.reranker)
+
+
+def picture_of(doc_id: str) -> bytes | None:
+    """A document's picture, which stays when its text changes; every third one has one."""
+    number = crc32(doc_id.encode())
+    return None if number % 3 else saved(noise(number, 24, 24))
+
+
+_PICTURED = {"_id": pa.string(), "text": pa.string(), "gone": pa.bool_(), "image": pa.binary()}
+
+
+def with_pictures(corpus: str) -> str:
+    """A corpus of JSON Lines as Parquet beside it; the path. Texts of nothing have no picture."""
+    rows = [json.loads(line) for line in Path(corpus).read_text("utf-8").splitlines()]
+    for row in rows:
+        row["image"] = picture_of(row["_id"]) if (row.get("text") or "").strip() else None
+    fields = [each for each in _PICTURED.items() if any(each[0] in row for row in rows)]
+    path = Path(corpus).with_suffix(".parquet")
+    pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), path)
+    return str(path)
 
 
 #: In processes of their own, which cannot be patched, no codebook learns of so few passages.
@@ -188,6 +237,17 @@ def live_column(index: Path, version: Version, name: str) -> pa.Array:
     for part in version.parts:
         values = workspace.read_table(part.columns[name].file, ["vector"])
         chunks += values.filter(live_rows(index, part))["vector"].chunks
+    return pa.concat_arrays(chunks)
+
+
+def live_pictures(index: Path, version: Version) -> pa.Array:
+    """The pictures of the live passages, in the same order."""
+    chunks = []
+    for part in version.parts:
+        held = pa.nulls(part.rows, pa.binary())
+        if part.pictures:
+            held = pq.read_table(index / part.pictures.key)["picture"].combine_chunks()
+        chunks.append(held.filter(live_rows(index, part)))
     return pa.concat_arrays(chunks)
 
 
@@ -247,13 +307,20 @@ class Stored:
         encoder = load_column_encoder(Workspace(LocalStorage(str(self.index))), wanted, "cpu")
         return encoder.queries(read) if queries else encoder.column(read)
 
+    def _read_by(self, name: str) -> pa.Array:
+        """What a column's encoder reads of the passages now."""
+        encoder = self.version.columns[name]
+        if encoder.made_of:
+            return self.column(encoder.made_of)
+        texts = pa.array([text for _, _, text in self.passages], pa.string())
+        shown = reads_pictures(encoder.settings)
+        return pictured(texts, live_pictures(self.index, self.version)) if shown else texts
+
     def require_values(self, name: str) -> None:
         """The column is what its encoder, with the codec that it learnt in the first night, makes
         of the passages now, or of the stored column that it reads."""
-        source = self.version.columns[name].made_of
-        texts = pa.array([text for _, _, text in self.passages], pa.string())
         found = self.column(name)
-        wanted = self._make(name, self.column(source) if source else texts, queries=False)
+        wanted = self._make(name, self._read_by(name), queries=False)
         if pa.types.is_fixed_size_binary(found.type):
             assert found.equals(wanted)
         elif pa.types.is_fixed_size_binary(found.type.value_type):

@@ -35,6 +35,20 @@ SMALL_PARTS = (
     "gate.max_change=100",
     "reranker.model=off",
 )
+#: Parts of more passages, which are audited.
+AUDITED = (
+    "passages.max_tokens=24",
+    "passages.overlap=0",
+    "passages.part_size=64",
+    "index.kind=exact",
+    "audit.k=5",
+    "gate.max_deleted=1",
+    "gate.max_changed=1",
+    "gate.max_change=100",
+    "search.k=10",
+    "search.block_queries=4",
+    "reranker.model=off",
+)
 
 
 def codec_of(index: Path, version: Version, name: str) -> bytes | None:

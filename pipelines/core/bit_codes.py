@@ -8,17 +8,23 @@ a rotation where the paper trains networks. The sign of 0 is 1.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from shardrank.core.arrays import Float32, Int8
 from shardrank.core.errors import IntegrityError
+from shardrank.core.tensors import Held, Tensors, read_tensors
 
 UInt8 = npt.NDArray[np.uint8]
+
+_LAYOUT = {
+    "mean": Held(1),
+    "steps": Held(1),
+    "numbers": Held(1, (np.int64,)),
+    "axes": Held(2, optional=True),
+}
 
 #: Bits of a byte.
 _BYTE = 8
@@ -55,7 +61,7 @@ class BitsCodec:
     def to_bytes(self) -> bytes:
         """As safetensors."""
         numbers = np.array([self.bits, self.symmetric], np.int64)
-        tensors: dict[str, npt.NDArray[Any]] = {
+        tensors: Tensors = {
             "mean": self.mean,
             "steps": self.steps,
             "numbers": numbers,
@@ -71,12 +77,11 @@ class BitsCodec:
         Raises:
             IntegrityError: they are not such bytes.
         """
-        try:
-            found = load(data)
-            bits, symmetric = (int(n) for n in found["numbers"])
-            made = cls(found["mean"], found.get("axes"), found["steps"], bits, bool(symmetric))
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise _broken(str(error)) from error
+        found = read_tensors(data, _LAYOUT, _broken)
+        if len(found["numbers"]) != 2:
+            raise _broken("holds tensors that do not belong together")
+        bits, symmetric = found["numbers"].tolist()
+        made = cls(found["mean"], found.get("axes"), found["steps"], bits, bool(symmetric))
         made._check()
         return made
 

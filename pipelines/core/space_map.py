@@ -4,18 +4,19 @@ y = axes · (x - mean) + bias, and divided by its length where the new encoder's
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from shardrank.core.arrays import Float32
 from shardrank.core.errors import IntegrityError
+from shardrank.core.tensors import Held, Tensors, read_tensors
 
 #: Orthogonal: turned, scaled and moved. Affine: by any matrix.
 MapKind = Literal["orthogonal", "affine"]
+
+_LAYOUT = {"mean": Held(1), "axes": Held(2), "bias": Held(1), "numbers": Held(1, (np.int64,))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class SpaceMap:
     def to_bytes(self) -> bytes:
         """As safetensors."""
         numbers = np.array([get_args(MapKind).index(self.kind), self.unit], np.int64)
-        tensors: dict[str, npt.NDArray[Any]] = {
+        tensors: Tensors = {
             "mean": self.mean,
             "axes": np.ascontiguousarray(self.axes),
             "bias": self.bias,
@@ -54,16 +55,13 @@ class SpaceMap:
         Raises:
             IntegrityError: they are not such bytes.
         """
-        try:
-            found = load(data)
-            kind, unit = (int(n) for n in found["numbers"])
-            name = get_args(MapKind)[kind]
-            made = cls(name, found["mean"], found["axes"], found["bias"], bool(unit))
-        except (SafetensorError, KeyError, ValueError, IndexError) as error:
-            raise _broken(str(error)) from error
-        if made.axes.shape != (len(made.bias), len(made.mean)):
+        found = read_tensors(data, _LAYOUT, _broken)
+        mean, axes, bias, numbers = (found[name] for name in _LAYOUT)
+        kinds = get_args(MapKind)
+        whole = len(numbers) == 2 and 0 <= numbers[0] < len(kinds)
+        if not whole or axes.shape != (len(bias), len(mean)):
             raise _broken("holds tensors that do not belong together")
-        return made
+        return cls(kinds[numbers[0]], mean, axes, bias, bool(numbers[1]))
 
 
 def _broken(what: str) -> IntegrityError:

@@ -25,6 +25,9 @@ Made = TypeVar("Made", covariant=True)
 class Stage(Generic[Spec, Made]):
     """A step of a flow: its name, and two papers (`shardrank.core.papers`).
 
+    What precedes the first hyphen of a name is ours, what follows it a name that a user gave, or a
+    number of ours: so no name that a user gives meets another stage. Words of ours are joined by _.
+
     Attributes:
         spec: all that decides what a unit makes, and so names it.
         made: what a finished unit leaves: its files, and what the next stages want to know.
@@ -34,9 +37,16 @@ class Stage(Generic[Spec, Made]):
     spec: type[Spec]
     made: type[Made]
 
-    def of(self, column: str) -> "Stage[Spec, Made]":
-        """The step for a column beside the first, whose own it is not."""
-        return self if column == DENSE else replace(self, name=f"{self.name}-{column}")
+    def of(self, name: str) -> "Stage[Spec, Made]":
+        """The step for a column, an encoder or a retriever of this name; the first one's is the
+        step itself.
+
+        Raises:
+            ValueError: the step has a name already, or a hyphen in its own.
+        """
+        if "-" in self.name:
+            raise ValueError(f"What {self.name!r} stands for a user's name could stand for, too.")
+        return self if name == DENSE else replace(self, name=f"{self.name}-{name}")
 
 
 @dataclass(frozen=True)

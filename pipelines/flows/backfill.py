@@ -8,7 +8,7 @@ from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import AuditRefused, SettingsError
 from shardrank.core.index_settings import BackfillSettings
 from shardrank.corpus.changes import Mode
-from shardrank.stages.index.mapping import EMBED, LearntMap, learn_map
+from shardrank.stages.index.mapping import EMBED, LearntMap, learn_map, no_vector
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.versions import Published
 from shardrank.version.manifest import DenseEncoder, Version
@@ -101,14 +101,14 @@ def learnt(context: Context, plan: Backfill, version: Version, now: DenseEncoder
 
     Raises:
         AuditRefused: too little is found through it.
-        InputError: there are too few passages, or the encoder gives nothing finite.
+        InputError: there are too few passages with a finite vector, or there is none.
     """
     assert plan.before is not None
     settings = context.settings.backfill
     found, embedded = learn_map(context, version.parts, now)
     if found.recall < settings.target:
         # Not found again by the run after the repair, as of `embed`.
-        context.workspace.forget(EMBED, embedded)
+        context.workspace.forget(EMBED.name, embedded)
         raise _too_low(found, plan.before, now.card, settings)
     return Mapped(
         before=plan.before,
@@ -118,6 +118,7 @@ def learnt(context: Context, plan: Backfill, version: Version, now: DenseEncoder
         measured=found.measured,
         documents=plan.documents,
         settings=settings,
+        not_finite=no_vector(embedded),
     )
 
 

@@ -63,6 +63,7 @@ def index(context: Context, plan: IndexPlan) -> Published:
     # A snapshot is all there is, so what cannot be indexed is gone; an upsert keeps what it had.
     spared = made.late if plan.mode == "upsert" else []
     stored = delete(context, plan.stored, night.compared, spared) if plan.reuse else []
+    plan = plan.left_with(stored)
     if plan.differs and mapped:
         stored = with_mapped(context, stored, mapped.map, plan.settings.dense.stored)
     changes = night.changes(context.workspace, made)

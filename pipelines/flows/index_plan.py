@@ -25,6 +25,7 @@ from shardrank.stages.shared.versions import Published, latest_version
 from shardrank.version.differences import cut_differences, encoder_differences
 from shardrank.version.indexes import Index
 from shardrank.version.manifest import DenseEncoder, Recipe, StoredEncoder, Version
+from shardrank.version.mapped import is_mapped
 from shardrank.version.parts import Part
 from shardrank.version.sizing import (
     default_part_size,
@@ -110,6 +111,14 @@ class IndexPlan:
             if each.name in found and not found[each.name] and found.get(each.made_of or ""):
                 found[each.name] = [f"encoder.{each.name} reads {each.made_of}, which changed"]
         return {name: said for name, said in found.items() if said}
+
+    def left_with(self, stored: Sequence[Part]) -> "IndexPlan":
+        """The same, of what is left of the stored parts tonight: where the last documents that were
+        served through a map go or change before their turn, nothing is left that is."""
+        served = any(is_mapped(part) and part.live.documents for part in stored)
+        if served or self.backfill is None or self.base is None or not self.base.version.mapped:
+            return self
+        return _with_codecs(replace(self, backfill=replace(self.backfill, left=0)))
 
     @property
     def reuse(self) -> Version | None:

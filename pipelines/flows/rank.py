@@ -21,7 +21,7 @@ from shardrank.stages.rank.collate import LastOrder, collate
 from shardrank.stages.rank.deliver import RANKED, deliver
 from shardrank.stages.rank.encode_further import Asking, encode_further
 from shardrank.stages.rank.feedback import Round, moved
-from shardrank.stages.rank.fewer_tokens import fewer_tokens
+from shardrank.stages.rank.fewer_tokens import POOLED, fewer_tokens
 from shardrank.stages.rank.guided import guided_queries
 from shardrank.stages.rank.hubness import corrected
 from shardrank.stages.rank.merge import FoundBy, Merged, Merging, merge
@@ -146,7 +146,8 @@ def _found(
         queries = guided_queries(context, first, retriever, before[how.by], how)
         asked = replace(first, queries=queries)
     else:
-        fewer = fewer_tokens(context, retriever.name, first.queries, retriever.query_pool)
+        pooled = POOLED.of(retriever.name)
+        fewer = fewer_tokens(context, pooled, first.queries, retriever.query_pool)
         asked = replace(first, queries=fewer)
     searched = search(context, asked.index, asked.version, asked.queries, retriever)
     found = FoundBy(searched, retriever.k)

@@ -62,12 +62,13 @@ class Cost:
 
     def work_s(self, rates: Rates) -> float:
         """Seconds of a core, the model's left out."""
-        looked_up = self.model.looked_up * self.tokens * self.inputs if self.model else 0.0
+        looked_up = rates.look_up_s(self.model, self.tokens, self.inputs) if self.model else 0.0
         return (
-            self.tokenised / rates.tokens_per_core_s
+            looked_up
+            + self.tokenised / rates.tokens_per_core_s
             + self.counted / rates.counted_tokens_per_core_s
             + self.products / rates.fp32_products_per_core_s
-            + (self.scattered + looked_up) / rates.scattered_numbers_per_core_s
+            + self.scattered / rates.scattered_numbers_per_core_s
         )
 
 

@@ -1,6 +1,7 @@
 """What the stages need that make queries' values by each encoder."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from shardrank.forecast.columns import Column
 from shardrank.forecast.model import SPECIALS
@@ -10,15 +11,24 @@ from shardrank.forecast.work import Work
 from shardrank.version.sizing import BYTES_PER_TOKEN
 
 
-def first_encode(work: Work, rates: Rates) -> Need:
-    """Of encode: a block of queries by the first encoder."""
+def encodes(work: Work, rates: Rates) -> Iterator[Need]:
+    """Of all encoders in order. The first one's values of parts of queries have a stage of their
+    own; the others' are made with those of the queries."""
+    yield _first_encode(work, "encode", rates)
+    if work.query_parts:
+        yield _first_encode(replace(work, queries=work.query_parts), "encode_parts", rates)
+    yield from _further_encodes(work.asking, rates)
+
+
+def _first_encode(work: Work, stage: str, rates: Rates) -> Need:
+    """A block of queries by the first encoder."""
     rows = work.block_rows
     return Need(
-        "encode",
+        stage,
         work.blocks,
         "model",
         work_s=rows * work.query_tokens / rates.tokens_per_core_s
-        + work.encoder.looked_up * rows * work.query_tokens / rates.scattered_numbers_per_core_s,
+        + rates.look_up_s(work.encoder, work.query_tokens, rows),
         files=2,
         bytes=rows * (work.query_tokens * BYTES_PER_TOKEN + work.dim * 4),
         memory=PROCESS_BYTES + work.encoder.memory + rows * work.dim * 8,
@@ -28,7 +38,7 @@ def first_encode(work: Work, rates: Rates) -> Need:
     )
 
 
-def further_encodes(work: Work, rates: Rates) -> Iterator[Need]:
+def _further_encodes(work: Work, rates: Rates) -> Iterator[Need]:
     """A block of queries by each further encoder of a column that is searched, or that such a
     column is made of. A reranker's column that is not searched is encoded by the reranker."""
     wanted = {search.column for search in work.searched}

@@ -81,7 +81,7 @@ def _embed(work: Work, rates: Rates) -> Need:
         work.parts,
         "model",
         work_s=rows * work.row_bytes / rates.part_bytes_per_core_s
-        + work.encoder.looked_up * rows * work.passage_tokens / rates.scattered_numbers_per_core_s,
+        + rates.look_up_s(work.encoder, work.passage_tokens, rows),
         files=3,
         bytes=rows * work.row_bytes,
         memory=PROCESS_BYTES

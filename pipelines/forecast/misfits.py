@@ -28,6 +28,13 @@ SMALLER_WORKER = {
     "build": "Lower index.shard_passages.",
     "audit": "Lower index.shard_passages.",
     "encode": "Lower search.block_queries or cluster.actors.",
+    "encode_parts": "Lower search.block_queries or cluster.actors.",
+    "first": "Lower search.memory_mb, search.block_queries or cluster.actors.",
+    "first_merge": "Lower search.block_queries.",
+    "pool": "Lower search.block_queries.",
+    "values": "Lower search.block_queries.",
+    "feedback": "Lower search.block_queries.",
+    "guided": "Lower search.block_queries.",
     "search": "Lower search.memory_mb, search.block_queries or cluster.actors.",
     "merge": "Lower search.block_queries.",
     "rerank": "Lower cluster.actors, or search.block_queries where pairs are scored; or set "
@@ -53,6 +60,13 @@ SMALLER_DRIVER = {
     "build": "Raise passages.part_size.",
     "audit": "Lower audit.queries.",
     "encode": "Raise search.block_queries.",
+    "encode_parts": "Raise search.block_queries.",
+    "first": "Raise search.block_queries.",
+    "first_merge": "Raise search.block_queries.",
+    "pool": "Raise search.block_queries.",
+    "values": "Raise search.block_queries.",
+    "feedback": "Raise search.block_queries.",
+    "guided": "Raise search.block_queries.",
     "search": "Raise search.block_queries.",
     "merge": "Raise search.block_queries.",
     "rerank": "Raise search.block_queries.",
@@ -75,6 +89,12 @@ MORE_UNITS = {
     "build": "index.shard_passages",
     "audit": "index.shard_passages",
     "encode": "search.block_queries",
+    "encode_parts": "search.block_queries",
+    "first": "index.shard_passages",
+    "first_merge": "search.block_queries",
+    "pool": "search.block_queries",
+    "feedback": "search.block_queries",
+    "guided": "search.block_queries",
     "search": "index.shard_passages",
     "merge": "search.block_queries",
     "reorder": "search.block_queries",
@@ -85,6 +105,7 @@ MORE_UNITS = {
 NAMED = {
     "compare": "slices",
     "rerank": "query blocks",
+    "values": "query blocks",
     "texts": "query blocks",
     "reorder": "units of rerank",
     "collate": "units of rerank",
@@ -145,9 +166,12 @@ def _idle(stage: StageForecast, found: Forecast) -> Iterator[str]:
 
 def _exhaustive(work: Work) -> set[str]:
     """The searches whose shards have a size of their own."""
-    first = {"search"} if work.index.kind in EXHAUSTIVE else set()
-    plans = [(column.name, column.plan) for column in work.columns]
-    return first | {f"search-{name}" for name, plan in plans if plan and plan.kind in EXHAUSTIVE}
+    return {
+        search.of(stage)
+        for search in work.searched
+        for stage in ("first", "search")
+        if work.over_searched(search).index.kind in EXHAUSTIVE
+    }
 
 
 def _gb(bytes_: float) -> str:

@@ -6,6 +6,8 @@ What is of 2026-11-25 is of a CPU whose products of bf16 and 8 bits are twice as
 
 from dataclasses import dataclass, replace
 
+from shardrank.forecast.model import Model
+
 
 @dataclass(frozen=True)
 class Cpu:
@@ -78,6 +80,8 @@ class Rates:
         scattered_numbers_per_core_s: numbers that are added or moved one by one.
         codebook_components_per_core_s: components of the sample that PQ is trained on: 65,536
             vectors of 384 in 5.6 s (2026-11-25), in 25 rounds, of which 10 are made now.
+        guided_products_per_core_s: multiply-adds of float64 in a guide's steps: 25 of them over 100
+            documents of 384 components in .52 ms, over 40 in .36 ms (2026-11-30).
         refined_pairs_per_core_s: `refine` of 819,200 pairs of 384 components, ordering included.
         merged_hits_per_core_s: `topk.merge` of two million hits of as many documents.
         fused_hits_per_core_s: hits of several retrievers that become one list: 18,000 in .02 s.
@@ -118,6 +122,7 @@ class Rates:
     decoded_components_per_core_s: float = 0.5e9
     scattered_numbers_per_core_s: float = 0.5e9
     codebook_components_per_core_s: float = 11e6
+    guided_products_per_core_s: float = 3e9
     refined_pairs_per_core_s: float = 0.9e6
     merged_hits_per_core_s: float = 0.13e6
     fused_hits_per_core_s: float = 0.7e6
@@ -143,6 +148,11 @@ class Rates:
         if device != "cpu":
             return self.gpu_written_bytes_per_s / number_bytes
         return self.written_numbers_per_core_s
+
+    def look_up_s(self, model: Model, tokens: float, inputs: float = 1.0) -> float:
+        """Seconds of a core for the rows of so many inputs' tokens, where a table is all there is
+        of a model."""
+        return inputs * tokens * model.looked_up / self.scattered_numbers_per_core_s
 
     def on(self, cpu: Cpu, products_per_core_s: float) -> "Rates":
         """Those of a machine of such a kind, whose cores make so many products a second: what

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from shardrank.forecast.encode_needs import encode_need
+from shardrank.forecast.merge_needs import bucket
 from shardrank.forecast.model import number_bytes
 from shardrank.forecast.needs import (
     COUNT_MEMORY,
@@ -27,7 +28,6 @@ from shardrank.forecast.search_speed import maxsim_s
 from shardrank.forecast.work import Reranking, Work
 from shardrank.version.sizing import (
     BYTES_PER_TOKEN,
-    bucket_parts,
     pairs_per_list_unit,
     pairs_per_unit,
 )
@@ -107,12 +107,7 @@ def model_bytes(work: Work, each: Reranking) -> float:
     return (each.weights + tokens.kept * each.kept) * number + logits
 
 
-def bucket(work: Work) -> int:
-    """Parts whose hits share a file."""
-    return bucket_parts(work.parts, work.block_rows * work.k)
-
-
-def _sweep(work: Work, pairs: int, rates: Rates, passage_bytes: float) -> Need:
+def sweep(work: Work, pairs: int, rates: Rates, passage_bytes: float) -> Need:
     """A run of parts looks for its pairs in its buckets' files of every block, which its spec
     names, and reads so many bytes of each passage."""
     runs, each = Runs.of(work, pairs), bucket(work)
@@ -135,7 +130,7 @@ def _sweep(work: Work, pairs: int, rates: Rates, passage_bytes: float) -> Need:
 def _pairs(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
     """The model reads the queries too, and writes a file for each block."""
     pairs = work.pairs(each)
-    swept, runs = _sweep(work, pairs, rates, work.passage_bytes), Runs.of(work, pairs)
+    swept, runs = sweep(work, pairs, rates, work.passage_bytes), Runs.of(work, pairs)
     blocks = min(work.blocks, runs.pairs)
     return replace(
         swept,
@@ -156,7 +151,7 @@ def _columns(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
     column, pairs = work.column(each.reads), work.pairs(each)
     takes = column.takes
     stored, asked = takes.bytes, takes.asked * takes.dim * 4
-    swept, runs = _sweep(work, pairs, rates, stored), Runs.of(work, pairs)
+    swept, runs = sweep(work, pairs, rates, stored), Runs.of(work, pairs)
     blocks, passages = min(work.blocks, runs.pairs), min(runs.pairs, runs.parts * work.part_rows)
     return replace(
         swept,
@@ -172,7 +167,7 @@ def _columns(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
 def _texts(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
     """The texts go into a file for each list unit that has pairs here."""
     pairs = work.pairs(each)
-    swept, runs = _sweep(work, pairs, rates, work.passage_bytes), Runs.of(work, pairs)
+    swept, runs = sweep(work, pairs, rates, work.passage_bytes), Runs.of(work, pairs)
     files = min(runs.pairs, work.blocks * ListUnits.of(work, each).of_block)
     texts = runs.pairs * _text_bytes(work)
     return replace(

@@ -33,6 +33,21 @@ EXHAUSTIVE = ("exact", "maxsim")
 
 
 @dataclass(frozen=True)
+class FirstRound:
+    """A round of a retriever's own whose documents move the queries for the second.
+
+    Attributes:
+        documents: that it gives each query.
+        guide: the retriever whose first documents, as many, are compared with these; "": none is.
+        steps: of the descent towards the guide's scores.
+    """
+
+    documents: int
+    guide: str = ""
+    steps: int = 0
+
+
+@dataclass(frozen=True)
 class Searching:
     """What a retriever searches: a column, and how hard.
 
@@ -41,12 +56,25 @@ class Searching:
         k: documents that it gives each query.
         nprobe: lists probed for each query in each shard; 0: the kind has none.
         depth: documents refined for each query in each shard.
+        name: the retriever's; "": the column's.
+        first: the round before; none: there is one round.
     """
 
     column: str
     k: int
     nprobe: int
     depth: int
+    name: str = ""
+    first: FirstRound | None = None
+
+    @property
+    def called(self) -> str:
+        """The retriever's name."""
+        return self.name or self.column
+
+    def of(self, stage: str) -> str:
+        """The name of its stage of such a kind, as `Stage.of` has it."""
+        return stage if self.called == DENSE else f"{stage}-{self.called}"
 
 
 @dataclass(frozen=True)
@@ -84,6 +112,7 @@ class Work:
 
     Attributes:
         documents: that the passages are cut from.
+        queries: that are ranked; `query_parts` are parts of these, which are searched beside them.
         passage_tokens: of a passage, on average; likewise `query_tokens`.
         dim: components of a vector; of a query's, of all its token vectors.
         value_bytes: of a passage's vector as it is stored.
@@ -127,6 +156,12 @@ class Work:
     search_bytes: int
     columns: tuple[Column, ...] = ()
     searches: tuple[Searching, ...] = ()
+    query_parts: int = 0
+
+    @property
+    def asking(self) -> "Work":
+        """The same with parts of queries as queries: as all are encoded and searched."""
+        return replace(self, queries=self.queries + self.query_parts, query_parts=0)
 
     @property
     def searched(self) -> Sequence[Searching]:
@@ -152,6 +187,12 @@ class Work:
             nprobe=search.nprobe if search else self.nprobe,
             depth=search.depth if search else self.depth,
         )
+
+    def over_searched(self, search: Searching) -> "Work":
+        """The same with the column that a retriever searches in the first one's place."""
+        if search.column != DENSE:
+            return self.over(self.column(search.column), search)
+        return replace(self, k=search.k, nprobe=search.nprobe, depth=search.depth)
 
     def values_of(self, name: str) -> float:
         """Bytes of a passage's value in a column."""

@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from shardrank.core.arrays import Bool, Float32, Int32, Int64, UInt64
 from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.sparse import SparseRows
+from shardrank.core.tensors import Held, Tensors, read_tensors
 from shardrank.index.bm25 import Bm25
 from shardrank.index.term_search import Postings, ScoredRows, search
 from shardrank.kernels.block_loops import Lists, Rows
 from shardrank.kernels.inverting_loops import add_up, ascend, lay_out, number_terms
 
-#: What the bytes hold, and the types that each may have.
-_LAYOUT: dict[str, tuple[type, ...]] = {
-    "terms": (np.uint64,),
-    "ends": (np.int64,),
-    "positions": (np.int32,),
-    "weights": (np.uint16, np.float16, np.float32),
-    "lengths": (np.float32,),
+#: What the bytes hold.
+_LAYOUT = {
+    "terms": Held(1, (np.uint64,)),
+    "ends": Held(1, (np.int64,)),
+    "positions": Held(1, (np.int32,)),
+    "weights": Held(1, (np.uint16, np.float16, np.float32)),
+    "lengths": Held(1),
 }
 
 
@@ -94,7 +94,7 @@ class _Lists:
         number_terms(old, known, 0, self._slots, np.empty(len(old), np.int32))
         self._known = known
 
-    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+    def tensors(self) -> Tensors:
         order = np.argsort(self._known[: self._count])
         sizes = np.zeros(self._count, np.int64)
         for _, _, numbers, _ in self._blocks:
@@ -129,7 +129,7 @@ def _exact(weights: Float32, kind: type) -> bool:
 class InvertedShard:
     """A loaded inverted index."""
 
-    def __init__(self, tensors: dict[str, npt.NDArray[Any]]) -> None:
+    def __init__(self, tensors: Tensors) -> None:
         """Of the tensors that `build_inverted` describes, which were checked."""
         lists = _lists(tensors["positions"], tensors["weights"])
         self._postings = Postings(tensors["terms"], tensors["ends"], lists)
@@ -142,10 +142,7 @@ class InvertedShard:
         Raises:
             IntegrityError: they are not such bytes.
         """
-        try:
-            tensors = load(data)
-        except SafetensorError as error:
-            raise _broken(f"is no safetensors file: {error}") from error
+        tensors = read_tensors(data, _LAYOUT, _broken)
         _check(tensors)
         return cls(tensors)
 
@@ -195,12 +192,7 @@ def _lists(positions: Int32, weights: npt.NDArray[Any]) -> Lists:
     return Lists(positions, _as_bits(weights), table)
 
 
-def _check(tensors: dict[str, npt.NDArray[Any]]) -> None:
-    if tensors.keys() != _LAYOUT.keys():
-        raise _broken(f"holds {sorted(tensors)}, not {sorted(_LAYOUT)}")
-    for name, kinds in _LAYOUT.items():
-        if tensors[name].ndim != 1 or tensors[name].dtype not in kinds:
-            raise _broken(f"has {name} of {tensors[name].ndim} dimensions, {tensors[name].dtype}")
+def _check(tensors: Tensors) -> None:
     terms, ends, positions, weights, lengths = (tensors[name] for name in _LAYOUT)
     if len(ends) != len(terms) + 1 or len(weights) != len(positions):
         raise _broken("has lists of other sizes than it says")

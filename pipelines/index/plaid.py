@@ -15,26 +15,24 @@ it is left out takes longer than to compare it, and what is left out may be miss
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from shardrank.core.arrays import Bool, Float32, Int8, Int16, Int32, Int64
 from shardrank.core.errors import IntegrityError
 from shardrank.core.protocols import Int8Product
+from shardrank.core.tensors import Held, read_tensors
 from shardrank.core.token_vectors import TokenVectors
 from shardrank.kernels import plaid_loops as loops
 from shardrank.kernels.centroid_lanes import WIDTH
 
 #: What the bytes hold.
 _LAYOUT = {
-    "centroid_ends": np.int64,
-    "passages": np.int32,
-    "passage_ends": np.int64,
-    "centroids": np.int32,
+    "centroid_ends": Held(1, (np.int64,)),
+    "passages": Held(1, (np.int32,)),
+    "passage_ends": Held(1, (np.int64,)),
+    "centroids": Held(1, (np.int32,)),
 }
 
 #: The largest 8-bit number; and bits of a product that are kept, with its sign: one fewer than it
@@ -96,20 +94,12 @@ class CentroidLists:
     @classmethod
     def load(cls, data: bytes) -> "CentroidLists":
         """Raises IntegrityError where the bytes are not of `build_plaid`."""
-        try:
-            tensors = load(data)
-            found = cls(**{name: tensors[name] for name in _LAYOUT})
-        except (SafetensorError, KeyError) as error:
-            raise _broken(f"cannot be read: {error}") from error
+        found = cls(**read_tensors(data, _LAYOUT, _broken))
         found._check()
         return found
 
     def _check(self) -> None:
         """Everything that compiled loops, which check no bounds, rely on."""
-        for name, kind in _LAYOUT.items():
-            tensor: npt.NDArray[Any] = getattr(self, name)
-            if tensor.dtype != kind or tensor.ndim != 1:
-                raise _broken(f"has {name} of type {tensor.dtype}")
         _check_lists(self.centroid_ends, self.passages, self.rows)
         _check_lists(self.passage_ends, self.centroids, self.count)
         if not np.diff(self.passage_ends)[self.passages].all():

@@ -6,15 +6,13 @@ The bytes are safetensors, so nothing in them is run; a codec is a shard without
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from shardrank.core.arrays import Bool, Float32, Int8, Int16, Int32, Int64
 from shardrank.core.errors import InputError, IntegrityError
+from shardrank.core.tensors import Held, Tensors, read_tensors
 from shardrank.index.list_major import rounded
 from shardrank.index.prefix import Prefix
 from shardrank.index.rabitq import Codes, Rabitq, UInt8
@@ -26,20 +24,18 @@ _MOST = 127 * 256
 #: Of a component: sums of its squares are far from float32's limits.
 _LARGEST = np.float32(1e15)
 
-#: What the bytes hold: the type and dimensions of each. `seen` are the components that codes are
-#: of, whether they are normalised, and the bits of each.
-_LAYOUT: dict[str, tuple[type, int]] = {
-    "seen": (np.int64, 1),
-    "signs": (np.int8, 2),
-    "centroids": (np.float32, 2),
-    "bases": (np.float32, 2),
-    "ends": (np.int64, 1),
-    "positions": (np.int32, 1),
-    "codes": (np.uint8, 2),
-    "factors": (np.float32, 1),
+#: What the bytes hold. `seen` are the components that codes are of, whether they are normalised,
+#: and the bits of each.
+_LAYOUT = {
+    "seen": Held(1, (np.int64,)),
+    "signs": Held(2, (np.int8,)),
+    "centroids": Held(2),
+    "bases": Held(2),
+    "ends": Held(1, (np.int64,)),
+    "positions": Held(1, (np.int32,)),
+    "codes": Held(2, (np.uint8,)),
+    "factors": Held(1),
 }
-
-Tensors = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +82,7 @@ class RabitqLists:
     @classmethod
     def load(cls, data: bytes) -> "RabitqLists":
         """From `to_bytes`. Raises IntegrityError where they are not such bytes."""
-        try:
-            tensors = load(data)
-        except SafetensorError as error:
-            raise _broken(f"is no safetensors file: {error}") from error
+        tensors = read_tensors(data, _LAYOUT, _broken)
         _check(tensors)
         dim, unit, bits = (int(each) for each in tensors["seen"])
         made = [tensors[name] for name in ("signs", "centroids", "bases")]
@@ -172,11 +165,6 @@ def _encoded(
 
 
 def _check(tensors: Tensors) -> None:
-    if tensors.keys() != _LAYOUT.keys():
-        raise _broken(f"holds {sorted(tensors)}, not {sorted(_LAYOUT)}")
-    for name, (kind, axes) in _LAYOUT.items():
-        if tensors[name].ndim != axes or tensors[name].dtype != kind:
-            raise _broken(f"has {name} of {tensors[name].ndim} dimensions, {tensors[name].dtype}")
     if len(tensors["seen"]) != 3 or tensors["seen"][2] not in (1, 2, 4):
         raise _broken(f"says {tensors['seen'].tolist()} of its codes")
     if (wrong := _misshapen(tensors)) is not None:

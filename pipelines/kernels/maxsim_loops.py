@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shardrank.core.arrays import Float32, Int64, UInt16
-from shardrank.kernels.compiled import compiled, compiled_bare
+from shardrank.kernels.compiled import compiled, compiled_bare, inlined
 from shardrank.kernels.maxsim_tiles import HEIGHT, PAIR, tile_of_one, tile_of_two, widen
 from shardrank.kernels.residual_loops import Coded, decode_tokens
 from shardrank.kernels.vector_loops import transpose
@@ -132,6 +132,51 @@ def score_codes(asked: Asked, coded: Coded, ends: Int64, pairs: Pairs, out: Floa
     return -1
 
 
+@compiled
+def largest_floats(asked: Asked, vectors: Float32, ends: Int64, out: Float32) -> None:
+    """out[n, i] = the largest product of token i of the only query with a token of passage n, whose
+    sums have the order of the components; NaN where one is not finite, 0 of a passage without
+    tokens.
+
+    Args:
+        asked: one query of i tokens.
+        vectors: float32[t · depth], of which passage n has the tokens ends[n] to ends[n + 1].
+        ends: int64[passages + 1].
+        out: float32[passages, i], filled.
+    """
+    depth = asked.depth
+    few, best = np.empty(HEIGHT * depth, np.float32), np.empty(2 * PAIR, np.float32)
+    for passage in range(len(out)):
+        begin, tokens = _span(ends, passage)
+        after = ends[passage + 1] * depth
+        if 0 < tokens < HEIGHT:
+            few[: tokens * depth] = vectors[begin * depth : (begin + tokens) * depth]
+            _repeat(few, tokens, depth)
+            _largest(asked, few, 0, HEIGHT, best, vectors, after, out[passage])
+        else:
+            _largest(asked, vectors, begin, tokens, best, vectors, after, out[passage])
+
+
+@compiled_bare
+def _largest(
+    asked: Asked,
+    vectors: Float32,
+    begin: int,
+    tokens: int,
+    best: Float32,
+    ahead: Float32,
+    after: int,
+    out: Float32,
+) -> None:
+    """As `_score`, of a passage with none or at least HEIGHT tokens, and not added up."""
+    out[:] = 0
+    for token in range(0, len(out) if tokens else 0, PAIR):
+        width = PAIR if len(out) - token > LANES else LANES
+        _tiles(asked, 0, token, width, vectors, begin, tokens, best, ahead, after)
+        for i in range(min(width, len(out) - token)):
+            out[token + i] = best[i] + best[width + i]
+
+
 @compiled_bare
 def _span(ends: Int64, passage: int) -> tuple[int, int]:
     """The passage's first token, and how many it has."""
@@ -159,21 +204,40 @@ def _score(
 ) -> np.float32:
     """Of a query with `tokens` tokens from `begin` on, none or at least HEIGHT, while what stands
     in `ahead` from `after` on comes nearer."""
-    total, asking, depth = 0.0, asked.tokens[query], asked.depth
+    total, asking = 0.0, asked.tokens[query]
     if tokens == 0 or asking == 0:
         return np.float32(np.nan)
     for token in range(0, asking, PAIR):
         width = PAIR if asking - token > LANES else LANES
-        best[:width], best[width : 2 * width] = -np.inf, 0
-        column = asked.begins[query] + token * depth
-        for row in range(0, tokens, HEIGHT):
-            # The last tile begins earlier instead of being smaller.
-            first, next_one = min(row, tokens - HEIGHT), after + row * depth
-            at = (begin + first) * depth
-            if width == PAIR:
-                tile_of_two(vectors, at, asked.numbers, column, depth, best, ahead, next_one)
-            else:
-                tile_of_one(vectors, at, asked.numbers, column, depth, best, ahead, next_one)
+        _tiles(asked, query, token, width, vectors, begin, tokens, best, ahead, after)
         for i in range(min(width, asking - token)):
             total += best[i] + best[width + i]
     return np.float32(total)
+
+
+@inlined
+def _tiles(
+    asked: Asked,
+    query: int,
+    token: int,
+    width: int,
+    vectors: Float32,
+    begin: int,
+    tokens: int,
+    best: Float32,
+    ahead: Float32 | UInt16,
+    after: int,
+) -> None:
+    """`best` becomes the largest products of a passage's tokens with those of a query from `token`
+    on, as many as a tile has; see `maxsim_tiles`."""
+    depth = asked.depth
+    best[:width], best[width : 2 * width] = -np.inf, 0
+    column = asked.begins[query] + token * depth
+    for row in range(0, tokens, HEIGHT):
+        # The last tile begins earlier instead of being smaller.
+        first, next_one = min(row, tokens - HEIGHT), after + row * depth
+        at = (begin + first) * depth
+        if width == PAIR:
+            tile_of_two(vectors, at, asked.numbers, column, depth, best, ahead, next_one)
+        else:
+            tile_of_one(vectors, at, asked.numbers, column, depth, best, ahead, next_one)

@@ -9,17 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from shardrank.core.arrays import Float32, Int64
 from shardrank.core.errors import InputError, IntegrityError
+from shardrank.core.tensors import Held, read_tensors
 from shardrank.core.token_vectors import TokenVectors, one_array, row_ends
 from shardrank.kernels.k_means import nearest_centroids
 from shardrank.kernels.residual_loops import Coded, decode_tokens, pack
 from shardrank.kernels.score_loops import summation
 
 Bytes = npt.NDArray[np.uint8]
+
+_LAYOUT = {
+    "centroids": Held(2),
+    "cutoffs": Held(2),
+    "weights": Held(2),
+    "normalise": Held(1, (np.uint8,)),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +48,17 @@ class ResidualCodec:
     @classmethod
     def of(cls, data: bytes) -> "ResidualCodec":
         """From the bytes of a safetensors file. Raises IntegrityError where they are not of one."""
-        try:
-            held = load(data)
-            found = cls(
-                centroids=held["centroids"].copy(),  # which may be written to, as a fitted one's
-                cutoffs=held["cutoffs"],
-                weights=held["weights"],
-                normalise=bool(held["normalise"][0]),
-            )
-        except (SafetensorError, KeyError, IndexError) as error:
-            raise IntegrityError(
-                f"What codes of token vectors are of cannot be read: {error}.", "Index again."
-            ) from error
+        held = read_tensors(data, _LAYOUT, _broken)
+        found = cls(
+            centroids=held["centroids"].copy(),  # which may be written to, as a fitted one's
+            cutoffs=held["cutoffs"],
+            weights=held["weights"],
+            normalise=bool(held["normalise"].any()),
+        )
+        shapes = [found.weights.shape, found.cutoffs.shape, held["normalise"].shape]
+        levels = 1 << found.bits
+        if shapes != [(found.dim, levels), (found.dim, levels - 1), (1,)]:
+            raise _broken("holds tensors that do not belong together")
         return found
 
     def to_bytes(self) -> bytes:
@@ -204,3 +210,7 @@ def _of_another(found: str) -> IntegrityError:
         f"Codes of token vectors are of another codec: {found}.",
         "Its file was damaged: index again.",
     )
+
+
+def _broken(what: str) -> IntegrityError:
+    return IntegrityError(f"A codec of token vectors {what}.", "Its file is damaged: index again.")

@@ -73,6 +73,9 @@ def passage_settings(version: Version, wanted: PassageSettings) -> PassageSettin
     """How the version's documents were cut, and over it what is set.
 
     What is no other than the default was not set: another encoder has other defaults.
+
+    Raises:
+        SettingsError: what is set does not go with what is kept.
     """
     recipe, default = version.recipe, PassageSettings()
     held: dict[str, Any] = {"split": recipe.split, "by": recipe.by, "markup": recipe.markup}
@@ -80,7 +83,35 @@ def passage_settings(version: Version, wanted: PassageSettings) -> PassageSettin
         held["max_tokens"] = recipe.max_tokens
     if recipe.overlap != default.overlap_of(recipe.max_tokens):
         held["overlap"] = recipe.overlap
-    return PassageSettings(**{**held, **wanted.model_dump(exclude_unset=True)})
+    given = wanted.model_dump(exclude_unset=True)
+    try:
+        return PassageSettings(**{**held, **given})
+    except SettingsError as error:
+        raise SettingsError(error.message, _told_kept(held, given)) from error
+
+
+def _told_kept(held: dict[str, Any], given: dict[str, Any]) -> str:
+    """Which of an index's [passages] must be set, too, for others to be."""
+    default = PassageSettings().model_dump()
+    back = {n: default[n] for n in held if n not in given and held[n] != default[n]}
+    for name in tuple(back):
+        less = {n: value for n, value in back.items() if n != name}
+        if _agree({**held, **given, **less}):
+            back = less
+    kept = " and ".join(f"passages.{n} = {str(held[n]).lower()}" for n in back)
+    sets = " ".join(f"--set passages.{n}={str(value).lower()}" for n, value in back.items())
+    names = ", ".join(f"passages.{name}" for name in given)
+    return (
+        f"The index has {kept}, and what is not set stays: give {sets}, too, or leave out {names}."
+    )
+
+
+def _agree(values: dict[str, Any]) -> bool:
+    try:
+        PassageSettings(**values)
+    except SettingsError:
+        return False
+    return True
 
 
 def index_settings(version: Version, wanted: Settings) -> tuple[IndexSettings, ...]:

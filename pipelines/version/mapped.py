@@ -27,6 +27,8 @@ class Mapped:
         measured: passages.
         documents: that were served so when the map was made.
         settings: of the run that made it; what later ones do not set stays.
+        not_finite: passages of the sample that the present encoder gives no finite vector, and that
+            nothing was learnt of; when their turn comes their documents are rejected.
     """
 
     before: EncoderCard
@@ -36,6 +38,7 @@ class Mapped:
     measured: int
     documents: int
     settings: Annotated[BackfillSettings, DECIDING]
+    not_finite: int = 0
 
 
 def is_mapped(part: Part) -> bool:

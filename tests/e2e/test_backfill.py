@@ -7,17 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardrank.core.arrow_columns import matrix
+from shardrank.core.arrow_columns import matrix, vector_column
 from shardrank.core.reranker_settings import CrossSettings
+from shardrank.core.settings import S3Settings
 from shardrank.models.cards import read_reranker_card
+from shardrank.models.encoders.texts import TextVectors
 from shardrank.stages.rank.rerank_plan import stored_tokens_serve
+from shardrank.storage import S3Storage
 from shardrank.version.manifest import Version
 from shardrank.version.mapped import is_mapped, mapped_documents
+from tests.stores import KINDS, endpoint_of, new_bucket
 from tests.tiny_models import tiny_encoder
-from tests.world import World, latest, make_world, shardrank, versions, write_lines
+from tests.world import (
+    World,
+    latest,
+    make_world,
+    shardrank,
+    snapshot,
+    snapshot_of,
+    versions,
+    write_lines,
+)
 
 DOCUMENTS = 240
 SETS = (
@@ -208,10 +222,27 @@ def _stop(*args: Any, **kwargs: Any) -> Any:
     raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_s3(
+    mine: Scene, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two nights, the second of which embeds what is left."""
+    endpoint = endpoint_of(kind, request, monkeypatch)
+    index, old = f"s3://{new_bucket(endpoint)}/index", f"encoder.model={mine.world.encoder}"
+    s3, new = f"s3.endpoint={endpoint}", f"encoder.model={mine.other}"
+    assert shardrank(*mine.world.index(index, *SETS, s3, old)) == 0
+    stored = S3Storage(index, S3Settings(endpoint=endpoint))
+    for _ in range(2):
+        assert shardrank(*mine.world.index(index, *SETS, *BACKFILL, s3, new)) == 0
+        assert mine.night(*BACKFILL) == 0
+        assert snapshot_of(stored) == snapshot(mine.index)
+    assert len(versions(mine.index)) == 3
+
+
 def test_what_is_refused(mine: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     assert mine.night("backfill.share=0.5", "backfill.sample=240", "backfill.target=1") == 3
     assert "below backfill.target 1; nothing was published" in told(capsys)
-    assert not list((mine.index / "units" / "embed-map").glob("*.json")), (
+    assert not list((mine.index / "units" / "embed_map").glob("*.json")), (
         "a mended encoder is asked"
     )
     assert not _embedded(mine.index, "embed", of=latest(mine.index)), "before it costs anything"
@@ -248,8 +279,8 @@ def test_columns_beside_the_first(mine: Scene, tmp_path: Path) -> None:
     index = mine.index
     further = (
         "encoder.words.family=bm25",
-        "encoder.bits.family=bits",
-        "encoder.bits.rotation=random",
+        "encoder.map.family=bits",  # a name that stages of the map have, too
+        "encoder.map.rotation=random",
         "audit.k=5",
         "audit.target=0",
     )
@@ -259,15 +290,76 @@ def test_columns_beside_the_first(mine: Scene, tmp_path: Path) -> None:
     assert mine.night(*BACKFILL) == 0
     after = latest(index)
     assert after.columns["words"] == before.columns["words"], "texts are the same"
-    assert after.columns["bits"].codec != before.columns["bits"].codec, "vectors are not"
+    assert after.columns["map"].codec != before.columns["map"].codec, "vectors are not"
     assert shardrank("verify", str(index)) == 0
     assert _ranks(mine, tmp_path / "out") == 0
     assert mine.night() == 0
     last = latest(index)
     assert last.mapped is None
-    assert last.columns["bits"].codec != after.columns["bits"].codec, "no vector is mapped now"
+    assert last.columns["map"].codec != after.columns["map"].codec, "no vector is mapped now"
     assert last.columns["words"] == before.columns["words"]
     assert shardrank("verify", str(index)) == 0
+
+
+def test_the_last_mapped_documents_go_before_their_turn(mine: Scene) -> None:
+    """What was learnt of mapped vectors is learnt again then, too."""
+    index, old = mine.index, f"encoder.model={mine.world.encoder}"
+    bits = ("encoder.bits.family=bits", "encoder.bits.rotation=random", "audit.target=0")
+    bits = (*bits, "audit.k=5")
+    assert shardrank(*mine.world.index(index, *SETS, *bits, old)) == 0
+    assert mine.night(*BACKFILL) == 0
+    half = latest(index)
+    served = [part for part in half.parts if is_mapped(part)]
+    tables = [pq.read_table(index / part.keys.key, columns=["doc_id"]) for part in served]
+    gone = {doc: None for table in tables for doc in table["doc_id"].to_pylist()}
+    mine.edit(**gone)
+    assert mine.night("gate.max_deleted=1", "gate.max_change=1", "backfill.share=0") == 0
+    last = latest(index)
+    assert (last.mapped, last.changes.backfilled) == (None, 0)
+    assert last.live.documents == DOCUMENTS - len(gone)
+    assert last.columns["bits"].codec != half.columns["bits"].codec
+    assert shardrank("verify", str(index)) == 0
+    assert mine.night() == 0
+    assert latest(index) == last, "nothing is left to do"
+
+
+def _with_nan(every: int) -> Any:
+    """`TextVectors.column`, but that of so many passages one has no finite vector."""
+    whole = TextVectors.column
+
+    def column(self: TextVectors, read: pa.Array) -> pa.Array:
+        vectors = matrix(pa.chunked_array([whole(self, read)])).copy()
+        vectors[::every, 3] = np.nan
+        return vector_column(vectors)
+
+    return column
+
+
+def test_passages_of_the_sample_without_a_vector_are_counted(
+    mine: Scene, inline: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with inline.context() as patch:
+        patch.setattr(TextVectors, "column", _with_nan(every=50))
+        assert mine.night("backfill.share=0", *BACKFILL[1:]) == 0
+    mapped, said = latest(mine.index).mapped, told(capsys)
+    assert mapped
+    [marker] = (mine.index / "units" / "embed_map").glob("*.json")
+    counts = json.loads(marker.read_text())["counts"]
+    assert counts == {"rows": 240, "not_finite": 5}
+    assert (mapped.map.rows, mapped.not_finite) == (235, 5)
+    assert "5 of its sample not_finite" in said
+    assert mapped_documents(latest(mine.index).parts) == DOCUMENTS, "they are served as before"
+
+
+def test_an_encoder_that_gives_nothing_finite_is_refused(
+    mine: Scene, inline: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with inline.context() as patch:
+        patch.setattr(TextVectors, "column", _with_nan(every=1))
+        assert mine.night(*BACKFILL) == 2
+    assert "those of all 240 passages of a sample are NaN or infinite" in told(capsys)
+    assert not list((mine.index / "units" / "embed_map").glob("*.json"))
+    assert mine.night(*BACKFILL) == 0, "by the mended encoder"
 
 
 def test_a_codec_of_old_vectors_is_not_kept(mine: Scene) -> None:

@@ -10,24 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardrank.version.manifest import Version
-from tests.world import World, latest, make_world, shardrank, write_lines
+from tests.world import AUDITED, World, latest, make_world, shardrank, write_lines
 
-SETS = (
-    "passages.max_tokens=24",
-    "passages.overlap=0",
-    "passages.part_size=64",
-    "index.kind=exact",
-    "audit.k=5",
-    "audit.target=0.9",
-    "audit.queries=40",
-    "audit.max_depth=160",
-    "gate.max_deleted=1",
-    "gate.max_changed=1",
-    "gate.max_change=100",
-    "search.k=10",
-    "search.block_queries=4",
-    "reranker.model=off",
-)
+SETS = (*AUDITED, "audit.target=0.9", "audit.queries=40", "audit.max_depth=160")
 BITS = ("encoder.bits.family=bits", "index.bits.shard_passages=100")
 DOCUMENTS = 160
 #: More than there are documents.

@@ -33,9 +33,13 @@ from tests.every_column import (
     Stored,
     columns_of,
     few_to_train_on,
+    live_pictures,
+    picture_of,
+    pictured_world,
     plain,
     retrievers,
     terms_of,
+    with_pictures,
 )
 from tests.hybrid import Bm25Oracle, words
 from tests.stores import KINDS, endpoint_of, new_bucket
@@ -60,7 +64,7 @@ class Scene:
     def night(self, number: int, index: Path | str, *sets: str) -> None:
         """Index the documents of a night."""
         words = self.world.index(index, *SETS, *self.columns, OFF, *sets)
-        words[1] = str(self.root / f"night{number}.jsonl")
+        words[1] = str(self.root / f"night{number}.parquet")
         assert shardrank(*words) == 0
 
     def rank(self, index: Path | str, out: Path | str, *sets: str) -> None:
@@ -82,11 +86,11 @@ def _few(inline: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path], _few: None) -> Scene:
     root = tmp_path_factory.mktemp("every")
-    world = make_world(root / "world", models, DOCUMENTS, QUERIES)
+    world = pictured_world(make_world(root / "world", models, DOCUMENTS, QUERIES))
     nights = two_nights({row["_id"]: row["text"] for row in world.rows("corpus")})
     for number, texts in enumerate(nights, 1):
         rows = ({"_id": doc_id, "text": text} for doc_id, text in texts.items())
-        write_lines(root / f"night{number}.jsonl", rows)
+        with_pictures(write_lines(root / f"night{number}.jsonl", rows))
     return Scene(root, world, nights, columns_of(root, world))
 
 
@@ -137,8 +141,8 @@ def test_a_version_has_every_family_and_kind(first: Stored, second: Stored) -> N
     version = second.version
     assert version.columns.keys() == ALL.keys()
     families = {table.model_fields["family"].default for table in COLUMN_TABLES}
-    # Pictures lie in Parquet files alone: tests/e2e/test_images.py.
-    assert {each.card.family for each in version.columns.values()} == families - {"image"}
+    assert {each.card.family for each in version.columns.values()} == families
+    assert 0 < live_pictures(second.index, version).null_count < version.live.passages
     kinds = {name: index.plan.kind for name, index in version.indexes.items()}
     assert kinds == {name: column.kind for name, column in SEARCHED.items()}
     assert {n for n, e in version.columns.items() if e.codec} == {
@@ -153,7 +157,8 @@ def test_a_version_has_every_family_and_kind(first: Stored, second: Stored) -> N
 
 def test_what_is_live(scene: Scene, first: Stored, second: Stored, compacted: Stored) -> None:
     for stored, night in ((first, 0), (second, 1), (compacted, 1)):
-        wanted = {d: content_hash("", text) for d, text in scene.nights[night].items()}
+        texts = scene.nights[night].items()
+        wanted = {d: content_hash("", text, picture_of(d)) for d, text in texts}
         assert live_documents(stored.index, stored.version) == wanted
         assert stored.version.live.documents == len(wanted)
 
@@ -369,6 +374,9 @@ def test_damage_is_found(second: Stored, name: str, tmp_path: Path) -> None:
     ]
     if name == "dense":
         rows += [[part.passages], [part.keys], [part.deleted]]
+    if name == "image":
+        rows += [[part.pictures]]
+        assert part.pictures
     for files in rows:
         keys = {ref.key for ref in files_in(files)}
         for key in keys:

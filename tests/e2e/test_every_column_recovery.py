@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shardrank.core.fingerprint import content_hash
 from tests.e2e.test_hybrid_recovery import Job, check_every, recover, second_night, seen
 from tests.e2e.test_nights import SETS as NIGHTS
 from tests.e2e.test_nights import Story, lived
@@ -23,7 +24,10 @@ from tests.every_column import (
     Values,
     columns_of,
     few_to_train_on,
+    picture_of,
+    pictured_world,
     retrievers,
+    with_pictures,
 )
 from tests.inline import installed
 from tests.world import make_world, shardrank
@@ -35,13 +39,13 @@ pytestmark = pytest.mark.slow
 def job(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -> Job:
     """Few parts, so that a stage has few units; and a ranking by two rerankers."""
     root = tmp_path_factory.mktemp("every")
-    world = make_world(root, models, documents=30, queries=3)
+    world = pictured_world(make_world(root, models, documents=30, queries=3))
     few_parts = ("passages.part_size=36", "compact.fold=2", *NO_CODEBOOKS)
     maxsim = ("reranker.depth=4", "reranker.maxsim.of=pooled2", "reranker.maxsim.depth=3")
     asked = (*retrievers(), *maxsim)
     sets = (*SETS, *columns_of(root, world), *few_parts, *asked)
     ray = ("cluster.executor=ray", "cluster.cpus=2", "cluster.object_store_mb=100")
-    return Job(world, second_night(world), sets, ray)
+    return Job(world, with_pictures(second_night(world)), sets, ray)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +97,12 @@ class EveryStory(Story):
 
     held: dict[int, dict[str, Values]] = field(default_factory=dict)
 
+    def written(self, rows: list[object]) -> str:
+        return with_pictures(super().written([row for row in rows if isinstance(row, dict)]))
+
+    def hash_of(self, doc_id: str) -> str:
+        return content_hash("", self.live[doc_id], picture_of(doc_id))
+
     def check(self) -> None:
         """What is live on keeps its values bit for bit; a rollback brings those back that were."""
         super().check()
@@ -127,7 +137,7 @@ def test_random_nights(
     tmp_path: Path, models: tuple[Path, Path], seed: int, inline: pytest.MonkeyPatch
 ) -> None:
     few_to_train_on(inline)
-    world = make_world(tmp_path / "world", models, documents=2, queries=2)
+    world = pictured_world(make_world(tmp_path / "world", models, documents=2, queries=2))
     sets = (*SETS, *columns_of(tmp_path, world))
     story = EveryStory(world, tmp_path / "story", sets, random.Random(seed), least=40)
     lived(story, first=50, nights=20)

@@ -2,7 +2,6 @@
 of a run that was never ended: of parts, columns, codes and what they were fitted by, postings,
 counts of words, and rankings."""
 
-import json
 import random
 import time
 from collections.abc import Sequence
@@ -85,8 +84,7 @@ def job(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -> 
 
 def second_night(world: World) -> str:
     """A corpus without some of the world's documents, with some changed, and with ten new ones."""
-    rows = [json.loads(line) for line in Path(world.corpus).read_text().splitlines()]
-    rows = [row for n, row in enumerate(rows) if n > 15 or n % 3]
+    rows = [row for n, row in enumerate(world.rows("corpus")) if n > 15 or n % 3]
     for n, row in enumerate(rows[:50:10]):
         row["text"] += f" {VOCABULARY[n]}"
     rows += [{"_id": f"new{n}", "text": f"{VOCABULARY[n]} tube flow"} for n in range(10)]

@@ -92,10 +92,18 @@ class Story:
 
     def ingest(self, rows: list[object], mode: str) -> None:
         self.rng.shuffle(rows)
-        corpus = write_lines(self.root / "corpus.jsonl", rows)
+        corpus = self.written(rows)
         model = f"encoder.model={self.world.encoder}"
         settings = [w for s in (model, *SETS, *self.sets) for w in ("--set", s)]
         self.run("index", corpus, str(self.index), "--mode", mode, *settings)
+
+    def written(self, rows: list[object]) -> str:
+        """The corpus of a night."""
+        return write_lines(self.root / "corpus.jsonl", rows)
+
+    def hash_of(self, doc_id: str) -> str:
+        """That of a live document's content."""
+        return content_hash("", self.live[doc_id])
 
     # What a night can be.
 
@@ -144,7 +152,7 @@ class Story:
 
     def check(self) -> None:
         workspace, found = Workspace(LocalStorage(str(self.index))), self.latest()
-        wanted = {doc_id: content_hash("", text) for doc_id, text in self.live.items()}
+        wanted = {doc_id: self.hash_of(doc_id) for doc_id in self.live}
         assert live_documents(self.index, found.version) == wanted
         assert found.version.live.documents == len(wanted)
         changes = asdict(found.version.changes)

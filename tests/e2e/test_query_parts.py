@@ -155,7 +155,7 @@ def test_a_part_passes_over_its_querys_own_document(
     moved = how.retriever[0].model_copy(update=given)
     found = ranked(world, tmp_path / "out", rows, how.model_copy(update={"retriever": (moved,)}))
     assert doc not in found[doc]
-    markers = list((tmp_path / "out" / "units" / "first-merge-dense").glob("*.json"))
+    markers = list((tmp_path / "out" / "units" / "first_merge").glob("*.json"))
     assert bool(markers) == bool(given)
     for marker in markers:
         made = json.loads(marker.read_text("utf-8"))["made"]

@@ -24,6 +24,7 @@ import pytest
 from shardrank.storage.local import LocalStorage
 from tests.ending import Counter, Killed, counted
 from tests.inline import installed
+from tests.on_ray import COMMANDS
 from tests.world import World, make_world, shardrank, snapshot
 
 SETS = (
@@ -82,22 +83,6 @@ def differing(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
 # Killed on Ray.
 
 COMMAND = "from shardrank.jobs.cli import main; main()"
-#: Commands in JSON, one after the other on one Ray, which takes seconds to start.
-COMMANDS = """
-import json, sys
-from shardrank.core.settings import ClusterSettings
-from shardrank.jobs.cli import main
-from shardrank.stages.run.cluster import connect
-
-with connect(ClusterSettings(cpus=2, object_store_mb=100), lambda sentence: None):
-    for words in json.loads(sys.argv[1]):
-        sys.argv = ["shardrank", *words]
-        try:
-            main()
-        except SystemExit as ended:
-            if ended.code:
-                raise
-"""
 
 
 @dataclass
@@ -141,7 +126,7 @@ def both_on_ray(world: World, root: Path) -> Driver:
         world.index(root / "index", *SETS, "cluster.executor=ray"),
         world.rank(root / "index", root / "out", *SETS, "cluster.executor=ray"),
     )
-    return Driver.start([json.dumps(words)], COMMANDS)
+    return Driver.start([json.dumps(words), "2"], COMMANDS)
 
 
 def kill_in(world: World, root: Path, stage: int, delay: float) -> bool:

@@ -15,8 +15,15 @@ from shardrank.core.arrow_columns import matrix
 from shardrank.core.errors import SettingsError
 from shardrank.core.guidance import Guidance, guided
 from shardrank.core.hubness import hubness
+from shardrank.core.pools import Resources
 from shardrank.core.settings import Settings
-from tests.world import World, latest, make_world
+from shardrank.flows.rank_plan import plan_ranking
+from shardrank.forecast.cluster_time import forecast
+from shardrank.forecast.rates import Rates
+from shardrank.jobs.plan_time import cluster_here, rank_work
+from shardrank.stages.run.reporter import Silent
+from shardrank.stages.run.workspace import open_workspace
+from tests.world import World, latest, make_world, write_lines
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -162,3 +169,42 @@ def test_a_gallery_is_a_second_bank(world: World, tmp_path: Path) -> None:
     for name in names:
         wanted = {doc: score - hubs[place[doc]] for doc, score in plain[name].items()}
         assert found[name] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_retrievers_called_as_stages_are(world: World, tmp_path: Path) -> None:
+    """Each finds what it finds alone: what one is called names no stage of another."""
+    how = {"feedback": FIRST, "hubness": 20, "gallery": 5}
+    both = [{**how, "name": "x"}, {**how, "name": "merge-x", "alpha": 0.5}]
+    ranked(world, tmp_path / "both", *both)
+    found = lists_of(tmp_path / "both")
+    for each in both:
+        alone = ranked(world, tmp_path / each["name"], each)
+        scores = {query: list(hits.values()) for query, hits in alone.items()}
+        assert found[each["name"]] == scores
+    stages = {path.name for path in (tmp_path / "both" / "units").iterdir()}
+    wanted = {"first-x", "first-merge-x", "first_merge-x", "first_merge-merge-x"}
+    assert wanted <= stages
+
+
+class Stages(Silent):
+    """Which stages a run goes through."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def started(self, stage: str, units: int, resumed: int) -> None:
+        self.names.append(stage)
+
+
+def test_a_forecast_has_the_stages_of_the_run(world: World, tmp_path: Path) -> None:
+    rows = [*world.rows("queries"), {"_id": "part", "text": "wing", "parent": "q000"}]
+    queries = write_lines(tmp_path / "queries.jsonl", rows)
+    moved = {"name": "x", "feedback": FIRST}
+    given = settings(world, moved, {"guide": "bm25"}, {"index": "bm25"})
+    search = given.search.model_copy(update={"parent": "parent"})
+    given, ran = given.model_copy(update={"search": search}), Stages()
+    index = world.root / "index"
+    package.rank(index, queries, tmp_path / "out", settings=given, reporter=ran)
+    plan = plan_ranking(open_workspace(str(index), given), queries, None, given)
+    told = forecast(rank_work(plan), cluster_here(given, Resources(1, 0)), Rates()).of("rank")
+    assert [stage.need.stage for stage in told] == [*ran.names, "deliver"]

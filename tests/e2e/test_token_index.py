@@ -21,23 +21,13 @@ from shardrank.models.encoders.registry import family_of
 from shardrank.version.manifest import Version
 from tests.late_models import late_model
 from tests.tiny_models import write_json
-from tests.world import VOCABULARY, World, latest, make_world, shardrank, write_lines
+from tests.world import AUDITED, VOCABULARY, World, latest, make_world, shardrank, write_lines
 
 SETS = (
-    "passages.max_tokens=24",
-    "passages.overlap=0",
-    "passages.part_size=64",
-    "index.kind=exact",
-    "audit.k=5",
+    *AUDITED,
     "audit.target=0.5",
     "audit.queries=20",
     "audit.max_depth=80",
-    "gate.max_deleted=1",
-    "gate.max_changed=1",
-    "gate.max_change=100",
-    "search.k=10",
-    "search.block_queries=4",
-    "reranker.model=off",
     "index.late.kind=plaid",
     "index.late.shard_passages=100",
 )

@@ -141,9 +141,9 @@ def test_a_codec_is_kept_as_safetensors() -> None:
     assert again.to_bytes() == found.to_bytes()
     fewer = replace(found, passages=found.passages[1:])
     for broken in (found.to_bytes()[:-5], b"", None):
-        with pytest.raises(IntegrityError, match="cannot be read"):
+        with pytest.raises(IntegrityError, match="no safetensors file"):
             AnchorCodec.of(broken)
-    with pytest.raises(IntegrityError, match="of the shape"):
+    with pytest.raises(IntegrityError, match="factor of the shape"):
         AnchorCodec.of(fewer.to_bytes())
 
 

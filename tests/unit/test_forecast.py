@@ -26,7 +26,7 @@ from shardrank.forecast.model import Model
 from shardrank.forecast.needs import REF_BYTES
 from shardrank.forecast.rates import Rates
 from shardrank.forecast.rerank_needs import Runs
-from shardrank.forecast.work import Reranking, Work
+from shardrank.forecast.work import FirstRound, Reranking, Searching, Work
 from shardrank.jobs.forecast import ClusterJob, explain_cluster
 from shardrank.models.size import cross_size, encoder_size
 from shardrank.version.sizing import fill, plan_codec, queries_at_once
@@ -79,6 +79,11 @@ def work(passages: int = 10**9, queries: int = 10**6, kind: str = "auto", **othe
     return Work(passages=passages, queries=queries, **{**values, **other})
 
 
+#: Moved by what they find, and by what another finds.
+ROUNDS = (
+    Searching(DENSE, 100, 64, 100, "moved", FirstRound(10)),
+    Searching(DENSE, 100, 64, 100, "guided", FirstRound(50, "moved", 25)),
+)
 works = st.builds(
     work,
     passages=st.integers(10_000, 10**10),
@@ -89,6 +94,8 @@ works = st.builds(
     block_queries=st.integers(1, 1 << 20),
     search_bytes=st.integers(1, 1 << 34),
     rerankers=st.sampled_from([(), (CROSS,), (LANGUAGE,), (CROSS, LANGUAGE), (LANGUAGE, CROSS)]),
+    searches=st.sampled_from([(), ROUNDS[:1], ROUNDS]),
+    query_parts=st.sampled_from([0, 1, 10**7]),
 )
 
 
@@ -316,7 +323,8 @@ def test_the_batch_of_queries_does_not_fill_the_driver() -> None:
 def test_advice_names_settings_that_there_are_for_every_stage() -> None:
     from tests.unit.test_forecast_columns import with_columns  # it reads this file
 
-    every = with_columns(rerankers=(LANGUAGE, CROSS))
+    some = with_columns(rerankers=(LANGUAGE, CROSS), query_parts=1)
+    every = replace(some, searches=(*some.searches, *ROUNDS))
     stages = {advice.kind(s.need.stage) for s in forecast(every, cluster(), Rates()).stages}
     assert set(advice.SMALLER_DRIVER) == stages
     assert set(advice.SMALLER_WORKER) == stages - {"deliver"}

@@ -81,6 +81,23 @@ def test_the_largest_products_of_any_lengths() -> None:
         assert found[row] == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_passage_has_the_same_bits_in_any_batch(codec: LearnedCodec) -> None:
+    """Alone, behind others, in a slice, and in more than are decoded at once."""
+    passages = texts([25, 1, 0, 13, 40, 12, 300, 7] * 40, seed=6)
+    read, made = passages.array(pa.float16()), Learned(codec, None)
+    whole = made.column(read)
+    for begin, count in ((0, 1), (3, 1), (6, 1), (1, 7), (5, 12), (250, 20), (17, 300)):
+        assert made.column(read.slice(begin, count)).equals(whole.slice(begin, count))
+    asked = passages.array(pa.float32())
+    assert made.queries(asked.slice(9, 5)).equals(made.queries(asked).slice(9, 5))
+
+
+def test_tokens_of_another_width_are_refused(codec: LearnedCodec) -> None:
+    other = TokenVectors(np.array([0, 2]), np.ones((2, WIDTH + 1), np.float32))
+    with pytest.raises(IntegrityError, match="components, and the tokens have"):
+        largest_products(codec.tokens, other)
+
+
 def test_equal_samples_give_equal_bytes_and_bytes_come_back(codec: LearnedCodec) -> None:
     data = codec.to_bytes()
     assert fit_learned(texts([20] * 60), SETTINGS).to_bytes() == data

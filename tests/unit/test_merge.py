@@ -12,7 +12,7 @@ from shardrank.core import topk
 from shardrank.core.schemas import HITS
 from shardrank.core.topk import fold_and_cut, merge, ranks
 from shardrank.core.units import Unit
-from shardrank.forecast.rank_needs import sorted_hits
+from shardrank.forecast.merge_needs import sorted_hits
 from shardrank.stages.rank.merge import ListFiles, Merge, MergeSpec
 from shardrank.stages.run.workspace import Workspace
 from shardrank.storage.local import LocalStorage

@@ -10,6 +10,7 @@ from shardrank.core.errors import SettingsError
 from shardrank.core.index_settings import AuditSettings, IndexSettings
 from shardrank.core.model_settings import DENSE, Bm25Settings, EncoderSettings
 from shardrank.core.overrides import parse_settings
+from shardrank.core.passage_settings import CutBy, Markup
 from shardrank.core.settings import Settings
 from shardrank.version.kept_settings import (
     audit_settings,
@@ -136,6 +137,45 @@ def test_and_into_what() -> None:
     ):
         found = passage_settings(cast(Version, made), settings(f"passages.{override}").passages)
         assert (found.by, found.markup) == cut
+
+
+@pytest.mark.parametrize(
+    ("split", "cut", "override", "hint"),
+    [
+        (
+            True,
+            ("headings", "markdown"),
+            "by=tokens",
+            "The index has passages.markup = markdown, and what is not set stays: give "
+            "--set passages.markup=plain, too, or leave out passages.by.",
+        ),
+        (
+            True,
+            ("headings", "markdown"),
+            "split=false",
+            "passages.by = headings and passages.markup = markdown, and what is not set stays: "
+            "give --set passages.by=tokens --set passages.markup=plain, too, or leave out",
+        ),
+        (True, ("sentences", "html"), "split=false", "give --set passages.by=tokens, too"),
+        (
+            False,
+            ("tokens", "html"),
+            "by=headings",
+            "The index has passages.split = false, and what is not set stays: give "
+            "--set passages.split=true, too, or leave out passages.by.",
+        ),
+    ],
+)
+def test_what_is_kept_and_does_not_go_with_what_is_set(
+    split: bool, cut: tuple[CutBy, Markup], override: str, hint: str
+) -> None:
+    made = SimpleNamespace(
+        recipe=Recipe("", "", "fp16", split, 512, 32, *cut, 1),
+        dense=SimpleNamespace(card=SimpleNamespace(max_tokens=512)),
+    )
+    with pytest.raises(SettingsError) as refused:
+        passage_settings(cast(Version, made), settings(f"passages.{override}").passages)
+    assert hint in str(refused.value.hint)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from shardrank.core.arrays import Float32
 from shardrank.core.errors import IntegrityError
+from shardrank.core.tensors import Held, Tensors, read_tensors
+
+_UTF8, _ENDS = Held(1, (np.uint8,)), Held(1, (np.int64,))
+_LAYOUT = {
+    "queries": _UTF8,
+    "queries_ends": _ENDS,
+    "passages": _UTF8,
+    "passages_ends": _ENDS,
+    "factor": Held(2),
+    "asked": Held(2),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,19 +46,13 @@ class AnchorCodec:
     @classmethod
     def of(cls, data: bytes | None) -> "AnchorCodec":
         """From the bytes of a safetensors file. Raises IntegrityError where they are not of one."""
-        try:
-            held = load(data or b"")
-            queries, passages = (_texts(held, name) for name in ("queries", "passages"))
-            found = cls(queries, passages, held["factor"], held["asked"])
-        except (SafetensorError, KeyError, UnicodeDecodeError) as error:
-            raise IntegrityError(
-                f"The anchors of a column of scores cannot be read: {error}.", "Index again."
-            ) from error
+        held = read_tensors(data or b"", _LAYOUT, _broken)
+        queries, passages = (_texts(held, name) for name in ("queries", "passages"))
+        found = cls(queries, passages, held["factor"], held["asked"])
         if found.factor.shape != (len(passages), len(queries)):
-            raise IntegrityError(
-                f"{len(queries)} anchor queries and {len(passages)} anchor passages have a factor "
-                f"of the shape {found.factor.shape}.",
-                "Index again.",
+            raise _broken(
+                f"holds {len(queries)} anchor queries, {len(passages)} anchor passages, and a "
+                f"factor of the shape {found.factor.shape}"
             )
         return found
 
@@ -77,6 +81,15 @@ def _bytes(name: str, texts: Sequence[str]) -> dict[str, npt.NDArray[np.generic]
     return {name: np.frombuffer(b"".join(held), np.uint8), f"{name}_ends": ends}
 
 
-def _texts(held: dict[str, npt.NDArray[np.generic]], name: str) -> list[str]:
+def _texts(held: Tensors, name: str) -> list[str]:
     data, ends = held[name].tobytes(), held[f"{name}_ends"].tolist()
-    return [data[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
+    try:
+        return [data[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
+    except UnicodeDecodeError as error:
+        raise _broken(f"holds {name} that are not UTF-8: {error}") from error
+
+
+def _broken(what: str) -> IntegrityError:
+    return IntegrityError(
+        f"What a column of scores was made with {what}.", "Its file is damaged: index again."
+    )

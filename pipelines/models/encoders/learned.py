@@ -12,22 +12,22 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import vector_column
 from shardrank.core.errors import IntegrityError
+from shardrank.core.tensors import Held, read_tensors
 from shardrank.core.token_vectors import TokenVectors
+from shardrank.kernels.maxsim_loops import largest_floats, lay_queries
 from shardrank.kernels.residual_codes import token_vectors
+from shardrank.kernels.rotation_loops import along
+
+_LAYOUT = {"weights": Held(2), "bias": Held(1), "tokens": Held(2)}
 
 #: Of the ridge regression, as a share of the mean square of a feature.
 _RIDGE = 1e-3
-
-#: Token vectors of passages that are compared with the fixed ones at once.
-_AT_ONCE = 1024
 
 #: Texts whose tokens are decoded at once.
 _TEXTS = 256
@@ -54,11 +54,7 @@ class LearnedCodec:
     @classmethod
     def of(cls, data: bytes) -> "LearnedCodec":
         """The way back. Raises IntegrityError where they are not such bytes."""
-        try:
-            found = load(data)
-            made = cls(found["weights"], found["bias"], found["tokens"])
-        except (SafetensorError, KeyError) as error:
-            raise _broken(str(error)) from error
+        made = cls(**read_tensors(data, _LAYOUT, _broken))
         if made.weights.shape != (made.tokens.shape[1], len(made.bias)):
             raise _broken("holds tensors that do not belong together")
         return made
@@ -100,7 +96,7 @@ class Learned:
             for at in range(0, len(read), _TEXTS):
                 tokens = token_vectors(read.slice(at, _TEXTS), self.source)
                 largest = largest_products(self.codec.tokens, tokens)
-                found[at : at + _TEXTS] = _products(largest, self.codec.solver)
+                found[at : at + _TEXTS] = along(largest, self.codec.solver)
         return vector_column(found)
 
     def queries(self, read: pa.Array) -> pa.Array:
@@ -113,32 +109,26 @@ class Learned:
 
 def largest_products(fixed: Float32, passages: TokenVectors) -> Float32:
     """float32[n, f]: of each of n passages and f fixed tokens the largest product with one of its
-    tokens; 0 where it has none."""
-    found = np.zeros((passages.rows, len(fixed)), np.float32)
-    row = 0
-    while row < passages.rows:
-        last = int(np.searchsorted(passages.ends, passages.ends[row] + _AT_ONCE, side="right")) - 1
-        last = max(row + 1, last)
-        _largest(fixed, passages, range(row, last), found)
-        row = last
+    tokens; 0 where it has none. A passage's bits do not depend on the others.
+
+    Raises:
+        IntegrityError: the fixed tokens have other components than the passages'.
+    """
+    width = fixed.shape[1]
+    if passages.vectors.shape[1] != width:
+        raise _broken(f"is of {width} components, and the tokens have {passages.vectors.shape[1]}")
+    one = np.zeros(1, np.int64), np.array([len(fixed)])
+    asked = lay_queries(np.ascontiguousarray(fixed).reshape(-1), *one, width)
+    found = np.empty((passages.rows, len(fixed)), np.float32)
+    largest_floats(asked, np.ascontiguousarray(passages.vectors).reshape(-1), passages.ends, found)
     return found
 
 
-def _largest(
-    fixed: Float32, passages: TokenVectors, rows: range, found: npt.NDArray[np.float32]
-) -> None:
-    ends = passages.ends[rows.start : rows.stop + 1]
-    some = np.flatnonzero(np.diff(ends))
-    if len(some):
-        products = _products(passages.vectors[ends[0] : ends[-1]], fixed)
-        begins = ends[:-1][some] - ends[0]
-        found[some + rows.start] = np.maximum.reduceat(products, begins, axis=0)
-
-
 def _products(left: Float32, right: Float32) -> Float32:
-    """float32[n, m] inner products of the rows of float32[n, d] and float32[m, d], by torch, which
-    the caller keeps to one thread: numpy takes as many as it likes, and other last bits come of
-    other numbers of them."""
+    """float32[n, m] inner products of the rows of float32[n, d] and float32[m, d], which are those
+    of one text, or of the fixed tokens, since the bits of each depend on how many there are. By
+    torch, which the caller keeps to one thread: numpy takes as many as it likes, and other last
+    bits come of other numbers of them."""
     import torch
 
     both = (torch.from_numpy(np.require(each, requirements="W")) for each in (left, right))

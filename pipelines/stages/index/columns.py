@@ -75,7 +75,7 @@ def _lacks(part: Part, column: str) -> bool:
 
 def _make(context: Context, parts: Sequence[Part], wanted: Sourced) -> list[StoredColumn]:
     encoder = wanted.encoder
-    stage = Stage(f"embed-{encoder.name}", ColumnSpec, StoredColumn)
+    stage = Stage("embed", ColumnSpec, StoredColumn).of(encoder.name)
     specs = [_spec(part, wanted) for part in parts]
     runs_a_model = family_of(encoder.settings).runs_a_model
     pool = context.model_pool(len(specs)) if runs_a_model else None

@@ -1,4 +1,4 @@
-"""draw-NAME: a sample of what is read of live passages, texts or a column, to learn of."""
+"""draw: a sample of what is read of live passages, texts or a column, to learn of."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shardrank.core.files import FileRef
 from shardrank.core.units import Stage, Unit
@@ -22,15 +23,6 @@ from shardrank.version.sizing import SAMPLED_PARTS_PER_UNIT
 #: Of the draw. What is learnt is kept as long as what it is learnt for, so there is nothing to
 #: vary; and two draws of as many rows are of the same passages.
 _SEED = 0
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """What a sample is for (it names the stage), what is read of a part, and how many rows."""
-
-    name: str
-    reads: Callable[[Part], Read]
-    rows: int
 
 
 @dataclass(frozen=True)
@@ -56,11 +48,22 @@ class Drawn:
     sample: FileRef
 
 
+DRAW = Stage("draw", DrawSpec, Drawn)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The stage, what is read of a part, and how many rows."""
+
+    stage: Stage[DrawSpec, Drawn]
+    reads: Callable[[Part], Read]
+    rows: int
+
+
 def draw_rows(context: Context, parts: Sequence[Part], wanted: Drawing) -> tuple[FileRef, ...]:
     """Files of the drawn rows."""
-    stage = Stage(f"draw-{wanted.name}", DrawSpec, Drawn)
     specs = plan_draw(parts, wanted)
-    dones = run_stage(context, stage, specs, [Step(partial(DrawRows, context.workspace))])
+    dones = run_stage(context, wanted.stage, specs, [Step(partial(DrawRows, context.workspace))])
     return tuple(done.made.sample for done in dones)
 
 
@@ -96,7 +99,24 @@ class DrawRows:
 
 
 def read_drawn(workspace: Workspace, files: Sequence[FileRef]) -> pa.Array:
-    """What was read, by part and row, so that the order does not depend on the units."""
+    """What was read, in the order of `drawn_rows`."""
+    return pa.concat_arrays(drawn_rows(workspace, files)["read"].chunks)
+
+
+def drawn_rows(workspace: Workspace, files: Sequence[FileRef]) -> pa.Table:
+    """Part, row, and what was read, by part and row, so that the order does not depend on the
+    units."""
     table = pa.concat_tables([workspace.read_table(ref) for ref in files])
     order = np.lexsort([table["row"].to_numpy(), table["part"].to_numpy(zero_copy_only=False)])
-    return pa.concat_arrays(table["read"].take(pa.array(order)).chunks)
+    return table.take(pa.array(order))
+
+
+def same_rows(drawn: pa.Table, other: pa.Table) -> pa.Table:
+    """Of the drawn rows those that another drawing has, too."""
+    held = pc.is_in(_places(drawn), value_set=_places(other).combine_chunks())
+    return drawn.filter(held)
+
+
+def _places(drawn: pa.Table) -> pa.ChunkedArray:
+    """A string for each row's part and place."""
+    return pc.binary_join_element_wise(drawn["part"], pc.cast(drawn["row"], pa.string()), " ")

@@ -1,4 +1,4 @@
-"""fit-NAME: what an encoder learns of a sample before it makes any column, such as centroids."""
+"""fit: what an encoder learns of a sample before it makes any column, such as centroids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from shardrank.core.units import Stage, Unit
 from shardrank.models.encoders.registry import Fitting, family_of
 from shardrank.models.forward.threads import use_threads
 from shardrank.stages.index.asked import asked_queries
-from shardrank.stages.index.drawn import Drawing, draw_rows, read_drawn
+from shardrank.stages.index.drawn import DRAW, Drawing, draw_rows, read_drawn
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
@@ -40,6 +40,9 @@ class Fitted:
     codec: FileRef
 
 
+FIT = Stage("fit", FitSpec, Fitted)
+
+
 def fitted(context: Context, parts: Sequence[Part], wanted: Sourced) -> StoredEncoder:
     """The encoder with its codec, of all parts; as it is where it has one, or needs none."""
     encoder = wanted.encoder
@@ -47,14 +50,13 @@ def fitted(context: Context, parts: Sequence[Part], wanted: Sourced) -> StoredEn
     rows = fit.rows(encoder.settings, encoder.card) if fit else 0
     if not rows or encoder.codec is not None:
         return encoder
-    drawing = Drawing(encoder.name, partial(Read.of, encoder=encoder), rows)
+    drawing = Drawing(DRAW.of(encoder.name), partial(Read.of, encoder=encoder), rows)
     drawn = draw_rows(context, parts, drawing)
-    stage = Stage(f"fit-{encoder.name}", FitSpec, Fitted)
     asked = _asked(context, encoder)
     spec = FitSpec(drawn, encoder.card.fingerprint, wanted.source_codec, asked)
     pool = context.model_pool(1) if family_of(encoder.settings).runs_a_model else None
     make = partial(FitCodec, context.workspace, encoder, pool.device if pool else "cpu")
-    [done] = run_stage(context, stage, [spec], [Step(make, pool)])
+    [done] = run_stage(context, FIT.of(encoder.name), [spec], [Step(make, pool)])
     return replace(encoder, codec=done.made.codec)
 
 

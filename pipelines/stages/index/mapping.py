@@ -1,8 +1,8 @@
 """Old vectors beside those of another encoder: a map is learnt of passages that both have seen, and
 the column of every part that keeps its old passages goes through it.
 
-draw-map-texts and draw-map-vectors gather the same passages, embed-map embeds them by the new
-encoder, fit-map fits and measures, map makes the columns.
+draw_map_texts and draw_map_vectors gather the same passages, embed_map embeds them by the new
+encoder, fit_map fits and measures, map makes the columns.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,16 @@ from functools import partial
 
 import pyarrow as pa
 
-from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import matrix, refuse_not_finite, vector_column
+from shardrank.core.errors import InputError
 from shardrank.core.files import FileRef
+from shardrank.core.finite import Source, finite_rows, refuse_broken
 from shardrank.core.model_settings import DENSE, Stored
 from shardrank.core.space_map import MapKind, SpaceMap
-from shardrank.core.units import Done, Stage, Unit
+from shardrank.core.units import Done, Stage, Unit, total
 from shardrank.models.forward.threads import use_threads
 from shardrank.stages.index.audit import query_vectors
-from shardrank.stages.index.drawn import Drawing, draw_rows, read_drawn
+from shardrank.stages.index.drawn import DRAW, Drawing, draw_rows, drawn_rows, same_rows
 from shardrank.stages.index.embed import narrow
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
@@ -29,9 +30,6 @@ from shardrank.stages.shared.part_files import write_column
 from shardrank.stages.shared.read_values import Read, read_values
 from shardrank.version.manifest import DenseEncoder
 from shardrank.version.parts import Part, StoredColumn
-
-#: The stage in which the new encoder sees the sample.
-EMBED = "embed-map"
 
 
 @dataclass(frozen=True)
@@ -45,15 +43,15 @@ class EmbedSampleSpec:
 
 @dataclass(frozen=True)
 class EmbeddedSample:
-    """The file of the rows with their vectors."""
+    """The file of the rows with their vectors, but for those that have no finite one."""
 
     vectors: FileRef
 
 
 @dataclass(frozen=True)
 class FitMapSpec:
-    """Files of the same rows by both encoders, of queries by the new one, and whether its vectors
-    have length 1."""
+    """Files of drawn rows by both encoders, of which the new one may have fewer, of queries by it,
+    and whether its vectors have length 1."""
 
     old: tuple[FileRef, ...]
     new: tuple[FileRef, ...]
@@ -80,6 +78,18 @@ class MapSpec:
     stored: Stored
 
 
+#: The count of passages that are set aside, and why.
+NOT_FINITE = "not_finite"
+
+#: Of the same passages.
+TEXTS = replace(DRAW, name="draw_map_texts")
+VECTORS = replace(DRAW, name="draw_map_vectors")
+#: In which the new encoder sees the sample.
+EMBED = Stage("embed_map", EmbedSampleSpec, EmbeddedSample)
+FIT = Stage("fit_map", FitMapSpec, LearntMap)
+MAP = Stage("map", MapSpec, StoredColumn)
+
+
 def learn_map(
     context: Context, parts: Sequence[Part], encoder: DenseEncoder
 ) -> tuple[LearntMap, Sequence[Done[EmbeddedSample]]]:
@@ -87,19 +97,23 @@ def learn_map(
     learnt of: an encoder gone wrong has made that, too.
 
     Raises:
-        InputError: the encoder gives vectors that are not finite, or there are too few passages.
+        InputError: the encoder gives nothing finite, or there are too few passages.
     """
     rows = context.settings.backfill.sample
-    texts = draw_rows(context, parts, Drawing("map-texts", Read.texts, rows))
-    old = draw_rows(context, parts, Drawing("map-vectors", partial(Read.column, name=DENSE), rows))
+    texts = draw_rows(context, parts, Drawing(TEXTS, Read.texts, rows))
+    old = draw_rows(context, parts, Drawing(VECTORS, partial(Read.column, name=DENSE), rows))
     made = _embedded(context, texts, encoder)
     new = tuple(done.made.vectors for done in made)
     path = context.settings.audit.query_file
     asked = query_vectors(context, encoder, path) if path is not None else []
-    stage = Stage("fit-map", FitMapSpec, LearntMap)
     spec = FitMapSpec(old, new, tuple(asked), encoder.card.normalise)
-    [done] = run_stage(context, stage, [spec], [Step(partial(FitMap, context.workspace))])
+    [done] = run_stage(context, FIT, [spec], [Step(partial(FitMap, context.workspace))])
     return done.made, made
+
+
+def no_vector(sample: Sequence[Done[EmbeddedSample]]) -> int:
+    """Passages of a sample that have no finite vector."""
+    return total(sample, NOT_FINITE)
 
 
 def with_mapped(
@@ -108,8 +122,7 @@ def with_mapped(
     """The parts with vectors that come out of a map; those of which nothing is live stay."""
     live = [n for n, part in enumerate(parts) if part.live.documents]
     specs = [MapSpec(Read.column(parts[n], DENSE), learnt, stored) for n in live]
-    stage = Stage("map", MapSpec, StoredColumn)
-    dones = run_stage(context, stage, specs, [Step(partial(MapColumn, context.workspace))])
+    dones = run_stage(context, MAP, specs, [Step(partial(MapColumn, context.workspace))])
     found = list(parts)
     for n, done in zip(live, dones, strict=True):
         found[n] = replace(found[n], columns={**found[n].columns, DENSE: done.made})
@@ -119,12 +132,29 @@ def with_mapped(
 def _embedded(
     context: Context, texts: Sequence[FileRef], encoder: DenseEncoder
 ) -> Sequence[Done[EmbeddedSample]]:
-    stage = Stage(EMBED, EmbedSampleSpec, EmbeddedSample)
     stored = encoder.settings.stored
     specs = [EmbedSampleSpec(ref, encoder.card.fingerprint, stored) for ref in texts]
     pool = context.model_pool(len(specs))
     make = partial(EmbedSample, context.workspace, encoder, pool.device)
-    return run_stage(context, stage, specs, [Step(make, pool)])
+    made = run_stage(context, EMBED, specs, [Step(make, pool)])
+    _refuse_broken(context, encoder, made)
+    return made
+
+
+def _refuse_broken(
+    context: Context, encoder: DenseEncoder, made: Sequence[Done[EmbeddedSample]]
+) -> None:
+    """Raise InputError where no passage of the sample has a finite vector; of some that have none
+    nothing is learnt."""
+    card, broken = encoder.card, no_vector(made)
+    source = Source("encoder", card.name, card.dtype, "vector")
+    try:
+        refuse_broken(source, broken, total(made, "rows"), "passages of a sample")
+    except InputError:
+        context.workspace.forget(EMBED.name, made)
+        raise
+    if broken:
+        context.watch.rejected(EMBED.name, {NOT_FINITE: broken})
 
 
 class EmbedSample:
@@ -135,17 +165,18 @@ class EmbedSample:
         from shardrank.models.encoders.texts import TextVectors
 
         use_threads(1)
-        self._workspace, self._name = workspace, encoder.card.name
+        self._workspace = workspace
         model = load_encoder(encoder.settings, device, encoder.card)
         self._encoder = TextVectors(model, encoder.settings.stored)
 
     def __call__(self, unit: Unit[EmbedSampleSpec], tables: Tables) -> Result[EmbeddedSample]:
         drawn = self._workspace.read_table(unit.spec.texts)
         vectors = self._encoder.column(pa.concat_arrays(drawn["read"].chunks))
-        refuse_not_finite(vectors, f"The encoder {self._name!r}", "passages of a sample")
         table = drawn.set_column(drawn.column_names.index("read"), "read", vectors)
-        ref = self._workspace.write_scratch(unit, "vectors.parquet", table)
-        return Result(EmbeddedSample(ref), {"rows": len(vectors)})
+        finite = table.filter(pa.array(finite_rows(matrix(pa.chunked_array([vectors])))))
+        ref = self._workspace.write_scratch(unit, "vectors.parquet", finite)
+        counts = {"rows": len(vectors), NOT_FINITE: len(vectors) - finite.num_rows}
+        return Result(EmbeddedSample(ref), counts)
 
 
 @dataclass(frozen=True)
@@ -159,17 +190,16 @@ class FitMap:
 
         use_threads(1)
         spec = unit.spec
-        old, new = (self._vectors(files) for files in (spec.old, spec.new))
+        new = drawn_rows(self.workspace, spec.new)
+        old = same_rows(drawn_rows(self.workspace, spec.old), new)
         asked = [self.workspace.read_table(ref)["vector"] for ref in spec.asked]
         queries = matrix(pa.chunked_array([c for a in asked for c in a.chunks])) if asked else None
-        found = fit_space(Pairs(old, new), spec.unit, queries)
+        pairs = Pairs(matrix(old["read"]), matrix(new["read"]))
+        found = fit_space(pairs, spec.unit, queries)
         key = "codecs/{}.safetensors"
-        ref = self.workspace.write_content(key, found.map.to_bytes(), len(old))
+        ref = self.workspace.write_content(key, found.map.to_bytes(), new.num_rows)
         made = LearntMap(ref, found.map.kind, found.recall, found.measured)
-        return Result(made, {"rows": len(old)})
-
-    def _vectors(self, files: Sequence[FileRef]) -> Float32:
-        return matrix(pa.chunked_array([read_drawn(self.workspace, files)]))
+        return Result(made, {"rows": new.num_rows})
 
 
 @dataclass(frozen=True)

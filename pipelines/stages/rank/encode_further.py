@@ -59,7 +59,7 @@ def encode_further(
     """The values of every block of queries by a further encoder, whose codecs and counts lie in
     `index`. Blocks are of texts, or of values in the column that the encoder's is made of."""
     encoder = asking.wanted.encoder
-    stage = Stage(f"encode-{encoder.name}", FurtherSpec, FurtherBlock)
+    stage = Stage("encode", FurtherSpec, FurtherBlock).of(encoder.name)
     specs = [_spec(ref, asking) for ref in read]
     pool = context.model_pool(len(specs)) if family_of(encoder.settings).runs_a_model else None
     device = pool.device if pool else "cpu"

@@ -1,6 +1,6 @@
 """Feedback: a retriever's first round, by whose documents the queries are moved for the second.
 
-first-NAME searches and first-merge-NAME merges a few documents of each query; values-NAME gathers
+first-NAME searches and first_merge-NAME merges a few documents of each query; values-NAME gathers
 their vectors by one sweep over the parts; feedback-NAME writes the queries' vectors for the search.
 """
 
@@ -16,12 +16,18 @@ from shardrank.core.files import FileRef
 from shardrank.core.sparse import SparseRows
 from shardrank.core.units import Stage, Unit
 from shardrank.stages.rank.encode_further import weighted
-from shardrank.stages.rank.merge import FoundBy, Merging, merge
-from shardrank.stages.rank.search import Retriever, search
+from shardrank.stages.rank.merge import MERGE, FoundBy, Merging, merge
+from shardrank.stages.rank.search import SEARCH, Retriever, search
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.column_values import BlockHits, Reading, gather_values, read_values
+from shardrank.stages.shared.column_values import (
+    VALUES,
+    BlockHits,
+    Reading,
+    gather_values,
+    read_values,
+)
 from shardrank.stages.shared.encode import QueryBlock
 from shardrank.version.indexes import TermCounts
 from shardrank.version.manifest import Version
@@ -46,6 +52,8 @@ class Moved:
     vectors: FileRef
 
 
+FIRST = replace(SEARCH, name="first")
+FIRST_MERGE = replace(MERGE, name="first_merge")
 FEEDBACK = Stage("feedback", FeedbackSpec, Moved)
 
 
@@ -66,18 +74,17 @@ def moved(context: Context, first: Round, retriever: Retriever, how: Feedback) -
     ignored = context.settings.search.ignore_same_id
     found = first_round(context, first, retriever, documents)
     bucket = bucket_parts(len(first.version.parts), documents * first.blocks[0].queries.rows)
-    merging = Merging(documents, ignored, None, bucket, f"first-merge-{name}")
+    merging = Merging(documents, ignored, None, bucket, FIRST_MERGE.of(name))
     hits = [
         BlockHits(done.made.buckets, done.made.pairs)
         for done in merge(context, [found], first.blocks, merging)
     ]
     reading = Reading(first.version, first.index, retriever.index.scored, bucket)
-    values = gather_values(context, f"values-{name}", reading, hits)
+    values = gather_values(context, VALUES.of(name), reading, hits)
     both = zip(first.queries, values, strict=True)
     specs = [FeedbackSpec(ref, files, how, retriever.index.counts) for ref, files in both]
-    stage = replace(FEEDBACK, name=f"feedback-{name}")
     step = Step(partial(MoveQueries, context.workspace, first.index))
-    return [done.made.vectors for done in run_stage(context, stage, specs, [step])]
+    return [done.made.vectors for done in run_stage(context, FEEDBACK.of(name), specs, [step])]
 
 
 def first_round(context: Context, first: Round, retriever: Retriever, documents: int) -> FoundBy:
@@ -86,7 +93,7 @@ def first_round(context: Context, first: Round, retriever: Retriever, documents:
     depth = retriever.how.depth
     how = replace(retriever.how, k=k, depth=max(depth, k) if depth else 0)
     few = replace(retriever, how=how, k=documents)
-    searched = search(context, first.index, first.version, first.queries, few, "first")
+    searched = search(context, first.index, first.version, first.queries, few, FIRST)
     return FoundBy(searched, documents)
 
 

@@ -1,7 +1,7 @@
-"""pooled-NAME: queries keep fewer token vectors, a query block a unit."""
+"""pooled: queries keep fewer token vectors, a query block a unit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
@@ -28,13 +28,12 @@ POOLED = Stage("pooled", PooledSpec, Moved)
 
 
 def fewer_tokens(
-    context: Context, name: str, queries: Sequence[FileRef], factor: float
+    context: Context, stage: Stage[PooledSpec, Moved], queries: Sequence[FileRef], factor: float
 ) -> Sequence[FileRef]:
     """The queries' token vectors, a file a block, one for so many; as they are where that is 1."""
     if factor == 1:
         return queries
     specs = [PooledSpec(ref, factor) for ref in queries]
-    stage = replace(POOLED, name=f"pooled-{name}")
     step = Step(partial(PoolQueries, context.workspace))
     return [done.made.vectors for done in run_stage(context, stage, specs, [step])]
 

@@ -19,12 +19,18 @@ from shardrank.core.rank_settings import FusionSettings
 from shardrank.core.topk import number_ids, pack
 from shardrank.core.units import Stage, Unit
 from shardrank.stages.rank.feedback import Moved, Round, first_round
-from shardrank.stages.rank.merge import FoundBy, Merging, merge
+from shardrank.stages.rank.merge import MERGE, FoundBy, Merging, merge
 from shardrank.stages.rank.search import Retriever
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
-from shardrank.stages.shared.column_values import BlockHits, Reading, gather_values, read_values
+from shardrank.stages.shared.column_values import (
+    VALUES,
+    BlockHits,
+    Reading,
+    gather_values,
+    read_values,
+)
 from shardrank.version.sizing import bucket_parts
 
 
@@ -40,6 +46,7 @@ class GuidedSpec:
     how: Guidance
 
 
+POOL = replace(MERGE, name="pool")
 GUIDED = Stage("guided", GuidedSpec, Moved)
 
 
@@ -54,19 +61,18 @@ def guided_queries(
         ignore_same_id=context.settings.search.ignore_same_id,
         fusion=FusionSettings(),  # any: the order of the pool is of no account
         bucket_parts=bucket,
-        stage=f"pool-{name}",
+        stage=POOL.of(name),
     )
     found = first_round(context, first, retriever, how.documents)
     both = [found, replace(guide, k=min(guide.k, how.documents))]
     pools = merge(context, both, first.blocks, merging)
     hits = [BlockHits(done.made.buckets, done.made.pairs) for done in pools]
     reading = Reading(first.version, first.index, retriever.index.scored, bucket)
-    values = gather_values(context, f"values-{name}", reading, hits)
+    values = gather_values(context, VALUES.of(name), reading, hits)
     each = zip(first.queries, pools, values, strict=True)
     specs = [GuidedSpec(q, p.made.hits, files, p.made.lists[1], how) for q, p, files in each]
-    stage = replace(GUIDED, name=f"guided-{name}")
     step = Step(partial(GuideQueries, context.workspace))
-    return [done.made.vectors for done in run_stage(context, stage, specs, [step])]
+    return [done.made.vectors for done in run_stage(context, GUIDED.of(name), specs, [step])]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from shardrank.core.topk import rescored
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.stages.rank.block_scores import places
 from shardrank.stages.rank.feedback import Round
-from shardrank.stages.rank.merge import FoundBy, Merging, merge
+from shardrank.stages.rank.merge import MERGE, FoundBy, Merging, merge
 from shardrank.stages.rank.search import Retriever, Searched
 from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
@@ -60,6 +60,7 @@ class CorrectedSpec:
     hubs: tuple[FileRef, ...]
 
 
+HITS = replace(MERGE, name="hits")
 HUBS = Stage("hubs", HubsSpec, Values)
 CORRECTED = Stage("corrected", CorrectedSpec, Searched)
 
@@ -71,17 +72,17 @@ def corrected(
     name, ignored = retriever.name, context.settings.search.ignore_same_id
     bucket = bucket_parts(len(asked.version.parts), found.k * asked.blocks[0].queries.rows)
     k = found.k + ignored
-    merging = Merging(k, False, None, bucket, f"hits-{name}")
+    merging = Merging(k, False, None, bucket, HITS.of(name))
     merged = merge(context, [replace(found, k=k)], asked.blocks, merging)
     hits = [BlockHits(done.made.buckets, done.made.pairs) for done in merged]
     reading = Reading(asked.version, asked.index, retriever.index.scored, bucket)
     hubs = _hubs(context, asked, retriever, plan_values(reading, hits), how)
     both = zip(merged, values_by_block(hubs, len(hits)), strict=True)
     specs = [CorrectedSpec(done.made.hits, files) for done, files in both]
-    stage = replace(CORRECTED, name=f"corrected-{name}")
+    stage = CORRECTED.of(name)
     dones = run_stage(context, stage, specs, [Step(partial(Correct, context.workspace))])
     files = tuple(file for done in dones for file in done.made.hits)
-    return FoundBy([Done(f"corrected-{name}", Searched(files))], found.k)
+    return FoundBy([Done(stage.name, Searched(files))], found.k)
 
 
 def _hubs(
@@ -92,12 +93,12 @@ def _hubs(
     how: Correction,
 ) -> list[Done[Values]]:
     name, column = retriever.name, retriever.index.scored
-    drawn = Draw(f"gallery-{name}", column, how.gallery, seed=0)
+    drawn = Draw("gallery", column, how.gallery, seed=0, name=name)
     gallery = sample(context, asked.version.parts, drawn, asked.index) if how.gallery else []
     queries = tuple(asked.queries[:: -(-len(asked.queries) // BANK_FILES)])
     specs = [HubsSpec(each, queries, tuple(gallery), how) for each in pairs]
     step = Step(partial(FindHubs, context.workspace, asked.index))
-    return run_stage(context, replace(HUBS, name=f"hubs-{name}"), specs, [step])
+    return run_stage(context, HUBS.of(name), specs, [step])
 
 
 class FindHubs:

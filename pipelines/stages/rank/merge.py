@@ -1,7 +1,7 @@
 """merge: the hits of all shards become each query's best documents, one query block a unit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -112,14 +112,14 @@ class FoundBy:
 @dataclass(frozen=True)
 class Merging:
     """How many documents of a query are kept, whether those with its own id are passed over, how
-    several lists become one, parts whose hits share a file, the stage's name, and how the lists of
-    a query's parts become one with its own."""
+    several lists become one, parts whose hits share a file, the stage, and how the lists of a
+    query's parts become one with its own."""
 
     k: int
     ignore_same_id: bool
     fusion: FusionSettings | None
     bucket_parts: int
-    stage: str = MERGE.name
+    stage: Stage[MergeSpec, Merged] = MERGE
     parts: PartsBy | None = None
 
 
@@ -141,8 +141,7 @@ def merge(
         parts: of the queries, whose blocks were searched behind these, in their order.
     """
     specs = [_spec(found, blocks, number, how, parts) for number in range(len(blocks))]
-    stage = replace(MERGE, name=how.stage)
-    return run_stage(context, stage, specs, [Step(partial(Merge, context.workspace))])
+    return run_stage(context, how.stage, specs, [Step(partial(Merge, context.workspace))])
 
 
 def _spec(

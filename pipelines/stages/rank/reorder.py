@@ -1,7 +1,7 @@
 """reorder: the hits as a reranker orders them, for the next one, a query block a unit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from shardrank.core.files import FileRef
@@ -58,7 +58,7 @@ def reorder(
     scores = scores_by_block(reranked, len(before))
     both = zip(before, scores, strict=True)
     specs = [ReorderSpec(each.hits, files, blend, bucket) for each, files in both]
-    stage = replace(REORDER, name=f"reorder-{number}")
+    stage = REORDER.of(str(number))
     dones = run_stage(context, stage, specs, [Step(partial(Reorder, context.workspace))])
     return [done.made for done in dones]
 

@@ -21,7 +21,7 @@ from shardrank.core.reranker_settings import MaxsimSettings
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.index.maxsim import StoredTokens, maxsim_of_column
 from shardrank.stages.rank.encode_further import Asking, encode_further
-from shardrank.stages.rank.fewer_tokens import fewer_tokens
+from shardrank.stages.rank.fewer_tokens import POOLED, fewer_tokens
 from shardrank.stages.rank.rerank_pairs import write_scores
 from shardrank.stages.rank.rerank_plan import (
     BlockPairs,
@@ -84,7 +84,8 @@ def _asked(
     texts = [block.queries for block in candidates.blocks]
     asking = Asking(Sourced(reranker.asking, None), None, candidates.batch)
     whole = encode_further(context, candidates.index, texts, asking)
-    return fewer_tokens(context, stage, whole, reranker.settings.query_pool)
+    fewer = replace(POOLED, name=f"{POOLED.name}_{stage}")
+    return fewer_tokens(context, fewer, whole, reranker.settings.query_pool)
 
 
 def _plan(

@@ -71,7 +71,7 @@ def search(
     version: Version,
     queries: Sequence[FileRef],
     retriever: Retriever,
-    stage: str = SEARCH.name,
+    stage: Stage[SearchSpec, Searched] = SEARCH,
 ) -> list[Done[Searched]]:
     """The hits of all queries, whose vectors lie in a file a block; a unit a shard."""
     specs = plan_search(version, queries, retriever)
@@ -80,8 +80,7 @@ def search(
     asked = components_of(version.columns[column].card)
     batch = SearchBatch(queries, asked, memory, pool.device)
     make = partial(Search, context.workspace, index, batch)
-    named = replace(SEARCH, name=stage).of(retriever.name)
-    return run_stage(context, named, specs, [Step(make, pool)])
+    return run_stage(context, stage.of(retriever.name), specs, [Step(make, pool)])
 
 
 def plan_search(

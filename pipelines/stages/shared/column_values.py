@@ -2,7 +2,7 @@
 part is read once a query."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
@@ -81,12 +81,15 @@ class Reading:
 
 
 def gather_values(
-    context: Context, name: str, reading: Reading, blocks: Sequence[BlockHits]
+    context: Context,
+    stage: Stage[ValuesSpec, Values],
+    reading: Reading,
+    blocks: Sequence[BlockHits],
 ) -> list[tuple[FileRef, ...]]:
-    """Of each block the files of its pairs' values; `name` is that of the stage."""
+    """Of each block the files of its pairs' values."""
     make = partial(GatherValues, context.workspace, reading.index)
     specs = plan_values(reading, blocks)
-    dones = run_stage(context, replace(VALUES, name=name), specs, [Step(make)])
+    dones = run_stage(context, stage, specs, [Step(make)])
     return values_by_block(dones, len(blocks))
 
 

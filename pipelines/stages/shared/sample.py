@@ -22,12 +22,14 @@ from shardrank.version.sizing import SAMPLED_PARTS_PER_UNIT
 
 @dataclass(frozen=True)
 class Draw:
-    """What a sample is for (it names the stage), of which column, how many rows, and the seed."""
+    """What a sample is for (it names the stage), of which column, how many rows, the seed, and by
+    what name it is told from others of the stage; default: the column's."""
 
     stage: str
     column: str
     rows: int
     seed: int
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def sample(
 
     `index` is where the parts lie, if not in the workspace that the files go to.
     """
-    stage = Stage(wanted.stage, SampleSpec, Sampled).of(wanted.column)
+    stage = Stage(wanted.stage, SampleSpec, Sampled).of(wanted.name or wanted.column)
     make = partial(Sample, context.workspace, index or context.workspace)
     dones = run_stage(context, stage, plan_sample(parts, wanted), [Step(make)])
     return [done.made.sample for done in dones]
