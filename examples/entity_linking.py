@@ -114,8 +114,8 @@ def link(entities: Rows, mentions: Rows, folder: Path, **given: Any) -> Any:
 def show(entities: Rows, mentions: Rows, folder: Path, metrics: Any) -> None:
     """The metrics, and the first three entities of each mention, by the names that were found."""
     for order, values in (metrics or {}).items():
-        said = {name.replace("Success", "Accuracy"): f"{value:.3f}" for name, value in values.items()}
-        print(order, said)
+        called = {name.replace("Success", "Accuracy"): value for name, value in values.items()}
+        print(order, {name: f"{value:.3f}" for name, value in called.items()})
     names = {each["_id"]: lines_of(each["_id"], each["names"]) for each in entities}
     texts = {each["_id"]: each["text"] for each in mentions}
     for table in shardrank.read_rankings(folder / "ranked"):

@@ -51,18 +51,19 @@ NAMES = {
 }
 ARTICLES = {
     "strike-1911": "Workers of Ostrava Mills in Graz laid down their tools over cut wages.",
-    "bridge-1907": "A bridge in Norwich fell into the river. Marta Ruiz, who had passed it as safe, "
-    "gave up her office.",
+    "bridge-1907": "A bridge in Norwich fell into the river. Marta Ruiz, who had passed it as "
+    "safe, gave up her office.",
     "fever-1918": "Schools in Graz stay closed while the sickness spreads from house to house.",
     "keller-opera": "Anna Keller opened the new opera house in Lisbon with a speech.",
     "keller-bridge": "Anna Keller paints bridges. Her pictures are shown in Lisbon.",
     "halden-profit": "Halden Steel of Lisbon doubled its profit, said Tom Osei.",
     "osei-school": "Tom Osei gave a school in Lisbon new books.",
 }
+#: Each has one article of a like event.
 QUERIES = {
-    "A walkway in Lisbon collapsed, and Anna Keller, who had inspected it, resigned.": "bridge-1907",
-    "Halden Steel is shut: staff in Lisbon refuse to work for less pay, says Tom Osei.": "strike-1911",
-    "Lisbon shuts its classrooms as an infection goes round, Keller announced.": "fever-1918",
+    "bridge-1907": "A walkway in Lisbon collapsed, and Anna Keller, who had inspected it, resigned.",
+    "strike-1911": "Halden Steel is shut: staff in Lisbon refuse to work for less, says Tom Osei.",
+    "fever-1918": "Lisbon shuts its classrooms as an infection goes round, Keller announced.",
 }
 
 
@@ -114,7 +115,7 @@ def read_names(path: str) -> dict[str, str]:
     return {name.strip(): mask for name, mask in pairs}
 
 
-def show(articles: Rows, queries: Rows, folder: Path, **given: Any) -> None:
+def show(articles: Rows, queries: Rows, folder: Path) -> None:
     """The first three articles of each query."""
     texts = {row["_id"]: row["text"] for row in (*articles, *queries)}
     for table in shardrank.read_rankings(folder / "ranked"):
@@ -142,7 +143,7 @@ def main() -> None:
         compare(articles, queries, Path(given.paths[2]), names, settings)
     else:
         articles = [{"_id": name, "text": text} for name, text in ARTICLES.items()]
-        queries = [{"_id": f"q{n}", "text": text} for n, text in enumerate(QUERIES)]
+        queries = [{"_id": f"like-{name}", "text": text} for name, text in QUERIES.items()]
         with tempfile.TemporaryDirectory() as made:
             compare(articles, queries, Path(made), NAMES, settings)
 

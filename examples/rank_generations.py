@@ -42,7 +42,7 @@ GENERATIONS = [
     },
     {
         "_id": "wing",
-        "prefix": "As the angle of attack grows, the air no longer follows the wing's upper surface.",
+        "prefix": "As the angle of attack grows, the air no longer follows the wing's surface.",
         "candidates": [
             "The flow separates, lift falls, and the aircraft stalls.",
             "Many birds have feathers of several colours.",

@@ -12,7 +12,7 @@ import argparse
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,7 +54,7 @@ def entities(asked: argparse.Namespace, folder: Path) -> None:
     print(f"{len(codes)} entities, {len(mentions)} mentions")
     ways = {
         "English names": {code: each[:1] for code, each in dictionary.items()},
-        "all names as one text": {code: [" ".join(each)[:200]] for code, each in dictionary.items()},
+        "all names as one text": {code: [" ".join(each)] for code, each in dictionary.items()},
         "each name a passage": dictionary,
     }
     linking = example("entity_linking")
@@ -83,7 +83,7 @@ def news(asked: argparse.Namespace, folder: Path) -> None:
     judged = {judgement.query_id for judgement in collection.judgements}
     queries = [row for row in queries if row["_id"] in judged]
     search = example("masked_news").search
-    ways = {"as it is": str, "masked": lambda text: NAME.sub("[MASK] ", text)}
+    ways: dict[str, Callable[[str], str]] = {"as it is": str, "masked": lambda text: NAME.sub("[MASK] ", text)}
     for way, mask in ways.items():
         given = {"qrels": collection.qrels, "overrides": [*asked.set, "reranker.model=off"]}
         ranked = search(articles, queries, folder / way.replace(" ", "-"), mask, **given)
@@ -92,7 +92,8 @@ def news(asked: argparse.Namespace, folder: Path) -> None:
 
 def generations(asked: argparse.Namespace, folder: Path) -> None:
     """The first halves of documents, and which of ten second halves is theirs."""
-    halves = [cut for row in read(asked.collection / "corpus.jsonl") if (cut := in_two(row["text"]))]
+    documents = read(asked.collection / "corpus.jsonl")
+    halves = [cut for row in documents if (cut := in_two(row["text"]))]
     rng = random.Random(0)
     rows, right = [], []
     for number in rng.sample(range(len(halves)), asked.prefixes):

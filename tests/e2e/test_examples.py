@@ -201,7 +201,7 @@ MENTIONS = [
 def test_mentions_find_entities_by_any_name(
     models: tuple[Path, Path], tmp_path: Path, said: Said
 ) -> None:
-    files = [write_lines(tmp_path / name, rows) for name, rows in (("e", ENTITIES), ("m", MENTIONS))]
+    files = [write_lines(tmp_path / "e", ENTITIES), write_lines(tmp_path / "m", MENTIONS)]
     given = sets(f"encoder.model={models[0]}", "reranker.model=off", *SMALL)
     run(example("entity_linking"), *files, tmp_path / "made", *given)
     printed = said()
