@@ -61,7 +61,7 @@ ARTICLES = {
 }
 #: Each has one article of a like event.
 QUERIES = {
-    "bridge-1907": "A walkway in Lisbon collapsed, and Anna Keller, who had inspected it, resigned.",
+    "bridge-1907": "A walkway in Lisbon fell down, and Anna Keller, who inspected it, resigned.",
     "strike-1911": "Halden Steel is shut: staff in Lisbon refuse to work for less, says Tom Osei.",
     "fever-1918": "Lisbon shuts its classrooms as an infection goes round, Keller announced.",
 }

@@ -83,7 +83,10 @@ def news(asked: argparse.Namespace, folder: Path) -> None:
     judged = {judgement.query_id for judgement in collection.judgements}
     queries = [row for row in queries if row["_id"] in judged]
     search = example("masked_news").search
-    ways: dict[str, Callable[[str], str]] = {"as it is": str, "masked": lambda text: NAME.sub("[MASK] ", text)}
+    ways: dict[str, Callable[[str], str]] = {
+        "as it is": lambda text: text,
+        "masked": lambda text: NAME.sub("[MASK] ", text),
+    }
     for way, mask in ways.items():
         given = {"qrels": collection.qrels, "overrides": [*asked.set, "reranker.model=off"]}
         ranked = search(articles, queries, folder / way.replace(" ", "-"), mask, **given)
@@ -103,11 +106,11 @@ def generations(asked: argparse.Namespace, folder: Path) -> None:
         right.append(shown.index(number))
         texts = [halves[n][1] for n in shown]
         rows.append({"_id": f"p{number}", "prefix": halves[number][0], "candidates": texts})
-    for number, scorer in enumerate(asked.scorer):
+    for number, scorer in enumerate(asked.scorer or ["retrieval"]):
         given = {"overrides": asked.set}
         found = example("rank_generations").rank(rows, folder / str(number), scorer, **given)
         first = [found[row["_id"]][0] == n for row, n in zip(rows, right, strict=True)]
-        print(f"{scorer}: {sum(first)} of {len(first)} first; {len(first) / CANDIDATES:g} by chance")
+        print(f"{scorer}: the right one is first {sum(first)} of {len(first)} times")
 
 
 def in_two(text: str) -> tuple[str, str] | None:
