@@ -142,6 +142,8 @@ class Way:
 
 #: Any of the candidates, not the hardest: those are often right, and were only never judged.
 LISTS = ("label.pick=random", "label.random_negatives=1")
+#: What is found is alike; some pairs shall not be.
+PAIRS = ("label.random_negatives=4",)
 
 WAYS = {
     "ar2": Way(
@@ -151,10 +153,10 @@ WAYS = {
         ),
     ),
     "trans-encoder": Way(
-        Lesson("pseudo-pairs", (), lambda rows: rows, lambda m, _: BinaryCrossEntropyLoss(m)),
+        Lesson("pseudo-pairs", PAIRS, lambda rows: rows, lambda m, _: BinaryCrossEntropyLoss(m)),
         Lesson(
             "pointwise",
-            ("label.scale=sigmoid",),
+            (*PAIRS, "label.scale=sigmoid"),
             lambda rows: rows,
             lambda model, _: CosineSimilarityLoss(model),
         ),
