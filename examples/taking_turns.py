@@ -245,7 +245,7 @@ def turn(work: Work, number: int, models: Models) -> Models:
     def learn_student() -> SentenceTransformer:
         rows = work.labels(number, way.student, "student", ranker)
         model = SentenceTransformer(models.student)
-        given = arguments(StudentArguments, work)
+        given = arguments(StudentArguments, work, prompts=prompts_of(model, rows))
         loss = way.student.loss(model, recipe)
         StudentTrainer(model, given, train_dataset=rows, loss=loss).train()
         return model
@@ -264,7 +264,14 @@ def finished(folder: Path, learn: Callable[[], Any]) -> str:
     return str(folder)
 
 
-def arguments(kind: type, work: Work) -> Any:
+def prompts_of(student: SentenceTransformer, rows: Dataset) -> dict[str, str]:
+    """Of each column of texts what the student puts before it, as when it indexes and ranks."""
+    asked, shown = (student.prompts.get(name) or "" for name in ("query", "document"))
+    texts = [name for name in rows.column_names if name not in ("label", "score")]
+    return {name: asked if name == "query" else shown for name in texts}
+
+
+def arguments(kind: type, work: Work, **more: Any) -> Any:
     """Of either trainer."""
     recipe = work.recipe
     return kind(
@@ -278,6 +285,7 @@ def arguments(kind: type, work: Work) -> Any:
         save_strategy="no",
         logging_strategy="no",
         disable_tqdm=not sys.stderr.isatty(),
+        **more,
     )
 
 
