@@ -39,6 +39,7 @@ from sentence_transformers.sentence_transformer.training_args import (
     SentenceTransformerTrainingArguments as StudentArguments,
 )
 from torch.nn.functional import cosine_similarity, logsigmoid
+from transformers import PrinterCallback
 
 import shardrank
 
@@ -239,19 +240,24 @@ def turn(work: Work, number: int, models: Models) -> Models:
         model = CrossEncoder(models.ranker)
         given = arguments(CrossEncoderTrainingArguments, work)
         loss = way.ranker.loss(model, recipe)
-        CrossEncoderTrainer(model, given, train_dataset=rows, loss=loss).train()
-        return model
+        return learnt(CrossEncoderTrainer(model, given, train_dataset=rows, loss=loss))
 
     def learn_student() -> SentenceTransformer:
         rows = work.labels(number, way.student, "student", ranker)
         model = SentenceTransformer(models.student)
         given = arguments(StudentArguments, work, prompts=prompts_of(model, rows))
         loss = way.student.loss(model, recipe)
-        StudentTrainer(model, given, train_dataset=rows, loss=loss).train()
-        return model
+        return learnt(StudentTrainer(model, given, train_dataset=rows, loss=loss))
 
     ranker = finished(work.round(number) / "ranker", learn_ranker)
     return Models(finished(work.round(number) / "student", learn_student), ranker)
+
+
+def learnt(trainer: Any) -> Any:
+    """The trainer's model, trained; a bar on a terminal is all that is told of it."""
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    return trainer.model
 
 
 def finished(folder: Path, learn: Callable[[], Any]) -> str:
