@@ -78,7 +78,7 @@ def search(articles: Rows, queries: Rows, folder: Path, mask: Mask, **given: Any
     """Index the masked articles, rank them for the masked queries, and return the ranked run.
 
     Args:
-        articles, queries: {"_id", "title", "text"}; no title is none.
+        articles, queries: {"_id", "title", "text"}; a title need not be there.
         folder: of the index and the ranking; given again, only what differs is embedded.
         mask: a text → what stands for it.
         given: qrels, and settings and overrides as `shardrank.index` takes them.
@@ -86,7 +86,9 @@ def search(articles: Rows, queries: Rows, folder: Path, mask: Mask, **given: Any
     folder.mkdir(parents=True, exist_ok=True)
     qrels = given.pop("qrels", None)
     corpus = write_masked(folder / "articles.jsonl", articles, mask)
-    asked = write_masked(folder / "queries.jsonl", queries, mask)
+    # A query is a text alone: its title goes before it, as that of an article does.
+    whole = ({**row, "text": f"{row.get('title') or ''} {row['text']}".strip()} for row in queries)
+    asked = write_masked(folder / "queries.jsonl", whole, mask)
     shardrank.index(corpus, folder / "index", **given)
     return shardrank.rank(folder / "index", asked, folder / "ranked", qrels=qrels, **given)
 

@@ -123,11 +123,11 @@ def test_turns_go_on_where_they_were_killed(
             take(turns, collection, killed, student, models[1])
     assert turns.StudentTrainer.train is trainer
     assert not (killed / "round-1/student").exists()
-    ranker = (killed / "round-1/ranker/model.safetensors").stat()
+    ranker = (killed / "round-1/ranker/model.safetensors").stat().st_mtime_ns
     said()
     take(turns, collection, killed, student, models[1])
     assert said() == table
-    assert (killed / "round-1/ranker/model.safetensors").stat() == ranker
+    assert (killed / "round-1/ranker/model.safetensors").stat().st_mtime_ns == ranker
     assert weights(killed) == weights(whole)
     with pytest.raises(SystemExit, match="rate = 0.01"):
         take(turns, collection, killed, student, models[1], "--rate", 1e-3)
@@ -233,10 +233,10 @@ def test_names_are_masked_whole_and_the_longest_first() -> None:
 def test_masked_news_finds_what_is_alike(models: tuple[Path, Path], tmp_path: Path) -> None:
     news = example("masked_news")
     articles = [
-        {"_id": "same-name", "title": "cone", "text": "cone heat panel"},
-        {"_id": "same-event", "title": "jet", "text": "jet shock wave"},
+        {"_id": "same-name", "title": "cone", "text": "heat panel"},
+        {"_id": "same-event", "title": "jet", "text": "shock wave"},
     ]
-    queries = [{"_id": "q", "title": "cone", "text": "cone shock wave"}]
+    queries = [{"_id": "q", "title": "cone", "text": "shock wave"}]
     given = {"overrides": [f"encoder.model={models[0]}", "reranker.model=off", *SMALL]}
 
     def mask(text: str) -> str:
@@ -247,7 +247,7 @@ def test_masked_news_finds_what_is_alike(models: tuple[Path, Path], tmp_path: Pa
     assert first["doc_id"] == "same-event"
     assert second["retrieval_score"] < first["retrieval_score"]
     rows = [json.loads(line) for line in (tmp_path / "articles.jsonl").read_text().splitlines()]
-    assert rows[1] == {"_id": "same-event", "title": "body", "text": "body shock wave"}
+    assert rows[1] == {"_id": "same-event", "title": "body", "text": "shock wave"}
 
 
 # Generations.
@@ -263,7 +263,8 @@ def test_candidates_are_ranked_for_their_own_prefix(
     models: tuple[Path, Path], tmp_path: Path, scorer: str
 ) -> None:
     generations = example("rank_generations")
-    given = {"overrides": [f"encoder.model={models[0]}", *SMALL]}
+    exact = ("encoder.dtype=fp32", "reranker.dtype=fp32")
+    given = {"overrides": [f"encoder.model={models[0]}", *SMALL, *exact]}
     named = scorer if scorer == "retrieval" else str(models[1])
     found = generations.rank(GENERATIONS, tmp_path, named, **given)
     assert {name: sorted(order) for name, order in found.items()} == {
