@@ -149,9 +149,7 @@ PAIRS = ("label.random_negatives=4",)
 WAYS = {
     "ar2": Way(
         Lesson("listwise", LISTS, one_positive, lambda model, _: ListNetLoss(model)),
-        Lesson(
-            "listwise", LISTS, lambda rows: rows, lambda m, r: RetrieverLoss(m, r.adversarial)
-        ),
+        Lesson("listwise", LISTS, lambda rows: rows, lambda m, r: RetrieverLoss(m, r.adversarial)),
     ),
     "trans-encoder": Way(
         Lesson("pseudo-pairs", PAIRS, lambda rows: rows, lambda m, _: BinaryCrossEntropyLoss(m)),

@@ -129,7 +129,7 @@ def test_turns_go_on_where_they_were_killed(
     assert said() == table
     assert (killed / "round-1/ranker/model.safetensors").stat().st_mtime_ns == ranker
     assert weights(killed) == weights(whole)
-    with pytest.raises(SystemExit, match="rate = 0.01"):
+    with pytest.raises(SystemExit, match=r"rate = 0\.01"):
         take(turns, collection, killed, student, models[1], "--rate", 1e-3)
 
 
