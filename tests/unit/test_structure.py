@@ -284,11 +284,11 @@ def test_a_line_is_a_passage(lines: list[str]) -> None:
 
 
 def test_lines_share_nothing_and_long_ones_are_cut() -> None:
-    long = "One two. " + "abcd " * 12 + "end."
+    long = "One two. " + "Abcd " * 12 + "end."
     assert [p.text for p in cut(f"first\n\n{long}\r\nlast\n", "lines", "plain", 12)] == [
         "first",
         "One two.",
-        ("abcd " * 12).strip(),
+        ("Abcd " * 12).strip(),
         "end.",
         "last",
     ]
