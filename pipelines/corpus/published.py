@@ -46,6 +46,8 @@ def rows_of(source: Path, rows: Rows, columns: Sequence[str] = ()) -> Iterator[R
     needed = [*filter(None, (rows.id, rows.text, rows.image, rows.of_part)), *columns]
     if rows.form == "rows":
         paths = [path for path in paths if name_format(str(path))]
+        if not paths:
+            raise InputError(f"{rows.glob} in {source} is no file of JSON Lines or Parquet.", "")
     for path in paths:
         yield from _read(path, rows, list(dict.fromkeys(needed)))
 
