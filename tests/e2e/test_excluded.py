@@ -1,7 +1,6 @@
 """Documents that queries exclude, from their files to rankings and labels: as if the index did not
 hold them, but for what other queries find."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,17 +35,19 @@ def world(
     return made
 
 
-def settings(world: World, retrievers: Sequence[Row] = ({},), **search: Any) -> Settings:
+def tables(world: World, retrievers: Sequence[Row] = ({},), **search: Any) -> dict[str, Any]:
     encoder = {"model": str(world.encoder)}
-    return Settings.model_validate(
-        {
-            "encoder": [encoder, encoder | {"name": "other", "stored": "fp32"}],
-            "passages": {"part_size": 16},
-            "retriever": [{"index": "dense", **each} for each in retrievers],
-            "search": {"k": K, "block_queries": 4, **search},
-            "reranker": [{"model": str(world.reranker), "depth": 3}],
-        }
-    )
+    return {
+        "encoder": [encoder, encoder | {"name": "other", "stored": "fp32"}],
+        "passages": {"part_size": 16},
+        "retriever": [{"index": "dense", **each} for each in retrievers],
+        "search": {"k": K, "block_queries": 4, **search},
+        "reranker": [{"model": str(world.reranker), "depth": 3}],
+    }
+
+
+def settings(world: World, retrievers: Sequence[Row] = ({},), **search: Any) -> Settings:
+    return Settings.model_validate(tables(world, retrievers, **search))
 
 
 def ranked(index: Path, out: Path, rows: Sequence[Row], given: Settings) -> list[dict[str, Any]]:
@@ -206,21 +207,18 @@ def test_no_label_is_drawn_from_what_is_excluded(world: World, tmp_path: Path) -
     lists = [[doc for doc in every if doc not in kept or doc == judged[r["_id"]]] for r in rows]
     asked = [row | {"not": each} for row, each in zip(rows, lists, strict=True)]
     queries = write_lines(tmp_path / "queries.jsonl", asked)
-    given = settings(world, exclude="not").model_copy(update={"reranker": ()})
-    package.rank(world.root / "index", queries, tmp_path / "out", settings=given)
     drawn = {"teachers": ["retrieval"], "random_negatives": 8, "batch_negatives": 8}
-    labelling = Settings.model_validate({**given.given(), "label": drawn})
-    package.label(
-        tmp_path / "out", tmp_path / "labels", "pointwise", qrels=world.qrels, settings=labelling
-    )
-    tables = [json_rows(path) for path in (tmp_path / "labels").glob("scores/*.parquet")]
-    found = [row for table in tables for row in table]
+    given = Settings.model_validate({**tables(world, exclude="not"), "label": drawn})
+    out, labels = tmp_path / "out", tmp_path / "labels"
+    package.rank(world.root / "index", queries, out, settings=given)
+    package.label(out, labels, format="pointwise", qrels=world.qrels, settings=given)
+    found = [row for path in labels.glob("scores/*.parquet") for row in rows_of(path)]
     assert {row["origin"] for row in found} >= {"positive", "random"}
     for row in found:
         excluded = row["doc_id"] in lists[[r["_id"] for r in rows].index(row["query_id"])]
         assert not excluded or row["doc_id"] == judged[row["query_id"]]
 
 
-def json_rows(path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(json.dumps(pq.read_table(path).to_pylist()))
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     return found
