@@ -35,9 +35,11 @@ def run(job: CollectJob) -> None:
 def _summary(known: Benchmark, found: Collected) -> list[str]:
     read = count(found.queries + found.unjudged)
     aside = f" + {count(found.unjudged)} without a judgement, left out" if found.unjudged else ""
+    grades = " + ".join(f"{count(n)} of grade {grade}" for grade, n in found.grades.items())
     lines = [
         f"  queries    {read} = {count(found.queries)} judged{aside}",
-        f"  judgements {count(found.judgements)}; scored by {', '.join(known.metrics)}",
+        f"  judgements {count(found.judgements)} = {grades}",
+        f"  metrics    {', '.join(known.metrics)}",
     ]
     if known.excluded:
         lines.append(f"  excluded   {count(found.excluded)} documents, of each query its own")

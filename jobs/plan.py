@@ -99,7 +99,9 @@ def explain_rank(path: str, queries: str, qrels: str | None, settings: Settings)
     )
     table.add_row("queries", f"{count:,} ({plan.queries.rejected.num_rows:,} rejected)")
     if most := most_excluded(plan.queries.table):
-        table.add_row("excluded", f"up to {most:,} documents of a query; all are searched for so many more")
+        table.add_row(
+            "excluded", f"up to {most:,} documents of a query; all are searched for so many more"
+        )
     if plan.judgements:
         table.add_row("judged", "\n".join(_judged_lines(plan)))
     _add_listing(table, plan.listing)

@@ -237,10 +237,10 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         queries=Rows("queries.{split}.tsv", "qid", "text", columns=("qid", "text"), form="tsv"),
         judged=Judged("qrels", "qrels.{split}.tsv"),
         split="dev",
-        metrics=("RR(rel=2)@10", "P(rel=2)@50", "NumRet(rel=2)", "NumRel(rel=2)", "nDCG@5"),
+        metrics=("RR(rel=2)@10", "P(rel=2)@50", "NumRet(rel=2)", "nDCG@5"),
         k=1000,
-        differs="grades 0 to 3: for retrieval 2 and 3 are relevant, nDCG@5 takes the grade as gain; "
-        "their recall is of all pairs together, not a mean over queries",
+        differs="grades 0 to 3: for retrieval 2 and 3 are relevant, nDCG@5 takes the grade as "
+        "gain; their recall is of all pairs together, not a mean over queries",
     ),
 }
 

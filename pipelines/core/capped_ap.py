@@ -5,7 +5,7 @@ trec_eval divides by all relevant documents, so that of 200 nobody could find mo
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from ir_measures import Measure, ParamInfo
@@ -31,7 +31,7 @@ class _CappedAP(Measure):
     __name__ = "CappedAP"
     NAME = __name__
     PRETTY_NAME = "Average precision, divided by what k documents can hold"
-    SUPPORTED_PARAMS = {
+    SUPPORTED_PARAMS: ClassVar[dict[str, ParamInfo]] = {
         "cutoff": ParamInfo(dtype=int, required=True),
         "rel": ParamInfo(dtype=int, default=1),
     }

@@ -5,6 +5,7 @@ a settings file for either command, since each has columns of its own.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +36,7 @@ class Collected:
         documents: rows that were written; None: they are read as they are.
         queries: that were written.
         unjudged: queries without a judgement, which are left out.
-        judgements: pairs.
+        grades: how many pairs have which grade, from the highest.
         excluded: documents that queries exclude, each counted once for each query.
     """
 
@@ -43,8 +44,13 @@ class Collected:
     documents: int | None
     queries: int
     unjudged: int
-    judgements: int
+    grades: Mapping[int, int]
     excluded: int
+
+    @property
+    def judgements(self) -> int:
+        """Pairs."""
+        return sum(self.grades.values())
 
 
 def collect(benchmark: Benchmark, source: Path, out: Path, part: str, split: str) -> Collected:
@@ -75,7 +81,8 @@ def collect(benchmark: Benchmark, source: Path, out: Path, part: str, split: str
     _write_text(out / "rank.toml", _rank_settings(mine))
     excluded = sum(len(query.excluded) for query in judged)
     unjudged = len(queries) - len(judged)
-    return Collected(corpus, documents, len(judged), unjudged, len(pairs), excluded)
+    counts = dict(sorted(Counter(grade for _, _, grade in pairs).items(), reverse=True))
+    return Collected(corpus, documents, len(judged), unjudged, counts, excluded)
 
 
 def _filled(benchmark: Benchmark, part: str, split: str) -> Benchmark:

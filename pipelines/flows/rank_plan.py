@@ -19,8 +19,8 @@ from shardrank.core.settings import Settings
 from shardrank.core.source_files import Listing
 from shardrank.core.units import Done, total
 from shardrank.corpus.qrels import read_judged
-from shardrank.corpus.query_excludes import with_excluded
 from shardrank.corpus.queries import QueryBatch, read_queries
+from shardrank.corpus.query_excludes import with_excluded
 from shardrank.flows.rerankers import plan_rerankers
 from shardrank.flows.retrievers import plan_retrievers, refuse_unseen, require_same_model
 from shardrank.models.cards import read_encoder_card

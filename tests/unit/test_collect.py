@@ -83,7 +83,12 @@ def bright(root: Path) -> None:
             example
             | {"id": "0", "query": "what?", "gold_ids": ["a/b_0.txt"], "excluded_ids": ["N/A"]},
             example
-            | {"id": "1", "query": "why?", "gold_ids": ["a/b_1.txt"], "excluded_ids": ["a/b_2.txt"]},
+            | {
+                "id": "1",
+                "query": "why?",
+                "gold_ids": ["a/b_1.txt"],
+                "excluded_ids": ["a/b_2.txt"],
+            },
         ],
     )
 
@@ -131,8 +136,11 @@ def loco(root: Path) -> None:
 
 
 def beir(root: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
     write_lines(root / "corpus.jsonl", [{"_id": "d-0", "title": "", "text": "Sarah"}])
-    write_lines(root / "queries.jsonl", [{"_id": "q-0", "text": "who"}, {"_id": "q-1", "text": "?"}])
+    write_lines(
+        root / "queries.jsonl", [{"_id": "q-0", "text": "who"}, {"_id": "q-1", "text": "?"}]
+    )
     for name in ("test", "topic_level"):
         tsv(root / f"qrels/{name}.tsv", [["query-id", "corpus-id", "score"], ["q-0", "d-0", 1]])
     (root / "instruction.txt").write_text("Given a sentence, find the entity.")
@@ -315,6 +323,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert shardrank("collect", "bright", source, out, "--part", "biology") == 0
     said = " ".join("".join(capsys.readouterr()).split())
     assert "2 = 2 judged" in said
+    assert "judgements 2 = 2 of grade 1" in said
     assert f"shardrank index '{source}/documents/biology-*.parquet' {out}/index" in said
     assert f"--qrels {out}/qrels/test.tsv --config {out}/rank.toml" in said
     assert shardrank("collect", "bright", source, source, "--part", "biology") == 2

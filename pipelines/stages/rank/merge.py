@@ -50,8 +50,8 @@ class BlockParts:
 @dataclass(frozen=True)
 class MergeSpec:
     """A query block: what each retriever found for it, how several lists become one, and how many
-    documents are kept; parts of the index whose hits share a file; the parts of the queries, if there
-    are any; and whether queries have lists of documents that are left out."""
+    documents are kept; parts of the index whose hits share a file; the parts of the queries, if
+    there are any; and whether queries have lists of documents that are left out."""
 
     lists: tuple[ListFiles, ...]
     queries: FileRef
@@ -215,9 +215,7 @@ class Merge:
         parts = [PartHits(hits, *place) for hits, place in zip(found, places, strict=True)]
         return with_parts(own, parts, spec.parts.how, k)
 
-    def _first(
-        self, hits: Sequence[FileRef], queries: FileRef, k: int, excludes: bool
-    ) -> pa.Table:
+    def _first(self, hits: Sequence[FileRef], queries: FileRef, k: int, excludes: bool) -> pa.Table:
         """One shard's hits after another, so that memory does not grow with the shards; without
         documents in the queries' lists."""
         lists = self._lists_of(queries) if excludes else None
