@@ -61,28 +61,43 @@ def collect(benchmark: Benchmark, source: Path, out: Path, part: str, split: str
             relevant to it.
         SettingsError: the benchmark has parts and none is named, or the other way round.
     """
-    if benchmark.has_parts != bool(part):
-        names = f"such as {', '.join(benchmark.parts)}" if benchmark.parts else "it has none"
-        raise SettingsError(f"--part = {part!r}, but of this benchmark: {names}.", "")
+    _require_part(benchmark, part)
     mine = _filled(benchmark, part, split)
     (out / "qrels").mkdir(parents=True, exist_ok=True)
-    corpus, documents, held = _documents(mine, source, out, part)
+    documents = _documents(mine, source, out, part)
     queries = list(_queries(mine, source, part))
     _require(len(queries), "queries")
-    grades = _grades(mine, source, queries, held)
+    grades = _grades(mine, source, queries, documents.held)
     judged = [query for query in queries if query.id in grades]
     _require(len(judged), "query that is judged")
     _refuse_contradictions(judged, grades)
     _write(out / "queries.jsonl", (query.row(bool(mine.excluded)) for query in judged))
-    pairs = [(q.id, doc, grade) for q in judged for doc, grade in grades[q.id].items()]
-    lines = (f"{query}\t{doc}\t{grade}" for query, doc, grade in pairs)
-    _write_text(out / "qrels" / f"{split}.tsv", ["query-id\tcorpus-id\tscore", *lines])
-    _write_text(out / "index.toml", _index_settings(mine, documents))
+    _write_text(out / "index.toml", _index_settings(mine, documents.written))
     _write_text(out / "rank.toml", _rank_settings(mine))
-    excluded = sum(len(query.excluded) for query in judged)
-    unjudged = len(queries) - len(judged)
-    counts = dict(sorted(Counter(grade for _, _, grade in pairs).items(), reverse=True))
-    return Collected(corpus, documents, len(judged), unjudged, counts, excluded)
+    return Collected(
+        corpus=documents.corpus,
+        documents=documents.written,
+        queries=len(judged),
+        unjudged=len(queries) - len(judged),
+        grades=_write_judgements(out / "qrels" / f"{split}.tsv", judged, grades),
+        excluded=sum(len(query.excluded) for query in judged),
+    )
+
+
+def _require_part(benchmark: Benchmark, part: str) -> None:
+    if benchmark.has_parts != bool(part):
+        names = f"such as {', '.join(benchmark.parts)}" if benchmark.parts else "it has none"
+        raise SettingsError(f"--part = {part!r}, but of this benchmark: {names}.", "")
+
+
+def _write_judgements(
+    path: Path, queries: Iterable["PublishedQuery"], grades: Mapping[str, Mapping[str, int]]
+) -> dict[int, int]:
+    """BEIR's TSV; how many pairs have which grade, from the highest."""
+    pairs = [(q.id, doc, grade) for q in queries for doc, grade in grades[q.id].items()]
+    lines = (f"{query}\t{doc}\t{grade}" for query, doc, grade in pairs)
+    _write_text(path, ["query-id\tcorpus-id\tscore", *lines])
+    return dict(sorted(Counter(grade for _, _, grade in pairs).items(), reverse=True))
 
 
 def _filled(benchmark: Benchmark, part: str, split: str) -> Benchmark:
@@ -116,25 +131,32 @@ class PublishedQuery:
         return found | ({EXCLUDED: list(self.excluded)} if excludes else {})
 
 
-def _documents(
-    benchmark: Benchmark, source: Path, out: Path, part: str
-) -> tuple[str, int | None, frozenset[str] | None]:
-    """What `index` reads, how many rows were written for it, and their ids where texts may lack."""
+@dataclass(frozen=True)
+class _Documents:
+    """What `index` reads, how many rows were written for it (None: none were), and the ids of those
+    that have a text, where some may not."""
+
+    corpus: str
+    written: int | None = None
+    held: frozenset[str] | None = None
+
+
+def _documents(benchmark: Benchmark, source: Path, out: Path, part: str) -> _Documents:
     rows = benchmark.documents
     if rows is None:
-        return "", None, None
+        return _Documents("")
     if rows.readable:
         files_of(source, rows.glob)
-        return str(source / rows.glob), None, None
+        return _Documents(str(source / rows.glob))
     if rows.image:
         path = out / "corpus.parquet"
-        return str(path), _write_pictures(path, rows_of(source, rows), rows), None
+        return _Documents(str(path), _write_pictures(path, rows_of(source, rows), rows))
     held: set[str] = set()
     texts = (row for row in _of_part(source, rows, part) if _note(row, rows, held))
     path = out / "corpus.jsonl"
     count = _write(path, ({"_id": _id(row, rows), "text": row[rows.text]} for row in texts))
     _require(count, f"documents of {part!r}" if part else "documents")
-    return str(path), count, frozenset(held) if rows.of_part else None
+    return _Documents(str(path), count, frozenset(held) if rows.of_part else None)
 
 
 def _note(row: Row, rows: Rows, held: set[str]) -> bool:
@@ -187,7 +209,9 @@ def _write_pictures(path: Path, found: Iterator[Row], rows: Rows) -> int:
 
 def _queries(benchmark: Benchmark, source: Path, part: str) -> Iterator[PublishedQuery]:
     rows, judged = benchmark.queries, benchmark.judged
-    before = (source / benchmark.before).read_text("utf-8") + " " if benchmark.before else ""
+    before = ""
+    if benchmark.before:
+        before = files_of(source, benchmark.before)[0].read_text("utf-8") + " "
     columns = [*filter(None, (benchmark.excluded, judged.grade))]
     columns += [judged.document] if judged.form in ("lists", "marks") else []
     found = _of_part(source, rows, part, *columns)
