@@ -90,6 +90,11 @@ class SparseSettings(SettingsTable):
         "auto",
         description="of the forward pass: fp32, bf16 or fp16; auto: as the model's files",
     )
+    document_terms: Literal["weighed", "tokens"] = Field(
+        "weighed",
+        description="a passage's terms: as the model weighs them, or its own tokens, each with a "
+        "weight of 1, which takes no model",
+    )
     top: int | None = Field(
         None,
         ge=1,
