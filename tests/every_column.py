@@ -24,6 +24,7 @@ from shardrank.version.manifest import Version
 from shardrank.version.parts import Part
 from tests.hybrid import Hit, lists_of
 from tests.late_models import late_model
+from tests.own_term_models import own_term_model
 from tests.sparse_models import sparse_encoder
 from tests.world import World, latest
 
@@ -59,6 +60,7 @@ COLUMNS = {
     ),
     "bm25": Column(("family=bm25",), (_SHARDS,), "inverted", exact=True),
     "sparse": Column(("family=sparse", "model={sparse}"), (_SHARDS,), "inverted", exact=True),
+    "own": Column(("family=sparse", "model={own}"), (_SHARDS,), "inverted", exact=True),
     "late": Column(_TOKENS, ("kind=exact", _SHARDS), "maxsim", exact=True),
     "late4": Column((*_CODES, "stored=4"), ("kind=plaid", _SHARDS), "plaid", fitted=True),
     "pooled2": Column(
@@ -123,6 +125,7 @@ def columns_of(models: Path, world: World) -> tuple[str, ...]:
         "pairs": world.reranker,
         "late": late_model(models / "late", "st-bert"),
         "sparse": sparse_encoder(models / "sparse", "bert"),
+        "own": own_term_model(models / "own", "tilde"),
     }
     sets = []
     for name, column in COLUMNS.items():

@@ -26,7 +26,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -
 @pytest.fixture(scope="module")
 def sets(world: World) -> tuple[str, ...]:
     maxsim = ("reranker.depth=4", "reranker.maxsim.of=late4", "reranker.maxsim.depth=3")
-    return (*SETS, *columns_of(world.root, world), *NO_CODEBOOKS, *retrievers(), *maxsim)
+    terms = ("reranker.terms.of=own", "reranker.terms.depth=2")
+    return (*SETS, *columns_of(world.root, world), *NO_CODEBOOKS, *retrievers(), *maxsim, *terms)
 
 
 @pytest.fixture(scope="module")
