@@ -219,6 +219,18 @@ def test_documents_by_their_own_tokens_alone(folder: Path, family: str) -> None:
     assert encoder.card.fingerprint != load(folder).card.fingerprint
 
 
+def test_queries_by_their_own_tokens_alone(folder: Path) -> None:
+    """As often as they occur; documents are weighed as ever."""
+    encoder = load(folder, query_terms="tokens")
+    found = queries(encoder, ["heat heat flow", "", "flow"])
+    [heat, flow] = (span.ids for span in encoder._queries.tokeniser.encode(["heat", " flow"]))
+    assert found[0].sum() >= 3 and not found[1].any()
+    assert found[0].max() == 2 or len(heat) > 1
+    assert (found[0][flow[-1:]] >= 1).all()
+    close(documents(encoder, TEXTS), documents(load(folder), TEXTS))
+    assert encoder.card.fingerprint != load(folder).card.fingerprint
+
+
 def test_a_term_of_an_empty_query_has_no_weight(tmp_path: Path) -> None:
     encoder = load(sparse_encoder(tmp_path, "router"))
     assert np.diff(encoder.encode_queries(["", "heat heat flow", "heat flow"]).ends)[0] == 0

@@ -61,12 +61,17 @@ def read_sparse_folder(settings: SparseSettings) -> SparseFolder:
 
 
 def _asked(settings: SparseSettings, own: SparseTowers) -> SparseTowers:
-    """The folder's ways, but for documents whose own tokens are all that is asked for."""
-    if settings.document_terms == "weighed":
-        return own
-    documents = own.documents
-    stops = isinstance(documents, OwnTower) and documents.stops
-    return SparseTowers(CountTower(documents.source, once=True, stops=stops), own.queries)
+    """The folder's ways, but for texts whose own tokens are all that is asked for."""
+    documents, queries = own.documents, own.queries
+    if settings.document_terms == "tokens":
+        documents = CountTower(documents.source, once=True, stops=_stops(documents))
+    if settings.query_terms == "tokens":
+        queries = CountTower(queries.source, once=False, stops=_stops(queries))
+    return SparseTowers(documents, queries)
+
+
+def _stops(tower: SparseTower) -> bool:
+    return isinstance(tower, OwnTower | CountTower) and tower.stops
 
 
 def vocabulary(tower: SparseTower) -> int:
