@@ -1,7 +1,7 @@
 """Scores of pairs of a query and a passage by the terms that both have: exact-term matching.
 
 Of counted words and of vocabularies' terms alike: s(q, p) = Σ over t in q and p of w_q(t) · w_p(t)
-(Zhuang & Zuccon 2021, arXiv:2108.08513, equation 1; Lin & Ma 2021, arXiv:2106.14807).
+(Zhuang & Zuccon 2021, arXiv:2108.08513; Lin & Ma 2021, arXiv:2106.14807).
 """
 
 import numpy as np

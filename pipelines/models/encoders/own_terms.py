@@ -1,5 +1,5 @@
-"""Weights of a text's own tokens: uniCOIL (Lin & Ma 2021, arXiv:2106.14807, equation 1 and 2) and
-TILDEv2 (Zhuang & Zuccon 2021, arXiv:2108.08513, equation 2), w_i = relu(v · h_i + b).
+"""Weights of a text's own tokens: uniCOIL (Lin & Ma 2021, arXiv:2106.14807) and TILDEv2 (Zhuang &
+Zuccon 2021, arXiv:2108.08513), w_i = relu(v · h_i + b).
 
 The special tokens around a text have no weight. (pyserini's uniCOIL gives [SEP] one, which no query
 was trained with: the authors' loss masks it.)

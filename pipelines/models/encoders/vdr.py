@@ -1,5 +1,5 @@
 """Weights of all terms of a vocabulary by their similarity to a text's tokens: VDR (Zhou et al.,
-ICLR 2024, equations 2 to 4), w_j = max_i elu(norm(h_i) · e_j) + 1, where e_j is a term's word
+ICLR 2024, arXiv:2212.07699), w_j = max_i elu(norm(h_i) · e_j) + 1, where e_j is a term's word
 embedding. Kept are the `top` strongest, and a text's own tokens whatever they weigh.
 
 The authors' code takes the maximum over a batch's padding too, so that a text's weights hang on its

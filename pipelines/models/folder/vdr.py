@@ -1,4 +1,4 @@
-"""A vocabulary disentangled retriever (VDR; Zhou et al., ICLR 2024, openreview ZlQRiFmq7Y), as the
+"""A vocabulary disentangled retriever (VDR; Zhou et al., ICLR 2024, arXiv:2212.07699), as the
 authors' code saves it (jzhoubu/VDR, src/ir/encoder/vdr.py and src/ir/biencoder/biencoder.py).
 
 A folder holds a BERT for queries and one for passages, each behind a layer norm: its states are
