@@ -208,7 +208,8 @@ def test_bert_runs_without_transformers(family: str, encoder: SparseEncoder) -> 
 
 def counted(encoder: SparseEncoder, tokeniser: FastTokeniser, texts: list[str]) -> Float32:
     """float32[n, vocabulary]: how often each token occurs."""
-    rows = [np.bincount(span.ids, minlength=encoder.card.vocabulary) for span in tokeniser.encode(texts)]
+    most = encoder.card.vocabulary
+    rows = [np.bincount(span.ids, minlength=most) for span in tokeniser.encode(texts)]
     return np.array(rows, np.float32)
 
 

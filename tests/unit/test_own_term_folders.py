@@ -160,7 +160,8 @@ def test_what_decides_results_is_in_the_fingerprint(
 ) -> None:
     folder = copytree(made(name), tmp_path / "copy")
     before = plan(folder).fingerprint
-    change = sided("encoder_q", topk=3) if name == "vdr" else edited(architectures=["UniCoilEncoder"])
+    unicoil = edited(architectures=["UniCoilEncoder"])
+    change = sided("encoder_q", topk=3) if name == "vdr" else unicoil
     change(folder)
     assert plan(folder).fingerprint != before
 

@@ -72,5 +72,6 @@ def test_a_pair_has_the_same_bits_in_any_batch() -> None:
     order = np.random.default_rng(5).permutation(len(left))
     assert (term_scores(queries, passages, left[order], right[order]) == whole[order]).all()
     assert term_scores(queries, passages, left[:0], right[:0]).shape == (0,)
-    one = term_scores(queries.taken(left[77:78]), passages.taken(right[77:78]), *np.zeros((2, 1), int))
+    alone = queries.taken(left[77:78]), passages.taken(right[77:78])
+    one = term_scores(*alone, *np.zeros((2, 1), np.int64))
     assert one[0] == whole[77]
