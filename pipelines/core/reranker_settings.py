@@ -258,9 +258,7 @@ class TermsSettings(RerankerSettings):
     k1: float = Field(
         1.5, ge=0, description="of a column of family bm25: how soon a word that recurs is enough"
     )
-    b: float = Field(
-        0.75, ge=0, le=1, description="likewise: how much long passages are lowered"
-    )
+    b: float = Field(0.75, ge=0, le=1, description="likewise: how much long passages are lowered")
 
     @property
     def called(self) -> str:

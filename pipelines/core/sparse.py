@@ -97,9 +97,7 @@ def added(row: Int64, terms: UInt64, weights: Float32, rows: int) -> SparseRows:
     return folded(row, terms, weights, rows, np.add)
 
 
-def folded(
-    row: Int64, terms: UInt64, weights: Float32, rows: int, by: np.ufunc
-) -> SparseRows:
+def folded(row: Int64, terms: UInt64, weights: Float32, rows: int, by: np.ufunc) -> SparseRows:
     """So many rows from terms in any order: equal ones of a row are one, whose weights become one
     by a function of two, such as their sum or maximum, in the order given.
 

@@ -30,7 +30,9 @@ def _all_pairs(queries: SparseRows, passages: SparseRows) -> tuple[np.ndarray, n
 
 
 @given(st.lists(ROW, min_size=1, max_size=4), st.lists(ROW, min_size=1, max_size=5))
-def test_the_sum_over_shared_terms(asked: list[dict[int, float]], held: list[dict[int, float]]):
+def test_the_sum_over_shared_terms(
+    asked: list[dict[int, float]], held: list[dict[int, float]]
+) -> None:
     queries, passages = _rows(asked), _rows(held)
     left, right = _all_pairs(queries, passages)
     found = term_scores(queries, passages, left, right)

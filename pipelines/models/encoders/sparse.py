@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 

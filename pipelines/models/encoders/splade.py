@@ -41,9 +41,7 @@ def weights(
     return map(active_terms, pooled(states, sizes, decode, _pool(pooling), room))
 
 
-def pooled(
-    states: Tensor, sizes: Int64, decode: Decode, pool: Pool, room: int
-) -> Iterator[Tensor]:
+def pooled(states: Tensor, sizes: Int64, decode: Decode, pool: Pool, room: int) -> Iterator[Tensor]:
     """float32[n, vocabulary] of a batch's texts, some texts at a time, in the order of the batch.
 
     Args:

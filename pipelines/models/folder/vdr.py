@@ -87,9 +87,7 @@ def space_differences(tower: SpaceTower) -> tuple[list[str], list[str]]:
     return compared({bare: held[name] for bare, name in names.items()}, wanted)
 
 
-def _tower(
-    folder: Path, side: Mapping[str, Any], prefix: str, longest: int | None
-) -> SpaceTower:
+def _tower(folder: Path, side: Mapping[str, Any], prefix: str, longest: int | None) -> SpaceTower:
     path = folder / "config.json"
     _refuse_strange(path, side)
     length = longest or _length(folder, side)
