@@ -1,6 +1,6 @@
 """Exact-term reranking: how fast pairs are scored, and what it finds beside other rerankers.
 
-python -m tests.bench.exact_terms FOLDER COLLECTION --sparse MODEL --late MODEL --cross MODEL
+python -m tests.bench.exact_terms FOLDER COLLECTION --sparse MODEL [--late MODEL] [--cross MODEL]
 
 The benchmark scores 100 queries with 100 passages each: ours, the loop over dictionaries of
 TILDEv2's authors (ielab/TILDE, inferencev2.py), whose dictionaries lie ready, and scipy's sparse
@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from scipy.sparse import csr_matrix
 
 import shardrank
@@ -23,10 +24,18 @@ from shardrank.core.arrays import Float32, Int64
 from shardrank.core.sparse import SparseRows
 from shardrank.index.term_pairs import term_scores
 from tests.bench.beir import Collection
-from tests.bench.harness import Benchmark, Contender, Duel
+from tests.bench.harness import Benchmark, Contender, Duel, measure
+from tests.bench.show import table
 
 QUERIES, PASSAGES, VOCABULARY = 100, 100, 30_522
-DEPTH = 50
+DEPTH, ROUNDS = 100, 5
+#: Of terms, and what they are; and a weight of their score that leaves most to the vectors' one.
+COLUMNS = {
+    "bm25": "BM25",
+    "sparse": "splade-tiny",
+    "exact": "splade-tiny by a query's tokens, no model",
+}
+MIXED = 0.02
 TOLERANCE = 1e-5
 OURS, LOOP, MATRICES = "shardrank", "TILDE's inferencev2.py", "scipy, rows multiplied"
 
@@ -107,23 +116,41 @@ def _furthest(wanted: Float32, found: Float32) -> float:
     return float((np.abs(wanted - found) / (1 + np.abs(wanted))).max())
 
 
-def _ways(cross: str) -> dict[str, tuple[str, ...]]:
+def speed() -> None:
+    """The benchmarks in seconds of the processor, which other work on the machine does not take."""
+    for benched in (benchmark(6, 60), benchmark(30, 120)):
+        Console().print(table(measure(benched, ROUNDS, time.process_time)))
+
+
+def _ways(late: str | None, cross: str | None) -> dict[str, tuple[str, ...]]:
     """Settings of each way to rerank, by its name."""
-    terms = {name: ("family=terms", f"of={name}", "interpolation=1") for name in ("bm25", "sparse")}
-    mixed = ("family=terms", "of=sparse", "interpolation=0.05")
-    return {
-        "none": ("model=off",),
-        "terms of BM25": terms["bm25"],
-        "terms of splade-tiny": terms["sparse"],
-        "the same, 0.05 of them": mixed,
-        "MaxSim, fp16": ("family=maxsim", "interpolation=1"),
-        "cross-encoder": (f"model={cross}",),
-    }
+    ways: dict[str, tuple[str, ...]] = {"none": ("model=off",)}
+    for column, name in COLUMNS.items():
+        told = ("family=terms", f"of={column}")
+        ways[f"terms of {name}"] = (*told, "interpolation=1")
+        ways[f"the same, at {MIXED}"] = (*told, f"interpolation={MIXED}")
+    if late:
+        ways["MaxSim, fp16"] = ("family=maxsim", "interpolation=1")
+    if cross:
+        ways["cross-encoder"] = (f"model={cross}",)
+    return ways
+
+
+def _indexed(collection: Collection, folder: Path, sparse: str, late: str | None) -> None:
+    told = ["encoder.bm25.family=bm25"]
+    for name in ("sparse", "exact"):
+        told += [f"encoder.{name}.family=sparse", f"encoder.{name}.model={sparse}"]
+    told.append("encoder.exact.query_terms=tokens")
+    if late:
+        told += ["encoder.late.family=late", f"encoder.late.model={late}"]
+    if not (folder / "manifests").exists():
+        shardrank.index(collection.source / "corpus.jsonl", folder, overrides=told)
 
 
 def _ranked(collection: Collection, folder: Path, way: Sequence[str]) -> tuple[float, float]:
     """nDCG@10, and seconds of the processor."""
-    asked = ["retriever.dense.index=dense", *(f"reranker.{each}" for each in way)]
+    asked = ["retriever.dense.index=dense", f"search.k={DEPTH}"]
+    asked += [f"reranker.{each}" for each in way]
     asked += [] if way == ("model=off",) else [f"reranker.depth={DEPTH}"]
     began = time.process_time()
     index, out = folder / "index", folder / "out"
@@ -141,20 +168,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("collection", type=Path)
-    for name in ("sparse", "late", "cross"):
-        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--sparse", required=True)
+    parser.add_argument("--late")
+    parser.add_argument("--cross")
     asked = parser.parse_args()
     collection = Collection(asked.collection, asked.folder)
-    columns = ["encoder.bm25.family=bm25"]
-    for name in ("sparse", "late"):
-        model = getattr(asked, name)
-        columns += [f"encoder.{name}.family={name}", f"encoder.{name}.model={model}"]
-    if not (asked.folder / "index" / "manifests").exists():
-        corpus = collection.source / "corpus.jsonl"
-        shardrank.index(corpus, asked.folder / "index", overrides=columns)
-    _ranked(collection, asked.folder, ("model=off",))  # imports, and compiles
+    _indexed(collection, asked.folder / "index", asked.sparse, asked.late)
     plain = 0.0
-    for name, way in _ways(asked.cross).items():
+    for name, way in _ways(asked.late, asked.cross).items():
         gain, seconds = _ranked(collection, asked.folder, way)
         plain = plain or seconds
         print(f"| {name} | {gain:.4f} | {seconds - plain:.2f} |", flush=True)
