@@ -29,6 +29,7 @@ from shardrank.version.parts import Part
 from tests.hybrid import Hit, lists_of
 from tests.image_models import noise, saved, tiny_clip
 from tests.late_models import late_model
+from tests.own_term_models import own_term_model
 from tests.sparse_models import sparse_encoder
 from tests.world import World, latest
 
@@ -64,6 +65,7 @@ COLUMNS = {
     ),
     "bm25": Column(("family=bm25",), (_SHARDS,), "inverted", exact=True),
     "sparse": Column(("family=sparse", "model={sparse}"), (_SHARDS,), "inverted", exact=True),
+    "own": Column(("family=sparse", "model={own}"), (_SHARDS,), "inverted", exact=True),
     "late": Column(_TOKENS, ("kind=exact", _SHARDS), "maxsim", exact=True),
     "late4": Column((*_CODES, "stored=4"), ("kind=plaid", _SHARDS), "plaid", fitted=True),
     "pooled2": Column(
@@ -128,6 +130,7 @@ _MODELS: Mapping[str, Callable[[Path], Path]] = {
     "late": lambda folder: late_model(folder, "st-bert"),
     "sparse": lambda folder: sparse_encoder(folder, "bert"),
     "image": tiny_clip,
+    "own": lambda folder: own_term_model(folder, "tilde"),
 }
 
 

@@ -251,7 +251,7 @@ def dim_of(card: ColumnCard) -> int:
 
 @dataclass(frozen=True)
 class ReadColumn:
-    """A column of token vectors that a reranker reads, and the components of a vector."""
+    """A column that a reranker reads, and the components of its token vectors; 0: it is sparse."""
 
     name: str
     dim: int
@@ -297,7 +297,9 @@ class RerankerCard:
     def score(self) -> str:
         """What a score is, for people."""
         if self.reads is not None:
-            return f"the products of {self.reads.dim} components of its token vectors"
+            dim = self.reads.dim
+            what = f"{dim} components of its token vectors" if dim else "the weights of its terms"
+            return f"the products of {what}"
         both = "" if self.relevant is None else f" of label {self.relevant} less the other's"
         without = f", without the model's {self.activation}" if self.activation else ""
         return f"logit{both}{without}"

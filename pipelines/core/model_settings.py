@@ -24,6 +24,8 @@ DTYPE_SAYS = "of the forward pass: fp32, bf16, fp16, or int8 (CPUs only)"
 SparseDtype = Literal["auto", "fp32", "bf16", "fp16"]
 Stored = Literal["fp16", "fp32"]
 Pooling = Literal["auto", "mean", "cls", "last"]
+#: How texts become terms: by a model's folder, or as the tokens that they are.
+Terms = Literal["model", "tokens"]
 
 
 class EncoderSettings(SettingsTable):
@@ -89,6 +91,15 @@ class SparseSettings(SettingsTable):
     dtype: SparseDtype = Field(
         "auto",
         description="of the forward pass: fp32, bf16 or fp16; auto: as the model's files",
+    )
+    document_terms: Terms = Field(
+        "model",
+        description="a passage's terms: as the model has them, or its own tokens, each with a "
+        "weight of 1, for which no model runs",
+    )
+    query_terms: Terms = Field(
+        "model",
+        description="a query's terms: likewise, or its own tokens, each with how often it occurs",
     )
     top: int | None = Field(
         None,

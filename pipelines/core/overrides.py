@@ -20,6 +20,7 @@ from shardrank.core.reranker_settings import (
     PairwiseSettings,
     PointwiseSettings,
     SetwiseSettings,
+    TermsSettings,
 )
 from shardrank.core.settings import Settings
 from shardrank.core.spelling import meant
@@ -42,6 +43,7 @@ _SEVERAL: dict[str, tuple[str, Kinds]] = {
             AttentionSettings,
             EnrichedSettings,
             MaxsimSettings,
+            TermsSettings,
         ),
     ),
     "retriever": ("index", (RetrieverSettings,)),

@@ -249,6 +249,22 @@ class MaxsimSettings(RerankerSettings):
         return self.of
 
 
+class TermsSettings(RerankerSettings):
+    """[[reranker]] of family terms: the terms that a query and a passage both have, by the weights
+    that a sparse column of the index holds."""
+
+    family: Literal["terms"] = Field("terms", description="products of stored weights of terms")
+    of: str = Field("sparse", description="the sparse column, by its encoder's name")
+    k1: float = Field(
+        1.5, ge=0, description="of a column of family bm25: how soon a word that recurs is enough"
+    )
+    b: float = Field(0.75, ge=0, le=1, description="likewise: how much long passages are lowered")
+
+    @property
+    def called(self) -> str:
+        return self.of
+
+
 def _family(given: Any) -> Any:
     """Of a table or its settings: cross where it is not said."""
     if isinstance(given, Mapping):
@@ -266,6 +282,7 @@ AnyReranker = Annotated[
     | Annotated[PairwiseSettings, Tag("pairwise")]
     | Annotated[AttentionSettings, Tag("attention")]
     | Annotated[EnrichedSettings, Tag("enriched")]
-    | Annotated[MaxsimSettings, Tag("maxsim")],
+    | Annotated[MaxsimSettings, Tag("maxsim")]
+    | Annotated[TermsSettings, Tag("terms")],
     Discriminator(_family),
 ]

@@ -93,21 +93,27 @@ def strongest(rows: SparseRows, most: int | None) -> SparseRows:
 
 
 def added(row: Int64, terms: UInt64, weights: Float32, rows: int) -> SparseRows:
-    """So many rows from terms in any order: equal ones of a row are one, whose weights are added up
-    in the order given.
+    """As `folded`, where the weights of equal terms are added up."""
+    return folded(row, terms, weights, rows, np.add)
+
+
+def folded(row: Int64, terms: UInt64, weights: Float32, rows: int, by: np.ufunc) -> SparseRows:
+    """So many rows from terms in any order: equal ones of a row are one, whose weights become one
+    by a function of two, such as their sum or maximum, in the order given.
 
     Args:
         row: int64[m], whose each term is.
         terms: uint64[m].
         weights: float32[m].
         rows: how many.
+        by: np.add or np.maximum.
     """
     order = np.lexsort((terms, row))
     row, terms, weights = row[order], terms[order], weights[order]
     first = np.ones(len(row), np.bool_)
     first[1:] = (row[1:] != row[:-1]) | (terms[1:] != terms[:-1])
     starts = np.flatnonzero(first)
-    sums = np.add.reduceat(weights, starts) if len(starts) else weights
+    sums = by.reduceat(weights, starts) if len(starts) else weights
     ends = np.searchsorted(row[starts], np.arange(rows + 1)).astype(np.int64)
     return SparseRows(ends, terms[starts], sums.astype(np.float32))
 

@@ -1,12 +1,16 @@
 """Rerankers as a version's columns let them be."""
 
 from shardrank.core.cards import RerankerCard
-from shardrank.core.reranker_settings import RerankerSettings
+from shardrank.core.errors import SettingsError
+from shardrank.core.fingerprint import fingerprint
+from shardrank.core.papers import to_json
+from shardrank.core.reranker_settings import RerankerSettings, TermsSettings
 from shardrank.core.settings import Settings
 from shardrank.flows.retrievers import require_same_model
+from shardrank.index.bm25 import Bm25
 from shardrank.models.rerankers.beside import Beside, HeldColumn
 from shardrank.models.rerankers.registry import read_reranker, reranker_family
-from shardrank.stages.rank.rerank_plan import PlannedReranker
+from shardrank.stages.rank.rerank_plan import Counted, PlannedReranker
 from shardrank.version.kept_settings import further_encoders, runs_in_bf16
 from shardrank.version.manifest import StoredEncoder, Version
 
@@ -27,7 +31,7 @@ def plan_rerankers(version: Version, settings: Settings) -> list[PlannedReranker
 def plan_reranker(each: RerankerSettings, version: Version, settings: Settings) -> PlannedReranker:
     """One of them."""
     card = read_reranker(each, _beside(version), min(each.depth, settings.search.k))
-    return PlannedReranker(each, card, _asking(card, version, settings))
+    return _planned(each, card, version, settings)
 
 
 def plan_teacher_model(
@@ -36,16 +40,44 @@ def plan_teacher_model(
     """One that judges lists of any length: its windows are as large as they are set."""
     each = each.model_copy(update={"depth": ANY_DEPTH})
     card = reranker_family(each).read(each, _beside(version))
-    return PlannedReranker(each, card, _asking(card, version, settings))
+    return _planned(each, card, version, settings)
+
+
+def _planned(
+    each: RerankerSettings, card: RerankerCard, version: Version, settings: Settings
+) -> PlannedReranker:
+    counted = _counted(each, version) if isinstance(each, TermsSettings) else None
+    return PlannedReranker(each, card, _asking(card, version, settings), counted)
 
 
 def _beside(version: Version) -> Beside:
-    columns = {name: _held(made) for name, made in version.columns.items()}
+    columns = {name: _held(made, version) for name, made in version.columns.items()}
     return Beside(runs_in_bf16(version), columns)
 
 
-def _held(made: StoredEncoder) -> HeldColumn:
-    return HeldColumn(made.card, made.codec.sha256 if made.codec else "")
+def _held(made: StoredEncoder, version: Version) -> HeldColumn:
+    index = version.indexes.get(made.name)
+    counts = to_json(index.counts) if index and index.counts else None
+    return HeldColumn(
+        made.card,
+        made.codec.sha256 if made.codec else "",
+        "" if counts is None else fingerprint(counts),
+    )
+
+
+def _counted(settings: TermsSettings, version: Version) -> Counted | None:
+    """How the words of a column that counts them are weighted: as its index has it."""
+    if version.columns[settings.of].card.family != "bm25":
+        return None
+    index = version.indexes.get(settings.of)
+    if index is None or index.counts is None:
+        raise SettingsError(
+            f"[[reranker]] of family terms reads {settings.of!r}, which counts words, and the "
+            "version has no index over it, which says how rare they are.",
+            f"Index again with [[index]] of = {settings.of!r}, or name a column of family sparse.",
+        )
+    average = index.counts.words / max(1, index.counts.passages)
+    return Counted(index.counts, Bm25(settings.k1, settings.b, average))
 
 
 def _asking(card: RerankerCard, version: Version, settings: Settings) -> StoredEncoder | None:

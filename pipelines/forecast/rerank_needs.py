@@ -24,7 +24,7 @@ from shardrank.forecast.needs import (
     Need,
 )
 from shardrank.forecast.rates import Rates
-from shardrank.forecast.search_speed import maxsim_s
+from shardrank.forecast.search_speed import maxsim_s, terms_s
 from shardrank.forecast.work import Reranking, Work
 from shardrank.version.sizing import (
     BYTES_PER_TOKEN,
@@ -37,6 +37,9 @@ PAIR_MEMORY = 200
 
 #: Bytes of a logit.
 _LOGIT_BYTES = 4
+
+#: Bytes of a query's term and its weight.
+_TERM_BYTES = 12
 
 
 @dataclass(frozen=True)
@@ -150,13 +153,14 @@ def _columns(work: Work, each: Reranking, stage: str, rates: Rates) -> Need:
     they are stored, and once more as they are read."""
     column, pairs = work.column(each.reads), work.pairs(each)
     takes = column.takes
-    stored, asked = takes.bytes, takes.asked * takes.dim * 4
+    stored, asked = takes.bytes, takes.asked * (takes.dim * 4 or _TERM_BYTES)
+    compare_s = maxsim_s if takes.dim else terms_s
     swept, runs = sweep(work, pairs, rates, stored), Runs.of(work, pairs)
     blocks, passages = min(work.blocks, runs.pairs), min(runs.pairs, runs.parts * work.part_rows)
     return replace(
         swept,
         stage=stage,
-        work_s=swept.work_s + maxsim_s(runs.pairs, passages, column, rates),
+        work_s=swept.work_s + compare_s(runs.pairs, passages, column, rates),
         files=swept.files + 2 * blocks,
         bytes=swept.bytes + runs.pairs * asked,
         memory=swept.memory + 2 * work.part_rows * stored + runs.pairs * asked,

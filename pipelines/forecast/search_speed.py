@@ -1,5 +1,6 @@
 """How long a shard is searched, by the kind of its index: seconds of a core for all queries."""
 
+import math
 from collections.abc import Callable
 
 from shardrank.forecast.columns import Column
@@ -22,6 +23,15 @@ def maxsim_s(pairs: float, passages: float, column: Column, rates: Rates) -> flo
     products = 2.0 * pairs * takes.asked * takes.held * takes.dim
     decoded = passages * takes.held * takes.dim
     return products / rates.maxsim_flops_per_core_s + decoded / rates.decoded_components_per_core_s
+
+
+def terms_s(pairs: float, passages: float, column: Column, rates: Rates) -> float:
+    """Of so many pairs of sparse vectors, of so many different passages that are read: each term of
+    a query is looked for among those of a passage, by halves."""
+    takes = column.takes
+    steps = pairs * takes.asked * math.log2(1 + takes.held)
+    read = passages * takes.held / rates.decoded_components_per_core_s
+    return steps / rates.scattered_numbers_per_core_s + read
 
 
 def _refining(work: Work, rates: Rates) -> float:

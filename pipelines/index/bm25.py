@@ -34,6 +34,13 @@ class Bm25:
         norms: Float32 = (self.k1 * (1 - self.b + self.b * shares)).astype(np.float32)
         return norms
 
+    def weighed(self, rows: SparseRows) -> SparseRows:
+        """What the counts of some passages are worth, as an inverted index has it."""
+        sums = np.concatenate([[0], np.cumsum(rows.weights, dtype=np.float64)])
+        sizes, lengths = np.diff(rows.ends), np.diff(sums[rows.ends]).astype(np.float32)
+        norms = np.repeat(self.norms(lengths), sizes)
+        return SparseRows(rows.ends, rows.terms, rows.weights / (rows.weights + norms))
+
 
 def idf(passages: int, df: Int64) -> Float32:
     """float32[n]: the worth of terms that occur in so many of all passages."""

@@ -22,6 +22,7 @@ from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modern import PREFIX, is_modern, needed_of_modern
 from shardrank.models.folder.modules import StaticTable, Tower
 from shardrank.models.folder.numbered import missing_from_layers
+from shardrank.models.folder.own_terms import CountTower, OwnTower, own_differences
 from shardrank.models.folder.packable import (
     bare_name,
     differences,
@@ -37,6 +38,7 @@ from shardrank.models.folder.sparse_folder import read_sparse_folder, vocabulary
 from shardrank.models.folder.sparse_modules import SparseTower, TermTower
 from shardrank.models.folder.table import read_table_shape
 from shardrank.models.folder.unnumbered import missing_beside_layers, missing_from_head
+from shardrank.models.folder.vdr import SpaceTower, space_differences
 from shardrank.models.folder.weights import find_weights
 from shardrank.models.text.filler import filler, mark_id
 from shardrank.models.text.tokens import load_tokeniser
@@ -138,8 +140,12 @@ def check_decoder(layout: Layout, trusted: bool) -> None:
 
 def _check_sparse_tower(tower: SparseTower, trusted: bool) -> None:
     layout, terms = tower.source, vocabulary(tower)
-    if isinstance(tower, TermTower):
-        pass  # the one tensor that it has gives the number of terms
+    if isinstance(tower, TermTower | CountTower):
+        pass  # the one tensor of a table gives the number of terms, and counts have none
+    elif isinstance(tower, OwnTower):
+        _refuse(layout.transformer, *own_differences(tower))
+    elif isinstance(tower, SpaceTower):
+        _refuse(layout.transformer, *space_differences(tower))
     elif is_packable_masked(layout.config):
         used = head_of(layout.config).root
         _refuse(layout.transformer, *_language_differences(layout), used)

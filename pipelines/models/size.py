@@ -21,11 +21,13 @@ from shardrank.models.folder.late_folder import late_files, read_late_folder
 from shardrank.models.folder.layers import is_kept
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modules import Tower
+from shardrank.models.folder.own_terms import CountTower, OwnTower
 from shardrank.models.folder.plain_decoder import HEAD, is_plain_decoder
 from shardrank.models.folder.reranker_folder import read_reranker_folder
 from shardrank.models.folder.sparse_folder import read_sparse_folder, vocabulary
-from shardrank.models.folder.sparse_modules import MaskedTower, SparseTower
+from shardrank.models.folder.sparse_modules import SparseTower, TermTower
 from shardrank.models.folder.table import read_table_shape
+from shardrank.models.folder.vdr import SpaceTower, space_weights
 from shardrank.models.folder.weights import find_weights
 
 
@@ -99,13 +101,17 @@ def sparse_sides(settings: SparseSettings) -> Sides:
 
 
 def _sparse_size(tower: SparseTower) -> ModelSize:
+    if isinstance(tower, CountTower):
+        return ModelSize(0, 0)
     files = find_weights(tower.source.transformer).files
-    if not isinstance(tower, MaskedTower):
+    if isinstance(tower, TermTower):
         return ModelSize(0, _numbers(files), looked_up=1)
-    config, terms = tower.source.config, vocabulary(tower)
-    layers = {n: h for n, h in read_headers(files).items() if terms not in h.shape}
-    mapped = terms * hidden_width(config)
-    return ModelSize(parameters(layers) + mapped, _numbers(files), attention=attention_size(config))
+    config, terms, headers = tower.source.config, vocabulary(tower), read_headers(files)
+    if isinstance(tower, SpaceTower):
+        headers = {name: headers[name] for name in space_weights(headers, tower).values()}
+    layers = {n: h for n, h in headers.items() if terms not in h.shape}
+    mapped = 0 if isinstance(tower, OwnTower) else terms * hidden_width(config)
+    return ModelSize(parameters(layers) + mapped, _held(headers), attention=attention_size(config))
 
 
 def image_sides(settings: ImageSettings) -> Sides:

@@ -9,10 +9,11 @@ from shardrank.core.model_settings import SparseSettings
 from shardrank.models.cards import code_sha256, own_or_set
 from shardrank.models.folder import limits
 from shardrank.models.folder.hashes import weights_sha256
+from shardrank.models.folder.own_terms import CountTower
 from shardrank.models.folder.packable import is_packable_masked
 from shardrank.models.folder.sparse_folder import (
     SparseFolder,
-    masked_configs,
+    model_configs,
     read_sparse_folder,
     sparse_facts,
     vocabulary,
@@ -43,7 +44,7 @@ def read_sparse_card(settings: SparseSettings, halve: bool = False) -> SparseCar
         "query_prompt": own_or_set(settings.query_prompt, folder.config.query_prompt),
         "document_prompt": own_or_set(settings.document_prompt, folder.config.document_prompt),
         "dtype": limits.dtype(
-            masked_configs(folder.towers), settings.dtype, halve, is_packable_masked
+            model_configs(folder.towers), settings.dtype, halve, is_packable_masked
         ),
         "top": own_or_set(settings.top, folder.config.most),
         "query_top": folder.config.most,
@@ -73,9 +74,11 @@ def _vocabulary(folder: SparseFolder) -> int:
 
 
 def _longest(tower: SparseTower, setting: int | None, own: str) -> int:
-    if isinstance(tower, TermTower):
-        return min(setting or UNLIMITED, limits.tokeniser_limit(tower.source) or UNLIMITED)
-    return limits.max_tokens(tower.source, setting, "encoder", getattr(tower.source.call, own))
+    most = getattr(tower.source.call, own)
+    if isinstance(tower, TermTower | CountTower):
+        most = most or limits.tokeniser_limit(tower.source)
+        return min(setting or UNLIMITED, most or UNLIMITED)
+    return limits.max_tokens(tower.source, setting, "encoder", most)
 
 
 def _hidden(folder: SparseFolder, trusted: bool) -> dict[str, Any]:

@@ -211,8 +211,8 @@ def _enriched(settings: EnrichedSettings, n: int) -> Asked:
     return Asked(1 + n, prompts=1, passages=listed, shown=listed, alone=n, kept=listed)
 
 
-def _maxsim(settings: RerankerSettings, n: int) -> Asked:
-    """No model is asked; tokens of passages are compared."""
+def _columns(settings: RerankerSettings, n: int) -> Asked:
+    """No model is asked; values of passages are compared."""
     return Asked(0, alone=n)
 
 
@@ -225,5 +225,6 @@ _ASKED: dict[str, Callable[[Any, int], Asked]] = {
     "pairwise": _pairwise,
     "attention": _attention,
     "enriched": _enriched,
-    "maxsim": _maxsim,
+    "maxsim": _columns,
+    "terms": _columns,
 }

@@ -30,6 +30,7 @@ from shardrank.models.encoders.registry import Fitting, family_of
 from shardrank.version.manifest import StoredEncoder
 from tests.image_models import tiny_clip
 from tests.late_models import late_model
+from tests.own_term_models import own_term_model
 from tests.sparse_models import sparse_encoder
 from tests.tiny_models import tiny_encoder, tiny_reranker
 
@@ -77,6 +78,12 @@ def _sparse(folder: Path, **more: object) -> ColumnSettings:
     )
 
 
+def _own(folder: Path, family: str, **more: object) -> ColumnSettings:
+    return SparseSettings.model_validate(
+        {"model": str(own_term_model(folder / family, family)), **more}
+    )
+
+
 def _late(folder: Path, **more: object) -> ColumnSettings:
     return LateSettings.model_validate(
         {"model": str(late_model(folder / "late", "st-plain")), "dtype": "fp32", **more}
@@ -109,6 +116,16 @@ FAMILIES = {
     "dense": Row(_dense, lambda folder: _dense(folder, query_prompt="wing ")),
     "bm25": Row(lambda _: Bm25Settings(), lambda _: Bm25Settings(stop_words="none")),
     "sparse": Row(_sparse, lambda folder: _sparse(folder, query_prompt="wing ")),
+    "own-terms": Row(
+        lambda folder: _own(folder, "tilde"),
+        lambda folder: _own(folder, "tilde", document_prompt="wing "),
+        alike=False,
+    ),
+    "space": Row(
+        lambda folder: _own(folder, "vdr"),
+        lambda folder: _own(folder, "vdr", document_terms="tokens"),
+        alike=False,
+    ),
     "late": Row(_late, lambda folder: _late(folder, query_prompt="wing ")),
     "bits": Row(
         lambda _: BitsSettings(rotation="random"), lambda _: BitsSettings(rotation="none"), _dense

@@ -1,10 +1,12 @@
 """What every learned sparse encoder must do, over the families that users bring.
 
-The reference is sentence-transformers' SparseEncoder on the same folder. A new family is one more
-entry of tests/sparse_models.py.
+The reference is sentence-transformers' SparseEncoder on the same folder; of classes that it does
+not know, plain loops over transformers' BERT. A new family is one more entry of
+tests/sparse_models.py or tests/own_term_models.py.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +19,13 @@ from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.model_settings import SparseSettings
 from shardrank.core.sparse import SparseRows, strongest
 from shardrank.models.complete import check_sparse
+from shardrank.models.encoders.own_terms import OwnWeigher
 from shardrank.models.encoders.sparse import MaskedWeigher, SparseEncoder, load_sparse
+from shardrank.models.encoders.vdr import SpaceWeigher
 from shardrank.models.folder.families import MASKED
 from shardrank.models.forward.language_model import PackedLanguageModel
+from shardrank.models.text.tokens import FastTokeniser
+from tests.own_term_models import OWN_TERM_FAMILIES, PlainReference, own_term_model
 from tests.sparse_models import SPARSE_FAMILIES, save_masked, sparse_encoder, splade
 from tests.tiny_models import WORDS
 
@@ -32,14 +38,19 @@ OWN_PASS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=SPARSE_FAMILIES)
+#: Those that keep so many terms and a text's own tokens, or none but these.
+FEW = ("unicoil", "tilde", "vdr", "vdr-shared")
+
+
+@pytest.fixture(scope="module", params=[*SPARSE_FAMILIES, *OWN_TERM_FAMILIES])
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def folder(family: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sparse_encoder(tmp_path_factory.mktemp("sparse"), family)
+    make = own_term_model if family in OWN_TERM_FAMILIES else sparse_encoder
+    return make(tmp_path_factory.mktemp("sparse"), family)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +58,10 @@ def encoder(folder: Path) -> SparseEncoder:
     return load(folder)
 
 
-@pytest.fixture(scope="module")
-def reference(folder: Path) -> Reference:
+@pytest.fixture
+def reference(folder: Path, family: str) -> Any:
+    if family in OWN_TERM_FAMILIES:
+        return PlainReference(folder, family)
     return Reference(str(folder), device="cpu")
 
 
@@ -83,20 +96,20 @@ def close(found: Float32, expected: torch.Tensor | Float32) -> None:
     assert np.maximum(found, dense)[(found > 0) != (dense > 0)].max(initial=0) < 1e-4
 
 
-def test_documents_equal_sentence_transformers(
-    encoder: SparseEncoder, reference: Reference
-) -> None:
+def test_documents_equal_the_reference(encoder: SparseEncoder, reference: Any) -> None:
     close(documents(encoder, ALL), reference.encode_document(ALL))
 
 
-def test_queries_equal_sentence_transformers(encoder: SparseEncoder, reference: Reference) -> None:
+def test_queries_equal_the_reference(encoder: SparseEncoder, reference: Any) -> None:
     close(queries(encoder, ALL), reference.encode_query(ALL))
 
 
-def test_the_strongest_terms_are_kept(folder: Path, reference: Reference) -> None:
+def test_the_strongest_terms_are_kept(folder: Path, family: str, reference: Any) -> None:
     encoder = load(folder, top=4)
     found = encoder.encode_documents(ALL)
-    assert np.diff(found.ends).tolist() == [4] * len(ALL)
+    most = np.diff(found.ends)
+    assert most.max() == 4
+    assert family in FEW or most.min() == 4
     close(filled(encoder, found), reference.encode_document(ALL, max_active_dims=4))
     close(queries(encoder, ALL), reference.encode_query(ALL))
 
@@ -104,6 +117,8 @@ def test_the_strongest_terms_are_kept(folder: Path, reference: Reference) -> Non
 def test_texts_are_told_apart(encoder: SparseEncoder) -> None:
     """Else all comparisons here would be between equal rows."""
     for found in (documents(encoder, TEXTS), queries(encoder, TEXTS)):
+        found = found[found.any(axis=1)]
+        assert len(found) > 6
         found = found / np.linalg.norm(found, axis=1, keepdims=True)
         np.fill_diagonal(cosines := found @ found.T, 0)
         assert cosines.max() < 0.9999
@@ -122,7 +137,9 @@ def test_pieces_of_a_batch_and_of_a_text_change_nothing(
 ) -> None:
     expected = documents(encoder, ALL)
     for most in (1, 7, 50):
-        monkeypatch.setattr("shardrank.models.encoders.sparse.room", lambda *_, n=most: n)
+        for module in ("sparse", "vdr"):
+            name = f"shardrank.models.encoders.{module}.room"
+            monkeypatch.setattr(name, lambda *_, n=most: n)
         close(documents(encoder, ALL), expected)
 
 
@@ -140,11 +157,21 @@ def test_prompts_act(folder: Path) -> None:
     assert abs(queries(prompted, TEXTS) - queries(plain, TEXTS)).max() > 0.05
 
 
-def test_long_texts_are_cut_as_the_library_cuts(folder: Path, family: str) -> None:
-    encoder, model = load(folder, max_tokens=20), Reference(str(folder), device="cpu")
+def _cut(model: Any, family: str) -> None:
+    """After 20 tokens."""
+    if family in OWN_TERM_FAMILIES:
+        model.longest = 20
+        return
     parts = [way[0] for way in model[0].sub_modules.values()] if family == "router" else [model[0]]
     for part in parts:
         part.tokenizer.model_max_length = 20
+
+
+def test_long_texts_are_cut_as_the_reference_cuts(
+    folder: Path, family: str, reference: Any
+) -> None:
+    encoder, model = load(folder, max_tokens=20), reference
+    _cut(model, family)
     close(documents(encoder, ALL), model.encode_document(ALL))
     close(queries(encoder, ALL), model.encode_query(ALL))
     assert abs(documents(encoder, [LONG]) - documents(load(folder), [LONG])).max() > 1e-3
@@ -156,10 +183,12 @@ def test_nothing_in_nothing_out(encoder: SparseEncoder) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
-def test_half_precision_is_near(folder: Path, dtype: str) -> None:
+def test_half_precision_is_near(folder: Path, family: str, dtype: str) -> None:
+    if family.startswith("vdr") and family in FEW:
+        pytest.skip("which terms are the strongest hangs on last bits")
     half, whole = (documents(load(folder, dtype=d, top=1000), TEXTS) for d in (dtype, "fp32"))
     norms = np.linalg.norm(half, axis=1) * np.linalg.norm(whole, axis=1)
-    assert ((half * whole).sum(1) / norms).min() > 0.99
+    assert ((half * whole).sum(1)[norms > 0] / norms[norms > 0]).min() > 0.99
 
 
 def test_another_model_is_refused(folder: Path, encoder: SparseEncoder) -> None:
@@ -170,8 +199,40 @@ def test_another_model_is_refused(folder: Path, encoder: SparseEncoder) -> None:
 
 def test_bert_runs_without_transformers(family: str, encoder: SparseEncoder) -> None:
     weigher = encoder._documents
+    if family in OWN_TERM_FAMILIES:
+        assert isinstance(weigher, OwnWeigher | SpaceWeigher)
+        return
     assert isinstance(weigher, MaskedWeigher)
     assert isinstance(weigher.model, PackedLanguageModel) == (family in OWN_PASS)
+
+
+def counted(encoder: SparseEncoder, tokeniser: FastTokeniser, texts: list[str]) -> Float32:
+    """float32[n, vocabulary]: how often each token occurs."""
+    most = encoder.card.vocabulary
+    rows = [np.bincount(span.ids, minlength=most) for span in tokeniser.encode(texts)]
+    return np.array(rows, np.float32)
+
+
+REPEATS = ["heat heat flow", "", "flow wing flow heat"]
+
+
+def test_documents_by_their_own_tokens_alone(folder: Path) -> None:
+    """With a weight of 1, whatever the model is; queries are as ever."""
+    encoder = load(folder, document_terms="tokens")
+    expected = counted(encoder, encoder._documents.tokeniser, REPEATS)
+    assert expected.max() >= 2
+    assert (documents(encoder, REPEATS) == np.minimum(expected, 1)).all()
+    close(queries(encoder, TEXTS), queries(load(folder), TEXTS))
+    assert encoder.card.fingerprint != load(folder).card.fingerprint
+
+
+def test_queries_by_their_own_tokens_alone(folder: Path, family: str) -> None:
+    """As often as they occur; documents are as ever. TILDEv2's are so already."""
+    encoder = load(folder, query_terms="tokens")
+    expected = counted(encoder, encoder._queries.tokeniser, REPEATS)
+    assert (queries(encoder, REPEATS) == expected).all()
+    close(documents(encoder, TEXTS), documents(load(folder), TEXTS))
+    assert (encoder.card.fingerprint == load(folder).card.fingerprint) == (family == "tilde")
 
 
 def test_a_term_of_an_empty_query_has_no_weight(tmp_path: Path) -> None:

@@ -37,12 +37,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -> Job:
-    """Few parts, so that a stage has few units; and a ranking by two rerankers."""
+    """Few parts, so that a stage has few units; and a ranking by three rerankers."""
     root = tmp_path_factory.mktemp("every")
     world = pictured_world(make_world(root, models, documents=30, queries=3))
     few_parts = ("passages.part_size=36", "compact.fold=2", *NO_CODEBOOKS)
     maxsim = ("reranker.depth=4", "reranker.maxsim.of=pooled2", "reranker.maxsim.depth=3")
-    asked = (*retrievers(), *maxsim)
+    terms = ("reranker.terms.of=bm25", "reranker.terms.depth=2")
+    asked = (*retrievers(), *maxsim, *terms)
     sets = (*SETS, *columns_of(root, world), *few_parts, *asked)
     ray = ("cluster.executor=ray", "cluster.cpus=2", "cluster.object_store_mb=100")
     return Job(world, with_pictures(second_night(world)), sets, ray)

@@ -48,7 +48,8 @@ def test_two_actors_make_some_columns(
 @pytest.fixture(scope="module")
 def sets(world: PicturedWorld) -> tuple[str, ...]:
     maxsim = ("reranker.depth=4", "reranker.maxsim.of=late4", "reranker.maxsim.depth=3")
-    return (*SETS, *columns_of(world.root, world), *NO_CODEBOOKS, *retrievers(), *maxsim)
+    terms = ("reranker.terms.of=own", "reranker.terms.depth=2")
+    return (*SETS, *columns_of(world.root, world), *NO_CODEBOOKS, *retrievers(), *maxsim, *terms)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from shardrank.core.reranker_settings import CrossSettings, MaxsimSettings, PairwiseSettings
+from shardrank.core.reranker_settings import (
+    CrossSettings,
+    MaxsimSettings,
+    PairwiseSettings,
+    TermsSettings,
+)
 from shardrank.forecast.cluster_time import Forecast, forecast
 from shardrank.forecast.columns import Column, Cost, Takes
 from shardrank.forecast.misfits import misfits
@@ -28,6 +33,10 @@ MAXSIM = Reranking(MaxsimSettings(), "columns", Model(0, "fp32"), 300, 0, reads=
 #: 40 token vectors of 128 components a passage, and 32 a query.
 TOKENS = Takes(128, 40, 32, 40 * 128 * 2, Cost(), Cost(MINILM, 1, 32))
 LATE = (Column("late", "late", "", TOKENS, 0, None, 1_000_000),)
+
+TERMS = Reranking(TermsSettings(), "columns", Model(0, "fp32"), 300, 0, reads="sparse")
+#: 63 terms of a passage, and 10 of a query.
+SPARSE = Takes(0, 63, 10, 63 * 8, Cost(), Cost(MINILM, 1, 32))
 
 
 def stages(found: Forecast) -> list[str]:
@@ -80,6 +89,23 @@ def test_columns_by_hand() -> None:
     assert (need.runner, need.model, need.flops) == ("task", None, 0.0)
     assert need.bytes > runs.parts * some.part_rows * 40 * 128 * 2
     assert score_files(some, MAXSIM) == runs.units
+
+
+def test_terms_by_hand() -> None:
+    """Each of a query's 10 terms is looked for among 63 in 6 steps."""
+    columns = (Column("sparse", "sparse", "", SPARSE, 0, None, 1_000_000),)
+    some = work(10**6, 1_000, rerankers=(TERMS,), columns=columns)
+    idle = Rates(
+        read_rows_per_core_s=1e30,
+        part_bytes_per_core_s=1e30,
+        decoded_components_per_core_s=1e30,
+        scattered_numbers_per_core_s=1e9,
+    )
+    need = named(forecast(some, cluster(1, 2), idle), "rerank").need
+    runs = Runs.of(some, some.pairs(TERMS))
+    assert need.work_s == pytest.approx(runs.pairs * 10 * 6 / 1e9)
+    assert need.bytes > runs.parts * some.part_rows * 63 * 8 + runs.pairs * 10 * 12
+    assert (need.runner, need.model, need.flops) == ("task", None, 0.0)
 
 
 def test_lists_by_hand() -> None:

@@ -1,19 +1,29 @@
 """The worker that scores pairs by a column: what has no score, and what a column must be."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardrank.core.cards import EncoderCard, LateCard, ReadColumn, RerankerCard
+from shardrank.core.cards import (
+    Bm25Card,
+    ColumnCard,
+    EncoderCard,
+    LateCard,
+    ReadColumn,
+    RerankerCard,
+    SparseCard,
+)
 from shardrank.core.errors import InputError, SettingsError
-from shardrank.core.reranker_settings import MaxsimSettings
+from shardrank.core.reranker_settings import MaxsimSettings, TermsSettings
 from shardrank.core.token_vectors import TokenVectors
 from shardrank.core.units import Unit
 from shardrank.models.rerankers.beside import Beside, HeldColumn
 from shardrank.models.rerankers.maxsim import read_maxsim
+from shardrank.models.rerankers.terms import read_terms
 from shardrank.stages.rank.rerank_columns import ColumnsSpec, PartValues, RerankColumns
 from shardrank.stages.rank.rerank_plan import BlockPairs, Scores
 from shardrank.stages.run.workspace import Result, Workspace
@@ -54,7 +64,7 @@ def _scored(
     block = BlockPairs(0, asked, (workspace.write_table("pairs.parquet", pairs),))
     values = tuple(PartValues(n, ref) for n, ref in enumerate(refs))
     spec = ColumnsSpec(values, (block,), 3, "f", None)
-    return RerankColumns(workspace, workspace, CARD)(Unit("rerank", spec), {})
+    return RerankColumns(workspace, workspace, CARD, None)(Unit("rerank", spec), {})
 
 
 def _pairs(*rows: tuple[int, int, int, int]) -> pa.Table:
@@ -120,3 +130,43 @@ def test_a_column_of_no_token_vectors_is_refused() -> None:
     with pytest.raises(SettingsError, match="a column of family dense") as refused:
         read_maxsim(MaxsimSettings(of="dense"), Beside(columns={"dense": HeldColumn(dense)}))
     assert "an [[encoder]] of family late" in str(refused.value.hint)
+
+
+def _bm25(fingerprint: str = "words") -> Bm25Card:
+    return Bm25Card("bm25", fingerprint, "english", "keep")
+
+
+def _sparse(fingerprint: str = "terms") -> SparseCard:
+    return SparseCard("m", fingerprint, "w", "t", 30, 32, 16, "", "", "fp32")
+
+
+def _terms(card: ColumnCard, counts: str = "", **given: Any) -> RerankerCard:
+    beside = Beside(columns={"c": HeldColumn(card, counts=counts)})
+    return read_terms(TermsSettings(of="c", **given), beside)
+
+
+def test_a_card_of_terms_holds_what_decides_scores() -> None:
+    cards = [
+        _terms(_sparse()),
+        _terms(_sparse("other")),
+        _terms(_bm25(), "a"),
+        _terms(_bm25(), "b"),
+        _terms(_bm25(), "a", k1=1.2),
+        _terms(_bm25(), "a", b=0.4),
+    ]
+    assert len({card.fingerprint for card in cards}) == len(cards)
+    assert (cards[0].sees, cards[0].alone, cards[0].reads) == ("columns", True, ReadColumn("c", 0))
+    assert cards[0].score == "the products of the weights of its terms"
+    assert _terms(_sparse(), interpolation=0.5).fingerprint == cards[0].fingerprint
+
+
+def test_terms_of_what_has_none_are_refused() -> None:
+    columns = {"late": HeldColumn(_late()), "words": HeldColumn(_bm25())}
+    with pytest.raises(SettingsError, match="a column of family late") as refused:
+        read_terms(TermsSettings(of="late"), Beside(columns=columns))
+    assert refused.value.hint == "Columns of terms: words."
+    with pytest.raises(SettingsError, match="no such column") as refused:
+        read_terms(TermsSettings(), Beside())
+    assert "an [[encoder]] of family sparse or bm25" in str(refused.value.hint)
+    with pytest.raises(SettingsError, match=r"sets b, and 'c' holds weights"):
+        _terms(_sparse(), b=0.4)

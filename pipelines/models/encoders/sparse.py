@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,12 +12,16 @@ from shardrank.core.arrays import Int32, Int64
 from shardrank.core.cards import SparseCard
 from shardrank.core.errors import InputError
 from shardrank.core.model_settings import SparseSettings
-from shardrank.core.sparse import SparseRows, joined, strongest
+from shardrank.core.sparse import SparseRows, strongest
 from shardrank.models.cards import check_fingerprint, settled
 from shardrank.models.encoders.embedder import Side
+from shardrank.models.encoders.own_terms import CountWeigher, load_own
+from shardrank.models.encoders.single_inputs import in_order, single_inputs
 from shardrank.models.encoders.splade import weights
 from shardrank.models.encoders.term_table import TermTable, load_terms
+from shardrank.models.encoders.vdr import load_space
 from shardrank.models.folder.layout import Layout
+from shardrank.models.folder.own_terms import CountTower, OwnTower
 from shardrank.models.folder.packable import is_packable_masked
 from shardrank.models.folder.sparse_folder import read_sparse_folder
 from shardrank.models.folder.sparse_modules import (
@@ -28,9 +31,9 @@ from shardrank.models.folder.sparse_modules import (
     SpladePooling,
     TermTower,
 )
-from shardrank.models.forward.batches import ModelInputs, Runner, make_runner
+from shardrank.models.folder.vdr import SpaceTower
+from shardrank.models.forward.batches import Runner, make_runner
 from shardrank.models.forward.language_model import LanguageModel, PackedLanguageModel, room
-from shardrank.models.forward.network import told_types
 from shardrank.models.forward.state import read_state
 from shardrank.models.sparse_cards import read_sparse_card
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
@@ -101,32 +104,20 @@ class MaskedWeigher:
 
     @torch.inference_mode()
     def weigh(self, ids: Sequence[Int32], side: Side) -> SparseRows:
-        most = room(self.model, self.runner.device)
+        most = room(self.model.vocabulary, self.runner.device)
         decode = self._decode(most)
         order: list[Int64] = []
         found: list[SparseRows] = []
-        for batch in self.runner.batches(self._inputs(ids, side)):
+        for batch in self.runner.batches(single_inputs(self.model, self.tokeniser, ids, side)):
             order.append(batch.rows)
             states = self.model.states(batch)
             found += weights(states, batch.sizes, decode, self.pooling, most)
-        return joined(found).taken(np.argsort(np.concatenate([np.zeros(0, np.int64), *order])))
+        return in_order(found, order)
 
     def _decode(self, most: int) -> Callable[[Tensor], Tensor]:
         """From states to logits, in a space for so many tokens."""
         decoder = self.model.decoder
         return (lambda x: x) if decoder is None else partial(decoder, space=decoder.space(most))
-
-    def _inputs(self, ids: Sequence[Int32], side: Side) -> ModelInputs:
-        template = self.tokeniser.single_template()
-        most = side.max_tokens - self.tokeniser.specials
-        cut = [row[:most] for row in ids]
-        lengths = np.array([len(row) for row in cut], np.int32) + self.tokeniser.specials
-        typed = told_types(self.model, self.tokeniser.typed, template.all_types)
-        return ModelInputs(
-            lengths.astype(np.int32),
-            lambda i: template.ids(cut[i]),
-            (lambda i: template.types(len(cut[i]))) if typed else None,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +165,13 @@ def _load_tower(
     tokeniser = load_tokeniser(tower.source)
     if isinstance(tower, TermTower):
         return TableWeigher(load_terms(tower), tokeniser)
+    if isinstance(tower, CountTower):
+        return CountWeigher(tower, tokeniser)
     runner = make_runner(tower.source, settings.batch_tokens, device, card.dtype)
+    if isinstance(tower, OwnTower):
+        return load_own(tower, tokeniser, runner, card.dtype)
+    if isinstance(tower, SpaceTower):
+        return load_space(tower, tokeniser, runner, card.dtype)
     model = _load_model(tower.source, card.dtype, settings.trust_remote_code, runner)
     _check_width(tower, model, card)
     return MaskedWeigher(model, tokeniser, tower.pooling, runner)

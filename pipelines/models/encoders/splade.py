@@ -5,7 +5,9 @@ Logits of a whole batch never exist: texts are pooled in groups of as many token
 longer text piece by piece.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,23 +20,42 @@ from shardrank.models.folder.sparse_modules import SpladePooling
 Decode = Callable[[Tensor], Tensor]
 
 
+@dataclass(frozen=True)
+class Pool:
+    """How the logits of tokens become one row a text.
+
+    Attributes:
+        reduce: logits [t, v] of some texts, and how many tokens each has → float32[n, v].
+        join: float32[p, v], such rows of the pieces of one text → float32[1, v].
+    """
+
+    reduce: Callable[[Tensor, Int64], Tensor]
+    join: Callable[[Tensor], Tensor]
+
+
 def weights(
     states: Tensor, sizes: Int64, decode: Decode, pooling: SpladePooling, room: int
 ) -> Iterator[SparseRows]:
-    """The terms of a batch's texts, some texts at a time, in the order of the batch.
+    """The terms of a batch's texts, some texts at a time, in the order of the batch; arguments as
+    of `pooled`."""
+    return map(active_terms, pooled(states, sizes, decode, _pool(pooling), room))
+
+
+def pooled(states: Tensor, sizes: Int64, decode: Decode, pool: Pool, room: int) -> Iterator[Tensor]:
+    """float32[n, vocabulary] of a batch's texts, some texts at a time, in the order of the batch.
 
     Args:
         states: [t, d] of all tokens; they may be overwritten.
         sizes: int64[b], tokens of each text.
         decode: gives logits [n, vocabulary] of the states of n tokens, which are of no use any
             more once it is called again.
-        pooling: how logits become weights.
+        pool: how logits become rows.
         room: how many tokens' logits there may be at once.
     """
     begin = 0
     for some in _groups(sizes, room):
         end = begin + int(some.sum())
-        yield active_terms(_pooled(states[begin:end], some, decode, pooling, room))
+        yield _pooled(states[begin:end], some, decode, pool, room)
         begin = end
 
 
@@ -57,33 +78,27 @@ def _groups(sizes: Int64, room: int) -> Iterator[Int64]:
         begin = end
 
 
-def _pooled(
-    states: Tensor, sizes: Int64, decode: Decode, pooling: SpladePooling, room: int
-) -> Tensor:
+def _pooled(states: Tensor, sizes: Int64, decode: Decode, pool: Pool, room: int) -> Tensor:
     """float32[n, vocabulary], of the states [t, d] of n texts."""
-    pool = _largest if pooling.strategy == "max" else _added
     if len(states) <= room:
-        return pool(decode(states), sizes, pooling.logarithms)
-    pieces = [
-        pool(decode(piece), np.array([len(piece)]), pooling.logarithms)
-        for piece in torch.split(states, room)
-    ]
-    return _joined(pieces, pooling.strategy)
+        return pool.reduce(decode(states), sizes)
+    pieces = torch.split(states, room)
+    return pool.join(torch.cat([pool.reduce(decode(p), np.array([len(p)])) for p in pieces]))
 
 
-def _joined(pieces: Sequence[Tensor], strategy: str) -> Tensor:
-    """float32[1, vocabulary], of the pieces of one text."""
-    together = torch.cat(list(pieces))
-    return together.amax(0, True) if strategy == "max" else together.sum(0, True)
+def _pool(pooling: SpladePooling) -> Pool:
+    if pooling.strategy == "max":
+        return Pool(partial(_largest, logarithms=pooling.logarithms), lambda x: x.amax(0, True))
+    return Pool(partial(_added, logarithms=pooling.logarithms), lambda x: x.sum(0, True))
 
 
 def _largest(logits: Tensor, sizes: Int64, logarithms: int) -> Tensor:
     """Weights rise with logits, so that the largest logit has the largest weight."""
-    return _activated(_reduced(logits, sizes, "max").float(), logarithms)
+    return _activated(reduced(logits, sizes, "max").float(), logarithms)
 
 
 def _added(logits: Tensor, sizes: Int64, logarithms: int) -> Tensor:
-    return _reduced(_activated(logits.float(), logarithms), sizes, "sum")
+    return reduced(_activated(logits.float(), logarithms), sizes, "sum")
 
 
 def _activated(logits: Tensor, logarithms: int) -> Tensor:
@@ -94,7 +109,7 @@ def _activated(logits: Tensor, logarithms: int) -> Tensor:
     return found
 
 
-def _reduced(rows: Tensor, sizes: Int64, how: str) -> Tensor:
+def reduced(rows: Tensor, sizes: Int64, how: str) -> Tensor:
     """[n, v], the sum or maximum of each text's rows of [t, v].
 
     On a CPU torch 2.13's segment_reduce takes four times as long as one text after another.

@@ -20,8 +20,8 @@ _SAID: Mapping[str, tuple[Any, ...]] = {
     "auto_map": (None, {}),
     "pruned_heads": (None, {}),
 }
-#: What a config.json of BERT leaves out.
-_DEFAULTS: Mapping[str, Any] = {
+#: What a config.json of BERT leaves out: the shape of bert-base-uncased.
+BERT_SHAPE: Mapping[str, Any] = {
     "vocab_size": 30522,
     "hidden_size": 768,
     "intermediate_size": 3072,
@@ -89,7 +89,7 @@ def family_of(config: Config) -> Family:
 def sizes(config: Config) -> Sizes:
     """Of a config.json that `is_packable`; what it leaves out is as its family has it."""
     family = family_of(config)
-    defaults = {**_DEFAULTS, **family.defaults}
+    defaults = {**BERT_SHAPE, **family.defaults}
     own = {name: config.get(family.keys.get(name, name), value) for name, value in defaults.items()}
     lacks = family.without(config)
     return Sizes(

@@ -11,15 +11,18 @@ from shardrank.models.folder import limits
 from shardrank.models.folder.families import check_family
 from shardrank.models.folder.headers import read_headers
 from shardrank.models.folder.layout import MASKS
+from shardrank.models.folder.own_terms import CountTower, OwnTower, stop_rule
 from shardrank.models.folder.resolve import resolve_model
 from shardrank.models.folder.sentence_config import SparseConfig, read_sparse_config
 from shardrank.models.folder.sparse_modules import (
     MaskedTower,
+    ModelTower,
     SparseTower,
     SparseTowers,
     TermTower,
     read_sparse_towers,
 )
+from shardrank.models.folder.vdr import SpaceTower
 from shardrank.models.folder.weights import find_weights
 
 #: The one tensor of a table of terms' weights.
@@ -50,11 +53,25 @@ def read_sparse_folder(settings: SparseSettings) -> SparseFolder:
     root = resolve_model(settings.model, settings.revision)
     # First, since it says which kind of model the folder is.
     config = read_sparse_config(root)
-    towers = read_sparse_towers(root)
+    towers = _asked(settings, read_sparse_towers(root))
     for tower in (towers.documents, towers.queries):
         if isinstance(tower, MaskedTower):
             check_family(tower.source.config, MASKS, settings.trust_remote_code)
     return SparseFolder(root, towers, config)
+
+
+def _asked(settings: SparseSettings, own: SparseTowers) -> SparseTowers:
+    """The folder's ways, but for texts whose own tokens are all that is asked for."""
+    documents, queries = own.documents, own.queries
+    if settings.document_terms == "tokens":
+        documents = CountTower(documents.source, once=True, stops=_stops(documents))
+    if settings.query_terms == "tokens":
+        queries = CountTower(queries.source, once=False, stops=_stops(queries))
+    return SparseTowers(documents, queries)
+
+
+def _stops(tower: SparseTower) -> bool:
+    return isinstance(tower, OwnTower | CountTower) and tower.stops
 
 
 def vocabulary(tower: SparseTower) -> int:
@@ -78,14 +95,20 @@ def sparse_facts(tower: SparseTower) -> dict[str, Any]:
     """What decides a tower's terms beside weights and tokeniser; JSON only."""
     if isinstance(tower, TermTower):
         return {"table": True}
-    pooling = [tower.pooling.strategy, tower.pooling.logarithms]
-    return {"config": limits.deciding_config(tower.source.config), "pooling": pooling}
+    if isinstance(tower, CountTower):
+        return {"counts": [tower.once, stop_rule(tower.stops)]}
+    config = limits.deciding_config(tower.source.config)
+    if isinstance(tower, OwnTower):
+        return {"config": config, "own": [tower.repeats, stop_rule(tower.stops)]}
+    if isinstance(tower, SpaceTower):
+        return {"config": config, "space": [tower.prefix, tower.shift, tower.top]}
+    return {"config": config, "pooling": [tower.pooling.strategy, tower.pooling.logarithms]}
 
 
-def masked_configs(towers: SparseTowers) -> list[Mapping[str, Any]]:
-    """The config.json of each language model among the towers."""
+def model_configs(towers: SparseTowers) -> list[Mapping[str, Any]]:
+    """The config.json of each model among the towers."""
     both = (towers.documents, towers.queries)
-    return [tower.source.config for tower in both if isinstance(tower, MaskedTower)]
+    return [tower.source.config for tower in both if isinstance(tower, ModelTower)]
 
 
 def _table_terms(tower: TermTower) -> int:

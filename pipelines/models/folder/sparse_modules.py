@@ -3,7 +3,8 @@
 SpladePooling; queries may have a table of weights for their terms instead, behind a Router.
 
 A plain transformers folder of a masked language model is opened with SpladePooling by maximum, as
-the library does.
+the library does. Folders of other authors' classes are told by their config.json: own_terms.py and
+vdr.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,16 @@ from shardrank.models.folder.modules import (
     read_entries,
     read_routes,
 )
-from shardrank.models.folder.reading import Keys, read_known
+from shardrank.models.folder.own_terms import (
+    TILDE,
+    UNICOIL,
+    CountTower,
+    OwnTower,
+    own_towers,
+    weighs_own_terms,
+)
+from shardrank.models.folder.reading import Keys, read_known, read_object
+from shardrank.models.folder.vdr import SpaceTower, is_vdr, vdr_towers
 
 _POOLING = Keys.of(
     "pooling_strategy activation_function",
@@ -65,7 +75,9 @@ class TermTower:
     source: Layout
 
 
-SparseTower = MaskedTower | TermTower
+#: Towers that multiply with a model's weights.
+ModelTower = MaskedTower | OwnTower | SpaceTower
+SparseTower = ModelTower | TermTower | CountTower
 
 
 @dataclass(frozen=True)
@@ -83,8 +95,7 @@ def read_sparse_towers(folder: Path) -> SparseTowers:
         InputError: a file is missing, is no JSON, or says something that is not understood.
     """
     if not (folder / "modules.json").is_file():
-        plain = _plain(folder)
-        return SparseTowers(plain, plain)
+        return _plain(folder)
     entries = read_entries(folder / "modules.json")
     if entries and library_class(entries[0]["type"]) in ("Router", "Asym"):
         return _routed(folder, folder / inside(folder, entries[0]["path"]), entries[1:])
@@ -92,15 +103,28 @@ def read_sparse_towers(folder: Path) -> SparseTowers:
     return SparseTowers(both, both)
 
 
-def _plain(folder: Path) -> MaskedTower:
-    """As SparseEncoder opens a folder without modules.json. To a model that is no masked language
-    model it would add a SparseAutoEncoder of random weights."""
+def _plain(folder: Path) -> SparseTowers:
+    """A folder without modules.json: by its class, if that is known here, else as SparseEncoder
+    opens it."""
+    config = read_object(folder / "config.json")
+    if is_vdr(config):
+        return SparseTowers(*vdr_towers(folder, config))
     layout = read_layout(folder, MASKS, plain=True)
+    if weighs_own_terms(layout):
+        return SparseTowers(*own_towers(layout))
+    masked = _plain_masked(layout)
+    return SparseTowers(masked, masked)
+
+
+def _plain_masked(layout: Layout) -> MaskedTower:
+    """To a model that is no masked language model the library would add a SparseAutoEncoder of
+    random weights."""
     named = [str(name) for name in layout.config.get("architectures") or ()]
     if not any(name.endswith("ForMaskedLM") for name in named):
         raise InputError(
-            f"{folder} is {', '.join(named) or 'a model of no class that is named'}, and a sparse "
-            "encoder without modules.json is a masked language model (…ForMaskedLM).",
+            f"{layout.transformer} is {', '.join(named) or 'a model of no class that is named'}, "
+            "and a sparse encoder without modules.json is a masked language model (…ForMaskedLM), "
+            f"a {UNICOIL}, a {TILDE} or a VDR.",
             _WANTED,
         )
     return MaskedTower(layout, SpladePooling())

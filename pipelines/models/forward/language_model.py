@@ -74,7 +74,7 @@ class PackedLanguageModel:
         return self._norm(self._dense.gelu(self._bert.hidden(batch)).float())
 
 
-def room(model: LanguageModel, device: torch.device) -> int:
+def room(vocabulary: int, device: torch.device) -> int:
     """How many tokens' logits there may be at once: 32 MB of float32 on a CPU, where they shall
     stay near its cache, and 1 GB on a GPU."""
-    return max(1, (1 << (23 if device.type == "cpu" else 28)) // model.vocabulary)
+    return max(1, (1 << (23 if device.type == "cpu" else 28)) // vocabulary)

@@ -8,10 +8,12 @@ from shardrank.core.cards import ColumnCard
 
 @dataclass(frozen=True)
 class HeldColumn:
-    """A column: the card of what made it, and the sha256 of its codec, "" where it has none."""
+    """A column: the card of what made it, the sha256 of its codec, and what vouches for the counts
+    of its words; each "" where it has none."""
 
     card: ColumnCard
     codec: str = ""
+    counts: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from shardrank.core.fingerprint import fingerprint
 from shardrank.core.reranker_settings import MaxsimSettings
 from shardrank.models.cards import own_or_set
 from shardrank.models.rerankers.beside import Beside
-from shardrank.models.size import ModelSize
 
 
 def read_maxsim(settings: MaxsimSettings, beside: Beside) -> RerankerCard:
@@ -45,8 +44,3 @@ def _column(settings: MaxsimSettings, beside: Beside) -> tuple[LateCard, str]:
         if held
         else "Give it token vectors: an [[encoder]] of family late, and index again.",
     )
-
-
-def maxsim_size(settings: MaxsimSettings) -> ModelSize:
-    """Of no model."""
-    return ModelSize(0, 0)

@@ -31,10 +31,11 @@ from shardrank.models.rerankers.language import (
     language_size,
 )
 from shardrank.models.rerankers.listwise import make_listwise
-from shardrank.models.rerankers.maxsim import maxsim_size, read_maxsim
+from shardrank.models.rerankers.maxsim import read_maxsim
 from shardrank.models.rerankers.pairwise import make_pairwise
 from shardrank.models.rerankers.pointwise import make_pointwise
 from shardrank.models.rerankers.setwise import make_setwise
+from shardrank.models.rerankers.terms import read_terms
 from shardrank.models.size import ModelSize, cross_size, encoder_size
 from shardrank.models.text.prompts import parse_prompt
 from shardrank.orders.calls import NAME_TOKENS, PROMPT_TOKENS, shown_together
@@ -142,6 +143,11 @@ def _load_enriched(settings: Any, device: str, card: RerankerCard) -> ListRerank
     return load_enriched(settings, device, card)
 
 
+def _no_model(settings: Any) -> ModelSize:
+    """Of a reranker that reads a column."""
+    return ModelSize(0, 0)
+
+
 def _enriched_notes(settings: Any) -> list[str]:
     return enriched_notes(encoder_of(settings))
 
@@ -179,5 +185,6 @@ _FAMILIES = {
     "enriched": Family(
         _read_enriched, _load_enriched, _enriched_notes, _enriched_size, enriched_room
     ),
-    "maxsim": Family(read_maxsim, None, lambda settings: [], maxsim_size),
+    "maxsim": Family(read_maxsim, None, lambda settings: [], _no_model),
+    "terms": Family(read_terms, None, lambda settings: [], _no_model),
 }

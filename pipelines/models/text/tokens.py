@@ -111,6 +111,11 @@ class FastTokeniser:
         texts = {token.content for token in added if token.special and len(token.content) > 1}
         return tuple(sorted(texts, key=lambda text: (-len(text), text)))
 
+    def vocabulary(self) -> dict[str, int]:
+        """The ids of all tokens by how they are spelt, added ones included."""
+        found: dict[str, int] = self._backend.get_vocab(with_added_tokens=True)
+        return found
+
     def id_of(self, token: str) -> int | None:
         """The id of a token that is spelt so; none: there is none."""
         found: int | None = self._backend.token_to_id(token)

@@ -1,7 +1,7 @@
 """merge: the hits of all shards become each query's best documents, one query block a unit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 

@@ -7,6 +7,7 @@ As `rerank_pairs.py` it sweeps over the parts: a part's values are read once for
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,8 @@ from shardrank.core.finite import refuse_broken
 from shardrank.core.progress import tell
 from shardrank.core.reranker_settings import MaxsimSettings
 from shardrank.core.units import Done, Stage, Unit
-from shardrank.index.maxsim import StoredTokens, maxsim_of_column
+from shardrank.index.bm25 import Bm25
+from shardrank.stages.rank.column_scores import Reading, column_scores
 from shardrank.stages.rank.encode_further import Asking, encode_further
 from shardrank.stages.rank.fewer_tokens import POOLED, fewer_tokens
 from shardrank.stages.rank.rerank_pairs import write_scores
@@ -37,9 +39,6 @@ from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.column_encoders import Sourced, read_codec
 
-#: What may be the matter where no pair has a score.
-EMPTY = "A passage without tokens has no score."
-
 
 @dataclass(frozen=True)
 class PartValues:
@@ -52,8 +51,8 @@ class PartValues:
 @dataclass(frozen=True)
 class ColumnsSpec:
     """A run of parts; the blocks that have pairs in them, whose queries are values of the column,
-    and of which those up to the depth are scored; the fingerprint of the reranker's card, and the
-    column's codec."""
+    and of which those up to the depth are scored; the fingerprint of the reranker's card, in which
+    the rule that weights counts is too; and the column's codec."""
 
     parts: tuple[PartValues, ...]
     blocks: tuple[BlockPairs, ...]
@@ -71,7 +70,8 @@ def rerank_columns(
     """The candidates' scores, a unit a run of parts."""
     asked = _asked(context, candidates, reranker, stage)
     specs = _plan(candidates, reranker, asked)
-    work = partial(RerankColumns, context.workspace, candidates.index, reranker.card)
+    rule = reranker.counted.rule if reranker.counted else None
+    work = partial(RerankColumns, context.workspace, candidates.index, reranker.card, rule)
     return run_stage(context, replace(COLUMNS, name=stage), specs, [Step(work)])
 
 
@@ -80,10 +80,12 @@ def _asked(
 ) -> Sequence[FileRef]:
     """The values of each block's queries in the column, or fewer of them."""
     assert reranker.asking is not None
-    assert isinstance(reranker.settings, MaxsimSettings)
     texts = [block.queries for block in candidates.blocks]
-    asking = Asking(Sourced(reranker.asking, None), None, candidates.batch)
+    counts = reranker.counted.counts if reranker.counted else None
+    asking = Asking(Sourced(reranker.asking, None), counts, candidates.batch)
     whole = encode_further(context, candidates.index, texts, asking)
+    if not isinstance(reranker.settings, MaxsimSettings):
+        return whole
     fewer = replace(POOLED, name=f"{POOLED.name}_{stage}")
     return fewer_tokens(context, fewer, whole, reranker.settings.query_pool)
 
@@ -111,9 +113,12 @@ def _plan(
 class RerankColumns:
     """A run of parts → the scores of its pairs, a file a block."""
 
-    def __init__(self, workspace: Workspace, index: Workspace, card: RerankerCard) -> None:
+    def __init__(
+        self, workspace: Workspace, index: Workspace, card: RerankerCard, rule: Bm25 | None
+    ) -> None:
         self._workspace, self._index = workspace, index
-        self._source = score_source(card)
+        self._source, self._rule = score_source(card), rule
+        self._by = column_scores(card.family)
 
     def __call__(self, unit: Unit[ColumnsSpec], tables: Tables) -> Result[Scores]:
         spec = unit.spec
@@ -123,7 +128,7 @@ class RerankColumns:
         scored = self._scored(spec, pairs) if pairs.num_rows else ()  # all may lie too deep
         scores = np.concatenate([np.empty(0, np.float32), *scored])
         broken = int((~np.isfinite(scores)).sum())
-        refuse_broken(self._source, broken, len(scores), "pairs of a unit", hint=EMPTY)
+        refuse_broken(self._source, broken, len(scores), "pairs of a unit", hint=self._by.empty)
         table = pairs.select(["block", "query", "part", "row"])
         table = table.append_column("logit", pa.array(scores))
         cut = pa.array(np.zeros(len(scores), np.bool_))
@@ -136,14 +141,14 @@ class RerankColumns:
         asked = self._queries(spec, queries)
         left = positions(pairs, queries, ["block", "query"])
         part, row = (pairs[name].to_numpy() for name in ("part", "row"))
-        codec = read_codec(self._index, spec.codec)
+        reading = Reading(read_codec(self._index, spec.codec), self._rule)
         for number, each in enumerate(spec.parts, 1):
             mine = part == each.ordinal
             values = self._index.read_table(each.values, ["vector"])["vector"]
-            yield maxsim_of_column(asked, values, codec, left[mine], row[mine])
+            yield self._by.scores(asked, values, left[mine], row[mine], reading)
             tell(number / len(spec.parts))
 
-    def _queries(self, spec: ColumnsSpec, wanted: pa.Table) -> StoredTokens:
+    def _queries(self, spec: ColumnsSpec, wanted: pa.Table) -> Any:
         """The values of the queries that have pairs, in the order of blocks and queries."""
         found = []
         for block in spec.blocks:
@@ -151,4 +156,4 @@ class RerankColumns:
             if len(rows):
                 values = self._workspace.read_table(block.queries, ["vector"])["vector"]
                 found.append(values.take(rows).combine_chunks())
-        return StoredTokens.of(pa.concat_arrays(found))
+        return self._by.queries(pa.concat_arrays(found))

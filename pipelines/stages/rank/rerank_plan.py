@@ -10,6 +10,7 @@ from shardrank.core.finite import Source
 from shardrank.core.papers import from_json, to_json
 from shardrank.core.reranker_settings import RerankerSettings
 from shardrank.core.units import REVISION, Done, Stage
+from shardrank.index.bm25 import Bm25
 from shardrank.stages.rank.votes import Votes
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.pairs_by_part import (
@@ -19,7 +20,16 @@ from shardrank.stages.shared.pairs_by_part import (
     files_of,
     group_parts,
 )
+from shardrank.version.indexes import TermCounts
 from shardrank.version.manifest import StoredEncoder, Version
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What the words of a column that counts them are weighted by: of queries, and of passages."""
+
+    counts: TermCounts
+    rule: Bm25
 
 
 @dataclass(frozen=True)
@@ -30,11 +40,13 @@ class PlannedReranker:
         settings, card: how it is loaded, and as what.
         asking: what makes the queries' values of the column that it reads, from their texts; none:
             it reads no column.
+        counted: how that column's words are weighted; none: it holds weights already.
     """
 
     settings: RerankerSettings
     card: RerankerCard
     asking: StoredEncoder | None = None
+    counted: Counted | None = None
 
 
 @dataclass(frozen=True)
