@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.feedback import Feedback
+from shardrank.core.folds import Fold
 from shardrank.core.guidance import Guidance
 from shardrank.core.hubness import Correction
 from shardrank.core.model_settings import DENSE, reads_pictures
@@ -118,7 +119,9 @@ def _retriever(version: Version, settings: Settings, wanted: RetrieverSettings) 
     require_faiss(index.plan.kind)
     _refuse_strange(index, wanted)
     k = wanted.k or settings.search.k
-    how = _effort(index, settings, wanted)
+    fold = settings.search.folded(k)
+    _refuse_both(wanted, fold)
+    how = _effort(index, settings, wanted, fold.documents if fold else k)
     return Retriever(
         name=wanted.called,
         index=index,
@@ -128,13 +131,16 @@ def _retriever(version: Version, settings: Settings, wanted: RetrieverSettings) 
         guidance=_guidance(wanted),
         correction=_correction(wanted),
         query_pool=wanted.query_pool,
+        fold=fold,
     )
 
 
-def _effort(index: Index, settings: Settings, wanted: RetrieverSettings) -> Effort:
-    """The audited effort, unless the settings say otherwise."""
-    # One more where one is passed over, so that k are left.
-    k = (wanted.k or settings.search.k) + settings.search.ignore_same_id
+def _effort(
+    index: Index, settings: Settings, wanted: RetrieverSettings, documents: int
+) -> Effort:
+    """The audited effort, unless the settings say otherwise, for so many documents."""
+    # One more where one is passed over, so that as many are left.
+    k = documents + settings.search.ignore_same_id
     if counts := index.counts:
         return Effort(k, bm25=Bm25(wanted.k1, wanted.b, counts.words / max(1, counts.passages)))
     if index.codec is None:
@@ -167,6 +173,16 @@ def _guidance(wanted: RetrieverSettings) -> Guidance | None:
         weight=wanted.guide_weight,
         temperature=wanted.guide_temperature,
     )
+
+
+def _refuse_both(wanted: RetrieverSettings, fold: Fold | None) -> None:
+    """Hubs are lowered passage by passage, and only those that were found."""
+    if fold and wanted.hubness:
+        raise SettingsError(
+            f"[[retriever]] {wanted.called!r} sets hubness, which lowers the passages that are "
+            "found, and search.fold counts all passages of a document.",
+            "Leave one of them out.",
+        )
 
 
 def _correction(wanted: RetrieverSettings) -> Correction | None:

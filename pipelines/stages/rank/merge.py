@@ -103,10 +103,12 @@ MERGE = Stage("merge", MergeSpec, Merged)
 
 @dataclass(frozen=True)
 class FoundBy:
-    """The shards' markers of a retriever, and how many documents it gives."""
+    """The shards' markers of a retriever, and how many documents it gives; of each block its folded
+    hits with their passages' scores, where documents are scored by several passages."""
 
     searched: Sequence[Done[Searched]]
     k: int
+    passages: Sequence[FileRef] = ()
 
 
 @dataclass(frozen=True)
