@@ -77,6 +77,9 @@ COLUMNS = {
         fitted=True,
     ),
     "bits": Column(("family=bits",), (_SHARDS,), "binary", fitted=True),
+    "document": Column(
+        ("family=document", "of=int8", "weights=tokens"), ("kind=exact",), "exact", exact=True
+    ),
     "bits2": Column(
         ("family=bits", "of=int8", "bits=2", "rotation=random", "asked=codes"),
         (_SHARDS,),

@@ -14,7 +14,7 @@ from shardrank.corpus.cut_rule import CutRule, Passage
 from shardrank.corpus.cutting import cut_documents
 from shardrank.corpus.html_text import read_html
 from shardrank.corpus.markdown import read_markdown
-from shardrank.corpus.outline import Outlines, Reader, outlines_of, sections
+from shardrank.corpus.outline import BREADCRUMB, Outlines, Reader, outlines_of, sections
 from shardrank.corpus.outline import Written as Spans
 from shardrank.corpus.plain_text import read_plain
 from shardrank.corpus.sentences import characters, sentence_marks
@@ -75,9 +75,10 @@ def shown(outlines: Outlines) -> list[tuple[str, int]]:
 
 
 def paths(outlines: Outlines, number: int = 0) -> list[tuple[tuple[str, ...], str]]:
-    text = outlines.texts[number]
-    found = sections(text, outlines.headings.get(number, ()))
-    return [(section.path, text[section.begin : section.end].strip()) for section in found]
+    found, together = sections(outlines), "".join(outlines.texts)
+    names = [tuple(path.split(BREADCRUMB)) if path else () for path in [*found.paths, ""]]
+    each = zip(found.owners, found.heads, found.begins, found.ends, strict=True)
+    return [(names[h], together[a:b].strip()) for owner, h, a, b in each if owner == number]
 
 
 LONG = "This is a sentence that ends. And this is another one, which is longer than the first is."
@@ -286,10 +287,11 @@ def test_what_fits_has_the_tokens_of_the_whole_and_html_no_tags() -> None:
 @given(text=st.text("#=-`~>*<![/&; \n\r\tAb1.pre", max_size=60))
 def test_anything_is_read_and_all_of_it_lies_somewhere(reader: Reader, text: str) -> None:
     outlines = reader([text], True)
-    [found], headings = outlines.texts, outlines.headings.get(0, ())
+    [found], whole = outlines.texts, sections(outlines)
     assert reader is read_html or found == text
-    places = [(each.begin, each.end) for each in headings]
-    places += [(section.begin, section.end) for section in sections(found, headings)]
+    places = list(zip(outlines.heads.begins, outlines.heads.ends, strict=True))
+    places += zip(whole.begins, whole.ends, strict=True)
+    assert len(outlines.words) == len(outlines.heads.begins)
     kept = {at for begin, end in places for at in range(begin, end)}
     assert not "".join(c for at, c in enumerate(found) if at not in kept).strip()
     begins, ends = outlines.blocks.begins.tolist(), outlines.blocks.ends.tolist()
