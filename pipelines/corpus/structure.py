@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from shardrank.core.arrays import Int64
-from shardrank.core.protocols import Tokeniser, TokenSpans
+from shardrank.core.protocols import SentenceVectors, Tokeniser, TokenSpans
 from shardrank.corpus.cut_rule import CutRule, Passage, full_text
 from shardrank.corpus.html_text import read_html
 from shardrank.corpus.markdown import read_markdown
@@ -19,6 +19,7 @@ from shardrank.corpus.outline import Reader, Sections, sections
 from shardrank.corpus.plain_text import read_plain
 from shardrank.corpus.section_heads import Head, flat_tokens, head_of, section_heads
 from shardrank.corpus.sentences import sentence_marks
+from shardrank.corpus.topics import mark_topics
 from shardrank.corpus.validate import Document
 from shardrank.kernels.packing_loops import (
     CutSections,
@@ -27,7 +28,7 @@ from shardrank.kernels.packing_loops import (
     lay_tokens,
     pack,
 )
-from shardrank.kernels.sentence_loops import PARAGRAPH, SENTENCE, UInt8
+from shardrank.kernels.sentence_loops import PARAGRAPH, SENTENCE, TOPIC, UInt8
 
 READERS: dict[str, Reader] = {
     "plain": read_plain,
@@ -36,7 +37,12 @@ READERS: dict[str, Reader] = {
 }
 
 #: The least piece that is kept whole where it fits.
-_KEPT = {"sentences": SENTENCE, "paragraphs": PARAGRAPH, "headings": PARAGRAPH}
+_KEPT = {
+    "sentences": SENTENCE,
+    "paragraphs": PARAGRAPH,
+    "headings": PARAGRAPH,
+    "similarity": TOPIC,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +71,10 @@ class _Read:
 
 
 def cut_by_structure(
-    documents: Sequence[Document], tokeniser: Tokeniser, rule: CutRule
+    documents: Sequence[Document],
+    tokeniser: Tokeniser,
+    rule: CutRule,
+    sentences: SentenceVectors | None = None,
 ) -> list[list[Passage]]:
     """The passages of each document, in order; [] where its text has no token.
 
@@ -75,6 +84,8 @@ def cut_by_structure(
     read = _read(documents, tokeniser, rule)
     uncut = [_uncut(read, number, rule) for number in range(len(documents))]
     asked = np.array([n for n, passages in enumerate(uncut) if passages is None], np.int64)
+    if sentences is not None:
+        _mark_topics(read, asked, sentences)
     cut = iter(_cut(read, asked, rule) if len(asked) else ())
     return [next(cut) if passages is None else passages for passages in uncut]
 
@@ -105,6 +116,12 @@ def _uncut(read: _Read, number: int, rule: CutRule) -> list[Passage] | None:
     if last - first == 1 and read.heads[first] is None and len(spans.ids) <= rule.room:
         return [Passage(document.title, document.text, spans.ids, False)]
     return None
+
+
+def _mark_topics(read: _Read, asked: Int64, sentences: SentenceVectors) -> None:
+    places = [read.bounds[number : number + 2].tolist() for number in asked.tolist()]
+    texts = [read.documents[number].text for number in asked.tolist()]
+    mark_topics(texts, [read.marks[begin:end] for begin, end in places], sentences)
 
 
 def _cut(read: _Read, asked: Int64, rule: CutRule) -> list[list[Passage]]:
