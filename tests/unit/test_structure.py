@@ -1,5 +1,6 @@
 """Documents cut by sentences, paragraphs and headings."""
 
+import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.passage_settings import PassageSettings
+from shardrank.corpus import html_text, markdown
 from shardrank.corpus.cut_rule import CutRule, Passage
 from shardrank.corpus.cutting import cut_documents
 from shardrank.corpus.html_text import read_html
@@ -298,6 +300,30 @@ def test_anything_is_read_and_all_of_it_lies_somewhere(reader: Reader, text: str
     assert all(begin < end for begin, end in zip(begins, ends, strict=True))
     assert begins == sorted(set(begins))
     sentence_marks(characters(found), outlines.blocks)
+
+
+MARKS = st.text("#=-+*_`~>[<1.) \t\nAb\\\u00a0\x0b", max_size=40)
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=MARKS, headings=st.booleans())
+def test_markdown_without_a_parser_is_read_as_with_it(text: str, headings: bool) -> None:
+    assert markdown._read(text, headings) == markdown._parsed(text, headings)
+
+
+TAGS = ("<p>", "</p>", "<h2>", "</H2>", "<br/>", "<a href='x'>", "</a >", "<li a=b/>", "&amp", "<")
+PIECES = st.sampled_from([*TAGS, "<b\n x>", "<pre>", "a\nb", " ", "&lt;", "1", ">", '<p a"'])
+
+
+@settings(max_examples=400, deadline=None)
+@given(pieces=st.lists(PIECES, max_size=12), headings=st.booleans())
+def test_html_without_a_parser_is_read_as_with_it(pieces: list[str], headings: bool) -> None:
+    text = "".join(pieces)
+    found = html_text._read(text, headings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(html_text, "_TAG", re.compile("(<)(<)"))  # splits nothing, so "<" is left
+        patch.setattr(html_text, "_RAW", frozenset())
+        assert html_text._read(f"{text}<i>", headings) == found
 
 
 @pytest.mark.parametrize(
