@@ -82,23 +82,34 @@ def read_html(texts: Sequence[str], headings: bool) -> Outlines:
 
 
 def _read(text: str, headings: bool) -> Written:
-    reader = _Reader()
-    pieces = _TAG.split(text)
-    if any("<" in data for data in pieces[::3]) or not _RAW.isdisjoint(
-        map(str.lower, pieces[2::3])
-    ):
-        reader.feed(text)
-        reader.close()
-    else:
-        reader.feed_pieces(pieces)
-    reader.end_block()
+    found = _blocks(text)
     spans, at = [], 0
-    for words, level in reader.found:
+    for words, level in found:
         shown = level if headings or level < 0 else TEXT
         spans.append((at, at + len(words), shown))
         at += len(words) + len(_BETWEEN)
-    heads = [words for words, level in reader.found if headings and level > 0]
-    return Written(_BETWEEN.join(words for words, _ in reader.found), spans, heads)
+    heads = [words for words, level in found if headings and level > 0]
+    return Written(_BETWEEN.join(words for words, _ in found), spans, heads)
+
+
+def _blocks(text: str) -> list[tuple[str, int]]:
+    """The words of each block, and its level."""
+    pieces = _TAG.split(text)
+    broken = any("<" in data for data in pieces[::3])
+    if broken or not _RAW.isdisjoint(map(str.lower, pieces[2::3])):
+        return _parsed(text)
+    reader = _Reader()
+    reader.feed_pieces(pieces)
+    reader.end_block()
+    return reader.found
+
+
+def _parsed(text: str) -> list[tuple[str, int]]:
+    reader = _Reader()
+    reader.feed(text)
+    reader.close()
+    reader.end_block()
+    return reader.found
 
 
 class _Reader(HTMLParser):
