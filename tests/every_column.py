@@ -14,6 +14,8 @@ import pytest
 
 from shardrank.core.arrays import Float64, UInt64
 from shardrank.core.arrow_columns import matrix
+from shardrank.core.model_settings import reads_documents
+from shardrank.core.of_documents import of_documents
 from shardrank.core.sparse import SparseRows
 from shardrank.core.token_vectors import TokenVectors
 from shardrank.stages.run.workspace import Workspace
@@ -77,9 +79,7 @@ COLUMNS = {
         fitted=True,
     ),
     "bits": Column(("family=bits",), (_SHARDS,), "binary", fitted=True),
-    "document": Column(
-        ("family=document", "of=int8", "weights=tokens"), ("kind=exact",), "exact", exact=True
-    ),
+    "document": Column(("family=document", "of=int8"), ("kind=exact",), "exact", exact=True),
     "bits2": Column(
         ("family=bits", "of=int8", "bits=2", "rotation=random", "asked=codes"),
         (_SHARDS,),
@@ -256,7 +256,11 @@ class Stored:
         source = self.version.columns[name].made_of
         texts = pa.array([text for _, _, text in self.passages], pa.string())
         found = self.column(name)
-        wanted = self._make(name, self.column(source) if source else texts, queries=False)
+        read = self.column(source) if source else texts
+        if reads_documents(self.version.columns[name].settings):
+            numbers = pa.array([number for _, number, _ in self.passages], pa.int32())
+            read = of_documents(read, numbers, pa.array([1] * len(numbers)))
+        wanted = self._make(name, read, queries=False)
         if pa.types.is_fixed_size_binary(found.type):
             assert found.equals(wanted)
         elif pa.types.is_fixed_size_binary(found.type.value_type):
