@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from shardrank.core.evaluation import Judgement
 from shardrank.core.fold_grid import Weights, fold_grid
-from shardrank.core.folds import refolded
+from shardrank.core.passage_scores import refolded
 from shardrank.core.topk import ranks
 from shardrank.flows.judged_lists import JudgedLists, listed
 from shardrank.flows.tuned_fold import FoldHeld, FoldTried, FoldTuned

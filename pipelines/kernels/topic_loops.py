@@ -20,7 +20,8 @@ def similarities(vectors: Float32, bounds: Int64, window: int) -> Float64:
         window: sentences on either side, fewer at a text's ends.
     """
     found = np.ones(len(vectors), np.float64)
-    before, behind = np.empty((2, vectors.shape[1]), np.float64)
+    before = np.empty(vectors.shape[1], np.float64)
+    behind = np.empty_like(before)
     for text in range(len(bounds) - 1):
         first, last = bounds[text], bounds[text + 1]
         for gap in range(first + 1, last):

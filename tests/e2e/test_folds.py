@@ -12,7 +12,7 @@ import pytest
 import shardrank as package
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.errors import SettingsError
-from shardrank.core.folds import PassageScores
+from shardrank.core.passage_scores import PassageScores
 from shardrank.core.settings import Settings
 from shardrank.index.pairs import pair_scores
 from tests.e2e.test_tune import halves, retrieved

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from shardrank.core.arrays import Float32, Int64
 from shardrank.core.errors import SettingsError
 from shardrank.core.fold_grid import Weights, fold_grid, fold_set
-from shardrank.core.folds import MOST, PassageScores, refolded, with_passages
+from shardrank.core.folds import MOST
+from shardrank.core.passage_scores import PassageScores, refolded, with_passages
 from shardrank.core.rank_settings import SearchSettings
 from shardrank.core.schemas import HITS
 

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from shardrank.core.arrays import Int64
 from shardrank.core.files import FileRef
-from shardrank.core.folds import Fold, PassageScores, refolded, with_passages
+from shardrank.core.folds import Fold
+from shardrank.core.passage_scores import PassageScores, refolded, with_passages
 from shardrank.core.progress import tell
 from shardrank.core.schemas import HITS
 from shardrank.core.units import Done, Stage, Unit

@@ -28,7 +28,7 @@ class RankedBlock:
     """A block of queries, their vectors by the first encoder, their hits, those of each retriever
     where there are several, and each reranker's scores of them: query, part, row, logit,
     truncated; and, where documents are folded, of each retriever its hits with their passages'
-    scores, see `shardrank.core.folds`."""
+    scores, see `shardrank.core.passage_scores`."""
 
     queries: FileRef
     vectors: FileRef
