@@ -152,8 +152,8 @@ def said(tuned: Tuned) -> list[str]:
         lines.append(_of_another(tuned.fusion))
     elif tuned.reordered:
         lines.append(
-            "These weights were measured with the fold that it was ranked with. The best fold gives "
-            "other retrieval scores: rank with it, then tune again."
+            "These weights were measured with the fold that it was ranked with. The best fold "
+            "gives other retrieval scores: rank with it, then tune again."
         )
     if held := tuned.held:
         figures = [held.retrieved, held.before.metrics, held.after.metrics]

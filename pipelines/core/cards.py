@@ -166,8 +166,8 @@ class LearnedCard(DerivedCard):
 
 @dataclass(frozen=True)
 class DocumentCard(DerivedCard):
-    """Vectors of documents, the means of their passages' by `weights` ("equal" or "tokens"); `unit`:
-    divided by their norm."""
+    """Vectors of documents, the means of their passages' by `weights` ("equal" or "tokens");
+    `unit`: divided by their norm."""
 
     weights: str
     unit: bool

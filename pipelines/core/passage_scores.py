@@ -65,7 +65,7 @@ def with_passages(documents: pa.Table, passages: PassageScores) -> pa.Table:
 
 
 def refolded(hits: pa.Table, weights: tuple[float, ...]) -> pa.Table:
-    """Hits that have passages, see `with_passages`, by the fold of these weights, in their order."""
+    """Hits that have passages, see `with_passages`, in the order of the fold by these weights."""
     if not weights:
         return rescored(hits, hits["mean"].to_numpy())
     best = pa.concat_arrays([pa.array([], pa.list_(pa.float32())), *hits["best"].chunks])

@@ -53,8 +53,8 @@ class SearchSettings(SettingsTable):
     )
     fold: FoldBy = Field(
         "max",
-        description="how the scores of a document's passages become its own: the largest (max), the "
-        "mean of all, the mean of the best fold_top (top), or the best ones by fold_weights "
+        description="how the scores of a document's passages become its own: the largest (max), "
+        "the mean of all, the mean of the best fold_top (top), or the best ones by fold_weights "
         "(weights); rerankers see its best passage in any case",
     )
     fold_top: int = Field(2, ge=1, le=MOST, description="passages that fold = top counts")

@@ -1,8 +1,9 @@
 """Markdown, as CommonMark has it and markdown-it-py reads it: blocks and headings.
 
-A text of paragraphs and headings of # alone needs no parser, which takes twenty times as long: its
-blocks are found by one expression. The text stays as it is; only the lines of headings are no part of passages, which carry their
+The text stays as it is; only the lines of headings are no part of passages, which carry their
 words. Headings within lists and quotes are text of these. https://spec.commonmark.org/0.31.2/
+
+A text of paragraphs and headings of # alone needs no parser: its blocks are found by one expression.
 """
 
 import re

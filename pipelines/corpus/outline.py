@@ -109,9 +109,7 @@ def outlines_of(written: Sequence[Written]) -> Outlines:
     return Outlines(texts, codes, bounds, blocks, head_places(blocks, bounds), words)
 
 
-def _rows(
-    written: Sequence[Written], bounds: Sequence[int]
-) -> Iterator[tuple[int, int, int]]:
+def _rows(written: Sequence[Written], bounds: Sequence[int]) -> Iterator[tuple[int, int, int]]:
     for one, moved in zip(written, bounds, strict=False):
         for begin, end, level in one.spans:
             yield begin + moved, end + moved, level

@@ -5,7 +5,8 @@ both sides rises again before and behind it; one that is deeper than the text's 
 the deviation is a boundary. Vectors are a static table's, in the place of counted words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,6 +43,5 @@ def mark_topics(texts: Sequence[str], marks: Sequence[UInt8], sentences: Sentenc
         mine[places[deep[bounds[number] : bounds[number + 1]]]] = TOPIC
 
 
-def _between(starts: Int64, end: int) -> list[tuple[int, int]]:
-    places = [*starts.tolist(), end]
-    return list(zip(places, places[1:], strict=False))
+def _between(starts: Int64, end: int) -> Iterator[tuple[int, int]]:
+    return pairwise([*starts.tolist(), end])

@@ -135,9 +135,7 @@ def _retriever(version: Version, settings: Settings, wanted: RetrieverSettings) 
     )
 
 
-def _effort(
-    index: Index, settings: Settings, wanted: RetrieverSettings, documents: int
-) -> Effort:
+def _effort(index: Index, settings: Settings, wanted: RetrieverSettings, documents: int) -> Effort:
     """The audited effort, unless the settings say otherwise, for so many documents."""
     # One more where one is passed over, so that as many are left.
     k = documents + settings.search.ignore_same_id

@@ -53,7 +53,9 @@ class FoldTuned:
     @property
     def best_first(self) -> list[FoldTried]:
         """By the metric; of equals first the run's own, then in the order of the grid."""
-        return sorted(self.tried, key=lambda each: (-each.metrics[self.metric], each != self.before))
+        return sorted(
+            self.tried, key=lambda each: (-each.metrics[self.metric], each != self.before)
+        )
 
     @property
     def best(self) -> FoldTried:

@@ -16,10 +16,10 @@ class CutTokens(NamedTuple):
 
     Attributes:
         bounds: int64[d + 1], where each document's begin.
-        ids: int32[n]; `starts`, `ends`: int32[n], the first character and the last + 1 of each, from
-            where its document begins; `words`: int32[n], the word that each is in.
+        ids: int32[n]; `starts`, `ends`: int32[n], the first character and the last + 1 of each,
+            from where its document begins; `words`: int32[n], the word that each is in.
         before: int64[d], characters that stand before a document's own text.
-        moved: int64[d]: what a place among all texts' characters is more than one in the document's.
+        moved: int64[d]: what a place among all texts' characters is more than in the document's.
     """
 
     bounds: Int64

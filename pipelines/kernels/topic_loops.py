@@ -11,8 +11,8 @@ def similarities(vectors: Float32, bounds: Int64, window: int) -> Float64:
     """float64[n]: before each sentence, the cosine of the sums of so many sentences' vectors before
     and behind; 1 before the first of a text, and where nothing is known of either.
 
-    Sums are in float64 and in the order of sentences and components, so a text's are the same in any
-    batch.
+    Sums are in float64 and in the order of sentences and components, so a text's are the same in
+    any batch.
 
     Args:
         vectors: float32[n, d], of the sentences of all texts.
@@ -71,8 +71,8 @@ def depths(found: Float64, bounds: Int64) -> Float64:
 
 @compiled
 def boundaries(found: Float64, bounds: Int64, below: float) -> Bool:
-    """bool[n]: whether a gap's depth is more than 0, no less than its neighbours', and more than the
-    mean of its text's less so many standard deviations.
+    """bool[n]: whether a gap's depth is more than 0, no less than its neighbours', and more than
+    the mean of its text's less so many standard deviations.
 
     Args:
         found: float64[n], depths.

@@ -81,8 +81,10 @@ def benchmark(texts: Sequence[str]) -> Benchmark:
 
 def as_markdown(texts: Sequence[str]) -> list[str]:
     """With # before what we take for headings."""
-    return ["\n\n".join(f"{'#' * level} {words}".strip() for words, level in each)
-            for each in _blocks(texts)]
+    return [
+        "\n\n".join(f"{'#' * level} {words}".strip() for words, level in each)
+        for each in _blocks(texts)
+    ]
 
 
 def as_html(texts: Sequence[str]) -> list[str]:
