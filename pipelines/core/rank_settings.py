@@ -88,8 +88,9 @@ class SearchSettings(SettingsTable):
 
     @model_validator(mode="after")
     def _fold(self) -> Self:
-        strange = self.model_fields_set & _FOLDED - _FOLDED_BY[self.fold]
-        if strange:
+        fields = type(self).model_fields
+        given = {name for name in _FOLDED if getattr(self, name) != fields[name].default}
+        if strange := given - _FOLDED_BY[self.fold]:
             raise SettingsError(
                 f"search.{min(strange)} tells nothing where search.fold = {self.fold}.",
                 "Leave it out, or set search.fold to what it is of.",

@@ -3,7 +3,7 @@
 The text stays as it is; only the lines of headings are no part of passages, which carry their
 words. Headings within lists and quotes are text of these. https://spec.commonmark.org/0.31.2/
 
-A text of paragraphs and headings of # alone needs no parser: its blocks are found by one expression.
+A text of paragraphs and headings of # alone needs no parser: one expression finds its blocks.
 """
 
 import re
