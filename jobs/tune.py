@@ -1,4 +1,5 @@
-"""shardrank tune: the fusion of several retrievers, and the reranker's weight, by judgements."""
+"""shardrank tune: the fusion of several retrievers, or the fold of passages, and the reranker's
+weight, by judgements."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,9 +8,10 @@ from pathlib import Path
 from rich.table import Table
 
 from shardrank import api
-from shardrank.api import FusionTuned, Tuned
+from shardrank.api import FoldTuned, FusionTuned, Tuned
 from shardrank.core.errors import InputError
 from shardrank.core.evaluation import Coverage
+from shardrank.core.fold_grid import Weights, fold_set
 from shardrank.core.rank_settings import FusionSettings
 from shardrank.core.settings import Settings
 from shardrank.jobs.console import console, error_console
@@ -39,6 +41,9 @@ def run(job: TuneJob, settings: Settings) -> None:
     if tuned.fusion:
         console().print(fusion_table(tuned.fusion))
         _say(said_of_fusion(tuned.fusion))
+    if tuned.fold:
+        console().print(fold_table(tuned.fold))
+        _say(said_of_fold(tuned.fold))
     if tuned.before:
         console().print(weights_table(tuned))
         _say(said(tuned))
@@ -89,6 +94,42 @@ def said_of_fusion(fusion: FusionTuned) -> list[str]:
     return lines
 
 
+def fold_table(fold: FoldTuned) -> Table:
+    """A row for each of the best folds and the run's own, on the judgements to choose by."""
+    table = Table("fold", *fold.before.metrics, "", box=None)
+    first = fold.best_first
+    for tried in [*first[:SHOWN], *(each for each in first[SHOWN:] if each is fold.before)]:
+        notes = ((fold.before, "as it was ranked"), (fold.best, "best"))
+        sets = _fold_sets(tried.weights)
+        table.add_row(sets, *_figures(tried.metrics), _marks(tried, *notes))
+    return table
+
+
+def said_of_fold(fold: FoldTuned) -> list[str]:
+    """What the figures come to, a sentence each."""
+    best, metric = fold.best, fold.metric
+    lines = [
+        f"Best of {len(fold.tried)} folds, by {metric} of retrieval: "
+        f"{' '.join(f'search.{each}' for each in _fold_sets(best.weights).split(' '))}"
+    ]
+    if held := fold.held:
+        before, after = (f"{each.metrics[metric]:.4f}" for each in (held.before, held.after))
+        lines.append(
+            f"On the {held.queries:,} queries judged to test: {before} as it was ranked, {after} "
+            "with the best."
+        )
+        lines += _unfair(held.shared)
+    return lines
+
+
+def _fold_sets(weights: Weights) -> str:
+    """As after --set, each without its table."""
+    given = {**fold_set(weights)}
+    if "fold_weights" in given:
+        given["fold_weights"] = ",".join(f"{weight:g}" for weight in weights)
+    return " ".join(f"{name}={value}" for name, value in given.items())
+
+
 def weights_table(tuned: Tuned) -> Table:
     """A row a weight, on the judgements that it is chosen by."""
     table = Table("reranker.interpolation", *tuned.retrieved, "", box=None)
@@ -109,6 +150,11 @@ def said(tuned: Tuned) -> list[str]:
         lines.append("The reranker gains nothing here at any weight: reranker.model=off is faster.")
     if tuned.fusion and tuned.fusion.changed:
         lines.append(_of_another(tuned.fusion))
+    elif tuned.reordered:
+        lines.append(
+            "These weights were measured with the fold that it was ranked with. The best fold "
+            "gives other retrieval scores: rank with it, then tune again."
+        )
     if held := tuned.held:
         figures = [held.retrieved, held.before.metrics, held.after.metrics]
         retrieved, before, after = (f"{each[metric]:.4f}" for each in figures)

@@ -36,6 +36,7 @@ from shardrank.flows.rank_plan import Ranked, plan_ranking
 from shardrank.flows.running import Asked, Command, announced, running
 from shardrank.flows.tune import Ask, tune_run
 from shardrank.flows.tuned import FusionTuned, Tuned
+from shardrank.flows.tuned_fold import FoldTuned
 from shardrank.flows.upkeep import Past, history
 from shardrank.models.notes import column_notes
 from shardrank.models.rerankers.registry import reranker_notes
@@ -56,6 +57,7 @@ from shardrank.version.manifest import Changes, Version
 __all__ = [
     "Compared",
     "Evaluated",
+    "FoldTuned",
     "FusionTuned",
     "IndexVersion",
     "Indexed",
@@ -331,16 +333,17 @@ def tune(
     settings: Given = None,
     overrides: Sequence[str] = (),
 ) -> Tuned:
-    """The best fusion of OUT's retrievers, where there are several, and the best weight of its
-    reranker, where there is one, by `qrels`, measured on `test`; nothing in OUT changes.
+    """The best fusion of OUT's retrievers, where there are several, else the best fold of its
+    documents' passages, where it has search.fold, and the best weight of its reranker, where there
+    is one, by `qrels`, measured on `test`; nothing in OUT changes.
 
-    Fusions are compared by what retrieval finds with them. Weights of the reranker are measured
-    with the run's own fusion: documents that it did not rerank have no logit.
+    Fusions and folds are compared by what retrieval finds with them. Weights of the reranker are
+    measured with the run's own: documents that it did not rerank have no logit.
 
     Raises:
         SettingsError: the metric is unknown.
-        InputError: there is no finished ranking, one of one retriever without a reranker, no such
-            file, or no query of both.
+        InputError: there is no finished ranking, one of one retriever that folds nothing and no
+            reranker, no such file, or no query of both.
         IntegrityError: a file of the rankings is damaged.
     """
     given, ranked = _opened(out, settings, overrides)

@@ -16,7 +16,8 @@ import pytest
 
 from shardrank.core.arrays import Float64, UInt64
 from shardrank.core.arrow_columns import matrix
-from shardrank.core.model_settings import reads_pictures
+from shardrank.core.model_settings import reads_documents, reads_pictures
+from shardrank.core.of_documents import of_documents
 from shardrank.core.pictured import pictured
 from shardrank.core.sparse import SparseRows
 from shardrank.core.token_vectors import TokenVectors
@@ -84,6 +85,7 @@ COLUMNS = {
         fitted=True,
     ),
     "bits": Column(("family=bits",), (_SHARDS,), "binary", fitted=True),
+    "document": Column(("family=document", "of=int8"), ("kind=exact",), "exact", exact=True),
     "bits2": Column(
         ("family=bits", "of=int8", "bits=2", "rotation=random", "asked=codes"),
         (_SHARDS,),
@@ -323,7 +325,11 @@ class Stored:
         """The column is what its encoder, with the codec that it learnt in the first night, makes
         of the passages now, or of the stored column that it reads."""
         found = self.column(name)
-        wanted = self._make(name, self._read_by(name), queries=False)
+        read = self._read_by(name)
+        if reads_documents(self.version.columns[name].settings):
+            numbers = pa.array([number for _, number, _ in self.passages], pa.int32())
+            read = of_documents(read, numbers, pa.array([1] * len(numbers)))
+        wanted = self._make(name, read, queries=False)
         if pa.types.is_fixed_size_binary(found.type):
             assert found.equals(wanted)
         elif pa.types.is_fixed_size_binary(found.type.value_type):

@@ -165,6 +165,16 @@ class LearnedCard(DerivedCard):
 
 
 @dataclass(frozen=True)
+class DocumentCard(DerivedCard):
+    """Vectors of documents, the means of their passages' by `weights` ("equal" or "tokens");
+    `unit`: divided by their norm."""
+
+    weights: str
+    unit: bool
+    family: Literal["document"] = "document"
+
+
+@dataclass(frozen=True)
 class AnchorCard:
     """A cross-encoder's scores with anchor queries, as they will be made.
 
@@ -226,7 +236,7 @@ class ImageCard:
 
 
 #: Columns of dense vectors.
-DenseCard = EncoderCard | MuveraCard | LearnedCard | AnchorCard | ImageCard
+DenseCard = EncoderCard | MuveraCard | LearnedCard | DocumentCard | AnchorCard | ImageCard
 
 #: Of what makes a column.
 ColumnCard = DenseCard | Bm25Card | SparseCard | LateCard | BitsCard

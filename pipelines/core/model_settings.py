@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag
 
 from shardrank.core.anchor_settings import AnchorSettings
 from shardrank.core.bits_settings import BitsSettings
+from shardrank.core.document_settings import DocumentSettings
 from shardrank.core.image_settings import ImageSettings
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.learned_settings import LearnedSettings
@@ -119,6 +120,11 @@ def made_of(settings: SettingsTable) -> str | None:
     return found
 
 
+def reads_documents(settings: SettingsTable) -> bool:
+    """Whether an encoder reads of which document each value is."""
+    return isinstance(settings, DocumentSettings)
+
+
 def reads_pictures(settings: SettingsTable) -> bool:
     """Whether an encoder reads pictures beside texts."""
     return isinstance(settings, ImageSettings)
@@ -151,6 +157,7 @@ ColumnSettings = Annotated[
     | Annotated[BitsSettings, Tag("bits")]
     | Annotated[MuveraSettings, Tag("muvera")]
     | Annotated[LearnedSettings, Tag("learned")]
+    | Annotated[DocumentSettings, Tag("document")]
     | Annotated[AnchorSettings, Tag("anchors")]
     | Annotated[ImageSettings, Tag("image")],
     Discriminator(_family),

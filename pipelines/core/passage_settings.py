@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from shardrank.core.errors import SettingsError
 from shardrank.core.settings_base import SettingsTable
 
-CutBy = Literal["tokens", "sentences", "paragraphs", "headings", "lines"]
+CutBy = Literal["tokens", "sentences", "paragraphs", "headings", "lines", "similarity"]
 Markup = Literal["plain", "markdown", "html"]
 
 #: The version of our own rules of sentences, paragraphs and headings: a change of a cut raises it.
@@ -21,7 +21,14 @@ class PassageSettings(SettingsTable):
         "tokens",
         description="what a long document is cut into: tokens (windows), sentences or paragraphs "
         "(as many whole ones as fit), headings (a passage a section, with the headings above it "
-        "behind its title; a longer one by paragraphs), lines (a passage a line)",
+        "behind its title; a longer one by paragraphs), lines (a passage a line), similarity (as "
+        "many whole stretches of sentences that are alike as fit)",
+    )
+    sentence_model: str | None = Field(
+        None,
+        min_length=1,
+        description="of by = similarity: a static table of token vectors, such as model2vec's, by "
+        "which sentences are compared: a folder, or a hub name",
     )
     markup: Markup = Field(
         "plain",
@@ -62,6 +69,11 @@ class PassageSettings(SettingsTable):
             raise SettingsError(
                 f"passages.by = {self.by} cuts nothing where passages.split = false.",
                 "Leave one of them out.",
+            )
+        if (self.by == "similarity") is not (self.sentence_model is not None):
+            raise SettingsError(
+                "passages.by = similarity and passages.sentence_model belong together.",
+                "Name a static table of token vectors, such as minishlab/potion-base-8M.",
             )
         if self.by == "tokens" and self.markup == "markdown":
             raise SettingsError(

@@ -108,6 +108,13 @@ class Tokeniser(Protocol):
     def encode(self, texts: Sequence[str]) -> list[TokenSpans]: ...
 
 
+class SentenceVectors(Protocol):
+    """What documents are cut by, where sentences are compared: no model that has to run."""
+
+    def vectors(self, texts: Sequence[str]) -> Float32:
+        """float32[n, d], one a text, which depends on nothing but it; zeros: nothing is known."""
+
+
 class Encoder(Protocol):
     """Texts or ids → float32[n, dim] vectors (normalised where the model asks for it)."""
 

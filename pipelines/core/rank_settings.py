@@ -5,9 +5,19 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from shardrank.core.errors import SettingsError
+from shardrank.core.folds import MOST, Fold, FoldBy
 from shardrank.core.settings_base import NAME, SettingsTable, resize
 
 PartsBy = Literal["rrf", "max"]
+
+#: Settings of a fold, and which of them each fold knows.
+_FOLDED = {"fold_top", "fold_weights", "fold_documents"}
+_FOLDED_BY: dict[FoldBy, set[str]] = {
+    "max": set(),
+    "mean": {"fold_documents"},
+    "top": {"fold_top", "fold_documents"},
+    "weights": {"fold_weights", "fold_documents"},
+}
 
 
 class SearchSettings(SettingsTable):
@@ -47,6 +57,26 @@ class SearchSettings(SettingsTable):
         description="of a file of queries, the column that lists ids of documents that are no hits "
         "of a query, as BRIGHT has excluded_ids; k others remain; default: none are left out",
     )
+    fold: FoldBy = Field(
+        "max",
+        description="how the scores of a document's passages become its own: the largest (max), "
+        "the mean of all, the mean of the best fold_top (top), or the best ones by fold_weights "
+        "(weights); rerankers see its best passage in any case",
+    )
+    fold_top: int = Field(2, ge=1, le=MOST, description="passages that fold = top counts")
+    fold_weights: tuple[float, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=MOST,
+        description="of fold = weights: of a document's best passage, of the second, …, such as "
+        "tune prints; a document with fewer is weighed by the first ones",
+    )
+    fold_documents: int | None = Field(
+        None,
+        ge=1,
+        description="of a fold but max: documents that are found by their best passages and "
+        "folded, k at least; default: 2 k",
+    )
     device: Literal["auto", "cpu", "gpu"] = resize(
         "cpu",
         "where shards of vectors are searched; auto: on a GPU where actors have one, see "
@@ -55,6 +85,47 @@ class SearchSettings(SettingsTable):
     memory_mb: int = resize(
         1024, "memory of an actor for the queries that it searches at once, and their hits", ge=1
     )
+
+    @field_validator("fold_weights", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """--set search.fold_weights=1,0.5"""
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fold(self) -> Self:
+        fields = type(self).model_fields
+        given = {name for name in _FOLDED if getattr(self, name) != fields[name].default}
+        if strange := given - _FOLDED_BY[self.fold]:
+            raise SettingsError(
+                f"search.{min(strange)} tells nothing where search.fold = {self.fold}.",
+                "Leave it out, or set search.fold to what it is of.",
+            )
+        if (self.fold == "weights") is not bool(self.fold_weights):
+            raise SettingsError(
+                "search.fold = weights needs search.fold_weights.",
+                "Give a list, such as fold_weights = [1, 0.5]; shardrank tune finds one.",
+            )
+        weights = self.fold_weights or (1.0,)
+        if min(weights) < 0 or not 1e-6 <= weights[0] <= 1e6 or max(weights) > 1e6:
+            raise SettingsError(
+                f"search.fold_weights = {list(weights)}: none may be negative or above 1e6, and "
+                "the first must be at least 1e-6.",
+                "Weights count relative to each other: 2, 1 does what 0.2, 0.1 does.",
+            )
+        if self.fold_documents is not None and self.fold_documents < self.k:
+            raise SettingsError(
+                f"search.fold_documents = {self.fold_documents} is less than search.k = {self.k}.",
+                "Raise it, or leave it out.",
+            )
+        return self
+
+    def folded(self, k: int) -> Fold | None:
+        """How a retriever that gives k documents folds; None: a document's best passage counts."""
+        if self.fold == "max":
+            return None
+        weights = {"mean": (), "top": (1.0,) * self.fold_top, "weights": self.fold_weights or ()}
+        return Fold(weights[self.fold], max(k, self.fold_documents or 2 * k))
 
 
 class RetrieverSettings(SettingsTable):

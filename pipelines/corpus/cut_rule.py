@@ -23,9 +23,10 @@ class CutRule:
         prompt: put before the title (or the text) of every passage.
         specials: special tokens that the encoder adds.
         by: what a passage is made of: windows of tokens, whole sentences, whole paragraphs, one
-            section below a heading, or one line.
+            section below a heading, one line, or sentences that are alike.
         markup: what the texts are written in.
         rules: the version of `shardrank`'s own rules of sentences and headings; 0: none are used.
+        sentences: the fingerprint of what sentences are compared by; "": they are not.
 
     Raises:
         SettingsError: no two tokens fit beside the special ones.
@@ -39,6 +40,7 @@ class CutRule:
     by: CutBy = "tokens"
     markup: Markup = "plain"
     rules: int = 0
+    sentences: str = ""
 
     def __post_init__(self) -> None:
         if self.room < 2:

@@ -2,22 +2,26 @@
 
 from collections.abc import Iterable, Sequence
 
-from shardrank.core.protocols import Tokeniser
+from shardrank.core.protocols import SentenceVectors, Tokeniser
 from shardrank.corpus.cut_rule import CutRule, Passage, full_text
 from shardrank.corpus.passages import cut_document
 from shardrank.corpus.validate import Document
 
 
 def cut_documents(
-    documents: Sequence[Document], tokeniser: Tokeniser, rule: CutRule
+    documents: Sequence[Document],
+    tokeniser: Tokeniser,
+    rule: CutRule,
+    sentences: SentenceVectors | None = None,
 ) -> Iterable[list[Passage]]:
     """The passages of each document, in order: one, of a picture without text; none, where a text
-    has no token and there is no picture."""
+    has no token and there is no picture. `sentences` are compared where the rule says so."""
     if rule.by == "tokens":
         return _windows(documents, tokeniser, rule)
     from shardrank.corpus.structure import cut_by_structure  # parsers, which windows want not
 
-    both = zip(documents, cut_by_structure(documents, tokeniser, rule), strict=True)
+    cut = cut_by_structure(documents, tokeniser, rule, sentences)
+    both = zip(documents, cut, strict=True)
     return (found or _picture(document, tokeniser, rule) for document, found in both)
 
 

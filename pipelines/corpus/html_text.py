@@ -1,10 +1,14 @@
 """HTML as text, by Python's own parser: blocks, headings, and the words in them.
 
+A text of plain tags alone is cut at them by one expression, which takes a fraction of the time.
+
 White space is as a browser shows it, blocks lie between blank lines, and what no reader sees is
 left out: scripts, styles, templates, comments and the title of the window.
 """
 
+import re
 from collections.abc import Sequence
+from html import unescape
 from html.parser import HTMLParser
 
 from shardrank.corpus.outline import Outlines, Written, outlines_of
@@ -61,6 +65,14 @@ _BLOCKS = frozenset(
 _KEPT_LINES = frozenset({"pre", "textarea"})
 _CELLS = frozenset({"td", "th"})
 _UNSEEN = frozenset({"script", "style", "template", "title"})
+#: Elements whose content no expression should cut.
+_RAW = _UNSEEN | {"textarea", "xmp", "iframe", "noembed", "noframes", "noscript", "plaintext"}
+#: A tag: whether it ends an element, its name, and attributes without < and >.
+_TAG = re.compile(
+    r"""<(/?)([a-zA-Z][a-zA-Z0-9:-]*)
+        (?:\s+[a-zA-Z][-\w:.]*(?:=(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=`]+))?)*\s*/?>""",
+    re.VERBOSE,
+)
 _BETWEEN = "\n\n"
 
 
@@ -70,17 +82,34 @@ def read_html(texts: Sequence[str], headings: bool) -> Outlines:
 
 
 def _read(text: str, headings: bool) -> Written:
+    found = _blocks(text)
+    spans, at = [], 0
+    for words, level in found:
+        shown = level if headings or level < 0 else TEXT
+        spans.append((at, at + len(words), shown))
+        at += len(words) + len(_BETWEEN)
+    heads = [words for words, level in found if headings and level > 0]
+    return Written(_BETWEEN.join(words for words, _ in found), spans, heads)
+
+
+def _blocks(text: str) -> list[tuple[str, int]]:
+    """The words of each block, and its level."""
+    pieces = _TAG.split(text)
+    broken = any("<" in data for data in pieces[::3])
+    if broken or not _RAW.isdisjoint(map(str.lower, pieces[2::3])):
+        return _parsed(text)
+    reader = _Reader()
+    reader.feed_pieces(pieces)
+    reader.end_block()
+    return reader.found
+
+
+def _parsed(text: str) -> list[tuple[str, int]]:
     reader = _Reader()
     reader.feed(text)
     reader.close()
     reader.end_block()
-    spans, at = [], 0
-    for words, level in reader.found:
-        shown = level if headings or level < 0 else TEXT
-        spans.append((at, at + len(words), shown))
-        at += len(words) + len(_BETWEEN)
-    heads = [words for words, level in reader.found if headings and level > 0]
-    return Written(_BETWEEN.join(words for words, _ in reader.found), spans, heads)
+    return reader.found
 
 
 class _Reader(HTMLParser):
@@ -92,6 +121,17 @@ class _Reader(HTMLParser):
         self._words: list[str] = []
         self._level = TEXT
         self._unseen = 0
+
+    def feed_pieces(self, pieces: Sequence[str]) -> None:
+        """What is between tags, whether the next one ends an element, and its name, in turn."""
+        self._words.append(unescape(pieces[0]))
+        for ends, name, data in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
+            if ends:
+                self.handle_endtag(name.lower())
+            else:
+                self.handle_starttag(name.lower(), ())
+            if data:
+                self._words.append(unescape(data))
 
     def parse_html_declaration(self, i: int) -> int:
         """`<![` begins a comment, as in HTML 5; Python's parser raises where it is no CDATA."""

@@ -2,6 +2,8 @@
 
 The text stays as it is; only the lines of headings are no part of passages, which carry their
 words. Headings within lists and quotes are text of these. https://spec.commonmark.org/0.31.2/
+
+A text of paragraphs and headings of # alone needs no parser: one expression finds its blocks.
 """
 
 import re
@@ -16,6 +18,23 @@ from shardrank.corpus.outline import Outlines, Written, outlines_of
 from shardrank.kernels.sentence_loops import TEXT, VERBATIM
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n|$)")
+#: A line that may begin anything but a paragraph or a heading of #, or be the line under one; and
+#: what else the parser reads in a way of its own.
+_OTHER = re.compile(
+    r"""^[ ]{0,3}(?: [-+*](?:[ \t]|$)           # an item
+                  | [-_*=][-_*= \t]*$           # a rule, or what makes a heading of the line above
+                  | \d{1,9}[.)](?:[ \t]|$)      # an item
+                  | [><\[] | ``` | ~~~ )        # a quote, HTML, a definition, a fence
+      | ^(?: [ ]{4} | [ ]{0,3}\t )             # code
+      | [\r\0]""",
+    re.MULTILINE | re.VERBOSE,
+)
+#: A heading: its marks and words; or a paragraph, up to a blank line or a heading.
+_SIMPLE = re.compile(
+    r"""^[ ]{0,3}(\#{1,6})(?![^ \t\n])(.*)$
+      | ^[ \t]*[^ \t\n].*(?:\n(?![ ]{0,3}\#{1,6}(?:[ \t]|$))[ \t]*[^ \t\n].*)*""",
+    re.MULTILINE | re.VERBOSE,
+)
 _LEAVES = {
     "paragraph_open": TEXT,
     "heading_open": TEXT,
@@ -39,6 +58,33 @@ def _parser() -> MarkdownIt:
 
 
 def _read(text: str, headings: bool) -> Written:
+    return (_parsed if _OTHER.search(text) else _simple)(text, headings)
+
+
+def _simple(text: str, headings: bool) -> Written:
+    """Of a text without anything but paragraphs and headings of #."""
+    spans: list[tuple[int, int, int]] = []
+    words: list[str] = []
+    for found in _SIMPLE.finditer(text):
+        begin, end = _stripped(text, *found.span())
+        if begin >= end:
+            continue
+        marks, rest = found.groups()
+        level = len(marks) if marks and headings else TEXT
+        spans.append((begin, end, level))
+        if level > 0:
+            words.append(" ".join(_unclosed(rest).split()))
+    return Written(text, spans, words)
+
+
+def _unclosed(words: str) -> str:
+    """A heading's words without the marks that close it, which white space is before."""
+    words = words.rstrip(" \t")
+    bare = words.rstrip("#")
+    return bare if bare.endswith((" ", "\t")) else words
+
+
+def _parsed(text: str, headings: bool) -> Written:
     lines = [0, *accumulate(len(line) for line in _LINE.findall(text))]
     spans: list[tuple[int, int, int]] = []
     words: list[str] = []

@@ -1,21 +1,22 @@
 """What texts are made of: their blocks, their headings, and the sections between these."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
+from shardrank.core.arrays import Bool, Int64
+from shardrank.corpus.sentences import characters
+from shardrank.kernels.section_loops import HeadPlaces, UInt32, find_sections
 from shardrank.kernels.sentence_loops import Blocks
 
+#: What stands between a title and the headings below it.
+BREADCRUMB = " > "
 
-class Heading(NamedTuple):
-    """Its level from 1, its words, which may be "", and its characters of the text."""
-
-    level: int
-    words: str
-    begin: int
-    end: int
+#: Characters of Unicode's first plane, and of all planes.
+_FIRST, _ALL = 1 << 16, 0x110000
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,68 +25,88 @@ class Outlines:
 
     Attributes:
         texts: what passages are cut from.
-        blocks: paragraphs and headings of all texts, as these lie one behind the other.
-        headings: of the texts that have any, by their numbers, in order.
+        codes: uint32[n], their characters, one text behind the other.
+        bounds: int64[texts + 1], where each text begins in these.
+        blocks: paragraphs and headings of all texts.
+        heads: where the headings lie.
+        words: of each heading, which may be "".
     """
 
     texts: Sequence[str]
+    codes: UInt32
+    bounds: Int64
     blocks: Blocks
-    headings: Mapping[int, Sequence[Heading]]
+    heads: HeadPlaces
+    words: Sequence[str]
 
 
 #: Outlines of texts; the flag asks for headings, which are paragraphs else.
 Reader = Callable[[Sequence[str], bool], Outlines]
 
 
-class Section(NamedTuple):
-    """Characters begin to end of a text, below the headings of `path`, from the outermost in."""
+@dataclass(frozen=True, eq=False)
+class Sections:
+    """The texts between headings, without these, in order; a heading with nothing below it is a
+    section of its own words. So no character is lost but those of headings, which are in paths.
 
-    path: tuple[str, ...]
-    begin: int
-    end: int
+    Attributes:
+        owners: int64[s], the number of each one's text; each text has one at least.
+        begins, ends: int64[s], characters, as in `Outlines`.
+        heads: int64[s], the heading that each is directly below; -1: none.
+        paths: of each heading the words of those above it and its own, joined by BREADCRUMB.
+    """
 
-
-def sections(text: str, headings: Sequence[Heading]) -> list[Section]:
-    """The text between headings, without these; a heading with nothing below it is a section of its
-    own words. So no character is lost but those of headings, which are in paths."""
-    if not headings:
-        return [Section((), 0, len(text))]
-    return list(_sections(text, headings))
-
-
-def _sections(text: str, headings: Sequence[Heading]) -> Iterator[Section]:
-    if not _blank(text, 0, headings[0].begin):
-        yield Section((), 0, headings[0].begin)
-    path: list[Heading] = []
-    following = [*headings[1:], Heading(0, "", len(text), len(text))]
-    for heading, after in zip(headings, following, strict=True):
-        while path and path[-1].level >= heading.level:
-            path.pop()
-        path.append(heading)
-        if not _blank(text, heading.end, after.begin):
-            yield Section(_words(path), heading.end, after.begin)
-        elif after.level <= heading.level:
-            yield Section(_words(path[:-1]), heading.begin, heading.end)
+    owners: Int64
+    begins: Int64
+    ends: Int64
+    heads: Int64
+    paths: Sequence[str]
 
 
-def line_sections(text: str) -> list[Section]:
+def sections(outlines: Outlines) -> Sections:
+    """Those of all texts."""
+    heads, texts = outlines.heads, len(outlines.texts)
+    parents = np.empty(len(heads.owners), np.int64)
+    found = np.empty((4, len(parents) + texts), np.int64)
+    # Most texts keep to the first plane, and the table of all takes a tenth of a second to make.
+    largest = int(outlines.codes.max(initial=0)) if len(parents) else 0
+    seen = _seen(_FIRST if largest < _FIRST else _ALL)
+    count = find_sections(outlines.codes, outlines.bounds, heads, seen, parents, found)
+    return Sections(*found[:, :count], _paths(outlines.words, parents.tolist()))
+
+
+@cache
+def _seen(size: int) -> Bool:
+    """bool[size]: zero-width characters give no token and are no text."""
+    characters = map(chr, range(size))
+    return np.array([each.isprintable() and not each.isspace() for each in characters])
+
+
+def line_sections(outlines: Outlines) -> Sections:
     """A section for each line in which something is seen; the whole text where none is."""
-    found, begin = [], 0
-    for line in text.split("\n"):
-        end = begin + len(line)
-        if not _blank(text, begin, end):
-            found.append(Section((), begin, end))
-        begin = end + 1
-    return found or [Section((), 0, len(text))]
+    codes, texts = outlines.codes, np.arange(len(outlines.texts))
+    begins = np.unique(np.append(outlines.bounds, np.flatnonzero(codes == ord("\n")) + 1))[:-1]
+    ends = np.append(begins[1:], len(codes))[: len(begins)]
+    ends = ends - (codes[ends - 1] == ord("\n"))
+    seen = np.append(0, np.cumsum(_seen(_ALL)[codes]))
+    begins, ends = (each[seen[ends] > seen[begins]] for each in (begins, ends))
+    owners = np.searchsorted(outlines.bounds, begins, side="right") - 1
+    whole = np.setdiff1d(texts, owners)
+    owners = np.append(owners, whole)
+    begins, ends = (
+        np.append(begins, outlines.bounds[whole]),
+        np.append(ends, outlines.bounds[whole + 1]),
+    )
+    order = np.argsort(owners, kind="stable")
+    return Sections(owners[order], begins[order], ends[order], np.full(len(order), -1), ())
 
 
-def _blank(text: str, begin: int, end: int) -> bool:
-    """Whether nothing is seen there: zero-width characters give no token and are no text."""
-    return all(each.isspace() or not each.isprintable() for each in text[begin:end])
-
-
-def _words(path: Sequence[Heading]) -> tuple[str, ...]:
-    return tuple(heading.words for heading in path if heading.words)
+def _paths(words: Sequence[str], parents: Sequence[int]) -> list[str]:
+    found: list[str] = []
+    for own, parent in zip(words, parents, strict=True):
+        above = found[parent] if parent >= 0 else ""
+        found.append(f"{above}{BREADCRUMB}{own}" if above and own else above or own)
+    return found
 
 
 class Written(NamedTuple):
@@ -98,18 +119,29 @@ class Written(NamedTuple):
 
 def outlines_of(written: Sequence[Written]) -> Outlines:
     """Texts read one by one."""
-    rows: list[tuple[int, int, int]] = []
-    headings, moved = {}, 0
-    for number, one in enumerate(written):
-        rows += [(begin + moved, end + moved, level) for begin, end, level in one.spans]
-        if one.words:
-            heads = (span for span in one.spans if span[2] > 0)
-            both = zip(heads, one.words, strict=True)
-            headings[number] = [Heading(lv, words, a, b) for (a, b, lv), words in both]
-        moved += len(one.text)
-    return Outlines([one.text for one in written], _blocks(rows), headings)
+    texts = [one.text for one in written]
+    bounds = bounds_of(texts)
+    rows = np.array([*_rows(written, bounds.tolist())], np.int64).reshape(-1, 3).T
+    blocks = Blocks(rows[0].copy(), rows[1].copy(), rows[2].astype(np.int8))
+    words = [words for one in written for words in one.words]
+    codes = characters("".join(texts))
+    return Outlines(texts, codes, bounds, blocks, head_places(blocks, bounds), words)
 
 
-def _blocks(rows: Sequence[tuple[int, int, int]]) -> Blocks:
-    table = np.array(rows, np.int64).reshape(-1, 3).T
-    return Blocks(table[0].copy(), table[1].copy(), table[2].astype(np.int8))
+def _rows(written: Sequence[Written], bounds: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    for one, moved in zip(written, bounds, strict=False):
+        for begin, end, level in one.spans:
+            yield begin + moved, end + moved, level
+
+
+def bounds_of(texts: Sequence[str]) -> Int64:
+    """int64[texts + 1]: where each begins in their characters, and where the last ends."""
+    return np.cumsum([0, *map(len, texts)], dtype=np.int64)
+
+
+def head_places(blocks: Blocks, bounds: Int64) -> HeadPlaces:
+    """The blocks that are headings, by their texts."""
+    heads = np.flatnonzero(blocks.levels > 0)
+    begins, ends = blocks.begins[heads], blocks.ends[heads]
+    owners = np.searchsorted(bounds, begins, side="right") - 1
+    return HeadPlaces(owners.astype(np.int64), blocks.levels[heads], begins, ends)

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shardrank.core.arrays import Int64
-from shardrank.corpus.outline import Heading, Outlines
+from shardrank.corpus.outline import Outlines, bounds_of, head_places
 from shardrank.corpus.sentences import characters, sentence_rules
 from shardrank.kernels.paragraph_loops import find_blocks
 from shardrank.kernels.sentence_loops import Blocks
@@ -20,28 +19,18 @@ from shardrank.kernels.sentence_loops import Blocks
 
 def read_plain(texts: Sequence[str], headings: bool) -> Outlines:
     """The outlines of plain texts, which stay as they are."""
-    codes = characters("".join(texts))
-    bounds = np.cumsum([0, *map(len, texts)])
+    together = "".join(texts)
+    codes, bounds = characters(together), bounds_of(texts)
     room = int(np.count_nonzero(codes == ord("\n"))) + len(texts)
     blocks = Blocks(np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int8))
     stops = np.empty(len(texts), np.int64)
     find_blocks(codes, bounds, sentence_rules().classes, headings, blocks, stops)
     filled = int(stops[-1]) if len(texts) else 0
     found = Blocks(blocks.begins[:filled], blocks.ends[:filled], blocks.levels[:filled])
-    return Outlines(texts, found, _headings(texts, found, bounds) if headings else {})
-
-
-def _headings(texts: Sequence[str], blocks: Blocks, bounds: Int64) -> dict[int, list[Heading]]:
-    heads = np.flatnonzero(blocks.levels > 0)
-    owners = np.searchsorted(bounds, blocks.begins[heads], side="right") - 1
-    moved = bounds[owners]
-    begins, ends = blocks.begins[heads] - moved, blocks.ends[heads] - moved
-    columns = (each.tolist() for each in (owners, blocks.levels[heads], begins, ends))
-    found: dict[int, list[Heading]] = {}
-    for owner, level, begin, end in zip(*columns, strict=True):
-        words = _words(texts[owner][begin:end])
-        found.setdefault(owner, []).append(Heading(level, words, begin, end))
-    return found
+    heads = head_places(found, bounds)
+    places = zip(heads.begins.tolist(), heads.ends.tolist(), strict=True)
+    words = [_words(together[begin:end]) for begin, end in places]
+    return Outlines(texts, codes, bounds, found, heads, words)
 
 
 def _words(heading: str) -> str:

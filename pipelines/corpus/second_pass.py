@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from shardrank.core.fingerprint import content_hash
-from shardrank.core.protocols import SourceOpener, Tokeniser
+from shardrank.core.protocols import SentenceVectors, SourceOpener, Tokeniser
 from shardrank.core.schemas import PICTURES, passages_schema, token_type
 from shardrank.core.settings import CorpusSettings
 from shardrank.corpus.cut_rule import CutRule, Passage
@@ -48,6 +48,7 @@ def cut_slice(
     tokeniser: Tokeniser,
     skip_rows: frozenset[int],
     part_size: int,
+    sentences: SentenceVectors | None = None,
 ) -> Iterator[CutPart]:
     """The slice's documents as parts, in order.
 
@@ -63,7 +64,8 @@ def cut_slice(
     accepted = (check(row, settings) for row in read_slice(piece, opener, settings))
     documents = (d for d in accepted if isinstance(d, Document) and d.row not in skip_rows)
     for batch in _batches(documents):
-        for document, passages in zip(batch, cut_documents(batch, tokeniser, rule), strict=True):
+        cut = cut_documents(batch, tokeniser, rule, sentences)
+        for document, passages in zip(batch, cut, strict=True):
             builder.add(document, passages)
             if builder.size >= part_size or builder.picture_bytes >= PICTURE_BYTES:
                 yield builder.close()

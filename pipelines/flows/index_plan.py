@@ -17,7 +17,7 @@ from shardrank.flows.index_dtype import settle, settle_further
 from shardrank.flows.index_source import SourcePlan, read_source, refuse_overlap
 from shardrank.index.library import require_faiss
 from shardrank.stages.index.asked import asked_queries
-from shardrank.stages.index.ingest import passage_limit
+from shardrank.stages.index.ingest import passage_limit, sentences_of
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.places import Use, refuse_other_use
@@ -342,4 +342,6 @@ def _recipe(settings: Settings, card: EncoderCard) -> Recipe:
         by=settings.passages.by,
         markup=settings.passages.markup,
         rules=settings.passages.rules,
+        sentences=sentences_of(settings.passages),
+        sentence_model=settings.passages.sentence_model or "",
     )

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardrank.core.evaluation import Judgement
+from shardrank.core.files import FileRef
 from shardrank.core.fusion import fuse
 from shardrank.core.measured import evaluate
 from shardrank.core.rank_settings import FusionSettings
@@ -45,12 +46,12 @@ class JudgedLists:
 
     def tried(self, fusion: FusionSettings) -> FusionTried:
         """The means that a fusion gives."""
-        return FusionTried(fusion, self._means(fuse(b.lists, fusion, self.k) for b in self.blocks))
+        return FusionTried(fusion, self.means(fuse(b.lists, fusion, self.k) for b in self.blocks))
 
     def alone(self, number: int) -> Means:
         """The means that a retriever gives alone."""
         lists = (block.lists[number] for block in self.blocks)
-        return self._means(hits.filter(pa.array(ranks(hits) <= self.k)) for hits in lists)
+        return self.means(hits.filter(pa.array(ranks(hits) <= self.k)) for hits in lists)
 
     def moved(self, one: FusionSettings, other: FusionSettings, depth: int) -> int:
         """Queries of which the first `depth` documents are not the same ones."""
@@ -58,7 +59,8 @@ class JudgedLists:
         both = ([_found(b, fusion, first) for fusion in (one, other)] for b in self.blocks)
         return sum(len({query for query, _ in before ^ after}) for before, after in both)
 
-    def _means(self, found: Iterable[pa.Table]) -> Means:
+    def means(self, found: Iterable[pa.Table]) -> Means:
+        """Those of hits in the order of ranks, a table for each block."""
         both = zip(self.blocks, found, strict=True)
         tables = [_rankings(hits, block) for block, hits in both]
         if not any(table.num_rows for table in tables):  # as of a retriever that knows no word
@@ -85,15 +87,27 @@ def listed_blocks(
     out: Workspace, blocks: Iterable[RankedBlock], judgements: Sequence[Judgement]
 ) -> list[ListedBlock]:
     """Reads the lists of a run of several retrievers, and keeps those of judged queries."""
+    return listed(out, ((block, block.lists) for block in blocks), judgements)
+
+
+def listed(
+    out: Workspace,
+    blocks: Iterable[tuple[RankedBlock, Sequence[FileRef]]],
+    judgements: Sequence[Judgement],
+) -> list[ListedBlock]:
+    """Reads files of hits, with further columns or not, of each block, and keeps those of judged
+    queries."""
     names = pa.array({judgement.query_id for judgement in judgements}, pa.string())
-    found = (_judged(out, block, names) for block in blocks)
+    found = (_judged(out, block, files, names) for block, files in blocks)
     return [block for block in found if len(block.query_ids)]
 
 
-def _judged(out: Workspace, block: RankedBlock, names: pa.Array) -> ListedBlock:
+def _judged(
+    out: Workspace, block: RankedBlock, files: Sequence[FileRef], names: pa.Array
+) -> ListedBlock:
     ids = out.read_table(block.queries, ["query_id"])["query_id"]
     numbers = pa.array(np.flatnonzero(pc.is_in(ids, names)), pa.int32())
-    lists = [_of(out.read_table(ref), numbers) for ref in block.lists]
+    lists = [_of(out.read_table(ref), numbers) for ref in files]
     return ListedBlock(ids.take(numbers), lists)
 
 

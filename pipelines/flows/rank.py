@@ -24,6 +24,7 @@ from shardrank.stages.rank.deliver import RANKED, deliver
 from shardrank.stages.rank.encode_further import Asking, encode_further
 from shardrank.stages.rank.feedback import Round, moved
 from shardrank.stages.rank.fewer_tokens import POOLED, fewer_tokens
+from shardrank.stages.rank.folding import folded
 from shardrank.stages.rank.guided import guided_queries
 from shardrank.stages.rank.hubness import corrected
 from shardrank.stages.rank.merge import FoundBy, Merged, Merging, merge
@@ -82,7 +83,18 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
     same = count_same_ids(searched, blocks, merged, how.ignore_same_id)
     absent = _count_absent(context, plan, version)
     excluded = _count_excluded(context, plan, queries.table)
-    batch = RankedBatch(queries, blocks, merged, last.steps, collated, same, absent, excluded)
+    passages = [tuple(block) for block in zip(*(each.passages for each in found), strict=True)]
+    batch = RankedBatch(
+        queries,
+        blocks,
+        merged,
+        last.steps,
+        collated,
+        same,
+        absent,
+        excluded,
+        passages[: len(blocks)],
+    )
     return _delivered(context, plan, batch)
 
 
@@ -140,8 +152,8 @@ def _found(
     context: Context, retriever: Retriever, first: Round, before: Mapping[str, FoundBy]
 ) -> FoundBy:
     """What a retriever finds, by the queries as they were asked, with fewer token vectors, or as
-    feedback or another one's hits move them, and in the order of its scores or of corrected
-    ones."""
+    feedback or another one's hits move them, and in the order of its scores, of corrected ones, or
+    of those of all passages of a document."""
     if retriever.feedback:
         queries = moved(context, first, retriever, retriever.feedback)
         asked = replace(first, queries=queries)
@@ -156,6 +168,8 @@ def _found(
     found = FoundBy(searched, retriever.k)
     if retriever.correction:
         return corrected(context, asked, retriever, found, retriever.correction)
+    if retriever.fold:
+        return folded(context, asked, retriever, found, retriever.fold)
     return found
 
 
@@ -220,7 +234,8 @@ def _manifest(context: Context, plan: RankPlan, batch: RankedBatch) -> RankedRun
     settings, counts = plan.settings, batch.counts
     steps = [scores_by_block(step, len(batch.blocks)) for step in batch.steps]
     scores = [tuple(step[number] for step in steps) for number in range(len(batch.blocks))]
-    each = zip(batch.blocks, batch.merged, scores, strict=True)
+    passages = batch.passages or [()] * len(batch.blocks)
+    each = zip(batch.blocks, batch.merged, scores, passages, strict=True)
     return RankedRun(
         run=plan.run,
         index_version=plan.published.number,
@@ -233,7 +248,8 @@ def _manifest(context: Context, plan: RankPlan, batch: RankedBatch) -> RankedRun
         pairs=ScoredPairs(counts.reranked, counts.not_finite),
         same_ids=batch.same_ids,
         blocks=tuple(
-            RankedBlock(b.queries, b.vectors, d.made.hits, d.made.lists, s) for b, d, s in each
+            RankedBlock(b.queries, b.vectors, d.made.hits, d.made.lists, s, p)
+            for b, d, s, p in each
         ),
         rankings=(),
         files={},
@@ -264,6 +280,7 @@ def _told(plan: RankPlan, retriever: Retriever) -> RankedRetriever:
         guidance=retriever.guidance,
         correction=retriever.correction,
         query_pool=retriever.query_pool,
+        fold=retriever.fold,
     )
 
 

@@ -11,6 +11,7 @@ from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError
 from shardrank.core.evaluation import Evaluation, Judgement, Metrics
 from shardrank.core.excluded import EXCLUDED, ExcludedCounts, longest
+from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint, sha256_hex
 from shardrank.core.papers import to_json
 from shardrank.core.rank_counts import RankCounts
@@ -82,8 +83,9 @@ class RankPlan:
 class RankedBatch:
     """What the stages made: the batch as it was ranked, its query blocks, the markers of merging,
     of each reranker and of collating, how often a query's hits held the document with its own id,
-    how many of the documents that were judged for its queries the index does not hold, and what its
-    queries exclude, if they may."""
+    how many of the documents that were judged for its queries the index does not hold, what its
+    queries exclude, if they may, and, where documents are folded, each block's hits with their
+    passages' scores, of each retriever."""
 
     queries: QueryBatch
     blocks: Sequence[QueryBlock]
@@ -93,6 +95,7 @@ class RankedBatch:
     same_ids: SameIds
     absent: int
     excluded: ExcludedCounts | None
+    passages: Sequence[tuple[FileRef, ...]]
 
     @property
     def counts(self) -> RankCounts:
@@ -220,7 +223,7 @@ def _run_name(plan: RankPlan) -> str:
         "retrievers": [
             [
                 *(r.name, r.index.column, r.k, r.query_pool),
-                *map(to_json, (r.how, r.feedback, r.guidance, r.correction)),
+                *map(to_json, (r.how, r.feedback, r.guidance, r.correction, r.fold)),
             ]
             for r in plan.retrievers
         ],

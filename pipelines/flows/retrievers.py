@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from shardrank.core.errors import InputError, SettingsError
 from shardrank.core.feedback import Feedback
+from shardrank.core.folds import Fold
 from shardrank.core.guidance import Guidance
 from shardrank.core.hubness import Correction
 from shardrank.core.model_settings import DENSE, reads_pictures
@@ -127,7 +128,9 @@ def _retriever(
     require_faiss(index.plan.kind)
     _refuse_strange(index, wanted)
     k = wanted.k or settings.search.k
-    how = _effort(index, settings, wanted, k + passed_over)
+    fold = settings.search.folded(k)
+    _refuse_both(wanted, fold)
+    how = _effort(index, settings, wanted, (fold.documents if fold else k) + passed_over)
     return Retriever(
         name=wanted.called,
         index=index,
@@ -138,6 +141,7 @@ def _retriever(
         correction=_correction(wanted),
         query_pool=wanted.query_pool,
         passed_over=passed_over,
+        fold=fold,
     )
 
 
@@ -175,6 +179,16 @@ def _guidance(wanted: RetrieverSettings) -> Guidance | None:
         weight=wanted.guide_weight,
         temperature=wanted.guide_temperature,
     )
+
+
+def _refuse_both(wanted: RetrieverSettings, fold: Fold | None) -> None:
+    """Hubs are lowered passage by passage, and only those that were found."""
+    if fold and wanted.hubness:
+        raise SettingsError(
+            f"[[retriever]] {wanted.called!r} sets hubness, which lowers the passages that are "
+            "found, and search.fold counts all passages of a document.",
+            "Leave one of them out.",
+        )
 
 
 def _correction(wanted: RetrieverSettings) -> Correction | None:

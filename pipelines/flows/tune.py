@@ -1,8 +1,9 @@
-"""How retrievers are fused, and the weight of the reranker's score: chosen on one set of
-judgements and measured on another.
+"""How retrievers are fused, how a document's passages are folded, and the weight of the reranker's
+score: chosen on one set of judgements and measured on another.
 
-OUT holds what each retriever found, and both scores of every reranked document. So no model runs:
-the lists are fused again, and the documents ordered again, for each point of a grid.
+OUT holds what each retriever found, the scores of passages where they are folded, and both scores
+of every reranked document. So no model runs: the lists are fused or folded again, and the documents
+ordered again, for each point of a grid.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,11 +14,13 @@ import pyarrow.compute as pc
 
 from shardrank.core.errors import InputError
 from shardrank.core.evaluation import Coverage, Judgement, Metrics
+from shardrank.core.folds import Fold
 from shardrank.core.fusion_grid import fusion_grid
 from shardrank.core.measured import evaluate
 from shardrank.core.measures import measure
 from shardrank.core.settings import Settings
 from shardrank.corpus.qrels import read_judged
+from shardrank.flows.judged_folds import JudgedFolds, judged_folds, tune_fold
 from shardrank.flows.judged_lists import JudgedLists, listed_blocks
 from shardrank.flows.tuned import Alone, FusionHeld, FusionTuned, Held, Means, Tried, Tuned
 from shardrank.stages.rank.blend import reblended
@@ -60,13 +63,13 @@ class Ask:
 
 
 def tune_run(out: Workspace, ask: Ask, settings: Settings) -> Tuned:
-    """Choose the fusion of OUT's retrievers, where there are several, and the weight of its
-    reranker, where there is one; nothing in OUT changes.
+    """Choose the fusion of OUT's retrievers, where there are several, else how it folds documents,
+    where it does, and the weight of its reranker, where there is one; nothing in OUT changes.
 
     Raises:
         SettingsError: the metric is unknown.
-        InputError: OUT holds no finished ranking, there was one retriever and no reranker, or no
-            judgement is of a ranked query.
+        InputError: OUT holds no finished ranking, there was one retriever that folds nothing and no
+            reranker, or no judgement is of a ranked query.
     """
     measure(ask.metric)
     ranked = _weighable(out)
@@ -81,6 +84,10 @@ def tune_run(out: Workspace, ask: Ask, settings: Settings) -> Tuned:
         lists = _lists(out, ranked, chosen)
         tested = _lists(out, ranked, test) if test else None
         tuned = replace(tuned, fusion=_fused(ranked, lists, tested, ask.metric))
+    if fold := _own_fold(ranked):
+        folds = _folds(out, ranked, chosen)
+        others = _folds(out, ranked, test) if test else None
+        tuned = replace(tuned, fold=tune_fold(fold.weights, folds, others, ask.metric))
     if ranked.reranker:
         tuned = _weighed(tuned, ranked.reranker.interpolation, chosen, test)
     return tuned
@@ -95,13 +102,20 @@ def _weighable(out: Workspace) -> RankedRun:
             "ranking holds the scores of the last one only.",
             "Tune each in a ranking that it reranks alone.",
         )
-    if ranked.reranker or len(ranked.retrievers) > 1:
+    if ranked.reranker or len(ranked.retrievers) > 1 or _own_fold(ranked):
         return ranked
     raise InputError(
         f"{out.storage.root} was ranked by one retriever and without a reranker, so there is "
         "nothing to weigh.",
-        "Rank with a reranker (reranker.model), or with several retrievers.",
+        "Rank with a reranker (reranker.model), with several retrievers, or with search.fold.",
     )
+
+
+def _own_fold(ranked: RankedRun) -> Fold | None:
+    """That of a run of one retriever; not of one whose queries have parts, whose lists are merged
+    behind the fold."""
+    alone = len(ranked.retrievers) == 1 and not ranked.settings.search.parent
+    return ranked.retrievers[0].fold if alone else None
 
 
 @dataclass(frozen=True)
@@ -157,6 +171,11 @@ def _lists(out: Workspace, ranked: RankedRun, judged: JudgedRankings) -> JudgedL
     k = ranked.settings.search.k
     ways = judged.ways
     return JudgedLists(blocks, judged.judgements, ways.metrics, k, ways.ignore_same_id)
+
+
+def _folds(out: Workspace, ranked: RankedRun, judged: JudgedRankings) -> JudgedFolds:
+    ways = judged.ways
+    return judged_folds(out, ranked, judged.judgements, ways.metrics, ways.ignore_same_id)
 
 
 def _fused(

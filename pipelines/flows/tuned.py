@@ -1,15 +1,13 @@
-"""What comes of tuning: a fusion of several retrievers, and the weight of a reranker's score."""
+"""What comes of tuning: a fusion of several retrievers or a fold of passages, and the weight of a
+reranker's score."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shardrank.core.evaluation import Coverage
 from shardrank.core.fusion_grid import distance
 from shardrank.core.rank_settings import FusionSettings
-
-#: A metric's name → its mean.
-Means = Mapping[str, float]
+from shardrank.flows.tuned_fold import FoldTuned, Means
 
 
 @dataclass(frozen=True)
@@ -160,6 +158,7 @@ class Tuned:
         held: of the weight, on the other judgements, if there are any.
         fusion: of several retrievers; None where there was one. The weights of the reranker were
             measured with the run's own fusion.
+        fold: of a document's passages, likewise; None where one retriever folds none.
         coverage, test_coverage: how many of the queries are judged and ranked, by the judgements to
             choose by and by the other ones.
     """
@@ -170,6 +169,7 @@ class Tuned:
     tried: tuple[Tried, ...] = ()
     held: Held | None = None
     fusion: FusionTuned | None = None
+    fold: FoldTuned | None = None
     coverage: Coverage | None = None
     test_coverage: Coverage | None = None
 
@@ -189,16 +189,23 @@ class Tuned:
     def toml(self) -> str:
         """Settings with what was chosen, and what it gained."""
         fusion = self.fusion.toml() if self.fusion else []
-        return "\n".join([*fusion, *self._weight(), ""])
+        fold = self.fold.toml() if self.fold else []
+        return "\n".join([*fusion, *fold, *self._weight(), ""])
+
+    @property
+    def reordered(self) -> bool:
+        """Whether the best fusion or fold is not the run's own, so that other documents would be
+        reranked, by other retrieval scores."""
+        return any(each.changed for each in (self.fusion, self.fold) if each)
 
     def _weight(self) -> list[str]:
-        """[reranker], where something was reranked; not where another fusion is better, whose
-        scores want another weight."""
+        """[reranker], where something was reranked; not where another fusion or fold is better,
+        whose scores want another weight."""
         before, best = self.before, self.best
         if before is None or best is None:
             return []
-        if self.fusion and self.fusion.changed:
-            return ["# reranker.interpolation: rank with this fusion, then tune again"]
+        if self.reordered:
+            return ["# reranker.interpolation: rank with these settings, then tune again"]
         lines = [f"# {self.metric}: {self._gain(before, best)}, where it was chosen"]
         if self.held:
             lines.append(f"# on others: {self._gain(self.held.before, self.held.after)}")

@@ -306,6 +306,12 @@ def _learned(made: Made) -> Takes:
     return Takes(dim, 1, 1, found.bytes, passage, query, fit, compared=dim)
 
 
+def _document(made: Made) -> Takes:
+    """A passage's vector is added to its document's, which is stored beside each passage."""
+    dim = made.card.dim
+    return _vector(made, dim, 2, Cost(scattered=2 * dim), Cost())
+
+
 def _anchors(made: Made) -> Takes:
     """A passage is a pair with each anchor query, and a query one with each anchor passage."""
     card, settings, texts = made.card, made.settings, made.texts
@@ -335,5 +341,6 @@ ROWS: dict[str, Callable[[Made], Takes]] = {
     "bits": _bits,
     "muvera": _muvera,
     "learned": _learned,
+    "document": _document,
     "anchors": _anchors,
 }

@@ -20,7 +20,7 @@ SPACE, LOWER, UPPER, DIGIT, LETTER, STOP, FULL, OPEN, CLOSE, JOIN = (1 << i for 
 #: begins sentences; such a word; what follows a day's number.
 HARD, NUMBERED, SOFT, STARTER, FOLLOWER = (1 << i for i in range(5))
 #: Marks: what begins at a character.
-SENTENCE, PARAGRAPH = 1, 2
+SENTENCE, PARAGRAPH, TOPIC = 1, 2, 3
 #: Levels of blocks that are no headings: text, and text whose lines are kept.
 TEXT, VERBATIM = 0, -1
 

@@ -22,6 +22,9 @@ def cut_differences(before: Recipe, now: Recipe) -> list[str]:
     names = ("by", "markup", "split", "max_tokens", "overlap")
     both = ((name, getattr(before, name), getattr(now, name)) for name in names)
     found = [_said(f"passages.{name}", old, new) for name, old, new in both if old != new]
+    if before.sentences and now.sentences and before.sentences != now.sentences:
+        places = (before.sentence_model, now.sentence_model)
+        found.append(_said("passages.sentence_model, or its files,", *places))
     if before.rules and now.rules and before.rules != now.rules:
         found.append(_said("shardrank's rules of sentences and headings", before.rules, now.rules))
     return found

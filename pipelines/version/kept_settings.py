@@ -79,6 +79,8 @@ def passage_settings(version: Version, wanted: PassageSettings) -> PassageSettin
     """
     recipe, default = version.recipe, PassageSettings()
     held: dict[str, Any] = {"split": recipe.split, "by": recipe.by, "markup": recipe.markup}
+    if recipe.sentence_model and wanted.by in (recipe.by, PassageSettings().by):
+        held["sentence_model"] = recipe.sentence_model
     if recipe.max_tokens != version.dense.card.max_tokens:
         held["max_tokens"] = recipe.max_tokens
     if recipe.overlap != default.overlap_of(recipe.max_tokens):

@@ -85,7 +85,8 @@ class Recipe:
         encoder, tokeniser: fingerprints of the card and of what documents are tokenised by.
         stored: the type of stored vectors.
         split, max_tokens, overlap: how documents are cut, as it works out with this encoder.
-        by, markup, rules: and into what, see `CutRule`.
+        by, markup, rules, sentences: and into what, see `CutRule`.
+        sentence_model: where that was which sentences were compared by; it decides nothing.
     """
 
     encoder: str
@@ -97,6 +98,8 @@ class Recipe:
     by: CutBy = "tokens"
     markup: Markup = "plain"
     rules: int = 0
+    sentences: str = ""
+    sentence_model: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from shardrank.core.anchor_settings import AnchorSettings
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.bits_settings import BitsSettings
 from shardrank.core.cards import ColumnCard
+from shardrank.core.document_settings import DocumentSettings
 from shardrank.core.image_settings import ImageSettings
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.learned_settings import LearnedSettings
@@ -157,6 +158,11 @@ FAMILIES = {
     "muvera": Row(lambda _: _muvera(1), lambda _: _muvera(2), _late, alike=False),
     "learned": Row(
         lambda _: _learned(0), lambda _: _learned(1), _late, fitted_on=SAMPLE, alike=False
+    ),
+    "document": Row(
+        lambda _: DocumentSettings(of="second"),
+        lambda _: DocumentSettings(of="second", weights="tokens"),
+        _dense,
     ),
     "bits-2": Row(
         lambda _: BitsSettings(bits=2, rotation="none"),

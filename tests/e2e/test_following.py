@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
+from sentence_transformers import SentenceTransformer
 
+from tests.module_models import static
 from tests.tiny_models import tiny_encoder
 from tests.world import World, latest, make_world, shardrank, write_lines
 
@@ -71,6 +74,32 @@ def test_how_documents_are_cut_stays(world: World, tmp_path: Path) -> None:
         "markdown",
     )
     assert shardrank(*world.index(index, "passages.by=sentences")) == 3, "another cut: the gate"
+
+
+def test_what_sentences_are_compared_by_stays(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A night needs no word of it; another table is another cut."""
+    index, tables = tmp_path / "cut", [tmp_path / "one", tmp_path / "two"]
+    for seed, table in enumerate(tables):
+        torch.manual_seed(seed)
+        SentenceTransformer(modules=[static()], device="cpu").save(str(table))
+    rows = [{"_id": "a", "text": " ".join(["Wing flow heat. Shock wave."] * 9)}]
+    write_lines(tmp_path / "corpus.jsonl", rows)
+    how = ("passages.by=similarity", "passages.max_tokens=24")
+    first = world.index(index, *how, f"passages.sentence_model={tables[0]}")
+    assert shardrank(*first) == 0
+    before = latest(index)
+    assert before.recipe.sentences
+    assert before.live.passages > 3
+    assert shardrank("index", str(tmp_path / "more.jsonl"), str(index), "--mode", "upsert") == 0
+    assert latest(index).recipe == before.recipe
+    again = [word.replace(str(tables[0]), str(tables[1])) for word in first]
+    assert shardrank(*again, "--set", "gate.max_change=1") == 3, "another cut: the gate"
+    assert "passages.sentence_model, or its files," in " ".join(capsys.readouterr().err.split())
+    model = world.index(index, *how, f"passages.sentence_model={world.encoder}")
+    assert shardrank(*model) == 2
+    assert "is no static table" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_model_that_was_moved_is_the_same(

@@ -9,6 +9,7 @@ import torch
 from shardrank.core.cards import (
     BitsCard,
     DerivedCard,
+    DocumentCard,
     EncoderCard,
     LearnedCard,
     MuveraCard,
@@ -340,6 +341,10 @@ def test_a_card_of_before_is_read() -> None:
         (BitsCard("c", "f", 8, 2), {"bits": 2, "family": "bits"}),
         (MuveraCard("c", "f", 8, 3), {"width": 3, "family": "muvera"}),
         (LearnedCard("c", "f", 8), {"family": "learned"}),
+        (
+            DocumentCard("c", "f", 8, "tokens", True),
+            {"weights": "tokens", "unit": True, "family": "document"},
+        ),
     ],
 )
 def test_a_card_of_another_column_stands_in_manifests(

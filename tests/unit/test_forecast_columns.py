@@ -18,6 +18,7 @@ from shardrank.core.cards import (
     MuveraCard,
     SparseCard,
 )
+from shardrank.core.document_settings import DocumentSettings
 from shardrank.core.image_settings import ImageSettings
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.learned_settings import LearnedSettings
@@ -72,6 +73,7 @@ def test_what_reads_texts_says_how_much_of_them() -> None:
         BitsSettings(),
         MuveraSettings(),
         LearnedSettings(),
+        DocumentSettings(),
     ]
     assert {each.family for each in settings} == set(families())
     for each in settings:

@@ -27,7 +27,7 @@ HOUSE = (
         "flows.running",
         "flows.outcomes",
     ),
-    ("flows.report", "flows.label_report"),
+    ("flows.report", "flows.label_report", "flows.judged_folds"),
     (
         "flows.assemble",
         "flows.index_changes",
@@ -46,6 +46,7 @@ HOUSE = (
         "flows.retrievers",
         "flows.tuned",
     ),
+    ("flows.tuned_fold",),
     ("stages.index", "stages.rank", "stages.label"),
     ("stages.shared",),
     ("stages.run",),

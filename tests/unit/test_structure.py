@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.passage_settings import PassageSettings
+from shardrank.corpus import html_text, markdown
 from shardrank.corpus.cut_rule import CutRule, Passage
 from shardrank.corpus.cutting import cut_documents
 from shardrank.corpus.html_text import read_html
 from shardrank.corpus.markdown import read_markdown
-from shardrank.corpus.outline import Outlines, Reader, outlines_of, sections
+from shardrank.corpus.outline import BREADCRUMB, Outlines, Reader, outlines_of, sections
 from shardrank.corpus.outline import Written as Spans
 from shardrank.corpus.plain_text import read_plain
 from shardrank.corpus.sentences import characters, sentence_marks
@@ -75,9 +76,10 @@ def shown(outlines: Outlines) -> list[tuple[str, int]]:
 
 
 def paths(outlines: Outlines, number: int = 0) -> list[tuple[tuple[str, ...], str]]:
-    text = outlines.texts[number]
-    found = sections(text, outlines.headings.get(number, ()))
-    return [(section.path, text[section.begin : section.end].strip()) for section in found]
+    found, together = sections(outlines), "".join(outlines.texts)
+    names = [tuple(path.split(BREADCRUMB)) if path else () for path in [*found.paths, ""]]
+    each = zip(found.owners, found.heads, found.begins, found.ends, strict=True)
+    return [(names[h], together[a:b].strip()) for owner, h, a, b in each if owner == number]
 
 
 LONG = "This is a sentence that ends. And this is another one, which is longer than the first is."
@@ -312,16 +314,37 @@ def test_what_fits_has_the_tokens_of_the_whole_and_html_no_tags() -> None:
 @given(text=st.text("#=-`~>*<![/&; \n\r\tAb1.pre", max_size=60))
 def test_anything_is_read_and_all_of_it_lies_somewhere(reader: Reader, text: str) -> None:
     outlines = reader([text], True)
-    [found], headings = outlines.texts, outlines.headings.get(0, ())
+    [found], whole = outlines.texts, sections(outlines)
     assert reader is read_html or found == text
-    places = [(each.begin, each.end) for each in headings]
-    places += [(section.begin, section.end) for section in sections(found, headings)]
+    places = list(zip(outlines.heads.begins, outlines.heads.ends, strict=True))
+    places += zip(whole.begins, whole.ends, strict=True)
+    assert len(outlines.words) == len(outlines.heads.begins)
     kept = {at for begin, end in places for at in range(begin, end)}
     assert not "".join(c for at, c in enumerate(found) if at not in kept).strip()
     begins, ends = outlines.blocks.begins.tolist(), outlines.blocks.ends.tolist()
     assert all(begin < end for begin, end in zip(begins, ends, strict=True))
     assert begins == sorted(set(begins))
     sentence_marks(characters(found), outlines.blocks)
+
+
+MARKS = st.text("#=-+*_`~>[<1.) \t\nAb\\\u00a0\x0b", max_size=40)
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=MARKS, headings=st.booleans())
+def test_markdown_without_a_parser_is_read_as_with_it(text: str, headings: bool) -> None:
+    assert markdown._read(text, headings) == markdown._parsed(text, headings)
+
+
+TAGS = ("<p>", "</p>", "<h2>", "</H2>", "<br/>", "<a href='x'>", "</a >", "<li a=b/>", "&amp", "<")
+PIECES = st.sampled_from([*TAGS, "<b\n x>", "<pre>", "a\nb", " ", "&lt;", "1", ">", '<p a"'])
+
+
+@settings(max_examples=400, deadline=None)
+@given(pieces=st.lists(PIECES, max_size=12))
+def test_html_without_a_parser_is_read_as_with_it(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    assert html_text._blocks(text) == html_text._parsed(text)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from shardrank.models.encoders.anchor_cards import (
 )
 from shardrank.models.encoders.bit_cards import read_bits_card, sampled_vectors
 from shardrank.models.encoders.bm25 import read_bm25_card
+from shardrank.models.encoders.document_cards import read_document_card
 from shardrank.models.encoders.late_sample import sampled_texts
 from shardrank.models.encoders.learned_cards import read_learned_card, sampled_passages
 from shardrank.models.encoders.looks import (
@@ -242,6 +243,12 @@ def _fit_learned(fitting: Fitting) -> bytes:
     return fit_learned(sample, fitting.settings).to_bytes()
 
 
+def _load_document(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
+    from shardrank.models.encoders.documents import DocumentMeans
+
+    return DocumentMeans(card)
+
+
 def _read_anchors(settings: Any, source: ColumnCard | None) -> ColumnCard:
     return read_anchor_card(settings)
 
@@ -307,6 +314,7 @@ _FAMILIES = {
         runs_a_model=False,
         fit=Fit(lambda settings, card: sampled_passages(settings), _fit_learned),
     ),
+    "document": Family(read_document_card, _load_document, runs_a_model=False),
     "anchors": Family(
         _read_anchors,
         _load_anchors,

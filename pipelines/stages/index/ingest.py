@@ -12,6 +12,7 @@ from shardrank.core.cards import EncoderCard
 from shardrank.core.files import FileRef
 from shardrank.core.model_settings import EncoderSettings
 from shardrank.core.passage_settings import PassageSettings
+from shardrank.core.protocols import SentenceVectors
 from shardrank.core.schemas import REJECTED
 from shardrank.core.settings import CorpusSettings
 from shardrank.core.settings_base import DECIDING
@@ -21,6 +22,7 @@ from shardrank.corpus.cut_rule import CutRule
 from shardrank.corpus.second_pass import CutPart, cut_slice
 from shardrank.corpus.slices import Slice
 from shardrank.models.cards import check_fingerprint
+from shardrank.models.encoders.sentence_table import load_sentences, sentence_card
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.text.tokens import load_tokeniser
 from shardrank.stages.index.compare import Compared, rows_of
@@ -76,7 +78,8 @@ def ingest(
     """Cut what is new into parts; a unit a slice."""
     specs = plan_ingest(context, slices, compared, how)
     settings = context.settings
-    make = partial(Ingest, context.workspace, Sources(settings.s3), settings.dense)
+    sources = Sources(settings.s3)
+    make = partial(Ingest, context.workspace, sources, settings.dense, settings.passages)
     return run_stage(context, INGEST, specs, [Step(make)])
 
 
@@ -123,7 +126,20 @@ def cut_rule(settings: PassageSettings, card: EncoderCard, specials: int) -> Cut
         by=settings.by,
         markup=settings.markup,
         rules=settings.rules,
+        sentences=sentences_of(settings),
     )
+
+
+def sentences_of(settings: PassageSettings) -> str:
+    """The fingerprint of what sentences are compared by; "": they are not."""
+    model = settings.sentence_model
+    return "" if model is None else sentence_card(model).fingerprint
+
+
+def sentence_vectors(settings: PassageSettings, rule: CutRule) -> SentenceVectors | None:
+    """What the rule's sentences are compared by, loaded."""
+    model = settings.sentence_model
+    return None if model is None else load_sentences(model, rule.sentences)
 
 
 @dataclass(frozen=True)
@@ -133,6 +149,7 @@ class Ingest:
     workspace: Workspace
     sources: Sources
     encoder: EncoderSettings
+    passages: PassageSettings
 
     def __call__(self, unit: Unit[IngestSpec], tables: Tables) -> Result[Ingested]:
         parts: list[PartFiles] = []
@@ -160,6 +177,7 @@ class Ingest:
             tokeniser,
             self._skipped(spec.skips),
             spec.part_size,
+            sentence_vectors(self.passages, spec.rule),
         )
 
     def _skipped(self, skips: SkippedRows | None) -> frozenset[int]:

@@ -19,6 +19,7 @@ _MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
     "bits": binary_index,
     "muvera": vector_index,
     "learned": vector_index,
+    "document": vector_index,
     "anchors": vector_index,
     "image": vector_index,
 }

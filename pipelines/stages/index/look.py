@@ -17,7 +17,7 @@ from shardrank.corpus.second_pass import cut_slice
 from shardrank.corpus.slices import Slice
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.text.tokens import load_tokeniser
-from shardrank.stages.index.ingest import cut_rule
+from shardrank.stages.index.ingest import cut_rule, sentence_vectors
 from shardrank.storage import Sources
 
 #: Bytes of lines that are looked at: all of a corpus that has no more, else so many places, evenly.
@@ -75,7 +75,10 @@ def _cut(
     """The passages of a place, or its first ones."""
     rule = cut_rule(settings.passages, card, tokeniser.specials)
     opener = Sources(settings.s3).open
-    parts = cut_slice(place, opener, settings.corpus, rule, tokeniser, frozenset(), _PASSAGES)
+    sentences = sentence_vectors(settings.passages, rule)
+    parts = cut_slice(
+        place, opener, settings.corpus, rule, tokeniser, frozenset(), _PASSAGES, sentences
+    )
     none = passages_schema(tokeniser.vocab_size).empty_table()
     return pa.concat_tables([none, *(p.passages for p in islice(parts, None if whole else 1))])
 

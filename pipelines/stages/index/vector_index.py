@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shardrank.core.cards import EncoderCard, dim_of
+from shardrank.core.cards import ColumnCard, DocumentCard, EncoderCard, dim_of
 from shardrank.core.index_settings import IndexSettings
 from shardrank.stages.index.audit import Audited, audit
 from shardrank.stages.index.build import build, train
@@ -22,11 +22,17 @@ def vector_index(context: Context, wanted: WantedIndex) -> Index:
         drift = drifted(codec, shards, wanted.parts, context.settings.compact.max_drift)
         if not drift and _passes(kept := _audited(context, wanted, base.plan, codec, shards)):
             return kept
-    unit = isinstance(card, EncoderCard) and card.normalise
-    plan = plan_codec(wanted.settings, wanted.passages, dim_of(card), unit)
+    plan = plan_codec(wanted.settings, wanted.passages, dim_of(card), _unit(card))
     trained = train(context, wanted.parts, wanted.column, plan)
     fresh = replace(wanted, kept=())
     return _audited(context, wanted, plan, trained, _shards(context, fresh, trained))
+
+
+def _unit(card: ColumnCard) -> bool:
+    """Whether all vectors have a length of 1."""
+    if isinstance(card, DocumentCard):
+        return card.unit
+    return isinstance(card, EncoderCard) and card.normalise
 
 
 def serving_codec(base: Index, settings: IndexSettings, passages: int) -> Codec | None:

@@ -105,10 +105,12 @@ MERGE = Stage("merge", MergeSpec, Merged)
 
 @dataclass(frozen=True)
 class FoundBy:
-    """The shards' markers of a retriever, and how many documents it gives."""
+    """The shards' markers of a retriever, and how many documents it gives; of each block its folded
+    hits with their passages' scores, where documents are scored by several passages."""
 
     searched: Sequence[Done[Searched]]
     k: int
+    passages: Sequence[FileRef] = ()
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ def merge(
     """
     excludes = context.settings.search.exclude is not None
     specs = [_spec(found, blocks, number, how, parts) for number in range(len(blocks))]
+    excludes = context.settings.search.exclude is not None
     specs = [replace(spec, excludes=excludes) for spec in specs]
     return run_stage(context, how.stage, specs, [Step(partial(Merge, context.workspace))])
 

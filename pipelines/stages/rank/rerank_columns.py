@@ -7,7 +7,6 @@ As `rerank_pairs.py` it sweeps over the parts: a part's values are read once for
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +20,7 @@ from shardrank.core.progress import tell
 from shardrank.core.reranker_settings import MaxsimSettings
 from shardrank.core.units import Done, Stage, Unit
 from shardrank.index.bm25 import Bm25
-from shardrank.stages.rank.column_scores import Reading, column_scores
+from shardrank.index.column_scores import ColumnRule, score_column
 from shardrank.stages.rank.encode_further import Asking, encode_further
 from shardrank.stages.rank.fewer_tokens import POOLED, fewer_tokens
 from shardrank.stages.rank.rerank_pairs import write_scores
@@ -38,6 +37,9 @@ from shardrank.stages.run.hosts import Step, Tables
 from shardrank.stages.run.runner import Context, run_stage
 from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.column_encoders import Sourced, read_codec
+
+#: What may be the matter where no pair has a score.
+_EMPTY = "A passage without token vectors has no score."
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,7 @@ class RerankColumns:
         self, workspace: Workspace, index: Workspace, card: RerankerCard, rule: Bm25 | None
     ) -> None:
         self._workspace, self._index = workspace, index
-        self._source, self._rule = score_source(card), rule
-        self._by = column_scores(card.family)
+        self._source, self._bm25 = score_source(card), rule
 
     def __call__(self, unit: Unit[ColumnsSpec], tables: Tables) -> Result[Scores]:
         spec = unit.spec
@@ -128,7 +129,7 @@ class RerankColumns:
         scored = self._scored(spec, pairs) if pairs.num_rows else ()  # all may lie too deep
         scores = np.concatenate([np.empty(0, np.float32), *scored])
         broken = int((~np.isfinite(scores)).sum())
-        refuse_broken(self._source, broken, len(scores), "pairs of a unit", hint=self._by.empty)
+        refuse_broken(self._source, broken, len(scores), "pairs of a unit", hint=_EMPTY)
         table = pairs.select(["block", "query", "part", "row"])
         table = table.append_column("logit", pa.array(scores))
         cut = pa.array(np.zeros(len(scores), np.bool_))
@@ -141,14 +142,14 @@ class RerankColumns:
         asked = self._queries(spec, queries)
         left = positions(pairs, queries, ["block", "query"])
         part, row = (pairs[name].to_numpy() for name in ("part", "row"))
-        reading = Reading(read_codec(self._index, spec.codec), self._rule)
+        rule = ColumnRule(read_codec(self._index, spec.codec), self._bm25)
         for number, each in enumerate(spec.parts, 1):
             mine = part == each.ordinal
             values = self._index.read_table(each.values, ["vector"])["vector"]
-            yield self._by.scores(asked, values, left[mine], row[mine], reading)
+            yield score_column(values, rule)(asked, left[mine], row[mine])
             tell(number / len(spec.parts))
 
-    def _queries(self, spec: ColumnsSpec, wanted: pa.Table) -> Any:
+    def _queries(self, spec: ColumnsSpec, wanted: pa.Table) -> pa.ChunkedArray:
         """The values of the queries that have pairs, in the order of blocks and queries."""
         found = []
         for block in spec.blocks:
@@ -156,4 +157,4 @@ class RerankColumns:
             if len(rows):
                 values = self._workspace.read_table(block.queries, ["vector"])["vector"]
                 found.append(values.take(rows).combine_chunks())
-        return self._by.queries(pa.concat_arrays(found))
+        return pa.chunked_array([pa.concat_arrays(found)])

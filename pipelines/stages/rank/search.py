@@ -15,6 +15,7 @@ from typing import Any
 from shardrank.core.cards import components_of
 from shardrank.core.feedback import Feedback
 from shardrank.core.files import FileRef
+from shardrank.core.folds import Fold
 from shardrank.core.guidance import Guidance
 from shardrank.core.hubness import Correction
 from shardrank.core.units import Done, Stage, Unit
@@ -50,8 +51,9 @@ class Searched:
 class Retriever:
     """An index that is searched: its name among the retrievers, how hard to look, how many
     documents it gives each query in the end, by which feedback, guidance and correction, if any,
-    for how many tokens a query keeps a vector, if it has token vectors, and how many documents a
-    query may pass over, of which as many more are looked for."""
+    for how many tokens a query keeps a vector, if it has token vectors, how many documents a query
+    may pass over, of which as many more are looked for, and how the scores of a document's passages
+    become its own (None: the best one's is)."""
 
     name: str
     index: Index
@@ -62,6 +64,7 @@ class Retriever:
     correction: Correction | None = None
     query_pool: float = 1.0
     passed_over: int = 0
+    fold: Fold | None = None
 
 
 SEARCH = Stage("search", SearchSpec, Searched)

@@ -8,6 +8,7 @@ from shardrank.core.cards import ColumnCard, RerankerCard
 from shardrank.core.errors import InputError
 from shardrank.core.feedback import Feedback
 from shardrank.core.files import FileRef
+from shardrank.core.folds import Fold
 from shardrank.core.guidance import Guidance
 from shardrank.core.hubness import Correction
 from shardrank.core.model_settings import DENSE, EncoderSettings
@@ -26,13 +27,15 @@ MANIFEST = "manifest.json"
 class RankedBlock:
     """A block of queries, their vectors by the first encoder, their hits, those of each retriever
     where there are several, and each reranker's scores of them: query, part, row, logit,
-    truncated."""
+    truncated; and, where documents are folded, of each retriever its hits with their passages'
+    scores, see `shardrank.core.passage_scores`."""
 
     queries: FileRef
     vectors: FileRef
     hits: FileRef
     lists: tuple[FileRef, ...]
     scores: tuple[tuple[FileRef, ...], ...]
+    passages: tuple[FileRef, ...] = ()  # none in rankings of before it was there
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class RankedRetriever:
         correction: how hubs were lowered; None: they were not.
         guidance: by which other retriever queries were moved, and how; None: by none.
         query_pool: for how many tokens a query kept one vector.
+        fold: how the scores of a document's passages became its own; None: its best one's is.
     """
 
     name: str
@@ -63,6 +67,7 @@ class RankedRetriever:
     correction: Correction | None
     guidance: Guidance | None = None  # none in rankings of before it was there
     query_pool: float = 1.0  # likewise
+    fold: Fold | None = None  # likewise
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ class RankedRun:
         """Whether its hits' scores are those of the first encoder's vectors alone, of the queries
         as they were asked."""
         [first, *others] = self.retrievers
-        moved = first.feedback or first.guidance or first.correction
+        moved = first.feedback or first.guidance or first.correction or first.fold
         return first.column == DENSE and not (others or moved or self.settings.search.parent)
 
 

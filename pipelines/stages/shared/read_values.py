@@ -4,9 +4,11 @@ another column."""
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shardrank.core.files import FileRef
-from shardrank.core.model_settings import reads_pictures
+from shardrank.core.model_settings import reads_documents, reads_pictures
+from shardrank.core.of_documents import of_documents
 from shardrank.core.pictured import pictured
 from shardrank.core.text import passage_text
 from shardrank.stages.run.workspace import Workspace
@@ -17,18 +19,21 @@ from shardrank.version.parts import Part
 @dataclass(frozen=True)
 class Read:
     """A part's passages, the file of the column that is read (none: its texts are), which of its
-    rows are deleted, and its pictures, where these are read too."""
+    rows are deleted, its pictures, where these are read too, and whether it is read of which
+    document each passage is."""
 
     passages: FileRef
     values: FileRef | None
     deleted: FileRef | None
     pictures: FileRef | None = None
+    documents: bool = False
 
     @classmethod
     def of(cls, part: Part, encoder: StoredEncoder) -> "Read":
         """What the encoder reads."""
         if encoder.made_of is not None:
-            return cls.column(part, encoder.made_of)
+            documents = reads_documents(encoder.settings)
+            return replace(cls.column(part, encoder.made_of), documents=documents)
         pictures = part.pictures if reads_pictures(encoder.settings) else None
         return replace(cls.texts(part), pictures=pictures)
 
@@ -49,14 +54,21 @@ class Read:
 
 def read_values(workspace: Workspace, read: Read) -> pa.Array:
     """Of each passage its title and text as one string, with its picture beside it where the part's
-    are read, or its value in the column."""
+    are read, or its value in the column, with its document beside it where that is read."""
     if read.values is None:
         passages = workspace.read_table(read.passages, ["title", "text"])
         both = zip(passages["title"].to_pylist(), passages["text"].to_pylist(), strict=True)
         texts = pa.array([passage_text(*each) for each in both], pa.string())
         return pictured(texts, _pictures(workspace, read))
     chunks = workspace.read_table(read.values, ["vector"])["vector"].chunks
-    return pa.concat_arrays(chunks)
+    values = pa.concat_arrays(chunks)
+    return _of_documents(workspace, read, values) if read.documents else values
+
+
+def _of_documents(workspace: Workspace, read: Read, values: pa.Array) -> pa.Array:
+    passages = workspace.read_table(read.passages, ["passage", "tokens"]).combine_chunks()
+    number, tokens = (passages[name].combine_chunks() for name in ("passage", "tokens"))
+    return of_documents(values, number, pc.list_value_length(tokens))
 
 
 def _pictures(workspace: Workspace, read: Read) -> pa.Array | None:

@@ -1,0 +1,32 @@
+"""The folds that are tried where one is to be chosen, and how each is set."""
+
+from collections.abc import Mapping
+from typing import Any
+
+#: Passages that count, and what each weighs as a share of the one before: 1 is their mean.
+_PASSAGES, _SHARES = (2, 3, 4, 6, 10), (0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0)
+
+#: Weights as of `shardrank.core.folds.Fold`.
+Weights = tuple[float, ...]
+
+
+def fold_grid(own: Weights) -> list[Weights]:
+    """A run's own weights; the best passage alone; the mean of all; and of the first few passages
+    weights that fall by a constant share. None is there twice."""
+    falling = [
+        tuple(round(share**place, 4) for place in range(passages))
+        for share in _SHARES
+        for passages in _PASSAGES
+    ]
+    return list(dict.fromkeys([own, (1.0,), (), *falling]))
+
+
+def fold_set(weights: Weights) -> Mapping[str, Any]:
+    """The settings of [search] that give these weights."""
+    if not weights:
+        return {"fold": "mean"}
+    if len(weights) == 1:
+        return {"fold": "max"}
+    if set(weights) == {1.0}:
+        return {"fold": "top", "fold_top": len(weights)}
+    return {"fold": "weights", "fold_weights": list(weights)}
