@@ -4,6 +4,7 @@ the one formula that search orders hits by, so a pair's bits are those of its hi
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from shardrank.core.arrays import Float32, Int32, Int64
@@ -43,4 +44,6 @@ def score_column(values: pa.ChunkedArray, rule: ColumnRule) -> ScorePairs:
 
 
 def _by_vectors(vectors: Float32) -> ScorePairs:
-    return lambda queries, query, rows: pair_scores(matrix(queries), query, vectors, rows)
+    return lambda queries, query, rows: pair_scores(
+        matrix(queries), query, vectors, rows.astype(np.int64, copy=False)
+    )

@@ -144,7 +144,6 @@ def merge(
         how: they are merged.
         parts: of the queries, whose blocks were searched behind these, in their order.
     """
-    excludes = context.settings.search.exclude is not None
     specs = [_spec(found, blocks, number, how, parts) for number in range(len(blocks))]
     excludes = context.settings.search.exclude is not None
     specs = [replace(spec, excludes=excludes) for spec in specs]
