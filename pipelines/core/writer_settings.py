@@ -45,3 +45,45 @@ class WriterSettings(SettingsTable):
                 "Set temperature, such as 1, or leave top_k out.",
             )
         return self
+
+
+#: By the words of `makes`: the prompt, and how many texts, where the settings leave them out.
+_USUAL = {"parts": ("query-parts", 4), "passages": ("answer-passage", 1)}
+
+
+class QueryWriterSettings(WriterSettings):
+    """[writer]: a language model that writes about each query before it is searched."""
+
+    model: str = Field(
+        "off", min_length=1, description="a causal language model: a folder, a hub name, or off"
+    )
+    prompt: str = Field(
+        "",
+        description="a prompt by its name, or a file (YAML); default: query-parts, or for passages "
+        "answer-passage",
+    )
+    count: int = Field(
+        0, ge=0, description="texts about each query, at most; 0: 4 parts, or 1 passage"
+    )
+    makes: Literal["parts", "passages"] = Field(
+        "parts",
+        description="parts of a query, searched beside it as those of search.parent are; or "
+        "passages that might answer it, whose vectors are averaged with its own (HyDE), and whose "
+        "words are added to it for words and terms (query2doc)",
+    )
+    repeat: int = Field(
+        5, ge=1, description="of passages: how often BM25 counts the query's own words beside them"
+    )
+
+    @property
+    def off(self) -> bool:
+        """Whether nothing is written."""
+        return self.model == "off"
+
+    @property
+    def whole(self) -> "QueryWriterSettings":
+        """With the usual prompt and number of texts where they are left out."""
+        prompt, count = _USUAL[self.makes]
+        return self.model_copy(
+            update={"prompt": self.prompt or prompt, "count": self.count or count}
+        )

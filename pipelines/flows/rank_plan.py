@@ -19,6 +19,7 @@ from shardrank.core.source_files import Listing
 from shardrank.core.units import Done, total
 from shardrank.corpus.qrels import read_judged
 from shardrank.corpus.queries import QueryBatch, read_queries
+from shardrank.flows.query_writing import plan_writer
 from shardrank.flows.rerankers import plan_rerankers
 from shardrank.flows.retrievers import plan_retrievers, refuse_unseen, require_same_model
 from shardrank.models.cards import read_encoder_card
@@ -28,6 +29,7 @@ from shardrank.stages.rank.merge import Merged
 from shardrank.stages.rank.rerank_lists import told
 from shardrank.stages.rank.rerank_plan import PlannedReranker, Scores
 from shardrank.stages.rank.search import Retriever
+from shardrank.stages.rank.write import PlannedWriter, Wrote
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.encode import PICTURE, QueryBlock
@@ -60,6 +62,7 @@ class RankPlan:
     further: Sequence[StoredEncoder]
     retrievers: Sequence[Retriever]
     rerankers: Sequence[PlannedReranker]
+    writer: PlannedWriter | None
     run: str
 
     @property
@@ -73,14 +76,16 @@ class RankPlan:
         k = self.settings.search.k
         depths = sum(min(k, reranker.settings.depth) for reranker in self.rerankers)
         queries = self.queries.table.num_rows
-        return Amount(0, self.published.version.live.passages, queries * depths)
+        texts = self.writer.settings.count if self.writer else 0
+        return Amount(0, self.published.version.live.passages, queries * (depths + texts))
 
 
 @dataclass(frozen=True)
 class RankedBatch:
     """What the stages made: the batch as it was ranked, its query blocks, the markers of merging,
     of each reranker and of collating, how often a query's hits held the document with its own id,
-    and how many of the documents that were judged for its queries the index does not hold."""
+    how many of the documents that were judged for its queries the index does not hold, and what was
+    written about them."""
 
     queries: QueryBatch
     blocks: Sequence[QueryBlock]
@@ -89,6 +94,7 @@ class RankedBatch:
     collated: Sequence[Done[Collated]]
     same_ids: SameIds
     absent: int
+    wrote: Wrote | None
 
     @property
     def counts(self) -> RankCounts:
@@ -105,6 +111,7 @@ class RankedBatch:
             not_finite=total(self.collated, "not_finite"),
             truncated=total(self.collated, "truncated"),
             told=told([done for step in self.steps for done in step]),
+            written=self.wrote.counts if self.wrote else {},
         )
 
 
@@ -163,6 +170,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     for each in further:
         require_same_model(each, version)
     rerankers = plan_rerankers(version, settings)
+    writer = plan_writer(settings, retrievers, further)
     refuse_unseen(batch.table, version, retrievers, len(rerankers))
     if batch.parts:
         refuse_unseen(batch.parts.table, version, retrievers, 0)
@@ -182,6 +190,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         further=further,
         retrievers=retrievers,
         rerankers=rerankers,
+        writer=writer,
         run="",
     )
     return replace(plan, run=_run_name(plan))
@@ -217,6 +226,8 @@ def _run_name(plan: RankPlan) -> str:
             for each in plan.rerankers
         ],
     }
+    if writer := plan.writer:
+        decided["writer"] = [writer.card.fingerprint, writer.settings.makes, writer.settings.repeat]
     return fingerprint(decided)
 
 

@@ -22,7 +22,7 @@ from shardrank.models.text.tokens import load_tokeniser
 from shardrank.models.writer_cards import writer_card, writing_prompt
 
 #: Inputs that are asked about beside each other.
-_TOGETHER = 64
+TOGETHER = 64
 
 #: What models put before the lines of a list.
 _BULLET = re.compile(r"^\s*(?:[-*•–]+|\(?\d{1,2}[.):])\s+")
@@ -58,8 +58,8 @@ class TextWriter:
     def write(self, inputs: Sequence[str]) -> Written:
         """Texts about each of some inputs."""
         texts, counts = list[tuple[str, ...]](), Counter[str]()
-        for begin in range(0, len(inputs), _TOGETHER):
-            made = self._together(inputs[begin : begin + _TOGETHER], counts)
+        for begin in range(0, len(inputs), TOGETHER):
+            made = self._together(inputs[begin : begin + TOGETHER], counts)
             texts += made
             tell(len(texts) / len(inputs))
         return Written(texts, counts)
