@@ -15,8 +15,8 @@ from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.encode import QueryBlock
 from shardrank.version.manifest import DenseEncoder, StoredEncoder
 
-#: Families of encoders that read a query's words.
-_OF_WORDS = ("bm25", "sparse")
+#: Families of encoders whose queries are moved by passages that are written about them.
+_MOVED = ("dense", "bm25", "sparse")
 
 
 def plan_writer(
@@ -61,16 +61,12 @@ def _refuse_idle(retrievers: Sequence[Retriever], further: Sequence[StoredEncode
 
 def _columns_moved(further: Sequence[StoredEncoder]) -> Set[str]:
     """Columns whose queries are changed by passages that are written: that of the first encoder,
-    those of words, and all that are made of one of them."""
+    further dense ones, those of words, and all that are made of one of them."""
     found = {DENSE}
     for each in further:
-        if each.made_of in found or _reads_words(each):
+        if each.made_of in found or each.card.family in _MOVED:
             found.add(each.name)
     return found
-
-
-def _reads_words(encoder: StoredEncoder) -> bool:
-    return encoder.made_of is None and encoder.card.family in _OF_WORDS
 
 
 @dataclass(frozen=True)
@@ -112,13 +108,15 @@ class SearchedFor:
         return self.about if self.about and self.about.makes_passages else None
 
 
-def vectors_asked(context: Context, searched: SearchedFor, encoder: DenseEncoder) -> list[FileRef]:
-    """The vectors by which the first encoder's column is searched, a file a block."""
+def vectors_asked(
+    context: Context, searched: SearchedFor, vectors: Sequence[FileRef], encoder: DenseEncoder
+) -> list[FileRef]:
+    """The vectors, a file a block, by which a dense encoder's column is searched."""
     if searched.passages is None:
-        return [block.vectors for block in searched.every]
-    written = searched.passages.wrote.table
-    moved = mean_with_written(context, searched.blocks, written, encoder)
-    return [*moved, *(part.vectors for part in searched.parts)]
+        return list(vectors)
+    about, own = searched.passages.wrote.table, vectors[: len(searched.blocks)]
+    moved = mean_with_written(context, searched.blocks, own, about, encoder)
+    return [*moved, *vectors[len(own) :]]
 
 
 def texts_asked(context: Context, searched: SearchedFor) -> Mapping[str, Sequence[FileRef]]:

@@ -8,6 +8,7 @@ from itertools import accumulate
 import pyarrow as pa
 
 from shardrank import __version__
+from shardrank.core.cards import EncoderCard
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.model_settings import DENSE
@@ -53,7 +54,7 @@ from shardrank.stages.shared.ranked_runs import (
     RankSettings,
     ScoredPairs,
 )
-from shardrank.version.manifest import Version
+from shardrank.version.manifest import Version, dense
 from shardrank.version.sizing import bucket_parts
 
 
@@ -140,7 +141,8 @@ def _asked(context: Context, plan: RankPlan, searched: SearchedFor) -> dict[str,
     """The queries' values by the encoder of each column that is wanted, a file a block."""
     version = plan.published.version
     made = {DENSE: version.columns[DENSE], **{each.name: each for each in plan.further}}
-    asked = {DENSE: vectors_asked(context, searched, plan.encoder)}
+    vectors = [block.vectors for block in searched.every]
+    asked = {DENSE: vectors_asked(context, searched, vectors, plan.encoder)}
     texts = texts_asked(context, searched)
     for encoder in plan.further:
         index = version.indexes.get(encoder.name)
@@ -148,6 +150,9 @@ def _asked(context: Context, plan: RankPlan, searched: SearchedFor) -> dict[str,
         own = texts.get(encoder.card.family, texts[""])
         read = asked[encoder.made_of] if encoder.made_of else own
         asked[encoder.name] = encode_further(context, plan.index, read, asking)
+        if isinstance(encoder.card, EncoderCard):
+            vectors = asked[encoder.name]
+            asked[encoder.name] = vectors_asked(context, searched, vectors, dense(encoder))
     return asked
 
 

@@ -24,6 +24,8 @@ from shardrank.flows.rerankers import plan_rerankers
 from shardrank.flows.retrievers import plan_retrievers, refuse_unseen, require_same_model
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder
+from shardrank.models.rerankers.registry import reranker_notes
+from shardrank.models.writer_cards import writer_notes
 from shardrank.stages.rank.collate import Collated
 from shardrank.stages.rank.merge import Merged
 from shardrank.stages.rank.rerank_lists import told
@@ -194,6 +196,12 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         run="",
     )
     return replace(plan, run=_run_name(plan))
+
+
+def notes_of(plan: RankPlan) -> list[str]:
+    """Of the models' folders, for people."""
+    rerankers = (note for each in plan.rerankers for note in reranker_notes(each.settings))
+    return [*rerankers, *(writer_notes(plan.writer.settings) if plan.writer else ())]
 
 
 def _read_batch(listing: Listing, source: str, sources: Sources, settings: Settings) -> QueryBatch:

@@ -28,8 +28,8 @@ def attend_lanes(queries: Tensor, stem: Pair, own: Pair, at: Tensor, rule: Rule)
     before = torch.einsum("mksd,nkd->mksn", asked, stem[0])
     products = torch.cat([before, asked @ own[0].transpose(2, 3)], -1).float() * rule.scale
     seen = _seen(at, begun, own[0].shape[2], rule.window)[:, None, None]
-    shares = softmax_of(products.view(lanes, heads, 1, -1), seen, rule).to(own[1].dtype)
-    shares = shares.view(*asked.shape[:3], -1)
+    shares = softmax_of(products.reshape(lanes, heads, 1, -1), seen, rule).to(own[1].dtype)
+    shares = shares.reshape(*asked.shape[:3], -1)
     found = shares[..., begun:] @ own[1]
     found += torch.einsum("mksn,nkd->mksd", shares[..., :begun], stem[1])
     return found.reshape(lanes, heads, -1)

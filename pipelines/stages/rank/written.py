@@ -1,5 +1,5 @@
 """What was written about queries takes its way through the search: as parts of them, as passages
-whose vectors are averaged with theirs (encode-written), or as words beside theirs."""
+whose vectors are averaged with theirs (written-NAME), or as words beside theirs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -78,22 +78,25 @@ class MeanBlock:
     vectors: FileRef
 
 
-MEAN = Stage("encode-written", MeanSpec, MeanBlock)
+MEAN = Stage("written", MeanSpec, MeanBlock)
 
 
 def mean_with_written(
-    context: Context, blocks: Sequence[QueryBlock], written: pa.Table, encoder: DenseEncoder
+    context: Context,
+    blocks: Sequence[QueryBlock],
+    vectors: Sequence[FileRef],
+    written: pa.Table,
+    encoder: DenseEncoder,
 ) -> list[FileRef]:
-    """Of each block the mean vectors of its queries and the passages written about them (HyDE)."""
-    specs = [
-        MeanSpec(
-            block.vectors, _write_texts(context.workspace, block, written), encoder.card.fingerprint
-        )
-        for block in blocks
-    ]
+    """Of each block the mean vectors of its queries, whose vectors lie in a file a block, and of
+    the passages written about them (HyDE)."""
+    texts = [_write_texts(context.workspace, block, written) for block in blocks]
+    both = zip(vectors, texts, strict=True)
+    specs = [MeanSpec(ref, about, encoder.card.fingerprint) for ref, about in both]
+    stage = replace(MEAN, name=f"{MEAN.name}-{encoder.settings.name}")
     pool = context.model_pool(len(specs))
     step = Step(partial(MeanWithWritten, context.workspace, encoder, pool.device), pool)
-    return [done.made.vectors for done in run_stage(context, MEAN, specs, [step])]
+    return [done.made.vectors for done in run_stage(context, stage, specs, [step])]
 
 
 def _write_texts(workspace: Workspace, block: QueryBlock, written: pa.Table) -> FileRef:
