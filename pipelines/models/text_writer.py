@@ -77,17 +77,15 @@ class TextWriter:
         return [self._kept(texts, counts) for texts in found]
 
     def _ask(self, text: str, counts: Counter[str]) -> Int32 | None:
-        """int32 tokens of the prompt about an input; none: it does not fit even without it."""
+        """int32 tokens of the prompt about an input; none: nothing of the input fits into it."""
         own = self.language.chat.harmless(text)
-        if self._room < 1:
-            counts["unfit"] += 1
-            return None
-        kept = fit(own, self._room, self.language.tokeniser, self._spare)
-        counts["shortened"] += kept != own
-        return self._input(kept)
+        room = self._room
+        kept = fit(own, room, self.language.tokeniser, self._spare) if room > 0 else ""
+        counts["unfit" if not kept else "shortened"] += kept != own
+        return self.prompt(kept) if kept else None
 
     def _spare(self, text: str) -> int:
-        return self.language.limit - self.settings.answer_tokens - len(self._input(text))
+        return self.language.limit - self.settings.answer_tokens - len(self.prompt(text))
 
     @cached_property
     def _room(self) -> int:
@@ -99,7 +97,8 @@ class TextWriter:
         """Of an input's answers: one where its lines are the texts."""
         return range(1 if self.language.prompt.gives == "lines" else self.settings.count)
 
-    def _input(self, text: str) -> Int32:
+    def prompt(self, text: str) -> Int32:
+        """int32[n] tokens that the model reads about a text in which nothing looks special."""
         prompt, chat = self.language.prompt, self.language.chat
         slots = {"text": text, "count": str(self.settings.count)}
         told = fill(prompt.prefix + prompt.body + prompt.suffix, slots)
