@@ -23,7 +23,9 @@ def rerank_lines(plan: RankPlan, work: Work) -> list[str]:
 def writer_line(writer: PlannedWriter, work: Work) -> str:
     """How much a model writes about the queries, at most, and what `time` leaves out."""
     own, size_ = writer.settings, writer_size(writer.settings)
-    answers = work.queries * (1 if writing_prompt(writer.card.prompt).gives == "lines" else own.count)
+    answers = work.queries * (
+        1 if writing_prompt(writer.card.prompt).gives == "lines" else own.count
+    )
     memory = size(size_.held * number_bytes(writer.card.dtype))
     searched = ", and the search of these parts" if own.makes == "parts" else ""
     return (

@@ -11,9 +11,7 @@ import numpy as np
 from shardrank.core.arrays import Float32, Int64
 
 
-def mean_vectors(
-    queries: Float32, of: Int64, passages: Float32, normalised: bool
-) -> Float32:
+def mean_vectors(queries: Float32, of: Int64, passages: Float32, normalised: bool) -> Float32:
     """float32[n, d]: (q + Σ p) / (1 + m) of each query and its m passages, in float64.
 
     Args:

@@ -76,9 +76,7 @@ def ranked(
 ) -> Any:
     index, asked = world.root / "index", queries or world.queries
     with installed():
-        return package.rank(
-            index, asked, out, qrels=world.qrels, settings=given, overwrite=again
-        )
+        return package.rank(index, asked, out, qrels=world.qrels, settings=given, overwrite=again)
 
 
 def rankings(out: Path) -> list[dict[str, Any]]:
@@ -106,7 +104,11 @@ def test_parts_are_those_that_somebody_could_have_written(world: World, tmp_path
     assert set(texts(found)) == {row["_id"] for row in world.rows("queries")}
     assert {len(each) for each in texts(found).values()} == {2}
     parts = [
-        {"_id": f"{row['query_id']}-{row['number']}", "text": row["text"], "parent": row["query_id"]}
+        {
+            "_id": f"{row['query_id']}-{row['number']}",
+            "text": row["text"],
+            "parent": row["query_id"],
+        }
         for row in found
     ]
     rows = write_lines(tmp_path / "queries.jsonl", [*world.rows("queries"), *parts])
@@ -165,9 +167,7 @@ def stored(world: World) -> dict[str, list[Float32]]:
 
 @pytest.mark.usefixtures("spoken")
 @pytest.mark.parametrize("repeat", [1, 5])
-def test_words_are_added_as_query2doc_adds_them(
-    world: World, tmp_path: Path, repeat: int
-) -> None:
+def test_words_are_added_as_query2doc_adds_them(world: World, tmp_path: Path, repeat: int) -> None:
     writer = {"makes": "passages", "repeat": repeat}
     ranked(world, tmp_path / "model", settings(world, writer, ["bm25"]))
     told = texts(written(tmp_path / "model"))
@@ -199,7 +199,8 @@ def test_rerankers_see_the_query_as_it_was_asked(world: World, tmp_path: Path) -
     ]
     both = [key for key, score in scores[0].items() if score and scores[1].get(key)]
     assert both
-    assert all(scores[0][key] == scores[1][key] for key in both)
+    for key in both:
+        assert scores[0][key] == pytest.approx(scores[1][key], abs=1e-4)
 
 
 @pytest.mark.usefixtures("spoken")
@@ -211,8 +212,8 @@ def test_the_manifest_and_the_report_tell_of_it(world: World, tmp_path: Path) ->
     assert manifest.files["written/queries.parquet"].rows == 12
     assert not manifest.by_first
     report = (tmp_path / "out" / "report.html").read_text("utf-8")
-    shown = [row["text"] for row in written(tmp_path / "out") if row["text"] in report]
-    assert len(shown) >= 2 * 5 - 2
+    shown = [all(t in report for t in each) for each in texts(written(tmp_path / "out")).values()]
+    assert any(shown)
 
 
 @pytest.mark.usefixtures("spoken")
@@ -256,7 +257,7 @@ def seen(out: Path, world: World) -> dict[str, Any]:
 
 
 def test_contradictions_are_refused_before_any_work(world: World, tmp_path: Path) -> None:
-    rows = [{"_id": "a", "text": "wing"}, {"_id": "b", "text": "flow", "parent": "a"}]
+    rows = [*world.rows("queries"), {"_id": "b", "text": "flow", "parent": "q000"}]
     queries = write_lines(tmp_path / "queries.jsonl", rows)
     both = settings(world, {}, parent="parent")
     with pytest.raises(SettingsError, match=r"search\.parent = 'parent' names parts"):

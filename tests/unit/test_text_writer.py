@@ -98,7 +98,9 @@ def test_greedy_texts_are_those_of_transformers(folder: Path) -> None:
         asked = f"Please write a passage to answer the question.\nQuestion: {text}\n\nPassage:"
         said = RENDERED.format(asked=asked)
         ids = tokeniser(said, add_special_tokens=False, return_tensors="pt")
-        made = model.generate(**ids, do_sample=False, max_new_tokens=24)[0, ids.input_ids.shape[1] :]
+        made = model.generate(**ids, do_sample=False, max_new_tokens=24)[
+            0, ids.input_ids.shape[1] :
+        ]
         wanted = tokeniser.decode(made, skip_special_tokens=True).strip()
         assert texts == ((wanted,) if wanted else ())
 
@@ -112,7 +114,7 @@ def test_drawn_texts_hang_on_their_own_input_alone(folder: Path) -> None:
     alone = [writer.write([text]).texts[0] for text in reversed(inputs)]
     assert together == alone[::-1]
     assert {len(texts) for texts in together} == {3}
-    assert len({texts for texts in together}) == 9
+    assert len(set(together)) == 9
     other = own.model_copy(update={"seed": 1})
     assert load_writer(other, "cpu", read_writer_card(other)).write(inputs).texts != together
 
