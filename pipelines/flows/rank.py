@@ -79,8 +79,8 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
     blocks = [block for block in encoded if block.queries.rows]
     queries, parts = _parts(context, plan, queries, blocks)
     how = _merging(context, version, blocks, bool(parts))
-    searched = SearchedFor(blocks, [each.parts for each in parts], about)
-    found = _retrieve(context, plan, searched)
+    wanted = SearchedFor(blocks, [each.parts for each in parts], about)
+    found = _retrieve(context, plan, wanted)
     merged = merge(context, found, blocks, how, parts)
     last = _rerank(context, plan, blocks, merged, how.bucket_parts)
     collated = collate(context, blocks, last)
@@ -127,23 +127,23 @@ def _parts(
     return replace(queries, parts=left), kept
 
 
-def _retrieve(context: Context, plan: RankPlan, searched: SearchedFor) -> list[FoundBy]:
+def _retrieve(context: Context, plan: RankPlan, wanted: SearchedFor) -> list[FoundBy]:
     """What each retriever finds for the queries, by the vectors of its index's encoder."""
-    version, asked = plan.published.version, _asked(context, plan, searched)
+    version, asked = plan.published.version, _asked(context, plan, wanted)
     found: dict[str, FoundBy] = {}
     for retriever in sorted(plan.retrievers, key=lambda each: each.guidance is not None):
-        first = Round(plan.index, version, searched.every, asked[retriever.index.column])
+        first = Round(plan.index, version, wanted.every, asked[retriever.index.column])
         found[retriever.name] = _found(context, retriever, first, found)
     return [found[retriever.name] for retriever in plan.retrievers]
 
 
-def _asked(context: Context, plan: RankPlan, searched: SearchedFor) -> dict[str, list[FileRef]]:
+def _asked(context: Context, plan: RankPlan, wanted: SearchedFor) -> dict[str, list[FileRef]]:
     """The queries' values by the encoder of each column that is wanted, a file a block."""
     version = plan.published.version
     made = {DENSE: version.columns[DENSE], **{each.name: each for each in plan.further}}
-    vectors = [block.vectors for block in searched.every]
-    asked = {DENSE: vectors_asked(context, searched, vectors, plan.encoder)}
-    texts = texts_asked(context, searched)
+    vectors = [block.vectors for block in wanted.every]
+    asked = {DENSE: vectors_asked(context, wanted, vectors, plan.encoder)}
+    texts = texts_asked(context, wanted)
     for encoder in plan.further:
         index = version.indexes.get(encoder.name)
         asking = Asking(Sourced.of(encoder, made), index.counts if index else None)
@@ -152,7 +152,7 @@ def _asked(context: Context, plan: RankPlan, searched: SearchedFor) -> dict[str,
         asked[encoder.name] = encode_further(context, plan.index, read, asking)
         if isinstance(encoder.card, EncoderCard):
             vectors = asked[encoder.name]
-            asked[encoder.name] = vectors_asked(context, searched, vectors, dense(encoder))
+            asked[encoder.name] = vectors_asked(context, wanted, vectors, dense(encoder))
     return asked
 
 

@@ -216,7 +216,7 @@ def _read_batch(listing: Listing, source: str, sources: Sources, settings: Setti
 def _run_name(plan: RankPlan) -> str:
     """From all that decides the rankings."""
     settings, batch = plan.settings, plan.queries
-    decided = {
+    decided: dict[str, Any] = {
         "version": fingerprint(plan.published.version.content()),
         "queries": fingerprint(_told(batch.table)),
         "parts": fingerprint(_told(batch.parts.table)) if batch.parts else None,
