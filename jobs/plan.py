@@ -13,11 +13,11 @@ from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
 from shardrank.flows.backfill import Backfill
 from shardrank.flows.index_plan import IndexPlan, plan_indexing
-from shardrank.flows.rank_plan import RankPlan, most_excluded, plan_ranking
+from shardrank.flows.rank_plan import RankPlan, most_excluded, notes_of, plan_ranking
 from shardrank.jobs.columns import unmeasured
 from shardrank.jobs.console import console, error_console
 from shardrank.jobs.plan_columns import column_lines
-from shardrank.jobs.plan_rerankers import rerank_lines
+from shardrank.jobs.plan_rerankers import rerank_lines, writer_line
 from shardrank.jobs.plan_time import (
     index_time,
     index_work,
@@ -30,7 +30,6 @@ from shardrank.jobs.source_lines import left_out_lines, read_lines
 from shardrank.kernels.limits import usable_cpus
 from shardrank.kernels.machine import visible_gpus
 from shardrank.models.notes import column_notes
-from shardrank.models.rerankers.registry import reranker_notes
 from shardrank.report.figures import size
 from shardrank.report.sentences import deeper, uncounted
 from shardrank.stages.index.look import look
@@ -112,7 +111,9 @@ def explain_rank(path: str, queries: str, qrels: str | None, settings: Settings)
     table.add_row("search pool", f"{searching.explain()}, of vectors")
     work = rank_work(plan)
     table.add_row("rerank", "\n".join(rerank_lines(plan, work)) or "none")
-    for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
+    if plan.writer:
+        table.add_row("writer", writer_line(plan.writer, work))
+    for note in notes_of(plan):
         table.add_row("", note)
     table.add_row("model pool", pool.explain())
     table.add_row("time", "\n".join([rank_time(plan, work, resources), *unmeasured(work)]))

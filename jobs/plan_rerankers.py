@@ -1,4 +1,5 @@
-"""What `shardrank plan rank` says of each reranker: calls, tokens and memory."""
+"""What `shardrank plan rank` says of each reranker, and of what writes about queries: calls,
+tokens and memory."""
 
 from collections.abc import Iterator
 
@@ -8,13 +9,30 @@ from shardrank.flows.rank_plan import RankPlan
 from shardrank.forecast.model import number_bytes
 from shardrank.forecast.work import Reranking, Work
 from shardrank.models.rerankers.registry import passage_room
+from shardrank.models.writer_cards import writer_size, writing_prompt
 from shardrank.report.figures import size
+from shardrank.stages.rank.write import PlannedWriter
 
 
 def rerank_lines(plan: RankPlan, work: Work) -> list[str]:
     """Of each reranker in turn."""
     both = zip(plan.rerankers, work.rerankers, strict=True)
     return [line for planned, each in both for line in _lines(planned.card, each, work)]
+
+
+def writer_line(writer: PlannedWriter, work: Work) -> str:
+    """How much a model writes about the queries, at most, and what `time` leaves out."""
+    own, size_ = writer.settings, writer_size(writer.settings)
+    answers = work.queries * (
+        1 if writing_prompt(writer.card.prompt).gives == "lines" else own.count
+    )
+    memory = size(size_.held * number_bytes(writer.card.dtype))
+    searched = ", and the search of these parts" if own.makes == "parts" else ""
+    return (
+        f"{writer.card.name}: at most {work.queries * own.count:,} {own.makes} in {answers:,} "
+        f"answers of at most {own.answer_tokens:,} tokens; {memory} of weights "
+        f"({writer.card.dtype}); writing them{searched} is not in the time below"
+    )
 
 
 def _lines(card: RerankerCard, each: Reranking, work: Work) -> Iterator[str]:

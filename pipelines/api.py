@@ -32,14 +32,13 @@ from shardrank.flows.label_plan import Labelled, plan_labelling
 from shardrank.flows.options import load_settings
 from shardrank.flows.outcomes import labelled_outcome, published_outcome, ranked_outcome
 from shardrank.flows.rank import rank as run_rank
-from shardrank.flows.rank_plan import Ranked, plan_ranking
+from shardrank.flows.rank_plan import Ranked, notes_of, plan_ranking
 from shardrank.flows.running import Asked, Command, announced, running
 from shardrank.flows.tune import Ask, tune_run
 from shardrank.flows.tuned import FusionTuned, Tuned
 from shardrank.flows.tuned_fold import FoldTuned
 from shardrank.flows.upkeep import Past, history
 from shardrank.models.notes import column_notes
-from shardrank.models.rerankers.registry import reranker_notes
 from shardrank.stages.index.publish import index_lock
 from shardrank.stages.run.locks import held
 from shardrank.stages.run.reporter import Reporter, Silent
@@ -226,7 +225,7 @@ def rank(
     with announced(Command("rank", said, workspace), given, reporter) as reporter:
         refuse_other_use(places[2], Use.OUT, given)
         plan = plan_ranking(searched, places[1], judged, given)
-        for note in (note for each in plan.rerankers for note in reranker_notes(each.settings)):
+        for note in notes_of(plan):
             reporter.noted(note)
         meanwhile = "shardrank.report.page"
         with held(workspace, "lock", reporter.waits if wait else None) as waited:

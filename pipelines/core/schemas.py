@@ -127,6 +127,16 @@ QUERIES = pa.schema(
     ]
 )
 
+#: What a language model wrote about queries: OUT/written/queries.parquet. `number` counts the texts
+#: of a query, from 0.
+WRITTEN = pa.schema(
+    [
+        pa.field("query_id", pa.string(), nullable=False),
+        pa.field("number", pa.int32(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+    ]
+)
+
 
 def token_type(vocab_size: int) -> pa.DataType:
     """The smallest unsigned type that holds every id of the vocabulary: uint16 or uint32."""

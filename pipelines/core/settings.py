@@ -28,6 +28,7 @@ from shardrank.core.passage_settings import PassageSettings
 from shardrank.core.rank_settings import FusionSettings, RetrieverSettings, SearchSettings
 from shardrank.core.reranker_settings import AnyReranker, CrossSettings, RerankerSettings
 from shardrank.core.settings_base import SettingsTable, resize, several
+from shardrank.core.writer_settings import QueryWriterSettings
 
 
 class CorpusSettings(SettingsTable):
@@ -218,6 +219,7 @@ class Settings(SettingsTable):
     compact: CompactSettings = CompactSettings()
     search: SearchSettings = SearchSettings()
     retriever: Annotated[tuple[RetrieverSettings, ...], BeforeValidator(several)] = ()
+    writer: QueryWriterSettings = QueryWriterSettings()
     fusion: FusionSettings = FusionSettings()
     reranker: Annotated[tuple[AnyReranker, ...], BeforeValidator(several)] = (CrossSettings(),)
     evaluate: EvaluateSettings = EvaluateSettings()

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shardrank import __version__
+from shardrank.core.cards import EncoderCard
 from shardrank.core.excluded import EXCLUDED, ExcludedCounts, named_documents
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
@@ -17,6 +18,12 @@ from shardrank.core.times import utc_now
 from shardrank.core.units import Done
 from shardrank.corpus.queries import QueryBatch
 from shardrank.flows.judged_lists import alone
+from shardrank.flows.query_writing import (
+    SearchedFor,
+    WrittenAbout,
+    texts_asked,
+    vectors_asked,
+)
 from shardrank.flows.rank_plan import Ranked, RankedBatch, RankPlan
 from shardrank.stages.rank.blend import Blend
 from shardrank.stages.rank.collate import LastOrder, collate
@@ -35,6 +42,8 @@ from shardrank.stages.rank.rerank import require_scores, rerank
 from shardrank.stages.rank.rerank_plan import BlockCandidates, Candidates, scores_by_block
 from shardrank.stages.rank.search import Retriever, search
 from shardrank.stages.rank.votes import votes_of
+from shardrank.stages.rank.write import TEXTS, write
+from shardrank.stages.rank.written import with_written_parts
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.column_encoders import Sourced
 from shardrank.stages.shared.encode import QueryBlock, encode, write_blocks
@@ -48,7 +57,7 @@ from shardrank.stages.shared.ranked_runs import (
     RankSettings,
     ScoredPairs,
 )
-from shardrank.version.manifest import Version
+from shardrank.version.manifest import Version, dense
 from shardrank.version.sizing import bucket_parts
 
 
@@ -66,15 +75,15 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
     if any(version.dim(each.index.scored) for each in plan.retrievers):
         context.search_pool(1, dense=True)
     claim(context.workspace, RANKED, plan.run, overwrite)
-    texts = write_blocks(
-        context.workspace, plan.queries.table, context.settings.search.block_queries
-    )
+    asked, about = _written(context, plan)
+    texts = write_blocks(context.workspace, asked.table, context.settings.search.block_queries)
     encoded = encode(context, texts, plan.encoder)
-    queries = _without_rejected(plan.queries, texts, encoded)
+    queries = _without_rejected(asked, texts, encoded)
     blocks = [block for block in encoded if block.queries.rows]
     queries, parts = _parts(context, plan, queries, blocks)
     how = _merging(context, version, blocks, bool(parts))
-    found = _retrieve(context, plan, [*blocks, *(each.parts for each in parts)])
+    wanted = SearchedFor(blocks, [each.parts for each in parts], about)
+    found = _retrieve(context, plan, wanted)
     merged = merge(context, found, blocks, how, parts)
     last = _rerank(context, plan, blocks, merged, how.bucket_parts)
     collated = collate(context, blocks, last)
@@ -94,6 +103,7 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
         absent,
         excluded,
         passages[: len(blocks)],
+        about.wrote if about else None,
     )
     return _delivered(context, plan, batch)
 
@@ -105,6 +115,16 @@ def _merging(
     bucket = bucket_parts(len(version.parts), wanted.k * blocks[0].queries.rows)
     how = Merging(wanted.k, wanted.ignore_same_id, context.settings.fusion, bucket)
     return replace(how, parts=wanted.parts) if parts else how
+
+
+def _written(context: Context, plan: RankPlan) -> tuple[QueryBatch, WrittenAbout | None]:
+    """The batch, with the parts of queries that are written; and what is written about them."""
+    if plan.writer is None:
+        return plan.queries, None
+    about = WrittenAbout(write(context, plan.queries.table, plan.writer), plan.writer)
+    if about.makes_passages:
+        return plan.queries, about
+    return with_written_parts(plan.queries, about.wrote.table), about
 
 
 def _parts(
@@ -122,29 +142,32 @@ def _parts(
     return replace(queries, parts=left), kept
 
 
-def _retrieve(context: Context, plan: RankPlan, blocks: Sequence[QueryBlock]) -> list[FoundBy]:
+def _retrieve(context: Context, plan: RankPlan, wanted: SearchedFor) -> list[FoundBy]:
     """What each retriever finds for the queries, by the vectors of its index's encoder."""
-    version, asked = plan.published.version, _asked(context, plan, blocks)
+    version, asked = plan.published.version, _asked(context, plan, wanted)
     found: dict[str, FoundBy] = {}
     for retriever in sorted(plan.retrievers, key=lambda each: each.guidance is not None):
-        first = Round(plan.index, version, blocks, asked[retriever.index.column])
+        first = Round(plan.index, version, wanted.every, asked[retriever.index.column])
         found[retriever.name] = _found(context, retriever, first, found)
     return [found[retriever.name] for retriever in plan.retrievers]
 
 
-def _asked(
-    context: Context, plan: RankPlan, blocks: Sequence[QueryBlock]
-) -> dict[str, list[FileRef]]:
+def _asked(context: Context, plan: RankPlan, wanted: SearchedFor) -> dict[str, list[FileRef]]:
     """The queries' values by the encoder of each column that is wanted, a file a block."""
     version = plan.published.version
     made = {DENSE: version.columns[DENSE], **{each.name: each for each in plan.further}}
-    asked = {DENSE: [block.vectors for block in blocks]}
-    texts = [block.queries for block in blocks]
+    vectors = [block.vectors for block in wanted.every]
+    asked = {DENSE: vectors_asked(context, wanted, vectors, plan.encoder)}
+    texts = texts_asked(context, wanted)
     for encoder in plan.further:
         index = version.indexes.get(encoder.name)
         asking = Asking(Sourced.of(encoder, made), index.counts if index else None)
-        read = asked[encoder.made_of] if encoder.made_of else texts
+        own = texts.get(encoder.card.family, texts[""])
+        read = asked[encoder.made_of] if encoder.made_of else own
         asked[encoder.name] = encode_further(context, plan.index, read, asking)
+        if isinstance(encoder.card, EncoderCard):
+            vectors = asked[encoder.name]
+            asked[encoder.name] = vectors_asked(context, wanted, vectors, dense(encoder))
     return asked
 
 
@@ -242,7 +265,13 @@ def _manifest(context: Context, plan: RankPlan, batch: RankedBatch) -> RankedRun
         index_content=fingerprint(plan.published.version.content()),
         retrievers=tuple(_told(plan, each) for each in plan.retrievers),
         rerankers=tuple(each.card for each in plan.rerankers),
-        settings=RankSettings(settings.search, settings.fusion, settings.dense, settings.reranker),
+        settings=RankSettings(
+            settings.search,
+            settings.fusion,
+            settings.dense,
+            settings.reranker,
+            plan.writer.settings if plan.writer else None,
+        ),
         queries=batch.queries.table.num_rows,
         queries_rejected=batch.queries.set_aside.num_rows,
         pairs=ScoredPairs(counts.reranked, counts.not_finite),
@@ -252,7 +281,8 @@ def _manifest(context: Context, plan: RankPlan, batch: RankedBatch) -> RankedRun
             for b, d, s, p in each
         ),
         rankings=(),
-        files={},
+        files={TEXTS: batch.wrote.file} if batch.wrote else {},
+        writer=plan.writer.card if plan.writer else None,
         made=RankOrigin(
             time=utc_now(),
             shardrank=__version__,

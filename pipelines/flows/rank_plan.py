@@ -22,15 +22,19 @@ from shardrank.core.units import Done, total
 from shardrank.corpus.qrels import read_judged
 from shardrank.corpus.queries import QueryBatch, read_queries
 from shardrank.corpus.query_excludes import with_excluded
+from shardrank.flows.query_writing import plan_writer
 from shardrank.flows.rerankers import plan_rerankers
 from shardrank.flows.retrievers import plan_retrievers, refuse_unseen, require_same_model
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder
+from shardrank.models.rerankers.registry import reranker_notes
+from shardrank.models.writer_cards import writer_notes
 from shardrank.stages.rank.collate import Collated
 from shardrank.stages.rank.merge import Merged
 from shardrank.stages.rank.rerank_lists import told
 from shardrank.stages.rank.rerank_plan import PlannedReranker, Scores
 from shardrank.stages.rank.search import Retriever
+from shardrank.stages.rank.write import PlannedWriter, Wrote
 from shardrank.stages.run.executors import Amount
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.encode import PICTURE, QueryBlock
@@ -63,6 +67,7 @@ class RankPlan:
     further: Sequence[StoredEncoder]
     retrievers: Sequence[Retriever]
     rerankers: Sequence[PlannedReranker]
+    writer: PlannedWriter | None
     run: str
 
     @property
@@ -76,7 +81,8 @@ class RankPlan:
         k = self.settings.search.k
         depths = sum(min(k, reranker.settings.depth) for reranker in self.rerankers)
         queries = self.queries.table.num_rows
-        return Amount(0, self.published.version.live.passages, queries * depths)
+        texts = self.writer.settings.count if self.writer else 0
+        return Amount(0, self.published.version.live.passages, queries * (depths + texts))
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,8 @@ class RankedBatch:
     """What the stages made: the batch as it was ranked, its query blocks, the markers of merging,
     of each reranker and of collating, how often a query's hits held the document with its own id,
     how many of the documents that were judged for its queries the index does not hold, what its
-    queries exclude, if they may, and, where documents are folded, each block's hits with their
-    passages' scores, of each retriever."""
+    queries exclude, if they may; where documents are folded, each block's hits with their passages'
+    scores, of each retriever; and what was written about the queries."""
 
     queries: QueryBatch
     blocks: Sequence[QueryBlock]
@@ -96,6 +102,7 @@ class RankedBatch:
     absent: int
     excluded: ExcludedCounts | None
     passages: Sequence[tuple[FileRef, ...]]
+    wrote: Wrote | None
 
     @property
     def counts(self) -> RankCounts:
@@ -112,6 +119,7 @@ class RankedBatch:
             not_finite=total(self.collated, "not_finite"),
             truncated=total(self.collated, "truncated"),
             told=told([done for step in self.steps for done in step]),
+            written=self.wrote.counts if self.wrote else {},
         )
 
 
@@ -172,6 +180,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     for each in further:
         require_same_model(each, version)
     rerankers = plan_rerankers(version, settings)
+    writer = plan_writer(settings, retrievers, further)
     refuse_unseen(batch.table, version, retrievers, len(rerankers))
     if batch.parts:
         refuse_unseen(batch.parts.table, version, retrievers, 0)
@@ -191,9 +200,16 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
         further=further,
         retrievers=retrievers,
         rerankers=rerankers,
+        writer=writer,
         run="",
     )
     return replace(plan, run=_run_name(plan))
+
+
+def notes_of(plan: RankPlan) -> list[str]:
+    """Of the models' folders, for people."""
+    rerankers = (note for each in plan.rerankers for note in reranker_notes(each.settings))
+    return [*rerankers, *(writer_notes(plan.writer.settings) if plan.writer else ())]
 
 
 def _read_batch(listing: Listing, source: str, sources: Sources, settings: Settings) -> QueryBatch:
@@ -215,7 +231,7 @@ def most_excluded(queries: pa.Table) -> int:
 def _run_name(plan: RankPlan) -> str:
     """From all that decides the rankings."""
     settings, batch = plan.settings, plan.queries
-    decided = {
+    decided: dict[str, Any] = {
         "version": fingerprint(plan.published.version.content()),
         "queries": fingerprint(_told(batch.table)),
         "parts": fingerprint(_told(batch.parts.table)) if batch.parts else None,
@@ -233,6 +249,8 @@ def _run_name(plan: RankPlan) -> str:
             for each in plan.rerankers
         ],
     }
+    if writer := plan.writer:
+        decided["writer"] = [writer.card.fingerprint, writer.settings.makes, writer.settings.repeat]
     return fingerprint(decided)
 
 

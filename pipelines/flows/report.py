@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from shardrank import __version__
 from shardrank.core.arrays import Float32
-from shardrank.core.cards import EncoderCard, RerankerCard
+from shardrank.core.cards import EncoderCard, RerankerCard, WriterCard
 from shardrank.core.evaluation import Evaluation
 from shardrank.core.same_ids import notice
 from shardrank.core.times import clock
@@ -32,6 +32,7 @@ from shardrank.report.page import render
 from shardrank.report.queries import MOVES, moves, query_table
 from shardrank.report.sentences import absent, deeper, excluded
 from shardrank.stages.index.publish import rejected_reasons
+from shardrank.stages.rank.write import Wrote
 from shardrank.stages.run.records import stage_runs
 from shardrank.stages.run.runner import Context
 from shardrank.stages.run.workspace import StoredTables, Workspace
@@ -88,7 +89,7 @@ def report_data(workspace: Workspace, finished: Finished) -> ReportData:
         batch=tuple(finished.ranked.counts.lines()),
         notices=tuple(_notices(finished)),
         rejected_by_reason=rejected_reasons(plan.index, index_run),
-        examples=tuple(_examples(plan, rankings)),
+        examples=tuple(_examples(finished, rankings)),
         queries=query_table(
             plan.queries.table,
             moves(rankings.only(*MOVES)),
@@ -104,10 +105,11 @@ def _versions(finished: Finished) -> dict[str, str]:
         "index version": f"{plan.published.number:06d}",
         "encoder": _model(plan.encoder.card),
         "reranker": ", ".join(_reranker(each.card) for each in plan.rerankers) or "none",
+        **({"writer": _model(plan.writer.card)} if plan.writer else {}),
     }
 
 
-def _model(card: EncoderCard | RerankerCard) -> str:
+def _model(card: EncoderCard | RerankerCard | WriterCard) -> str:
     return f"{card.name} ({card.fingerprint[:8]}, {card.dtype})"
 
 
@@ -125,6 +127,8 @@ def _settings(finished: Finished) -> dict[str, str]:
         "reranker.interpolation": _of_each([r.card.interpolation for r in plan.rerankers]),
         "encoder.max_tokens": plan.encoder.card.max_tokens,
     }
+    if plan.writer:
+        shown |= {"writer.makes": plan.writer.settings.makes}
     if index.kind == "ivfpq":
         shown |= {"index.pq_m": index.pq_m, "index.opq": index.opq}
     if index.kind == "ivfrabitq":
@@ -213,9 +217,10 @@ def _scores(rankings: StoredTables, column: str) -> Histogram | None:
     return Histogram.over(parts(), edges) if edges else None
 
 
-def _examples(plan: RankPlan, rankings: StoredTables) -> list[Example]:
+def _examples(finished: Finished, rankings: StoredTables) -> list[Example]:
     """The queries whose order changed most, which are the ones worth a look; where there are
     judgements, those among them that show a relevant document."""
+    plan = finished.plan
     relevant = {(j.query_id, j.doc_id): j.relevance > 0 for j in plan.judgements}
     query_ids = _most_moved(rankings, relevant)
     wanted = pa.array(query_ids, pa.string())
@@ -223,7 +228,22 @@ def _examples(plan: RankPlan, rankings: StoredTables) -> list[Example]:
     texts = dict(zip(asked["query_id"].to_pylist(), asked["text"].to_pylist(), strict=True))
     rows = [row for block in rankings for row in _near(block, wanted)]
     passages = _passages(plan, {(row["doc_id"], row["passage"]) for row in rows})
-    return [_example(query_id, texts[query_id], rows, passages, relevant) for query_id in query_ids]
+    shown = [_example(each, texts[each], rows, passages, relevant) for each in query_ids]
+    return _with_written(shown, finished.ranked.wrote)
+
+
+def _with_written(examples: Sequence[Example], wrote: Wrote | None) -> list[Example]:
+    """With what was written about their queries, cut as passages are."""
+    if wrote is None:
+        return list(examples)
+    table = wrote.table.filter(
+        pc.is_in(wrote.table["query_id"], pa.array([each.query_id for each in examples]))
+    )
+    both = list(zip(table["query_id"].to_pylist(), table["text"].to_pylist(), strict=True))
+    return [
+        replace(each, written=tuple(snippet(text) for of, text in both if of == each.query_id))
+        for each in examples
+    ]
 
 
 def _near(block: pa.Table, query_ids: pa.Array) -> list[dict[str, Any]]:

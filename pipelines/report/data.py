@@ -121,12 +121,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Example:
-    """A query's first documents as retrieved, and as reranked (empty where they were not)."""
+    """A query's first documents as retrieved, and as reranked (empty where they were not); and what
+    was written about it before it was searched."""
 
     query_id: str
     query: str
     before: tuple[Line, ...]
     after: tuple[Line, ...]
+    written: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from shardrank.core.arrays import Int32
 from shardrank.core.errors import InputError
+from shardrank.core.sampling import Sampling, draw_key
 from shardrank.models.forward import decoder as decoders
 from shardrank.models.forward.decoder import Decoder, load_decoder
 from tests.tiny_decoders import OWN, PACKED, SINGLE, VOCABULARY, tiny_decoder
@@ -67,7 +68,9 @@ def test_all_that_is_asked_of_a_decoder_is_what_the_library_gives(name: str, loa
     ):
         shares = torch.from_numpy(logits).log_softmax(1).numpy()
         near(found, shares[np.arange(begin - 1, len(ids) - 1), ids[begin:]])
-    assert ours.generate(inputs[0], 6, frozenset()).tolist() == greedy(library, inputs[0], 6)
+    made = ours.generate([*inputs[:3], inputs[0]], 6, frozenset())
+    wanted = [greedy(library, ids, 6) for ids in inputs[:3]]
+    assert [each.tolist() for each in made] == [*wanted, wanted[0]]
     check_attention(ours, library, inputs[4])
 
 
@@ -126,16 +129,51 @@ def test_no_input_and_no_answer(name: str, load: Load) -> None:
     assert ours.last_logits(tokens(3, 4), ALL[:0]).shape == (2, 0)
     assert ours.logprobs([], []) == []
     assert [len(each) for each in ours.logprobs(tokens(3, 4), [3, 3])] == [0, 1]
-    assert ours.generate(tokens(3)[0], 0, frozenset()).tolist() == []
+    assert ours.generate([tokens(3)[0]], 0, frozenset())[0].tolist() == []
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2", "lfm2"])
 def test_generation_stops_before_an_end(name: str, load: Load) -> None:
     ours, _ = load(name)
     (ids,) = tokens(7, seed=3)
-    free = ours.generate(ids, 6, frozenset()).tolist()
+    free = ours.generate([ids], 6, frozenset())[0].tolist()
     end = free[3]
-    assert ours.generate(ids, 6, frozenset({end})).tolist() == free[: free.index(end)]
+    assert ours.generate([ids], 6, frozenset({end}))[0].tolist() == free[: free.index(end)]
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral, window", "gemma2", "gpt_oss", "lfm2"])
+@pytest.mark.parametrize("stem", [0, 9])
+def test_answers_that_end_make_room_for_the_others(name: str, stem: int, load: Load) -> None:
+    ours, library = load(name)
+    inputs = tokens(5, 1, 12, 5, 20, 3, 1, stem=stem)
+    free = [greedy(library, ids, 9) for ids in inputs]
+    ends = {free[0][2], free[2][0], free[3][5]}
+    found = ours.generate(inputs, 9, frozenset(ends))
+    for made, whole in zip(found, free, strict=True):
+        stop = next((n for n, token in enumerate(whole) if token in ends), len(whole))
+        assert made.tolist() == whole[:stop]
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "lfm2"])
+@pytest.mark.parametrize("top_k", [None, 3])
+def test_drawn_answers_are_gumbel_max_and_know_of_no_other(
+    name: str, top_k: int | None, load: Load
+) -> None:
+    ours, library = load(name)
+    inputs = tokens(5, 1, 12, stem=4)
+    keys = [draw_key(7, "a", 0), draw_key(7, "b", 0), draw_key(7, "b", 1), draw_key(7, "c", 0)]
+    sampling = Sampling(0.7, top_k, keys)
+    together = ours.generate([inputs[n] for n in (0, 1, 1, 2)], 6, frozenset(), sampling)
+    for answer, (number, found) in enumerate(zip((0, 1, 1, 2), together, strict=True)):
+        drawn: list[int] = []
+        for step in range(6):
+            logits = plainly(library, np.append(inputs[number], np.array(drawn, np.int32)))[-1]
+            logits[logits < np.sort(logits)[-(top_k or 0)]] = -np.inf
+            noise = sampling.noise(answer, step, VOCABULARY)
+            drawn.append(int((logits / 0.7 + noise).argmax()))
+        assert found.tolist() == drawn
+        alone = ours.generate([inputs[number]], 6, frozenset(), sampling.of([answer]))
+        assert alone[0].tolist() == drawn
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2, windows", "gemma3", "gpt_oss", "bloom"])
@@ -160,10 +198,10 @@ def test_what_the_call_before_computed_changes_no_bit(name: str, load: Load) -> 
     first, second = np.concatenate([docs, question]), np.concatenate([docs[:40], nothing])
     ours.attended(other, range(30, 45))
     alone = ours.attended(second, range(40, 44))
-    made = ours.generate(second, 5, frozenset())
+    (made,) = ours.generate([second], 5, frozenset())
     ours.attended(first, range(45, 54))
     assert ours.attended(second, range(40, 44)).tobytes() == alone.tobytes()
-    assert ours.generate(second, 5, frozenset()).tobytes() == made.tobytes()
+    assert ours.generate([second], 5, frozenset())[0].tobytes() == made.tobytes()
     check_attention(ours, library, second)
 
 

@@ -64,6 +64,17 @@ def test_calls_tokens_and_memory_are_told(told: Told) -> None:
     assert re.search(r"at most [\d,]+ to write", written)
 
 
+def test_what_is_written_about_queries_is_told(told: Told, model: Path) -> None:
+    writer = (f"writer.model={model}", "reranker.model=off")
+    said = told(*writer)
+    assert "at most 24 parts in 6 answers of at most 128 tokens" in said
+    assert "writing them, and the search of these parts is not in the time below" in said
+    drawn = ("writer.makes=passages", "writer.temperature=1", "writer.count=3")
+    assert "at most 18 passages in 18 answers" in told(*writer, *drawn)
+    refused = told(*writer, "writer.makes=passages", "writer.count=3", code=2)
+    assert "writer.count = 3 answers, but all would be the same" in refused
+
+
 def test_passages_that_would_be_cut_are_told(told: Told) -> None:
     said = told("reranker.family=attention", "reranker.max_tokens=900")
     found = re.search(r"longer passages are cut to about (\d+) tokens: a prompt shows 20", said)

@@ -43,6 +43,7 @@ HOUSE = (
         "flows.index_dtype",
         "flows.index_source",
         "flows.following",
+        "flows.query_writing",
         "flows.retrievers",
         "flows.tuned",
     ),

@@ -22,7 +22,7 @@ TREC = ("query_id", "doc_id", "rank", "score")
 RANKED = Output(
     MANIFEST,
     ("run.trec", "metrics.json", "report.html"),
-    ("rankings", "scores", "answers", "rejected"),
+    ("rankings", "scores", "answers", "rejected", "written"),
 )
 
 
@@ -49,14 +49,14 @@ def deliver(
         context: of the run.
         collated: the rankings of each query block.
         judgements: may be empty.
-        ranked: the manifest, but for its `rankings` and `files`.
+        ranked: the manifest, but for its `rankings` and what is written here of its `files`.
         alone: metrics of each retriever, where there are several.
     """
     workspace = context.workspace
     refs = [done.made.rankings for done in collated]
     blocks, rows = StoredTables(workspace, refs), sum(ref.rows for ref in refs)
     lines = (to_trec(block) for block in blocks.only(*TREC))
-    files = {"run.trec": workspace.write_pieces("run.trec", lines, rows)}
+    files = {**ranked.files, "run.trec": workspace.write_pieces("run.trec", lines, rows)}
     evaluation = None
     if judgements:
         settings = context.settings

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from shardrank.core.cards import ColumnCard, RerankerCard
+from shardrank.core.cards import ColumnCard, RerankerCard, WriterCard
 from shardrank.core.errors import InputError
 from shardrank.core.feedback import Feedback
 from shardrank.core.files import FileRef
@@ -17,6 +17,7 @@ from shardrank.core.rank_settings import FusionSettings, SearchSettings
 from shardrank.core.reranker_settings import AnyReranker
 from shardrank.core.same_ids import SameIds
 from shardrank.core.settings_base import DECIDING
+from shardrank.core.writer_settings import QueryWriterSettings
 from shardrank.index.bm25 import Bm25
 from shardrank.stages.run.workspace import Workspace
 
@@ -89,6 +90,7 @@ class RankSettings:
     fusion: Annotated[FusionSettings, DECIDING]
     encoder: Annotated[EncoderSettings, DECIDING]
     reranker: tuple[Annotated[AnyReranker, DECIDING], ...]
+    writer: Annotated[QueryWriterSettings, DECIDING] | None = None  # none in rankings of before
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ class RankedRun:
         settings: that decided it.
         rankings: RANKINGS, a file a block.
         files: what lies beside them, by name.
+        writer: the card of what wrote about the queries; None: nothing did.
     """
 
     run: str
@@ -144,6 +147,7 @@ class RankedRun:
     rankings: tuple[FileRef, ...]
     files: Mapping[str, FileRef]
     blocks: tuple[RankedBlock, ...]
+    writer: WriterCard | None = None  # none in rankings of before it was there
 
     @property
     def reranker(self) -> RerankerCard | None:
@@ -156,7 +160,8 @@ class RankedRun:
         as they were asked."""
         [first, *others] = self.retrievers
         moved = first.feedback or first.guidance or first.correction or first.fold
-        return first.column == DENSE and not (others or moved or self.settings.search.parent)
+        more = self.settings.search.parent or self.writer
+        return first.column == DENSE and not (others or moved or more)
 
 
 def write_ranked(workspace: Workspace, ranked: RankedRun) -> None:
