@@ -5,6 +5,19 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
+class BesideWritten:
+    """What a column is made with that reads texts written about passages beside the passages.
+
+    Attributes:
+        own: the fingerprint of the encoder's card as it is without them.
+        written: that of the card of their column.
+    """
+
+    own: str
+    written: str
+
+
+@dataclass(frozen=True)
 class EncoderCard:
     """An encoder as it will run.
 
@@ -18,6 +31,7 @@ class EncoderCard:
         pooling: "mean", "cls", "last" …; several are joined by "+"; "" for a static table.
         normalise: whether vectors are divided by their L2 norm in the end.
         dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
+        beside: texts that were written about passages, and are read too; none: none are.
     """
 
     name: str
@@ -32,6 +46,7 @@ class EncoderCard:
     query_prompt: str
     document_prompt: str
     dtype: str
+    beside: BesideWritten | None = None
     family: Literal["dense"] = "dense"
 
 
@@ -44,12 +59,14 @@ class Bm25Card:
         fingerprint: of all that decides which words a text has.
         stop_words: "english" or "none".
         marks: "keep" or "drop".
+        beside: as of `EncoderCard`.
     """
 
     name: str
     fingerprint: str
     stop_words: str
     marks: str
+    beside: BesideWritten | None = None
     family: Literal["bm25"] = "bm25"
 
 
@@ -68,6 +85,7 @@ class SparseCard:
         dtype: of the forward pass: "fp32", "bf16" or "fp16".
         top: terms that a document keeps at most; none: all.
         query_top: terms that a query keeps at most.
+        beside: as of `EncoderCard`.
     """
 
     name: str
@@ -82,19 +100,21 @@ class SparseCard:
     dtype: str
     top: int | None = None
     query_top: int | None = None
+    beside: BesideWritten | None = None
     family: Literal["sparse"] = "sparse"
 
 
 @dataclass(frozen=True)
 class LateCard:
-    """A model of token vectors as it will run.
+    """A model of several vectors of a passage as it will run: of its tokens, or, of family views,
+    of the passage and of each text that was written about it.
 
     Attributes:
         name: the model as the settings name it.
         fingerprint: of all that decides its vectors and how they are stored; the name and the place
             are not in it.
         weights_sha256, tokeniser_fingerprint: of what texts go through.
-        dim: components of a token's vector.
+        dim: components of a vector.
         max_tokens: the longest document in tokens, special ones and the model's mark included.
         query_max_tokens: the longest query, likewise.
         query_prompt, document_prompt: put before texts, behind the model's mark.
@@ -102,6 +122,7 @@ class LateCard:
         pool: tokens for which a passage keeps one vector.
         stored: "fp16", or the bits of a component beside a centroid: "4", "2" or "1".
         normalised: whether vectors have a length of 1.
+        beside: as of `EncoderCard`.
     """
 
     name: str
@@ -117,7 +138,8 @@ class LateCard:
     pool: float
     stored: str
     normalised: bool
-    family: Literal["late"] = "late"
+    beside: BesideWritten | None = None
+    family: Literal["late", "views"] = "late"
 
     @property
     def bits(self) -> int:
@@ -306,5 +328,5 @@ class RerankerCard:
 def components_of(card: ColumnCard) -> int:
     """Of a query's vector, or of as many token vectors as a query has at most; 0: it is sparse."""
     if isinstance(card, LateCard):
-        return card.query_max_tokens * card.dim
+        return card.dim if card.family == "views" else card.query_max_tokens * card.dim
     return dim_of(card)

@@ -17,6 +17,7 @@ from shardrank.core.model_settings import (
     Stored,
     made_in_turn,
     made_of,
+    values_of,
 )
 from shardrank.core.papers import files_in, from_json, to_json
 from shardrank.core.passage_settings import CutBy, Markup
@@ -49,8 +50,14 @@ class StoredEncoder:
 
     @property
     def made_of(self) -> str | None:
-        """The column that this one is made of; None: of texts."""
+        """The column that this one is made of, be it beside the passages' texts; None: of these
+        alone."""
         return made_of(self.settings)
+
+    @property
+    def values_of(self) -> str | None:
+        """The column whose values are read, of passages and of queries; None: texts are."""
+        return values_of(self.settings)
 
     @property
     def stored(self) -> Stored | None:
