@@ -9,6 +9,7 @@ import numpy as np
 
 from shardrank.core.arrays import Float32, Int32
 from shardrank.core.protocols import Decoder
+from shardrank.core.sampling import Sampling
 from shardrank.models.folder.layout import read_layout
 from shardrank.models.rerankers.language import Language
 from shardrank.models.text.chat import Chat
@@ -56,12 +57,18 @@ class Stub:
         self.asked += texts
         return np.array([self._logits(text, names) for text in texts], np.float32)
 
-    def generate(self, input: Int32, most: int, ends: frozenset[int]) -> Int32:
-        """The next answer, up to `most` tokens."""
-        self.asked.append(self.tokeniser.decode(input))
-        self.most.append(most)
-        ids = self.tokeniser.encode([next(self._answers)])[0].ids
-        return ids[:most]
+    def generate(
+        self,
+        inputs: Sequence[Int32],
+        most: int,
+        ends: frozenset[int],
+        sampling: Sampling | None = None,
+    ) -> list[Int32]:
+        """The next answers, up to `most` tokens each."""
+        self.asked += [self.tokeniser.decode(each) for each in inputs]
+        self.most += [most] * len(inputs)
+        said = self.tokeniser.encode([next(self._answers) for _ in inputs])
+        return [spans.ids[:most] for spans in said]
 
 
 def shown(text: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from tokenizers import decoders
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from shardrank.core.arrays import Float32, Int32
+from shardrank.core.sampling import Sampling
 from tests.tiny_models import byte_tokeniser, edit_json, save
 
 #: In the manner of ChatML; special tokens of its own stand around each message.
@@ -67,11 +68,26 @@ class Plain:
             found.append(logs[places - 1, each[begin:]])
         return found
 
-    def generate(self, input: Int32, most: int, ends: frozenset[int]) -> Int32:
+    def generate(
+        self,
+        inputs: Sequence[Int32],
+        most: int,
+        ends: frozenset[int],
+        sampling: Sampling | None = None,
+    ) -> list[Int32]:
         """See the protocol."""
+        return [self._written(row, ids, most, ends, sampling) for row, ids in enumerate(inputs)]
+
+    def _written(
+        self, row: int, ids: Int32, most: int, ends: frozenset[int], sampling: Sampling | None
+    ) -> Int32:
         made: list[int] = []
         while len(made) < most:
-            likeliest = int(self._logits(np.concatenate([input, made]))[-1].argmax())
+            logits = self._logits(np.concatenate([ids, made]))[-1]
+            if sampling is not None:
+                noise = sampling.noise(row, len(made), len(logits))
+                logits = logits / np.float32(sampling.temperature) + noise
+            likeliest = int(logits.argmax())
             if likeliest in ends:
                 break
             made.append(likeliest)

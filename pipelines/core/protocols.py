@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from shardrank.core.arrays import Bool, Float32, Int8, Int32
 from shardrank.core.files import FileRef
+from shardrank.core.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -219,9 +220,15 @@ class Decoder(Protocol):
         """Natural logarithms of the probabilities of each input's tokens from its `begin` on, which
         is at least 1, since nothing says how probable a first token is: float32[n - begin] each."""
 
-    def generate(self, input: Int32, most: int, ends: frozenset[int]) -> Int32:
-        """int32[at most `most`]: what follows the input, each token the one of largest logit. It
-        stops before a token of `ends`, and where all logits are no numbers."""
+    def generate(
+        self,
+        inputs: Sequence[Int32],
+        most: int,
+        ends: frozenset[int],
+        sampling: Sampling | None = None,
+    ) -> list[Int32]:
+        """int32[at most `most`]: what follows each input, each token the one of largest logit, or
+        drawn. It stops before a token of `ends`, and where all logits are no numbers."""
 
     def attended(self, input: Int32, asking: range) -> Float32:
         """float32[n]: how much attention, after the softmax, the places `asking` give to each,

@@ -106,7 +106,7 @@ def ours(work: Work, reranker: ListReranker) -> Answer:
 def written(prompts: Prompts, decoder: Decoder) -> Answer:
     """Our decoder writes the order."""
     none: frozenset[int] = frozenset()
-    made = [decoder.generate(ids, prompts.written, none) for ids in prompts.inputs]
+    made = [decoder.generate([ids], prompts.written, none)[0] for ids in prompts.inputs]
     return Answer(tokens=np.array(made))
 
 

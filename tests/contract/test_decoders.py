@@ -67,7 +67,7 @@ def test_all_that_is_asked_of_a_decoder_is_what_the_library_gives(name: str, loa
     ):
         shares = torch.from_numpy(logits).log_softmax(1).numpy()
         near(found, shares[np.arange(begin - 1, len(ids) - 1), ids[begin:]])
-    assert ours.generate(inputs[0], 6, frozenset()).tolist() == greedy(library, inputs[0], 6)
+    assert ours.generate([inputs[0]], 6, frozenset())[0].tolist() == greedy(library, inputs[0], 6)
     check_attention(ours, library, inputs[4])
 
 
@@ -126,16 +126,16 @@ def test_no_input_and_no_answer(name: str, load: Load) -> None:
     assert ours.last_logits(tokens(3, 4), ALL[:0]).shape == (2, 0)
     assert ours.logprobs([], []) == []
     assert [len(each) for each in ours.logprobs(tokens(3, 4), [3, 3])] == [0, 1]
-    assert ours.generate(tokens(3)[0], 0, frozenset()).tolist() == []
+    assert ours.generate([tokens(3)[0]], 0, frozenset())[0].tolist() == []
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2", "lfm2"])
 def test_generation_stops_before_an_end(name: str, load: Load) -> None:
     ours, _ = load(name)
     (ids,) = tokens(7, seed=3)
-    free = ours.generate(ids, 6, frozenset()).tolist()
+    free = ours.generate([ids], 6, frozenset())[0].tolist()
     end = free[3]
-    assert ours.generate(ids, 6, frozenset({end})).tolist() == free[: free.index(end)]
+    assert ours.generate([ids], 6, frozenset({end}))[0].tolist() == free[: free.index(end)]
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2, windows", "gemma3", "gpt_oss", "bloom"])
@@ -160,10 +160,10 @@ def test_what_the_call_before_computed_changes_no_bit(name: str, load: Load) -> 
     first, second = np.concatenate([docs, question]), np.concatenate([docs[:40], nothing])
     ours.attended(other, range(30, 45))
     alone = ours.attended(second, range(40, 44))
-    made = ours.generate(second, 5, frozenset())
+    (made,) = ours.generate([second], 5, frozenset())
     ours.attended(first, range(45, 54))
     assert ours.attended(second, range(40, 44)).tobytes() == alone.tobytes()
-    assert ours.generate(second, 5, frozenset()).tobytes() == made.tobytes()
+    assert ours.generate([second], 5, frozenset())[0].tobytes() == made.tobytes()
     check_attention(ours, library, second)
 
 

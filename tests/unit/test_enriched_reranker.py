@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def written(folder: Path, **changes: str) -> str:
     """A prompt as E²Rank's, whose end is a token of the tiny model."""
     text = (
-        Path(__file__).parents[2] / "pipelines/models/rerankers/prompts/e2rank.yaml"
+        Path(__file__).parents[2] / "pipelines/models/prompts/e2rank.yaml"
     ).read_text()
     for old, new in {"<|endoftext|>": "</s>", **changes}.items():
         text = text.replace(old, new)

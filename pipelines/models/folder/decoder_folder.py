@@ -1,4 +1,4 @@
-"""A causal language model as its folder has it, for rerankers that ask for its logits."""
+"""A causal language model as its folder has it, for what asks for its logits or has it write."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ from shardrank.core.errors import InputError, SettingsError
 from shardrank.models.folder import limits
 from shardrank.models.folder.layout import Layout, read_layout
 from shardrank.models.folder.plain_decoder import Config, is_plain_decoder
+from shardrank.models.folder.reading import read_object
 from shardrank.models.folder.resolve import resolve_model
 from shardrank.models.folder.weights import find_weights
 
@@ -44,6 +45,14 @@ def read_decoder_folder(model: str, revision: str | None) -> DecoderFolder:
     others = ", ".join(found.others)
     note = f"{layout.transformer} holds other weights that are not read: {others}."
     return DecoderFolder(layout, (note,) if others else ())
+
+
+def answer_ends(layout: Layout) -> frozenset[int]:
+    """The tokens that end an answer: those of generation_config.json, else of config.json."""
+    path = layout.transformer / "generation_config.json"
+    said = read_object(path, optional=True).get("eos_token_id")
+    ends = layout.config.get("eos_token_id") if said is None else said
+    return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
 
 
 def decoder_dtype(config: Config, setting: str, halve: bool) -> str:

@@ -107,7 +107,7 @@ def weights(queries: Tensor, keys: Tensor, first: int, rule: Rule) -> Tensor:
     shared = keys.repeat_interleave(queries.shape[1] // keys.shape[1], 1)
     found = torch.einsum("qhd,khd->hqk", queries, shared).float() * rule.scale
     places = torch.arange(first, first + len(queries), device=keys.device)
-    return _softmax(found, _seen(places, len(keys), rule.window), rule)
+    return softmax_of(found, _seen(places, len(keys), rule.window), rule)
 
 
 def _varlen(queries: Tensor, new: Pair, before: Pair, branches: Branches, rule: Rule) -> Tensor:
@@ -161,7 +161,7 @@ def _group(queries: Tensor, keys: Tensor, values: Tensor, rule: Rule) -> Tensor:
     shared = queries.shape[1] // keys.shape[1]
     keys, values = (x.repeat_interleave(shared, 1) for x in (keys, values))
     products = (queries @ keys.transpose(2, 3)).float() * rule.scale
-    return _softmax(products, mask, rule).to(values.dtype) @ values
+    return softmax_of(products, mask, rule).to(values.dtype) @ values
 
 
 def _added(asked: int, seen: int, window: int | None, like: Tensor) -> Tensor:
@@ -190,8 +190,8 @@ def _seen(places: Tensor, keys: int, window: int | None) -> Tensor:
     return behind >= 0 if window is None else (behind >= 0) & (behind < window)
 
 
-def _softmax(products: Tensor, mask: Tensor, rule: Rule) -> Tensor:
-    """[…, heads, q, k] products to weights."""
+def softmax_of(products: Tensor, mask: Tensor, rule: Rule) -> Tensor:
+    """[…, heads, q, k] products to weights, where a mask of that shape has what is seen."""
     if rule.cap is not None:
         products = (products / rule.cap).tanh() * rule.cap
     products = products.masked_fill(~mask, -torch.inf)

@@ -25,20 +25,40 @@ _LOGITS = {"cpu": 1 << 23}
 _MANY_LOGITS = 1 << 28
 
 
+class Step(Protocol):
+    """One pass over tokens, of whatever inputs."""
+
+    @property
+    def ids(self) -> Tensor:
+        """int64[t] on the device."""
+
+    @property
+    def places(self) -> Tensor:
+        """int64[t] on the device: each token's place in its input, from 0."""
+
+    @property
+    def wanted(self) -> Tensor:
+        """int64[w] on the device, whose states are asked for; ascending."""
+
+    def attend(self, layer: int, queries: Tensor, new: Pair, rule: Rule) -> Tensor:
+        """What a layer's tokens attend to, [t, heads, d] of queries [t, heads, d] and their keys
+        and values [t, key heads, d]."""
+
+
 class CausalModel(Protocol):
     """A causal language model on one device."""
 
-    def logits(self, step: "Pass", answers: Tensor | None) -> Tensor:
+    def logits(self, step: Step, answers: Tensor | None) -> Tensor:
         """float32[w, a] of the answers int64[a], or of all terms, at the places that the pass
         wants."""
 
-    def logprobs(self, step: "Pass", targets: Tensor) -> Tensor:
+    def logprobs(self, step: Step, targets: Tensor) -> Tensor:
         """float32[w]: the natural logarithm of the probability of a term int64[w] at each."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """One pass over branches.
+    """One pass over branches (protocol: Step).
 
     Attributes:
         branches: what is computed.
@@ -54,9 +74,23 @@ class Pass:
     asking: slice | None = None
     watched: Tensor | None = None
 
+    @property
+    def ids(self) -> Tensor:
+        """See the protocol."""
+        return self.branches.ids
+
+    @property
+    def places(self) -> Tensor:
+        """See the protocol."""
+        return self.branches.places
+
+    @property
+    def wanted(self) -> Tensor:
+        """See the protocol."""
+        return self.branches.wanted
+
     def attend(self, layer: int, queries: Tensor, new: Pair, rule: Rule) -> Tensor:
-        """What a layer's tokens attend to, [t, heads, d] of queries [t, heads, d] and their keys
-        and values [t, key heads, d]."""
+        """See the protocol."""
         if self.asking is not None:
             self._watch(layer, queries, new, rule)
         if not self.keeps:

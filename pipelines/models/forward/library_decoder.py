@@ -21,7 +21,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from shardrank.core.arrays import Int32
 from shardrank.models.forward.branch_attention import Rule
 from shardrank.models.forward.branches import one_run, pack
-from shardrank.models.forward.causal import Pass, chosen
+from shardrank.models.forward.causal import Pass, Step, chosen
 from shardrank.models.forward.kept import Kept
 from shardrank.models.forward.library_log import quiet
 
@@ -42,7 +42,7 @@ class _NotUnderstood(Exception):
 class _Running(threading.local):
     """The pass that this thread's model is in."""
 
-    step: Pass | None = None
+    step: Step | None = None
     answers: Tensor | None = None
 
 
@@ -112,7 +112,7 @@ class _ChosenTerms(torch.nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         step, answers = _RUNNING.step, _RUNNING.answers
         if step is not None:
-            states = states[:, step.branches.wanted]
+            states = states[:, step.wanted]
         if answers is None:
             return linear(states, self.weight, self.bias)
         bias = None if self.bias is None else self.bias[answers]
@@ -125,23 +125,23 @@ class LibraryDecoder:
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
 
-    def logits(self, step: Pass, answers: Tensor | None) -> Tensor:
-        ids = step.branches.ids[None]
+    def logits(self, step: Step, answers: Tensor | None) -> Tensor:
+        ids = step.ids[None]
         with _running(step, answers):
             found: Tensor = self._model(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),  # without one, the library looks for its own
-                position_ids=step.branches.places[None],
+                position_ids=step.places[None],
                 use_cache=False,
             ).logits
         return found[0].float()
 
-    def logprobs(self, step: Pass, targets: Tensor) -> Tensor:
+    def logprobs(self, step: Step, targets: Tensor) -> Tensor:
         return chosen(self.logits(step, None), targets)
 
 
 @contextmanager
-def _running(step: Pass, answers: Tensor | None) -> Iterator[None]:
+def _running(step: Step, answers: Tensor | None) -> Iterator[None]:
     _RUNNING.step, _RUNNING.answers = step, answers
     try:
         yield

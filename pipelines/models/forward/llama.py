@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from shardrank.models.folder.plain_decoder import WORDS, Config, DecoderShape, head_weight
-from shardrank.models.forward.causal import Pass, chosen, room
+from shardrank.models.forward.causal import Step, chosen, room
 from shardrank.models.forward.decoder_layer import Layer, Scale
 from shardrank.models.forward.linear import DTYPES
 from shardrank.models.forward.rope import Turns
@@ -28,22 +28,21 @@ class LlamaDecoder:
         self._layers = [Layer(state, number, shape, dtype) for number in range(shape.layers)]
         self._norm = Scale.of(state, "model.norm", shape)
 
-    def logits(self, step: Pass, answers: Tensor | None) -> Tensor:
+    def logits(self, step: Step, answers: Tensor | None) -> Tensor:
         head = self._head if answers is None else self._head[answers]
         return linear(self._states(step), head).float()
 
-    def logprobs(self, step: Pass, targets: Tensor) -> Tensor:
+    def logprobs(self, step: Step, targets: Tensor) -> Tensor:
         count, states = room(len(self._head), self._head.device), self._states(step)
         parts = [slice(begin, begin + count) for begin in range(0, len(states), count)]
         made = [chosen(linear(states[mine], self._head).float(), targets[mine]) for mine in parts]
         return torch.cat(made)
 
-    def _states(self, step: Pass) -> Tensor:
+    def _states(self, step: Step) -> Tensor:
         """[w, d] of the wanted tokens, in the type of the head."""
-        branches = step.branches
-        x = self._words[branches.ids].float()
-        turns = self._turns.at(branches.places)
+        x = self._words[step.ids].float()
+        turns = self._turns.at(step.places)
         for layer in self._layers[:-1]:
             x = layer(x, turns, step, None)
-        x = self._layers[-1](x, turns, step, branches.wanted)
+        x = self._layers[-1](x, turns, step, step.wanted)
         return self._norm(x).to(self._head.dtype)

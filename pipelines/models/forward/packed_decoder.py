@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from shardrank.core.arrays import Float32, Int32, Int64
+from shardrank.core.sampling import Sampling
 from shardrank.core.tally import spend
 from shardrank.models.forward.batch import send
 from shardrank.models.forward.branches import common_prefix, one_run, pack, stem_pieces
 from shardrank.models.forward.causal import CausalModel, Pass
 from shardrank.models.forward.distinct import distinct
 from shardrank.models.forward.kept import Kept
+from shardrank.models.forward.writing import AnswerWriter, Asked
 
 
 class PackedDecoder:
@@ -66,17 +68,20 @@ class PackedDecoder:
         return found
 
     @torch.inference_mode()
-    def generate(self, input: Int32, most: int, ends: frozenset[int]) -> Int32:
-        kept, found = self._stem(input[:-1], len(input) + most), list[int]()
-        logits = self._next(int(input[-1]), kept)
-        while len(found) < most and bool(torch.isfinite(logits).any()):
-            token = int(logits.nan_to_num(-torch.inf).argmax())
-            if token in ends:
-                break
-            found.append(token)
-            if len(found) < most:
-                logits = self._next(token, kept)
-        return np.array(found, np.int32)
+    def generate(
+        self,
+        inputs: Sequence[Int32],
+        most: int,
+        ends: frozenset[int],
+        sampling: Sampling | None = None,
+    ) -> list[Int32]:
+        if not inputs or most < 1:
+            return [np.empty(0, np.int32)] * len(inputs)
+        each, which = distinct(inputs)
+        stem = min(common_prefix(each), int(_lengths(each).min()) - 1)
+        kept = self._stem(each[0][:stem], stem)
+        writer = AnswerWriter(self._model, self._device, self._budget)
+        return writer.write(Asked(each, kept, which, most, ends, sampling))
 
     @torch.inference_mode()
     def attended(self, input: Int32, asking: range) -> Float32:
@@ -84,7 +89,7 @@ class PackedDecoder:
         found = torch.zeros(len(input), device=self._device)
         for begin in range(asking.start, asking.stop, self._budget):
             piece = input[begin : min(begin + self._budget, asking.stop)]
-            self._grow(piece, kept, [], found[: begin + len(piece)])
+            self._grow(piece, kept, found[: begin + len(piece)])
         return found.cpu().numpy()
 
     def _stem(self, tokens: Int32, room: int) -> Kept:
@@ -100,25 +105,18 @@ class PackedDecoder:
         kept = Kept.begun(kept_before, done, room)
         for begin, end in pieces:
             if begin >= done:
-                self._grow(tokens[begin:end], kept, [])
+                self._grow(tokens[begin:end], kept)
         self._before = tokens, kept
         return kept
 
-    def _next(self, token: int, kept: Kept) -> Tensor:
-        """float32[v], the logits behind one more token."""
-        return self._grow(np.array([token], np.int32), kept, [0])[0]
-
-    def _grow(
-        self, piece: Int32, kept: Kept, wanted: list[int], watched: Tensor | None = None
-    ) -> Tensor:
-        """Put the keys and values of a piece behind those that are kept; all logits of its wanted
-        tokens, float32[w, v]. What all of it is attended to is added to what is watched."""
-        run = one_run(piece, kept.length, wanted, self._device)
+    def _grow(self, piece: Int32, kept: Kept, watched: Tensor | None = None) -> None:
+        """Put the keys and values of a piece behind those that are kept. What all of it is attended
+        to is added to what is watched."""
+        run = one_run(piece, kept.length, [], self._device)
         asking = None if watched is None else slice(0, len(piece))
-        logits = self._model.logits(Pass(run, kept, True, asking, watched), None)
+        self._model.logits(Pass(run, kept, True, asking, watched), None)
         kept.grow(len(piece))
         spend("tokens", len(piece))
-        return logits
 
 
 def _lengths(inputs: Sequence[Int32]) -> Int64:

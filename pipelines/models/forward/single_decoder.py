@@ -10,15 +10,36 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+)
 
 from shardrank.core.arrays import Float32, Int32
 from shardrank.core.errors import InputError
+from shardrank.core.sampling import Sampling
 from shardrank.core.tally import spend
 from shardrank.models.forward.causal import chosen
 from shardrank.models.forward.distinct import distinct
 from shardrank.models.forward.library_log import quiet
 from shardrank.models.forward.padded import load_weights, missing_and_besides, move
+from shardrank.models.forward.writing import drawn
+
+
+class _Drawing(LogitsProcessor):
+    """Logits with the noise of an answer's draws, behind an input of so many tokens."""
+
+    def __init__(self, answer: int, begun: int, sampling: Sampling | None) -> None:
+        self._answer = np.array([answer])
+        self._begun = begun
+        self._sampling = sampling
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> Any:
+        step = input_ids.shape[1] - self._begun
+        return drawn(scores, self._answer, step, self._sampling)
 
 
 class SingleDecoder:
@@ -51,20 +72,37 @@ class SingleDecoder:
         return chosen(logits, targets).cpu().numpy()
 
     @torch.inference_mode()
-    def generate(self, input: Int32, most: int, ends: frozenset[int]) -> Int32:
+    def generate(
+        self,
+        inputs: Sequence[Int32],
+        most: int,
+        ends: frozenset[int],
+        sampling: Sampling | None = None,
+    ) -> list[Int32]:
         if most < 1:
-            return np.empty(0, np.int32)
+            return [np.empty(0, np.int32)] * len(inputs)
         greedy = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False, max_new_tokens=most, eos_token_id=sorted(ends) or None, pad_token_id=0
         )
-        rows = self._rows(input)
+        found = []
+        for row, ids in enumerate(inputs):
+            made = self._written(ids, greedy, _Drawing(row, len(ids), sampling))
+            stops = np.flatnonzero(np.isin(made, list(ends)))
+            found.append(made[: stops[0]] if len(stops) else made)
+        return found
+
+    def _written(self, ids: Int32, how: GenerationConfig, draws: "_Drawing") -> Int32:
+        """int32: what follows an input, with the end if it has one."""
+        rows = self._rows(ids)
         model: Any = self._model  # whose generate is no method, to mypy
         made = model.generate(
-            input_ids=rows, attention_mask=torch.ones_like(rows), generation_config=greedy
+            input_ids=rows,
+            attention_mask=torch.ones_like(rows),
+            generation_config=how,
+            logits_processor=LogitsProcessorList([draws]),
         )
-        found: Int32 = made[0, len(input) :].cpu().numpy().astype(np.int32)
-        stops = np.flatnonzero(np.isin(found, list(ends)))
-        return found[: stops[0]] if len(stops) else found
+        found: Int32 = made[0, len(ids) :].cpu().numpy().astype(np.int32)
+        return found
 
     @torch.inference_mode()
     def attended(self, input: Int32, asking: range) -> Float32:

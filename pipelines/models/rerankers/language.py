@@ -16,12 +16,9 @@ from shardrank.core.errors import SettingsError
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.protocols import Decoder, ListReranker
 from shardrank.core.reranker_settings import LanguageSettings
-from shardrank.models.cards import check_fingerprint, code_sha256, own_or_set, settled
+from shardrank.models.cards import check_fingerprint, own_or_set, settled
 from shardrank.models.complete import check_decoder
-from shardrank.models.folder import limits
-from shardrank.models.folder.decoder_folder import decoder_dtype
-from shardrank.models.folder.hashes import weights_sha256
-from shardrank.models.folder.weights import find_weights
+from shardrank.models.language_facts import language_facts
 from shardrank.models.rerankers.language_folder import (
     LanguageFolder,
     own_instruction,
@@ -29,7 +26,7 @@ from shardrank.models.rerankers.language_folder import (
     read_language_folder,
 )
 from shardrank.models.size import ModelSize, decoder_size
-from shardrank.models.text.chat import Chat, chat_template
+from shardrank.models.text.chat import Chat
 from shardrank.models.text.prompts import Prompt, parse_prompt, read_prompt
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
 
@@ -160,21 +157,15 @@ class LanguageFamily:
         self, settings: LanguageSettings, folder: LanguageFolder, prompt: str, halve: bool
     ) -> RerankerCard:
         parse_prompt(prompt, self.methods)
-        layout = folder.layout
+        facts = language_facts(folder.layout, settings, "reranker", halve)
         deciding: dict[str, Any] = {
-            "weights_sha256": weights_sha256(*find_weights(layout.transformer).files),
-            "tokeniser_fingerprint": load_tokeniser(layout).fingerprint,
-            "max_tokens": limits.max_tokens(layout, settings.max_tokens, "reranker"),
+            **facts.shown,
             "prompt": prompt,
-            "dtype": decoder_dtype(layout.config, settings.dtype, halve),
             "family": settings.family,
         }
         own = settings.deciding()
         hidden = {
-            "config": limits.deciding_config(layout.config),
-            "code": code_sha256(layout.transformer, settings.trust_remote_code),
-            "template": chat_template(layout.transformer),
-            "ends": sorted(folder.ends),
+            **facts.hidden,
             "own": [folder.answers(prompt), own_instruction(folder)],
             "settings": {name: own[name] for name in sorted(own.keys() - set(_ELSEWHERE))},
         }

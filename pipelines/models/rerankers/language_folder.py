@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from shardrank.core.errors import InputError
 from shardrank.core.reranker_settings import LanguageSettings
-from shardrank.models.folder.decoder_folder import read_decoder_folder
+from shardrank.models.folder.decoder_folder import answer_ends, read_decoder_folder
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.logit_score import LogitScore, read_logit_score
-from shardrank.models.folder.reading import read_object
 from shardrank.models.folder.resolve import resolve_model
 from shardrank.models.text.chat import Form
 
@@ -33,11 +32,8 @@ class LanguageFolder:
 
     @property
     def ends(self) -> frozenset[int]:
-        """The tokens that end an answer: those of generation_config.json, else of config.json."""
-        path = self.layout.transformer / "generation_config.json"
-        said = read_object(path, optional=True).get("eos_token_id")
-        ends = self.layout.config.get("eos_token_id") if said is None else said
-        return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+        """The tokens that end an answer."""
+        return answer_ends(self.layout)
 
     def form(self, prompt: str) -> Form:
         """How messages of a prompt's text are written for the chat template."""

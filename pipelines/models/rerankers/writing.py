@@ -54,7 +54,7 @@ class Writer:
         asked = self.asking.about(query, passages, names, room)
         if asked is None:
             return None
-        made = self.language.model.generate(asked.input, room, self.language.ends)
+        (made,) = self.language.model.generate([asked.input], room, self.language.ends)
         text = _begun(asked.text, self.language.prompt.assistant) + self.language.tokeniser.decode(
             made
         )

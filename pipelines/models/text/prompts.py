@@ -9,6 +9,9 @@
     output_extraction_regex: …             # finds the identifiers in an answer
     answers: ["yes", "no"]                 # one token each
 
+What is written about a text alone (method: writing) has its slots {text} and {count} in prefix,
+body and suffix, which follow each other, and `gives: lines` where each line is a text of its own.
+
 A slot is a name in braces, and {{ and }} are braces. What a method does not know is refused, and
 so is a file that lacks a slot without which the model would not see the query or a passage.
 """
@@ -26,7 +29,7 @@ from shardrank.core.errors import SettingsError
 from shardrank.core.spelling import meant
 
 #: What shardrank brings.
-_SHIPPED = files("shardrank.models.rerankers") / "prompts"
+_SHIPPED = files("shardrank.models") / "prompts"
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,12 @@ METHODS: Mapping[str, Method] = {
         },
     ),
     "enriched_query": Method(_words("query candidate"), _LISTED, _words("end")),
+    "writing": Method(
+        _words("text"),
+        {name: _words("text count") for name in ("prefix", "body", "suffix")}
+        | {"assistant": _words("")},
+        _words("gives"),
+    ),
 }
 
 
@@ -106,6 +115,7 @@ class Prompt:
         instruction: what a passage shall do for its query.
         answers: the token of a relevant passage, and that of another; only the first: its logit.
         scale: tokens of integer grades, which are weighted by their probabilities.
+        gives: what an answer is: one text, or a text in each of its lines.
         end: the token that a passage's own input ends with, where the tokeniser adds none.
         output_extraction_regex: what finds the identifiers in an answer.
         prefix_user, …: of a conversation, what each side says.
@@ -121,6 +131,7 @@ class Prompt:
     instruction: str = ""
     answers: tuple[str, ...] = ()
     scale: tuple[str, ...] = ()
+    gives: str = "text"
     end: str = ""
     output_validation_regex: str = ""
     output_extraction_regex: str = ""
@@ -151,7 +162,7 @@ def read_prompt(named: str) -> str:
     if named.endswith((".yaml", ".yml")):
         path = Path(named)
         if not path.is_file():
-            raise SettingsError(f"There is no prompt file {named}.", "Check reranker.prompt.")
+            raise SettingsError(f"There is no prompt file {named}.", "Check the setting prompt.")
         return path.read_text("utf-8")
     known = sorted(each.name.removesuffix(".yaml") for each in _SHIPPED.iterdir())
     if named not in known:
@@ -228,6 +239,10 @@ def _value(name: str, value: Any) -> Any:
                 f"The prompt's {name} is no list of texts.", 'Such as ["yes", "no"].'
             )
         return tuple(str(each) for each in value)
+    if name == "gives" and value not in ("text", "lines"):
+        raise SettingsError(
+            f"The prompt gives {value!r}.", "An answer gives a text, or lines: gives: text | lines."
+        )
     if not isinstance(value, str):
         raise SettingsError(f"The prompt's {name} is no text but {value!r}.", "Quote it.")
     return value

@@ -125,9 +125,9 @@ class FastTokeniser:
         rest = iter(self._ask([t for t, s in zip(texts, spans, strict=True) if s is None]))
         return [span or next(rest) for span in spans]
 
-    def decode(self, ids: Int32) -> str:
-        """The text of int32[n] tokens, special ones included."""
-        text: str = self._backend.decode(ids.tolist(), skip_special_tokens=False)
+    def decode(self, ids: Int32, specials: bool = True) -> str:
+        """The text of int32[n] tokens, special ones included or left out."""
+        text: str = self._backend.decode(ids.tolist(), skip_special_tokens=not specials)
         return text
 
     def _ask(self, texts: Sequence[str]) -> list[TokenSpans]:
