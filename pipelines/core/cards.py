@@ -247,11 +247,66 @@ class ImageCard:
     family: Literal["image"] = "image"
 
 
+@dataclass(frozen=True)
+class WriterCard:
+    """A language model that writes texts, as it will run.
+
+    Attributes:
+        name: the model as the settings name it.
+        fingerprint: of all that decides its texts: model, prompt, chat template, limits, how many
+            texts, and how they are drawn; the name and the place are not in it.
+        weights_sha256, tokeniser_fingerprint: of what inputs go through.
+        prompt: the text of the prompt's file.
+        max_tokens: the longest prompt with its answer.
+        dtype: of the forward pass: "fp32", "bf16" or "fp16".
+    """
+
+    name: str
+    fingerprint: str
+    weights_sha256: str
+    tokeniser_fingerprint: str
+    prompt: str
+    max_tokens: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class WrittenCard:
+    """Texts about passages, as they will be written and filtered.
+
+    Attributes:
+        name: the language model as the settings name it.
+        fingerprint: of all that decides the texts but for the sample that passages are ranked among.
+        writer: the language model and how it is asked.
+        filter: the fingerprint of the bi-encoder that texts are filtered by; "": none are.
+        filter_passages: of the sample; 0: there is none.
+        keep_rank: of its passage, of a text that is kept; 0: all are.
+    """
+
+    name: str
+    fingerprint: str
+    writer: WriterCard
+    filter: str = ""
+    filter_passages: int = 0
+    keep_rank: int = 0
+    family: Literal["written"] = "written"
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the language model."""
+        return self.writer.weights_sha256
+
+    @property
+    def tokeniser_fingerprint(self) -> str:
+        """Likewise."""
+        return self.writer.tokeniser_fingerprint
+
+
 #: Columns of dense vectors.
 DenseCard = EncoderCard | MuveraCard | LearnedCard | AnchorCard | ImageCard
 
 #: Of what makes a column.
-ColumnCard = DenseCard | Bm25Card | SparseCard | LateCard | BitsCard
+ColumnCard = DenseCard | Bm25Card | SparseCard | LateCard | BitsCard | WrittenCard
 
 
 #: Of models whose dtype may be left to the machine.
@@ -323,29 +378,6 @@ class RerankerCard:
         both = "" if self.relevant is None else f" of label {self.relevant} less the other's"
         without = f", without the model's {self.activation}" if self.activation else ""
         return f"logit{both}{without}"
-
-
-@dataclass(frozen=True)
-class WriterCard:
-    """A language model that writes texts, as it will run.
-
-    Attributes:
-        name: the model as the settings name it.
-        fingerprint: of all that decides its texts: model, prompt, chat template, limits, how many
-            texts, and how they are drawn; the name and the place are not in it.
-        weights_sha256, tokeniser_fingerprint: of what inputs go through.
-        prompt: the text of the prompt's file.
-        max_tokens: the longest prompt with its answer.
-        dtype: of the forward pass: "fp32", "bf16" or "fp16".
-    """
-
-    name: str
-    fingerprint: str
-    weights_sha256: str
-    tokeniser_fingerprint: str
-    prompt: str
-    max_tokens: int
-    dtype: str
 
 
 def components_of(card: ColumnCard) -> int:

@@ -26,7 +26,8 @@ from shardrank.core.papers import from_json, to_json
 from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.core.sparse import SparseRows
 from shardrank.kernels.residual_codes import token_vectors
-from shardrank.models.encoders.registry import Fitting, family_of
+from shardrank.models.encoders.family import Fitting
+from shardrank.models.encoders.registry import family_of
 from shardrank.version.manifest import StoredEncoder
 from tests.image_models import tiny_clip
 from tests.late_models import late_model
