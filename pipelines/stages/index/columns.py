@@ -17,7 +17,7 @@ from shardrank.core.model_settings import Stored
 from shardrank.core.pools import TASK_CPUS
 from shardrank.core.protocols import CountedColumn, CountingEncoder
 from shardrank.core.token_vectors import emptied
-from shardrank.core.units import Stage, Unit
+from shardrank.core.units import Done, Stage, Unit, total
 from shardrank.models.encoders.registry import family_of
 from shardrank.stages.index.fit import fitted
 from shardrank.stages.run.hosts import Step, Tables
@@ -87,7 +87,20 @@ def _make(context: Context, parts: Sequence[Part], wanted: Sourced) -> list[Stor
         Step(partial(MakeColumn, context.workspace, wanted, device), pool),
         Step(partial(WriteColumn, context.workspace, encoder.name), cpus=TASK_CPUS),
     ]
-    return [done.made for done in run_stage(context, stage, specs, steps)]
+    dones = run_stage(context, stage, specs, steps)
+    if total(dones, "asked"):
+        context.watch.noted(_told(encoder.name, dones))
+    return [done.made for done in dones]
+
+
+def _told(name: str, dones: Sequence[Done[StoredColumn]]) -> str:
+    """What became of the passages and texts of a column of these."""
+    names = ("written", "asked", "silent", "kept", "dropped")
+    written, asked, silent, kept, dropped = (total(dones, each) for each in names)
+    return (
+        f"{name}: {written:,} texts about {asked:,} passages ({silent:,} without any); {kept:,} "
+        f"kept, {dropped:,} dropped"
+    )
 
 
 def _spec(part: Part, wanted: Sourced) -> ColumnSpec:
