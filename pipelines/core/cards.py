@@ -1,7 +1,7 @@
 """Cards: all that decides a model's results."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 
 @dataclass(frozen=True)
@@ -307,6 +307,17 @@ DenseCard = EncoderCard | MuveraCard | LearnedCard | AnchorCard | ImageCard
 
 #: Of what makes a column.
 ColumnCard = DenseCard | Bm25Card | SparseCard | LateCard | BitsCard | WrittenCard
+
+
+#: Of encoders that read texts, and may read what was written about passages beside them.
+Reading = TypeVar("Reading", EncoderCard, Bm25Card, SparseCard, LateCard)
+
+
+def own_card(card: Reading) -> Reading:
+    """The encoder's card as it is without what was written about passages: that of its queries."""
+    if card.beside is None:
+        return card
+    return replace(card, fingerprint=card.beside.own, beside=None)
 
 
 #: Of models whose dtype may be left to the machine.

@@ -122,12 +122,12 @@ def _asked(
 ) -> dict[str, list[FileRef]]:
     """The queries' values by the encoder of each column that is wanted, a file a block."""
     version = plan.published.version
+    made = {DENSE: version.columns[DENSE], **{each.name: each for each in plan.further}}
     asked = {DENSE: [block.vectors for block in blocks]}
     texts = [block.queries for block in blocks]
     for encoder in plan.further:
         index = version.indexes.get(encoder.name)
-        wanted = Sourced.of(encoder, version.columns)
-        asking = Asking(wanted, index.counts if index else None)
+        asking = Asking(Sourced.of(encoder, made), index.counts if index else None)
         read = asked[encoder.values_of] if encoder.values_of else texts
         asked[encoder.name] = encode_further(context, plan.index, read, asking)
     return asked

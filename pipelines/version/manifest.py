@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from shardrank.core.cards import ColumnCard, EncoderCard, dim_of
+from shardrank.core.cards import ColumnCard, EncoderCard, dim_of, own_card
 from shardrank.core.errors import IntegrityError
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import canonical_json, sha256_hex
@@ -78,10 +78,11 @@ class DenseEncoder:
 
 
 def dense(encoder: StoredEncoder) -> DenseEncoder:
-    """An encoder that makes dense vectors, as such."""
+    """An encoder that makes dense vectors, as such: of texts alone, whatever else its column is
+    made of."""
     assert isinstance(encoder.card, EncoderCard)
     assert isinstance(encoder.settings, EncoderSettings)
-    return DenseEncoder(encoder.card, encoder.settings)
+    return DenseEncoder(own_card(encoder.card), encoder.settings)
 
 
 @dataclass(frozen=True)

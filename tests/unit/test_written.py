@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from shardrank.core.arrow_columns import matrix
-from shardrank.core.cards import Bm25Card, WriterCard, WrittenCard, components_of
+from shardrank.core.cards import Bm25Card, WriterCard, WrittenCard, components_of, own_card
 from shardrank.core.errors import InputError, IntegrityError, SettingsError
 from shardrank.core.model_settings import Bm25Settings, EncoderSettings, made_of, values_of
 from shardrank.core.token_vectors import TokenVectors
@@ -20,7 +20,7 @@ from shardrank.core.views_settings import ViewsSettings
 from shardrank.core.written import Beside, beside, holds_texts
 from shardrank.core.written_settings import WrittenSettings
 from shardrank.models.encoders.averaged import AveragedVectors, averaged
-from shardrank.models.encoders.beside_cards import beside_again, beside_written, own_card
+from shardrank.models.encoders.beside_cards import beside_again, beside_written
 from shardrank.models.encoders.bm25 import read_bm25_card
 from shardrank.models.encoders.consistency import ConsistencyFilter, Rivals, fit_rivals, text_hashes
 from shardrank.models.encoders.dense import BiEncoder, load_encoder

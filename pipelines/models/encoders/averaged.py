@@ -15,7 +15,7 @@ from shardrank.core.arrow_columns import vector_column
 from shardrank.core.model_settings import EncoderSettings
 from shardrank.core.written import Beside
 from shardrank.models.encoders.dense import BiEncoder
-from shardrank.models.encoders.texts import TextVectors, document_vectors
+from shardrank.models.encoders.texts import TextVectors
 
 
 class AveragedVectors:
@@ -33,7 +33,7 @@ class AveragedVectors:
     def column(self, read: pa.Array) -> pa.Array:
         """FixedSizeList<fp16 or fp32>[dim]; reads what `shardrank.core.written.beside` makes."""
         given = Beside.of(read)
-        own = document_vectors(self._encoder, given.texts)
+        own = self._encoder.encode_documents(given.texts)
         vectors = averaged(own, query_vectors(self._encoder, given), sizes(given), self._weight)
         if self._encoder.card.normalise:
             vectors = normalised(vectors)

@@ -2,29 +2,18 @@
 torch."""
 
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
-from shardrank.core.cards import (
-    BesideWritten,
-    Bm25Card,
-    ColumnCard,
-    EncoderCard,
-    LateCard,
-    SparseCard,
-    WrittenCard,
-)
+from shardrank.core.cards import BesideWritten, ColumnCard, Reading, WrittenCard
 from shardrank.core.errors import SettingsError
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.settings_base import SettingsTable
-
-#: Of an encoder that reads texts.
-Card = TypeVar("Card", EncoderCard, Bm25Card, SparseCard, LateCard)
 
 #: Of how both are read together: counted up where their results change.
 _REVISION = 1
 
 
-def beside_written(card: Card, settings: SettingsTable, source: ColumnCard | None) -> Card:
+def beside_written(card: Reading, settings: SettingsTable, source: ColumnCard | None) -> Reading:
     """The encoder's card, of the passages and of what `source` says was written about them, if the
     settings name a column of it.
 
@@ -43,20 +32,13 @@ def beside_written(card: Card, settings: SettingsTable, source: ColumnCard | Non
     return _with(card, settings, source.fingerprint)
 
 
-def beside_again(card: Card, settings: SettingsTable, made: ColumnCard) -> Card:
+def beside_again(card: Reading, settings: SettingsTable, made: ColumnCard) -> Reading:
     """As `beside_written`, of the texts that a version's column was made with."""
     found: BesideWritten | None = getattr(made, "beside", None)
     return card if found is None else _with(card, settings, found.written)
 
 
-def own_card(card: Card) -> Card:
-    """The encoder's card as it is without them."""
-    if card.beside is None:
-        return card
-    return replace(card, fingerprint=card.beside.own, beside=None)
-
-
-def _with(card: Card, settings: SettingsTable, written: str) -> Card:
+def _with(card: Reading, settings: SettingsTable, written: str) -> Reading:
     names = ("texts", "written_weight")
     how: dict[str, Any] = {n: getattr(settings, n) for n in names if hasattr(settings, n)}
     name = fingerprint(["beside", _REVISION, card.family, card.fingerprint, written, how])

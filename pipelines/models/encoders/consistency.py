@@ -24,7 +24,6 @@ from shardrank.core.finite import Source, finite_rows, refuse_broken
 from shardrank.core.written_settings import WrittenSettings
 from shardrank.models.cards import check_fingerprint
 from shardrank.models.encoders.dense import BiEncoder, load_encoder
-from shardrank.models.encoders.texts import document_vectors
 from shardrank.models.encoders.written_cards import filter_settings
 
 #: Texts that are compared with the sample at once.
@@ -108,7 +107,7 @@ class ConsistencyFilter:
         """int64[m] of all texts; passages without any are not encoded."""
         rows = np.flatnonzero(counts)
         asking = [passages[row] for row in rows]
-        asked, own = self._encoder.encode_queries(flat), document_vectors(self._encoder, asking)
+        asked, own = self._encoder.encode_queries(flat), self._encoder.encode_documents(asking)
         broken = int((~finite_rows(asked)).sum())
         refuse_broken(self._source, broken, len(asked), "texts that were written about a part")
         each = np.repeat(np.arange(len(rows)), counts[rows])
@@ -150,7 +149,7 @@ def fit_rivals(
     encoder = load_encoder(wanted, device)
     check_fingerprint(wanted.model, card.filter, encoder.card.fingerprint)
     texts = list(dict.fromkeys(text for text in sample.to_pylist() if text.strip()))
-    vectors = document_vectors(encoder, texts)
+    vectors = encoder.encode_documents(texts)
     finite = finite_rows(vectors)
     if not finite.any():
         raise InputError(

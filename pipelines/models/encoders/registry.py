@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from shardrank.core.arrow_columns import matrix
-from shardrank.core.cards import ColumnCard, EncoderCard, SparseCard
+from shardrank.core.cards import ColumnCard, EncoderCard, SparseCard, own_card
 from shardrank.core.model_settings import ColumnSettings
 from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.kernels.machine import multiplies_bf16
@@ -21,7 +21,7 @@ from shardrank.models.encoders.anchor_cards import (
     read_anchors_again,
     sampled_for_anchors,
 )
-from shardrank.models.encoders.beside_cards import beside_again, beside_written, own_card
+from shardrank.models.encoders.beside_cards import beside_again, beside_written
 from shardrank.models.encoders.bit_cards import read_bits_card, sampled_vectors
 from shardrank.models.encoders.bm25 import read_bm25_card
 from shardrank.models.encoders.expanded import ExpandedTexts

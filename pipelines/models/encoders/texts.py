@@ -1,22 +1,12 @@
 """Models over texts: for columns beside the first, whose tokens no part holds."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 
-from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import vector_column
 from shardrank.core.model_settings import Stored
 from shardrank.models.encoders.dense import BiEncoder
 from shardrank.models.encoders.sparse import SparseEncoder
-
-
-def document_vectors(encoder: BiEncoder, texts: Sequence[str]) -> Float32:
-    """float32[n, dim] of passages' texts, with the model's document prompt."""
-    prompt = encoder.card.document_prompt
-    spans = encoder.tokeniser.encode([prompt + text for text in texts])
-    return encoder.encode_ids([each.ids for each in spans])
 
 
 class TextVectors:
@@ -28,7 +18,7 @@ class TextVectors:
 
     def column(self, read: pa.Array) -> pa.Array:
         """FixedSizeList<fp16 or fp32>[dim], a row a text, with the model's document prompt."""
-        vectors = document_vectors(self._encoder, read.to_pylist())
+        vectors = self._encoder.encode_documents(read.to_pylist())
         with np.errstate(over="ignore", invalid="ignore"):  # infinite: whoever asked refuses it
             return vector_column(vectors.astype(self._kind))
 

@@ -16,7 +16,6 @@ from shardrank.core.written import Beside
 from shardrank.models.cards import check_fingerprint, settled
 from shardrank.models.encoders.averaged import query_vectors, sizes
 from shardrank.models.encoders.dense import BiEncoder, load_encoder
-from shardrank.models.encoders.texts import document_vectors
 from shardrank.models.encoders.views_cards import bi_encoder
 
 
@@ -31,7 +30,7 @@ class Views:
         as queries; null where one is not finite. Reads what `shardrank.core.written.beside`
         makes."""
         given = Beside.of(read)
-        own, counts = document_vectors(self._encoder, given.texts), sizes(given)
+        own, counts = self._encoder.encode_documents(given.texts), sizes(given)
         ends = np.concatenate([[0], np.cumsum(counts + 1, dtype=np.int64)])
         flat = _interleaved(own, query_vectors(self._encoder, given), ends)
         with np.errstate(over="ignore"):  # infinite: whoever asked refuses it
