@@ -301,6 +301,11 @@ class WrittenCard:
         """Likewise."""
         return self.writer.tokeniser_fingerprint
 
+    @property
+    def dtype(self) -> str:
+        """Likewise."""
+        return self.writer.dtype
+
 
 #: Columns of dense vectors.
 DenseCard = EncoderCard | MuveraCard | LearnedCard | AnchorCard | ImageCard

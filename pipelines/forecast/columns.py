@@ -353,8 +353,9 @@ def _written(made: Made) -> Takes:
 
 
 def _views(made: Made) -> Takes:
-    """A vector of the passage, and one of each text that was written about it."""
-    dim, held = made.card.dim, 1 + _source(made).held
+    """A vector of the passage, and one of each text that was written about it, as far as it is
+    known how many there are."""
+    dim, held = made.card.dim, 1 + (made.source.held if made.source else 0.0)
     passage, query = _read(made, made.texts.input), _asked(made)
     bytes_ = held * (dim * 2 + _TOKEN) + _VECTOR
     return Takes(dim, held, 1, bytes_, passage, query, compared=held * dim)
