@@ -198,15 +198,16 @@ def test_the_gate_sees_another_prompt_before_anything_is_written(
     index, rows = copied(scene, tmp_path), scene.world.rows("corpus")
     other = tmp_path / "other.yaml"
     other.write_text(PROMPT.replace("About", "On"))
+    model = f"encoder.written.model={scene.language}"
     for setting in (f"prompt={other}", "count=2", "keep_rank=3"):
-        assert scene.night(index, rows, f"encoder.written.{setting}") == 3
+        assert scene.night(index, rows, model, f"encoder.written.{setting}") == 3
         said = " ".join(capsys.readouterr().err.split())
         name = setting.partition("=")[0]
         assert f"encoder.written.{name} from" in said
         assert "encoder.words reads written, which changed" in said
         assert "encoder.views reads written, which changed" in said
     assert asked == []
-    given = (f"encoder.written.prompt={other}", "gate.reembed=true")
+    given = (model, f"encoder.written.prompt={other}", "gate.reembed=true")
     assert scene.night(index, rows, *given) == 0
     assert len(asked) == len(set(asked)) == len(texts_of(index))
 
