@@ -1,5 +1,5 @@
-"""A memory of questions: a language model writes what each passage answers, these questions become a
-corpus of their own, and a question that is asked is answered by the passage of its nearest one.
+"""A memory of questions: a language model writes what each passage answers, these questions become
+a corpus of their own, and what is asked is answered by the passage of its nearest one.
 
     python examples/question_memory.py [FOLDER] [--writer MODEL] [--encoder MODEL]
 

@@ -276,7 +276,7 @@ class WrittenCard:
 
     Attributes:
         name: the language model as the settings name it.
-        fingerprint: of all that decides the texts but for the sample that passages are ranked among.
+        fingerprint: of all that decides the texts but for the sample that passages are ranked in.
         writer: the language model and how it is asked.
         filter: the fingerprint of the bi-encoder that texts are filtered by; "": none are.
         filter_passages: of the sample; 0: there is none.

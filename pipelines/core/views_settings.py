@@ -19,7 +19,8 @@ class ViewsSettings(SettingsTable):
     )
     name: str = Field("views", pattern=NAME, description="of its column, and the index over it")
     of: str = Field(
-        "written", description="a column of family written, whose texts are read beside the passages"
+        "written",
+        description="a column of family written, whose texts are read beside the passages",
     )
     model: str = Field("embedded", description="a folder, a hub name, or embedded")
     revision: str | None = Field(None, description="the hub's revision: a branch, tag or commit")

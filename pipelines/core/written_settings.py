@@ -23,8 +23,8 @@ class WrittenSettings(WriterSettings):
     filter_model: str | None = Field(
         None,
         min_length=1,
-        description="a bi-encoder (a folder, a hub name, or embedded), in fp32: a text is kept where "
-        "it finds its passage among others; default: all texts are kept",
+        description="a bi-encoder (a folder, a hub name, or embedded), in fp32: a text is kept "
+        "where it finds its passage among others; default: all texts are kept",
     )
     filter_passages: int = Field(
         1000, ge=1, description="others that a passage is ranked among, drawn from the index once"

@@ -26,8 +26,8 @@ def refuse_token_misfits(settings: IndexSettings, card: LateCard, part_size: int
         raise SettingsError(
             f"index.{settings.of}.kind = plaid, and the column {settings.of!r} stores token "
             f"vectors as {card.stored}, without centroids.",
-            f"{_codes(settings, card)}index.{settings.of}.kind = exact, which compares a query with "
-            "all passages.",
+            f"{_codes(settings, card)}index.{settings.of}.kind = exact, which compares a query "
+            "with all passages.",
         )
     _refuse_strange(settings)
     if settings.kind == "plaid":

@@ -195,7 +195,9 @@ def _maxsim(queries: TokenVectors, passages: TokenVectors) -> Float64:
 
 def _bm25(stored: Stored, name: str, asked: Sequence[str]) -> Float64:
     read = stored.read(name)
-    texts = expanded(Beside.of(read), "append") if pa.types.is_struct(read.type) else read.to_pylist()
+    texts = (
+        expanded(Beside.of(read), "append") if pa.types.is_struct(read.type) else read.to_pylist()
+    )
     cut = [words(text) for text in texts]
     oracle = Bm25Oracle({str(n): [each] for n, each in enumerate(cut)}, "english", 1.5, 0.75)
     return np.array([[oracle.score(words(q), each) for each in cut] for q in asked])

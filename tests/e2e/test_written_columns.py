@@ -1,5 +1,5 @@
-"""Texts that a language model writes about passages through whole flows: written once, read by BM25,
-terms and vectors, kept at night, refused."""
+"""Texts that a language model writes about passages through whole flows: written once, read by
+BM25 and vectors, kept at night, refused."""
 
 import json
 import re
@@ -257,7 +257,10 @@ def test_a_plan_knows_the_columns(scene: Scene, capsys: pytest.CaptureFixture[st
 
 
 def test_the_example_answers_by_questions(
-    scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    scene: Scene,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With tiny models, so of what a question is no more than its words."""
 

@@ -1,9 +1,9 @@
-"""Which of the texts that were written about a passage are kept: those by which a retriever finds it.
+"""Which of the texts that were written about a passage are kept: those that find it.
 
-Texts that a model made up hurt a ranking (Gospodinov et al. 2023, Doc2Query--, arXiv:2301.03266). One
-is kept where its passage is among the first of itself and a sample of others, the round trip of Dai
-et al. 2022 (Promptagator, arXiv:2209.11755): that depends on the passage and the sample alone, so
-no part need know of another.
+Texts that a model made up hurt a ranking (Gospodinov et al. 2023, Doc2Query--, arXiv:2301.03266).
+One is kept where its passage is among the first of itself and a sample of others, the round trip of
+Dai et al. 2022 (Promptagator, arXiv:2209.11755): that depends on the passage and the sample alone,
+so no part need know of another.
 """
 
 from collections.abc import Sequence
@@ -88,9 +88,7 @@ class ConsistencyFilter:
         card = encoder.card
         self._source = Source("encoder", card.name, card.dtype, "vector")
 
-    def kept(
-        self, passages: Sequence[str], written: Sequence[Sequence[str]]
-    ) -> list[list[str]]:
+    def kept(self, passages: Sequence[str], written: Sequence[Sequence[str]]) -> list[list[str]]:
         """Of each passage the texts that are kept, in their order.
 
         Raises:

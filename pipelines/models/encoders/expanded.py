@@ -1,5 +1,6 @@
 """Encoders of words and terms that read what was written about a passage as more of its text:
-document expansion by query prediction (Nogueira et al. 2019, arXiv:1904.08375). Imports no torch."""
+document expansion by query prediction (Nogueira et al. 2019, arXiv:1904.08375). Imports no
+torch."""
 
 import pyarrow as pa
 

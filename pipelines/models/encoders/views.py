@@ -2,8 +2,6 @@
 is as near to a query as the nearest of them (Zhang et al. 2022, Multi-View Document Representation
 Learning, arXiv:2203.08372; Li et al. 2022, arXiv:2208.04232, with generated queries)."""
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa

@@ -135,7 +135,9 @@ class MakeColumn:
         column = _mended(made.values, passages["live"].to_numpy())
         refuse_not_finite(column, f"The encoder {self._name!r}", "passages of a part")
         names, counts = list(made.counts), list(made.counts.values())
-        told = pa.table({"name": pa.array(names, pa.string()), "count": pa.array(counts, pa.int64())})
+        told = pa.table(
+            {"name": pa.array(names, pa.string()), "count": pa.array(counts, pa.int64())}
+        )
         return {"vectors": pa.table({"vector": column}), "counts": told}
 
     def _made(self, passages: pa.Table) -> CountedColumn:

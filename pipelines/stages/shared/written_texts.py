@@ -24,7 +24,9 @@ def written_texts(workspace: Workspace, version: Version, column: str) -> Iterat
         held = [name for name, e in version.columns.items() if isinstance(e.card, WrittenCard)]
         raise SettingsError(
             f"The version has no column {column!r} of written texts.",
-            f"It has: {', '.join(held)}." if held else "Index with an [[encoder]] of family written.",
+            f"It has: {', '.join(held)}."
+            if held
+            else "Index with an [[encoder]] of family written.",
         )
     return _tables(workspace, version, column)
 
