@@ -79,9 +79,10 @@ def _beside(table: str, before: StoredEncoder, now: StoredEncoder) -> Iterator[s
     old, new = (getattr(each.card, "beside", None) for each in (before, now))
     if not old and not new:
         return
-    names = ("of", "texts", "written_weight")
-    both = ((n, *(getattr(each.settings, n, None) for each in (before, now))) for n in names)
-    yield from (_said(f"{table}.{name}", one, other) for name, one, other in both if one != other)
+    for name in ("of", "texts", "written_weight"):
+        one, other = (getattr(each.settings, name, None) for each in (before, now))
+        if one != other:
+            yield _said(f"{table}.{name}", one, other)
     if old and new and old.written != new.written:
         yield f"{table} reads {now.made_of}, which changed"
 

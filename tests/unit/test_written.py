@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from shardrank.core.arrays import Float32
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.cards import Bm25Card, WriterCard, WrittenCard, components_of, own_card
 from shardrank.core.errors import InputError, IntegrityError, SettingsError
@@ -57,7 +58,7 @@ def encoder_settings(model: str, **more: Any) -> EncoderSettings:
     return EncoderSettings.model_validate({"model": model, **told, **more})
 
 
-def documents(encoder: BiEncoder, texts: Sequence[str]) -> np.ndarray:
+def documents(encoder: BiEncoder, texts: Sequence[str]) -> Float32:
     ids = [encoder.tokeniser.encode(["heat " + text])[0].ids for text in texts]
     return np.array([encoder.encode_ids([each])[0] for each in ids])
 

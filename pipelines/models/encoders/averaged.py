@@ -56,9 +56,9 @@ def averaged(own: Float32, written: Float32, counts: Int64, weight: float) -> Fl
         weight: of the texts.
     """
     sums = np.zeros(own.shape)
-    np.add.at(sums, np.repeat(np.arange(len(own)), counts), written)
-    means = sums / np.maximum(counts, 1)[:, None]
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # not finite: whoever asked refuses it
+        np.add.at(sums, np.repeat(np.arange(len(own)), counts), written)
+        means = sums / np.maximum(counts, 1)[:, None]
         mixed = ((1 - weight) * own + weight * means).astype(np.float32)
     found: Float32 = np.where((counts > 0)[:, None], mixed, own)
     return found
@@ -68,7 +68,8 @@ def normalised(vectors: Float32) -> Float32:
     """Each divided by its L2 norm; zeros stay."""
     wide = vectors.astype(np.float64)
     norms = np.sqrt(np.square(wide).sum(axis=1, keepdims=True))
-    found: Float32 = (wide / np.where(norms > 0, norms, 1)).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # as above
+        found: Float32 = (wide / np.where(norms > 0, norms, 1)).astype(np.float32)
     return found
 
 

@@ -68,6 +68,8 @@ class Rivals:
             own: float32[m, d], those of their passages.
             texts: uint64[m], hashes of these passages.
         """
+        finite = finite_rows(asked) & finite_rows(own)
+        asked, own = (np.where(finite[:, None], each, np.float32(0)) for each in (asked, own))
         found = np.empty(len(asked), np.int64)
         for begin in range(0, len(asked), _AT_ONCE):
             some = slice(begin, begin + _AT_ONCE)
@@ -76,7 +78,6 @@ class Rivals:
             products = wide @ self.vectors.T.astype(np.float64)
             others = texts[some, None] != self.texts
             found[some] = 1 + ((products > mine[:, None]) & others).sum(axis=1)
-        finite = finite_rows(asked) & finite_rows(own)
         return np.where(finite, found, len(self.texts) + 2)
 
 

@@ -31,7 +31,7 @@ class Views:
         own, counts = self._encoder.encode_documents(given.texts), sizes(given)
         ends = np.concatenate([[0], np.cumsum(counts + 1, dtype=np.int64)])
         flat = _interleaved(own, query_vectors(self._encoder, given), ends)
-        with np.errstate(over="ignore"):  # infinite: whoever asked refuses it
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite: whoever asked refuses it
             stored = flat.astype(np.float16)
         return vector_lists(ends, stored, _broken(stored, ends))
 

@@ -40,7 +40,9 @@ class WrittenTexts:
         self._refuse_silence(made)
         texts = dict(zip(asked, made.texts, strict=True))
         written = [texts.get(passage, ()) for passage in passages]
-        kept = self._filter.kept(passages, written) if self._filter else written
+        kept: Sequence[Sequence[str]] = written
+        if self._filter is not None:
+            kept = self._filter.kept(passages, written)
         return CountedColumn(pa.array(kept, WRITTEN), _counts(passages, written, kept, made))
 
     def queries(self, read: pa.Array) -> pa.Array:
