@@ -21,6 +21,7 @@ from shardrank.core.of_documents import of_documents
 from shardrank.core.pictured import pictured
 from shardrank.core.sparse import SparseRows
 from shardrank.core.token_vectors import TokenVectors
+from shardrank.core.written import beside, holds_texts
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.column_encoders import Sourced, load_column_encoder
 from shardrank.storage.local import LocalStorage
@@ -32,6 +33,7 @@ from tests.image_models import noise, saved, tiny_clip
 from tests.late_models import late_model
 from tests.own_term_models import own_term_model
 from tests.sparse_models import sparse_encoder
+from tests.tiny_language import tiny_language
 from tests.world import World, latest
 
 
@@ -52,6 +54,17 @@ class Column:
     kind: str | None = None
     exact: bool = False
     fitted: bool = False
+
+    @property
+    def of(self) -> str | None:
+        """The column that it says it is made of."""
+        named = (each.removeprefix("of=") for each in self.encoder if each.startswith("of="))
+        return next(named, None)
+
+    @property
+    def learns(self) -> bool:
+        """Whether it, or what it is made of, learns of a sample."""
+        return self.fitted or (self.of is not None and ALL[self.of].learns)
 
 
 _TOKENS = ("family=late", "model={late}", "dtype=fp32")
@@ -100,6 +113,27 @@ COLUMNS = {
         fitted=True,
     ),
     "image": Column(("family=image", "model={image}"), ("kind=exact",), "exact", exact=True),
+    "written": Column(
+        (
+            *("family=written", "model={language}", "count=2", "answer_tokens=10"),
+            *("filter_model={dense}", "filter_passages=20", "keep_rank=12"),
+        ),
+        fitted=True,
+    ),
+    "words": Column(("family=bm25", "of=written"), (_SHARDS,), "inverted", exact=True),
+    "terms": Column(
+        ("family=sparse", "model={sparse}", "of=written", "texts=alone"),
+        (_SHARDS,),
+        "inverted",
+        exact=True,
+    ),
+    "mean": Column(("model={dense}", "of=written"), ("kind=exact",), "exact", exact=True),
+    "views": Column(
+        ("family=views", "model={dense}", "of=written", "dtype=fp32"),
+        ("kind=exact", _SHARDS),
+        "maxsim",
+        exact=True,
+    ),
 }
 DENSE = Column((), ("kind=exact",), "exact", exact=True)
 ALL = {"dense": DENSE, **COLUMNS}
@@ -132,6 +166,7 @@ _MODELS: Mapping[str, Callable[[Path], Path]] = {
     "late": lambda folder: late_model(folder, "st-bert"),
     "sparse": lambda folder: sparse_encoder(folder, "bert"),
     "image": tiny_clip,
+    "language": tiny_language,
     "own": lambda folder: own_term_model(folder, "tilde"),
 }
 
@@ -303,34 +338,35 @@ class Stored:
         them."""
         stored = self.version.columns[name]
         read = pa.array(texts, pa.string())
-        if stored.made_of:
-            read = self.made(stored.made_of, texts, queries)
+        if stored.values_of:
+            read = self.made(stored.values_of, texts, queries)
         return self._make(name, read, queries)
+
+    def read(self, name: str) -> pa.Array:
+        """What the column's encoder reads of the live passages now."""
+        encoder = self.version.columns[name]
+        texts = pa.array([text for _, _, text in self.passages], pa.string())
+        if encoder.made_of is None:
+            shown = reads_pictures(encoder.settings)
+            return pictured(texts, live_pictures(self.index, self.version)) if shown else texts
+        values = self.column(encoder.made_of)
+        if holds_texts(values.type):
+            return beside(texts, values)
+        numbers = pa.array([number for _, number, _ in self.passages], pa.int32())
+        alike = pa.array([1] * len(numbers))
+        return of_documents(values, numbers, alike) if reads_documents(encoder.settings) else values
 
     def _make(self, name: str, read: pa.Array, queries: bool) -> pa.Array:
         wanted = Sourced.of(self.version.columns[name], self.version.columns)
         encoder = load_column_encoder(Workspace(LocalStorage(str(self.index))), wanted, "cpu")
         return encoder.queries(read) if queries else encoder.column(read)
 
-    def _read_by(self, name: str) -> pa.Array:
-        """What a column's encoder reads of the passages now."""
-        encoder = self.version.columns[name]
-        if encoder.made_of:
-            return self.column(encoder.made_of)
-        texts = pa.array([text for _, _, text in self.passages], pa.string())
-        shown = reads_pictures(encoder.settings)
-        return pictured(texts, live_pictures(self.index, self.version)) if shown else texts
-
     def require_values(self, name: str) -> None:
         """The column is what its encoder, with the codec that it learnt in the first night, makes
         of the passages now, or of the stored column that it reads."""
         found = self.column(name)
-        read = self._read_by(name)
-        if reads_documents(self.version.columns[name].settings):
-            numbers = pa.array([number for _, number, _ in self.passages], pa.int32())
-            read = of_documents(read, numbers, pa.array([1] * len(numbers)))
-        wanted = self._make(name, read, queries=False)
-        if pa.types.is_fixed_size_binary(found.type):
+        wanted = self._make(name, self.read(name), queries=False)
+        if pa.types.is_fixed_size_binary(found.type) or holds_texts(found.type):
             assert found.equals(wanted)
         elif pa.types.is_fixed_size_binary(found.type.value_type):
             codes = [np.array(each.flatten().to_pylist()) for each in (found, wanted)]

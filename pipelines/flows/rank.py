@@ -163,7 +163,7 @@ def _asked(context: Context, plan: RankPlan, wanted: SearchedFor) -> dict[str, l
         index = version.indexes.get(encoder.name)
         asking = Asking(Sourced.of(encoder, made), index.counts if index else None)
         own = texts.get(encoder.card.family, texts[""])
-        read = asked[encoder.made_of] if encoder.made_of else own
+        read = asked[encoder.values_of] if encoder.values_of else own
         asked[encoder.name] = encode_further(context, plan.index, read, asking)
         if isinstance(encoder.card, EncoderCard):
             vectors = asked[encoder.name]

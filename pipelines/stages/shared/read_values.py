@@ -1,5 +1,5 @@
-"""What an encoder of a further column reads of a part: its texts, with its pictures or without, or
-another column."""
+"""What an encoder of a further column reads of a part: its texts, with its pictures or what was
+written about them or without, or another column."""
 
 from dataclasses import dataclass, replace
 
@@ -11,6 +11,7 @@ from shardrank.core.model_settings import reads_documents, reads_pictures
 from shardrank.core.of_documents import of_documents
 from shardrank.core.pictured import pictured
 from shardrank.core.text import passage_text
+from shardrank.core.written import beside, holds_texts
 from shardrank.stages.run.workspace import Workspace
 from shardrank.version.manifest import StoredEncoder
 from shardrank.version.parts import Part
@@ -18,8 +19,8 @@ from shardrank.version.parts import Part
 
 @dataclass(frozen=True)
 class Read:
-    """A part's passages, the file of the column that is read (none: its texts are), which of its
-    rows are deleted, its pictures, where these are read too, and whether it is read of which
+    """A part's passages, the file of the column that is read (none: its texts alone are), which of
+    its rows are deleted, its pictures, where these are read too, and whether it is read of which
     document each passage is."""
 
     passages: FileRef
@@ -54,14 +55,13 @@ class Read:
 
 def read_values(workspace: Workspace, read: Read) -> pa.Array:
     """Of each passage its title and text as one string, with its picture beside it where the part's
-    are read, or its value in the column, with its document beside it where that is read."""
+    are read, or what was written about it where the column holds that; or its value in the
+    column, with its document beside it where that is read."""
     if read.values is None:
-        passages = workspace.read_table(read.passages, ["title", "text"])
-        both = zip(passages["title"].to_pylist(), passages["text"].to_pylist(), strict=True)
-        texts = pa.array([passage_text(*each) for each in both], pa.string())
-        return pictured(texts, _pictures(workspace, read))
-    chunks = workspace.read_table(read.values, ["vector"])["vector"].chunks
-    values = pa.concat_arrays(chunks)
+        return pictured(_texts(workspace, read), _pictures(workspace, read))
+    values = pa.concat_arrays(workspace.read_table(read.values, ["vector"])["vector"].chunks)
+    if holds_texts(values.type):
+        return beside(_texts(workspace, read), values)
     return _of_documents(workspace, read, values) if read.documents else values
 
 
@@ -69,6 +69,12 @@ def _of_documents(workspace: Workspace, read: Read, values: pa.Array) -> pa.Arra
     passages = workspace.read_table(read.passages, ["passage", "tokens"]).combine_chunks()
     number, tokens = (passages[name].combine_chunks() for name in ("passage", "tokens"))
     return of_documents(values, number, pc.list_value_length(tokens))
+
+
+def _texts(workspace: Workspace, read: Read) -> pa.Array:
+    passages = workspace.read_table(read.passages, ["title", "text"])
+    both = zip(passages["title"].to_pylist(), passages["text"].to_pylist(), strict=True)
+    return pa.array([passage_text(*each) for each in both], pa.string())
 
 
 def _pictures(workspace: Workspace, read: Read) -> pa.Array | None:
