@@ -39,7 +39,7 @@ from shardrank.stages.run.workspace import Result, Workspace
 from shardrank.stages.shared.column_encoders import Sourced, read_codec
 
 #: What may be the matter where no pair has a score.
-_EMPTY = "A passage without token vectors has no score."
+_EMPTY = "A passage without tokens has no score."
 
 
 @dataclass(frozen=True)

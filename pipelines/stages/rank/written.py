@@ -93,7 +93,7 @@ def mean_with_written(
     texts = [_write_texts(context.workspace, block, written) for block in blocks]
     both = zip(vectors, texts, strict=True)
     specs = [MeanSpec(ref, about, encoder.card.fingerprint) for ref, about in both]
-    stage = replace(MEAN, name=f"{MEAN.name}-{encoder.settings.name}")
+    stage = MEAN.of(encoder.settings.name)
     pool = context.model_pool(len(specs))
     step = Step(partial(MeanWithWritten, context.workspace, encoder, pool.device), pool)
     return [done.made.vectors for done in run_stage(context, stage, specs, [step])]
