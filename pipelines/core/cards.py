@@ -408,29 +408,6 @@ class RerankerCard:
         return f"logit{both}{without}"
 
 
-@dataclass(frozen=True)
-class WriterCard:
-    """A language model that writes texts, as it will run.
-
-    Attributes:
-        name: the model as the settings name it.
-        fingerprint: of all that decides its texts: model, prompt, chat template, limits, how many
-            texts, and how they are drawn; the name and the place are not in it.
-        weights_sha256, tokeniser_fingerprint: of what inputs go through.
-        prompt: the text of the prompt's file.
-        max_tokens: the longest prompt with its answer.
-        dtype: of the forward pass: "fp32", "bf16" or "fp16".
-    """
-
-    name: str
-    fingerprint: str
-    weights_sha256: str
-    tokeniser_fingerprint: str
-    prompt: str
-    max_tokens: int
-    dtype: str
-
-
 def components_of(card: ColumnCard) -> int:
     """Of a query's vector, or of as many token vectors as a query has at most; 0: it is sparse."""
     if isinstance(card, LateCard):
