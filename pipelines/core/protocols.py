@@ -169,7 +169,7 @@ class CountedColumn:
 class CountingEncoder(ColumnEncoder, Protocol):
     """One that counts what it does, for the unit's marker."""
 
-    def counted(self, read: pa.Array) -> CountedColumn:
+    def counted_column(self, read: pa.Array) -> CountedColumn:
         """What `column` makes, with counts by name."""
 
 

@@ -8,8 +8,10 @@ from shardrank.core.model_settings import DENSE
 from shardrank.version.manifest import Recipe, StoredEncoder
 
 #: Of a card: whose it is, and fingerprints, which say no one anything; and cards in it.
-_NAMES = ("name", "family", "fingerprint", "weights_sha256", "tokeniser_fingerprint")
-_NAMES += ("beside", "writer", "filter")
+_NAMES = (
+    *("name", "family", "fingerprint", "weights_sha256", "tokeniser_fingerprint"),
+    *("beside", "writer", "filter"),
+)
 
 #: Of an encoder's settings: where the model is, and what belongs to the command.
 _NOT_OURS = ("model", "revision", "trust_remote_code", "name", "family")

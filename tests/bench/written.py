@@ -72,6 +72,7 @@ def main() -> None:
             settings=given,
             overrides=[f"retriever.{name}.index={name}", "search.k=100"],
         )
+        assert ranked.metrics is not None
         found = ranked.metrics["retrieved"]
         print(f"| {name} | " + " | ".join(f"{found[m]:.4f}" for m in METRICS) + " |", flush=True)
 

@@ -15,6 +15,7 @@ from shardrank.core.arrow_columns import matrix
 from shardrank.core.cards import Bm25Card, WriterCard, WrittenCard, components_of, own_card
 from shardrank.core.errors import InputError, IntegrityError, SettingsError
 from shardrank.core.model_settings import Bm25Settings, EncoderSettings, made_of, values_of
+from shardrank.core.protocols import CountingEncoder
 from shardrank.core.token_vectors import TokenVectors
 from shardrank.core.views_settings import ViewsSettings
 from shardrank.core.written import Beside, beside, holds_texts
@@ -88,6 +89,7 @@ def test_texts_are_appended_or_stand_alone() -> None:
     assert expanded(read, "append") == whole
     assert expanded(read, "alone") == ["wing lift heat of the gas", "", "shock"]
     counter = WordCounter(read_bm25_card(Bm25Settings()))
+    assert not isinstance(counter, CountingEncoder)
     found = ExpandedTexts(counter, "append").column(READ)
     assert found.equals(counter.column(pa.array(whole)))
     assert (
@@ -267,7 +269,8 @@ class Says:
 def test_each_passage_is_asked_about_once_and_blank_ones_never() -> None:
     says = Says({"a": ("one", "two"), "b": ()})
     made = WrittenTexts(says, None)  # type: ignore[arg-type]
-    found = made.counted(pa.array(["a", "", "b", "a", " "]))
+    assert isinstance(made, CountingEncoder)
+    found = made.counted_column(pa.array(["a", "", "b", "a", " "]))
     assert says.asked == ["a", "b"]
     assert found.values.to_pylist() == [["one", "two"], [], [], ["one", "two"], []]
     assert holds_texts(found.values.type)
@@ -283,7 +286,7 @@ def test_what_is_dropped_is_counted(encoder: BiEncoder) -> None:
     rivals = Rivals(documents(encoder, sample), text_hashes(sample))
     says = Says({text: (text, "jet", "gas") for text in TEXTS})
     made = WrittenTexts(says, ConsistencyFilter(encoder, rivals, 1))  # type: ignore[arg-type]
-    found = made.counted(pa.array(TEXTS))
+    found = made.counted_column(pa.array(TEXTS))
     kept = sum(map(len, found.values.to_pylist()))
     counts = found.counts
     assert (counts["written"], counts["kept"]) == (9, kept)
@@ -293,7 +296,7 @@ def test_what_is_dropped_is_counted(encoder: BiEncoder) -> None:
 
 def test_a_model_that_writes_nothing_is_refused_once_there_is_enough() -> None:
     few, many = ([f"passage {n}" for n in range(count)] for count in (15, 16))
-    found = WrittenTexts(Says({}), None).counted(pa.array(few))  # type: ignore[arg-type]
+    found = WrittenTexts(Says({}), None).counted_column(pa.array(few))  # type: ignore[arg-type]
     assert found.counts["silent"] == 15
     with pytest.raises(InputError, match=r"about any of 16 passages \(16 answers, 16 empty"):
         WrittenTexts(Says({}), None).column(pa.array(many))  # type: ignore[arg-type]

@@ -105,7 +105,7 @@ class ConsistencyFilter:
     def _ranks(self, passages: Sequence[str], flat: Sequence[str], counts: Int64) -> Int64:
         """int64[m] of all texts; passages without any are not encoded."""
         rows = np.flatnonzero(counts)
-        asking = [passages[row] for row in rows]
+        asking = [passages[row] for row in rows.tolist()]
         asked, own = self._encoder.encode_queries(flat), self._encoder.encode_documents(asking)
         broken = int((~finite_rows(asked)).sum())
         refuse_broken(self._source, broken, len(asked), "texts that were written about a part")

@@ -24,9 +24,9 @@ class WrittenTexts:
 
     def column(self, read: pa.Array) -> pa.Array:
         """List<string>, a row a text."""
-        return self.counted(read).values
+        return self.counted_column(read).values
 
-    def counted(self, read: pa.Array) -> CountedColumn:
+    def counted_column(self, read: pa.Array) -> CountedColumn:
         """The same, and how many texts were "written", and of these "kept" and "dropped"; passages
         that were "asked" about, which blank ones are not, and "silent" ones, about which nothing
         was written; and what the writer counts (`shardrank.models.text_writer.Written`).

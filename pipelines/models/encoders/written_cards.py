@@ -52,6 +52,6 @@ def _card(settings: WrittenSettings, writer: WriterCard) -> WrittenCard:
         return WrittenCard(settings.model, name, writer)
     check_encoder(found)
     retriever = read_encoder_card(found).fingerprint
-    counts = [settings.filter_passages, settings.keep_rank]
-    name = fingerprint(["written", _REVISION, writer.fingerprint, [retriever, *counts]])
-    return WrittenCard(settings.model, name, writer, retriever, *counts)
+    passages, rank = settings.filter_passages, settings.keep_rank
+    name = fingerprint(["written", _REVISION, writer.fingerprint, [retriever, passages, rank]])
+    return WrittenCard(settings.model, name, writer, retriever, passages, rank)

@@ -145,7 +145,7 @@ class MakeColumn:
         if self._spares:
             read = pc.if_else(passages["live"].combine_chunks(), read, "")
         if isinstance(self._encoder, CountingEncoder):
-            return self._encoder.counted(read)
+            return self._encoder.counted_column(read)
         return CountedColumn(self._encoder.column(read), {})
 
 
