@@ -4,15 +4,23 @@ numbers."""
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from shardrank.core.cards import BitsCard, ColumnCard, EncoderCard, LateCard, dim_of
+from shardrank.core.cards import (
+    BitsCard,
+    ColumnCard,
+    EncoderCard,
+    LateCard,
+    WrittenCard,
+    dim_of,
+)
 from shardrank.core.index_settings import IndexSettings
 from shardrank.core.model_settings import DENSE, ColumnSettings, made_of
 from shardrank.core.settings import Settings
 from shardrank.forecast.columns import Column, Cost, Made, Takes, Texts, takes
 from shardrank.forecast.model import Model
 from shardrank.forecast.work import Searching, Work
+from shardrank.models.encoders.family import Reads
 from shardrank.models.encoders.looks import Looked
-from shardrank.models.encoders.registry import Reads, family_of
+from shardrank.models.encoders.registry import family_of
 from shardrank.models.size import ModelSize
 from shardrank.version.manifest import StoredEncoder, Version
 from shardrank.version.sizing import CodecPlan, plan_codec
@@ -166,8 +174,8 @@ def _column(each: Encoded, source: str, known: Takes, settings: Settings, work: 
 def index_plan(
     card: ColumnCard, index: IndexSettings, passages: int, centroids: int
 ) -> CodecPlan | None:
-    """Of the index over a column; none: there is none."""
-    if index.kind == "none":
+    """Of the index over a column; none: there is none, as over texts."""
+    if index.kind == "none" or isinstance(card, WrittenCard):
         return None
     if isinstance(card, LateCard):
         kinds: dict[str, Callable[[], CodecPlan]] = {

@@ -20,7 +20,10 @@ def _line(work: Work, column: Column, total: int) -> Iterator[str]:
     bytes_ = stored_bytes(takes.bytes, total, math.ceil(total / work.part_rows))
     yield f"{column.name}: {column.family}{made}, {size(bytes_)} (about {_each(takes.bytes)})"
     if takes.dim and takes.held != 1:
-        yield f"about {takes.held:,.0f} token vectors of {takes.dim} components a passage"
+        kind = "vectors" if column.family == "views" else "token vectors"
+        yield f"about {takes.held:,.0f} {kind} of {takes.dim} components a passage"
+    if column.family == "written":
+        yield f"about {takes.written:,.0f} tokens written a passage"
     if column.sampled:
         yield f"fitted on {column.sampled:,} passages"
     yield _index(work, column)

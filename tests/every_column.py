@@ -16,6 +16,7 @@ from shardrank.core.arrays import Float64, UInt64
 from shardrank.core.arrow_columns import matrix
 from shardrank.core.sparse import SparseRows
 from shardrank.core.token_vectors import TokenVectors
+from shardrank.core.written import beside, holds_texts
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.column_encoders import Sourced, load_column_encoder
 from shardrank.storage.local import LocalStorage
@@ -25,6 +26,7 @@ from shardrank.version.parts import Part
 from tests.hybrid import Hit, lists_of
 from tests.late_models import late_model
 from tests.sparse_models import sparse_encoder
+from tests.tiny_language import tiny_language
 from tests.world import World, latest
 
 
@@ -45,6 +47,17 @@ class Column:
     kind: str | None = None
     exact: bool = False
     fitted: bool = False
+
+    @property
+    def of(self) -> str | None:
+        """The column that it says it is made of."""
+        named = (each.removeprefix("of=") for each in self.encoder if each.startswith("of="))
+        return next(named, None)
+
+    @property
+    def learns(self) -> bool:
+        """Whether it, or what it is made of, learns of a sample."""
+        return self.fitted or (self.of is not None and ALL[self.of].learns)
 
 
 _TOKENS = ("family=late", "model={late}", "dtype=fp32")
@@ -90,6 +103,27 @@ COLUMNS = {
         exact=True,
         fitted=True,
     ),
+    "written": Column(
+        (
+            *("family=written", "model={language}", "count=2", "answer_tokens=10"),
+            *("filter_model={dense}", "filter_passages=20", "keep_rank=12"),
+        ),
+        fitted=True,
+    ),
+    "words": Column(("family=bm25", "of=written"), (_SHARDS,), "inverted", exact=True),
+    "terms": Column(
+        ("family=sparse", "model={sparse}", "of=written", "texts=alone"),
+        (_SHARDS,),
+        "inverted",
+        exact=True,
+    ),
+    "mean": Column(("model={dense}", "of=written"), ("kind=exact",), "exact", exact=True),
+    "views": Column(
+        ("family=views", "model={dense}", "of=written", "dtype=fp32"),
+        ("kind=exact", _SHARDS),
+        "maxsim",
+        exact=True,
+    ),
 }
 DENSE = Column((), ("kind=exact",), "exact", exact=True)
 ALL = {"dense": DENSE, **COLUMNS}
@@ -123,6 +157,7 @@ def columns_of(models: Path, world: World) -> tuple[str, ...]:
         "pairs": world.reranker,
         "late": late_model(models / "late", "st-bert"),
         "sparse": sparse_encoder(models / "sparse", "bert"),
+        "language": tiny_language(models / "language"),
     }
     sets = []
     for name, column in COLUMNS.items():
@@ -238,9 +273,18 @@ class Stored:
         them."""
         stored = self.version.columns[name]
         read = pa.array(texts, pa.string())
-        if stored.made_of:
-            read = self.made(stored.made_of, texts, queries)
+        if stored.values_of:
+            read = self.made(stored.values_of, texts, queries)
         return self._make(name, read, queries)
+
+    def read(self, name: str) -> pa.Array:
+        """What the column's encoder reads of the live passages now."""
+        source = self.version.columns[name].made_of
+        texts = pa.array([text for _, _, text in self.passages], pa.string())
+        if source is None:
+            return texts
+        values = self.column(source)
+        return beside(texts, values) if holds_texts(values.type) else values
 
     def _make(self, name: str, read: pa.Array, queries: bool) -> pa.Array:
         wanted = Sourced.of(self.version.columns[name], self.version.columns)
@@ -250,11 +294,9 @@ class Stored:
     def require_values(self, name: str) -> None:
         """The column is what its encoder, with the codec that it learnt in the first night, makes
         of the passages now, or of the stored column that it reads."""
-        source = self.version.columns[name].made_of
-        texts = pa.array([text for _, _, text in self.passages], pa.string())
         found = self.column(name)
-        wanted = self._make(name, self.column(source) if source else texts, queries=False)
-        if pa.types.is_fixed_size_binary(found.type):
+        wanted = self._make(name, self.read(name), queries=False)
+        if pa.types.is_fixed_size_binary(found.type) or holds_texts(found.type):
             assert found.equals(wanted)
         elif pa.types.is_fixed_size_binary(found.type.value_type):
             codes = [np.array(each.flatten().to_pylist()) for each in (found, wanted)]

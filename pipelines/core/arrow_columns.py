@@ -48,7 +48,7 @@ def text_bounds(column: pa.Array) -> tuple[npt.NDArray[np.uint8], TextBounds]:
 
 def refuse_not_finite(column: pa.Array, who: str, what: str) -> None:
     """Raise InputError where vectors, dense, sparse or of tokens, hold a number that is NaN or
-    infinite, or a row of them is null, which stands for one that does.
+    infinite, or a row of them is null, which stands for one that does. Texts hold none.
 
     Args:
         column: as `shardrank.core.schemas.column_schema` has it.
@@ -64,6 +64,8 @@ def refuse_not_finite(column: pa.Array, who: str, what: str) -> None:
     if pa.types.is_fixed_size_binary(column.type):
         return  # codes, as below
     flat = column.flatten()
+    if pa.types.is_string(flat.type):
+        return  # texts
     if pa.types.is_fixed_size_list(flat.type):
         flat = flat.flatten()
     if pa.types.is_fixed_size_binary(flat.type):

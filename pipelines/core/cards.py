@@ -1,7 +1,20 @@
 """Cards: all that decides a model's results."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+
+@dataclass(frozen=True)
+class BesideWritten:
+    """What a column is made with that reads texts written about passages beside the passages.
+
+    Attributes:
+        own: the fingerprint of the encoder's card as it is without them.
+        written: that of the card of their column.
+    """
+
+    own: str
+    written: str
 
 
 @dataclass(frozen=True)
@@ -18,6 +31,7 @@ class EncoderCard:
         pooling: "mean", "cls", "last" …; several are joined by "+"; "" for a static table.
         normalise: whether vectors are divided by their L2 norm in the end.
         dtype: of the forward pass: "fp32", "bf16", "fp16" or "int8".
+        beside: texts that were written about passages, and are read too; none: none are.
     """
 
     name: str
@@ -32,6 +46,7 @@ class EncoderCard:
     query_prompt: str
     document_prompt: str
     dtype: str
+    beside: BesideWritten | None = None
     family: Literal["dense"] = "dense"
 
 
@@ -44,12 +59,14 @@ class Bm25Card:
         fingerprint: of all that decides which words a text has.
         stop_words: "english" or "none".
         marks: "keep" or "drop".
+        beside: as of `EncoderCard`.
     """
 
     name: str
     fingerprint: str
     stop_words: str
     marks: str
+    beside: BesideWritten | None = None
     family: Literal["bm25"] = "bm25"
 
 
@@ -68,6 +85,7 @@ class SparseCard:
         dtype: of the forward pass: "fp32", "bf16" or "fp16".
         top: terms that a document keeps at most; none: all.
         query_top: terms that a query keeps at most.
+        beside: as of `EncoderCard`.
     """
 
     name: str
@@ -82,19 +100,21 @@ class SparseCard:
     dtype: str
     top: int | None = None
     query_top: int | None = None
+    beside: BesideWritten | None = None
     family: Literal["sparse"] = "sparse"
 
 
 @dataclass(frozen=True)
 class LateCard:
-    """A model of token vectors as it will run.
+    """A model of several vectors of a passage as it will run: of its tokens, or, of family views,
+    of the passage and of each text that was written about it.
 
     Attributes:
         name: the model as the settings name it.
         fingerprint: of all that decides its vectors and how they are stored; the name and the place
             are not in it.
         weights_sha256, tokeniser_fingerprint: of what texts go through.
-        dim: components of a token's vector.
+        dim: components of a vector.
         max_tokens: the longest document in tokens, special ones and the model's mark included.
         query_max_tokens: the longest query, likewise.
         query_prompt, document_prompt: put before texts, behind the model's mark.
@@ -102,6 +122,7 @@ class LateCard:
         pool: tokens for which a passage keeps one vector.
         stored: "fp16", or the bits of a component beside a centroid: "4", "2" or "1".
         normalised: whether vectors have a length of 1.
+        beside: as of `EncoderCard`.
     """
 
     name: str
@@ -117,7 +138,8 @@ class LateCard:
     pool: float
     stored: str
     normalised: bool
-    family: Literal["late"] = "late"
+    beside: BesideWritten | None = None
+    family: Literal["late", "views"] = "late"
 
     @property
     def bits(self) -> int:
@@ -225,11 +247,82 @@ class ImageCard:
     family: Literal["image"] = "image"
 
 
+@dataclass(frozen=True)
+class WriterCard:
+    """A language model that writes texts, as it will run.
+
+    Attributes:
+        name: the model as the settings name it.
+        fingerprint: of all that decides its texts: model, prompt, chat template, limits, how many
+            texts, and how they are drawn; the name and the place are not in it.
+        weights_sha256, tokeniser_fingerprint: of what inputs go through.
+        prompt: the text of the prompt's file.
+        max_tokens: the longest prompt with its answer.
+        dtype: of the forward pass: "fp32", "bf16" or "fp16".
+    """
+
+    name: str
+    fingerprint: str
+    weights_sha256: str
+    tokeniser_fingerprint: str
+    prompt: str
+    max_tokens: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class WrittenCard:
+    """Texts about passages, as they will be written and filtered.
+
+    Attributes:
+        name: the language model as the settings name it.
+        fingerprint: of all that decides the texts but for the sample that passages are ranked in.
+        writer: the language model and how it is asked.
+        filter: the fingerprint of the bi-encoder that texts are filtered by; "": none are.
+        filter_passages: of the sample; 0: there is none.
+        keep_rank: of its passage, of a text that is kept; 0: all are.
+    """
+
+    name: str
+    fingerprint: str
+    writer: WriterCard
+    filter: str = ""
+    filter_passages: int = 0
+    keep_rank: int = 0
+    family: Literal["written"] = "written"
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the language model."""
+        return self.writer.weights_sha256
+
+    @property
+    def tokeniser_fingerprint(self) -> str:
+        """Likewise."""
+        return self.writer.tokeniser_fingerprint
+
+    @property
+    def dtype(self) -> str:
+        """Likewise."""
+        return self.writer.dtype
+
+
 #: Columns of dense vectors.
 DenseCard = EncoderCard | MuveraCard | LearnedCard | AnchorCard | ImageCard
 
 #: Of what makes a column.
-ColumnCard = DenseCard | Bm25Card | SparseCard | LateCard | BitsCard
+ColumnCard = DenseCard | Bm25Card | SparseCard | LateCard | BitsCard | WrittenCard
+
+
+#: Of encoders that read texts, and may read what was written about passages beside them.
+Reading = TypeVar("Reading", EncoderCard, Bm25Card, SparseCard, LateCard)
+
+
+def own_card(card: Reading) -> Reading:
+    """The encoder's card as it is without what was written about passages: that of its queries."""
+    if card.beside is None:
+        return card
+    return replace(card, fingerprint=card.beside.own, beside=None)
 
 
 #: Of models whose dtype may be left to the machine.
@@ -303,31 +396,8 @@ class RerankerCard:
         return f"logit{both}{without}"
 
 
-@dataclass(frozen=True)
-class WriterCard:
-    """A language model that writes texts, as it will run.
-
-    Attributes:
-        name: the model as the settings name it.
-        fingerprint: of all that decides its texts: model, prompt, chat template, limits, how many
-            texts, and how they are drawn; the name and the place are not in it.
-        weights_sha256, tokeniser_fingerprint: of what inputs go through.
-        prompt: the text of the prompt's file.
-        max_tokens: the longest prompt with its answer.
-        dtype: of the forward pass: "fp32", "bf16" or "fp16".
-    """
-
-    name: str
-    fingerprint: str
-    weights_sha256: str
-    tokeniser_fingerprint: str
-    prompt: str
-    max_tokens: int
-    dtype: str
-
-
 def components_of(card: ColumnCard) -> int:
     """Of a query's vector, or of as many token vectors as a query has at most; 0: it is sparse."""
     if isinstance(card, LateCard):
-        return card.query_max_tokens * card.dim
+        return card.dim if card.family == "views" else card.query_max_tokens * card.dim
     return dim_of(card)

@@ -12,6 +12,8 @@ from shardrank.core.late_settings import LateSettings
 from shardrank.core.learned_settings import LearnedSettings
 from shardrank.core.muvera_settings import MuveraSettings
 from shardrank.core.settings_base import NAME, SettingsTable, resize
+from shardrank.core.views_settings import ViewsSettings
+from shardrank.core.written_settings import WrittenSettings
 
 #: Something that has an encoder's settings.
 Made = TypeVar("Made")
@@ -23,6 +25,10 @@ Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 DTYPE_SAYS = "of the forward pass: fp32, bf16, fp16, or int8 (CPUs only)"
 SparseDtype = Literal["auto", "fp32", "bf16", "fp16"]
 Stored = Literal["fp16", "fp32"]
+#: What an encoder reads of a passage about which texts were written.
+Texts = Literal["append", "alone"]
+TEXTS_SAYS = "what is read where of is set: append, the passage and the texts, or the texts alone"
+WRITTEN_SAYS = "a column of family written, whose texts are read beside the passages"
 Pooling = Literal["auto", "mean", "cls", "last"]
 
 
@@ -52,6 +58,14 @@ class EncoderSettings(SettingsTable):
         "multiplies it (for BERT's family and ModernBERT), else as the model's files",
     )
     stored: Stored = Field("fp16", description="type of the stored vectors")
+    of: str | None = Field(None, description=f"{WRITTEN_SAYS}; not of the first encoder")
+    written_weight: float = Field(
+        0.3,
+        gt=0,
+        le=1,
+        description="where of is set: that of the mean of the texts' vectors, as queries; the "
+        "passage's own has the rest",
+    )
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     batch_tokens: int | None = resize(
         None, "tokens in one forward pass; default: 1024 on a CPU, 65536 on a GPU", ge=1
@@ -71,6 +85,8 @@ class Bm25Settings(SettingsTable):
         description="combining marks: drop takes é for e, where queries are written without them; "
         "not for scripts that write vowels as marks, such as Devanagari",
     )
+    of: str | None = Field(None, description=WRITTEN_SAYS)
+    texts: Texts = Field("append", description=TEXTS_SAYS)
 
 
 class SparseSettings(SettingsTable):
@@ -96,6 +112,8 @@ class SparseSettings(SettingsTable):
         description="a passage keeps so many terms, the strongest; default: the model's "
         "max_active_dims, else all",
     )
+    of: str | None = Field(None, description=WRITTEN_SAYS)
+    texts: Texts = Field("append", description=TEXTS_SAYS)
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     batch_tokens: int | None = resize(
         None, "tokens in one forward pass; default: 1024 on a CPU, 65536 on a GPU", ge=1
@@ -103,9 +121,16 @@ class SparseSettings(SettingsTable):
 
 
 def made_of(settings: SettingsTable) -> str | None:
-    """The column that an encoder's column is made of; None: of the passages' texts."""
+    """The column that an encoder's column is made of, be it beside the passages' texts; None: of
+    these alone."""
     found: str | None = getattr(settings, "of", None)
     return found
+
+
+def values_of(settings: SettingsTable) -> str | None:
+    """The column whose values an encoder reads, of passages and of queries; None: it reads
+    texts."""
+    return None if isinstance(settings, _OF_TEXTS) else made_of(settings)
 
 
 def reads_pictures(settings: SettingsTable) -> bool:
@@ -141,9 +166,14 @@ ColumnSettings = Annotated[
     | Annotated[MuveraSettings, Tag("muvera")]
     | Annotated[LearnedSettings, Tag("learned")]
     | Annotated[AnchorSettings, Tag("anchors")]
-    | Annotated[ImageSettings, Tag("image")],
+    | Annotated[ImageSettings, Tag("image")]
+    | Annotated[WrittenSettings, Tag("written")]
+    | Annotated[ViewsSettings, Tag("views")],
     Discriminator(_family),
 ]
+
+#: Those that may read written texts beside the passages'.
+_OF_TEXTS = (EncoderSettings, Bm25Settings, SparseSettings, ViewsSettings)
 
 #: The same as classes.
 COLUMN_TABLES: tuple[type[SettingsTable], ...] = tuple(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -148,6 +148,22 @@ class ColumnEncoder(Protocol):
     def queries(self, read: pa.Array) -> pa.Array:
         """A value of each query: of its text, with its picture likewise, or of its value by that
         column's encoder."""
+
+
+@dataclass(frozen=True, eq=False)
+class CountedColumn:
+    """A column's values, and what was counted when they were made."""
+
+    values: pa.Array
+    counts: Mapping[str, int]
+
+
+@runtime_checkable
+class CountingEncoder(ColumnEncoder, Protocol):
+    """One that counts what it does, for the unit's marker."""
+
+    def counted_column(self, read: pa.Array) -> CountedColumn:
+        """What `column` makes, with counts by name."""
 
 
 @dataclass(frozen=True)

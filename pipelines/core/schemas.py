@@ -140,10 +140,11 @@ def passages_schema(vocab_size: int) -> pa.Schema:
 
 
 def column_schema(kind: pa.DataType) -> pa.Schema:
-    """A column of a part, row-aligned with its passages: vectors, whose type says of which kind.
+    """A column of a part, row-aligned with its passages: vectors, whose type says of which kind, or
+    written texts.
 
     Dense ones are FixedSizeList<fp16 or fp32>[dim]; sparse ones List<Struct<term, weight>>, with
-    ascending terms (`shardrank.core.sparse`).
+    ascending terms (`shardrank.core.sparse`). Texts are List<string> (`shardrank.core.written`).
 
     Where the first encoder gave a vector that is not finite, the document is marked deleted in the
     part from the start, is reported as rejected, and its rows are stored as zeros.

@@ -79,7 +79,7 @@ def _wanted(
         base=base,
         kept=layout.kept(base),
         limits=material.limits,
-        source=sources.get(encoder.made_of or ""),
+        source=sources.get(encoder.values_of or ""),
     )
 
 

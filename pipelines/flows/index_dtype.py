@@ -12,6 +12,7 @@ from shardrank.core.errors import SettingsError
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import DENSE, ColumnSettings, EncoderSettings
 from shardrank.core.papers import from_json, to_json
+from shardrank.core.views_settings import ViewsSettings
 from shardrank.kernels.machine import multiplies_bf16
 from shardrank.models.cards import read_encoder_card
 from shardrank.models.complete import check_encoder
@@ -78,7 +79,7 @@ def settle_further(
         card = read_again(encoder, made.card, source)
     if not isinstance(card, Halved):
         return card
-    assert isinstance(encoder, EncoderSettings | LateSettings)
+    assert isinstance(encoder, EncoderSettings | LateSettings | ViewsSettings)
     held = _held(encoder.name, workspace, base)
     if encoder.dtype != "auto" or not held or held.weights_sha256 != card.weights_sha256:
         return card

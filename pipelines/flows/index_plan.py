@@ -126,10 +126,10 @@ class IndexPlan:
 
     @property
     def embedded_anew(self) -> Sequence[str]:
-        """What changed that has all passages embedded again tonight. What is made of another column
-        is not: no model runs on passages for it."""
+        """What changed that has all passages embedded again tonight. What is made of another
+        column's values is not: no model runs on passages for it."""
         first = () if self.backfill else self.differs
-        derived = {each.name for each in self.further if each.made_of}
+        derived = {each.name for each in self.further if each.values_of}
         kept = derived if self.backfill else set()
         others = (said for name, said in self.replaced.items() if name not in kept)
         return [*first, *(each for said in others for each in said)]

@@ -10,6 +10,7 @@ from shardrank.core.index_settings import AuditSettings
 from shardrank.core.overrides import parse_settings
 from shardrank.core.settings import LabelSettings, Settings
 from shardrank.core.settings_base import SettingsTable
+from shardrank.core.written_settings import WrittenSettings
 
 Table = TypeVar("Table", bound=SettingsTable)
 
@@ -52,11 +53,14 @@ def _tables(given: Settings) -> dict[str, Any]:
 
 
 def _found(table: Table) -> Table:
-    """A model that is not named stays unset: it asks for none."""
-    named = getattr(table, "model", None)
-    if named is None or (model := _absolute(named, NO_FOLDER)) == named:
-        return table
-    return table.model_copy(update={"model": model})
+    """With its models' folders, and the prompt of what a version's texts are written by, in full. A
+    model that is not named stays unset: it asks for none."""
+    named = {name: getattr(table, name, None) for name in ("model", "filter_model")}
+    found = {name: _absolute(model, NO_FOLDER) for name, model in named.items() if model}
+    if isinstance(table, WrittenSettings) and table.prompt.endswith((".yaml", ".yml")):
+        found["prompt"] = str(Path(table.prompt).absolute())
+    changed = {name: value for name, value in found.items() if value != getattr(table, name)}
+    return table.model_copy(update=changed) if changed else table
 
 
 def _taught(label: LabelSettings) -> LabelSettings:

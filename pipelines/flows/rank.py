@@ -128,7 +128,7 @@ def _asked(
     for encoder in plan.further:
         index = version.indexes.get(encoder.name)
         asking = Asking(Sourced.of(encoder, made), index.counts if index else None)
-        read = asked[encoder.made_of] if encoder.made_of else texts
+        read = asked[encoder.values_of] if encoder.values_of else texts
         asked[encoder.name] = encode_further(context, plan.index, read, asking)
     return asked
 

@@ -232,12 +232,12 @@ def _told(queries: pa.Table) -> list[dict[str, Any]]:
 def _needed(
     further: Sequence[StoredEncoder], retrievers: Sequence[Retriever]
 ) -> list[StoredEncoder]:
-    """Encoders of the columns that are searched, and of those that these are made of, in the order
-    in which columns are made."""
+    """Encoders of the columns that are searched, and of those whose values of queries these are
+    made of, in the order in which columns are made."""
     wanted = {retriever.index.column for retriever in retrievers}
     for each in reversed(further):
-        if each.name in wanted and each.made_of:
-            wanted.add(each.made_of)
+        if each.name in wanted and each.values_of:
+            wanted.add(each.values_of)
     return [each for each in further if each.name in wanted]
 
 

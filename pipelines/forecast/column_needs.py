@@ -19,8 +19,9 @@ def column_needs(work: Work, column: Column, rates: Rates) -> Iterator[Need]:
 
 
 def read_bytes(work: Work, column: Column) -> float:
-    """Of a passage, that the encoder reads: its texts, or its value in another column."""
-    return work.values_of(column.of) if column.of else work.passage_bytes
+    """Of a passage, that the encoder reads: its texts, its value in another column, or both."""
+    values = work.values_of(column.of) if column.of else 0.0
+    return values + (work.passage_bytes if column.reads_texts else 0.0)
 
 
 def _runner(column: Column) -> Runner:

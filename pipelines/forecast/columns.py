@@ -26,6 +26,10 @@ HELD_A_TOKEN, WORDS_A_TOKEN, TERMS = 0.88, 0.36, 130.0
 #: Words of a passage that serve as an anchor query, as tokens; special ones of a pair.
 _ANCHOR_TOKENS, _PAIR_SPECIALS = 17, 3
 
+#: Tokens of a question that is written about a passage, about; bytes of a token, and of a text
+#: beside its own.
+_QUESTION_TOKENS, _TOKEN_BYTES, _TEXT = 15, 2.2, 1.0
+
 #: Rounds of k-means and of ITQ; numbers that are moved for each of a rotation's d³, by Gram and
 #: Schmidt without a library.
 _CENTROID_ROUNDS, _ITQ_ROUNDS, _ROTATED = 5, 50, 1
@@ -113,6 +117,7 @@ class Takes:
         coded: bits of a component that is stored beside a centroid; 0: none is.
         centroids: that codes are of.
         compared: multiply-adds that comparing a query with a passage takes.
+        written: tokens of texts that were written about a passage.
     """
 
     dim: int
@@ -125,6 +130,7 @@ class Takes:
     coded: int = 0
     centroids: int = 0
     compared: float = 0.0
+    written: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,15 @@ class Column:
     plan: CodecPlan | None
     shard_passages: int
 
+    @property
+    def reads_texts(self) -> bool:
+        """Whether passages' texts are read, be it with what was written about them."""
+        return not self.of or self.family in _OF_TEXTS
+
+
+#: Families that read texts whatever column they are of.
+_OF_TEXTS = ("dense", "bm25", "sparse", "views")
+
 
 def takes(made: Made) -> Takes:
     """By the row of the card's family."""
@@ -197,7 +212,13 @@ def vector_bytes(dim: int, component: int) -> float:
 
 
 def _read(made: Made, tokens: float) -> Cost:
+    """Of a passage, and of what was written about it."""
+    tokens += _written_tokens(made)
     return Cost(made.documents, 1, tokens, tokenised=tokens)
+
+
+def _written_tokens(made: Made) -> float:
+    return made.source.written if made.source else 0.0
 
 
 def _asked(made: Made) -> Cost:
@@ -207,15 +228,15 @@ def _asked(made: Made) -> Cost:
 
 def _bm25(made: Made) -> Takes:
     """A term is a hash of 8 bytes and a count; those of a part are stored once."""
-    texts = made.texts
-    held = texts.held or WORDS_A_TOKEN * texts.passage
+    texts, more = made.texts, _written_tokens(made)
+    held = (texts.held or WORDS_A_TOKEN * texts.passage) + WORDS_A_TOKEN * more
     asked = WORDS_A_TOKEN * 2 * texts.query
     return Takes(
         0,
         held,
         asked,
         held * (12 + _TERM) + _VECTOR,
-        Cost(counted=texts.passage),
+        Cost(counted=texts.passage + more),
         Cost(counted=texts.query),
     )
 
@@ -319,6 +340,27 @@ def _anchors(made: Made) -> Takes:
     return Takes(card.dim, 1, 1, bytes_, passage, query, fit, compared=card.dim)
 
 
+def _written(made: Made) -> Takes:
+    """A passage is read, and what is written of it passes through the model token by token. The
+    filter's sample goes through the other side."""
+    settings, texts = made.settings, made.texts
+    written = texts.held or settings.count * float(_QUESTION_TOKENS)
+    passage = Cost(made.documents, 1, texts.input + written, tokenised=texts.input)
+    fit = Cost(made.queries, made.sampled, texts.input, made.sampled * texts.input)
+    bytes_ = settings.count * _TEXT + written * _TOKEN_BYTES
+    fitted = fit if made.sampled else Cost()
+    return Takes(0, settings.count, 0, bytes_, passage, Cost(), fitted, written=written)
+
+
+def _views(made: Made) -> Takes:
+    """A vector of the passage, and one of each text that was written about it, as far as it is
+    known how many there are."""
+    dim, held = made.card.dim, 1 + (made.source.held if made.source else 0.0)
+    passage, query = _read(made, made.texts.input), _asked(made)
+    bytes_ = held * (dim * 2 + _TOKEN) + _VECTOR
+    return Takes(dim, held, 1, bytes_, passage, query, compared=held * dim)
+
+
 def _source(made: Made) -> Takes:
     assert made.source is not None
     return made.source
@@ -335,4 +377,6 @@ ROWS: dict[str, Callable[[Made], Takes]] = {
     "muvera": _muvera,
     "learned": _learned,
     "anchors": _anchors,
+    "written": _written,
+    "views": _views,
 }

@@ -33,7 +33,7 @@ def further_encodes(work: Work, rates: Rates) -> Iterator[Need]:
     column is made of. A reranker's column that is not searched is encoded by the reranker."""
     wanted = {search.column for search in work.searched}
     for column in reversed(work.columns):
-        if column.name in wanted and column.of:
+        if column.name in wanted and not column.reads_texts:
             wanted.add(column.of)
     for column in work.columns:
         if column.name in wanted:

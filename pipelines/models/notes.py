@@ -7,6 +7,10 @@ from pathlib import Path
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import ColumnSettings, EncoderSettings
 from shardrank.core.reranker_settings import CrossSettings
+from shardrank.core.views_settings import ViewsSettings
+from shardrank.core.written_settings import WrittenSettings
+from shardrank.models.encoders.views_cards import bi_encoder
+from shardrank.models.encoders.written_cards import filter_settings
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.late_folder import read_late_folder
 from shardrank.models.folder.layout import Layout
@@ -15,6 +19,7 @@ from shardrank.models.folder.reranker_folder import read_reranker_folder
 from shardrank.models.folder.weights import find_weights
 from shardrank.models.text.text_input import tokeniser_notes
 from shardrank.models.text.tokens import load_tokeniser
+from shardrank.models.writer_cards import writer_notes
 
 
 def encoder_notes(settings: EncoderSettings) -> list[str]:
@@ -32,6 +37,11 @@ def column_notes(encoders: Iterable[ColumnSettings]) -> list[str]:
 def _column_notes(settings: ColumnSettings) -> list[str]:
     if isinstance(settings, EncoderSettings):
         return encoder_notes(settings)
+    if isinstance(settings, ViewsSettings):
+        return encoder_notes(bi_encoder(settings))
+    if isinstance(settings, WrittenSettings):
+        filter_ = filter_settings(settings)
+        return [*writer_notes(settings), *(encoder_notes(filter_) if filter_ else [])]
     return late_notes(settings) if isinstance(settings, LateSettings) else []
 
 

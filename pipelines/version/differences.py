@@ -3,15 +3,21 @@
 from collections.abc import Iterator
 from typing import Any
 
-from shardrank.core.cards import Bm25Card, weights_of
+from shardrank.core.cards import BesideWritten, Bm25Card, ColumnCard, WrittenCard, weights_of
 from shardrank.core.model_settings import DENSE
 from shardrank.version.manifest import Recipe, StoredEncoder
 
-#: Of a card: whose it is, and fingerprints, which say no one anything.
-_NAMES = ("name", "family", "fingerprint", "weights_sha256", "tokeniser_fingerprint")
+#: Of a card: whose it is, and fingerprints, which say no one anything; and cards in it.
+_NAMES = (
+    *("name", "family", "fingerprint", "weights_sha256", "tokeniser_fingerprint"),
+    *("beside", "writer", "filter"),
+)
 
 #: Of an encoder's settings: where the model is, and what belongs to the command.
 _NOT_OURS = ("model", "revision", "trust_remote_code", "name", "family")
+
+#: Of a card of texts, what may be the model's own.
+_LIMITS = ("max_tokens", "dtype")
 
 #: Digits of a sha256 that are shown.
 _DIGITS = 12
@@ -40,19 +46,64 @@ def encoder_differences(before: StoredEncoder, now: StoredEncoder) -> list[str]:
 
 
 def _same_weights(table: str, before: StoredEncoder, now: StoredEncoder) -> Iterator[str]:
+    if isinstance(before.card, WrittenCard) and isinstance(now.card, WrittenCard):
+        yield from _of_writing(table, before, now) or [_files(before, now)]
+        return
     old, new = vars(before.card), vars(now.card)
     differing = [name for name in new if name not in _NAMES and old.get(name) != new[name]]
     yield from (_said(f"{table}.{name}", old.get(name), new[name]) for name in differing)
     if before.stored != now.stored:
         yield _said(f"{table}.stored", before.stored, now.stored)
-    if differing or before.card.fingerprint == now.card.fingerprint:
+    yield from _beside(table, before, now)
+    if differing or _own(before.card) == _own(now.card):
         return
     if isinstance(now.card, Bm25Card):
         yield f"what counts as a word of {table}: by another version of Python or of shardrank"
         return
-    kept = old.get("tokeniser_fingerprint") == new.get("tokeniser_fingerprint")
+    yield _files(before, now)
+
+
+def _files(before: StoredEncoder, now: StoredEncoder) -> str:
+    both = (getattr(each.card, "tokeniser_fingerprint", None) for each in (before, now))
+    kept = len(set(both)) == 1
     what = "its config, its modules or the code that it trusts" if kept else "its tokeniser"
-    yield f"the files of {_place(now)}, whose weights are the same: {what}"
+    return f"the files of {_place(now)}, whose weights are the same: {what}"
+
+
+def _own(card: ColumnCard) -> str:
+    """The fingerprint of an encoder without what was written about passages."""
+    found: BesideWritten | None = getattr(card, "beside", None)
+    return found.own if found else card.fingerprint
+
+
+def _beside(table: str, before: StoredEncoder, now: StoredEncoder) -> Iterator[str]:
+    """Of what is read beside passages, and how."""
+    old, new = (getattr(each.card, "beside", None) for each in (before, now))
+    if not old and not new:
+        return
+    for name in ("of", "texts", "written_weight"):
+        one, other = (getattr(each.settings, name, None) for each in (before, now))
+        if one != other:
+            yield _said(f"{table}.{name}", one, other)
+    if old and new and old.written != new.written:
+        yield f"{table} reads {now.made_of}, which changed"
+
+
+def _of_writing(table: str, before: StoredEncoder, now: StoredEncoder) -> list[str]:
+    """Of texts that the same model writes."""
+    assert isinstance(before.card, WrittenCard)
+    assert isinstance(now.card, WrittenCard)
+    old, new = before.card, now.card
+    found = _settings(table, before, now)
+    prompts = [getattr(each.settings, "prompt", "") for each in (before, now)]
+    if old.writer.prompt != new.writer.prompt and prompts[0] == prompts[1]:
+        found.append(f"the text of {table}.prompt ({prompts[1]})")
+    if old.filter != new.filter and not any("filter_model" in each for each in found):
+        found.append(f"the files of {table}.filter_model")
+    limits = [(name, getattr(old.writer, name), getattr(new.writer, name)) for name in _LIMITS]
+    named = " ".join(found)
+    more = [_said(f"{table}.{n}", a, b) for n, a, b in limits if a != b and f".{n} " not in named]
+    return [*found, *more]
 
 
 def _model(table: str, before: StoredEncoder, now: StoredEncoder) -> str:

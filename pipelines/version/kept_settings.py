@@ -13,6 +13,7 @@ from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import ColumnSettings, EncoderSettings
 from shardrank.core.passage_settings import PassageSettings
 from shardrank.core.settings import Settings
+from shardrank.core.views_settings import ViewsSettings
 from shardrank.version.manifest import StoredEncoder, Version
 
 #: Taken from the run and never from the index: who runs it decides about speed, and whether code
@@ -164,7 +165,8 @@ def _own(made: StoredEncoder) -> ColumnSettings:
 
 def _placed(made: StoredEncoder, wanted: ColumnSettings | None) -> StoredEncoder:
     held = _own(made)
-    if isinstance(held, EncoderSettings | LateSettings) and isinstance(made.card, Halved):
+    halved = isinstance(held, EncoderSettings | LateSettings | ViewsSettings)
+    if halved and isinstance(made.card, Halved):
         held = held.model_copy(update={"dtype": made.card.dtype})  # whatever this machine can do
     if wanted is None:
         return replace(made, settings=held)

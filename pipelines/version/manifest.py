@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from shardrank.core.cards import ColumnCard, EncoderCard, dim_of
+from shardrank.core.cards import ColumnCard, EncoderCard, dim_of, own_card
 from shardrank.core.errors import IntegrityError
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import canonical_json, sha256_hex
@@ -17,6 +17,7 @@ from shardrank.core.model_settings import (
     Stored,
     made_in_turn,
     made_of,
+    values_of,
 )
 from shardrank.core.papers import files_in, from_json, to_json
 from shardrank.core.passage_settings import CutBy, Markup
@@ -49,8 +50,14 @@ class StoredEncoder:
 
     @property
     def made_of(self) -> str | None:
-        """The column that this one is made of; None: of texts."""
+        """The column that this one is made of, be it beside the passages' texts; None: of these
+        alone."""
         return made_of(self.settings)
+
+    @property
+    def values_of(self) -> str | None:
+        """The column whose values are read, of passages and of queries; None: texts are."""
+        return values_of(self.settings)
 
     @property
     def stored(self) -> Stored | None:
@@ -71,10 +78,11 @@ class DenseEncoder:
 
 
 def dense(encoder: StoredEncoder) -> DenseEncoder:
-    """An encoder that makes dense vectors, as such."""
+    """An encoder that makes dense vectors, as such: of texts alone, whatever else its column is
+    made of."""
     assert isinstance(encoder.card, EncoderCard)
     assert isinstance(encoder.settings, EncoderSettings)
-    return DenseEncoder(encoder.card, encoder.settings)
+    return DenseEncoder(own_card(encoder.card), encoder.settings)
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,19 @@ def refuse_token_misfits(settings: IndexSettings, card: LateCard, part_size: int
         raise SettingsError(
             f"index.{settings.of}.kind = plaid, and the column {settings.of!r} stores token "
             f"vectors as {card.stored}, without centroids.",
-            f"Set encoder.{settings.of}.stored = 4, 2 or 1; or index.{settings.of}.kind = exact, "
-            "which compares a query with all passages.",
+            f"{_codes(settings, card)}index.{settings.of}.kind = exact, which compares a query "
+            "with all passages.",
         )
     _refuse_strange(settings)
     if settings.kind == "plaid":
         refuse_small_shards(settings, part_size)
+
+
+def _codes(settings: IndexSettings, card: LateCard) -> str:
+    """How token vectors are stored as codes; those of texts never are."""
+    if card.family == "views":
+        return "Set "
+    return f"Set encoder.{settings.of}.stored = 4, 2 or 1; or "
 
 
 def _refuse_strange(settings: IndexSettings) -> None:

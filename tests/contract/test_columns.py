@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -25,12 +26,17 @@ from shardrank.core.muvera_settings import MuveraSettings
 from shardrank.core.papers import from_json, to_json
 from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.core.sparse import SparseRows
+from shardrank.core.views_settings import ViewsSettings
+from shardrank.core.written import beside, holds_texts
+from shardrank.core.written_settings import WrittenSettings
 from shardrank.kernels.residual_codes import token_vectors
-from shardrank.models.encoders.registry import Fitting, family_of
+from shardrank.models.encoders.family import Fitting
+from shardrank.models.encoders.registry import family_of
 from shardrank.version.manifest import StoredEncoder
 from tests.image_models import tiny_clip
 from tests.late_models import late_model
 from tests.sparse_models import sparse_encoder
+from tests.tiny_language import tiny_language
 from tests.tiny_models import tiny_encoder, tiny_reranker
 
 
@@ -105,6 +111,27 @@ def _image(folder: Path, **more: object) -> ColumnSettings:
     return ImageSettings.model_validate({"model": str(tiny_clip(folder / "image")), **more})
 
 
+def _written(folder: Path, **more: object) -> ColumnSettings:
+    """Of a prompt that leaves few tokens to read."""
+    prompt = folder.with_suffix(".yaml")
+    prompt.parent.mkdir(parents=True, exist_ok=True)
+    prompt.write_text("method: writing\nbody: '{text}'\ngives: lines\n")
+    told = {"prompt": str(prompt), "count": 2, "answer_tokens": 8, **more}
+    return WrittenSettings.model_validate(
+        {"model": str(tiny_language(folder / "language")), **told}
+    )
+
+
+def _filtered(folder: Path, keep_rank: int) -> ColumnSettings:
+    model = str(tiny_encoder(folder / "filter", "bert", dim=16))
+    return _written(folder, filter_model=model, filter_passages=8, keep_rank=keep_rank)
+
+
+def _views(folder: Path, **more: object) -> ColumnSettings:
+    model = str(tiny_encoder(folder / "views", "bert", dim=16))
+    return ViewsSettings.model_validate({"model": model, "dtype": "fp32", **more})
+
+
 FAMILIES = {
     "dense": Row(_dense, lambda folder: _dense(folder, query_prompt="wing ")),
     "bm25": Row(lambda _: Bm25Settings(), lambda _: Bm25Settings(stop_words="none")),
@@ -153,6 +180,32 @@ FAMILIES = {
         alike=False,
     ),
     "image": Row(_image, lambda folder: _image(folder, mix="image")),
+    "written": Row(_written, lambda folder: _written(folder, answer_tokens=9), alike=False),
+    "written-filtered": Row(
+        lambda folder: _filtered(folder, 2),
+        lambda folder: _filtered(folder, 3),
+        fitted_on=SAMPLE,
+        alike=False,
+    ),
+    "bm25-appended": Row(
+        lambda _: Bm25Settings(of="written"),
+        lambda _: Bm25Settings(of="written", texts="alone"),
+        _written,
+    ),
+    "sparse-alone": Row(
+        lambda folder: _sparse(folder, of="written", texts="alone"),
+        lambda folder: _sparse(folder, of="written"),
+        _written,
+        alike=False,
+    ),
+    "dense-mean": Row(
+        lambda folder: _dense(folder, of="written"),
+        lambda folder: _dense(folder, of="written", written_weight=0.5),
+        _written,
+    ),
+    "views": Row(
+        _views, lambda folder: _views(folder, query_prompt="wing "), _written, alike=False
+    ),
 }
 
 
@@ -172,10 +225,18 @@ class Loaded:
         return numbers(column, self.codec)
 
     def column(self, texts: pa.Array) -> pa.Array:
-        return self.encoder.column(self.source.column(texts) if self.source else texts)
+        return self.encoder.column(read_of(self.source, texts))
 
     def queries(self, texts: pa.Array) -> pa.Array:
         return self.encoder.queries(self.source.queries(texts) if self.source else texts)
+
+
+def read_of(source: ColumnEncoder | None, texts: pa.Array) -> pa.Array:
+    """What an encoder reads of passages."""
+    if source is None:
+        return texts
+    values = source.column(texts)
+    return beside(texts, values) if holds_texts(values.type) else values
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -186,7 +247,7 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     family = family_of(settings)
     card, codec = family.read(settings, read), None
     sample = TEXTS if row.fitted_on is None else row.fitted_on
-    sample = source.column(sample) if source else sample
+    sample = read_of(source, sample)
     if family.fit and family.fit.rows(settings, card):
         codec = family.fit.make(Fitting(settings, card, "cpu", None, sample))
     encoder = family.load(settings, "cpu", card, Codecs(codec))
@@ -205,8 +266,15 @@ def _source(row: Row, folder: Path) -> tuple[ColumnCard | None, ColumnEncoder | 
 
 def numbers(column: pa.Array, codec: bytes | None) -> list[dict[int, float]]:
     """Of each row the numbers that are not 0, by component or term; of token vectors, or their
-    codes, the sums."""
+    codes, the sums; of texts their places."""
     chunked = pa.chunked_array([column])
+    if pa.types.is_string(column.type):
+        return [{crc32(text.encode()): 1.0} for text in column.to_pylist()]
+    if holds_texts(column.type):
+        return [
+            {crc32(text.encode()): n + 1.0 for n, text in enumerate(texts)}
+            for texts in column.to_pylist()
+        ]
     if pa.types.is_list(column.type) and not pa.types.is_struct(column.type.value_type):
         tokens = token_vectors(column, codec)
         sums = [tokens.text(row).sum(axis=0) for row in range(tokens.rows)]

@@ -17,6 +17,8 @@ from shardrank.core.cards import (
     LearnedCard,
     MuveraCard,
     SparseCard,
+    WriterCard,
+    WrittenCard,
 )
 from shardrank.core.image_settings import ImageSettings
 from shardrank.core.late_settings import LateSettings
@@ -26,9 +28,12 @@ from shardrank.core.model_settings import (
     ColumnSettings,
     EncoderSettings,
     SparseSettings,
+    values_of,
 )
 from shardrank.core.muvera_settings import MuveraSettings
 from shardrank.core.reranker_settings import MaxsimSettings
+from shardrank.core.views_settings import ViewsSettings
+from shardrank.core.written_settings import WrittenSettings
 from shardrank.forecast.cluster_time import forecast
 from shardrank.forecast.columns import ROWS, Column, Made, Takes, Texts, takes
 from shardrank.forecast.model import Model
@@ -61,7 +66,7 @@ def test_every_family_has_a_row() -> None:
 
 
 def test_what_reads_texts_says_how_much_of_them() -> None:
-    """Families that are made of another column read none."""
+    """Families that are made of another column's values read none."""
     settings: list[ColumnSettings] = [
         EncoderSettings(),
         Bm25Settings(),
@@ -72,11 +77,13 @@ def test_what_reads_texts_says_how_much_of_them() -> None:
         BitsSettings(),
         MuveraSettings(),
         LearnedSettings(),
+        WrittenSettings(model="m"),
+        ViewsSettings(),
     ]
     assert {each.family for each in settings} == set(families())
     for each in settings:
         family = family_of(each)
-        assert (family.reads is None) == hasattr(each, "of")
+        assert (family.reads is None) == (values_of(each) is not None)
         if family.reads:
             assert (family.reads.sides is not None) == family.runs_a_model
 
@@ -151,6 +158,50 @@ def test_anchors_are_pairs() -> None:
     assert found.passage.inputs == 32
     assert found.query.inputs == 16
     assert found.fit.inputs == 32 * 16
+
+
+WRITTEN = takes(
+    Made(
+        WrittenSettings(model="m", count=4),
+        WrittenCard("m", "", WriterCard("m", "", "", "", "", 512, "fp32")),
+        TEXTS,
+        documents=MODEL,
+        queries=MODEL,
+        sampled=1000,
+    )
+)
+
+
+def test_texts_are_written_token_by_token_and_read_by_others() -> None:
+    assert (WRITTEN.dim, WRITTEN.held, WRITTEN.written) == (0, 4, 60)
+    assert WRITTEN.passage.tokens == 102 + 60
+    assert WRITTEN.fit.inputs == 1000
+    bm25 = Bm25Card("", "", "none", "keep")
+    more, less = (takes(Made(Bm25Settings(), bm25, TEXTS, s)) for s in (WRITTEN, None))
+    assert more.passage.counted - less.passage.counted == 60
+    card = EncoderCard("", "", "", "", 64, 512, 512, "", True, "", "", "fp32")
+    assert made(EncoderSettings(), card, source=WRITTEN).passage.tokens == 102 + 60
+    views = made(ViewsSettings(), replace(LATE_CARD, family="views"), source=WRITTEN)
+    assert (views.held, views.asked, views.passage.tokens) == (5, 1, 162)
+    assert views.bytes == pytest.approx(5 * 256, rel=0.02)
+
+
+def test_what_reads_texts_beside_a_column_asks_by_texts() -> None:
+    words = takes(Made(Bm25Settings(), Bm25Card("", "", "none", "keep"), TEXTS, WRITTEN))
+    plan = CodecPlan.without("inverted", 0)
+    both = (
+        column("written", "written", WRITTEN, sampled=1000),
+        column("words", "bm25", words, of="written", plan=plan),
+    )
+    searches = (Searching("words", 100, 1, 100),)
+    some = replace(work(10**6, 10_000), columns=both, searches=searches)
+    found = forecast(some, cluster(), Rates())
+    made_ = [stage.need.stage for stage in found.of("index")]
+    assert made_[4:8] == ["draw-written", "fit-written", "embed-written", "embed-words"]
+    asked = [stage.need.stage for stage in found.of("rank")]
+    assert asked[:3] == ["encode", "encode-words", "search-words"]
+    embed = named(found, "embed-words").need
+    assert embed.bytes > some.part_rows * (some.passage_bytes + WRITTEN.bytes)
 
 
 EVERY = (

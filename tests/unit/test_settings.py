@@ -191,7 +191,7 @@ def test_the_order_of_overrides_of_indexes_does_not_matter(turned: bool) -> None
         (
             ["encoder.x.family=bm25", "encoder.x.model=org/e"],
             "no setting encoder.model",
-            "Known here: family, name, stop_words, marks.",
+            "Known here: family, name, stop_words, marks, of, texts.",
         ),
         (["encoder.x.family=bm25", "encoder.x.stop_words=no"], "encoder.stop_words = 'no'", ""),
         (["encoder.Words.family=bm25"], "encoder.name = 'Words'", ""),

@@ -79,6 +79,11 @@ class BiEncoder:
         spans = self._queries.tokeniser.encode([side.prompt + text for text in texts])
         return self._queries.embed([each.ids for each in spans], side)
 
+    def encode_documents(self, texts: Sequence[str]) -> Float32:
+        """float32[n, dim]: one vector per text, tokenised together with the document prompt."""
+        spans = self.tokeniser.encode([self.card.document_prompt + text for text in texts])
+        return self.encode_ids([each.ids for each in spans])
+
     @property
     def _is_one(self) -> bool:
         return self._towers.documents == self._towers.queries

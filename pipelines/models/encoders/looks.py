@@ -4,17 +4,33 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shardrank.core.anchor_settings import AnchorSettings
-from shardrank.core.cards import AnchorCard, Bm25Card, EncoderCard, ImageCard, LateCard, SparseCard
+from shardrank.core.cards import (
+    AnchorCard,
+    Bm25Card,
+    EncoderCard,
+    ImageCard,
+    LateCard,
+    SparseCard,
+    WrittenCard,
+)
 from shardrank.core.image_settings import ImageSettings
 from shardrank.core.late_settings import LateSettings
 from shardrank.core.model_settings import Bm25Settings, EncoderSettings, SparseSettings
+from shardrank.core.views_settings import ViewsSettings
+from shardrank.core.written_settings import WrittenSettings
 from shardrank.models.encoders.anchor_cards import cross_settings
+from shardrank.models.encoders.views_cards import bi_encoder
+from shardrank.models.folder.decoder_folder import read_decoder_folder
 from shardrank.models.folder.encoder_folder import read_encoder_folder
 from shardrank.models.folder.image_folder import read_image_folder
 from shardrank.models.folder.late_folder import read_late_folder
 from shardrank.models.folder.reranker_folder import read_reranker_folder
 from shardrank.models.folder.sparse_folder import read_sparse_folder
 from shardrank.models.text.tokens import FastTokeniser, load_tokeniser
+from shardrank.models.writer_cards import writing_prompt
+
+#: Tokens of a question that is written about a passage, about.
+QUESTION_TOKENS = 15
 
 
 @dataclass(frozen=True)
@@ -30,7 +46,9 @@ class Looked:
     held: float = 0.0
 
 
-def look_dense(settings: EncoderSettings, card: EncoderCard, texts: Sequence[str]) -> Looked:
+def look_dense(
+    settings: EncoderSettings, card: EncoderCard | LateCard, texts: Sequence[str]
+) -> Looked:
     """Of an encoder of vectors."""
     tokeniser = load_tokeniser(read_encoder_folder(settings).towers.documents.source)
     prompted = [card.document_prompt + text for text in texts]
@@ -74,6 +92,24 @@ def look_words(settings: Bm25Settings, card: Bm25Card, texts: Sequence[str]) -> 
     from shardrank.models.encoders.word_counter import WordCounter  # brings numba
 
     return Looked(0.0, len(WordCounter(card).counted(texts).terms) / max(1, len(texts)))
+
+
+def look_written(settings: WrittenSettings, card: WrittenCard, texts: Sequence[str]) -> Looked:
+    """Of a language model that is asked about passages: tokens of its prompts, and, as what is
+    held, about how many it writes: of a text in a line as a question has, else as many as it
+    may."""
+    tokeniser = load_tokeniser(read_decoder_folder(settings.model, settings.revision).layout)
+    prompt = writing_prompt(card.writer.prompt)
+    around = prompt.system_message + prompt.prefix + prompt.body + prompt.suffix
+    prompts = [around + text for text in texts]
+    lines, most = prompt.gives == "lines", settings.answer_tokens
+    written = min(most, settings.count * QUESTION_TOKENS) if lines else settings.count * most
+    return Looked(_mean(_lengths(tokeniser, prompts, card.writer.max_tokens)), float(written))
+
+
+def look_views(settings: ViewsSettings, card: LateCard, texts: Sequence[str]) -> Looked:
+    """Of an encoder of vectors, before any text is written."""
+    return look_dense(bi_encoder(settings), card, texts)
 
 
 def look_anchors(settings: AnchorSettings, card: AnchorCard, texts: Sequence[str]) -> Looked:

@@ -4,14 +4,12 @@ here.
 A family comes from `family =` in the settings, never from a model's name.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from shardrank.core.arrow_columns import matrix
-from shardrank.core.cards import ColumnCard
+from shardrank.core.cards import ColumnCard, EncoderCard, SparseCard, own_card
 from shardrank.core.model_settings import ColumnSettings
 from shardrank.core.protocols import Codecs, ColumnEncoder
 from shardrank.kernels.machine import multiplies_bf16
@@ -23,21 +21,32 @@ from shardrank.models.encoders.anchor_cards import (
     read_anchors_again,
     sampled_for_anchors,
 )
+from shardrank.models.encoders.beside_cards import beside_again, beside_written
 from shardrank.models.encoders.bit_cards import read_bits_card, sampled_vectors
 from shardrank.models.encoders.bm25 import read_bm25_card
+from shardrank.models.encoders.expanded import ExpandedTexts
+from shardrank.models.encoders.family import Asked, Family, Fit, Fitting, Reads
 from shardrank.models.encoders.late_sample import sampled_texts
 from shardrank.models.encoders.learned_cards import read_learned_card, sampled_passages
 from shardrank.models.encoders.looks import (
-    Looked,
     asked_late,
     look_anchors,
     look_dense,
     look_image,
     look_late,
     look_sparse,
+    look_views,
     look_words,
+    look_written,
 )
 from shardrank.models.encoders.muvera_cards import read_muvera_card
+from shardrank.models.encoders.views_cards import bi_encoder, read_views_again, read_views_card
+from shardrank.models.encoders.written_cards import (
+    filter_settings,
+    read_written_again,
+    read_written_card,
+    sampled_rivals,
+)
 from shardrank.models.image_cards import read_image_card
 from shardrank.models.late_cards import read_late_card
 from shardrank.models.size import (
@@ -49,90 +58,7 @@ from shardrank.models.size import (
     sparse_sides,
 )
 from shardrank.models.sparse_cards import read_sparse_card
-
-
-@dataclass(frozen=True)
-class Fitting:
-    """What a codec is fitted with.
-
-    Attributes:
-        settings, card: of the encoder.
-        device: torch's name of a device.
-        source: the codec of the column that it is made of, if it has one.
-        sample: passages drawn at random, as `ColumnEncoder.column` reads them.
-        asked: strings, the queries of the file that the settings name; none: they name none.
-    """
-
-    settings: Any
-    card: Any
-    device: str
-    source: bytes | None
-    sample: pa.Array
-    asked: pa.Array | None = None
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A file of queries, and how many different ones are needed."""
-
-    path: str
-    least: int
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How a family is fitted.
-
-    Attributes:
-        rows: settings, card → how many passages are drawn; 0: nothing is fitted.
-        make: a sample → the codec: safetensors bytes that depend on nothing but it.
-        asked: settings → the queries that are read beside the sample; none: there are none.
-    """
-
-    rows: Callable[[Any, Any], int]
-    make: Callable[[Fitting], bytes]
-    asked: Callable[[Any], Asked | None] = lambda settings: None
-
-
-@dataclass(frozen=True)
-class Reads:
-    """How much a family takes of texts, known without running it: for forecasts.
-
-    Attributes:
-        look: settings, card, texts → what is read and kept of them.
-        sides: settings → the sizes of the models that documents and queries go through; none: no
-            model runs.
-        asked: settings, card, tokens of a query → those that a model reads of it, and as many
-            vectors as it has where each has one.
-    """
-
-    look: Callable[[Any, Any, Sequence[str]], Looked]
-    sides: Callable[[Any], Sides] | None = None
-    asked: Callable[[Any, Any, float], float] = lambda settings, card, tokens: tokens + 2
-
-
-@dataclass(frozen=True)
-class Family:
-    """A family of encoders.
-
-    Attributes:
-        read: settings, and the card of the column that it is made of (none: of texts) → card, whose
-            fingerprint then holds that one's. Raises InputError where the model is absent or not
-            understood, and where it cannot be made of such a column.
-        load: settings, device, card, what was fitted → encoder.
-        runs_a_model: on a pool of actors, and on a GPU where there is one.
-        fit: what is learnt of a sample before any column is made; none: nothing is.
-        reads: how much it takes of texts; none: it reads another column.
-        read_again: settings, a version's card → the card of what is here, where files that only the
-            codec was made with may be gone; none: as `read`.
-    """
-
-    read: Callable[[Any, ColumnCard | None], ColumnCard]
-    load: Callable[[Any, str, Any, Codecs], ColumnEncoder]
-    runs_a_model: bool
-    fit: Fit | None = None
-    reads: Reads | None = None
-    read_again: Callable[[Any, Any], ColumnCard] | None = None
+from shardrank.models.writer_cards import writer_size
 
 
 def read_again(settings: ColumnSettings, made: ColumnCard, source: ColumnCard | None) -> ColumnCard:
@@ -155,28 +81,53 @@ def families() -> list[str]:
 
 
 def _read_dense(settings: Any, source: ColumnCard | None) -> ColumnCard:
+    return beside_written(_own_dense(settings), settings, source)
+
+
+def _read_dense_again(settings: Any, made: Any) -> ColumnCard:
+    return beside_again(_own_dense(settings), settings, made)
+
+
+def _own_dense(settings: Any) -> EncoderCard:
     check_encoder(settings)
     return read_encoder_card(settings, halve=multiplies_bf16())
 
 
 def _load_dense(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
-    from shardrank.models.encoders.dense import load_encoder  # brings torch: a second
+    from shardrank.models.encoders.averaged import AveragedVectors  # brings torch: a second
+    from shardrank.models.encoders.dense import load_encoder
     from shardrank.models.encoders.texts import TextVectors
 
-    return TextVectors(load_encoder(settings, device, card), settings.stored)
+    encoder = load_encoder(settings, device, own_card(card))
+    if card.beside:
+        return AveragedVectors(encoder, settings)
+    return TextVectors(encoder, settings.stored)
 
 
 def _read_bm25(settings: Any, source: ColumnCard | None) -> ColumnCard:
-    return read_bm25_card(settings)
+    return beside_written(read_bm25_card(settings), settings, source)
+
+
+def _read_bm25_again(settings: Any, made: Any) -> ColumnCard:
+    return beside_again(read_bm25_card(settings), settings, made)
 
 
 def _load_bm25(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
     from shardrank.models.encoders.word_counter import WordCounter  # brings numba
 
-    return WordCounter(card)
+    counter = WordCounter(card)
+    return ExpandedTexts(counter, settings.texts) if card.beside else counter
 
 
 def _read_sparse(settings: Any, source: ColumnCard | None) -> ColumnCard:
+    return beside_written(_own_sparse(settings), settings, source)
+
+
+def _read_sparse_again(settings: Any, made: Any) -> ColumnCard:
+    return beside_again(_own_sparse(settings), settings, made)
+
+
+def _own_sparse(settings: Any) -> SparseCard:
     check_sparse(settings)
     return read_sparse_card(settings)
 
@@ -185,7 +136,45 @@ def _load_sparse(settings: Any, device: str, card: Any, codecs: Codecs) -> Colum
     from shardrank.models.encoders.sparse import load_sparse  # brings torch: a second
     from shardrank.models.encoders.texts import TextTerms
 
-    return TextTerms(load_sparse(settings, device, card))
+    terms = TextTerms(load_sparse(settings, device, own_card(card)))
+    return ExpandedTexts(terms, settings.texts) if card.beside else terms
+
+
+def _read_written(settings: Any, source: ColumnCard | None) -> ColumnCard:
+    return read_written_card(settings)
+
+
+def _load_written(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
+    from shardrank.models.encoders.written import load_written  # brings torch: a second
+
+    return load_written(settings, device, card, codecs.own)
+
+
+def _fit_written(given: Fitting) -> bytes:
+    from shardrank.models.encoders.consistency import fit_rivals  # brings torch: a second
+
+    return fit_rivals(given.settings, given.card, given.device, given.sample)
+
+
+def _written_sides(settings: Any) -> Sides:
+    """Of the language model; no query is written about, so the other side is the filter's."""
+    filter_ = filter_settings(settings)
+    size = writer_size(settings)
+    return Sides(size, encoder_sides(filter_).documents if filter_ else size)
+
+
+def _read_views(settings: Any, source: ColumnCard | None) -> ColumnCard:
+    return read_views_card(settings, source, halve=multiplies_bf16())
+
+
+def _read_views_again(settings: Any, made: Any) -> ColumnCard:
+    return read_views_again(settings, made, halve=multiplies_bf16())
+
+
+def _load_views(settings: Any, device: str, card: Any, codecs: Codecs) -> ColumnEncoder:
+    from shardrank.models.encoders.views import load_views  # brings torch: a second
+
+    return load_views(settings, device, card)
 
 
 def _read_bits(settings: Any, source: ColumnCard | None) -> ColumnCard:
@@ -281,11 +270,25 @@ def _load_image(settings: Any, device: str, card: Any, codecs: Codecs) -> Column
 
 _FAMILIES = {
     "dense": Family(
-        _read_dense, _load_dense, runs_a_model=True, reads=Reads(look_dense, encoder_sides)
+        _read_dense,
+        _load_dense,
+        runs_a_model=True,
+        reads=Reads(look_dense, encoder_sides),
+        read_again=_read_dense_again,
     ),
-    "bm25": Family(_read_bm25, _load_bm25, runs_a_model=False, reads=Reads(look_words)),
+    "bm25": Family(
+        _read_bm25,
+        _load_bm25,
+        runs_a_model=False,
+        reads=Reads(look_words),
+        read_again=_read_bm25_again,
+    ),
     "sparse": Family(
-        _read_sparse, _load_sparse, runs_a_model=True, reads=Reads(look_sparse, sparse_sides)
+        _read_sparse,
+        _load_sparse,
+        runs_a_model=True,
+        reads=Reads(look_sparse, sparse_sides),
+        read_again=_read_sparse_again,
     ),
     "bits": Family(
         _read_bits,
@@ -317,5 +320,21 @@ _FAMILIES = {
     ),
     "image": Family(
         _read_image, _load_image, runs_a_model=True, reads=Reads(look_image, image_sides)
+    ),
+    "written": Family(
+        _read_written,
+        _load_written,
+        runs_a_model=True,
+        fit=Fit(sampled_rivals, _fit_written),
+        reads=Reads(look_written, _written_sides),
+        read_again=read_written_again,
+        spares_deleted=True,
+    ),
+    "views": Family(
+        _read_views,
+        _load_views,
+        runs_a_model=True,
+        reads=Reads(look_views, lambda settings: encoder_sides(bi_encoder(settings))),
+        read_again=_read_views_again,
     ),
 }

@@ -18,9 +18,7 @@ class TextVectors:
 
     def column(self, read: pa.Array) -> pa.Array:
         """FixedSizeList<fp16 or fp32>[dim], a row a text, with the model's document prompt."""
-        prompt = self._encoder.card.document_prompt
-        spans = self._encoder.tokeniser.encode([prompt + text for text in read.to_pylist()])
-        vectors = self._encoder.encode_ids([each.ids for each in spans])
+        vectors = self._encoder.encode_documents(read.to_pylist())
         with np.errstate(over="ignore", invalid="ignore"):  # infinite: whoever asked refuses it
             return vector_column(vectors.astype(self._kind))
 

@@ -38,7 +38,8 @@ def _column(settings: MaxsimSettings, beside: Beside) -> tuple[LateCard, str]:
     if column is not None and isinstance(column.card, LateCard):
         return column.card, column.codec
     lacks = "no such column" if column is None else f"a column of family {column.card.family}"
-    held = ", ".join(name for name, each in beside.columns.items() if each.card.family == "late")
+    late = (name for name, each in beside.columns.items() if isinstance(each.card, LateCard))
+    held = ", ".join(late)
     raise SettingsError(
         f"[[reranker]] of family maxsim names {settings.of!r}, and the index has {lacks}.",
         f"Columns of token vectors: {held}."

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shardrank.core.arrays import Bool
 from shardrank.core.arrow_columns import refuse_not_finite, vector_column
@@ -14,8 +15,9 @@ from shardrank.core.files import FileRef
 from shardrank.core.finite import finite_rows
 from shardrank.core.model_settings import Stored
 from shardrank.core.pools import TASK_CPUS
+from shardrank.core.protocols import CountedColumn, CountingEncoder
 from shardrank.core.token_vectors import emptied
-from shardrank.core.units import Stage, Unit
+from shardrank.core.units import Done, Stage, Unit, total
 from shardrank.models.encoders.registry import family_of
 from shardrank.stages.index.fit import fitted
 from shardrank.stages.run.hosts import Step, Tables
@@ -85,7 +87,20 @@ def _make(context: Context, parts: Sequence[Part], wanted: Sourced) -> list[Stor
         Step(partial(MakeColumn, context.workspace, wanted, device), pool),
         Step(partial(WriteColumn, context.workspace, encoder.name), cpus=TASK_CPUS),
     ]
-    return [done.made for done in run_stage(context, stage, specs, steps)]
+    dones = run_stage(context, stage, specs, steps)
+    if total(dones, "asked"):
+        context.watch.noted(_told(encoder.name, dones))
+    return [done.made for done in dones]
+
+
+def _told(name: str, dones: Sequence[Done[StoredColumn]]) -> str:
+    """What became of the passages and texts of a column of these."""
+    names = ("written", "asked", "silent", "kept", "dropped")
+    written, asked, silent, kept, dropped = (total(dones, each) for each in names)
+    return (
+        f"{name}: {written:,} texts about {asked:,} passages ({silent:,} without any); {kept:,} "
+        f"kept, {dropped:,} dropped"
+    )
 
 
 def _spec(part: Part, wanted: Sourced) -> ColumnSpec:
@@ -107,18 +122,31 @@ class ReadPart:
 
 
 class MakeColumn:
-    """What is read → the column's values."""
+    """What is read → the column's values, and what was counted."""
 
     def __init__(self, index: Workspace, wanted: Sourced, device: str) -> None:
         self._name = wanted.encoder.card.name
+        self._spares = family_of(wanted.encoder.settings).spares_deleted
         self._encoder = load_column_encoder(index, wanted, device)
 
     def __call__(self, unit: Unit[ColumnSpec], tables: Tables) -> Tables:
         passages = tables["passages"]
-        made = self._encoder.column(pa.concat_arrays(passages["read"].chunks))
-        column = _mended(made, passages["live"].to_numpy())
+        made = self._made(passages)
+        column = _mended(made.values, passages["live"].to_numpy())
         refuse_not_finite(column, f"The encoder {self._name!r}", "passages of a part")
-        return {"vectors": pa.table({"vector": column})}
+        names, counts = list(made.counts), list(made.counts.values())
+        told = pa.table(
+            {"name": pa.array(names, pa.string()), "count": pa.array(counts, pa.int64())}
+        )
+        return {"vectors": pa.table({"vector": column}), "counts": told}
+
+    def _made(self, passages: pa.Table) -> CountedColumn:
+        read = pa.concat_arrays(passages["read"].chunks)
+        if self._spares:
+            read = pc.if_else(passages["live"].combine_chunks(), read, "")
+        if isinstance(self._encoder, CountingEncoder):
+            return self._encoder.counted_column(read)
+        return CountedColumn(self._encoder.column(read), {})
 
 
 def _mended(column: pa.Array, live: Bool) -> pa.Array:
@@ -146,4 +174,6 @@ class WriteColumn:
         read = unit.spec.read
         live = ~read_bitmap(self.workspace, read.deleted, read.rows)
         made = write_column(self.workspace, read.passages, self.name, values, live)
-        return Result(made, {"rows": len(values)})
+        told = tables["counts"]
+        counts = zip(told["name"].to_pylist(), told["count"].to_pylist(), strict=True)
+        return Result(made, {"rows": len(values), **dict(counts)})

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from shardrank.core.files import FileRef
 from shardrank.core.units import Stage, Unit
-from shardrank.models.encoders.registry import Fitting, family_of
+from shardrank.models.encoders.family import Fitting
+from shardrank.models.encoders.registry import family_of
 from shardrank.models.forward.threads import use_threads
 from shardrank.stages.index.asked import asked_queries
 from shardrank.stages.index.drawn import Drawing, draw_rows, read_drawn

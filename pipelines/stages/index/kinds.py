@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from shardrank.core.cards import LateCard
 from shardrank.stages.index.binary_index import binary_index
 from shardrank.stages.index.inverted_index import inverted_index
 from shardrank.stages.index.token_index import token_index
@@ -21,13 +22,18 @@ _MAKERS: dict[str, Callable[[Context, WantedIndex], Index]] = {
     "learned": vector_index,
     "anchors": vector_index,
     "image": vector_index,
+    "views": token_index,
 }
+
+#: Kinds that stand for no index: over one vector of a passage, and over several.
+_NONE = (("none",), ("none", "auto"))
 
 
 def has_index(wanted: WantedIndex) -> bool:
-    """Whether there shall be an index over the column: over token vectors where it is asked for."""
-    family, kind = wanted.encoder.card.family, wanted.settings.kind
-    return kind != "none" and family in _MAKERS and (family, kind) != ("late", "auto")
+    """Whether there shall be an index over the column: over several vectors of a passage where it
+    is asked for; over texts there is none."""
+    card, kind = wanted.encoder.card, wanted.settings.kind
+    return kind not in _NONE[isinstance(card, LateCard)] and card.family in _MAKERS
 
 
 def make_index(context: Context, wanted: WantedIndex) -> Index:

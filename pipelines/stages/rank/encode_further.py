@@ -87,7 +87,7 @@ class EncodeFurther:
 
     def __init__(self, places: Places, wanted: Sourced, device: str) -> None:
         self._places, self._name = places, wanted.encoder.card.name
-        self._reads = ["text"] if wanted.source is None else ["vector"]
+        self._reads = ["text"] if wanted.encoder.values_of is None else ["vector"]
         self._sees = reads_pictures(wanted.encoder.settings)
         self._encoder = load_column_encoder(places.index, wanted, device)
 

@@ -22,7 +22,8 @@ class Reporter(Protocol):
     """Is told what happens, one thing at a time, in the run's own process."""
 
     def noted(self, sentence: str) -> None:
-        """About the input, known before the first stage; it changes nothing."""
+        """About the input, known before the first stage, or of what was made; it changes
+        nothing."""
 
     def named(self, flow: str, run: str) -> None:
         """The run's name is known: the flow begins."""

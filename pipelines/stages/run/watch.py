@@ -73,6 +73,11 @@ class Watch:
         with self._lock:
             self.told.spent(stage, spent)
 
+    def noted(self, sentence: str) -> None:
+        """What came of a stage, as a sentence."""
+        with self._lock:
+            self.told.noted(sentence)
+
     def rejected(self, stage: str, reasons: Mapping[str, int]) -> None:
         """What its units set aside."""
         with self._lock:

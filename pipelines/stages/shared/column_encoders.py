@@ -14,14 +14,16 @@ from shardrank.version.manifest import StoredEncoder
 
 @dataclass(frozen=True)
 class Sourced:
-    """An encoder, and that of the column that its column is made of; None: it is made of texts."""
+    """An encoder, and that of the column that its column is made of; None: it is made of texts, be
+    it with those of a column that is not asked for, as for queries."""
 
     encoder: StoredEncoder
     source: StoredEncoder | None
 
     @classmethod
     def of(cls, encoder: StoredEncoder, columns: Mapping[str, StoredEncoder]) -> "Sourced":
-        return cls(encoder, columns[encoder.made_of] if encoder.made_of else None)
+        of = encoder.values_of
+        return cls(encoder, columns[of] if of else columns.get(encoder.made_of or ""))
 
     @property
     def source_codec(self) -> FileRef | None:

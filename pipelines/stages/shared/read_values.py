@@ -1,5 +1,5 @@
-"""What an encoder of a further column reads of a part: its texts, with its pictures or without, or
-another column."""
+"""What an encoder of a further column reads of a part: its texts, with its pictures or what was
+written about them or without, or another column."""
 
 from dataclasses import dataclass, replace
 
@@ -9,6 +9,7 @@ from shardrank.core.files import FileRef
 from shardrank.core.model_settings import reads_pictures
 from shardrank.core.pictured import pictured
 from shardrank.core.text import passage_text
+from shardrank.core.written import beside, holds_texts
 from shardrank.stages.run.workspace import Workspace
 from shardrank.version.manifest import StoredEncoder
 from shardrank.version.parts import Part
@@ -16,8 +17,8 @@ from shardrank.version.parts import Part
 
 @dataclass(frozen=True)
 class Read:
-    """A part's passages, the file of the column that is read (none: its texts are), which of its
-    rows are deleted, and its pictures, where these are read too."""
+    """A part's passages, the file of the column that is read (none: its texts alone are), which of
+    its rows are deleted, and its pictures, where these are read too."""
 
     passages: FileRef
     values: FileRef | None
@@ -49,14 +50,18 @@ class Read:
 
 def read_values(workspace: Workspace, read: Read) -> pa.Array:
     """Of each passage its title and text as one string, with its picture beside it where the part's
-    are read, or its value in the column."""
+    are read, or what was written about it where the column holds that; or its value in the
+    column."""
     if read.values is None:
-        passages = workspace.read_table(read.passages, ["title", "text"])
-        both = zip(passages["title"].to_pylist(), passages["text"].to_pylist(), strict=True)
-        texts = pa.array([passage_text(*each) for each in both], pa.string())
-        return pictured(texts, _pictures(workspace, read))
-    chunks = workspace.read_table(read.values, ["vector"])["vector"].chunks
-    return pa.concat_arrays(chunks)
+        return pictured(_texts(workspace, read), _pictures(workspace, read))
+    values = pa.concat_arrays(workspace.read_table(read.values, ["vector"])["vector"].chunks)
+    return beside(_texts(workspace, read), values) if holds_texts(values.type) else values
+
+
+def _texts(workspace: Workspace, read: Read) -> pa.Array:
+    passages = workspace.read_table(read.passages, ["title", "text"])
+    both = zip(passages["title"].to_pylist(), passages["text"].to_pylist(), strict=True)
+    return pa.array([passage_text(*each) for each in both], pa.string())
 
 
 def _pictures(workspace: Workspace, read: Read) -> pa.Array | None:
