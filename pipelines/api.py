@@ -51,6 +51,7 @@ from shardrank.stages.shared.versions import (
     open_version,
     version_numbers,
 )
+from shardrank.stages.shared.written_texts import written_texts
 from shardrank.version.manifest import Changes, Version
 
 __all__ = [
@@ -129,6 +130,16 @@ class IndexVersion:
     def history(self) -> list[Past]:
         """All versions of the index that are still there, oldest first."""
         return history(self.index)
+
+    def written(self, column: str = "written") -> Iterator[pa.Table]:
+        """The live passages with what a column of family written holds of each, a table a part:
+        doc_id, passage, title, text, written (a list of strings).
+
+        Raises:
+            SettingsError: there is no such column of written texts.
+            IntegrityError: while the tables are read: a file is damaged.
+        """
+        return written_texts(self.index, self.version, column)
 
 
 def index(
