@@ -82,9 +82,7 @@ def test_what_others_found_is_scored(setting: Setting) -> None:
     assert setting.rows("cut") == found
 
 
-def test_a_column_that_holds_no_terms(
-    setting: Setting, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_column_that_holds_no_terms(setting: Setting, capsys: pytest.CaptureFixture[str]) -> None:
     assert setting.rank("none", "dense", "reranker.of=dense") == 2
     assert setting.rank("none", "dense", "reranker.of=own", "reranker.b=0.1") == 2
     told = " ".join("".join(capsys.readouterr()).split())
