@@ -95,7 +95,7 @@ def _loop(given: Given, tables: Sequence[dict[int, np.float32]]) -> Float32:
             score = 0.0
             for term, weight in terms.items():
                 if term in held:
-                    score += weight * held[term].item()
+                    score += float(weight) * held[term].item()
             scores.append(score)
     return np.array(scores, np.float32)
 
