@@ -27,8 +27,8 @@ def term_scores(
         left, right: int[m].
     """
     scores = np.empty(len(left), np.float32)
-    asked, found = (np.ascontiguousarray(each, np.int64) for each in (left, right))
-    multiply_pairs(_terms(queries), _terms(passages), asked, found, scores)
+    asked, held = (np.ascontiguousarray(each, np.int64) for each in (left, right))
+    multiply_pairs(_terms(queries), _terms(passages), asked, held, scores)
     return scores
 
 

@@ -61,7 +61,7 @@ def benchmark(asked: int, held: int) -> Benchmark:
         Contender(MATRICES, partial(_matrices, given), TOLERANCE),
         Contender(OURS, partial(_ours, given), TOLERANCE),
     ]
-    duels = [Duel(OURS, LOOP, floor=5, goal=10), Duel(OURS, MATRICES, floor=2, goal=4)]
+    duels = [Duel(OURS, LOOP, floor=5, goal=10), Duel(OURS, MATRICES, floor=1, goal=2)]
     name = f"exact terms, {asked} of a query, {held} of a passage"
     return Benchmark(name, "pairs", QUERIES * PASSAGES, contenders, duels, _furthest, 1)
 
@@ -95,7 +95,7 @@ def _loop(given: Given, tables: Sequence[dict[int, np.float32]]) -> Float32:
             score = 0.0
             for term, weight in terms.items():
                 if term in held:
-                    score += weight * held[term].item()
+                    score += float(weight) * held[term].item()
             scores.append(score)
     return np.array(scores, np.float32)
 
