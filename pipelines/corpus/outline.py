@@ -72,7 +72,8 @@ def sections(outlines: Outlines) -> Sections:
     largest = int(outlines.codes.max(initial=0)) if len(parents) else 0
     seen = _seen(_FIRST if largest < _FIRST else _ALL)
     count = find_sections(outlines.codes, outlines.bounds, heads, seen, parents, found)
-    return Sections(*found[:, :count], _paths(outlines.words, parents.tolist()))
+    owners, begins, ends, own = found[:, :count]
+    return Sections(owners, begins, ends, own, _paths(outlines.words, parents.tolist()))
 
 
 @cache

@@ -16,7 +16,7 @@ from shardrank.kernels.sentence_loops import TOPIC, UInt8
 from shardrank.kernels.topic_loops import boundaries, depths, similarities
 
 #: Sentences whose vectors are compared on either side of a gap.
-WINDOW = 2
+WINDOW = 1
 
 #: Of the standard deviation, by which a boundary's depth may lie below the mean.
 _BELOW = 0.5

@@ -92,8 +92,10 @@ def test_what_sentences_are_compared_by_stays(
     before = latest(index)
     assert before.recipe.sentences
     assert before.live.passages > 3
-    assert shardrank("index", str(tmp_path / "more.jsonl"), str(index), "--mode", "upsert") == 0
+    allowed = ("--mode", "upsert", "--set", "gate.max_change=1")
+    assert shardrank("index", str(tmp_path / "more.jsonl"), str(index), *allowed) == 0
     assert latest(index).recipe == before.recipe
+    assert latest(index).changes.embedded == 1
     again = [word.replace(str(tables[0]), str(tables[1])) for word in first]
     assert shardrank(*again, "--set", "gate.max_change=1") == 3, "another cut: the gate"
     assert "passages.sentence_model, or its files," in " ".join(capsys.readouterr().err.split())
