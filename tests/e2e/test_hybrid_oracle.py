@@ -99,6 +99,11 @@ class Stub:
         rows = [vector(self._words(row)[:ROOM], self._name) for row in ids]
         return np.array(rows, np.float32).reshape(-1, DIM)
 
+    def encode_documents(self, texts: Sequence[str]) -> Float32:
+        assert self.card is not None
+        prompted = [self.card.document_prompt + text for text in texts]
+        return self.encode_ids([spans.ids for spans in self.tokeniser.encode(prompted)])
+
     def encode_queries(self, texts: Sequence[str]) -> Float32:
         return np.array([vector(text.split(), self._name) for text in texts], np.float32)
 
