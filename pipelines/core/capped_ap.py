@@ -5,7 +5,7 @@ trec_eval divides by all relevant documents, so that of 200 nobody could find mo
 """
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ir_measures import Measure, ParamInfo
@@ -25,16 +25,19 @@ def capped_ap(found: Bool, relevant: int) -> float:
     return float(precision[found].sum() / min(relevant, len(found)))
 
 
+_PARAMETERS = {
+    "cutoff": ParamInfo(dtype=int, required=True),  # type: ignore[no-untyped-call]
+    "rel": ParamInfo(dtype=int, default=1),  # type: ignore[no-untyped-call]
+}
+
+
 class _CappedAP(Measure):
     """The measure, which ir-measures computes as one that is defined at runtime."""
 
     __name__ = "CappedAP"
     NAME = __name__
     PRETTY_NAME = "Average precision, divided by what k documents can hold"
-    SUPPORTED_PARAMS: ClassVar[dict[str, ParamInfo]] = {
-        "cutoff": ParamInfo(dtype=int, required=True),
-        "rel": ParamInfo(dtype=int, default=1),
-    }
+    SUPPORTED_PARAMS = _PARAMETERS
 
     def runtime_impl(self, qrels: Any, run: Any) -> Iterator[Metric]:
         """Of each query that has documents; ir-measures hands over data frames, sorted."""
@@ -48,4 +51,4 @@ class _CappedAP(Measure):
             yield Metric(query, self, capped_ap(found, len(mine)) if mine else 0.0)
 
 
-CappedAP = _CappedAP()
+CappedAP = _CappedAP()  # type: ignore[no-untyped-call]
