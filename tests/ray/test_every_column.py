@@ -68,5 +68,5 @@ def test_any_number_of_actors(
     index, out = tmp_path / "index", tmp_path / "out"
     size = (ON_RAY, f"cluster.actors={actors}")
     commands = [world.index(index, *sets, *size), world.rank(index, out, *sets, *size)]
-    run_on_ray(commands, cpus=4, timeout=900)
+    run_on_ray(commands, cpus=4, timeout=1200)
     assert differing(Run(tmp_path, snapshot(index, out)), whole) == []
