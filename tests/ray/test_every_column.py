@@ -1,12 +1,15 @@
-"""An index with a column of every family, and a ranking by all of its indexes and by two rerankers:
-the same bytes on Ray with any number of actors, and without Ray."""
+"""An index with a column of every family, and a ranking by all of its indexes: the same bytes on Ray
+with any number of actors, and without Ray."""
 
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 from shardrank.core.pools import Resources
 from tests.every_column import (
+    COLUMNS,
     NO_CODEBOOKS,
     SETS,
     PicturedWorld,
@@ -24,6 +27,14 @@ pytestmark = [
     pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*"),  # Ray's, about itself
 ]
 
+#: The columns that are made and searched together. Each pool of a stage starts processes, which
+#: take seconds each: all columns at once would take many minutes where CPUs are few.
+TOGETHER = {
+    "vectors": ("int8", "bits", "bits2", "anchors"),
+    "words": ("bm25", "sparse", "image"),
+    "tokens": ("late", "late4", "muvera"),
+    "codes": ("late1", "pooled2", "learned"),
+}
 #: A column of codes that are fitted by a model, one of them, and one of words.
 FEW = ("bm25", "late4", "muvera")
 
@@ -37,36 +48,40 @@ def world(tmp_path_factory: pytest.TempPathFactory, models: tuple[Path, Path]) -
 def test_two_actors_make_some_columns(
     world: PicturedWorld, cluster: Resources, tmp_path: Path
 ) -> None:
-    sets = (*SETS, *columns_of(tmp_path, world, FEW), *NO_CODEBOOKS)
+    sets = settings(world, FEW, tmp_path)
     with installed():
-        assert shardrank(*world.index(tmp_path / "inline", *sets, "cluster.executor=inline")) == 0
+        inline = (*sets, "cluster.executor=inline")
+        assert shardrank(*world.index(tmp_path / "inline", *inline)) == 0
     two = (ON_RAY, "cluster.actors=2")
     assert shardrank(*world.index(tmp_path / "ray", *sets, *two)) == 0
     assert snapshot(tmp_path / "ray") == snapshot(tmp_path / "inline")
 
 
-@pytest.fixture(scope="module")
-def sets(world: PicturedWorld) -> tuple[str, ...]:
+def test_no_column_is_left_out() -> None:
+    assert sorted(chain.from_iterable(TOGETHER.values())) == sorted(COLUMNS)
+
+
+def settings(world: PicturedWorld, names: Sequence[str], models: Path) -> tuple[str, ...]:
+    """Of columns and of what searches them; token vectors rerank, behind a cross-encoder."""
     maxsim = ("reranker.depth=4", "reranker.maxsim.of=late4", "reranker.maxsim.depth=3")
-    return (*SETS, *columns_of(world.root, world), *NO_CODEBOOKS, *retrievers(), *maxsim)
-
-
-@pytest.fixture(scope="module")
-def whole(
-    tmp_path_factory: pytest.TempPathFactory, world: PicturedWorld, sets: tuple[str, ...]
-) -> Run:
-    """Without Ray."""
-    return run_inline(world, tmp_path_factory.mktemp("inline"), *sets)
+    reranker = maxsim if "late4" in names else ("reranker.model=off",)
+    codebooks = NO_CODEBOOKS if "muvera" in names else ()
+    return (*SETS, *columns_of(models, world, names), *codebooks, *retrievers(names), *reranker)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("actors", [1, 2, 4])
-def test_any_number_of_actors(
-    world: PicturedWorld, sets: tuple[str, ...], whole: Run, tmp_path: Path, actors: int
-) -> None:
-    """Both commands on a Ray of their own, that believes in four CPUs."""
-    index, out = tmp_path / "index", tmp_path / "out"
-    size = (ON_RAY, f"cluster.actors={actors}")
-    commands = [world.index(index, *sets, *size), world.rank(index, out, *sets, *size)]
+@pytest.mark.parametrize("together", TOGETHER)
+def test_any_number_of_actors(world: PicturedWorld, tmp_path: Path, together: str) -> None:
+    """One, two and four, on a Ray that believes in four CPUs."""
+    sets = settings(world, TOGETHER[together], tmp_path)
+    whole = run_inline(world, tmp_path / "inline", *sets)
+    found = [Run(tmp_path / str(actors), {}) for actors in (1, 2, 4)]
+    commands = [
+        words
+        for each in found
+        for size in [(*sets, ON_RAY, f"cluster.actors={each.root.name}")]
+        for words in (world.index(each.index, *size), world.rank(each.index, each.out, *size))
+    ]
     run_on_ray(commands, cpus=4, timeout=1200)
-    assert differing(Run(tmp_path, snapshot(index, out)), whole) == []
+    for each in found:
+        assert differing(Run(each.root, snapshot(each.index, each.out)), whole) == []
