@@ -1,5 +1,5 @@
-"""An index with a column of every family, and a ranking by all of its indexes: the same bytes on Ray
-with any number of actors, and without Ray."""
+"""Indexes with columns of every family, and rankings by them: the same bytes on Ray with any number
+of actors, and without Ray."""
 
 from collections.abc import Sequence
 from itertools import chain
