@@ -186,9 +186,9 @@ def columns_of(
     return tuple(sets)
 
 
-def retrievers() -> tuple[str, ...]:
-    """Settings of one over each index."""
-    return tuple(f"retriever.{name}.index={name}" for name in SEARCHED)
+def retrievers(names: Collection[str] = tuple(SEARCHED)) -> tuple[str, ...]:
+    """Settings of one over each index of these columns."""
+    return tuple(f"retriever.{name}.index={name}" for name in names if ALL[name].kind)
 
 
 class PicturedWorld(World):
