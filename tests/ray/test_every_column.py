@@ -63,7 +63,7 @@ def test_no_column_is_left_out() -> None:
 
 
 def settings(world: PicturedWorld, names: Sequence[str], models: Path) -> tuple[str, ...]:
-    """Of columns and of what searches them; token vectors and terms rerank, behind a cross-encoder."""
+    """Of columns and of what searches them; tokens and terms rerank, behind a cross-encoder."""
     codebooks = NO_CODEBOOKS if "muvera" in names else ()
     made = columns_of(models, world, names)
     return (*SETS, *made, *codebooks, *retrievers(names), *_rerankers(names))
