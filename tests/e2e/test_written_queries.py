@@ -137,7 +137,7 @@ def test_vectors_are_means_as_hyde_has_them(world: World, tmp_path: Path) -> Non
     moved = np.concatenate(
         [
             matrix(pq.read_table(tmp_path / "out" / marker["made"]["vectors"]["key"])["vector"])
-            for marker in markers(tmp_path / "out", "written-dense")
+            for marker in markers(tmp_path / "out", "written")
         ]
     )
     assert len(moved) == len(wanted) == 6
@@ -274,4 +274,4 @@ def test_parts_by_hand_stay_as_they_are_beside_passages(world: World, tmp_path: 
     given = settings(world, {"makes": "passages"}, ["dense", "bm25"], parent="parent")
     done = ranked(world, tmp_path / "out", given, queries)
     assert (done.counts.parts, done.counts.written["texts"]) == (1, 12)
-    assert len(markers(tmp_path / "out", "written-dense")) == 2
+    assert len(markers(tmp_path / "out", "written")) == 2
