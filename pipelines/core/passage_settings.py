@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from shardrank.core.errors import SettingsError
 from shardrank.core.settings_base import SettingsTable
 
-CutBy = Literal["tokens", "sentences", "paragraphs", "headings"]
+CutBy = Literal["tokens", "sentences", "paragraphs", "headings", "lines"]
 Markup = Literal["plain", "markdown", "html"]
 
 #: The version of our own rules of sentences, paragraphs and headings: a change of a cut raises it.
@@ -21,7 +21,7 @@ class PassageSettings(SettingsTable):
         "tokens",
         description="what a long document is cut into: tokens (windows), sentences or paragraphs "
         "(as many whole ones as fit), headings (a passage a section, with the headings above it "
-        "behind its title; a longer one by paragraphs)",
+        "behind its title; a longer one by paragraphs), lines (a passage a line)",
     )
     markup: Markup = Field(
         "plain",
@@ -67,6 +67,6 @@ class PassageSettings(SettingsTable):
             raise SettingsError(
                 "passages.markup = markdown tells nothing where passages.by = tokens: the text "
                 "stays as it is.",
-                "Leave it out, or set passages.by = headings, paragraphs or sentences.",
+                "Leave it out, or set passages.by = headings, paragraphs, sentences or lines.",
             )
         return self

@@ -22,8 +22,8 @@ class CutRule:
         split: false keeps one passage for each document, cut at `max_tokens`.
         prompt: put before the title (or the text) of every passage.
         specials: special tokens that the encoder adds.
-        by: what a passage is made of: windows of tokens, whole sentences, whole paragraphs, or one
-            section below a heading.
+        by: what a passage is made of: windows of tokens, whole sentences, whole paragraphs, one
+            section below a heading, or one line.
         markup: what the texts are written in.
         rules: the version of `shardrank`'s own rules of sentences and headings; 0: none are used.
 

@@ -68,6 +68,17 @@ def _sections(text: str, headings: Sequence[Heading]) -> Iterator[Section]:
             yield Section(_words(path[:-1]), heading.begin, heading.end)
 
 
+def line_sections(text: str) -> list[Section]:
+    """A section for each line in which something is seen; the whole text where none is."""
+    found, begin = [], 0
+    for line in text.split("\n"):
+        end = begin + len(line)
+        if not _blank(text, begin, end):
+            found.append(Section((), begin, end))
+        begin = end + 1
+    return found or [Section((), 0, len(text))]
+
+
 def _blank(text: str, begin: int, end: int) -> bool:
     """Whether nothing is seen there: zero-width characters give no token and are no text."""
     return all(each.isspace() or not each.isprintable() for each in text[begin:end])

@@ -1,4 +1,4 @@
-"""Cutting documents by what they are made of: sentences, paragraphs, sections."""
+"""Cutting documents by what they are made of: sentences, paragraphs, sections, lines."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from shardrank.core.protocols import Tokeniser, TokenSpans
 from shardrank.corpus.cut_rule import TITLE_CHARACTERS, CutRule, Passage, full_text
 from shardrank.corpus.html_text import read_html
 from shardrank.corpus.markdown import read_markdown
-from shardrank.corpus.outline import Outlines, Reader, Section, sections
+from shardrank.corpus.outline import Outlines, Reader, Section, line_sections, sections
 from shardrank.corpus.plain_text import read_plain
 from shardrank.corpus.sentences import characters, sentence_marks
 from shardrank.corpus.validate import Document
@@ -27,7 +27,12 @@ READERS: dict[str, Reader] = {
 }
 
 #: The least piece that is kept whole where it fits.
-_KEPT = {"sentences": SENTENCE, "paragraphs": PARAGRAPH, "headings": PARAGRAPH}
+_KEPT = {
+    "sentences": SENTENCE,
+    "paragraphs": PARAGRAPH,
+    "headings": PARAGRAPH,
+    "lines": SENTENCE,
+}
 
 
 class _Read(NamedTuple):
@@ -59,18 +64,24 @@ def cut_by_structure(
     outlines = READERS[rule.markup]([d.text for d in documents], rule.by == "headings")
     plain = [d._replace(text=text) for d, text in zip(documents, outlines.texts, strict=True)]
     spans = tokeniser.encode([full_text(document, rule) for document in plain])
-    reads = list(_reads(plain, spans, outlines))
+    reads = list(_reads(plain, spans, outlines, rule))
     heads = _heads(reads, tokeniser, rule)
     return (_cut(read, heads, rule) for read in reads)
 
 
 def _reads(
-    documents: Sequence[Document], spans: Sequence[TokenSpans], outlines: Outlines
+    documents: Sequence[Document],
+    spans: Sequence[TokenSpans],
+    outlines: Outlines,
+    rule: CutRule,
 ) -> Iterator[_Read]:
     marks, at = sentence_marks(characters("".join(outlines.texts)), outlines.blocks), 0
     for number, (document, tokens) in enumerate(zip(documents, spans, strict=True)):
         text = document.text
-        found = sections(text, outlines.headings.get(number, ()))
+        if rule.by == "lines":
+            found = line_sections(text)
+        else:
+            found = sections(text, outlines.headings.get(number, ()))
         yield _Read(document, tokens, found, marks[at : at + len(text)])
         at += len(text)
 

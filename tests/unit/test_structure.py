@@ -1,4 +1,4 @@
-"""Documents cut by sentences, paragraphs and headings."""
+"""Documents cut by sentences, paragraphs, headings and lines."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -272,6 +272,32 @@ def test_a_sentence_longer_than_the_room_is_cut_between_words() -> None:
     assert [len(p.text) for p in pieces] == [48, 42]
 
 
+@given(lines=st.lists(st.text("ab1 .\t", max_size=10), min_size=1, max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_a_line_is_a_passage(lines: list[str]) -> None:
+    """Cut as each line is alone, whatever stands between them."""
+    found = cut("\n".join(lines), "lines", "plain")
+    alone = [passage for line in lines for passage in cut(line, "lines", "plain")]
+    assert [(p.title, p.text.strip(), p.tokens.tolist()) for p in found] == [
+        (p.title, p.text.strip(), p.tokens.tolist()) for p in alone
+    ]
+
+
+def test_lines_share_nothing_and_long_ones_are_cut() -> None:
+    long = "One two. " + "Abcd " * 12 + "end."
+    assert [p.text for p in cut(f"first\n\n{long}\r\nlast\n", "lines", "plain", 12)] == [
+        "first",
+        "One two.",
+        ("Abcd " * 12).strip(),
+        "end.",
+        "last",
+    ]
+    assert [p.text for p in cut("<ul><li>a b</li><li>c</li></ul>", "lines", "html")] == ["a b", "c"]
+    unseen = Document(0, "d", "", "\u200b\n\u200b")
+    [bytes_of_it] = cut_documents([unseen], TinyTokeniser("bytes"), rule("lines", "plain"))
+    assert len(bytes_of_it) == 1, "what nobody sees has tokens by bytes, and is kept"
+
+
 def test_what_fits_has_the_tokens_of_the_whole_and_html_no_tags() -> None:
     for by in ("tokens", "sentences", "paragraphs", "headings"):
         [passage] = cut("<p>a &lt; b</p><p>c</p>", by, "html")
@@ -311,7 +337,7 @@ def test_readers_are_of_one_kind() -> None:
     assert all(not shown(reader([], True)) for reader in readers)
 
 
-@pytest.mark.parametrize("by", ["tokens", "sentences", "paragraphs", "headings"])
+@pytest.mark.parametrize("by", ["tokens", "sentences", "paragraphs", "headings", "lines"])
 def test_a_picture_without_text_is_one_passage(by: str) -> None:
     rule = CutRule(32, 0, True, "", 2, by=by, markup="html")  # type: ignore[arg-type]
     shown = Document(0, "a", "Wing", "", picture=b"picture")
