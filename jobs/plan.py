@@ -13,7 +13,7 @@ from shardrank.core.source_files import Listing
 from shardrank.corpus.changes import Mode
 from shardrank.flows.backfill import Backfill
 from shardrank.flows.index_plan import IndexPlan, plan_indexing
-from shardrank.flows.rank_plan import RankPlan, plan_ranking
+from shardrank.flows.rank_plan import RankPlan, most_excluded, plan_ranking
 from shardrank.jobs.columns import unmeasured
 from shardrank.jobs.console import console, error_console
 from shardrank.jobs.plan_columns import column_lines
@@ -98,6 +98,10 @@ def explain_rank(path: str, queries: str, qrels: str | None, settings: Settings)
         f"{len(version.parts):,} parts, {version.live.passages:,} passages",
     )
     table.add_row("queries", f"{count:,} ({plan.queries.rejected.num_rows:,} rejected)")
+    if most := most_excluded(plan.queries.table):
+        table.add_row(
+            "excluded", f"up to {most:,} documents of a query; all are searched for so many more"
+        )
     if plan.judgements:
         table.add_row("judged", "\n".join(_judged_lines(plan)))
     _add_listing(table, plan.listing)

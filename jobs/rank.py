@@ -8,7 +8,7 @@ from shardrank.core.evaluation import Evaluation
 from shardrank.core.same_ids import notice
 from shardrank.core.settings import Settings
 from shardrank.jobs.console import command_line, reporter_of
-from shardrank.report.sentences import absent, covered, deeper, lowered
+from shardrank.report.sentences import absent, covered, deeper, excluded, lowered
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ def summary(ranked: Ranked) -> list[str]:
         lines.append(f"  judged     {said}")
     if said := notice(ranked.same_ids):
         lines.append(f"  same ids   {said}")
+    if said := excluded(ranked.excluded):
+        lines.append(f"  excluded   {said}")
     return lines
 
 

@@ -41,6 +41,12 @@ class SearchSettings(SettingsTable):
         description="how a query's list and those of its parts become one, of each retriever: by "
         "reciprocal ranks, or by a document's largest score",
     )
+    exclude: str | None = Field(
+        None,
+        min_length=1,
+        description="of a file of queries, the column that lists ids of documents that are no hits "
+        "of a query, as BRIGHT has excluded_ids; k others remain; default: none are left out",
+    )
     device: Literal["auto", "cpu", "gpu"] = resize(
         "cpu",
         "where shards of vectors are searched; auto: on a GPU where actors have one, see "

@@ -119,7 +119,7 @@ REMOVED = pa.schema(
 )
 
 #: Queries as encoded: row i of a block is query i of it. Where any has a picture, a column
-#: "picture" follows, binary.
+#: "picture" follows, binary; where they may exclude documents, one of `core/excluded.py`.
 QUERIES = pa.schema(
     [
         pa.field("query_id", pa.string(), nullable=False),

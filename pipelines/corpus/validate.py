@@ -42,6 +42,7 @@ class Reason(StrEnum):
     MISSING_ORDER = "missing_order"
     ORDER_NOT_SORTABLE = "order_not_sortable"
     UNKNOWN_PARENT = "unknown_parent"
+    EXCLUDE_NOT_IDS = "exclude_not_ids"  # of a query: no list of documents' ids
     IMAGE_IS_PATH = "image_is_path"  # a name of a file or a URL, without its bytes
     IMAGE_TOO_LARGE = "image_too_large"
     IMAGE_TOO_MANY_PIXELS = "image_too_many_pixels"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from shardrank.core.excluded import EXCLUDED, named_documents
 from shardrank.core.files import FileRef
 from shardrank.core.model_settings import DENSE
 from shardrank.core.units import Done, total
@@ -24,7 +25,13 @@ from shardrank.stages.rank.rerank_plan import (
 )
 from shardrank.stages.rank.votes import votes_of
 from shardrank.stages.run.runner import Context
-from shardrank.stages.shared.locate import WANTED, Located, locate
+from shardrank.stages.shared.locate import (
+    LOCATE_EXCLUDED,
+    WANTED,
+    Located,
+    locate,
+    write_wanted,
+)
 from shardrank.stages.shared.sample import Draw, sample
 from shardrank.version.sizing import bucket_parts
 
@@ -114,7 +121,22 @@ def _mining(
         judged=[_write(context, "units/judged/{}.parquet", table) for table in tables],
         located=[done.made.located for done in located],
         pool=pool,
+        excluded=_excluded(context, plan),
     )
+
+
+def _excluded(context: Context, plan: LabelPlan) -> list[FileRef] | None:
+    """Where the documents lie that the run's queries exclude; None: they exclude nothing."""
+    ranked = plan.ranked
+    if ranked.run.settings.search.exclude is None:
+        return None
+    tables = (ranked.out.read_table(block.queries, [EXCLUDED]) for block in ranked.run.blocks)
+    named = named_documents([table[EXCLUDED] for table in tables])
+    if not named:
+        return None
+    wanted = write_wanted(context.workspace, named)
+    found = locate(context, ranked.index, ranked.version.parts, wanted, LOCATE_EXCLUDED)
+    return [done.made.located for done in found]
 
 
 def _bucket(plan: LabelPlan) -> int:

@@ -6,8 +6,10 @@ from dataclasses import replace
 from itertools import accumulate
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shardrank import __version__
+from shardrank.core.excluded import EXCLUDED, ExcludedCounts, named_documents
 from shardrank.core.files import FileRef
 from shardrank.core.fingerprint import fingerprint
 from shardrank.core.model_settings import DENSE
@@ -35,7 +37,7 @@ from shardrank.stages.rank.votes import votes_of
 from shardrank.stages.run.runner import Context
 from shardrank.stages.shared.column_encoders import Sourced
 from shardrank.stages.shared.encode import QueryBlock, encode, write_blocks
-from shardrank.stages.shared.locate import count_absent
+from shardrank.stages.shared.locate import LOCATE_EXCLUDED, count_absent
 from shardrank.stages.shared.outputs import claim
 from shardrank.stages.shared.ranked_runs import (
     RankedBlock,
@@ -79,7 +81,8 @@ def rank(context: Context, plan: RankPlan, overwrite: bool = False) -> Ranked:
     searched = SearchedBatch(context.workspace, plan.index, version)
     same = count_same_ids(searched, blocks, merged, how.ignore_same_id)
     absent = _count_absent(context, plan, version)
-    batch = RankedBatch(queries, blocks, merged, last.steps, collated, same, absent)
+    excluded = _count_excluded(context, plan, queries.table)
+    batch = RankedBatch(queries, blocks, merged, last.steps, collated, same, absent, excluded)
     return _delivered(context, plan, batch)
 
 
@@ -207,6 +210,7 @@ def _delivered(context: Context, plan: RankPlan, batch: RankedBatch) -> Ranked:
         evaluation=evaluation,
         same_ids=batch.same_ids,
         absent=batch.absent,
+        excluded=batch.excluded,
     )
 
 
@@ -266,6 +270,16 @@ def _count_absent(context: Context, plan: RankPlan, version: Version) -> int:
     asked = set(plan.queries.table["query_id"].to_pylist())
     judged = {j.doc_id for j in plan.judgements if j.query_id in asked}
     return count_absent(context, plan.index, version.parts, judged) if judged else 0
+
+
+def _count_excluded(context: Context, plan: RankPlan, queries: pa.Table) -> ExcludedCounts | None:
+    if EXCLUDED not in queries.column_names:
+        return None
+    lists, parts = queries[EXCLUDED], plan.published.version.parts
+    some = pc.sum(pc.greater(pc.list_value_length(lists), 0)).as_py() or 0
+    named = named_documents([lists])
+    absent = count_absent(context, plan.index, parts, named, LOCATE_EXCLUDED) if named else 0
+    return ExcludedCounts(some, len(named), absent)
 
 
 def _without_rejected(

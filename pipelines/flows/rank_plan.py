@@ -10,6 +10,7 @@ import pyarrow as pa
 from shardrank.core.cards import EncoderCard
 from shardrank.core.errors import InputError
 from shardrank.core.evaluation import Evaluation, Judgement, Metrics
+from shardrank.core.excluded import EXCLUDED, ExcludedCounts, longest
 from shardrank.core.fingerprint import fingerprint, sha256_hex
 from shardrank.core.papers import to_json
 from shardrank.core.rank_counts import RankCounts
@@ -19,6 +20,7 @@ from shardrank.core.source_files import Listing
 from shardrank.core.units import Done, total
 from shardrank.corpus.qrels import read_judged
 from shardrank.corpus.queries import QueryBatch, read_queries
+from shardrank.corpus.query_excludes import with_excluded
 from shardrank.flows.rerankers import plan_rerankers
 from shardrank.flows.retrievers import plan_retrievers, refuse_unseen, require_same_model
 from shardrank.models.cards import read_encoder_card
@@ -80,7 +82,8 @@ class RankPlan:
 class RankedBatch:
     """What the stages made: the batch as it was ranked, its query blocks, the markers of merging,
     of each reranker and of collating, how often a query's hits held the document with its own id,
-    and how many of the documents that were judged for its queries the index does not hold."""
+    how many of the documents that were judged for its queries the index does not hold, and what its
+    queries exclude, if they may."""
 
     queries: QueryBatch
     blocks: Sequence[QueryBlock]
@@ -89,6 +92,7 @@ class RankedBatch:
     collated: Sequence[Done[Collated]]
     same_ids: SameIds
     absent: int
+    excluded: ExcludedCounts | None
 
     @property
     def counts(self) -> RankCounts:
@@ -120,6 +124,7 @@ class Ranked:
         evaluation: the metrics, and what to know of them; None: without judgements.
         same_ids: hits that have their query's own id.
         absent: judged documents that the index does not hold.
+        excluded: what queries exclude; None: they name nothing.
     """
 
     out: str
@@ -129,6 +134,7 @@ class Ranked:
     evaluation: Evaluation | None
     same_ids: SameIds
     absent: int
+    excluded: ExcludedCounts | None = None
 
     @property
     def run(self) -> str:
@@ -158,7 +164,7 @@ def plan_ranking(index: Workspace, queries: str, qrels: str | None, settings: Se
     check_encoder(encoder)
     card = read_encoder_card(encoder)
     _require_match(published, card)
-    retrievers = plan_retrievers(version, settings)
+    retrievers = plan_retrievers(version, settings, most_excluded(batch.table))
     further = _needed(further_encoders(version, settings), retrievers)
     for each in further:
         require_same_model(each, version)
@@ -191,9 +197,16 @@ def _read_batch(listing: Listing, source: str, sources: Sources, settings: Setti
     batch = read_queries(
         listing.read, sources.open, settings.corpus, pictures=True, parent=settings.search.parent
     )
+    if column := settings.search.exclude:
+        batch = with_excluded(batch, listing.read, sources.open, settings.corpus, column)
     if not batch.table.num_rows:
         raise InputError(f"{source} holds no usable query.", "Queries need an id and a text.")
     return batch
+
+
+def most_excluded(queries: pa.Table) -> int:
+    """Documents that one of these queries excludes, at most."""
+    return longest(queries[EXCLUDED]) if EXCLUDED in queries.column_names else 0
 
 
 def _run_name(plan: RankPlan) -> str:

@@ -30,7 +30,7 @@ from shardrank.report.data import (
 from shardrank.report.figures import snippet
 from shardrank.report.page import render
 from shardrank.report.queries import MOVES, moves, query_table
-from shardrank.report.sentences import absent, deeper
+from shardrank.report.sentences import absent, deeper, excluded
 from shardrank.stages.index.publish import rejected_reasons
 from shardrank.stages.run.records import stage_runs
 from shardrank.stages.run.runner import Context
@@ -149,7 +149,9 @@ def _of_each(values: Sequence[float]) -> str:
 
 def _notices(finished: Finished) -> list[str]:
     version = finished.plan.published.version
-    said = [absent(finished.ranked.absent), notice(finished.ranked.same_ids), _mapped(version)]
+    ranked = finished.ranked
+    said = [absent(ranked.absent), notice(ranked.same_ids), excluded(ranked.excluded)]
+    said.append(_mapped(version))
     if found := finished.evaluation:
         said += [*deeper(found.metrics["retrieved"], found.k), found.unmet]
     return [sentence for sentence in said if sentence]

@@ -26,9 +26,14 @@ from shardrank.version.sizing import TOKEN_KINDS
 GUIDE = {f"guide_{name}" for name in ("documents", "weight", "steps", "rate", "temperature")}
 
 
-def plan_retrievers(version: Version, settings: Settings) -> list[Retriever]:
+def plan_retrievers(version: Version, settings: Settings, excluded: int = 0) -> list[Retriever]:
     """Those that the settings name, else one for each index: the first encoder's, then by name.
     Codes of vectors that have an index of their own would only find the same once more.
+
+    Args:
+        version: of the index.
+        settings: of the run.
+        excluded: documents that a query excludes, at most.
 
     Raises:
         SettingsError: there is no such index, a setting is of another kind than the index, a
@@ -39,7 +44,9 @@ def plan_retrievers(version: Version, settings: Settings) -> list[Retriever]:
     wanted = settings.retriever or [RetrieverSettings(index=n) for n in (DENSE, *others)]
     _refuse_weights(settings, wanted)
     _refuse_guides(wanted)
-    return [_retriever(version, settings, each) for each in wanted]
+    # So many more where some are passed over, so that k are left.
+    passed_over = excluded + settings.search.ignore_same_id
+    return [_retriever(version, settings, each, passed_over) for each in wanted]
 
 
 def require_same_model(encoder: StoredEncoder, version: Version) -> None:
@@ -108,7 +115,9 @@ def _refuse_guides(wanted: Sequence[RetrieverSettings]) -> None:
             )
 
 
-def _retriever(version: Version, settings: Settings, wanted: RetrieverSettings) -> Retriever:
+def _retriever(
+    version: Version, settings: Settings, wanted: RetrieverSettings, passed_over: int
+) -> Retriever:
     index = version.indexes.get(wanted.index)
     if index is None:
         raise SettingsError(
@@ -118,7 +127,7 @@ def _retriever(version: Version, settings: Settings, wanted: RetrieverSettings) 
     require_faiss(index.plan.kind)
     _refuse_strange(index, wanted)
     k = wanted.k or settings.search.k
-    how = _effort(index, settings, wanted)
+    how = _effort(index, settings, wanted, k + passed_over)
     return Retriever(
         name=wanted.called,
         index=index,
@@ -128,13 +137,12 @@ def _retriever(version: Version, settings: Settings, wanted: RetrieverSettings) 
         guidance=_guidance(wanted),
         correction=_correction(wanted),
         query_pool=wanted.query_pool,
+        passed_over=passed_over,
     )
 
 
-def _effort(index: Index, settings: Settings, wanted: RetrieverSettings) -> Effort:
-    """The audited effort, unless the settings say otherwise."""
-    # One more where one is passed over, so that k are left.
-    k = (wanted.k or settings.search.k) + settings.search.ignore_same_id
+def _effort(index: Index, settings: Settings, wanted: RetrieverSettings, k: int) -> Effort:
+    """The audited effort for k documents, unless the settings say otherwise."""
     if counts := index.counts:
         return Effort(k, bm25=Bm25(wanted.k1, wanted.b, counts.words / max(1, counts.passages)))
     if index.codec is None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from shardrank.core.evaluation import Coverage, Metrics
+from shardrank.core.excluded import ExcludedCounts
 from shardrank.core.measures import cutoff
 from shardrank.report import figures as formats
 from shardrank.report.data import AuditCurve, ReportCounts, ReportData
@@ -161,6 +162,17 @@ def absent(documents: int) -> str:
     if not documents:
         return ""
     return f"{_many(documents, 'judged document')} not in the index: no search finds them."
+
+
+def excluded(counts: ExcludedCounts | None) -> str:
+    """What queries exclude, and whether the index holds it; "" where they may not."""
+    if counts is None:
+        return ""
+    named = _many(counts.documents, "document")
+    queries = _many(counts.queries, "query", "queries")
+    held = f"{formats.count(counts.held)} in the index"
+    there = f"{held} + {formats.count(counts.absent)} not in it" if counts.absent else held
+    return f"{named} left out for {queries} (search.exclude): {there}."
 
 
 def _many(number: int, one: str, more: str = "") -> str:

@@ -176,6 +176,7 @@ class Case:
     k: int
     depth: int
     ignore_same_id: bool
+    excluded: list[str]
     overlap: int
     part_size: int
     shard_passages: int
@@ -186,6 +187,10 @@ class Case:
     def name(self, number: int) -> str:
         """A query's id, which the first documents may have, too."""
         return IDS[number] if number < len(IDS) else f"q{number}"
+
+    def left_out(self, number: int) -> list[str]:
+        """What a query excludes: each its own share."""
+        return self.excluded[number % 3 :]
 
 
 _word = st.sampled_from([*PLAIN, *PLAIN, *STOPS, *RARE])
@@ -236,6 +241,7 @@ def _cases(draw: st.DrawFn) -> Case:
         k=draw(st.integers(1, 12)),
         depth=draw(st.integers(1, 4)),
         ignore_same_id=draw(st.booleans()),
+        excluded=draw(st.lists(st.sampled_from(IDS), max_size=4)),
         overlap=draw(st.integers(0, 4)),
         part_size=draw(st.integers(1, 6)),
         shard_passages=draw(st.integers(1, 12)),
@@ -281,13 +287,13 @@ def _cut(row: Row, overlap: int) -> list[list[str]]:
 
 
 def scores(
-    asked: Asked, stop_words: str, query: Words, live: Documents, passed_over: str | None
+    asked: Asked, stop_words: str, query: Words, live: Documents, passed_over: Sequence[str]
 ) -> dict[str, list[float]]:
     """What a retriever may find: the scores of each document's passages."""
     score = partial(_dense, asked.index, query)
     if asked.index == "bm25":
         score = partial(_counted, Bm25Oracle(live, stop_words, asked.k1, asked.b), query)
-    kept = ((doc, cut) for doc, cut in live.items() if doc != passed_over)
+    kept = ((doc, cut) for doc, cut in live.items() if doc not in passed_over)
     return {doc: [score(passage) for passage in cut] for doc, cut in kept}
 
 
@@ -330,6 +336,7 @@ def settings_of(case: Case, models: tuple[Path, Path]) -> Settings:
             "k": case.k,
             "block_queries": case.block_queries,
             "ignore_same_id": case.ignore_same_id,
+            "exclude": "not" if case.excluded else None,
         },
         "retriever": [each.table() for each in case.asked],
         "fusion": {
@@ -362,7 +369,9 @@ def run_compact(root: Path, base: Published, wanted: Settings) -> Published:
 
 
 def run_rank(root: Path, out: str, case: Case, wanted: Settings) -> pa.Table:
-    rows = ({"_id": case.name(n), "text": " ".join(w)} for n, w in enumerate(case.queries))
+    rows = [{"_id": case.name(n), "text": " ".join(w)} for n, w in enumerate(case.queries)]
+    if case.excluded:
+        rows = [row | {"not": case.left_out(n)} for n, row in enumerate(rows)]
     path = write_lines(root / "queries.jsonl", rows)
     plan = plan_ranking(workspace(root / "index"), path, None, wanted)
     rank(context(root / out, plan.run, plan.settings), plan)
@@ -380,7 +389,7 @@ def check(case: Case, live: Documents, lists: dict[str, list[list[Hit]]], table:
     for number, query in enumerate(case.queries):
         query_id = case.name(number)
         mine = [row for row in rows if row["query_id"] == query_id]
-        passed_over = query_id if case.ignore_same_id else None
+        passed_over = [*case.left_out(number), *[query_id] * case.ignore_same_id]
         for asked, found in zip(case.asked, lists[query_id], strict=True):
             k = asked.k if len(case.asked) > 1 else min(asked.k, case.k)
             check_list(found, scores(asked, case.stop_words, query, live, passed_over), k)
@@ -439,6 +448,7 @@ def long_documents(**changes: Any) -> Case:
         k=10,
         depth=4,
         ignore_same_id=True,
+        excluded=[IDS[1], IDS[4]],
         overlap=2,
         part_size=9,
         shard_passages=18,

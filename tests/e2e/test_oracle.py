@@ -6,7 +6,8 @@ Vectors and logits are small integers made from words, so arithmetic is exact an
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -96,6 +97,13 @@ class Case:
     slice_bytes: int
     own_ids: bool = False
     ignore_same_id: bool = False
+    excluded: list[list[str]] = field(default_factory=list)
+
+    def leaves_out(self, number: int, doc_id: str) -> bool:
+        """Whether a document is no hit of a query, by its id or the query's list."""
+        lists = self.excluded[number : number + 1]
+        own = self.ignore_same_id and doc_id == self.name(number)
+        return own or any(doc_id in each for each in lists)
 
     def name(self, number: int) -> str:
         """A query's id; with `own_ids` the first queries have ids that documents may have."""
@@ -131,6 +139,7 @@ _cases = st.builds(
     slice_bytes=st.integers(40, 2000),
     own_ids=st.booleans(),
     ignore_same_id=st.booleans(),
+    excluded=st.lists(st.lists(st.sampled_from([*IDS, "nobody"]), max_size=5), max_size=3),
 )
 
 
@@ -202,15 +211,15 @@ def expected_rankings(case: Case, documents: Passages) -> list[dict[str, Any]]:
     return [
         row
         for number, query in enumerate(case.queries)
-        for row in _ranking(case.name(number), query, case, documents)
+        for row in _ranking(number, query, case, documents)
     ]
 
 
-def _ranking(query_id: str, query: Words, case: Case, documents: Passages) -> list[dict[str, Any]]:
+def _ranking(number: int, query: Words, case: Case, documents: Passages) -> list[dict[str, Any]]:
     rows = [
-        _best(query_id, query, doc_id, cut)
+        _best(case.name(number), query, doc_id, cut)
         for doc_id, cut in documents.items()
-        if not (case.ignore_same_id and doc_id == query_id)
+        if not case.leaves_out(number, doc_id)
     ]
     rows = _ordered(rows, "retrieval_score", "retrieval_rank")[: case.k]
     for row in rows[: case.depth if case.rerank != "off" else 0]:
@@ -337,6 +346,7 @@ def settings_of(case: Case, folders: dict[str, Path]) -> Settings:
             "k": case.k,
             "block_queries": case.block_queries,
             "ignore_same_id": case.ignore_same_id,
+            "exclude": "not" if case.excluded else None,
         },
         "reranker": {
             "model": str(folders.get(case.rerank, "off")),
@@ -354,7 +364,9 @@ def run_index(root: Path, rows: Sequence[Row], wanted: Settings) -> Published:
 
 
 def run_rank(root: Path, case: Case, wanted: Settings) -> pa.Table:
-    rows = ({"_id": case.name(n), "text": " ".join(w)} for n, w in enumerate(case.queries))
+    rows = [{"_id": case.name(n), "text": " ".join(w)} for n, w in enumerate(case.queries)]
+    if case.excluded:
+        rows = [{**row, "not": each} for row, each in zip_longest(rows, case.excluded) if row]
     path = write_lines(root / "queries.jsonl", rows)
     plan = plan_ranking(_workspace(root / "index"), path, None, wanted)
     rank(_context(root / "out", plan.run, wanted), plan)

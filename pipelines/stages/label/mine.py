@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pydantic import PlainSerializer
 
 from shardrank.core.arrays import Int32, Int64
+from shardrank.core.excluded import EXCLUDED, excluded_pairs
 from shardrank.core.files import FileRef
 from shardrank.core.settings import LabelSettings
 from shardrank.core.topk import ranks
@@ -53,7 +54,8 @@ def mining_settings(settings: LabelSettings) -> dict[str, Any]:
 class Mining:
     """What mining reads: of the ranked run, its blocks, and the files of scores that it has already
     of some teachers, for each block and each of these; of the label run, judgements by block, where
-    positives lie, and the drawn pool. Parts of a bucket share a file of candidates.
+    positives lie, the drawn pool, and where documents lie that queries exclude, if they may. Parts
+    of a bucket share a file of candidates.
 
     The hits' scores are taken where they are `by_first`, the first encoder's; others are lacking.
     """
@@ -66,12 +68,14 @@ class Mining:
     judged: Sequence[FileRef]
     located: Sequence[FileRef]
     pool: Sequence[FileRef]
+    excluded: Sequence[FileRef] | None = None
 
 
 @dataclass(frozen=True)
 class MineSpec:
     """A block of the ranked run (queries, hits); what it has already of each of some teachers;
-    judgements, where positives lie, and the drawn pool."""
+    judgements, where positives lie, the drawn pool, and where documents lie that queries
+    exclude."""
 
     block: int
     queries: FileRef
@@ -83,6 +87,7 @@ class MineSpec:
     pool: tuple[FileRef, ...]
     bucket_parts: int
     settings: Annotated[LabelSettings, PlainSerializer(mining_settings)]
+    excluded: tuple[FileRef, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,7 @@ def mine(context: Context, mining: Mining) -> list[Done[Mined]]:
             pool=tuple(mining.pool),
             bucket_parts=mining.bucket_parts,
             settings=context.settings.label,
+            excluded=None if mining.excluded is None else tuple(mining.excluded),
         )
         for number, (block, known, judged) in enumerate(
             zip(mining.blocks, mining.known, mining.judged, strict=True)
@@ -166,8 +172,8 @@ class Mine:
 
 @dataclass(frozen=True)
 class MiningBlock:
-    """A block's tables: query ids, hits (and whose scores they have), judgements, positions,
-    pool."""
+    """A block's tables: query ids, hits (and whose scores they have), judgements, positions, pool,
+    and query, part and first row of the documents that queries exclude."""
 
     query_ids: list[str]
     by_first: bool
@@ -175,6 +181,7 @@ class MiningBlock:
     judged: pa.Table
     located: pa.Table
     pool: pa.Table
+    excluded: pa.Table
 
     @classmethod
     def read(cls, workspace: Workspace, out: Workspace, spec: MineSpec) -> "MiningBlock":
@@ -186,7 +193,17 @@ class MiningBlock:
             judged=workspace.read_table(spec.judged),
             located=read_located(workspace, spec.located),
             pool=_read_pool(workspace, spec.pool),
+            excluded=_read_excluded(workspace, out, spec),
         )
+
+
+def _read_excluded(workspace: Workspace, out: Workspace, spec: MineSpec) -> pa.Table:
+    names = ["query", "part", "row"]
+    if spec.excluded is None:
+        return pa.table({name: pa.array([], pa.int32()) for name in names})
+    pairs = excluded_pairs(out.read_table(spec.queries, [EXCLUDED])[EXCLUDED])
+    located = read_located(workspace, spec.excluded)
+    return pairs.join(located, "doc_id", join_type="inner").select(names)
 
 
 def _read_pool(workspace: Workspace, refs: Sequence[FileRef]) -> pa.Table:
@@ -202,7 +219,7 @@ def candidates(block: MiningBlock, settings: LabelSettings) -> pa.Table:
     positives = judged.filter(pc.greater_equal(judged["grade"], settings.min_grade))
     near = _near(block.hits, positives, settings.depth)
     pieces = [_retrieved(block, near), _missed(positives, near)]
-    known = _documents(near, judged)
+    known = _documents(near, [judged, block.excluded])
     if settings.random_negatives:
         pieces.append(_random(block, known, settings))
     if settings.batch_negatives:
@@ -223,15 +240,14 @@ def _near(hits: pa.Table, positives: pa.Table, depth: int) -> pa.Table:
     return hits.append_column("rank", pa.array(rank)).filter(pa.array(kept))
 
 
-def _documents(near: pa.Table, judged: pa.Table) -> tuple[Int32, Int64]:
-    """The documents that a query has already, found or judged: queries, and documents by part and
-    first row (a document's passages are consecutive rows, numbered from 0)."""
+def _documents(near: pa.Table, others: Sequence[pa.Table]) -> tuple[Int32, Int64]:
+    """The documents that no draw shall give a query, since they are found, judged or excluded:
+    queries, and documents by part and first row (a document's passages are consecutive rows,
+    numbered from 0)."""
     first = near["row"].to_numpy() - near["passage"].to_numpy()
-    query = [near["query"].to_numpy(), judged["query"].to_numpy()]
-    document = [
-        joined(near["part"].to_numpy(), first),
-        joined(judged["part"].to_numpy(), judged["row"].to_numpy()),
-    ]
+    query = [near["query"].to_numpy(), *(each["query"].to_numpy() for each in others)]
+    document = [joined(near["part"].to_numpy(), first)]
+    document += [joined(each["part"].to_numpy(), each["row"].to_numpy()) for each in others]
     return np.concatenate(query), np.concatenate(document)
 
 

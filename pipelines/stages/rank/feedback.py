@@ -82,7 +82,7 @@ def moved(context: Context, first: Round, retriever: Retriever, how: Feedback) -
 
 def first_round(context: Context, first: Round, retriever: Retriever, documents: int) -> FoundBy:
     """The first documents that a retriever finds for the queries as they were asked."""
-    k = documents + context.settings.search.ignore_same_id
+    k = documents + retriever.passed_over
     depth = retriever.how.depth
     how = replace(retriever.how, k=k, depth=max(depth, k) if depth else 0)
     few = replace(retriever, how=how, k=documents)

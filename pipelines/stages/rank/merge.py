@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shardrank.core.excluded import EXCLUDED, longest, without_excluded
 from shardrank.core.files import FileRef
 from shardrank.core.fusion import fuse
 from shardrank.core.part_hits import PartHits, with_parts
@@ -49,8 +50,8 @@ class BlockParts:
 @dataclass(frozen=True)
 class MergeSpec:
     """A query block: what each retriever found for it, how several lists become one, and how many
-    documents are kept; parts of the index whose hits share a file; and the parts of the queries, if
-    there are any."""
+    documents are kept; parts of the index whose hits share a file; the parts of the queries, if
+    there are any; and whether queries have lists of documents that are left out."""
 
     lists: tuple[ListFiles, ...]
     queries: FileRef
@@ -59,6 +60,7 @@ class MergeSpec:
     ignore_same_id: bool
     bucket_parts: int
     parts: BlockParts | None = None
+    excludes: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,13 +136,15 @@ def merge(
 
     Args:
         context: of the run.
-        found: what each retriever found: hits of one document more than are kept where those with
-            the query's own id are passed over.
+        found: what each retriever found: hits of so many documents more than are kept as may be
+            passed over, since they have the query's own id or are in its list.
         blocks: the queries.
         how: they are merged.
         parts: of the queries, whose blocks were searched behind these, in their order.
     """
+    excludes = context.settings.search.exclude is not None
     specs = [_spec(found, blocks, number, how, parts) for number in range(len(blocks))]
+    specs = [replace(spec, excludes=excludes) for spec in specs]
     stage = replace(MERGE, name=how.stage)
     return run_stage(context, stage, specs, [Step(partial(Merge, context.workspace))])
 
@@ -200,20 +204,30 @@ class Merge:
 
     def _best(self, spec: MergeSpec, files: ListFiles, k: int) -> pa.Table:
         """What a retriever found, by the queries and by their parts."""
-        own = self._first(files.hits, spec.queries.rows, k)
+        own = self._first(files.hits, spec.queries, k, spec.excludes)
         if spec.parts is None:
             return own
         places = [places_of(self.workspace, ref) for ref in spec.parts.queries]
-        both = zip(files.parts, places, strict=True)
-        parts = [PartHits(self._first(hits, len(rows), k), rows, n) for hits, (rows, n) in both]
+        found = [
+            self._first(hits, ref, k, spec.excludes)
+            for hits, ref in zip(files.parts, spec.parts.queries, strict=True)
+        ]
+        parts = [PartHits(hits, *place) for hits, place in zip(found, places, strict=True)]
         return with_parts(own, parts, spec.parts.how, k)
 
-    def _first(self, hits: Sequence[FileRef], queries: int, k: int) -> pa.Table:
-        """One shard's hits after another, so that memory does not grow with the shards."""
-        best = Best(queries, k)
+    def _first(self, hits: Sequence[FileRef], queries: FileRef, k: int, excludes: bool) -> pa.Table:
+        """One shard's hits after another, so that memory does not grow with the shards; without
+        documents in the queries' lists."""
+        lists = self._lists_of(queries) if excludes else None
+        best = Best(queries.rows, k if lists is None else k + longest(lists))
         for ref in hits:
             best.add(self.workspace.read_table(ref))
-        return _first(best.table(), k)  # a guide is searched for more than are asked of it
+        found = best.table()
+        kept = found if lists is None else without_excluded(found, lists)
+        return _first(kept, k)  # a guide is searched for more than are asked of it
+
+    def _lists_of(self, queries: FileRef) -> pa.ChunkedArray:
+        return self.workspace.read_table(queries, [EXCLUDED])[EXCLUDED]
 
     def _lists(self, unit: Unit[MergeSpec], found: Sequence[pa.Table]) -> tuple[FileRef, ...]:
         if len(found) == 1:

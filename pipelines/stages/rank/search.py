@@ -50,7 +50,8 @@ class Searched:
 class Retriever:
     """An index that is searched: its name among the retrievers, how hard to look, how many
     documents it gives each query in the end, by which feedback, guidance and correction, if any,
-    and for how many tokens a query keeps a vector, if it has token vectors."""
+    for how many tokens a query keeps a vector, if it has token vectors, and how many documents a
+    query may pass over, of which as many more are looked for."""
 
     name: str
     index: Index
@@ -60,6 +61,7 @@ class Retriever:
     guidance: Guidance | None = None
     correction: Correction | None = None
     query_pool: float = 1.0
+    passed_over: int = 0
 
 
 SEARCH = Stage("search", SearchSpec, Searched)

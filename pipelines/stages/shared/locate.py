@@ -1,7 +1,7 @@
 """locate: where in the index the judged documents lie, found in the parts' key files alone."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -39,26 +39,42 @@ class Located:
 
 
 LOCATE = Stage("locate", LocateSpec, Located)
+#: The stage's name where the documents are those that queries exclude.
+LOCATE_EXCLUDED = "locate-excluded"
 
 
 def locate(
-    context: Context, index: Workspace, parts: Sequence[Part], wanted: FileRef
+    context: Context,
+    index: Workspace,
+    parts: Sequence[Part],
+    wanted: FileRef,
+    stage: str = LOCATE.name,
 ) -> list[Done[Located]]:
     """Where the documents of a table of the run's own workspace lie; a unit a run of parts."""
     keys = [PartKeys.of(ordinal, part) for ordinal, part in enumerate(parts)]
     groups = (keys[at : at + PARTS_PER_UNIT] for at in range(0, len(keys), PARTS_PER_UNIT))
     specs = [LocateSpec(wanted, tuple(group)) for group in groups]
-    return run_stage(context, LOCATE, specs, [Step(partial(Locate, context.workspace, index))])
+    step = Step(partial(Locate, context.workspace, index))
+    return run_stage(context, replace(LOCATE, name=stage), specs, [step])
 
 
 def count_absent(
-    context: Context, index: Workspace, parts: Sequence[Part], doc_ids: Collection[str]
+    context: Context,
+    index: Workspace,
+    parts: Sequence[Part],
+    doc_ids: Collection[str],
+    stage: str = LOCATE.name,
 ) -> int:
     """How many of these documents are not live in the index."""
+    found = locate(context, index, parts, write_wanted(context.workspace, doc_ids), stage)
+    return len(doc_ids) - total(found, "rows")
+
+
+def write_wanted(workspace: Workspace, doc_ids: Collection[str]) -> FileRef:
+    """Documents to be looked for, of which none is called positive."""
     names = sorted(doc_ids)
     wanted = pa.table({"doc_id": pa.array(names, pa.string()), "positive": [False] * len(names)})
-    ref = context.workspace.write_content(WANTED, encode_table(wanted), wanted.num_rows)
-    return len(names) - total(locate(context, index, parts, ref), "rows")
+    return workspace.write_content(WANTED, encode_table(wanted), wanted.num_rows)
 
 
 @dataclass(frozen=True)
