@@ -14,7 +14,7 @@ from shardrank.core.errors import InputError
 from shardrank.jobs.cli import app
 
 #: Arguments and options that name what is only read: this may travel with the command.
-READ = ("corpus", "queries", "qrels", "test")
+READ = ("corpus", "queries", "qrels", "test", "source")
 #: Those that name what is written, or what other commands look for again.
 KEPT = ("index", "out", "labels", "first", "second", "path", "to")
 

@@ -38,6 +38,22 @@ def demo(
 
 
 @commands.command()
+def collect(
+    name: Annotated[str, typer.Argument(metavar="BENCHMARK", help="See docs/collections.md.")],
+    source: Annotated[Path, typer.Argument(help="The folder of its files, as published.")],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where queries and the like go.")],
+    part: Annotated[
+        str, typer.Option(help="Its language, domain or data set, where it has several.")
+    ] = "",
+    split: Annotated[str, typer.Option(help="Default: the one that its authors score.")] = "",
+) -> None:
+    """A benchmark's published files become queries, judgements and settings for its metrics."""
+    from shardrank.jobs.collect import CollectJob, run
+
+    run(CollectJob(name, source, out, part, split))
+
+
+@commands.command()
 def index(
     corpus: Corpus,
     index: IndexPath,

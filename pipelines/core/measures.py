@@ -12,10 +12,11 @@ from typing import Any
 
 import ir_measures
 
+from shardrank.core.capped_ap import CappedAP
 from shardrank.core.errors import SettingsError
 
 _FORM = re.compile(r"(\w+)(?:\((.*)\))?(?:@([0-9.]+))?")
-_KNOWN: Mapping[str, Any] = ir_measures.measures.registry
+_KNOWN: Mapping[str, Any] = {**ir_measures.measures.registry, CappedAP.NAME: CappedAP}
 #: Judgements and rankings of a few documents that a metric must cope with: graded ones, nothing but
 #: a relevant document, nothing relevant, and a relevant one that is not found. Names are digits,
 #: since gdeval takes no others for queries.

@@ -155,7 +155,7 @@ def test_what_is_read_may_travel(corpus: str, tmp_path: Path) -> None:
 
 def test_every_argument_that_may_be_a_path_is_known() -> None:
     """A new one is sorted here: into those that are looked at, or those that are none."""
-    no_paths = {"config", "format_", "metric", "image"}
+    no_paths = {"config", "format_", "metric", "image", "name", "part", "split"}
     kinds = (str, Path, str | None, Path | None)
     taken = [get_type_hints(each) for each in functions(app) if each.__name__ != "submit"]
     found = {name for hints in taken for name, kind in hints.items() if kind in kinds}

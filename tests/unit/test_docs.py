@@ -29,6 +29,7 @@ DOCUMENTS = (
     "CHANGELOG.md",
     "docs/api.md",
     "docs/cluster.md",
+    "docs/collections.md",
     "docs/cpus.md",
     "docs/files.md",
     "docs/hybrid.md",
@@ -38,6 +39,7 @@ DOCUMENTS = (
     "docs/models.md",
     "docs/nights.md",
     "docs/rerankers.md",
+    "docs/seeds.md",
     "docs/settings.md",
     "docs/watching.md",
 )
@@ -273,6 +275,31 @@ def test_every_key_that_is_read_of_a_models_folder_is_named() -> None:
     assert {key for keys in lists for key in (*keys.read, *keys.fixed)} - {
         "module_input_name", "module_output_name", "config_args", "similarity_fn_name"
     } <= named  # fmt: skip
+
+
+def mechanisms() -> list[list[str]]:
+    """The rows of docs/seeds.md: paper, what it does, setting, test, figure."""
+    lines = [line for line in TEXTS["docs/seeds.md"].splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[1:]]
+
+
+@pytest.mark.parametrize("row", mechanisms(), ids=lambda row: str(row[0]))
+def test_a_mechanism_has_a_setting_a_test_and_a_figure(row: list[str]) -> None:
+    """Settings, commands and links that do not exist fail in the tests of all documents."""
+    assert len(row) == 5
+    _, what, turned_on, held_by, measured = row
+    assert what
+    named = re.findall(r"`([^`]+)`", turned_on)
+    assert named
+    examples = [name for name in named if "/" in name]
+    assert all((ROOT / name).is_file() for name in examples)
+    settings = "|".join(Settings.model_fields)
+    kinds = rf"(?:{settings})\.[a-z0-9_.]+(?: = .+)?|shardrank \w+|examples/\w+\.py"
+    assert [name for name in named if not re.fullmatch(kinds, name)] == []
+    tests = re.findall(r"`(tests/[\w/]+\.py)`", held_by)
+    assert tests
+    assert all((ROOT / name).is_file() for name in tests)
+    assert measured.startswith("not measured") or "](" in measured
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
