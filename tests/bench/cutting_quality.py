@@ -2,8 +2,9 @@
 
 python -m tests.bench.cutting_quality COLLECTION --model FOLDER [--tokens 256] [--every 20]
 
-By similarity where the model is a static table. The collection has queries.jsonl, qrels and corpus*.parquet or corpus.jsonl; of the documents that
-no query is judged by, each so many-th is taken. nDCG@10 and Recall@100 of documents.
+The collection has queries.jsonl, qrels and corpus*.parquet or corpus.jsonl; of the documents that
+no query is judged by, each so many-th is taken. nDCG@10 and Recall@100 of documents. By similarity
+only where the model is a static table.
 """
 
 import argparse
@@ -78,8 +79,8 @@ def cut(
     owners: list[int] = []
     for at in range(0, len(task.documents), 1024):
         batch = task.documents[at : at + 1024]
-        cut = cut_documents(batch, encoder.tokeniser, rule, sentences)
-        for n, passages in enumerate(cut):
+        made = cut_documents(batch, encoder.tokeniser, rule, sentences)
+        for n, passages in enumerate(made):
             found += passages
             owners += [at + n] * len(passages)
     return found, np.array(owners, np.int32)
