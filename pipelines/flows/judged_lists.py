@@ -14,7 +14,8 @@ from shardrank.core.measured import evaluate
 from shardrank.core.rank_settings import FusionSettings
 from shardrank.core.schemas import HITS
 from shardrank.core.topk import ranks
-from shardrank.flows.tuned import FusionTried, Means
+from shardrank.flows.tuned import FusionTried
+from shardrank.flows.tuned_fold import Means
 from shardrank.stages.rank.blend import Retrieved, rankings
 from shardrank.stages.run.workspace import Workspace
 from shardrank.stages.shared.ranked_runs import RankedBlock, RankedRun

@@ -22,7 +22,8 @@ from shardrank.core.settings import Settings
 from shardrank.corpus.qrels import read_judged
 from shardrank.flows.judged_folds import JudgedFolds, judged_folds, tune_fold
 from shardrank.flows.judged_lists import JudgedLists, listed_blocks
-from shardrank.flows.tuned import Alone, FusionHeld, FusionTuned, Held, Means, Tried, Tuned
+from shardrank.flows.tuned import Alone, FusionHeld, FusionTuned, Held, Tried, Tuned
+from shardrank.flows.tuned_fold import Means
 from shardrank.stages.rank.blend import reblended
 from shardrank.stages.run.workspace import StoredTables, Workspace
 from shardrank.stages.shared.ranked_runs import RankedRun, read_ranked

@@ -56,9 +56,18 @@ def _by_terms(passages: SparseRows, bm25: Bm25 | None) -> ScorePairs:
 
     def scored(queries: pa.ChunkedArray, query: Int32, rows: Int64) -> Float32:
         asked, scores = SparseRows.of(queries), np.empty(len(rows), np.float32)
-        left = (asked.ends, asked.terms, asked.weights, query)
-        right = (passages.ends, passages.terms, passages.weights, norms, rows)
-        score_sparse_pairs(*left, *right, scores)
+        score_sparse_pairs(
+            asked.ends,
+            asked.terms,
+            asked.weights,
+            query,
+            passages.ends,
+            passages.terms,
+            passages.weights,
+            norms,
+            rows,
+            scores,
+        )
         return scores
 
     return scored

@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from shardrank.core.passage_settings import CutBy
+from shardrank.core.passage_settings import CutBy, Markup
 from shardrank.corpus.cut_rule import CutRule
 from shardrank.corpus.cutting import cut_documents
 from shardrank.corpus.plain_text import read_plain
@@ -108,7 +108,10 @@ def _blocks(texts: Sequence[str]) -> Iterator[list[tuple[str, int]]]:
         ]
 
 
-MARKED = {"markdown": as_markdown, "html": as_html}
+MARKED: dict[Markup, Callable[[Sequence[str]], list[str]]] = {
+    "markdown": as_markdown,
+    "html": as_html,
+}
 
 
 def _ours(tokeniser: FastTokeniser, rule: CutRule, texts: Sequence[str]) -> int:
