@@ -3,7 +3,8 @@
 python -m tests.bench.cutting_quality COLLECTION --model FOLDER [--tokens 256] [--every 20]
 
 The collection has queries.jsonl, qrels and corpus*.parquet or corpus.jsonl; of the documents that
-no query is judged by, each so many-th is taken. nDCG@10 and Recall@100 of documents.
+no query is judged by, each so many-th is taken. nDCG@10 and Recall@100 of documents. By similarity
+only where the model is a static table.
 """
 
 import argparse
@@ -18,14 +19,16 @@ import pyarrow.parquet as pq
 from shardrank.core.arrays import Float32, Int32, Int64
 from shardrank.core.model_settings import EncoderSettings
 from shardrank.core.passage_settings import CutBy
+from shardrank.core.protocols import SentenceVectors
 from shardrank.core.text import passage_text
 from shardrank.corpus.cut_rule import CutRule, Passage
 from shardrank.corpus.cutting import cut_documents
 from shardrank.corpus.validate import Document
 from shardrank.models.encoders.dense import BiEncoder, load_encoder
+from shardrank.models.encoders.sentence_table import load_sentences
 from tests.bench.beir import Collection
 
-WAYS: tuple[CutBy, ...] = ("tokens", "sentences", "paragraphs", "headings")
+WAYS: tuple[CutBy, ...] = ("tokens", "sentences", "paragraphs", "headings", "similarity")
 OVERLAP, FIRST, DEEP = 32, 10, 100
 
 
@@ -68,13 +71,16 @@ def _rows(folder: Path) -> Iterator[tuple[str, str, str]]:
             yield row["_id"], row.get("title") or "", row["text"]
 
 
-def cut(task: Task, encoder: BiEncoder, rule: CutRule) -> tuple[list[Passage], Int32]:
+def cut(
+    task: Task, encoder: BiEncoder, rule: CutRule, sentences: SentenceVectors | None
+) -> tuple[list[Passage], Int32]:
     """All passages, and the number of the document of each."""
     found: list[Passage] = []
     owners: list[int] = []
     for at in range(0, len(task.documents), 1024):
         batch = task.documents[at : at + 1024]
-        for n, passages in enumerate(cut_documents(batch, encoder.tokeniser, rule)):
+        made = cut_documents(batch, encoder.tokeniser, rule, sentences)
+        for n, passages in enumerate(made):
             found += passages
             owners += [at + n] * len(passages)
     return found, np.array(owners, np.int32)
@@ -116,8 +122,11 @@ def main() -> None:
     task = read(asked.collection, asked.every, encoder)
     print(f"{len(task.documents)} documents, {len(task.queries)} queries", flush=True)
     rule = CutRule(asked.tokens, OVERLAP, True, "", encoder.tokeniser.specials)
-    for way in WAYS:
-        passages, owners = cut(task, encoder, replace(rule, by=way, rules=1))
+    table = not encoder.card.pooling  # a static table's vectors are means already
+    for way in WAYS[: None if table else -1]:
+        alike = way == "similarity"
+        sentences = load_sentences(asked.model, encoder.card.fingerprint) if alike else None
+        passages, owners = cut(task, encoder, replace(rule, by=way, rules=1), sentences)
         ids: dict[str, list[Int32]] = {way: [passage.tokens for passage in passages]}
         if way == "headings":
             both = zip(passages, owners.tolist(), strict=True)
