@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shardrank.core.arrays import Float32, Int64
-from shardrank.kernels.compiled import compiled
+from shardrank.kernels.compiled import compiled, compiled_bare
 from shardrank.kernels.instructions import fetch
 from shardrank.kernels.tiles import COLUMNS, Rows, multiply_tile
 from shardrank.kernels.vector_loops import add_row, copy_row, hide, highest, raise_two, transpose
@@ -131,6 +131,18 @@ class _Span(NamedTuple):
     behind: int
 
 
+class _Sums(NamedTuple):
+    """Of each query whose turn it is.
+
+    Attributes:
+        tops: float32[ROWS], its largest product.
+        totals: float32[ROWS], the sum of its powers.
+    """
+
+    tops: Float32
+    totals: Float32
+
+
 class _Turn(NamedTuple):
     """Some queries of a run and a head: from the `begin`-th on, at most ROWS."""
 
@@ -154,11 +166,12 @@ def attend_runs(given: Attention, lines: Lines, runs: Runs, scale: float) -> Non
     keys = given.keys
     places = _places(runs.seen_sizes.max(), keys.width)
     room = np.zeros(places.end, np.float32)
+    sums = _Sums(np.empty(ROWS, np.float32), np.empty(ROWS, np.float32))
     factor = np.float32(scale * _TO_TWO)
     for run in range(len(runs.asked)):
         span = _span(runs, run, 0)
         for head in range(keys.heads):
-            _attend_key_head(given, lines, span, head, factor, room, places)
+            _attend_key_head(given, lines, span, head, factor, room, places, sums)
 
 
 @compiled
@@ -176,6 +189,7 @@ def attend_behind(stem: Attention, size: int, given: Attention, runs: Runs, scal
     begin = (size + LANES - 1) // LANES * LANES
     places = _places(begin + runs.seen_sizes.max(), keys.width)
     room = np.zeros(places.end, np.float32)
+    sums = _Sums(np.empty(ROWS, np.float32), np.empty(ROWS, np.float32))
     factor = np.float32(scale * _TO_TWO)
     before, lines = _Span(0, 0, 0, size, 0, 0, 0, 0, 0), Lines(np.empty(0, np.float32), 0, 0)
     for head in range(keys.heads):
@@ -184,10 +198,10 @@ def attend_behind(stem: Attention, size: int, given: Attention, runs: Runs, scal
         room[places.values + size * places.width : places.values + begin * places.width] = 0
         for run in range(len(runs.asked)):
             span = _span(runs, run, size)
-            _attend_key_head(given, lines, span, head, factor, room, places)
+            _attend_key_head(given, lines, span, head, factor, room, places, sums)
 
 
-@compiled
+@compiled_bare
 def _span(runs: Runs, run: int, stem: int) -> _Span:
     at = (stem + LANES - 1) // LANES * LANES
     return _Span(
@@ -203,7 +217,7 @@ def _span(runs: Runs, run: int, stem: int) -> _Span:
     )
 
 
-@compiled
+@compiled_bare
 def _attend_key_head(
     given: Attention,
     lines: Lines,
@@ -212,16 +226,17 @@ def _attend_key_head(
     factor: np.float32,
     room: Float32,
     places: _Places,
+    sums: _Sums,
 ) -> None:
     """All heads of queries that share a head of keys."""
     shared = given.queries.heads // given.keys.heads
     _lay_keys(given.keys, span, head, room, places)
     _lay_values(given.values, span, head, room, places)
     for mine in range(head * shared, (head + 1) * shared):
-        _attend_head(given, lines, span, mine, factor, room, places)
+        _attend_head(given, lines, span, mine, factor, room, places, sums)
 
 
-@compiled
+@compiled_bare
 def _places(seen: int, width: int) -> _Places:
     width = (width + LANES - 1) // LANES * LANES
     seen = (seen + COLUMNS - 1) // COLUMNS * COLUMNS
@@ -233,7 +248,7 @@ def _places(seen: int, width: int) -> _Places:
     return _Places(0, found, few, keys, values, scores, scores + ROWS * seen, width, seen)
 
 
-@compiled
+@compiled_bare
 def _lay_keys(keys: Heads, span: _Span, head: int, room: Float32, places: _Places) -> None:
     """Component after component of COLUMNS keys at a time; behind the last key zeros."""
     numbers, step, width = keys.numbers, keys.step, places.width
@@ -253,7 +268,7 @@ def _lay_keys(keys: Heads, span: _Span, head: int, room: Float32, places: _Place
             transpose(room, places.few + j, width, room, to + j * COLUMNS, COLUMNS)
 
 
-@compiled
+@compiled_bare
 def _lay_values(values: Heads, span: _Span, head: int, room: Float32, places: _Places) -> None:
     """One after another."""
     numbers, first = values.numbers, span.seen * values.step + head * values.width
@@ -262,7 +277,7 @@ def _lay_values(values: Heads, span: _Span, head: int, room: Float32, places: _P
         copy_row(numbers, at, room, to, values.width, np.float32(1))
 
 
-@compiled
+@compiled_bare
 def _attend_head(
     given: Attention,
     lines: Lines,
@@ -271,10 +286,10 @@ def _attend_head(
     factor: np.float32,
     room: Float32,
     places: _Places,
+    sums: _Sums,
 ) -> None:
     """All queries of a run, a few at a time."""
     out, numbers, added = given.out, given.out.numbers, lines.numbers
-    tops, totals = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     for begin in range(0, span.asked_size, ROWS):
         turn = _Turn(head, begin, min(ROWS, span.asked_size - begin))
         low = _least(span, span.place + begin) // LANES * LANES
@@ -285,22 +300,22 @@ def _attend_head(
             line = head * lines.step + lines.middle + low - (span.place + begin + i)
             row = places.scores + i * places.seen + low
             add_row(added, line, room, row, high - low, np.float32(_TO_TWO))
-        _weigh(room, places, span, turn, low, high, tops, totals)
+        _weigh(room, places, span, turn, low, high, sums)
         _gather(room, places, low, high)
         first = (span.asked + begin) * out.step + head * out.width
         for i in range(turn.size):
             mine, one = places.found + i * places.width, np.float32(1)
-            copy_row(room, mine, numbers, first + i * out.step, out.width, one / totals[i])
+            copy_row(room, mine, numbers, first + i * out.step, out.width, one / sums.totals[i])
 
 
-@compiled
+@compiled_bare
 def _least(span: _Span, place: int) -> int:
     """The first place that a query sees."""
     least = max(0, place - span.gap - span.before)
     return least if least < span.at - span.gap else least + span.gap
 
 
-@compiled
+@compiled_bare
 def _ask(
     given: Attention, span: _Span, turn: _Turn, factor: np.float32, room: Float32, places: _Places
 ) -> None:
@@ -323,7 +338,7 @@ def _ask(
         fetch(found, own * out.step + (turn.head + 1) * width, width)
 
 
-@compiled
+@compiled_bare
 def _score(room: Float32, places: _Places, low: int, high: int) -> None:
     """The queries' products with the keys from low to high."""
     width = places.width
@@ -336,7 +351,7 @@ def _score(room: Float32, places: _Places, low: int, high: int) -> None:
         multiply_tile(room, queries, room, keys, width, vectors, room, scores)
 
 
-@compiled
+@compiled_bare
 def _weigh(
     room: Float32,
     places: _Places,
@@ -344,21 +359,20 @@ def _weigh(
     turn: _Turn,
     low: int,
     high: int,
-    tops: Float32,
-    totals: Float32,
+    sums: _Sums,
 ) -> None:
-    """The queries' products become powers, 0 of what a query does not see, and `totals` sums."""
+    """The queries' products become powers, 0 of what a query does not see, and their sums."""
     end = low + (high - low + LANES - 1) // LANES * LANES
     for i in range(turn.size):
         own, row = span.place + turn.begin + i, places.scores + i * places.seen
         hide(room, row, low, _least(span, own))
         hide(room, row, max(low, span.at - span.gap), span.at)
         hide(room, row, min(span.at + span.seen_size, own + span.behind + 1), end)
-    highest(room, places.scores + low, places.seen, end - low, tops)
-    raise_two(room, places.scores + low, places.seen, end - low, tops, totals)
+    highest(room, places.scores + low, places.seen, end - low, sums.tops)
+    raise_two(room, places.scores + low, places.seen, end - low, sums.tops, sums.totals)
 
 
-@compiled
+@compiled_bare
 def _gather(room: Float32, places: _Places, low: int, high: int) -> None:
     """The values, by the queries' powers of them."""
     width, powers = places.width, Rows(places.scores + low, places.seen)

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from shardrank.core.arrays import Float32
-from shardrank.kernels.compiled import compiled, written
+from shardrank.kernels.compiled import compiled_bare, written
 from shardrank.kernels.machine import has_wide_vectors
 from shardrank.kernels.vectors import (
     LANES,
@@ -31,7 +31,7 @@ class Rows(NamedTuple):
     step: int
 
 
-@compiled
+@compiled_bare
 def multiply_tile(
     left: Float32,
     lefts: Rows,
