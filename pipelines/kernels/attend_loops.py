@@ -12,6 +12,10 @@ from shardrank.kernels.tiles import COLUMNS, Rows, multiply_tile
 from shardrank.kernels.vector_loops import add_row, copy_row, hide, highest, raise_two, transpose
 from shardrank.kernels.vectors import LANES, ROWS
 
+#: Queries that share a way through keys and values which lie beyond the inner caches, as those of so
+#: many bytes do, and how many values at once: they stay in the innermost.
+_MANY, _LARGE, _DEPTH = 4 * ROWS, 1 << 19, 128
+
 #: e^x = 2^(x · this).
 _TO_TWO = 1.4426950408889634
 
@@ -58,13 +62,14 @@ class _Places(NamedTuple):
     than a product.
 
     Attributes:
-        queries, found: ROWS · width numbers.
+        queries, found: rows · width numbers.
         few: LANES · width, keys as they come.
         keys: seen · width, COLUMNS keys side by side.
         values: seen · width.
-        scores: ROWS · seen.
+        scores: rows · seen.
         width: of a token in here, whole vectors.
         seen: tokens, whole tiles.
+        rows: queries at a time, whole ROWS.
     """
 
     queries: int
@@ -76,6 +81,7 @@ class _Places(NamedTuple):
     end: int
     width: int
     seen: int
+    rows: int
 
 
 class Attention(NamedTuple):
@@ -135,16 +141,18 @@ class _Sums(NamedTuple):
     """Of each query whose turn it is.
 
     Attributes:
-        tops: float32[ROWS], its largest product.
-        totals: float32[ROWS], the sum of its powers.
+        tops, few: float32[ROWS], of those that are worked on: the largest product, and the sum of
+            powers.
+        totals: float32[rows], the sums of all.
     """
 
     tops: Float32
+    few: Float32
     totals: Float32
 
 
 class _Turn(NamedTuple):
-    """Some queries of a run and a head: from the `begin`-th on, at most ROWS."""
+    """Some queries of a run and a head: from the `begin`-th on, at most `rows`."""
 
     head: int
     begin: int
@@ -164,9 +172,8 @@ def attend_runs(given: Attention, lines: Lines, runs: Runs, scale: float) -> Non
         scale: of the products.
     """
     keys = given.keys
-    places = _places(runs.seen_sizes.max(), keys.width)
-    room = np.zeros(places.end, np.float32)
-    sums = _Sums(np.empty(ROWS, np.float32), np.empty(ROWS, np.float32))
+    places = _places(runs, 0, keys.width)
+    room, sums = np.zeros(places.end, np.float32), _sums(places)
     factor = np.float32(scale * _TO_TWO)
     for run in range(len(runs.asked)):
         span = _span(runs, run, 0)
@@ -187,9 +194,8 @@ def attend_behind(stem: Attention, size: int, given: Attention, runs: Runs, scal
     """
     keys = given.keys
     begin = (size + LANES - 1) // LANES * LANES
-    places = _places(begin + runs.seen_sizes.max(), keys.width)
-    room = np.zeros(places.end, np.float32)
-    sums = _Sums(np.empty(ROWS, np.float32), np.empty(ROWS, np.float32))
+    places = _places(runs, begin, keys.width)
+    room, sums = np.zeros(places.end, np.float32), _sums(places)
     factor = np.float32(scale * _TO_TWO)
     before, lines = _Span(0, 0, 0, size, 0, 0, 0, 0, 0), Lines(np.empty(0, np.float32), 0, 0)
     for head in range(keys.heads):
@@ -236,16 +242,26 @@ def _attend_key_head(
         _attend_head(given, lines, span, mine, factor, room, places, sums)
 
 
-@compiled_bare
-def _places(seen: int, width: int) -> _Places:
+@compiled
+def _places(runs: Runs, stem: int, width: int) -> _Places:
+    """Of runs behind the places of a stem."""
     width = (width + LANES - 1) // LANES * LANES
-    seen = (seen + COLUMNS - 1) // COLUMNS * COLUMNS
-    found = ROWS * width
+    seen = (stem + runs.seen_sizes.max() + COLUMNS - 1) // COLUMNS * COLUMNS
+    large = 8 * width * min(seen, runs.before + runs.behind) >= _LARGE
+    rows = _MANY if large else ROWS
+    found = rows * width
     few = 2 * found
     keys = few + LANES * width
     values = keys + seen * width
     scores = values + seen * width
-    return _Places(0, found, few, keys, values, scores, scores + ROWS * seen, width, seen)
+    end = scores + rows * seen
+    return _Places(0, found, few, keys, values, scores, end, width, seen, rows)
+
+
+@compiled
+def _sums(places: _Places) -> _Sums:
+    tops, few = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
+    return _Sums(tops, few, np.empty(places.rows, np.float32))
 
 
 @compiled_bare
@@ -290,18 +306,18 @@ def _attend_head(
 ) -> None:
     """All queries of a run, a few at a time."""
     out, numbers, added = given.out, given.out.numbers, lines.numbers
-    for begin in range(0, span.asked_size, ROWS):
-        turn = _Turn(head, begin, min(ROWS, span.asked_size - begin))
+    for begin in range(0, span.asked_size, places.rows):
+        turn = _Turn(head, begin, min(places.rows, span.asked_size - begin))
         low = _least(span, span.place + begin) // LANES * LANES
         high = min(span.at + span.seen_size, span.place + begin + turn.size + span.behind)
         _ask(given, span, turn, factor, room, places)
-        _score(room, places, low, high)
+        _score(room, places, turn.size, low, high)
         for i in range(turn.size if len(added) else 0):
             line = head * lines.step + lines.middle + low - (span.place + begin + i)
             row = places.scores + i * places.seen + low
             add_row(added, line, room, row, high - low, np.float32(_TO_TWO))
         _weigh(room, places, span, turn, low, high, sums)
-        _gather(room, places, low, high)
+        _gather(room, places, turn.size, low, high)
         first = (span.asked + begin) * out.step + head * out.width
         for i in range(turn.size):
             mine, one = places.found + i * places.width, np.float32(1)
@@ -339,16 +355,17 @@ def _ask(
 
 
 @compiled_bare
-def _score(room: Float32, places: _Places, low: int, high: int) -> None:
-    """The queries' products with the keys from low to high."""
+def _score(room: Float32, places: _Places, size: int, low: int, high: int) -> None:
+    """The products of so many queries with the keys from low to high."""
     width = places.width
-    queries = Rows(places.queries, width)
     for key in range(low // COLUMNS * COLUMNS, high, COLUMNS):
         first, last = max(key, low), min(key + COLUMNS, high)
         vectors = (last - first + LANES - 1) // LANES
         keys = Rows(places.keys + key * width + first - key, COLUMNS)
-        scores = Rows(places.scores + first, places.seen)
-        multiply_tile(room, queries, room, keys, width, vectors, room, scores)
+        for row in range(0, size, ROWS):
+            queries = Rows(places.queries + row * width, width)
+            scores = Rows(places.scores + row * places.seen + first, places.seen)
+            multiply_tile(room, queries, room, keys, width, vectors, room, scores, False)
 
 
 @compiled_bare
@@ -368,16 +385,24 @@ def _weigh(
         hide(room, row, low, _least(span, own))
         hide(room, row, max(low, span.at - span.gap), span.at)
         hide(room, row, min(span.at + span.seen_size, own + span.behind + 1), end)
-    highest(room, places.scores + low, places.seen, end - low, sums.tops)
-    raise_two(room, places.scores + low, places.seen, end - low, sums.tops, sums.totals)
+    for row in range(0, turn.size, ROWS):
+        at = places.scores + row * places.seen + low
+        highest(room, at, places.seen, end - low, sums.tops)
+        raise_two(room, at, places.seen, end - low, sums.tops, sums.few)
+        for i in range(ROWS):
+            sums.totals[row + i] = sums.few[i]
 
 
 @compiled_bare
-def _gather(room: Float32, places: _Places, low: int, high: int) -> None:
-    """The values, by the queries' powers of them."""
-    width, powers = places.width, Rows(places.scores + low, places.seen)
+def _gather(room: Float32, places: _Places, size: int, low: int, high: int) -> None:
+    """The values, by the powers of so many queries of them."""
+    width, depth = places.width, _DEPTH if places.rows > ROWS else high - low
     for column in range(0, width, COLUMNS):
         vectors = min(COLUMNS, width - column) // LANES
-        values = Rows(places.values + low * width + column, width)
-        found = Rows(places.found + column, width)
-        multiply_tile(room, powers, room, values, high - low, vectors, room, found)
+        for first in range(low, high, depth):
+            values = Rows(places.values + first * width + column, width)
+            count = min(depth, high - first)
+            for row in range(0, size, ROWS):
+                powers = Rows(places.scores + row * places.seen + first, places.seen)
+                found = Rows(places.found + row * width + column, width)
+                multiply_tile(room, powers, room, values, count, vectors, room, found, first > low)
