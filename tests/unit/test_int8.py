@@ -198,6 +198,10 @@ def test_one_map_feeds_another(seed: int, n: int, k: int, m: int) -> None:
     up, down = Int8Linear.of(weight, bias), Int8Linear.of(weight.T.contiguous(), None)
     norm = Norm(torch.ones(k), torch.zeros(k), 1e-5)
     assert torch.equal(up.feed(x, down, x, norm), down.added(up.gelu(x), x, norm))
+    gates, own, other = Int8Linear.of(weight.repeat(2, 1), None), x.clone(), x.clone()
+    found = gates.gate(x, down, own, norm)
+    assert torch.equal(found, down.joined(gates.gated(x), other, norm))
+    assert torch.equal(own, other)
 
 
 def test_a_row_is_the_same_among_any_others() -> None:
@@ -205,11 +209,13 @@ def test_a_row_is_the_same_among_any_others() -> None:
     x, weight, bias = problem(0, 300, 64, 96)
     maps, norm = Int8Linear.of(weight, bias), Norm(torch.ones(64), torch.zeros(64), 1e-5)
     down, some = Int8Linear.of(weight.T.contiguous(), None), slice(130, 150)
+    half = Int8Linear.of(weight.repeat(2, 1), None)
     for whole, alone in (
         (maps(x), maps(x[some])),
         (maps.gated(x), maps.gated(x[some])),
         (maps.feed(x, down, x, norm), maps.feed(x[some], down, x[some], norm)),
         (down.added(maps(x), x, norm), down.added(maps(x[some]), x[some], norm)),
+        (half.gate(x, down, x.clone(), norm), half.gate(x[some], down, x[some].clone(), norm)),
         (down.joined(maps(x), x.clone(), norm), down.joined(maps(x[some]), x[some].clone(), norm)),
     ):
         assert torch.equal(whole[some], alone)

@@ -107,10 +107,17 @@ class Int8Linear:
 
     def joined(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
         out = np.empty((len(x), len(self.scales)), np.float32)
+        for own, small, scales in self._rounded(x):
+            self._join(small, scales, stream.numpy()[own], norm, out[own])
+        return torch.from_numpy(out)
+
+    def gate(self, x: Tensor, down: Linear, stream: Tensor, norm: Norm) -> Tensor:
+        assert isinstance(down, Int8Linear)
+        out = np.empty((len(x), len(down.scales)), np.float32)
         for own, *found in self._multiplied(x):
-            expand_join(
-                *found, self.scales, self.bias, stream.numpy()[own], norm.affine, out[own]
-            )
+            bent = np.empty((len(found[0]), len(self.scales) // 2), np.float32)
+            expand_gate(*found, self.scales, self.bias, bent)
+            down._join(*down._small(bent), stream.numpy()[own], norm, out[own])
         return torch.from_numpy(out)
 
     def part(self, begin: int, end: int | None) -> "Int8Linear":
@@ -129,6 +136,11 @@ class Int8Linear:
         products = self.weight.products(small)
         expand_norm(products, rows, self.scales, self.bias, stream, norm.affine, out)
 
+    def _join(self, small: Int8, rows: Float32, stream: Float32, norm: Norm, out: Float32) -> None:
+        """Add the map to the stream, and fill float32[n, m] with that normalised."""
+        products = self.weight.products(small)
+        expand_join(products, rows, self.scales, self.bias, stream, norm.affine, out)
+
     def _multiplied(self, x: Tensor) -> Iterator[tuple[slice, Int32, Float32]]:
         """As `_rounded`, with the products int32[n, m] for the rows."""
         for own, small, scales in self._rounded(x):
@@ -141,6 +153,10 @@ class Int8Linear:
         step = self.weight.at_once or max(1, len(rows))
         for begin in range(0, len(rows), step):
             mine = rows[begin : begin + step]
-            small, scales = np.empty(mine.shape, np.int8), np.empty(len(mine), np.float32)
-            round_rows(mine, self.width, small, scales)
-            yield slice(begin, begin + len(mine)), small, scales
+            yield slice(begin, begin + len(mine)), *self._small(mine)
+
+    def _small(self, rows: Float32) -> tuple[Int8, Float32]:
+        """float32[n, k], mixed and rounded, and their scales."""
+        small, scales = np.empty(rows.shape, np.int8), np.empty(len(rows), np.float32)
+        round_rows(rows, self.width, small, scales)
+        return small, scales

@@ -45,6 +45,9 @@ class Linear(Protocol):
         """The stream float32[n, m] normalised, for other maps to take, after the map was added to
         it in place."""
 
+    def gate(self, x: Tensor, down: "Linear", stream: Tensor, norm: Norm) -> Tensor:
+        """`gated`, then the other map of that, `joined`."""
+
     def part(self, begin: int, end: int | None) -> "Linear":
         """The map to some of the outputs only."""
 
@@ -126,6 +129,9 @@ class FloatLinear:
         if plain and self.weight.dtype == stream.dtype:
             return norm(stream.addmm_(x, self.weight.T))
         return fused.joined(self(x), stream, norm)
+
+    def gate(self, x: Tensor, down: Linear, stream: Tensor, norm: Norm) -> Tensor:
+        return down.joined(self.gated(x), stream, norm)
 
     def part(self, begin: int, end: int | None) -> "FloatLinear":
         """It shares the memory, but for a weight that is laid out."""

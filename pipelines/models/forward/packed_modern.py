@@ -121,11 +121,11 @@ class Layer:
     def __call__(self, x: Tensor, normed: Tensor, around: Surroundings, norm: Norm) -> Tensor:
         """The stream float32[t, d], which is overwritten, and as it is normalised → normalised
         again for the next layer."""
-        return self._down.joined(self._inner(x, normed, around), x, norm)
+        return self._up.gate(self._attended(x, normed, around), self._down, x, norm)
 
     def last(self, x: Tensor, normed: Tensor, around: Surroundings, norm: Norm) -> Tensor:
         """As a call, in float32."""
-        return self._down.added(self._inner(x, normed, around), x, norm)
+        return self._down.added(self._up.gated(self._attended(x, normed, around)), x, norm)
 
     def first(self, x: Tensor, normed: Tensor, around: Surroundings, norm: Norm) -> Tensor:
         """As `last`, of the first token of each input: float32[b, d]."""
@@ -139,11 +139,12 @@ class Layer:
         found = attend(queries, keys, values, seen.batch)
         return self._down.added(self._up.gated(self._out.joined(found, x, self._between)), x, norm)
 
-    def _inner(self, x: Tensor, normed: Tensor, around: Surroundings) -> Tensor:
+    def _attended(self, x: Tensor, normed: Tensor, around: Surroundings) -> Tensor:
+        """The stream normalised, after what its tokens attend to was added."""
         every = self._split(self._all.attended(normed))
         around.angles.apply(every, 2 * self._heads)
         parts = every.view(len(x), 3, self._heads, -1).unbind(1)
-        return self._up.gated(self._out.joined(around.attend(*parts), x, self._between))
+        return self._out.joined(around.attend(*parts), x, self._between)
 
     def _split(self, x: Tensor) -> Tensor:
         """[t, n · d] → [t, n, d]: heads of queries, keys or values."""
