@@ -12,8 +12,8 @@ from shardrank.kernels.tiles import COLUMNS, Rows, multiply_tile
 from shardrank.kernels.vector_loops import add_row, copy_row, hide, highest, raise_two, transpose
 from shardrank.kernels.vectors import LANES, ROWS
 
-#: Queries that share a way through keys and values which lie beyond the inner caches, as those of so
-#: many bytes do, and how many values at once: they stay in the innermost.
+#: Queries that share a way through keys and values which lie beyond the inner caches, as those of
+#: so many bytes do, and how many values at once: they stay in the innermost.
 _MANY, _LARGE, _DEPTH = 4 * ROWS, 1 << 19, 128
 
 #: e^x = 2^(x · this).

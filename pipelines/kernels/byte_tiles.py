@@ -83,9 +83,35 @@ def _multiply(rows: Int8, quads: Int32, starts: Int32, out: Int32) -> None:
             for row in range(0, room, _ROWS):
                 left, to = row * depth + first, row * columns + column
                 if first == 0:
-                    _add(lefts, left, depth, quads, right, count, starts, column, 0, sums, to, columns)
+                    _add(
+                        lefts,
+                        left,
+                        depth,
+                        quads,
+                        right,
+                        count,
+                        starts,
+                        column,
+                        0,
+                        sums,
+                        to,
+                        columns,
+                    )
                 else:
-                    _add(lefts, left, depth, quads, right, count, sums, to, columns, sums, to, columns)
+                    _add(
+                        lefts,
+                        left,
+                        depth,
+                        quads,
+                        right,
+                        count,
+                        sums,
+                        to,
+                        columns,
+                        sums,
+                        to,
+                        columns,
+                    )
 
 
 @written
@@ -126,10 +152,14 @@ def _write_add(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         ]
         for i in range(_ROWS)
     ]
-    rows = [builder.gep(left, [builder.add(row, builder.mul(step, step.type(i)))]) for i in range(_ROWS)]
+    rows = [
+        builder.gep(left, [builder.add(row, builder.mul(step, step.type(i)))]) for i in range(_ROWS)
+    ]
     with cgutils.for_range(builder, count) as loop:
         begin = builder.add(place, builder.mul(loop.index, place.type(COLUMNS)))
-        theirs = [builder.load(spot(right, begin, place.type(0), 0, lane), align=4) for lane in vectors]
+        theirs = [
+            builder.load(spot(right, begin, place.type(0), 0, lane), align=4) for lane in vectors
+        ]
         for mine, own in zip(rows, sums, strict=True):
             four = spread(builder, builder.load(builder.gep(mine, [loop.index])), _LANES)
             for other, total in zip(theirs, own, strict=True):

@@ -85,9 +85,7 @@ def turn_floats(x: Float32, heads: int, cosines: Float32, sines: Float32) -> Non
 
 
 @written
-def _turn(
-    typing: Any, x: Any, at: Any, cosines: Any, sines: Any, place: Any, count: Any
-) -> Any:
+def _turn(typing: Any, x: Any, at: Any, cosines: Any, sines: Any, place: Any, count: Any) -> Any:
     """`turn_floats` of x[at : at + count], by the turns from `place` on; all flat."""
     from numba.core import types  # `compiled` must import numba first
 

@@ -96,9 +96,7 @@ def _write_compress(context: Any, builder: Any, signature: Any, given: Any) -> A
     states = _rows(builder, states, 8)
     begun = [builder.load(place, align=4) for place in states]
     lanes = [builder.load(builder.gep(places, [ir.IntType(64)(n)])) for n in range(LANES)]
-    schedule = [
-        word for first in range(0, _WORDS, LANES) for word in _words(builder, lanes, first)
-    ]
+    schedule = [word for first in range(0, _WORDS, LANES) for word in _words(builder, lanes, first)]
     now = begun
     for number, constant in enumerate(ROUNDS):
         if number >= _WORDS:

@@ -108,7 +108,9 @@ def _tile(vectors: int) -> Any:
         from numba.core import types  # `compiled` must import numba first
 
         size = types.int64
-        return types.void(left, size, size, right, size, size, size, out, size, size, types.boolean), write
+        return types.void(
+            left, size, size, right, size, size, size, out, size, size, types.boolean
+        ), write
 
     return written(typed)
 

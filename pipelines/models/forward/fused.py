@@ -1,5 +1,5 @@
-"""What stands between the products of a transformer: one way through memory in float32 on a CPU, and
-in bf16 where it multiplies that; else as torch has it."""
+"""What stands between the products of a transformer: one way through memory in float32 on a CPU,
+and in bf16 where it multiplies that; else as torch has it."""
 
 from typing import Any
 

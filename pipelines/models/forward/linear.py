@@ -155,4 +155,6 @@ class FloatLinear:
     def _product(self, x: Tensor) -> Tensor:
         """x·Wᵀ; a bias would be written before, as what products are added to."""
         x = x.to(self.weight.dtype)
-        return multiply(x, self.weight, None) if self.laid_out else functional.linear(x, self.weight)
+        return (
+            multiply(x, self.weight, None) if self.laid_out else functional.linear(x, self.weight)
+        )
