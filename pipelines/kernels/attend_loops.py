@@ -1,11 +1,19 @@
 """Attention in float32, in machine code: products, softmax and values of a few queries at a time,
 which stay in a core's innermost caches (as Dao et al. 2022, arXiv:2205.14135, have it on GPUs)."""
 
-from typing import NamedTuple
-
 import numpy as np
 
-from shardrank.core.arrays import Float32, Int64
+from shardrank.core.arrays import Float32
+from shardrank.kernels.attend_parts import (
+    Attention,
+    Heads,
+    Lines,
+    Places,
+    Runs,
+    Span,
+    Sums,
+    Turn,
+)
 from shardrank.kernels.compiled import compiled, compiled_bare
 from shardrank.kernels.instructions import fetch
 from shardrank.kernels.tiles import COLUMNS, Rows, multiply_tile
@@ -18,145 +26,6 @@ _MANY, _LARGE, _DEPTH = 4 * ROWS, 1 << 19, 128
 
 #: e^x = 2^(x · this).
 _TO_TWO = 1.4426950408889634
-
-
-class Runs(NamedTuple):
-    """Neighbouring tokens that ask, and the neighbouring tokens that any of them may see.
-
-    Attributes:
-        asked, asked_sizes: int64[n], the first that asks of each run, and how many there are.
-        seen, seen_sizes: int64[n], the first that is seen, and how many there are.
-        places: int64[n], which of the seen ones the first that asks is.
-        before, behind: how many tokens before and behind its own place one sees.
-    """
-
-    asked: Int64
-    asked_sizes: Int64
-    seen: Int64
-    seen_sizes: Int64
-    places: Int64
-    before: int
-    behind: int
-
-
-class Heads(NamedTuple):
-    """Numbers of tokens in their heads, flat.
-
-    Attributes:
-        numbers: float32, number i of a token's head at token · step + head · width + i.
-        step: from a token to the next.
-        heads: of a token.
-        width: of a head.
-    """
-
-    numbers: Float32
-    step: int
-    heads: int
-    width: int
-
-
-class _Places(NamedTuple):
-    """Where things stand in the room for one head of one run, and how large they are.
-
-    It is one array, since each array that goes from hand to hand is counted, which takes longer
-    than a product.
-
-    Attributes:
-        queries, found: rows · width numbers.
-        few: LANES · width, keys as they come.
-        keys: seen · width, COLUMNS keys side by side.
-        values: seen · width.
-        scores: rows · seen.
-        width: of a token in here, whole vectors.
-        seen: tokens, whole tiles.
-        rows: queries at a time, whole ROWS.
-    """
-
-    queries: int
-    found: int
-    few: int
-    keys: int
-    values: int
-    scores: int
-    end: int
-    width: int
-    seen: int
-    rows: int
-
-
-class Attention(NamedTuple):
-    """What attends, and to what.
-
-    Attributes:
-        queries: of t tokens.
-        keys, values: of s tokens; neighbouring heads of queries share theirs.
-        out: of t tokens, to be filled.
-    """
-
-    queries: Heads
-    keys: Heads
-    values: Heads
-    out: Heads
-
-
-class Lines(NamedTuple):
-    """What is added to the scaled products of each head, by how far a key is from its query.
-
-    Attributes:
-        numbers: float32, flat; of none nothing is added.
-        step: from a head's to the next's.
-        middle: where distance 0 stands; so many distances there are below it, and LANES more than
-            above it.
-    """
-
-    numbers: Float32
-    step: int
-    middle: int
-
-
-class _Span(NamedTuple):
-    """One run, and where it stands in the room.
-
-    Attributes:
-        asked, asked_size: as in `Runs`.
-        seen, seen_size: as in `Runs`.
-        at: the place in the room of the first that is seen, whole vectors from its begin.
-        gap: so many places before are nobody's.
-        place: the place in the room of the first that asks.
-        before, behind: as in `Runs`.
-    """
-
-    asked: int
-    asked_size: int
-    seen: int
-    seen_size: int
-    at: int
-    gap: int
-    place: int
-    before: int
-    behind: int
-
-
-class _Sums(NamedTuple):
-    """Of each query whose turn it is.
-
-    Attributes:
-        tops, few: float32[ROWS], of those that are worked on: the largest product, and the sum of
-            powers.
-        totals: float32[rows], the sums of all.
-    """
-
-    tops: Float32
-    few: Float32
-    totals: Float32
-
-
-class _Turn(NamedTuple):
-    """Some queries of a run and a head: from the `begin`-th on, at most `rows`."""
-
-    head: int
-    begin: int
-    size: int
 
 
 @compiled
@@ -197,7 +66,7 @@ def attend_behind(stem: Attention, size: int, given: Attention, runs: Runs, scal
     places = _places(runs, begin, keys.width)
     room, sums = np.zeros(places.end, np.float32), _sums(places)
     factor = np.float32(scale * _TO_TWO)
-    before, lines = _Span(0, 0, 0, size, 0, 0, 0, 0, 0), Lines(np.empty(0, np.float32), 0, 0)
+    before, lines = Span(0, 0, 0, size, 0, 0, 0, 0, 0), Lines(np.empty(0, np.float32), 0, 0)
     for head in range(keys.heads):
         _lay_keys(stem.keys, before, head, room, places)
         _lay_values(stem.values, before, head, room, places)
@@ -208,9 +77,9 @@ def attend_behind(stem: Attention, size: int, given: Attention, runs: Runs, scal
 
 
 @compiled_bare
-def _span(runs: Runs, run: int, stem: int) -> _Span:
+def _span(runs: Runs, run: int, stem: int) -> Span:
     at = (stem + LANES - 1) // LANES * LANES
-    return _Span(
+    return Span(
         runs.asked[run],
         runs.asked_sizes[run],
         runs.seen[run],
@@ -227,12 +96,12 @@ def _span(runs: Runs, run: int, stem: int) -> _Span:
 def _attend_key_head(
     given: Attention,
     lines: Lines,
-    span: _Span,
+    span: Span,
     head: int,
     factor: np.float32,
     room: Float32,
-    places: _Places,
-    sums: _Sums,
+    places: Places,
+    sums: Sums,
 ) -> None:
     """All heads of queries that share a head of keys."""
     shared = given.queries.heads // given.keys.heads
@@ -243,7 +112,7 @@ def _attend_key_head(
 
 
 @compiled
-def _places(runs: Runs, stem: int, width: int) -> _Places:
+def _places(runs: Runs, stem: int, width: int) -> Places:
     """Of runs behind the places of a stem."""
     width = (width + LANES - 1) // LANES * LANES
     seen = (stem + runs.seen_sizes.max() + COLUMNS - 1) // COLUMNS * COLUMNS
@@ -255,17 +124,17 @@ def _places(runs: Runs, stem: int, width: int) -> _Places:
     values = keys + seen * width
     scores = values + seen * width
     end = scores + rows * seen
-    return _Places(0, found, few, keys, values, scores, end, width, seen, rows)
+    return Places(0, found, few, keys, values, scores, end, width, seen, rows)
 
 
 @compiled
-def _sums(places: _Places) -> _Sums:
+def _sums(places: Places) -> Sums:
     tops, few = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    return _Sums(tops, few, np.empty(places.rows, np.float32))
+    return Sums(tops, few, np.empty(places.rows, np.float32))
 
 
 @compiled_bare
-def _lay_keys(keys: Heads, span: _Span, head: int, room: Float32, places: _Places) -> None:
+def _lay_keys(keys: Heads, span: Span, head: int, room: Float32, places: Places) -> None:
     """Component after component of COLUMNS keys at a time; behind the last key zeros."""
     numbers, step, width = keys.numbers, keys.step, places.width
     for key in range(0, span.seen_size, LANES):
@@ -285,7 +154,7 @@ def _lay_keys(keys: Heads, span: _Span, head: int, room: Float32, places: _Place
 
 
 @compiled_bare
-def _lay_values(values: Heads, span: _Span, head: int, room: Float32, places: _Places) -> None:
+def _lay_values(values: Heads, span: Span, head: int, room: Float32, places: Places) -> None:
     """One after another."""
     numbers, first = values.numbers, span.seen * values.step + head * values.width
     for i in range(span.seen_size):
@@ -297,17 +166,17 @@ def _lay_values(values: Heads, span: _Span, head: int, room: Float32, places: _P
 def _attend_head(
     given: Attention,
     lines: Lines,
-    span: _Span,
+    span: Span,
     head: int,
     factor: np.float32,
     room: Float32,
-    places: _Places,
-    sums: _Sums,
+    places: Places,
+    sums: Sums,
 ) -> None:
     """All queries of a run, a few at a time."""
     out, numbers, added = given.out, given.out.numbers, lines.numbers
     for begin in range(0, span.asked_size, places.rows):
-        turn = _Turn(head, begin, min(places.rows, span.asked_size - begin))
+        turn = Turn(head, begin, min(places.rows, span.asked_size - begin))
         low = _least(span, span.place + begin) // LANES * LANES
         high = min(span.at + span.seen_size, span.place + begin + turn.size + span.behind)
         _ask(given, span, turn, factor, room, places)
@@ -325,7 +194,7 @@ def _attend_head(
 
 
 @compiled_bare
-def _least(span: _Span, place: int) -> int:
+def _least(span: Span, place: int) -> int:
     """The first place that a query sees."""
     least = max(0, place - span.gap - span.before)
     return least if least < span.at - span.gap else least + span.gap
@@ -333,7 +202,7 @@ def _least(span: _Span, place: int) -> int:
 
 @compiled_bare
 def _ask(
-    given: Attention, span: _Span, turn: _Turn, factor: np.float32, room: Float32, places: _Places
+    given: Attention, span: Span, turn: Turn, factor: np.float32, room: Float32, places: Places
 ) -> None:
     """The queries whose turn it is.
 
@@ -355,7 +224,7 @@ def _ask(
 
 
 @compiled_bare
-def _score(room: Float32, places: _Places, size: int, low: int, high: int) -> None:
+def _score(room: Float32, places: Places, size: int, low: int, high: int) -> None:
     """The products of so many queries with the keys from low to high."""
     width = places.width
     for key in range(low // COLUMNS * COLUMNS, high, COLUMNS):
@@ -371,12 +240,12 @@ def _score(room: Float32, places: _Places, size: int, low: int, high: int) -> No
 @compiled_bare
 def _weigh(
     room: Float32,
-    places: _Places,
-    span: _Span,
-    turn: _Turn,
+    places: Places,
+    span: Span,
+    turn: Turn,
     low: int,
     high: int,
-    sums: _Sums,
+    sums: Sums,
 ) -> None:
     """The queries' products become powers, 0 of what a query does not see, and their sums."""
     end = low + (high - low + LANES - 1) // LANES * LANES
@@ -394,7 +263,7 @@ def _weigh(
 
 
 @compiled_bare
-def _gather(room: Float32, places: _Places, size: int, low: int, high: int) -> None:
+def _gather(room: Float32, places: Places, size: int, low: int, high: int) -> None:
     """The values, by the powers of so many queries of them."""
     width, depth = places.width, _DEPTH if places.rows > ROWS else high - low
     for column in range(0, width, COLUMNS):
