@@ -63,21 +63,21 @@ class Int8Linear:
 
     def __call__(self, x: Tensor) -> Tensor:
         out = np.empty((len(x), len(self.scales)), np.float32)
-        for own, *found in self._multiplied(x):
-            expand(*found, self.scales, self.bias, out[own])
+        for own, products, rows in self._multiplied(x):
+            expand(products, rows, self.scales, self.bias, out[own])
         return torch.from_numpy(out)
 
     def gelu(self, x: Tensor) -> Tensor:
         out = np.empty((len(x), len(self.scales)), np.float32)
-        for own, *found in self._multiplied(x):
-            expand_gelu(*found, self.scales, self.bias, out[own])
+        for own, products, rows in self._multiplied(x):
+            expand_gelu(products, rows, self.scales, self.bias, out[own])
         return torch.from_numpy(out)
 
     def feed(self, x: Tensor, down: Linear, stream: Tensor, norm: Norm) -> Tensor:
         assert isinstance(down, Int8Linear)
         out = np.empty((len(x), len(down.scales)), np.float32)
-        for own, *found in self._multiplied(x):
-            bent = self._bent(*found, down.width)
+        for own, products, rows in self._multiplied(x):
+            bent = self._bent(products, rows, down.width)
             down._add(*bent, stream.numpy()[own], norm, out[own])
         return torch.from_numpy(out)
 
@@ -86,8 +86,8 @@ class Int8Linear:
         if not attends_in_bf16():
             return self(x)
         bits = np.empty((len(x), len(self.scales)), np.uint16)
-        for own, *found in self._multiplied(x):
-            expand_bf16(*found, self.scales, self.bias, bits[own])
+        for own, products, rows in self._multiplied(x):
+            expand_bf16(products, rows, self.scales, self.bias, bits[own])
         return torch.from_numpy(bits).view(torch.bfloat16)
 
     def plus(self, x: Tensor, stream: Tensor) -> Tensor:
@@ -101,8 +101,8 @@ class Int8Linear:
 
     def gated(self, x: Tensor) -> Tensor:
         out = np.empty((len(x), len(self.scales) // 2), np.float32)
-        for own, *found in self._multiplied(x):
-            expand_gate(*found, self.scales, self.bias, out[own])
+        for own, products, rows in self._multiplied(x):
+            expand_gate(products, rows, self.scales, self.bias, out[own])
         return torch.from_numpy(out)
 
     def joined(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
@@ -114,9 +114,9 @@ class Int8Linear:
     def gate(self, x: Tensor, down: Linear, stream: Tensor, norm: Norm) -> Tensor:
         assert isinstance(down, Int8Linear)
         out = np.empty((len(x), len(down.scales)), np.float32)
-        for own, *found in self._multiplied(x):
-            bent = np.empty((len(found[0]), len(self.scales) // 2), np.float32)
-            expand_gate(*found, self.scales, self.bias, bent)
+        for own, products, rows in self._multiplied(x):
+            bent = np.empty((len(products), len(self.scales) // 2), np.float32)
+            expand_gate(products, rows, self.scales, self.bias, bent)
             down._join(*down._small(bent), stream.numpy()[own], norm, out[own])
         return torch.from_numpy(out)
 
