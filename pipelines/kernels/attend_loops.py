@@ -1,142 +1,31 @@
 """Attention in float32, in machine code: products, softmax and values of a few queries at a time,
 which stay in a core's innermost caches (as Dao et al. 2022, arXiv:2205.14135, have it on GPUs)."""
 
-from typing import NamedTuple
-
 import numpy as np
 
-from shardrank.core.arrays import Float32, Int64
-from shardrank.kernels.compiled import compiled
+from shardrank.core.arrays import Float32
+from shardrank.kernels.attend_parts import (
+    Attention,
+    Heads,
+    Lines,
+    Places,
+    Runs,
+    Span,
+    Sums,
+    Turn,
+)
+from shardrank.kernels.compiled import compiled, compiled_bare
 from shardrank.kernels.instructions import fetch
 from shardrank.kernels.tiles import COLUMNS, Rows, multiply_tile
 from shardrank.kernels.vector_loops import add_row, copy_row, hide, highest, raise_two, transpose
 from shardrank.kernels.vectors import LANES, ROWS
 
+#: Queries that share a way through keys and values which lie beyond the inner caches, as those of
+#: so many bytes do, and how many values at once: they stay in the innermost.
+_MANY, _LARGE, _DEPTH = 4 * ROWS, 1 << 19, 128
+
 #: e^x = 2^(x · this).
 _TO_TWO = 1.4426950408889634
-
-
-class Runs(NamedTuple):
-    """Neighbouring tokens that ask, and the neighbouring tokens that any of them may see.
-
-    Attributes:
-        asked, asked_sizes: int64[n], the first that asks of each run, and how many there are.
-        seen, seen_sizes: int64[n], the first that is seen, and how many there are.
-        places: int64[n], which of the seen ones the first that asks is.
-        before, behind: how many tokens before and behind its own place one sees.
-    """
-
-    asked: Int64
-    asked_sizes: Int64
-    seen: Int64
-    seen_sizes: Int64
-    places: Int64
-    before: int
-    behind: int
-
-
-class Heads(NamedTuple):
-    """Numbers of tokens in their heads, flat.
-
-    Attributes:
-        numbers: float32, number i of a token's head at token · step + head · width + i.
-        step: from a token to the next.
-        heads: of a token.
-        width: of a head.
-    """
-
-    numbers: Float32
-    step: int
-    heads: int
-    width: int
-
-
-class _Places(NamedTuple):
-    """Where things stand in the room for one head of one run, and how large they are.
-
-    It is one array, since each array that goes from hand to hand is counted, which takes longer
-    than a product.
-
-    Attributes:
-        queries, found: ROWS · width numbers.
-        few: LANES · width, keys as they come.
-        keys: seen · width, COLUMNS keys side by side.
-        values: seen · width.
-        scores: ROWS · seen.
-        width: of a token in here, whole vectors.
-        seen: tokens, whole tiles.
-    """
-
-    queries: int
-    found: int
-    few: int
-    keys: int
-    values: int
-    scores: int
-    end: int
-    width: int
-    seen: int
-
-
-class Attention(NamedTuple):
-    """What attends, and to what.
-
-    Attributes:
-        queries: of t tokens.
-        keys, values: of s tokens; neighbouring heads of queries share theirs.
-        out: of t tokens, to be filled.
-    """
-
-    queries: Heads
-    keys: Heads
-    values: Heads
-    out: Heads
-
-
-class Lines(NamedTuple):
-    """What is added to the scaled products of each head, by how far a key is from its query.
-
-    Attributes:
-        numbers: float32, flat; of none nothing is added.
-        step: from a head's to the next's.
-        middle: where distance 0 stands; so many distances there are below it, and LANES more than
-            above it.
-    """
-
-    numbers: Float32
-    step: int
-    middle: int
-
-
-class _Span(NamedTuple):
-    """One run, and where it stands in the room.
-
-    Attributes:
-        asked, asked_size: as in `Runs`.
-        seen, seen_size: as in `Runs`.
-        at: the place in the room of the first that is seen, whole vectors from its begin.
-        gap: so many places before are nobody's.
-        place: the place in the room of the first that asks.
-        before, behind: as in `Runs`.
-    """
-
-    asked: int
-    asked_size: int
-    seen: int
-    seen_size: int
-    at: int
-    gap: int
-    place: int
-    before: int
-    behind: int
-
-
-class _Turn(NamedTuple):
-    """Some queries of a run and a head: from the `begin`-th on, at most ROWS."""
-
-    head: int
-    begin: int
-    size: int
 
 
 @compiled
@@ -152,13 +41,13 @@ def attend_runs(given: Attention, lines: Lines, runs: Runs, scale: float) -> Non
         scale: of the products.
     """
     keys = given.keys
-    places = _places(runs.seen_sizes.max(), keys.width)
-    room = np.zeros(places.end, np.float32)
+    places = _places(runs, 0, keys.width)
+    room, sums = np.zeros(places.end, np.float32), _sums(places)
     factor = np.float32(scale * _TO_TWO)
     for run in range(len(runs.asked)):
         span = _span(runs, run, 0)
         for head in range(keys.heads):
-            _attend_key_head(given, lines, span, head, factor, room, places)
+            _attend_key_head(given, lines, span, head, factor, room, places, sums)
 
 
 @compiled
@@ -174,23 +63,23 @@ def attend_behind(stem: Attention, size: int, given: Attention, runs: Runs, scal
     """
     keys = given.keys
     begin = (size + LANES - 1) // LANES * LANES
-    places = _places(begin + runs.seen_sizes.max(), keys.width)
-    room = np.zeros(places.end, np.float32)
+    places = _places(runs, begin, keys.width)
+    room, sums = np.zeros(places.end, np.float32), _sums(places)
     factor = np.float32(scale * _TO_TWO)
-    before, lines = _Span(0, 0, 0, size, 0, 0, 0, 0, 0), Lines(np.empty(0, np.float32), 0, 0)
+    before, lines = Span(0, 0, 0, size, 0, 0, 0, 0, 0), Lines(np.empty(0, np.float32), 0, 0)
     for head in range(keys.heads):
         _lay_keys(stem.keys, before, head, room, places)
         _lay_values(stem.values, before, head, room, places)
         room[places.values + size * places.width : places.values + begin * places.width] = 0
         for run in range(len(runs.asked)):
             span = _span(runs, run, size)
-            _attend_key_head(given, lines, span, head, factor, room, places)
+            _attend_key_head(given, lines, span, head, factor, room, places, sums)
 
 
-@compiled
-def _span(runs: Runs, run: int, stem: int) -> _Span:
+@compiled_bare
+def _span(runs: Runs, run: int, stem: int) -> Span:
     at = (stem + LANES - 1) // LANES * LANES
-    return _Span(
+    return Span(
         runs.asked[run],
         runs.asked_sizes[run],
         runs.seen[run],
@@ -203,38 +92,49 @@ def _span(runs: Runs, run: int, stem: int) -> _Span:
     )
 
 
-@compiled
+@compiled_bare
 def _attend_key_head(
     given: Attention,
     lines: Lines,
-    span: _Span,
+    span: Span,
     head: int,
     factor: np.float32,
     room: Float32,
-    places: _Places,
+    places: Places,
+    sums: Sums,
 ) -> None:
     """All heads of queries that share a head of keys."""
     shared = given.queries.heads // given.keys.heads
     _lay_keys(given.keys, span, head, room, places)
     _lay_values(given.values, span, head, room, places)
     for mine in range(head * shared, (head + 1) * shared):
-        _attend_head(given, lines, span, mine, factor, room, places)
+        _attend_head(given, lines, span, mine, factor, room, places, sums)
 
 
 @compiled
-def _places(seen: int, width: int) -> _Places:
+def _places(runs: Runs, stem: int, width: int) -> Places:
+    """Of runs behind the places of a stem."""
     width = (width + LANES - 1) // LANES * LANES
-    seen = (seen + COLUMNS - 1) // COLUMNS * COLUMNS
-    found = ROWS * width
+    seen = (stem + runs.seen_sizes.max() + COLUMNS - 1) // COLUMNS * COLUMNS
+    large = 8 * width * min(seen, runs.before + runs.behind) >= _LARGE
+    rows = _MANY if large else ROWS
+    found = rows * width
     few = 2 * found
     keys = few + LANES * width
     values = keys + seen * width
     scores = values + seen * width
-    return _Places(0, found, few, keys, values, scores, scores + ROWS * seen, width, seen)
+    end = scores + rows * seen
+    return Places(0, found, few, keys, values, scores, end, width, seen, rows)
 
 
 @compiled
-def _lay_keys(keys: Heads, span: _Span, head: int, room: Float32, places: _Places) -> None:
+def _sums(places: Places) -> Sums:
+    tops, few = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
+    return Sums(tops, few, np.empty(places.rows, np.float32))
+
+
+@compiled_bare
+def _lay_keys(keys: Heads, span: Span, head: int, room: Float32, places: Places) -> None:
     """Component after component of COLUMNS keys at a time; behind the last key zeros."""
     numbers, step, width = keys.numbers, keys.step, places.width
     for key in range(0, span.seen_size, LANES):
@@ -253,8 +153,8 @@ def _lay_keys(keys: Heads, span: _Span, head: int, room: Float32, places: _Place
             transpose(room, places.few + j, width, room, to + j * COLUMNS, COLUMNS)
 
 
-@compiled
-def _lay_values(values: Heads, span: _Span, head: int, room: Float32, places: _Places) -> None:
+@compiled_bare
+def _lay_values(values: Heads, span: Span, head: int, room: Float32, places: Places) -> None:
     """One after another."""
     numbers, first = values.numbers, span.seen * values.step + head * values.width
     for i in range(span.seen_size):
@@ -262,47 +162,47 @@ def _lay_values(values: Heads, span: _Span, head: int, room: Float32, places: _P
         copy_row(numbers, at, room, to, values.width, np.float32(1))
 
 
-@compiled
+@compiled_bare
 def _attend_head(
     given: Attention,
     lines: Lines,
-    span: _Span,
+    span: Span,
     head: int,
     factor: np.float32,
     room: Float32,
-    places: _Places,
+    places: Places,
+    sums: Sums,
 ) -> None:
     """All queries of a run, a few at a time."""
     out, numbers, added = given.out, given.out.numbers, lines.numbers
-    tops, totals = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    for begin in range(0, span.asked_size, ROWS):
-        turn = _Turn(head, begin, min(ROWS, span.asked_size - begin))
+    for begin in range(0, span.asked_size, places.rows):
+        turn = Turn(head, begin, min(places.rows, span.asked_size - begin))
         low = _least(span, span.place + begin) // LANES * LANES
         high = min(span.at + span.seen_size, span.place + begin + turn.size + span.behind)
         _ask(given, span, turn, factor, room, places)
-        _score(room, places, low, high)
+        _score(room, places, turn.size, low, high)
         for i in range(turn.size if len(added) else 0):
             line = head * lines.step + lines.middle + low - (span.place + begin + i)
             row = places.scores + i * places.seen + low
             add_row(added, line, room, row, high - low, np.float32(_TO_TWO))
-        _weigh(room, places, span, turn, low, high, tops, totals)
-        _gather(room, places, low, high)
+        _weigh(room, places, span, turn, low, high, sums)
+        _gather(room, places, turn.size, low, high)
         first = (span.asked + begin) * out.step + head * out.width
         for i in range(turn.size):
             mine, one = places.found + i * places.width, np.float32(1)
-            copy_row(room, mine, numbers, first + i * out.step, out.width, one / totals[i])
+            copy_row(room, mine, numbers, first + i * out.step, out.width, one / sums.totals[i])
 
 
-@compiled
-def _least(span: _Span, place: int) -> int:
+@compiled_bare
+def _least(span: Span, place: int) -> int:
     """The first place that a query sees."""
     least = max(0, place - span.gap - span.before)
     return least if least < span.at - span.gap else least + span.gap
 
 
-@compiled
+@compiled_bare
 def _ask(
-    given: Attention, span: _Span, turn: _Turn, factor: np.float32, room: Float32, places: _Places
+    given: Attention, span: Span, turn: Turn, factor: np.float32, room: Float32, places: Places
 ) -> None:
     """The queries whose turn it is.
 
@@ -323,47 +223,55 @@ def _ask(
         fetch(found, own * out.step + (turn.head + 1) * width, width)
 
 
-@compiled
-def _score(room: Float32, places: _Places, low: int, high: int) -> None:
-    """The queries' products with the keys from low to high."""
+@compiled_bare
+def _score(room: Float32, places: Places, size: int, low: int, high: int) -> None:
+    """The products of so many queries with the keys from low to high."""
     width = places.width
-    queries = Rows(places.queries, width)
     for key in range(low // COLUMNS * COLUMNS, high, COLUMNS):
         first, last = max(key, low), min(key + COLUMNS, high)
         vectors = (last - first + LANES - 1) // LANES
         keys = Rows(places.keys + key * width + first - key, COLUMNS)
-        scores = Rows(places.scores + first, places.seen)
-        multiply_tile(room, queries, room, keys, width, vectors, room, scores)
+        for row in range(0, size, ROWS):
+            queries = Rows(places.queries + row * width, width)
+            scores = Rows(places.scores + row * places.seen + first, places.seen)
+            multiply_tile(room, queries, room, keys, width, vectors, room, scores, False)
 
 
-@compiled
+@compiled_bare
 def _weigh(
     room: Float32,
-    places: _Places,
-    span: _Span,
-    turn: _Turn,
+    places: Places,
+    span: Span,
+    turn: Turn,
     low: int,
     high: int,
-    tops: Float32,
-    totals: Float32,
+    sums: Sums,
 ) -> None:
-    """The queries' products become powers, 0 of what a query does not see, and `totals` sums."""
+    """The queries' products become powers, 0 of what a query does not see, and their sums."""
     end = low + (high - low + LANES - 1) // LANES * LANES
     for i in range(turn.size):
         own, row = span.place + turn.begin + i, places.scores + i * places.seen
         hide(room, row, low, _least(span, own))
         hide(room, row, max(low, span.at - span.gap), span.at)
         hide(room, row, min(span.at + span.seen_size, own + span.behind + 1), end)
-    highest(room, places.scores + low, places.seen, end - low, tops)
-    raise_two(room, places.scores + low, places.seen, end - low, tops, totals)
+    for row in range(0, turn.size, ROWS):
+        at = places.scores + row * places.seen + low
+        highest(room, at, places.seen, end - low, sums.tops)
+        raise_two(room, at, places.seen, end - low, sums.tops, sums.few)
+        for i in range(ROWS):
+            sums.totals[row + i] = sums.few[i]
 
 
-@compiled
-def _gather(room: Float32, places: _Places, low: int, high: int) -> None:
-    """The values, by the queries' powers of them."""
-    width, powers = places.width, Rows(places.scores + low, places.seen)
+@compiled_bare
+def _gather(room: Float32, places: Places, size: int, low: int, high: int) -> None:
+    """The values, by the powers of so many queries of them."""
+    width, depth = places.width, _DEPTH if places.rows > ROWS else high - low
     for column in range(0, width, COLUMNS):
         vectors = min(COLUMNS, width - column) // LANES
-        values = Rows(places.values + low * width + column, width)
-        found = Rows(places.found + column, width)
-        multiply_tile(room, powers, room, values, high - low, vectors, room, found)
+        for first in range(low, high, depth):
+            values = Rows(places.values + first * width + column, width)
+            count = min(depth, high - first)
+            for row in range(0, size, ROWS):
+                powers = Rows(places.scores + row * places.seen + first, places.seen)
+                found = Rows(places.found + row * width + column, width)
+                multiply_tile(room, powers, room, values, count, vectors, room, found, first > low)

@@ -37,6 +37,12 @@ def has_vnni() -> bool:
 
 
 @cache
+def has_amx() -> bool:
+    """Whether this CPU multiplies tiles of 8-bit numbers (AMX)."""
+    return _features().get("amx-int8", False)
+
+
+@cache
 def has_wide_vectors() -> bool:
     """Whether what numba compiles may use vectors of 512 bits: AVX-512, unless numba is told that
     this is another CPU."""

@@ -1,6 +1,7 @@
-"""SHA-256 of many short texts, sixteen at a time: one in each lane of a vector, on any CPU.
+"""SHA-256 of many short texts, as many at a time as a vector has lanes, on any CPU.
 
-FIPS 180-4, section 6.2. To ask a library for each text costs more than hashing it.
+FIPS 180-4, section 6.2. To ask a library for each text costs more than hashing it. The eight words
+of the state are all of the registers that AVX2 has where each is two vectors, so there it is one.
 """
 
 from typing import Any
@@ -22,11 +23,12 @@ from shardrank.kernels.sha256_tails import (
     by_blocks,
     lay_tail,
 )
+from shardrank.kernels.vectors import LANES
 
 Bytes = npt.NDArray[np.uint8]
 UInt32 = npt.NDArray[np.uint32]
 
-_LANES, _WORDS = 16, 16
+_WORDS = 16
 
 
 def sha256_in_lanes(begins: Int64, ends: Int64) -> UInt32:
@@ -43,16 +45,16 @@ def sha256_in_lanes(begins: Int64, ends: Int64) -> UInt32:
 @compiled
 def _digest(begins: Int64, ends: Int64, first: UInt32, windows: Bytes, out: UInt32) -> None:
     """Fill `out`, uint32[n, 8]. Texts of as many blocks go together, so that few lanes wait."""
-    state = np.empty((8, _LANES), np.uint32)
-    tails = np.zeros((_LANES, TAIL), np.uint8)
-    whole, blocks = np.zeros(_LANES, np.int64), np.zeros(_LANES, np.int64)
-    places, begun = np.empty(_LANES, np.int64), np.zeros(_LANES, np.int64)
+    state = np.empty((8, LANES), np.uint32)
+    tails = np.zeros((LANES, TAIL), np.uint8)
+    whole, blocks = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
+    places, begun = np.empty(LANES, np.int64), np.zeros(LANES, np.int64)
     tail = address(tails)
     order = by_blocks(begins, ends)
-    for at in range(0, len(order), _LANES):
-        lanes, most = min(_LANES, len(order) - at), 0
+    for at in range(0, len(order), LANES):
+        lanes, most = min(LANES, len(order) - at), 0
         for i in range(8):
-            for lane in range(_LANES):
+            for lane in range(LANES):
                 state[i, lane] = first[i]
         for lane in range(lanes):
             row = order[at + lane]
@@ -61,7 +63,7 @@ def _digest(begins: Int64, ends: Int64, first: UInt32, windows: Bytes, out: UInt
             most = max(most, blocks[lane])
             lay_tail(begins[row], ends[row], windows, tail + lane * TAIL)
         for block in range(most):
-            for lane in range(_LANES):
+            for lane in range(LANES):
                 inside = begun[lane] + block * BLOCK
                 behind = tail + lane * TAIL + (block - whole[lane]) * BLOCK
                 place = inside if block < whole[lane] else behind
@@ -80,7 +82,7 @@ def _place(builder: Any, at: Any) -> Any:
 
 @written
 def _compress(typing: Any, state: Any, places: Any) -> Any:
-    """One block of each lane: uint32[8, 16] of state, changed; int64[16], where each lane's is."""
+    """One block of each lane: uint32[8, LANES] of state, changed; int64[LANES], where each is."""
     from numba.core import types  # `compiled` must import numba first
 
     return types.void(state, places), _write_compress
@@ -93,11 +95,8 @@ def _write_compress(context: Any, builder: Any, signature: Any, given: Any) -> A
     )
     states = _rows(builder, states, 8)
     begun = [builder.load(place, align=4) for place in states]
-    lanes = (builder.load(builder.gep(places, [ir.IntType(64)(n)])) for n in range(_LANES))
-    schedule = _turned_square(
-        builder,
-        [_big_endian(builder, builder.load(_place(builder, at), align=1)) for at in lanes],
-    )
+    lanes = [builder.load(builder.gep(places, [ir.IntType(64)(n)])) for n in range(LANES)]
+    schedule = [word for first in range(0, _WORDS, LANES) for word in _words(builder, lanes, first)]
     now = begun
     for number, constant in enumerate(ROUNDS):
         if number >= _WORDS:
@@ -108,22 +107,30 @@ def _write_compress(context: Any, builder: Any, signature: Any, given: Any) -> A
     return context.get_dummy_value()
 
 
+def _words(builder: Any, lanes: list[Any], first: int) -> list[Any]:
+    """LANES words of each lane's block, from the first on."""
+    places = [_place(builder, builder.add(at, at.type(4 * first))) for at in lanes]
+    loaded = [_big_endian(builder, builder.load(place, align=1)) for place in places]
+    return _turned_square(builder, loaded)
+
+
 def _big_endian(builder: Any, value: Any) -> Any:
     """Each word's bytes the other way round."""
-    bytes_ = builder.bitcast(value, ir.VectorType(ir.IntType(8), 4 * _LANES))
-    places = [word + byte for word in range(0, 4 * _LANES, 4) for byte in (3, 2, 1, 0)]
-    kind = ir.VectorType(ir.IntType(32), 4 * _LANES)
+    bytes_ = builder.bitcast(value, ir.VectorType(ir.IntType(8), 4 * LANES))
+    places = [word + byte for word in range(0, 4 * LANES, 4) for byte in (3, 2, 1, 0)]
+    kind = ir.VectorType(ir.IntType(32), 4 * LANES)
     turned = builder.shuffle_vector(bytes_, bytes_, ir.Constant(kind, places))
     return builder.bitcast(turned, value.type)
 
 
 def _turned_square(builder: Any, rows: list[Any]) -> list[Any]:
-    """Row i of lane j as row j of lane i: by halves that change places, of 16 vectors, 8, 4, 2."""
-    step = _LANES // 2
+    """Row i of lane j as row j of lane i: by halves that change places, of all vectors, then of
+    half as many, and so on."""
+    step = LANES // 2
     while step:
-        low = [lane if not lane & step else _LANES + lane - step for lane in range(_LANES)]
-        high = [lane + step if not lane & step else _LANES + lane for lane in range(_LANES)]
-        for row in (row for row in range(_LANES) if not row & step):
+        low = [lane if not lane & step else LANES + lane - step for lane in range(LANES)]
+        high = [lane + step if not lane & step else LANES + lane for lane in range(LANES)]
+        for row in (row for row in range(LANES) if not row & step):
             pair = rows[row], rows[row + step]
             rows[row], rows[row + step] = (
                 builder.shuffle_vector(*pair, ir.Constant(_vector(), lanes))
@@ -173,13 +180,13 @@ def _sum(builder: Any, first: Any, *others: Any) -> Any:
 def _rows(builder: Any, data: Any, count: int) -> list[Any]:
     """Where each row of lanes lies, as vectors."""
     step = ir.IntType(64)
-    places = (builder.gep(data, [step(row * _LANES)]) for row in range(count))
+    places = (builder.gep(data, [step(row * LANES)]) for row in range(count))
     return [builder.bitcast(place, _vector().as_pointer()) for place in places]
 
 
 def _all(number: int) -> Any:
-    return ir.Constant(_vector(), [number] * _LANES)
+    return ir.Constant(_vector(), [number] * LANES)
 
 
 def _vector() -> ir.VectorType:
-    return ir.VectorType(ir.IntType(32), _LANES)
+    return ir.VectorType(ir.IntType(32), LANES)

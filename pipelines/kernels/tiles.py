@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from shardrank.core.arrays import Float32
-from shardrank.kernels.compiled import compiled, written
+from shardrank.kernels.compiled import compiled_bare, written
 from shardrank.kernels.machine import has_wide_vectors
 from shardrank.kernels.vectors import (
     LANES,
@@ -31,7 +31,7 @@ class Rows(NamedTuple):
     step: int
 
 
-@compiled
+@compiled_bare
 def multiply_tile(
     left: Float32,
     lefts: Rows,
@@ -41,22 +41,24 @@ def multiply_tile(
     vectors: int,
     out: Float32,
     outs: Rows,
+    begun: bool,
 ) -> None:
     """out[i, j] = Σ_k left[i, k] · right[k, j], of ROWS rows i, vectors · LANES columns j, and
-    k < depth, in this order, each product added without a rounding between.
+    k < depth, in this order, each product added without a rounding between; where sums are begun,
+    to what out holds.
 
     All are flat arrays, of which `lefts`, `rights` and `outs` say where their rows lie. There are
     at most COLUMNS columns.
     """
     row, step, column, stride = lefts.at, lefts.step, rights.at, rights.step
     if vectors == 4:
-        _four(left, row, step, right, column, stride, depth, out, outs.at, outs.step)
+        _four(left, row, step, right, column, stride, depth, out, outs.at, outs.step, begun)
     elif vectors == 3:
-        _three(left, row, step, right, column, stride, depth, out, outs.at, outs.step)
+        _three(left, row, step, right, column, stride, depth, out, outs.at, outs.step, begun)
     elif vectors == 2:
-        _two(left, row, step, right, column, stride, depth, out, outs.at, outs.step)
+        _two(left, row, step, right, column, stride, depth, out, outs.at, outs.step, begun)
     else:
-        _one(left, row, step, right, column, stride, depth, out, outs.at, outs.step)
+        _one(left, row, step, right, column, stride, depth, out, outs.at, outs.step, begun)
 
 
 def _tile(vectors: int) -> Any:
@@ -66,9 +68,14 @@ def _tile(vectors: int) -> Any:
         from numba.core import cgutils  # `compiled` must import numba first
 
         left, right, out = (data(context, builder, signature, given, n) for n in (0, 3, 7))
-        _, row, step, _, column, stride, depth, _, place, width = given
-        rows = row_starts(builder, left, row, step)
+        _, row, step, _, column, stride, depth, _, place, width, begun = given
+        rows, outs = row_starts(builder, left, row, step), row_starts(builder, out, place, width)
         sums = [*zip(*(held(builder, 0) for _ in range(vectors)), strict=True)]
+        with builder.if_then(begun):
+            for mine, own in zip(outs, sums, strict=True):
+                for n, total in enumerate(own):
+                    spot = builder.gep(mine, [width.type(LANES * n)])
+                    builder.store(load(builder, spot), total)
         with cgutils.for_range(builder, depth) as loop:
             first = builder.add(column, builder.mul(loop.index, stride))
             theirs = [
@@ -79,7 +86,7 @@ def _tile(vectors: int) -> Any:
                 number = spread(builder, builder.load(builder.gep(mine, [loop.index])))
                 for other, total in zip(theirs, own, strict=True):
                     builder.store(fused(builder, number, other, builder.load(total)), total)
-        for mine, own in zip(row_starts(builder, out, place, width), sums, strict=True):
+        for mine, own in zip(outs, sums, strict=True):
             for n, total in enumerate(own):
                 store(builder, builder.load(total), builder.gep(mine, [width.type(LANES * n)]))
         return context.get_dummy_value()
@@ -96,11 +103,14 @@ def _tile(vectors: int) -> Any:
         out: Any,
         place: Any,
         width: Any,
+        begun: Any,
     ) -> Any:
         from numba.core import types  # `compiled` must import numba first
 
         size = types.int64
-        return types.void(left, size, size, right, size, size, size, out, size, size), write
+        return types.void(
+            left, size, size, right, size, size, size, out, size, size, types.boolean
+        ), write
 
     return written(typed)
 

@@ -29,7 +29,7 @@ from shardrank.index.best_rows import CompiledSelector
 from shardrank.index.documents import DocumentSearch, Reach, ShardHits
 from shardrank.index.probe import nearest_documents, probe
 from shardrank.index.shard import LoadedShard
-from shardrank.models.forward import attention_bf16, int8, products
+from shardrank.models.forward import attention_bf16, products
 from shardrank.version.recall import Grid, followed
 from tests.bench import embed, ivf, kin, masked, modern
 from tests.bench.harness import fastest
@@ -122,7 +122,7 @@ def _embed(ours: Int8Product) -> Mapping[str, Run]:
     fp32, small = embed.load("fp32"), embed.load("int8")
 
     def run(product: Int8Product) -> Float32:
-        setattr(int8, "int8_product", product)  # noqa: B010
+        setattr(products, "int8_product", product)  # noqa: B010
         return embed.ours(small, texts)
 
     return {

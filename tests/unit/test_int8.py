@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardrank.kernels.compiled import compiled
-from shardrank.kernels.gelu_loops import bend_numbers
+from shardrank.kernels.gelu_loops import bend_numbers, bend_sums
 from shardrank.kernels.int8_loops import (
     expand,
     expand_bf16,
@@ -21,6 +21,7 @@ from shardrank.kernels.plane_loops import mix_planes, round_numbers
 from shardrank.models.forward.int8 import Int8Linear
 from shardrank.models.forward.linear import FloatLinear
 from shardrank.models.forward.norm import Norm
+from shardrank.models.forward.products import int8_matrix
 
 Sizes = st.sampled_from([1, 3, 8, 12, 48, 64, 384])
 
@@ -108,6 +109,24 @@ def test_gelu_far_from_zero() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=2.3e-6)
 
 
+@compiled
+def _bend_whole(x: Any, bias: Any) -> None:
+    bend_sums(x, 3, bias, len(bias))
+
+
+def test_gelu_as_exact_as_float32() -> None:
+    x = np.linspace(-9, 9, 9001, dtype=np.float32)
+    x[:3] = np.nan, -np.inf, np.inf
+    found, bias = np.concatenate([[7, 7, 7], x], dtype=np.float32), np.full_like(x, 0.25)
+    _bend_whole(found, bias)
+    expected = torch.nn.functional.gelu(torch.from_numpy(x + bias).double()).numpy()
+    expected[1] = 0  # torch makes NaN of it
+    assert (found[:3] == 7).all()
+    np.testing.assert_allclose(found[3:6], expected[:3], atol=1e-6)
+    off = abs(found[6:] - expected[3:])
+    assert (off <= 1.3e-7 * (1 + abs(x[3:] + bias[3:]))).all()
+
+
 @given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 70))
 @settings(max_examples=60, deadline=None)
 def test_expanding_is_the_formula(seed: int, n: int, m: int) -> None:
@@ -156,7 +175,7 @@ def test_an_outlier_does_not_drown_the_rest() -> None:
     x[:, 7] *= 60
     scales = weight.abs().amax(1) / 127
     small = (weight / scales[:, None]).round().to(torch.int8)
-    unmixed = Int8Linear(small.numpy(), scales.numpy(), bias.numpy(), width=384)
+    unmixed = Int8Linear(int8_matrix(small.numpy()), scales.numpy(), bias.numpy(), width=384)
     expected = FloatLinear(weight, bias)(x)
     error, without = (
         (maps(x) - expected).square().mean() for maps in (Int8Linear.of(weight, bias), unmixed)
@@ -179,6 +198,27 @@ def test_one_map_feeds_another(seed: int, n: int, k: int, m: int) -> None:
     up, down = Int8Linear.of(weight, bias), Int8Linear.of(weight.T.contiguous(), None)
     norm = Norm(torch.ones(k), torch.zeros(k), 1e-5)
     assert torch.equal(up.feed(x, down, x, norm), down.added(up.gelu(x), x, norm))
+    gates, own, other = Int8Linear.of(weight.repeat(2, 1), None), x.clone(), x.clone()
+    found = gates.gate(x, down, own, norm)
+    assert torch.equal(found, down.joined(gates.gated(x), other, norm))
+    assert torch.equal(own, other)
+
+
+def test_a_row_is_the_same_among_any_others() -> None:
+    """There are more rows than are multiplied at once."""
+    x, weight, bias = problem(0, 300, 64, 96)
+    maps, norm = Int8Linear.of(weight, bias), Norm(torch.ones(64), torch.zeros(64), 1e-5)
+    down, some = Int8Linear.of(weight.T.contiguous(), None), slice(130, 150)
+    half = Int8Linear.of(weight.repeat(2, 1), None)
+    for whole, alone in (
+        (maps(x), maps(x[some])),
+        (maps.gated(x), maps.gated(x[some])),
+        (maps.feed(x, down, x, norm), maps.feed(x[some], down, x[some], norm)),
+        (down.added(maps(x), x, norm), down.added(maps(x[some]), x[some], norm)),
+        (half.gate(x, down, x.clone(), norm), half.gate(x[some], down, x[some].clone(), norm)),
+        (down.joined(maps(x), x.clone(), norm), down.joined(maps(x[some]), x[some].clone(), norm)),
+    ):
+        assert torch.equal(whole[some], alone)
 
 
 @pytest.mark.parametrize("shortens", [True, False])

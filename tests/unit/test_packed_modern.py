@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from shardrank.kernels.float_loops import gate_floats, turn_floats
 from shardrank.kernels.gated_loops import expand_gate, expand_join, gate, join, turn_pairs
 from shardrank.kernels.int8_loops import expand
 from shardrank.models.folder.layout import read_layout
@@ -20,6 +21,7 @@ from shardrank.models.forward.linear import FloatLinear
 from shardrank.models.forward.near_attention import Near, attend_near
 from shardrank.models.forward.norm import Norm
 from shardrank.models.forward.packed_modern import (
+    Angles,
     ModernClassifier,
     PackedModern,
     read_modern_state,
@@ -240,6 +242,29 @@ def test_what_joins_the_stream_is_normalised(seed: int, n: int, m: int) -> None:
     expand(products, rows, columns, bias.numpy(), plain)
     torch.testing.assert_close(own, stream + torch.from_numpy(plain), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(torch.from_numpy(found), norm(own), rtol=1e-3, atol=1e-3)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 40))
+@settings(max_examples=40, deadline=None)
+def test_gates_in_float32(seed: int, n: int, half: int) -> None:
+    torch.manual_seed(seed)
+    x, bias, out = 3 * torch.randn(n, 2 * half), torch.randn(2 * half), torch.empty(n, half)
+    first, second = (x + bias).chunk(2, 1)
+    gate_floats(x.clone().numpy(), bias.numpy(), out.numpy())
+    torch.testing.assert_close(out, torch.nn.functional.gelu(first) * second, rtol=1e-5, atol=1e-5)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(0, 4), st.integers(1, 40))
+@settings(max_examples=40, deadline=None)
+def test_planes_are_turned_in_float32(seed: int, t: int, heads: int, planes: int) -> None:
+    torch.manual_seed(seed)
+    x, angles = torch.randn(t, 4, 2 * planes), Angles(*torch.randn(2, t, planes))
+    mine = torch.view_as_complex(x[:, :heads].unflatten(2, (planes, 2)))
+    turned = torch.view_as_real(mine * angles.turns[:, None]).flatten(2)
+    expected = torch.cat([turned, x[:, heads:]], 1)
+    turn_floats(x.numpy(), heads, *(each.numpy() for each in angles.doubled))
+    torch.testing.assert_close(x, expected)
+    assert torch.equal(x[:, heads:], expected[:, heads:])
 
 
 @given(st.integers(0, 10**6), st.integers(1, 9), st.integers(0, 4), st.integers(1, 9))

@@ -12,7 +12,14 @@ from shardrank.core.arrays import Int8, Int32
 from shardrank.core.protocols import Int8Product
 from shardrank.kernels.pair_products import _TILE_BYTES, pair_product
 from shardrank.models.forward import products
-from shardrank.models.forward.products import chosen_product, float_product, int8_product
+from shardrank.models.forward.products import (
+    LaidOutMatrix,
+    PlainMatrix,
+    chosen_product,
+    float_product,
+    int8_matrix,
+    int8_product,
+)
 from tests.cpus import without_vnni
 
 WAYS: tuple[Int8Product, ...] = (int8_product, pair_product, float_product)
@@ -106,6 +113,40 @@ def test_what_is_no_x86_takes_the_faster(
     with without_vnni(x86=False):
         assert chosen_product() in {pair_product, float_product} - {slow}
         assert np.array_equal(int8_product(*pair()), plain_product(*pair()))
+
+
+@given(
+    st.integers(0, 10**6), st.integers(0, 20), st.integers(64, 200), st.integers(1, 300), Extremes
+)
+@settings(max_examples=60, deadline=None)
+def test_a_matrix_that_is_laid_out(
+    seed: int, n: int, m: int, quads: int, numbers: tuple[int, int]
+) -> None:
+    """The last columns and components fill no tile."""
+    left, right = drawn(seed, n, 4 * quads, *numbers), drawn(seed + 1, m, 4 * quads, *numbers)
+    matrix = int8_matrix(right)
+    if not isinstance(matrix, LaidOutMatrix):
+        pytest.skip("this CPU has no AVX-512 VNNI, or AMX")
+    found = matrix.products(left)
+    assert (found.dtype, found.flags.c_contiguous) == (np.int32, True)
+    assert np.array_equal(found, plain_product(left, right))
+    for begin, end in ((0, 64), (m - 64, None), (5, 9)):
+        part = matrix.part(begin, end).products(left)
+        assert np.array_equal(part, plain_product(left, right[begin:end]))
+
+
+@pytest.mark.parametrize(("m", "k"), [(63, 48), (64, 46)])
+def test_a_matrix_too_small_to_lay_out(m: int, k: int) -> None:
+    matrix = int8_matrix(drawn(0, m, k))
+    assert isinstance(matrix, PlainMatrix)
+    assert np.array_equal(
+        matrix.products(drawn(1, 9, k)), plain_product(drawn(1, 9, k), drawn(0, m, k))
+    )
+
+
+def test_a_cpu_without_vnni_lays_nothing_out() -> None:
+    with without_vnni():
+        assert isinstance(int8_matrix(drawn(0, 64, 48)), PlainMatrix)
 
 
 def pair() -> tuple[Int8, Int8]:

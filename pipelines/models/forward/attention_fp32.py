@@ -14,7 +14,7 @@ from shardrank.models.forward.batch import Batch
 from shardrank.models.forward.kept import Pair
 
 if TYPE_CHECKING:
-    from shardrank.kernels.attend_loops import Attention, Heads, Lines, Runs
+    from shardrank.kernels.attend_parts import Attention, Heads, Lines, Runs
 
 #: Further than any token of an input.
 _FAR = 1 << 40
@@ -103,7 +103,8 @@ def attend_last(
 ) -> Tensor:
     """As `attend_in_loops`, of the last tokens of one input: float32[t, heads, d] of
     float32[s, key heads, d]."""
-    from shardrank.kernels.attend_loops import Runs, attend_runs  # numba: see above
+    from shardrank.kernels.attend_loops import attend_runs  # numba: see above
+    from shardrank.kernels.attend_parts import Runs
 
     found, none = torch.empty(queries.shape), np.zeros(1, np.int64)
     asked, seen = (np.array([len(x)]) for x in (queries, keys))
@@ -113,7 +114,7 @@ def attend_last(
 
 
 def _lines(lines: Tensor | None) -> "Lines":
-    from shardrank.kernels.attend_loops import Lines  # numba: see above
+    from shardrank.kernels.attend_parts import Lines
     from shardrank.kernels.vectors import LANES
 
     if lines is None:
@@ -123,7 +124,7 @@ def _lines(lines: Tensor | None) -> "Lines":
 
 
 def _runs(sizes: Int64, sight: Sight, single: bool) -> "Runs":
-    from shardrank.kernels.attend_loops import Runs  # numba: see above
+    from shardrank.kernels.attend_parts import Runs
 
     begins, none, reaches = np.cumsum(sizes) - sizes, np.zeros_like(sizes), _reaches(sight)
     if not single:
@@ -138,7 +139,7 @@ def _reaches(sight: Sight) -> tuple[int, int]:
 
 
 def _attention(queries: Tensor, keys: Tensor, values: Tensor, found: Tensor) -> "Attention":
-    from shardrank.kernels.attend_loops import Attention  # numba: see above
+    from shardrank.kernels.attend_parts import Attention
 
     assert queries.shape[2] == keys.shape[2] == values.shape[2], "heads of one width"
     return Attention(*(_heads(x) for x in (queries, keys, values, found)))
@@ -146,7 +147,7 @@ def _attention(queries: Tensor, keys: Tensor, values: Tensor, found: Tensor) -> 
 
 def _heads(x: Tensor) -> "Heads":
     """[t, heads, d] as the loops read it; copied where heads do not stand side by side."""
-    from shardrank.kernels.attend_loops import Heads  # numba: see above
+    from shardrank.kernels.attend_parts import Heads
 
     _, heads, width = x.shape
     x = x if x.stride()[1:] == (width, 1) else x.contiguous()

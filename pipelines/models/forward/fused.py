@@ -1,5 +1,5 @@
-"""What stands between the products of a gated transformer: one way through memory where the CPU
-multiplies bf16, else as torch has it."""
+"""What stands between the products of a transformer: one way through memory in float32 on a CPU,
+and in bf16 where it multiplies that; else as torch has it."""
 
 from typing import Any
 
@@ -11,12 +11,37 @@ from shardrank.models.forward.attention_bf16 import attends_in_bf16
 from shardrank.models.forward.norm import Norm
 
 
+def bent(x: Tensor, bias: Tensor) -> Tensor:
+    """GELU of x + bias, of float32[n, m] on a CPU, in place."""
+    from shardrank.kernels.float_loops import bend_floats  # numba: see `attends_in_loops`
+
+    bend_floats(x.numpy(), bias.numpy())
+    return x
+
+
+def normed(x: Tensor, bias: Tensor, stream: Tensor, norm: Norm) -> Tensor:
+    """x + bias + stream normalised, of float32[n, m] on a CPU, in place of x."""
+    from shardrank.kernels.float_loops import norm_floats  # numba: see `attends_in_loops`
+
+    norm_floats(x.numpy(), bias.numpy(), stream.contiguous().numpy(), norm.affine)
+    return x
+
+
+def gated_floats(x: Tensor, bias: Tensor) -> Tensor:
+    """As `gated`, of x + bias, of float32 on a CPU; x is overwritten."""
+    from shardrank.kernels.float_loops import gate_floats  # numba: see `attends_in_loops`
+
+    out = torch.empty((len(x), x.shape[1] // 2))
+    gate_floats(x.numpy(), bias.numpy(), out.numpy())
+    return out
+
+
 def gated(x: Tensor) -> Tensor:
     """[n, 2 · h] → [n, h]: GELU of the first half of each row, times the second (Shazeer 2020,
     arXiv:2002.05202)."""
     if not is_short(x):
-        bent, other = x.chunk(2, 1)
-        return gelu(bent) * other
+        first, second = x.chunk(2, 1)
+        return gelu(first) * second
     from shardrank.kernels.gated_loops import gate  # numba: see `attends_in_bf16`
 
     out = torch.empty((len(x), x.shape[1] // 2), dtype=x.dtype)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Protocol
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shardrank.models.forward import fused
+from shardrank.models.forward.attention_fp32 import attends_in_loops
 from shardrank.models.forward.norm import Norm
 from shardrank.models.forward.onednn import lay_out, multiply, multiply_add, multiply_gelu, suits
 
@@ -43,6 +44,9 @@ class Linear(Protocol):
     def joined(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
         """The stream float32[n, m] normalised, for other maps to take, after the map was added to
         it in place."""
+
+    def gate(self, x: Tensor, down: "Linear", stream: Tensor, norm: Norm) -> Tensor:
+        """`gated`, then the other map of that, `joined`."""
 
     def part(self, begin: int, end: int | None) -> "Linear":
         """The map to some of the outputs only."""
@@ -89,6 +93,8 @@ class FloatLinear:
     def gelu(self, x: Tensor) -> Tensor:
         if self.laid_out:
             return multiply_gelu(x.to(self.weight.dtype), self.weight, self.bias)
+        if self._in_loops:
+            return fused.bent(self._product(x), self._shift)
         found = self(x)
         torch.ops.aten.gelu_(found)  # in place: it is the largest tensor that there is
         return found
@@ -100,6 +106,8 @@ class FloatLinear:
         return self(x)
 
     def added(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
+        if self._in_loops and not self.laid_out:
+            return fused.normed(self._product(x), self._shift, stream, norm)
         return norm(self.plus(x, stream))
 
     def plus(self, x: Tensor, stream: Tensor) -> Tensor:
@@ -112,6 +120,8 @@ class FloatLinear:
         return found.add_(stream) if found.dtype == stream.dtype else stream + found
 
     def gated(self, x: Tensor) -> Tensor:
+        if self._in_loops:
+            return fused.gated_floats(self._product(x), self._shift)
         return fused.gated(self(x))
 
     def joined(self, x: Tensor, stream: Tensor, norm: Norm) -> Tensor:
@@ -120,9 +130,31 @@ class FloatLinear:
             return norm(stream.addmm_(x, self.weight.T))
         return fused.joined(self(x), stream, norm)
 
+    def gate(self, x: Tensor, down: Linear, stream: Tensor, norm: Norm) -> Tensor:
+        return down.joined(self.gated(x), stream, norm)
+
     def part(self, begin: int, end: int | None) -> "FloatLinear":
         """It shares the memory, but for a weight that is laid out."""
         bias = None if self.bias is None else self.bias[begin:end]
         if self.laid_out:
             return FloatLinear(lay_out(self.weight.to_dense()[begin:end]), bias, True)
         return FloatLinear(self.weight[begin:end], bias)
+
+    @cached_property
+    def _in_loops(self) -> bool:
+        """Whether loops of our own are what follows a product."""
+        return attends_in_loops(self.weight)
+
+    @cached_property
+    def _shift(self) -> Tensor:
+        """float32[m], for loops: the bias, or none is 0."""
+        if self.bias is not None:
+            return self.bias.contiguous()
+        return torch.zeros(self.weight.shape[0])
+
+    def _product(self, x: Tensor) -> Tensor:
+        """x·Wᵀ; a bias would be written before, as what products are added to."""
+        x = x.to(self.weight.dtype)
+        return (
+            multiply(x, self.weight, None) if self.laid_out else functional.linear(x, self.weight)
+        )

@@ -16,6 +16,7 @@ from torch import Tensor
 from shardrank.models.folder.layout import Layout
 from shardrank.models.folder.modern import PREFIX, Config, ModernShape, pools_mean
 from shardrank.models.forward.attention import attend
+from shardrank.models.forward.attention_fp32 import attends_in_loops
 from shardrank.models.forward.batch import Batch
 from shardrank.models.forward.fused import is_short
 from shardrank.models.forward.linear import FloatLinear, MakeLinear, linear_maps
@@ -50,16 +51,28 @@ class Angles:
         """complex64[t, d/2]."""
         return torch.complex(self.cosines, self.sines)
 
+    @cached_property
+    def doubled(self) -> tuple[Tensor, Tensor]:
+        """float32[t, d] each: cosines and sines for both numbers of a plane, as `turn_floats` takes
+        them."""
+        sines = torch.stack([-self.sines, self.sines], -1).flatten(1)
+        return self.cosines.repeat_interleave(2, 1), sines
+
     def apply(self, x: Tensor, heads: int) -> None:
         """Turn the first heads of [t, n, d] in place; their planes lie `paired`."""
-        if not is_short(x):
+        if attends_in_loops(x):
+            from shardrank.kernels.float_loops import turn_floats  # numba: see there
+
+            cosines, sines = self.doubled
+            turn_floats(x.numpy(), heads, cosines.numpy(), sines.numpy())
+        elif is_short(x):
+            from shardrank.kernels.gated_loops import turn_pairs  # numba: see `attends_in_bf16`
+
+            words = x.view(torch.int32).numpy()
+            turn_pairs(words, heads, self.cosines.numpy(), self.sines.numpy())
+        else:
             mine = x[:, :heads]
             mine.copy_(turn(mine, self.turns))
-            return
-        from shardrank.kernels.gated_loops import turn_pairs  # numba: see `attends_in_bf16`
-
-        words = x.view(torch.int32).numpy()
-        turn_pairs(words, heads, self.cosines.numpy(), self.sines.numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,11 +121,11 @@ class Layer:
     def __call__(self, x: Tensor, normed: Tensor, around: Surroundings, norm: Norm) -> Tensor:
         """The stream float32[t, d], which is overwritten, and as it is normalised → normalised
         again for the next layer."""
-        return self._down.joined(self._inner(x, normed, around), x, norm)
+        return self._up.gate(self._attended(x, normed, around), self._down, x, norm)
 
     def last(self, x: Tensor, normed: Tensor, around: Surroundings, norm: Norm) -> Tensor:
         """As a call, in float32."""
-        return self._down.added(self._inner(x, normed, around), x, norm)
+        return self._down.added(self._up.gated(self._attended(x, normed, around)), x, norm)
 
     def first(self, x: Tensor, normed: Tensor, around: Surroundings, norm: Norm) -> Tensor:
         """As `last`, of the first token of each input: float32[b, d]."""
@@ -126,11 +139,12 @@ class Layer:
         found = attend(queries, keys, values, seen.batch)
         return self._down.added(self._up.gated(self._out.joined(found, x, self._between)), x, norm)
 
-    def _inner(self, x: Tensor, normed: Tensor, around: Surroundings) -> Tensor:
+    def _attended(self, x: Tensor, normed: Tensor, around: Surroundings) -> Tensor:
+        """The stream normalised, after what its tokens attend to was added."""
         every = self._split(self._all.attended(normed))
         around.angles.apply(every, 2 * self._heads)
         parts = every.view(len(x), 3, self._heads, -1).unbind(1)
-        return self._up.gated(self._out.joined(around.attend(*parts), x, self._between))
+        return self._out.joined(around.attend(*parts), x, self._between)
 
     def _split(self, x: Tensor) -> Tensor:
         """[t, n · d] → [t, n, d]: heads of queries, keys or values."""

@@ -4,20 +4,96 @@ docs/cpus.md says which kind of CPU takes which way, and how fast that is.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from time import perf_counter
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from shardrank.core.arrays import Int8, Int32
 from shardrank.core.protocols import Int8Product
-from shardrank.kernels.machine import has_vnni, is_x86
+from shardrank.kernels.machine import has_amx, has_vnni, has_wide_vectors, is_x86
+
+if TYPE_CHECKING:
+    from shardrank.kernels.byte_tiles import LaidOut
 
 #: Products of two 8-bit numbers whose sum is exact in float32: 2^24 / 2^14.
 _EXACT_IN_FLOAT32 = 1 << 10
 
 #: Rows and components of the product that is timed where no CPU feature decides, and how often.
 _TRIED, _TRIES = (256, 384), 3
+
+
+#: Rows that are multiplied at once with a matrix that is laid out: the products of 1,536 columns
+#: then stay in a core's second cache, beside the matrix.
+_AT_ONCE = 144
+
+
+class Int8Matrix(Protocol):
+    """A matrix int8[m, k] with whose rows many others are multiplied.
+
+    Attributes:
+        at_once: how many of those others at most, so that their products stay in a cache; none: it
+            does not matter.
+    """
+
+    @property
+    def at_once(self) -> int | None: ...
+
+    def products(self, rows: Int8) -> Int32:
+        """As `int8_product`: int32[n, m] of int8[n, k]."""
+
+    def part(self, begin: int, end: int | None) -> "Int8Matrix":
+        """Some of its rows only."""
+
+
+def int8_matrix(matrix: Int8) -> Int8Matrix:
+    """int8[m, k], for the way that is fastest on this CPU."""
+    laid_out = has_vnni() and has_wide_vectors() and not has_amx() and _adds_in_32_bits()
+    if laid_out and len(matrix) >= 64 and matrix.shape[1] % 4 == 0:
+        from shardrank.kernels.byte_tiles import lay_bytes  # compiles, if it was never used
+
+        return LaidOutMatrix(lay_bytes(matrix))
+    return PlainMatrix(matrix)
+
+
+@dataclass(frozen=True, eq=False)
+class PlainMatrix:
+    """As it is (protocol: Int8Matrix)."""
+
+    matrix: Int8
+
+    @property
+    def at_once(self) -> int | None:
+        return None
+
+    def products(self, rows: Int8) -> Int32:
+        return int8_product(rows, self.matrix)
+
+    def part(self, begin: int, end: int | None) -> Int8Matrix:
+        return int8_matrix(self.matrix[begin:end])
+
+
+@dataclass(frozen=True, eq=False)
+class LaidOutMatrix:
+    """By loops of our own, for which it is laid out (protocol: Int8Matrix)."""
+
+    laid_out: "LaidOut"
+
+    @property
+    def at_once(self) -> int | None:
+        return _AT_ONCE
+
+    def products(self, rows: Int8) -> Int32:
+        from shardrank.kernels.byte_tiles import multiply_bytes
+
+        return multiply_bytes(rows, self.laid_out)
+
+    def part(self, begin: int, end: int | None) -> Int8Matrix:
+        from shardrank.kernels.byte_tiles import plain_bytes
+
+        return int8_matrix(plain_bytes(self.laid_out)[begin:end])
 
 
 def int8_product(left: Int8, right: Int8) -> Int32:
