@@ -10,7 +10,7 @@ from shardrank.core.model_settings import SparseSettings
 from shardrank.models.folder import limits
 from shardrank.models.folder.families import check_family
 from shardrank.models.folder.headers import read_headers
-from shardrank.models.folder.layout import MASKS
+from shardrank.models.folder.layout import MASKS, Layout
 from shardrank.models.folder.own_terms import CountTower, OwnTower, stop_rule
 from shardrank.models.folder.resolve import resolve_model
 from shardrank.models.folder.sentence_config import SparseConfig, read_sparse_config
@@ -80,9 +80,9 @@ def vocabulary(tower: SparseTower) -> int:
     Raises:
         InputError: the files do not say, or hold no table of weights.
     """
-    if isinstance(tower, TermTower):
-        return _table_terms(tower)
     terms = tower.source.config.get("vocab_size")
+    if isinstance(tower, TermTower) or (isinstance(tower, CountTower) and terms is None):
+        return _table_terms(tower.source)
     if not isinstance(terms, int) or terms < 1:
         raise InputError(
             f"{tower.source.transformer / 'config.json'} has vocab_size = {terms!r}, not a number.",
@@ -111,8 +111,8 @@ def model_configs(towers: SparseTowers) -> list[Mapping[str, Any]]:
     return [tower.source.config for tower in both if isinstance(tower, ModelTower)]
 
 
-def _table_terms(tower: TermTower) -> int:
-    files = find_weights(tower.source.transformer).files
+def _table_terms(table: Layout) -> int:
+    files = find_weights(table.transformer).files
     held = read_headers(files)
     shapes = {name: list(header.shape) for name, header in held.items()}
     if list(held) != [TERM_WEIGHTS] or len(held[TERM_WEIGHTS].shape) != 1:
