@@ -276,6 +276,9 @@ def test_too_few_passages_for_an_index_are_refused_before_any_model_runs(
 def test_a_night_keeps_the_values_of_what_stays(first: Stored, second: Stored, name: str) -> None:
     before, after = first.values(name), second.values(name)
     both = before.keys() & after.keys()
+    if name == "document":  # of one that changed, the passages that did not have another mean
+        changed = {doc_id for doc_id, _, _ in before.keys() ^ after.keys()}
+        both = {key for key in both if key[0] not in changed}
     assert len(both) > 30
     assert before.keys() - both
     assert after.keys() - both
