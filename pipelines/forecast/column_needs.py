@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+from shardrank.core.model_settings import DENSE
 from shardrank.forecast.columns import Column
 from shardrank.forecast.needs import PROCESS_BYTES, REF_BYTES, REF_MEMORY, Need, Runner
 from shardrank.forecast.rates import Rates
@@ -19,8 +20,10 @@ def column_needs(work: Work, column: Column, rates: Rates) -> Iterator[Need]:
 
 
 def read_bytes(work: Work, column: Column) -> float:
-    """Of a passage, that the encoder reads: its texts, its value in another column, or both."""
-    values = work.values_of(column.of) if column.of else 0.0
+    """Of a passage, that the encoder reads: its texts, its value in another column, or both. A
+    ranking's work leaves out a column of written texts: no query goes through it."""
+    known = {DENSE, *(each.name for each in work.columns)}
+    values = work.values_of(column.of) if column.of in known else 0.0
     return values + (work.passage_bytes if column.reads_texts else 0.0)
 
 
