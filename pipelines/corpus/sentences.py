@@ -1,5 +1,5 @@
 """Where sentences begin, by rules of our own: the fastest library of rules takes as long as the
-tokeniser, which is half of all cutting (docs/measured.md).
+tokeniser, which is half of all cutting (docs/measured-speed.md).
 
 A sentence ends at . ! ? … and their likes in other scripts, with the quotes and brackets that close
 behind it, before white space and a word that is not in lower case; at 。！？ and their likes before

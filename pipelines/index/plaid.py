@@ -10,7 +10,7 @@ whole numbers, so that what a query finds depends on nothing but the query and t
 The paper also leaves centroids out that are far from all of a query's tokens (section 4.4); that
 is not done here, where 32 tokens of a query take one instruction a centroid. To ask of each whether
 it is left out takes longer than to compare it, and what is left out may be missed
-(docs/measured.md).
+(docs/measured-retrieval.md).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,7 +40,7 @@ _LAYOUT = {
 _MOST, _KEPT_BITS = 127, 15
 
 #: Products of centroids and tokens that are made at once: 2 MiB, which a core's cache holds. Of 64
-#: MiB they took twice as long to make and to narrow (docs/measured.md).
+#: MiB they took twice as long to make and to narrow (docs/measured-retrieval.md).
 _PRODUCTS = 1 << 19
 
 

@@ -20,7 +20,7 @@ WANTED_PER_LIST = 64
 WANTED_PER_PQ_CENTROID = 256
 
 #: OPQ is worth its product with each vector and query where a code has fewer bits than this for
-#: each component. Measured at equal bytes (docs/measured.md, codes of few bits): among 100
+#: each component. Measured at equal bytes (docs/measured-speed.md, codes of few bits): among 100
 #: candidates it finds .049 to .122 more of the 100 nearest at one bit, .034 to .046 at two, .003 at
 #: four, and trains as long.
 OPQ_BELOW_BITS = 4

@@ -7,7 +7,7 @@ A COLLECTION is a folder in BEIR's layout. Each is indexed with the default enco
 ranked by each alone and by both, 100 documents a query, not reranked; then with the fusion that
 half of the queries choose, measured on the other half. In the same run bm25s scores our words, and
 ranx fuses our lists. What is there in FOLDER is not made again. Prints the tables of
-docs/measured.md, and writes them with all figures to FOLDER/hybrid.md and hybrid.json.
+docs/measured-retrieval.md, and writes them with all figures to FOLDER/hybrid.md and hybrid.json.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Outcomes as a table, as bench.json, and as the tables of docs/measured.md."""
+"""Outcomes as a table, as bench.json, and as the tables of docs/measured-speed.md."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def write_json(
 
 
 def write_markdown(path: Path, measured: Mapping[str, Any]) -> None:
-    """What bench.json holds, as docs/measured.md has it: machine, tables of duels and bounds."""
+    """What bench.json holds, as docs/measured-speed.md has it: machine, tables of duels and bounds."""
     pieces = (_machine(measured), _duels(measured), _bounds(measured))
     path.write_text("\n\n".join(pieces) + "\n", "utf-8")
 

@@ -53,7 +53,7 @@ def runs_inline(settings: ClusterSettings, amount: Amount) -> bool:
 
 def _is_small_machine(settings: ClusterSettings) -> bool:
     """Whether Ray would only take of what there is: two threads of a process do as much as two
-    actors, in a third of the memory (docs/measured.md)."""
+    actors, in a third of the memory (docs/measured-speed.md)."""
     gpus = visible_gpus() if settings.gpu == "auto" else 0
     return not gpus and (settings.cpus or usable_cpus()) <= SMALL_CPUS
 
