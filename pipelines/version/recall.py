@@ -80,9 +80,9 @@ class CostModel:
 
 #: Of late interaction: tokens of a question and of a passage, about.
 _ASKED, _HELD = 32, 64
-#: In 8-bit multiply-adds (docs/measured-retrieval.md, "Late retrieval"): a place among the nearest centroids
-#: of a token; a candidate's centroid, compared for all tokens of a question; and a product of
-#: float32 with what is decoded for it, where no two questions share that.
+#: In 8-bit multiply-adds (docs/measured-retrieval.md, "Late retrieval"): a place among the nearest
+#: centroids of a token; a candidate's centroid, compared for all tokens of a question; and a
+#: product of float32 with what is decoded for it, where no two questions share that.
 _PLACED, _MET, _DECODED = 15_000, 46, 1.5
 
 

@@ -4,9 +4,9 @@ python -m tests.bench.representations FOLDER COLLECTION... --late MODEL
 
 A collection is a folder in BEIR's layout, MODEL one of token vectors, such as colbert of `make
 weights`. Each collection is indexed with all columns at once; what lies in FOLDER is not made
-again. Prints the table of docs/measured-retrieval.md: nDCG@10 by the collection's judgements, and the share
-of the first 10 documents of exact search with the same vectors, unquantised, that are among the
-first 10.
+again. Prints the table of docs/measured-retrieval.md: nDCG@10 by the collection's judgements, and
+the share of the first 10 documents of exact search with the same vectors, unquantised, that are
+among the first 10.
 """
 
 import argparse

@@ -50,7 +50,7 @@ def write_json(
 
 
 def write_markdown(path: Path, measured: Mapping[str, Any]) -> None:
-    """What bench.json holds, as docs/measured-speed.md has it: machine, tables of duels and bounds."""
+    """What bench.json holds, as docs/measured-speed.md has it: machine, duels and bounds."""
     pieces = (_machine(measured), _duels(measured), _bounds(measured))
     path.write_text("\n\n".join(pieces) + "\n", "utf-8")
 
