@@ -95,19 +95,22 @@ class _Calculation:
     def values(
         self, grades: Grades, run: Mapping[str, Mapping[str, float]]
     ) -> dict[tuple[str, str], float]:
-        """(query, metric) → value."""
-        names = list(self.measures)
+        """(query, metric) → value. Queries are numbered for ir-measures: gdeval, which it takes for
+        ERR, reads no other names, and of ids with a hyphen wrong ones without a word."""
+        names, numbers = list(self.measures), {q: str(n) for n, q in enumerate(grades, 1)}
+        judged = {numbers[q]: of for q, of in grades.items()}
+        ranked = {numbers[q]: of for q, of in run.items() if q in numbers}
         try:
             found = {
                 (each.query_id, each.measure): float(each.value)
-                for each in ir_measures.iter_calc(set(self.measures.values()), grades, run)
+                for each in ir_measures.iter_calc(set(self.measures.values()), judged, ranked)
             }
         except Exception as error:  # each of the libraries below ir-measures raises its own
             raise InputError(
                 f"{', '.join(names)} cannot be computed with these judgements: {error}.",
                 "Leave out of evaluate.metrics what cannot. What is ranked is kept.",
             ) from error
-        return {(q, n): found[q, m] for n, m in self.measures.items() for q in grades}
+        return {(q, n): found[numbers[q], m] for n, m in self.measures.items() for q in grades}
 
 
 class _Measuring:

@@ -54,6 +54,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, world: World, other: Path) -
     return root / "index"
 
 
+@pytest.mark.slow
 def test_two_actors(
     world: World, other: Path, whole: Path, cluster: Resources, tmp_path: Path
 ) -> None:

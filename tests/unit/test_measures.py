@@ -136,3 +136,14 @@ def test_judgements_that_a_metric_cannot_take_are_told() -> None:
     judgements = [Judgement("q0", table["doc_id"][0].as_py(), 9)]
     with pytest.raises(InputError, match=r"ERR@10 cannot be computed with these judgements"):
         evaluate([table], judgements, ["ERR@10"])
+
+
+@pytest.mark.parametrize("name", ["7", "q7", "PLAIN-7", "sept 7"])
+def test_ids_of_queries_and_documents_change_nothing(name: str) -> None:
+    """gdeval reads numbers, and of a hyphen only what stands behind it."""
+    ids = [f"{name} {n}" for n in range(3)]
+    table, _ = made(queries=1, documents=3)
+    table = table.set_column(0, "query_id", pa.array([name] * 3))
+    table = table.set_column(table.column_names.index("doc_id"), "doc_id", pa.array(ids))
+    found = evaluate([table], [Judgement(name, ids[1], 1)], ["ERR@10", "nDCG@10"])
+    assert found["reranked"]["ERR@10"] == pytest.approx(0.0625 / 2)
