@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from shardrank.core.pools import Resources
 from tests.e2e.test_backfill import BACKFILL, DOCUMENTS, SETS
 from tests.inline import installed
 from tests.on_ray import run_on_ray
@@ -55,16 +54,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory, world: World, other: Path) -
 
 
 @pytest.mark.slow
-def test_two_actors(
-    world: World, other: Path, whole: Path, cluster: Resources, tmp_path: Path
-) -> None:
-    assert shardrank(*night(world, tmp_path, other, ON_RAY, "cluster.actors=2")) == 0
-    assert snapshot(tmp_path / "index") == snapshot(whole)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("actors", [1, 4])
-def test_one_and_four_actors(
+@pytest.mark.parametrize("actors", [1, 2, 4])
+def test_any_number_of_actors(
     world: World, other: Path, whole: Path, tmp_path: Path, actors: int
 ) -> None:
     run_on_ray([night(world, tmp_path, other, ON_RAY, f"cluster.actors={actors}")], 4, 400)
