@@ -1,6 +1,5 @@
 """The folds that are tried where one is to be chosen, and how each is set."""
 
-from collections.abc import Mapping
 from typing import Any
 
 #: Passages that count, and what each weighs as a share of the one before: 1 is their mean.
@@ -21,7 +20,7 @@ def fold_grid(own: Weights) -> list[Weights]:
     return list(dict.fromkeys([own, (1.0,), (), *falling]))
 
 
-def fold_set(weights: Weights) -> Mapping[str, Any]:
+def fold_set(weights: Weights) -> dict[str, Any]:
     """The settings of [search] that give these weights."""
     if not weights:
         return {"fold": "mean"}

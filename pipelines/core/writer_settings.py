@@ -47,6 +47,9 @@ class WriterSettings(SettingsTable):
         return self
 
 
+#: How often query2doc has a query's own words.
+_REPEAT = 5
+
 #: By the words of `makes`: the prompt, and how many texts, where the settings leave them out.
 _USUAL = {"parts": ("query-parts", 4), "passages": ("answer-passage", 1)}
 
@@ -72,8 +75,19 @@ class QueryWriterSettings(WriterSettings):
         "words are added to it for words and terms (query2doc)",
     )
     repeat: int = Field(
-        5, ge=1, description="of passages: how often BM25 counts the query's own words beside them"
+        _REPEAT,
+        ge=1,
+        description="of passages: how often BM25 counts the query's own words beside them",
     )
+
+    @model_validator(mode="after")
+    def _repeats_beside_passages(self) -> Self:
+        if self.makes == "parts" and self.repeat != _REPEAT:
+            raise SettingsError(
+                "writer.repeat is of passages, and writer.makes = parts.",
+                "Set writer.makes = passages, or leave repeat out.",
+            )
+        return self
 
     @property
     def off(self) -> bool:

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from shardrank.core.evaluation import Judgement
 from shardrank.core.fold_grid import Weights, fold_grid
+from shardrank.core.folds import Fold
 from shardrank.core.passage_scores import refolded
 from shardrank.core.topk import ranks
 from shardrank.flows.judged_lists import JudgedLists, listed
@@ -46,22 +47,20 @@ def judged_folds(
 ) -> JudgedFolds:
     """Of a run of one retriever that folds."""
     blocks = listed(out, ((block, block.passages) for block in ranked.blocks), judgements)
-    k = ranked.settings.search.k
+    k = min(ranked.settings.search.k, ranked.retrievers[0].k)
     return JudgedFolds(JudgedLists(blocks, judgements, metrics, k, ignore_same_id))
 
 
-def tune_fold(
-    own: Weights, chosen: JudgedFolds, test: JudgedFolds | None, metric: str
-) -> FoldTuned:
+def tune_fold(own: Fold, chosen: JudgedFolds, test: JudgedFolds | None, metric: str) -> FoldTuned:
     """The fold that is best by `chosen`, and what `test` says of it."""
-    tried = tuple(chosen.tried(weights) for weights in fold_grid(own))
-    tuned = FoldTuned(metric, tried[0], tried)
+    tried = tuple(chosen.tried(weights) for weights in fold_grid(own.weights))
+    tuned = FoldTuned(metric, own.documents, tried[0], tried)
     if test is None:
         return tuned
     held = FoldHeld(
         queries=len(test.queries),
         shared=len(test.queries & chosen.queries),
-        before=test.tried(own),
+        before=test.tried(own.weights),
         after=test.tried(tuned.best.weights),
     )
-    return FoldTuned(metric, tried[0], tried, held)
+    return FoldTuned(metric, own.documents, tried[0], tried, held)

@@ -236,9 +236,8 @@ def _with_written(examples: Sequence[Example], wrote: Wrote | None) -> list[Exam
     """With what was written about their queries, cut as passages are."""
     if wrote is None:
         return list(examples)
-    table = wrote.table.filter(
-        pc.is_in(wrote.table["query_id"], pa.array([each.query_id for each in examples]))
-    )
+    shown = pa.array([each.query_id for each in examples], pa.string())
+    table = wrote.table.filter(pc.is_in(wrote.table["query_id"], shown))
     both = list(zip(table["query_id"].to_pylist(), table["text"].to_pylist(), strict=True))
     return [
         replace(each, written=tuple(snippet(text) for of, text in both if of == each.query_id))

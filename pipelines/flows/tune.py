@@ -76,7 +76,8 @@ def tune_run(out: Workspace, ask: Ask, settings: Settings) -> Tuned:
     ranked = _weighable(out)
     blocks = StoredTables(out, ranked.rankings)
     metrics = tuple(dict.fromkeys([*settings.evaluate.metrics, ask.metric]))
-    ways = Ways(metrics, settings.search.ignore_same_id)
+    same = settings.search.ignore_same_id or ranked.same_ids.ignored
+    ways = Ways(metrics, same)
     chosen = _judged(blocks, ask.qrels, ways, settings)
     test = None if ask.test is None else _judged(blocks, ask.test, ways, settings)
     tuned = Tuned(ask.metric, chosen.retrieved(), coverage=chosen.coverage)
@@ -88,7 +89,7 @@ def tune_run(out: Workspace, ask: Ask, settings: Settings) -> Tuned:
     if fold := _own_fold(ranked):
         folds = _folds(out, ranked, chosen)
         others = _folds(out, ranked, test) if test else None
-        tuned = replace(tuned, fold=tune_fold(fold.weights, folds, others, ask.metric))
+        tuned = replace(tuned, fold=tune_fold(fold, folds, others, ask.metric))
     if ranked.reranker:
         tuned = _weighed(tuned, ranked.reranker.interpolation, chosen, test)
     return tuned
@@ -108,14 +109,15 @@ def _weighable(out: Workspace) -> RankedRun:
     raise InputError(
         f"{out.storage.root} was ranked by one retriever and without a reranker, so there is "
         "nothing to weigh.",
-        "Rank with a reranker (reranker.model), with several retrievers, or with search.fold.",
+        "Rank with a reranker (reranker.model), with several retrievers, or with search.fold and "
+        "queries without parts.",
     )
 
 
 def _own_fold(ranked: RankedRun) -> Fold | None:
     """That of a run of one retriever; not of one whose queries have parts, whose lists are merged
     behind the fold."""
-    alone = len(ranked.retrievers) == 1 and not ranked.settings.search.parent
+    alone = len(ranked.retrievers) == 1 and not ranked.settings.parts
     return ranked.retrievers[0].fold if alone else None
 
 

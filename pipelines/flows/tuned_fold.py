@@ -40,12 +40,14 @@ class FoldTuned:
 
     Attributes:
         metric: what it was chosen by.
+        documents: that the run folded, among which it was chosen.
         before: the run's own fold, on the judgements to choose by.
         tried: the run's own and all others of the grid, on them.
         held: on the other judgements, if there are any.
     """
 
     metric: str
+    documents: int
     before: FoldTried
     tried: tuple[FoldTried, ...]
     held: FoldHeld | None = None
@@ -73,8 +75,10 @@ class FoldTuned:
         if held := self.held:
             before, after = (each.metrics[self.metric] for each in (held.before, held.after))
             lines.append(f"# on others: {before:.4f} → {after:.4f}")
-        given = fold_set(self.best.weights).items()
-        return [*lines, "[search]", *(f"{name} = {json.dumps(value)}" for name, value in given)]
+        given = fold_set(self.best.weights)
+        if given["fold"] != "max":
+            given |= {"fold_documents": self.documents}
+        return [*lines, "[search]", *(f"{n} = {json.dumps(v)}" for n, v in given.items())]
 
     def _gain(self, after: FoldTried) -> str:
         return f"{self.before.metrics[self.metric]:.4f} → {after.metrics[self.metric]:.4f}"

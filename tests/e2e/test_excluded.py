@@ -83,6 +83,27 @@ def test_it_is_as_if_the_index_did_not_hold_them(
     assert len(found) == K * len(rows)
 
 
+def test_a_fold_depends_on_no_list_of_another_query(world: World, tmp_path: Path) -> None:
+    """Only one query has a list; all others fold as many documents as without any."""
+    rows = world.rows("queries")
+    fold = {"fold": "mean", "fold_documents": K}
+    found = ranked(
+        world.root / "index",
+        tmp_path / "found",
+        [{**row, "not": GONE if n == 0 else []} for n, row in enumerate(rows)],
+        settings(world, exclude="not", **fold),
+    )
+    plain = ranked(world.root / "index", tmp_path / "plain", rows, settings(world, **fold))
+    alone = ranked(world.root / "without", tmp_path / "alone", rows, settings(world, **fold))
+    first = rows[0]["_id"]
+    assert [r for r in found if r["query_id"] != first] == [
+        r for r in plain if r["query_id"] != first
+    ]
+    assert [r for r in found if r["query_id"] == first] == [
+        r for r in alone if r["query_id"] == first
+    ]
+
+
 @pytest.mark.parametrize("how", ["rrf", "max"])
 def test_parts_leave_out_what_their_query_does(world: World, tmp_path: Path, how: str) -> None:
     whole = world.rows("queries")

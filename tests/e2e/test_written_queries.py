@@ -275,3 +275,20 @@ def test_parts_by_hand_stay_as_they_are_beside_passages(world: World, tmp_path: 
     done = ranked(world, tmp_path / "out", given, queries)
     assert (done.counts.parts, done.counts.written["texts"]) == (1, 12)
     assert len(markers(tmp_path / "out", "written")) == 2
+
+
+@pytest.mark.usefixtures("spoken")
+def test_written_parts_leave_out_what_their_query_does(world: World, tmp_path: Path) -> None:
+    gone = ["d0000", "d0001", "d0002"]
+    rows = [row | {"not": gone} for row in world.rows("queries")]
+    queries = write_lines(tmp_path / "queries.jsonl", rows)
+    done = ranked(world, tmp_path / "out", settings(world, {}, exclude="not"), queries)
+    assert done.counts.written["texts"] == 12
+    found = pq.read_table(tmp_path / "out" / "rankings")["doc_id"].to_pylist()
+    assert len(found) == K * len(rows)
+    assert not set(found) & set(gone)
+
+
+def test_a_repeat_of_parts_is_refused(world: World) -> None:
+    with pytest.raises(SettingsError, match=r"writer\.repeat is of passages"):
+        settings(world, {"repeat": 3})

@@ -90,7 +90,7 @@ def folded(
     context: Context, asked: Round, retriever: Retriever, found: FoundBy, how: Fold
 ) -> FoundBy:
     """What a retriever found, each document by the fold of its passages."""
-    name, k = retriever.name, how.documents + retriever.passed_over
+    name, k = retriever.name, how.documents + context.settings.search.ignore_same_id
     bucket = bucket_parts(len(asked.version.parts), k * asked.blocks[0].queries.rows)
     merging = Merging(k, False, None, bucket, stage=FOUND.of(name))
     merged = merge(context, [replace(found, k=k)], asked.blocks, merging)

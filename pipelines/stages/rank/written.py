@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from shardrank.core.arrays import Int64
 from shardrank.core.arrow_columns import matrix, vector_column
+from shardrank.core.excluded import EXCLUDED
 from shardrank.core.expansion import mean_vectors, with_words
 from shardrank.core.files import FileRef
 from shardrank.core.finite import Source, finite_rows, refuse_broken
@@ -35,6 +36,8 @@ def with_written_parts(batch: QueryBatch, written: pa.Table) -> QueryBatch:
     )
     table = pa.table([names, written["text"]], schema=QUERIES)
     table = table.append_column("parent", written["query_id"])
+    if EXCLUDED in batch.table.column_names:  # a part leaves out what its query does
+        table = table.append_column(EXCLUDED, batch.table[EXCLUDED].take(row))
     none = rejected_table("", "", [])
     return replace(batch, parts=QueryBatch(table, none, batch.places.take(row)))
 

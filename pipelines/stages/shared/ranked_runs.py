@@ -92,6 +92,12 @@ class RankSettings:
     reranker: tuple[Annotated[AnyReranker, DECIDING], ...]
     writer: Annotated[QueryWriterSettings, DECIDING] | None = None  # none in rankings of before
 
+    @property
+    def parts(self) -> bool:
+        """Whether queries may have parts, given or written."""
+        written = self.writer is not None and self.writer.makes == "parts"
+        return self.search.parent is not None or written
+
 
 @dataclass(frozen=True)
 class RankOrigin:
