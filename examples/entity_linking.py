@@ -71,8 +71,10 @@ def write_rows(path: Path, rows: Rows) -> Path:
 
 
 def read_rows(path: str) -> list[dict[str, Any]]:
-    """JSON Lines."""
-    return [json.loads(line) for line in Path(path).read_text("utf-8").splitlines() if line]
+    """JSON Lines; ids are texts."""
+    lines = Path(path).read_text("utf-8").split("\n")
+    rows = [json.loads(line) for line in lines if line.strip()]
+    return [{**row, "_id": str(row["_id"])} for row in rows]
 
 
 def lines_of(entity: str, names: list[str]) -> list[str]:

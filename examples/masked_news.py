@@ -103,8 +103,10 @@ def write_masked(path: Path, rows: Rows, mask: Mask) -> Path:
 
 
 def read_rows(path: str) -> list[dict[str, Any]]:
-    """JSON Lines."""
-    return [json.loads(line) for line in Path(path).read_text("utf-8").splitlines() if line]
+    """JSON Lines; ids are texts."""
+    lines = Path(path).read_text("utf-8").split("\n")
+    rows = [json.loads(line) for line in lines if line.strip()]
+    return [{**row, "_id": str(row["_id"])} for row in rows]
 
 
 def read_names(path: str) -> dict[str, str]:
@@ -119,13 +121,13 @@ def read_names(path: str) -> dict[str, str]:
 
 def show(articles: Rows, queries: Rows, folder: Path) -> None:
     """The first three articles of each query."""
-    texts = {row["_id"]: row["text"] for row in (*articles, *queries)}
+    found, asked = ({row["_id"]: row["text"] for row in rows} for rows in (articles, queries))
     for table in shardrank.read_rankings(folder / "ranked"):
         for row in table.to_pylist():
             if row["rank"] == 1:
-                print(f"  {texts[row['query_id']]}")
+                print(f"  {asked[row['query_id']]}")
             if row["rank"] <= 3:
-                print(f"    {row['doc_id']}: {texts[row['doc_id']][:80]}")
+                print(f"    {row['doc_id']}: {found[row['doc_id']][:80]}")
 
 
 def main() -> None:
@@ -139,6 +141,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="a setting of shardrank")
     given = parser.parse_args()
     settings = {"settings": given.settings, "overrides": given.set}
+    if given.paths and not given.names:
+        parser.error("--names FILE belongs to paths")
     if given.paths:
         articles, queries = (read_rows(path) for path in given.paths[:2])
         names = read_names(given.names)

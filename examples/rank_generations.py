@@ -117,8 +117,10 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="a setting of shardrank")
     given = parser.parse_args()
     if given.paths:
-        lines = Path(given.paths[0]).read_text("utf-8").splitlines()
-        run([json.loads(line) for line in lines if line], Path(given.paths[1]), given)
+        lines = Path(given.paths[0]).read_text("utf-8").split("\n")
+        rows = [json.loads(line) for line in lines if line.strip()]
+        rows = [{**row, "_id": str(row["_id"])} for row in rows]
+        run(rows, Path(given.paths[1]), given)
     else:
         with tempfile.TemporaryDirectory() as made:
             run(GENERATIONS, Path(made), given)
@@ -129,8 +131,11 @@ def run(rows: list[dict[str, Any]], folder: Path, given: argparse.Namespace) -> 
     found = rank(rows, folder, given.scorer, settings=given.settings, overrides=given.set)
     for row in rows:
         print(row["prefix"])
-        for place, number in enumerate(found.get(row["_id"], ()), 1):
+        order = found.get(row["_id"], [])
+        for place, number in enumerate(order, 1):
             print(f"  {place}. {row['candidates'][number][:100]}")
+        if without := sorted(set(range(len(row["candidates"]))) - set(order)):
+            print(f"  Without a score, such as those that are empty: {without}")
 
 
 if __name__ == "__main__":

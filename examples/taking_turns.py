@@ -179,11 +179,11 @@ class Work:
 
     def queries(self, split: str) -> Path:
         """A file of the queries that are judged in a split."""
-        lines = self.qrels(split).read_text("utf-8").splitlines()[1:]
+        lines = self.qrels(split).read_text("utf-8").split("\n")[1:]
         judged = {line.split("\t")[0] for line in lines}
-        rows = (Path(self.recipe.data) / "queries.jsonl").read_text("utf-8").splitlines()
+        rows = (Path(self.recipe.data) / "queries.jsonl").read_text("utf-8").split("\n")
         path = self.folder / f"{split}.jsonl"
-        kept = [row for row in rows if json.loads(row)["_id"] in judged]
+        kept = [row for row in rows if row.strip() and str(json.loads(row)["_id"]) in judged]
         path.write_text("".join(f"{row}\n" for row in kept), "utf-8")
         return path
 

@@ -160,7 +160,7 @@ class Judge:
     """nDCG@10 of a bi-encoder over the whole corpus, by exact search."""
 
     def __init__(self, data: Path, split: str, queries: dict[str, str]) -> None:
-        lines = (data / "corpus.jsonl").read_text("utf-8").splitlines()
+        lines = (data / "corpus.jsonl").read_text("utf-8").strip().split("\n")
         rows = [json.loads(line) for line in lines]
         self._ids = [row["_id"] for row in rows]
         self._texts = [f"{row.get('title', '')} {row['text']}".strip() for row in rows]
@@ -187,7 +187,7 @@ def _qrels(data: Path, split: str) -> list[Qrel]:
 def _queries(data: Path, split: str) -> dict[str, str]:
     """The judged queries of a split."""
     judged = {qrel.query_id for qrel in _qrels(data, split)}
-    lines = (data / "queries.jsonl").read_text("utf-8").splitlines()
+    lines = (data / "queries.jsonl").read_text("utf-8").strip().split("\n")
     rows = map(json.loads, lines)
     return {row["_id"]: row["text"] for row in rows if row["_id"] in judged}
 

@@ -91,7 +91,8 @@ def medquad_collection(folder: Path, encoder: BiEncoder, seed: int) -> Collectio
     arXiv:1906.00300). Other answers to the same question are no negatives.
     """
     documents = [
-        json.loads(line) for line in (folder / "corpus.jsonl").read_text("utf-8").splitlines()
+        json.loads(line)
+        for line in (folder / "corpus.jsonl").read_text("utf-8").strip().split("\n")
     ]
     titles = [_ALSO_CALLED.sub("", row["title"]).replace(" ?", "?") for row in documents]
     pairs = [

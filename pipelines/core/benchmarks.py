@@ -98,8 +98,16 @@ class Benchmark:
     def has_parts(self) -> bool:
         """Whether one of its parts must be named."""
         rows = [each for each in (self.documents, self.queries) if each]
-        globs = (self.judged.glob, *(each.glob for each in rows))
-        return any("{part}" in glob for glob in globs) or any(each.of_part for each in rows)
+        return self._names("{part}") or any(each.of_part for each in rows)
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether another split than the one that is scored may be named."""
+        return self._names("{split}")
+
+    def _names(self, field: str) -> bool:
+        rows = [each for each in (self.documents, self.queries) if each]
+        return any(field in glob for glob in (self.judged.glob, *(each.glob for each in rows)))
 
 
 _BRIGHT = Benchmark(

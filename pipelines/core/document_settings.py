@@ -15,5 +15,7 @@ class DocumentSettings(SettingsTable):
     name: str = Field("document", pattern=NAME, description="of its column, and the index over it")
     of: str = Field("dense", description="the column of vectors that it is made of")
     weights: Literal["equal", "tokens"] = Field(
-        "equal", description="what a passage counts in the mean: all alike, or by its tokens"
+        "equal",
+        description="what a passage counts in the mean: all alike, or by its tokens (without any: "
+        "as one)",
     )

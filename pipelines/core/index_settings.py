@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from shardrank.core.errors import SettingsError
-from shardrank.core.settings_base import SettingsTable, resize
+from shardrank.core.settings_base import SettingsTable
 
 
 class IndexSettings(SettingsTable):
@@ -38,7 +38,6 @@ class IndexSettings(SettingsTable):
     )
     shard_passages: int = Field(1_000_000, ge=1, description="passages in a shard, at most")
     seed: int = Field(0, ge=0, description="of the sample, the training and the audit")
-    device: Literal["auto", "cpu", "gpu"] = resize("auto", "where shards are built")
 
     @model_validator(mode="after")
     def _whole_bytes(self) -> Self:

@@ -59,9 +59,11 @@ def collect(benchmark: Benchmark, source: Path, out: Path, part: str, split: str
     Raises:
         InputError: a file is not there, or not of the published form, or a query excludes what is
             relevant to it.
-        SettingsError: the benchmark has parts and none is named, or the other way round.
+        SettingsError: the benchmark has parts and none is named, or the other way round; or the
+            split is another one than it has.
     """
     _require_part(benchmark, part)
+    _require_split(benchmark, split)
     mine = _filled(benchmark, part, split)
     (out / "qrels").mkdir(parents=True, exist_ok=True)
     documents = _documents(mine, source, out, part)
@@ -88,6 +90,14 @@ def _require_part(benchmark: Benchmark, part: str) -> None:
     if benchmark.has_parts != bool(part):
         names = f"such as {', '.join(benchmark.parts)}" if benchmark.parts else "it has none"
         raise SettingsError(f"--part = {part!r}, but of this benchmark: {names}.", "")
+
+
+def _require_split(benchmark: Benchmark, split: str) -> None:
+    if split != benchmark.split and not benchmark.has_splits:
+        raise SettingsError(
+            f"--split = {split!r}, but this benchmark has one split: {benchmark.split}.",
+            "Leave --split out.",
+        )
 
 
 def _write_judgements(

@@ -84,22 +84,19 @@ def _seen(size: int) -> Bool:
 
 
 def line_sections(outlines: Outlines) -> Sections:
-    """A section for each line in which something is seen; the whole text where none is."""
-    codes, texts = outlines.codes, np.arange(len(outlines.texts))
-    begins = np.unique(np.append(outlines.bounds, np.flatnonzero(codes == ord("\n")) + 1))[:-1]
-    ends = np.append(begins[1:], len(codes))[: len(begins)]
-    ends = ends - (codes[ends - 1] == ord("\n"))
+    """A section for each line in which something is seen, up to the next one: a tokeniser may make
+    one token of a line's last character and its end. The whole text where none is seen."""
+    codes, bounds = outlines.codes, outlines.bounds
+    begins = np.unique(np.append(bounds, np.flatnonzero(codes == ord("\n")) + 1))[:-1]
     seen = np.append(0, np.cumsum(_seen(_ALL)[codes]))
-    begins, ends = (each[seen[ends] > seen[begins]] for each in (begins, ends))
-    owners = np.searchsorted(outlines.bounds, begins, side="right") - 1
-    whole = np.setdiff1d(texts, owners)
-    owners = np.append(owners, whole)
-    begins, ends = (
-        np.append(begins, outlines.bounds[whole]),
-        np.append(ends, outlines.bounds[whole + 1]),
-    )
-    order = np.argsort(owners, kind="stable")
-    return Sections(owners[order], begins[order], ends[order], np.full(len(order), -1), ())
+    begins = begins[np.diff(seen[np.append(begins, len(codes))]) > 0]
+    owners = np.searchsorted(bounds, begins, side="right") - 1
+    whole = np.setdiff1d(np.arange(len(outlines.texts)), owners)
+    owners, begins = np.append(owners, whole), np.append(begins, bounds[whole])
+    order = np.lexsort((begins, owners))
+    owners, begins = owners[order], begins[order]
+    ends = np.minimum(np.append(begins[1:], len(codes)), bounds[owners + 1])
+    return Sections(owners, begins, ends, np.full(len(owners), -1), ())
 
 
 def _paths(words: Sequence[str], parents: Sequence[int]) -> list[str]:

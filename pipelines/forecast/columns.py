@@ -6,7 +6,7 @@ each thing goes is in rates.py.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shardrank.core.cards import dim_of
@@ -330,7 +330,8 @@ def _learned(made: Made) -> Takes:
 def _document(made: Made) -> Takes:
     """A passage's vector is added to its document's, which is stored beside each passage."""
     dim = made.card.dim
-    return _vector(made, dim, 2, Cost(scattered=2 * dim), Cost())
+    found = _vector(made, dim, 2, Cost(scattered=2 * dim), Cost())
+    return replace(found, bytes=_source(made).bytes)
 
 
 def _anchors(made: Made) -> Takes:

@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 
 from shardrank.core.arrays import Bool, Float32, Int64
-from shardrank.core.errors import InputError, SettingsError
+from shardrank.core.errors import InputError
 from shardrank.core.selection import RowSelector
 from shardrank.index.codec import made_by_faiss, transformed
 from shardrank.index.list_major import ListSearch, StoredLists
@@ -19,45 +19,26 @@ from shardrank.index.lists import FaissLists
 from shardrank.index.rabitq_lists import RabitqLists
 from shardrank.kernels.k_means import nearest_centroids
 
-#: Sub-quantisers that faiss's GPU kernels are compiled for (wiki: Faiss on the GPU), 8 bits each.
-_GPU_PQ_M = frozenset({1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96})
-
 
 def use_threads(count: int) -> None:
     """How many threads faiss uses in this process, from now on."""
     faiss.omp_set_num_threads(count)
 
 
-def build_shard(codec: bytes, blocks: Iterable[tuple[Int64, Float32]], device: str) -> bytes:
-    """The codec with vectors added; the same codec and blocks give the same bytes on one device.
+def build_shard(codec: bytes, blocks: Iterable[tuple[Int64, Float32]]) -> bytes:
+    """The codec with vectors added; the same codec and blocks give the same bytes.
 
     Args:
         codec: from `train_codec`, checked against its sha256 by the caller.
         blocks: (positions int64[n], vectors float32[n, d]), only of live rows.
-        device: "cpu", "gpu", or "auto": a GPU where faiss has one that this codec fits.
 
     Raises:
         InputError: a vector is not finite; faiss would count it and never find it.
-        SettingsError: "gpu" where there is none, or where the codec does not fit it.
     """
     if not made_by_faiss(codec):
-        _wants_gpu(None, device)
         return RabitqLists.of(RabitqLists.load(codec).rabitq, _finite(blocks)).to_bytes()
     index = _load(codec)
-    filled = _on_gpu(index, blocks) if _wants_gpu(index, device) else _on_cpu(index, blocks)
-    return bytes(faiss.serialize_index(filled))
-
-
-def _on_gpu(index: faiss.Index, blocks: Iterable[tuple[Int64, Float32]]) -> faiss.Index:
-    target = _to_gpu(index)
-    for positions, vectors in _finite(blocks):
-        target.add_with_ids(np.ascontiguousarray(vectors), positions)
-    return faiss.index_gpu_to_cpu(target)
-
-
-def _on_cpu(index: faiss.Index, blocks: Iterable[tuple[Int64, Float32]]) -> faiss.Index:
-    """As `add_with_ids` does it, but for the choice of lists, which takes faiss four times as
-    long."""
+    # As `add_with_ids` does it, but for the choice of lists, which takes faiss four times as long.
     ivf: Any = faiss.downcast_index(faiss.extract_index_ivf(index))
     pointer: Any = faiss.swig_ptr
     centroids = ivf.quantizer.reconstruct_n(0, ivf.nlist)
@@ -66,7 +47,7 @@ def _on_cpu(index: faiss.Index, blocks: Iterable[tuple[Int64, Float32]]) -> fais
         lists = nearest_centroids(seen, centroids)
         ivf.add_core(len(seen), *map(pointer, (seen, ids, lists)))
     index.ntotal = ivf.ntotal  # of what turns vectors before they are added
-    return index
+    return bytes(faiss.serialize_index(index))
 
 
 def _finite(blocks: Iterable[tuple[Int64, Float32]]) -> Iterator[tuple[Int64, Float32]]:
@@ -138,29 +119,3 @@ def _lists(data: bytes) -> StoredLists:
 
 def _load(data: bytes) -> faiss.Index:
     return faiss.deserialize_index(np.frombuffer(data, dtype=np.uint8))
-
-
-def _wants_gpu(index: faiss.Index | None, device: str) -> bool:
-    """None: an index that is not faiss's."""
-    if device == "cpu":
-        return False
-    ivf: Any = index and faiss.downcast_index(faiss.extract_index_ivf(index))
-    pq = getattr(ivf, "pq", None)
-    fits = pq is not None and pq.nbits == 8 and pq.M in _GPU_PQ_M
-    if device == "gpu" and faiss.get_num_gpus() == 0:
-        raise SettingsError(
-            "index.device = gpu, but faiss finds no GPU.",
-            "Install shardrank[gpu] on a machine with one, or set index.device = auto.",
-        )
-    if device == "gpu" and not fits:
-        raise SettingsError(
-            "index.device = gpu, but shards of these codes are not built on a GPU.",
-            f"Set index.kind = ivfpq, pq_bits = 8 and pq_m to one of {sorted(_GPU_PQ_M)}.",
-        )
-    return fits and faiss.get_num_gpus() > 0
-
-
-def _to_gpu(index: faiss.Index) -> faiss.Index:
-    options: Any = faiss.GpuClonerOptions()
-    options.useFloat16LookupTables = True  # without them the tables of 64 codes or more do not fit
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index, options)

@@ -49,10 +49,10 @@ def _digest(begins: Int64, ends: Int64, first: UInt32, windows: Bytes, out: UInt
     tails = np.zeros((LANES, TAIL), np.uint8)
     whole, blocks = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
     places, begun = np.empty(LANES, np.int64), np.zeros(LANES, np.int64)
-    tail = address(tails)
     order = by_blocks(begins, ends)
     for at in range(0, len(order), LANES):
-        lanes, most = min(LANES, len(order) - at), 0
+        # Looked up each time: an array is freed behind its last use, whoever has its address.
+        lanes, most, tail = min(LANES, len(order) - at), 0, address(tails)
         for i in range(8):
             for lane in range(LANES):
                 state[i, lane] = first[i]

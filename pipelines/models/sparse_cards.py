@@ -46,13 +46,18 @@ def read_sparse_card(settings: SparseSettings, halve: bool = False) -> SparseCar
         "dtype": limits.dtype(
             model_configs(folder.towers), settings.dtype, halve, is_packable_masked
         ),
-        "top": own_or_set(settings.top, folder.config.most),
-        "query_top": folder.config.most,
+        "top": own_or_set(settings.top, _most(folder, documents)),
+        "query_top": _most(folder, queries),
     }
     hidden = _hidden(folder, settings.trust_remote_code)
     return SparseCard(
         name=settings.model, fingerprint=fingerprint(["sparse-1", deciding, hidden]), **deciding
     )
+
+
+def _most(folder: SparseFolder, tower: SparseTower) -> int | None:
+    """Terms that are kept; of tokens that are counted all, since none weighs more than another."""
+    return None if isinstance(tower, CountTower) else folder.config.most
 
 
 def _weights(tower: SparseTower) -> str:

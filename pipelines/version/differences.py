@@ -60,6 +60,9 @@ def _same_weights(table: str, before: StoredEncoder, now: StoredEncoder) -> Iter
     yield from _beside(table, before, now)
     if differing or _own(before.card) == _own(now.card):
         return
+    if now.values_of:
+        yield f"{table} reads {now.values_of}, which changed"
+        return
     if isinstance(now.card, Bm25Card):
         yield f"what counts as a word of {table}: by another version of Python or of shardrank"
         return

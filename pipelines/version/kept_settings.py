@@ -80,13 +80,13 @@ def passage_settings(version: Version, wanted: PassageSettings) -> PassageSettin
     """
     recipe, default = version.recipe, PassageSettings()
     held: dict[str, Any] = {"split": recipe.split, "by": recipe.by, "markup": recipe.markup}
-    if recipe.sentence_model and wanted.by in (recipe.by, PassageSettings().by):
+    given = wanted.model_dump(exclude_unset=True)
+    if recipe.sentence_model and given.get("by", recipe.by) == recipe.by:
         held["sentence_model"] = recipe.sentence_model
     if recipe.max_tokens != version.dense.card.max_tokens:
         held["max_tokens"] = recipe.max_tokens
     if recipe.overlap != default.overlap_of(recipe.max_tokens):
         held["overlap"] = recipe.overlap
-    given = wanted.model_dump(exclude_unset=True)
     try:
         return PassageSettings(**{**held, **given})
     except SettingsError as error:
@@ -145,7 +145,7 @@ def _of_another_family(version: Version, wanted: Settings, name: str) -> bool:
 
 
 def kept_indexes(version: Version, wanted: Settings) -> tuple[IndexSettings, ...]:
-    """The [[index]] settings that the version was made from, on the devices that are wanted.
+    """The [[index]] settings that the version was made from.
 
     Raises:
         SettingsError: others are asked for, or an index that it has not.
@@ -162,9 +162,8 @@ def _kept_index(version: Version, wanted: IndexSettings) -> IndexSettings:
     index = version.indexes.get(wanted.of)
     if index is None:
         return IndexSettings(of=wanted.of, kind="none")
-    built = index.settings.model_copy(update={"device": wanted.device})
-    _refuse_others("index", built, _asked(wanted))
-    return built
+    _refuse_others("index", index.settings, _asked(wanted))
+    return index.settings
 
 
 def _known(names: Iterable[str]) -> str:

@@ -124,7 +124,7 @@ def _script(task: Task, key: str) -> faiss.Index:
 def _ours(task: Task) -> faiss.Index:
     """What the train and build stages write."""
     codec = train_codec(task.stored[:TRAIN], task.plan)
-    shard = build_shard(codec, [(np.arange(ROWS), task.stored)], "cpu")
+    shard = build_shard(codec, [(np.arange(ROWS), task.stored)])
     return faiss.deserialize_index(np.frombuffer(shard, np.uint8))
 
 

@@ -67,7 +67,7 @@ def _faiss(made: Collection, name: str) -> Search:
 
 def _shard(made: Collection, plan: CodecPlan) -> bytes:
     codec = train_codec(made.stored[:TRAIN], plan)  # the vectors come in no order
-    return build_shard(codec, [(np.arange(len(made.stored)), made.stored)], "cpu")
+    return build_shard(codec, [(np.arange(len(made.stored)), made.stored)])
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def measured(name: str, plan: CodecPlan, made: Collection, judge: Judge) -> Row:
     began = time.process_time()
     codec = train_codec(made.stored[: plan.train_rows], plan)
     trained = time.process_time()
-    shard = build_shard(codec, [(np.arange(len(made.stored)), made.stored)], "cpu")
+    shard = build_shard(codec, [(np.arange(len(made.stored)), made.stored)])
     built = time.process_time()
     loaded = LoadedShard.load(shard, CompiledSelector(int8_product))
     loaded.search(made.queries[:1], NPROBE, K)

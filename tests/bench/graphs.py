@@ -95,7 +95,7 @@ def ways() -> Iterator[Way]:
 
 def _ours(stored: Float32) -> Callable[[int, Float32], Any]:
     codec = train_codec(stored[:TRAIN], PLAN)  # the vectors come in no order
-    shard = build_shard(codec, [(np.arange(len(stored)), stored)], "cpu")
+    shard = build_shard(codec, [(np.arange(len(stored)), stored)])
     made: dict[int, Search] = {}
 
     def search(nprobe: int, queries: Float32) -> Any:

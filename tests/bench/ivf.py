@@ -98,7 +98,7 @@ def prepared() -> tuple[Collection, Judge]:
 
 def shard_of(made: Collection, plan: CodecPlan) -> bytes:
     codec = train_codec(made.stored[:TRAIN], plan)  # the vectors come in no order
-    return build_shard(codec, [(np.arange(ROWS), made.stored)], "cpu")
+    return build_shard(codec, [(np.arange(ROWS), made.stored)])
 
 
 def faiss_pq(shard: bytes) -> Search:

@@ -50,7 +50,7 @@ def codec() -> Any:
 
 @pytest.fixture(scope="module")
 def shard_bytes(codec: bytes) -> Any:
-    return build_shard(codec, blocks(), "cpu")
+    return build_shard(codec, blocks())
 
 
 def blocks() -> Any:
@@ -65,7 +65,7 @@ def test_a_shard_is_what_faiss_would_fill(plan: CodecPlan) -> None:
     filled: Any = faiss.deserialize_index(np.frombuffer(codec, np.uint8))
     for positions, vectors in blocks():
         filled.add_with_ids(vectors, positions)
-    assert build_shard(codec, blocks(), "cpu") == bytes(faiss.serialize_index(filled))
+    assert build_shard(codec, blocks()) == bytes(faiss.serialize_index(filled))
 
 
 @pytest.mark.parametrize("plan", [PLAN, replace(PLAN, opq=False), SCALAR, RABITQ, FIRST])
@@ -95,15 +95,14 @@ def test_the_seed_decides(codec: bytes) -> None:
 
 def test_building_gives_the_same_bytes_on_any_threads(codec: bytes, shard_bytes: bytes) -> None:
     use_threads(2)
-    assert build_shard(codec, blocks(), "cpu") == shard_bytes
-    assert build_shard(codec, blocks(), "auto") == shard_bytes
+    assert build_shard(codec, blocks()) == shard_bytes
 
 
 @pytest.mark.parametrize("plan", [PLAN, SCALAR, RABITQ, FIRST])
 def test_sizes_are_as_estimated(plan: CodecPlan) -> None:
     codec, sizes = train_codec(VECTORS, plan), estimate(plan, ROWS, DIM, 10**6)
     assert abs(len(codec) - sizes.codec) < 1000
-    assert abs(len(build_shard(codec, blocks(), "cpu")) - sizes.shard) < 1000
+    assert abs(len(build_shard(codec, blocks())) - sizes.shard) < 1000
 
 
 def test_scalar_codes_lose_little(codec: bytes) -> None:
@@ -124,17 +123,11 @@ def test_bad_samples_are_refused() -> None:
 
 def test_bad_blocks_are_refused(codec: bytes) -> None:
     with pytest.raises(InputError, match="4 to 5"):
-        build_shard(codec, [(np.array([4, 5]), np.full((2, DIM), np.inf, np.float32))], "cpu")
-
-
-@pytest.mark.skipif(faiss.get_num_gpus() > 0, reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_refused(codec: bytes) -> None:
-    with pytest.raises(SettingsError, match="no GPU"):
-        build_shard(codec, [], "gpu")
+        build_shard(codec, [(np.array([4, 5]), np.full((2, DIM), np.inf, np.float32))])
 
 
 def test_a_codec_is_an_empty_shard(codec: bytes) -> None:
-    shard = LoadedShard.load(build_shard(codec, [], "cpu"), SELECTOR)
+    shard = LoadedShard.load(build_shard(codec, []), SELECTOR)
     assert (shard.size, shard.nlist) == (0, 16)
     assert (shard.search(VECTORS[:3], 4, 5) == -1).all()
 
@@ -142,7 +135,7 @@ def test_a_codec_is_an_empty_shard(codec: bytes) -> None:
 @pytest.mark.parametrize("plan", [PLAN, replace(PLAN, opq=False), SCALAR, RABITQ])
 def test_searching_all_lists_finds_most_neighbours(plan: CodecPlan) -> None:
     shard = LoadedShard.load(
-        build_shard(train_codec(VECTORS, plan), blocks(), "cpu"), CompiledSelector(int8_product)
+        build_shard(train_codec(VECTORS, plan), blocks()), CompiledSelector(int8_product)
     )
     assert shard.size == ROWS
     wanted = np.argsort(-(VECTORS[:20] @ VECTORS.T), axis=1)[:, :10] * 2
@@ -163,10 +156,8 @@ def test_a_codec_of_first_components_sees_no_others(plan: CodecPlan, unit: bool)
     whole, cut = train_codec(VECTORS, plan), train_codec(first, replace(plan, dim=0, unit=False))
     assert code_error(whole, VECTORS) == code_error(cut, first)
     shards = (
-        build_shard(whole, blocks(), "cpu"),
-        build_shard(
-            cut, ((positions, Prefix(8, unit).of(rows)) for positions, rows in blocks()), "cpu"
-        ),
+        build_shard(whole, blocks()),
+        build_shard(cut, ((positions, Prefix(8, unit).of(rows)) for positions, rows in blocks())),
     )
     longer, shorter = (LoadedShard.load(each, SELECTOR) for each in shards)
     queries = VECTORS[:40] * np.float32(3)

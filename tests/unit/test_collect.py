@@ -327,3 +327,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert f"shardrank index '{source}/documents/biology-*.parquet' {out}/index" in said
     assert f"--qrels {out}/qrels/test.tsv --config {out}/rank.toml" in said
     assert shardrank("collect", "bright", source, source, "--part", "biology") == 2
+
+
+def test_a_split_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="this benchmark has one split: test"):
+        collect(BENCHMARKS["loco"], tmp_path, tmp_path / "out", "q", "train")

@@ -158,7 +158,7 @@ def blocks(step: int = 700) -> Any:
 
 @pytest.fixture(scope="module", params=BITS)
 def shard(request: pytest.FixtureRequest) -> bytes:
-    return build_shard(train_codec(VECTORS, replace(PLAN, pq_bits=request.param)), blocks(), "cpu")
+    return build_shard(train_codec(VECTORS, replace(PLAN, pq_bits=request.param)), blocks())
 
 
 def test_a_shard_is_read_as_it_was_written(shard: bytes) -> None:
@@ -167,7 +167,7 @@ def test_a_shard_is_read_as_it_was_written(shard: bytes) -> None:
     assert shard_size(shard) == ROWS == lists.size
     assert sorted(lists.positions) == list(range(0, 2 * ROWS, 2))
     codec = train_codec(VECTORS, replace(PLAN, pq_bits=lists.rabitq.bits))
-    assert build_shard(codec, blocks(), "auto") == shard
+    assert build_shard(codec, blocks()) == shard
 
 
 def test_rows_are_what_the_codes_say(shard: bytes) -> None:
@@ -208,7 +208,7 @@ def test_searching_equals_plain_loops(shard: bytes, depth: int) -> None:
 @pytest.mark.parametrize(("bits", "least"), [(1, 0.38), (2, 0.55), (4, 0.85)])
 def test_more_bits_find_more(bits: int, least: float) -> None:
     codec = train_codec(VECTORS, replace(PLAN, pq_bits=bits))
-    loaded = LoadedShard.load(build_shard(codec, blocks(), "cpu"), CompiledSelector(int8_product))
+    loaded = LoadedShard.load(build_shard(codec, blocks()), CompiledSelector(int8_product))
     queries = clustered(60, seed=6)
     nearest = np.argsort(-(queries @ VECTORS.T), axis=1)[:, :20] * 2
     both = zip(nearest, loaded.search(queries, NLIST, 20), strict=True)
@@ -221,12 +221,12 @@ def test_vectors_without_a_rest_or_a_direction_are_found() -> None:
     same = np.repeat(VECTORS[:2], 200, axis=0)
     rows = np.concatenate([same, np.zeros((3, DIM), np.float32)])
     codec = train_codec(same, replace(PLAN, nlist=2))
-    shard = build_shard(codec, [(np.arange(len(rows)), rows)], "cpu")
+    shard = build_shard(codec, [(np.arange(len(rows)), rows)])
     found = LoadedShard.load(shard, CompiledSelector(int8_product)).search(rows, 2, len(rows))
     assert (np.sort(found, axis=1) == np.arange(len(rows))).all()
     assert set(found[0, :200]) == set(range(200))
     nothing = train_codec(np.zeros((400, DIM), np.float32), replace(PLAN, nlist=2))
-    empty = build_shard(nothing, [(np.arange(3), rows[-3:])], "cpu")
+    empty = build_shard(nothing, [(np.arange(3), rows[-3:])])
     assert LoadedShard.load(empty, CompiledSelector(int8_product)).search(same[:1], 2, 3).min() == 0
 
 
@@ -235,11 +235,11 @@ def test_vectors_that_are_too_large_are_refused() -> None:
     for size in (1e17, 3e38):
         huge = np.full((2, DIM), size, np.float32)
         with pytest.raises(InputError, match="positions 4 to 5 are too large"):
-            build_shard(codec, [(np.array([4, 5]), huge)], "cpu")
+            build_shard(codec, [(np.array([4, 5]), huge)])
 
 
 def changed(name: str, value: Any) -> bytes:
-    tensors = load(build_shard(train_codec(VECTORS, PLAN), blocks(), "cpu"))
+    tensors = load(build_shard(train_codec(VECTORS, PLAN), blocks()))
     return bytes(save({**tensors, name: value}))
 
 

@@ -103,7 +103,7 @@ def write_part(workspace: Workspace, number: int) -> PartColumn:
 def write_shard(workspace: Workspace) -> FileRef:
     held = np.concatenate([vectors(ROWS, number) for number in range(PARTS)])
     codec = train_codec(held, CodecPlan("ivfpq", 4, 4, 4, False, len(held), 0))
-    shard = build_shard(codec, [(np.arange(len(held)), held)], "cpu")
+    shard = build_shard(codec, [(np.arange(len(held)), held)])
     return workspace.write_content("shards/{}", shard, len(held))
 
 

@@ -55,12 +55,12 @@ def settings(*overrides: str) -> Settings:
 
 
 def test_nothing_asked_is_the_index_own() -> None:
-    asked = settings("encoder.batch_tokens=64", "index.device=cpu", "encoder.dtype=auto")
+    asked = settings("encoder.batch_tokens=64", "encoder.dtype=auto")
     encoder = index_encoder(VERSION, asked.dense)
     index, without = kept_indexes(VERSION, asked)
     assert (encoder.model, encoder.revision, encoder.stored) == ("org/other", "v2", "fp32")
     assert (encoder.dtype, encoder.batch_tokens) == ("int8", 64)
-    assert (index.kind, index.nlist, index.device) == ("ivfpq", 64, "cpu")
+    assert (index.kind, index.nlist) == ("ivfpq", 64)
     assert (without.of, without.kind) == ("second", "none")
     assert audit_settings(VERSION, settings().audit).k == 10
 
@@ -84,8 +84,8 @@ def test_nor_does_it_for_a_further_encoder() -> None:
 
 
 def test_a_night_takes_over_what_it_does_not_set() -> None:
-    found, _ = index_settings(VERSION, settings("index.nlist=32", "index.device=cpu"))
-    assert (found.kind, found.nlist, found.device) == ("ivfpq", 32, "cpu")
+    found, _ = index_settings(VERSION, settings("index.nlist=32"))
+    assert (found.kind, found.nlist) == ("ivfpq", 32)
     anew, _ = index_settings(VERSION, settings("index.kind=auto", "index.nlist=none"))
     assert (anew.kind, anew.nlist) == ("auto", None)
 

@@ -225,8 +225,21 @@ def test_a_sample_is_kept_as_it_is(model: str, encoder: BiEncoder) -> None:
     held = Rivals.of(data)
     assert held.texts.tolist() == text_hashes([*TEXTS, "jet"]).tolist()
     assert held.vectors.shape == (4, 16)
-    with pytest.raises(IntegrityError, match="cannot be read"):
+    with pytest.raises(IntegrityError, match="is no safetensors file"):
         Rivals.of(b"no")
+
+
+def test_a_passage_is_before_those_that_are_as_near_in_any_batch() -> None:
+    rng = np.random.default_rng(3)
+    own, asked = (rng.standard_normal((300, 48)).astype(np.float32) for _ in range(2))
+    own /= np.linalg.norm(own, axis=1, keepdims=True)
+    rivals = Rivals(own, np.arange(300, dtype=np.uint64))  # each has its equal in the sample
+    texts = np.arange(1000, 1300, dtype=np.uint64)
+    found = rivals.ranks(asked, own, texts)
+    alone = [int(rivals.ranks(asked[n : n + 1], own[n : n + 1], texts[:1])[0]) for n in range(300)]
+    ahead = (asked.astype(np.float64) @ own.T.astype(np.float64)).argsort(axis=1)[:, ::-1]
+    assert found.tolist() == alone
+    assert found.tolist() == [1 + int(np.flatnonzero(ahead[n] == n)[0]) for n in range(300)]
 
 
 def test_a_text_is_kept_that_finds_its_passage(encoder: BiEncoder) -> None:

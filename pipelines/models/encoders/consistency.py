@@ -14,13 +14,13 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
-from shardrank.core.arrays import Float32, Int64, UInt64
+from shardrank.core.arrays import Float32, Float64, Int64, UInt64
 from shardrank.core.cards import WrittenCard
 from shardrank.core.errors import InputError, IntegrityError
 from shardrank.core.finite import Source, finite_rows, refuse_broken
+from shardrank.core.tensors import Held, read_tensors
 from shardrank.core.written_settings import WrittenSettings
 from shardrank.models.cards import check_fingerprint
 from shardrank.models.encoders.dense import BiEncoder, load_encoder
@@ -28,6 +28,13 @@ from shardrank.models.encoders.written_cards import filter_settings
 
 #: Texts that are compared with the sample at once.
 _AT_ONCE = 1024
+
+_LAYOUT = {"vectors": Held(2), "texts": Held(1, (np.uint64,))}
+
+
+def _broken(what: str) -> IntegrityError:
+    message = f"The file of passages that written texts are filtered by {what}."
+    return IntegrityError(message, "Index again.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +52,10 @@ class Rivals:
     @classmethod
     def of(cls, data: bytes | None) -> "Rivals":
         """From the bytes of a safetensors file. Raises IntegrityError where they are not of one."""
-        try:
-            held = load(data or b"")
-            return cls(held["vectors"], held["texts"])
-        except (SafetensorError, KeyError) as error:
-            raise IntegrityError(
-                f"The passages that written texts are filtered by cannot be read: {error}.",
-                "Index again.",
-            ) from error
+        held = read_tensors(data or b"", _LAYOUT, _broken)
+        if len(held["vectors"]) != len(held["texts"]):
+            raise _broken("has not as many texts as vectors")
+        return cls(held["vectors"], held["texts"])
 
     def to_bytes(self) -> bytes:
         """As a safetensors file, which is the same for equal ones."""
@@ -77,8 +80,17 @@ class Rivals:
             mine = (wide * own[some]).sum(axis=1)
             products = wide @ self.vectors.T.astype(np.float64)
             others = texts[some, None] != self.texts
-            found[some] = 1 + ((products > mine[:, None]) & others).sum(axis=1)
+            ahead = products > (mine + _slack(wide, own[some], self.vectors))[:, None]
+            found[some] = 1 + (ahead & others).sum(axis=1)
         return np.where(finite, found, len(self.texts) + 2)
+
+
+def _slack(asked: Float64, own: Float32, others: Float32) -> Float64:
+    """float64[m]: far above what a sum of products is rounded by, and far below what vectors of
+    float32 differ in, so that a rank depends on no order of sums."""
+    longest = max(float(np.linalg.norm(each, axis=1).max(initial=0)) for each in (own, others))
+    found: Float64 = 1e-12 * np.linalg.norm(asked, axis=1) * longest
+    return found
 
 
 class ConsistencyFilter:

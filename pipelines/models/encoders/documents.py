@@ -22,7 +22,9 @@ class DocumentMeans:
         given = OfDocuments.of(read)
         vectors = matrix(pa.chunked_array([given.values])).astype(np.float64)
         equal = self._card.weights == "equal"
-        weights = (np.ones_like(given.tokens) if equal else given.tokens)[:, None]
+        # A picture without text counts as a passage of one token.
+        counts = np.ones_like(given.tokens) if equal else np.maximum(given.tokens, 1)
+        weights = counts[:, None]
         ends = np.append(given.starts, len(vectors))
         with np.errstate(invalid="ignore"):  # of deleted documents, whose vectors may be broken
             sums = _sums(vectors * weights, ends)

@@ -77,7 +77,7 @@ def build(
 ) -> list[Shard]:
     """One shard of each group of parts, with the shared codec."""
     specs = plan_build(wanted.parts, wanted.column, groups, codec.file)
-    make = partial(Build, context.workspace, wanted.settings.device)
+    make = partial(Build, context.workspace)
     dones = run_stage(context, BUILD.of(wanted.column), specs, [Step(make)])
     return [
         Shard(tuple(group), done.made.shard, done.made.error)
@@ -123,7 +123,6 @@ class Build:
     """A shard's parts → its index file, and how well the codec fits their vectors."""
 
     workspace: Workspace
-    device: str
 
     def __call__(self, unit: Unit[BuildSpec], tables: Tables) -> Result[Built]:
         from shardrank.index.codec import code_error  # brings faiss and numba
@@ -137,7 +136,7 @@ class Build:
         seen: list[Float32] = []
         pairs = zip(parts, starts, strict=True)
         vectors = (load_searchable(self.workspace, *pair) for pair in pairs)
-        data = build_shard(codec, _watched(vectors, _step(rows), seen), self.device)
+        data = build_shard(codec, _watched(vectors, _step(rows), seen))
         ref = self.workspace.write_content("shards/{}.faiss", data, rows)
         error = code_error(codec, np.concatenate(seen))
         return Result(Built(ref, error), {"rows": rows})
