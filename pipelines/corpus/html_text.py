@@ -70,7 +70,8 @@ _RAW = _UNSEEN | {"textarea", "xmp", "iframe", "noembed", "noframes", "noscript"
 #: A tag: whether it ends an element, its name, and attributes without < and >.
 _TAG = re.compile(
     r"""<(/?)([a-zA-Z][a-zA-Z0-9:-]*)
-        (?:[ \t\n\r\f]+[a-zA-Z][-\w:.]*(?:=(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=`]+))?)*[ \t\n\r\f]*/?>""",
+        (?:[ \t\n\r\f]+[a-zA-Z][-\w:.]*(?:=(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=`]+))?)*
+        [ \t\n\r\f]*/?>""",
     re.VERBOSE,
 )
 _BETWEEN = "\n\n"
