@@ -36,13 +36,18 @@ class WriterSettings(SettingsTable):
         None, "tokens in one forward pass; default: 2048 on a CPU, 16384 on a GPU", ge=1
     )
 
+    @property
+    def table(self) -> str:
+        """What people call these settings by."""
+        return "writer"
+
     @model_validator(mode="after")
     def _draws(self) -> Self:
         if self.temperature == 0 and self.top_k is not None:
             raise SettingsError(
-                f"writer.top_k = {self.top_k}, but nothing is drawn: temperature = 0 takes the "
-                "likeliest token.",
-                "Set temperature, such as 1, or leave top_k out.",
+                f"{self.table}.top_k = {self.top_k}, but nothing is drawn: temperature = 0 takes "
+                "the likeliest token.",
+                "Set temperature, such as 1, or top_k = none.",
             )
         return self
 

@@ -32,3 +32,8 @@ class WrittenSettings(WriterSettings):
     keep_rank: int = Field(
         10, ge=1, description="a text is kept where its passage is among the first so many"
     )
+
+    @property
+    def table(self) -> str:
+        """See `WriterSettings`."""
+        return f"encoder.{self.name}"

@@ -37,7 +37,7 @@ def writer_card(settings: WriterSettings, folder: DecoderFolder, prompt: str) ->
         InputError: the folder's chat template is not understood.
     """
     _refuse_equal(settings, writing_prompt(prompt))
-    facts = language_facts(folder.layout, settings, "writer", halve=False)
+    facts = language_facts(folder.layout, settings, settings.table, halve=False)
     _refuse_long(settings, int(facts.shown["max_tokens"]))
     deciding: dict[str, Any] = {**facts.shown, "prompt": prompt}
     own = settings.deciding()
@@ -69,8 +69,8 @@ def writer_size(settings: WriterSettings) -> ModelSize:
 def _refuse_equal(settings: WriterSettings, prompt: Prompt) -> None:
     if settings.count > 1 and settings.temperature == 0 and prompt.gives == "text":
         raise SettingsError(
-            f"writer.count = {settings.count} answers, but all would be the same: temperature = 0 "
-            "takes the likeliest token.",
+            f"{settings.table}.count = {settings.count} answers, but all would be the same: "
+            "temperature = 0 takes the likeliest token.",
             "Set temperature, such as 1, or name a prompt whose answer is a text in each line "
             "(gives: lines).",
         )
@@ -79,7 +79,7 @@ def _refuse_equal(settings: WriterSettings, prompt: Prompt) -> None:
 def _refuse_long(settings: WriterSettings, limit: int) -> None:
     if settings.answer_tokens >= limit:
         raise SettingsError(
-            f"writer.answer_tokens = {settings.answer_tokens} leaves nothing to the prompt: both "
-            f"have {limit} tokens.",
+            f"{settings.table}.answer_tokens = {settings.answer_tokens} leaves nothing to the "
+            f"prompt: both have {limit} tokens.",
             "Set answer_tokens lower, or max_tokens higher.",
         )
