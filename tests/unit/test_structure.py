@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from shardrank.core.errors import SettingsError
 from shardrank.core.passage_settings import PassageSettings
@@ -298,6 +299,25 @@ def test_lines_share_nothing_and_long_ones_are_cut() -> None:
     unseen = Document(0, "d", "", "\u200b\n\u200b")
     [bytes_of_it] = cut_documents([unseen], TinyTokeniser("bytes"), rule("lines", "plain"))
     assert len(bytes_of_it) == 1, "what nobody sees has tokens by bytes, and is kept"
+
+
+class EndsInTokens(TinyTokeniser):
+    """Bytes, but a line's last mark and its end are one token, as of Qwen and Llama 3."""
+
+    def __init__(self) -> None:
+        letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+        merged = [f"{mark}\u010a" for mark in "?)"]  # U+010A stands for a line's end
+        vocab = {token: number for number, token in enumerate([*letters, *merged])}
+        self._inner = Tokenizer(models.BPE(vocab, [(mark[0], mark[1]) for mark in merged]))
+        self._inner.pre_tokenizer = pre_tokenizers.ByteLevel(
+            add_prefix_space=False, use_regex=False
+        )
+
+
+def test_a_line_keeps_what_is_one_token_with_its_end() -> None:
+    document = Document(0, "d", "", "What is it?\nWho (1)\nfever\n?\n\nheart")
+    [found] = cut_documents([document], EndsInTokens(), rule("lines", "plain"))
+    assert [p.text.strip() for p in found] == ["What is it?", "Who (1)", "fever", "?", "heart"]
 
 
 def test_what_fits_has_the_tokens_of_the_whole_and_html_no_tags() -> None:
