@@ -61,7 +61,7 @@ def benchmark(asked: int, held: int) -> Benchmark:
         Contender(MATRICES, partial(_matrices, given), TOLERANCE),
         Contender(OURS, partial(_ours, given), TOLERANCE),
     ]
-    duels = [Duel(OURS, LOOP, floor=5, goal=10), Duel(OURS, MATRICES, floor=1, goal=2)]
+    duels = [Duel(OURS, LOOP, floor=5, goal=10), Duel(OURS, MATRICES, floor=2, goal=4)]
     name = f"exact terms, {asked} of a query, {held} of a passage"
     return Benchmark(name, "pairs", QUERIES * PASSAGES, contenders, duels, _furthest, 1)
 
