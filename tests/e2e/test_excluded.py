@@ -84,24 +84,26 @@ def test_it_is_as_if_the_index_did_not_hold_them(
 
 
 def test_a_fold_depends_on_no_list_of_another_query(world: World, tmp_path: Path) -> None:
-    """Only one query has a list; all others fold as many documents as without any."""
+    """One query has a list; the others fold as many documents as without it."""
+    given = tables(world, fold="mean", fold_documents=K)
+    given["passages"] = {"part_size": 16, "max_tokens": 16, "overlap": 0}
+    plain = Settings.model_validate(given)
+    given["search"]["exclude"] = "not"
+    excluding = Settings.model_validate(given)
+    package.index(world.corpus, tmp_path / "index", settings=plain)
+    package.index(world.root / "kept.jsonl", tmp_path / "without", settings=plain)
     rows = world.rows("queries")
-    fold = {"fold": "mean", "fold_documents": K}
-    found = ranked(
-        world.root / "index",
-        tmp_path / "found",
-        [{**row, "not": GONE if n == 0 else []} for n, row in enumerate(rows)],
-        settings(world, exclude="not", **fold),
-    )
-    plain = ranked(world.root / "index", tmp_path / "plain", rows, settings(world, **fold))
-    alone = ranked(world.root / "without", tmp_path / "alone", rows, settings(world, **fold))
-    first = rows[0]["_id"]
-    assert [r for r in found if r["query_id"] != first] == [
-        r for r in plain if r["query_id"] != first
-    ]
-    assert [r for r in found if r["query_id"] == first] == [
-        r for r in alone if r["query_id"] == first
-    ]
+    lists = [row | {"not": [] if number else GONE} for number, row in enumerate(rows)]
+    found = ranked(tmp_path / "index", tmp_path / "found", lists, excluding)
+    whole = ranked(tmp_path / "index", tmp_path / "whole", rows, plain)
+    alone = ranked(tmp_path / "without", tmp_path / "alone", rows, plain)
+    for row in rows:
+        wanted = alone if row is rows[0] else whole
+        assert of(found, row["_id"]) == of(wanted, row["_id"])
+
+
+def of(rankings: list[dict[str, Any]], query: str) -> list[dict[str, Any]]:
+    return [row for row in rankings if row["query_id"] == query]
 
 
 @pytest.mark.parametrize("how", ["rrf", "max"])

@@ -116,8 +116,9 @@ class FoundBy:
 @dataclass(frozen=True)
 class Merging:
     """How many documents of a query are kept, whether those with its own id are passed over, how
-    several lists become one, parts whose hits share a file, the stage, and how the lists of a
-    query's parts become one with its own."""
+    several lists become one, parts whose hits share a file, the stage, how the lists of a query's
+    parts become one with its own, and whether queries have lists that are left out, which `merge`
+    takes from the settings for all alike."""
 
     k: int
     ignore_same_id: bool
@@ -125,6 +126,7 @@ class Merging:
     bucket_parts: int
     stage: Stage[MergeSpec, Merged] = MERGE
     parts: PartsBy | None = None
+    excludes: bool = False
 
 
 def merge(
@@ -144,30 +146,31 @@ def merge(
         how: they are merged.
         parts: of the queries, whose blocks were searched behind these, in their order.
     """
-    specs = [_spec(found, blocks, number, how, parts) for number in range(len(blocks))]
-    excludes = context.settings.search.exclude is not None
-    specs = [replace(spec, excludes=excludes) for spec in specs]
+    how = replace(how, excludes=context.settings.search.exclude is not None)
+    behind: dict[int, list[int]] = {}
+    for place, each in enumerate(parts):
+        behind.setdefault(each.of, []).append(place)
+    specs = []
+    for number, block in enumerate(blocks):
+        mine = behind.get(number, [])
+        lists = tuple(_files(each, number, [len(blocks) + n for n in mine]) for each in found)
+        specs.append(_spec(block, lists, how, [parts[n].parts.queries for n in mine]))
     return run_stage(context, how.stage, specs, [Step(partial(Merge, context.workspace))])
 
 
 def _spec(
-    found: Sequence[FoundBy],
-    blocks: Sequence[QueryBlock],
-    number: int,
-    how: Merging,
-    parts: Sequence[BlockOfParts],
+    block: QueryBlock, lists: tuple[ListFiles, ...], how: Merging, parts: Sequence[FileRef]
 ) -> MergeSpec:
-    """Of one block."""
-    mine = [n for n, each in enumerate(parts) if each.of == number]
-    places, files = [len(blocks) + n for n in mine], (parts[n].parts.queries for n in mine)
+    """Of one block, by its lists and the files of its queries' parts."""
     return MergeSpec(
-        lists=tuple(_files(each, number, places) for each in found),
-        queries=blocks[number].queries,
-        fusion=how.fusion if len(found) > 1 else None,
+        lists=lists,
+        queries=block.queries,
+        fusion=how.fusion if len(lists) > 1 else None,
         k=how.k,
         ignore_same_id=how.ignore_same_id,
         bucket_parts=how.bucket_parts,
-        parts=BlockParts(how.parts, tuple(files)) if how.parts else None,
+        parts=BlockParts(how.parts, tuple(parts)) if how.parts else None,
+        excludes=how.excludes,
     )
 
 
