@@ -5,6 +5,9 @@ from typing import Any
 #: Passages that count, and what each weighs as a share of the one before: 1 is their mean.
 _PASSAGES, _SHARES = (2, 3, 4, 6, 10), (0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0)
 
+#: What weighs less changes no order that anybody would see.
+_LEAST = 0.01
+
 #: Weights as of `shardrank.core.folds.Fold`.
 Weights = tuple[float, ...]
 
@@ -13,7 +16,7 @@ def fold_grid(own: Weights) -> list[Weights]:
     """A run's own weights; the best passage alone; the mean of all; and of the first few passages
     weights that fall by a constant share. None is there twice."""
     falling = [
-        tuple(round(share**place, 4) for place in range(passages))
+        tuple(each for place in range(passages) if (each := round(share**place, 4)) >= _LEAST)
         for share in _SHARES
         for passages in _PASSAGES
     ]
